@@ -1,0 +1,57 @@
+# `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, Node >= 20, make).
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint synth draw bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+# jsii, on which CDK's Python rests, reminds of Node 20's end of support at every start.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+build/layer/installed: lambdas/requirements.txt .venv/installed
+	@rm -rf build/layer
+	$(BIN)/pip install --quiet --requirement lambdas/requirements.txt --target build/layer/python --no-compile \
+		--platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 --python-version 3.14 --only-binary=:all:
+	@touch $@
+
+node_modules/installed: package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+demo: .venv/installed build/layer/installed  ## photographs become a model that crops documents (PHOTOS=folder with annotations.json)
+	$(BIN)/ekyc demo $(if $(PHOTOS),--photos $(PHOTOS))
+
+test: .venv/installed build/layer/installed  ## all tests
+	$(BIN)/pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+synth: .venv/installed build/layer/installed node_modules/installed  ## CloudFormation template in cdk.out
+	npx cdk synth --quiet
+
+draw: node_modules/installed  ## the state machine's picture and table, from its ASL
+	node statemachine/draw.mjs
+
+check: lint synth  ## everything that CI runs
+	$(BIN)/cfn-lint --non-zero-exit-code error cdk.out/*.template.json
+	node statemachine/draw.mjs --check
+	$(MAKE) test
+
+bench: .venv/installed build/layer/installed  ## benchmarks, as tables
+	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## what was built and installed
+	rm -rf .venv node_modules build cdk.out

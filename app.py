@@ -1,0 +1,19 @@
+"""The CDK app. ``cdk synth`` and ``cdk deploy`` call it; alone it takes CDK_OUTDIR and CDK_CONTEXT_JSON as they do."""
+
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+
+from stacks.functions import LayerMissingError
+from stacks.settings import Settings, SettingsError
+from stacks.stack import TrainingStack
+
+LAYER = Path(__file__).resolve().parent / "build" / "layer"
+
+app = cdk.App()
+try:
+    TrainingStack(app, Settings.from_context(app.node.get_all_context()), layer=LAYER)
+except (LayerMissingError, SettingsError) as error:
+    sys.exit(str(error))
+app.synth()

@@ -1,0 +1,68 @@
+"""Draws the contact sheet: each photo with the outline that was found, beside the document cut out and straightened."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from ekyc.cli.detection import Document, read_photo
+from ekyc.crop import straighten
+
+CELL = (300, 240)
+GAP, COLUMNS, TITLE = 14, 3, 26
+PAPER, INK, SOFT = "#f8fafc", "#0f172a", "#64748b"
+COLOURS = ("#2563eb", "#16a34a", "#db2777", "#ea580c", "#7c3aed", "#0891b2", "#ca8a04", "#dc2626")
+
+
+def draw(results: Sequence[tuple[Path, Sequence[Document]]], out: Path) -> Path:
+    """Write the contact sheet of ``results``, each photo with its documents, as a PNG to ``out``."""
+    labels = sorted({document.label for _, documents in results for document in documents})
+    colours = {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(labels)}
+    step_x, step_y = 2 * CELL[0] + 3 * GAP, CELL[1] + TITLE + GAP
+    rows = -(-len(results) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * step_x + GAP, rows * step_y + GAP), PAPER)
+    for place, (path, documents) in enumerate(results):
+        corner = (GAP + place % COLUMNS * step_x, GAP + place // COLUMNS * step_y)
+        _photo_and_crop(sheet, corner, path, documents, colours)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(out, optimize=True)
+    return out
+
+
+def _photo_and_crop(
+    sheet: Image.Image,
+    corner: tuple[int, int],
+    path: Path,
+    documents: Sequence[Document],
+    colours: dict[str, str],
+) -> None:
+    pen = ImageDraw.Draw(sheet)
+    pixels = read_photo(path)
+    photo = _picture(pixels)
+    marks = ImageDraw.Draw(photo)
+    thickness = max(3, max(photo.size) // 130)
+    for document in documents:
+        points = [(float(x), float(y)) for x, y in document.outline]
+        marks.line([*points, points[0], points[1]], fill=colours[document.label], width=thickness, joint="curve")
+    _place(sheet, photo, corner)
+    beside = (corner[0] + CELL[0] + GAP, corner[1])
+    words = ", ".join(f"{document.label} {document.confidence:.0f} %" for document in documents) or "no document"
+    pen.text((corner[0], corner[1] + CELL[1] + 5), f"{path.name}   {words}", fill=INK, font=ImageFont.load_default(14))
+    if documents:
+        _place(sheet, _picture(straighten(pixels, documents[0].outline, long_side=CELL[0])), beside)
+    else:
+        pen.rectangle((*beside, beside[0] + CELL[0], beside[1] + CELL[1]), outline="#cbd5e1")
+        centre = (beside[0] + CELL[0] // 2, beside[1] + CELL[1] // 2)
+        pen.text(centre, "no document found", fill=SOFT, font=ImageFont.load_default(15), anchor="mm")
+
+
+def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+
+
+def _place(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int]) -> None:
+    fitted = ImageOps.contain(picture, CELL)
+    sheet.paste(fitted, (corner[0] + (CELL[0] - fitted.width) // 2, corner[1] + (CELL[1] - fitted.height) // 2))

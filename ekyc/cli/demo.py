@@ -1,0 +1,159 @@
+"""The whole job on the embedded local AWS: photographs in, a running model that crops documents out."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+from rich.status import Status
+from rich.table import Table
+
+from ekyc import scoring
+from ekyc.cli import contact_sheet, detection, execution, photos
+from ekyc.cli.api import Api
+from ekyc.cli.detection import Document
+from ekyc.cli.errors import CommandError
+from ekyc.cli.execution import Execution
+from ekyc.cli.photos import LabelledFolder
+from ekyc.cli.terminal import console, progress
+from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import synthesize
+
+SHEET_PHOTOS = 12
+
+
+def run(folder: Path | None, count: int, seed: int, out: Path) -> None:
+    """Run the demo on the photos of ``folder``, or on ``count`` specimen photos of ``seed``; the results go to ``out``.
+
+    Raises:
+        CommandError: the photos cannot be used, or the job did not end well.
+    """
+    began = time.monotonic()
+    if folder:
+        photos.read(folder)  # bad photos are told before anything is thrown away
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as aside:
+        template = aside.submit(synthesize, out / "cdk.out")  # takes seconds: meanwhile the photos are drawn
+        labelled = photos.read(folder or photos.draw(out / "photos", count, seed))
+        with LocalAws() as local:
+            with console.status("Deploying the stack to the local AWS"):
+                local.deploy(template.result())
+            local.workforce.answer_from(labelled.annotations)
+            os.environ.update(local.environment())
+            console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  local AWS at {local.endpoint}, stack deployed")
+            result = _train_and_check(Api(local.api_url, boto3.Session()), labelled, out)
+    result["seconds"] = round(time.monotonic() - began, 1)
+    (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    console.print(
+        f"\n[bold green]{result['status']}[/] after {result['seconds']:.0f} s: execution {result['execution_status']} "
+        f"with {result['history_events']} history events, "
+        f"F1 {result['f1']:.3f} and mean IoU {result['mean_iou']:.3f} on photos that the model was not trained on."
+    )
+    console.print(f"Look at {out / 'contact-sheet.png'}; the figures are in {out / 'result.json'}.")
+
+
+def _train_and_check(api: Api, labelled: LabelledFolder, out: Path) -> dict[str, Any]:
+    session = boto3.Session()
+    training_photos, held_out = labelled.split()
+    job_id = api.create()["id"]
+    with progress(f"Uploading {len(training_photos)} photos to {job_id}", len(training_photos)) as steps:
+        api.upload(job_id, training_photos, steps.advance)
+    arn = api.start(job_id, {"documentTypes": list(labelled.types)})
+    console.print(f"Execution {arn}")
+    with console.status("") as status:
+        ended = execution.follow(session, arn, StateLines(status, api, job_id))
+    job = _settled(api, job_id)
+    if job["status"] != "Ready":
+        raise CommandError(f"Job {job_id} ended {job['status']}: {ended.error}: {ended.cause}")
+    model = api.model()["projectVersionArn"]
+    with progress(f"Asking the model about {len(held_out)} photos it has not seen", len(held_out)) as steps:
+        found = list(detection.detect_all(session, model, held_out, steps.advance))
+    scores = scoring.score(
+        (labelled.documents[path.name], [(document.label, document.box) for document in documents])
+        for path, documents in found
+    )
+    overall = sum(scores.values(), scoring.Score())
+    _print_scores(scores, overall)
+    contact_sheet.draw(_worth_showing(found), out / "contact-sheet.png")
+    return {
+        "status": job["status"],
+        "job_id": job_id,
+        "execution_status": ended.status,
+        "history_events": ended.events,
+        "seconds_per_stage": ended.seconds_by_state(),
+        "photos": {"trained_on": len(training_photos), "held_out": len(held_out)},
+        "f1": round(overall.f1, 4),
+        "mean_iou": round(overall.mean_iou, 4),
+        "per_type": {
+            label: {"precision": one.precision, "recall": one.recall, "f1": one.f1, "mean_iou": one.mean_iou}
+            for label, one in scores.items()
+        },
+        "model_arn": model,
+    }
+
+
+def _settled(api: Api, job_id: str) -> dict[str, Any]:
+    """The job once its record says how the execution ended, which an event tells it a moment later."""
+    for _ in range(40):
+        job = api.job(job_id)
+        if job["status"] in {"Ready", "Rejected", "Failed", "Stopped"}:
+            break
+        time.sleep(0.25)
+    return job
+
+
+class StateLines:
+    """Prints a line for each state as it is entered; a loop's later rounds show as progress of its first."""
+
+    def __init__(self, status: Status, api: Api, job_id: str) -> None:
+        self._status, self._api, self._job_id = status, api, job_id
+        self._seen: set[str] = set()
+        self._printed = 0
+
+    def __call__(self, now: Execution) -> None:
+        """Print the states entered since the last call."""
+        for visit in now.visits[self._printed :]:
+            if visit.state not in self._seen:
+                self._seen.add(visit.state)
+                seconds = (visit.entered - now.started).total_seconds()
+                console.print(f"[dim]{seconds:6.1f} s[/]  {visit.state} [dim]{visit.kind.lower()}[/]")
+        self._printed = len(now.visits)
+        if now.running and now.visits:
+            job = self._api.job(self._job_id)
+            rounds = sum(visit.state == now.visits[-1].state for visit in now.visits)
+            again = f", round {rounds}" if rounds > 1 else ""
+            self._status.update(f"{now.visits[-1].state}{again}: {job['detailedStatus'] or job['status']}")
+
+
+def _print_scores(scores: dict[str, scoring.Score], overall: scoring.Score) -> None:
+    table = Table(title="On photos that the model was not trained on")
+    table.add_column("document type")
+    for name in ("precision", "recall", "F1", "mean IoU"):
+        table.add_column(name, justify="right")
+    for label, one in [*scores.items(), ("all", overall)]:
+        style = "bold" if label == "all" else None
+        figures = (one.precision, one.recall, one.f1, one.mean_iou)
+        table.add_row(label, *(f"{figure:.3f}" for figure in figures), style=style)
+    console.print(table)
+
+
+def _worth_showing(found: Sequence[tuple[Path, list[Document]]]) -> list[tuple[Path, list[Document]]]:
+    """A dozen photos, as many document types as there are and one with no document, in their own order."""
+    chosen: dict[Path, list[Document]] = {}
+    types: set[str] = set()
+    for path, documents in found:
+        label = documents[0].label if documents else ""
+        if label not in types:
+            types.add(label)
+            chosen[path] = documents
+    for path, documents in found:
+        if len(chosen) >= SHEET_PHOTOS:
+            break
+        chosen.setdefault(path, documents)
+    return sorted(list(chosen.items())[:SHEET_PHOTOS])

@@ -1,0 +1,133 @@
+"""The commands, each a few lines: read the arguments, call what does the work, say an error in a sentence."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import boto3
+import cv2
+import typer
+from rich.table import Table
+
+from ekyc.cli import detection, photos
+from ekyc.cli.api import Api
+from ekyc.cli.errors import CommandError
+from ekyc.cli.terminal import console, progress
+from ekyc.crop import straighten
+
+DEFAULT_PORT = 4599
+
+cli = typer.Typer(
+    help="Trains the model that finds an identity document in a photo, on AWS or on this machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Count = Annotated[int, typer.Option(help="How many specimen photos to draw.")]
+Seed = Annotated[int, typer.Option(help="The same seed draws the same photos.")]
+
+
+@cli.command("samples")
+def draw_samples(
+    out: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or not exist.")],
+    count: Count = 90,
+    seed: Seed = 1,
+) -> None:
+    """Draw photographs of fictitious specimen documents, with their COCO annotations."""
+    photos.draw(out, count, seed)
+    console.print(f"{count} photos and annotations.json are in {out}.")
+
+
+@cli.command()
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option("--photos", help="Folder with your photos and their annotations.json (COCO).")
+    ] = None,
+    count: Count = 90,
+    seed: Seed = 1,
+    out: Annotated[Path, typer.Option(help="Folder for the results; what is in it is replaced.")] = Path("build/demo"),
+) -> None:
+    """Run a whole job on the embedded local AWS: photos in, a running model that crops documents out."""
+    from ekyc.cli.demo import run  # starts the local AWS, which the other commands need not wait for
+
+    run(folder, count, seed, out)
+
+
+@cli.command()
+def local(
+    port: Annotated[int, typer.Option(envvar="EKYC_LOCAL_PORT", help="Port on 127.0.0.1.")] = DEFAULT_PORT,
+    answers: Annotated[
+        Path | None, typer.Option(help="COCO file from which the simulated workforce labels photos, by file name.")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=1, help="How many times faster than at AWS waiting goes.")] = 60,
+) -> None:
+    """Keep the local AWS up, with the stack deployed, until Ctrl-C; says what to export to use it."""
+    from tempfile import TemporaryDirectory
+
+    from ekyc.localaws.server import LocalAws
+    from ekyc.localaws.synth import synthesize
+
+    if answers and not answers.is_file():
+        raise CommandError(f"{answers} is not a file.")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with TemporaryDirectory() as folder, LocalAws(port=port, speed=speed) as aws:
+        with console.status("Deploying the stack to the local AWS"):
+            outputs = aws.deploy(synthesize(Path(folder)))
+        if answers:
+            aws.workforce.answer_from(answers)
+        console.print("# The local AWS is up. In another shell:")
+        for name, value in (aws.environment() | {"EKYC_API_URL": aws.api_url}).items():
+            console.print(f"export {name}={value}")
+        console.print(f"# State machine {outputs['StateMachineArn']}")
+        console.print(f"# Logs of the functions: {aws.logs_dir}")
+        console.print("# Ctrl-C stops it.")
+        stopped.wait()
+
+
+@cli.command()
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Photos, JPEG or PNG.")],
+    out: Annotated[Path, typer.Option(help="Folder for the crops.")],
+    model: Annotated[str | None, typer.Option(help="The model's ARN; without it the live model is asked.")] = None,
+) -> None:
+    """Find, type and crop the documents in photos with a running model."""
+    session = boto3.Session()
+    model = model or _api(session).model()["projectVersionArn"]
+    if model is None:
+        raise CommandError("No model is live yet: train one first, or name one with --model.")
+    table = Table("photo", "type", "confidence", "box (left, top, width, height)", "crop")
+    out.mkdir(parents=True, exist_ok=True)
+    with progress(f"Asking {model}", len(images)) as steps:
+        found = list(detection.detect_all(session, model, images, steps.advance))
+    for path, documents in found:
+        for place, document in enumerate(documents, 1):
+            crop = out / f"{path.stem}-{place}-{document.label}.png"
+            cv2.imwrite(str(crop), straighten(detection.read_photo(path), document.outline))
+            box = ", ".join(f"{edge:.0f}" for edge in document.box)
+            table.add_row(path.name, document.label, f"{document.confidence:.1f} %", box, str(crop))
+        if not documents:
+            table.add_row(path.name, "no document", "", "", "")
+    console.print(table)
+
+
+def _api(session: Any) -> Api:
+    url = os.environ.get("EKYC_API_URL")
+    if not url:
+        raise CommandError(
+            "EKYC_API_URL is not set: export it as `ekyc local` prints it, or the stack's output ApiUrl."
+        )
+    return Api(url, session)
+
+
+def app() -> None:
+    """Run the command line; an error is one sentence on standard error and exit code 1."""
+    try:
+        cli()
+    except CommandError as error:
+        sys.exit(f"ekyc: {error}")

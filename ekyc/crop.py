@@ -1,0 +1,51 @@
+"""Cuts a document out of a photo and straightens it."""
+
+import cv2
+import numpy as np
+
+_FOCAL_LENGTH = 1.2  # of a phone's main camera, in long sides of its photo
+_CARD_SHAPES = (85.60 / 53.98, 125.0 / 88.0)  # ID-1 cards; passports (ID-3), which ID-2 cards equal to 0.1 %
+_SHAPE_TOLERANCE = 0.1
+
+
+def straighten(image_bgr: np.ndarray, outline: np.ndarray, long_side: int = 1000) -> np.ndarray:
+    """The document as seen from straight above, upright.
+
+    image_bgr: h x w x 3 uint8; outline: its four corners in pixels (4 x 2), clockwise from the document's own top-left;
+    parts outside the photo come out black. The crop's longer side is `long_side` pixels; its shape follows the
+    perspective, or is that of the ISO/IEC 7810 card or passport that it comes near to.
+
+    Raises ValueError when the outline is not four finite corners with an area.
+    """
+    corners = np.asarray(outline, np.float64)
+    if corners.shape != (4, 2) or not np.all(np.isfinite(corners)) or abs(_area(corners)) < 1:
+        raise ValueError(
+            f"The outline must be four corners (4 x 2 pixels) that enclose an area, but it is {outline!r}: "
+            "pass the detection's outline as it came."
+        )
+    ratio = _width_to_height(corners, image_bgr.shape[1], image_bgr.shape[0])
+    width, height = (long_side, long_side / ratio) if ratio >= 1 else (long_side * ratio, long_side)
+    size = max(1, round(width)), max(1, round(height))
+    target = np.array([[0, 0], [size[0], 0], [size[0], size[1]], [0, size[1]]], np.float32)
+    matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), target)
+    return cv2.warpPerspective(image_bgr, matrix, size, flags=cv2.INTER_AREA)
+
+
+def _area(corners: np.ndarray) -> float:
+    x, y = corners.T
+    return float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) / 2)
+
+
+def _width_to_height(corners: np.ndarray, width: int, height: int) -> float:
+    """Shape of the rectangle whose photo the corners are, taking the camera for a phone's.
+
+    The columns of the homography from a unit square, seen through the camera, are the rectangle's sides in space, so
+    a card that is tilted away is not mistaken for a narrower one.
+    """
+    rays = (corners - [width / 2, height / 2]) / (_FOCAL_LENGTH * max(width, height))
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    sides = cv2.getPerspectiveTransform(square, rays.astype(np.float32))
+    ratio = float(np.linalg.norm(sides[:, 0]) / np.linalg.norm(sides[:, 1]))
+    shapes = [shape for known in _CARD_SHAPES for shape in (known, 1 / known)]
+    nearest = min(shapes, key=lambda shape: abs(np.log(shape / ratio)))
+    return nearest if abs(np.log(nearest / ratio)) < _SHAPE_TOLERANCE else min(max(ratio, 0.2), 5.0)

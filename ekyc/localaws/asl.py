@@ -1,0 +1,482 @@
+"""The Amazon States Language engine of moto, mended: its clock, JSONata, task tokens, and how an execution ends.
+
+Each `_mend_…` function names what moto lacks; `tests/localaws/test_stepfunctions.py` has a test for each.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import json
+import threading
+import time
+from typing import Any
+
+from jsonata.jexception import JException
+from jsonata.jsonata import Jsonata
+from moto.stepfunctions.parser import api
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.common.retry.max_attempts_decl import MaxAttemptsOutcome
+from moto.stepfunctions.parser.asl.component.common.retry.retrier_outcome import RetrierOutcome
+from moto.stepfunctions.parser.asl.component.common.string import string_expression
+from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import EvalTimeoutError
+from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
+from moto.stepfunctions.parser.asl.component.program.program import Program
+from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import ResourceCondition
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
+    StateTaskServiceCallback,
+)
+from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
+from moto.stepfunctions.parser.asl.eval import states, variable_store
+from moto.stepfunctions.parser.asl.eval.callback import callback
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.eval.event.event_manager import EventHistoryContext, EventManager
+from moto.stepfunctions.parser.asl.eval.program_state import (
+    ProgramEnded,
+    ProgramError,
+    ProgramRunning,
+    ProgramState,
+    ProgramStopped,
+    ProgramTimedOut,
+)
+from moto.stepfunctions.parser.asl.jsonata import jsonata as moto_jsonata
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+
+from ekyc.localaws import aws
+from ekyc.localaws.clock import Interrupted, clock
+
+
+def install() -> None:
+    """Mend the engine, once per process."""
+    _mend_jsonata()
+    _mend_parser()
+    _mend_endings()
+    _mend_history()
+    _mend_waiting()
+    _mend_task_attempts()
+    _mend_tokens()
+    _mend_lambda_results()
+    _remember_checkpoints()
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Where a redrive resumes: a top-level state, its input, and the variables when it was entered."""
+
+    state_name: str
+    state_input: Any
+    variables: Any
+
+
+# --- JSONata ---------------------------------------------------------------------------------------------------------
+
+
+def evaluate_jsonata(expression: str) -> Any:
+    """The JSON value of an expression; None for null and for undefined alike. Raises moto's JSONataException."""
+    try:
+        result = Jsonata(expression).evaluate(None)
+    except JException as error:
+        raise moto_jsonata.JSONataException("UNKNOWN", str(error)) from error
+    return _json_value(result)
+
+
+def _json_value(value: Any) -> Any:
+    """Plain JSON, with whole numbers as JSONata prints them (30, not 30.0)."""
+    if isinstance(value, dict):
+        return {name: _json_value(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, range)):
+        return [_json_value(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _mend_jsonata() -> None:
+    # moto evaluates JSONata in a Java machine that it does not bring.
+    moto_jsonata._eval_jsonata = evaluate_jsonata
+
+    # moto puts a string variable between quotes as it is: one with a quote or a line break in it breaks the expression.
+    def declarations(bindings: dict[str, Any]) -> str:
+        return "".join(f"{name}:={json.dumps(value, default=str)};" for name, value in bindings.items())
+
+    for module in (moto_jsonata, states, variable_store):
+        module.encode_jsonata_variable_declarations = declarations  # type: ignore[attr-defined]
+
+    def assigned_variables(self: Any) -> dict[str, str]:
+        return {name: json.dumps(self.get(name), separators=(",", ":")) for name in sorted(self._declaration_tracing)}
+
+    variable_store.VariableStore.get_assigned_variables = assigned_variables
+
+    # moto reports an expression that fails as States.Runtime, without an event; AWS says States.QueryEvaluationError.
+    evaluate = string_expression.StringJSONata._eval_body
+
+    def evaluate_or_fail(self: Any, env: Environment) -> None:
+        try:
+            evaluate(self, env)
+        except moto_jsonata.JSONataException as error:
+            name = StatesErrorName(typ=StatesErrorNameType.StatesQueryEvaluationError)
+            cause = f"The JSONata expression '{self.expression}' failed: {error.details}"
+            details = EventDetails(
+                evaluationFailedEventDetails=api.EvaluationFailedEventDetails(error=name.error_name, cause=cause)
+            )
+            failure = FailureEventException(FailureEvent(env, name, api.HistoryEventType.EvaluationFailed, details))
+            env.event_manager.add_event(
+                env.event_history_context,
+                api.HistoryEventType.EvaluationFailed,
+                EventDetails(evaluationFailedEventDetails=failure.get_evaluation_failed_event_details()),
+            )
+            raise failure from error
+
+    string_expression.StringJSONata._eval_body = evaluate_or_fail
+
+
+def _mend_parser() -> None:
+    # moto parses the definition again for every execution, which takes longer than most executions. What it parses to
+    # holds no state of an execution, only these keys, which threads would race to set.
+    EvalComponent.heap_key = property(lambda self: str(id(self)))  # type: ignore[assignment]
+    AmazonStateLanguageParser.parse = staticmethod(functools.lru_cache(32)(AmazonStateLanguageParser.parse))
+
+
+# --- How an execution ends -------------------------------------------------------------------------------------------
+
+
+def end(env: Environment, state: ProgramState) -> None:
+    """End a running execution (or a frame of it) from outside, at once: its last event is in the history when this
+    returns, nothing is added after it, and every thread that waits wakes up and leaves."""
+    with env._state_mutex:
+        if not isinstance(env._program_state, ProgramRunning):
+            return
+        env._program_state = state
+        frames = list(env._frames)
+        if not env.is_frame():
+            _add_last_event(env, state)
+        env.program_state_event.set()
+    for frame in frames:
+        end(frame, state)
+    if not env.is_frame():
+        for endpoint in list(env.callback_pool_manager._pool.values()):
+            endpoint.close()
+
+
+def _add_last_event(env: Environment, state: ProgramState) -> None:
+    if isinstance(state, ProgramStopped):
+        told = {name: value for name, value in (("error", state.error), ("cause", state.cause)) if value is not None}
+        env.event_history_context.source_event_id = 0
+        env.event_manager.add_event(
+            env.event_history_context,
+            api.HistoryEventType.ExecutionAborted,
+            EventDetails(executionAbortedEventDetails=api.ExecutionAbortedEventDetails(**told)),  # type: ignore[typeddict-item]
+        )
+    else:
+        env.event_manager.add_event(
+            env.event_history_context,
+            api.HistoryEventType.ExecutionTimedOut,
+            EventDetails(executionTimedOutEventDetails=api.ExecutionTimedOutEventDetails()),
+        )
+    env.event_manager.sealed = True
+
+
+def _mend_endings() -> None:
+    # moto lets threads that wait for a token, a function or a retry go on after a stop (the execution stays RUNNING),
+    # adds their events, and lets a late error overwrite the stop.
+    def set_stop(self: Environment, stop_date: Any, cause: str | None, error: str | None) -> None:
+        end(self, ProgramStopped(stop_date=stop_date, cause=cause, error=error))
+
+    def set_timed_out(self: Environment) -> None:
+        end(self, ProgramTimedOut())
+
+    def set_error(self: Environment, error: Any) -> None:
+        with self._state_mutex:
+            if isinstance(self._program_state, (ProgramStopped, ProgramTimedOut)):
+                return
+            self._program_state = ProgramError(error=error)
+            self.program_state_event.set()
+            frames = list(self._frames)
+        for frame in frames:
+            frame.set_error(error)
+
+    def set_ended(self: Environment) -> None:
+        with self._state_mutex:
+            if isinstance(self._program_state, ProgramRunning):
+                self._program_state = ProgramEnded()
+            self.program_state_event.set()
+            frames = list(self._frames)
+        for frame in frames:
+            frame.set_ended()
+
+    Environment.set_stop = set_stop
+    Environment.set_timed_out = set_timed_out
+    Environment.set_error = set_error
+    Environment.set_ended = set_ended
+
+    # moto's time limit of a whole machine takes effect only when the state that runs comes back by itself; it also
+    # always begins at StartAt, where a redrive must not.
+    def run(self: Program, env: Environment) -> None:
+        if env.is_frame() or env.next_state_name is None:
+            env.next_state_name = self.start_at.start_at_name
+        worker = threading.Thread(target=EvalComponent.eval, args=(self, env), daemon=True)
+        worker.start()
+        limit = self.timeout_seconds.timeout_seconds if self.timeout_seconds else None
+        worker.join(None if limit is None else clock.real_seconds(limit))
+        if worker.is_alive():
+            env.set_timed_out()
+            worker.join()
+
+    Program.eval = run
+
+
+def _mend_history() -> None:
+    # moto's history takes events after the execution has ended and from attempts that have timed out.
+    add_event = EventManager.add_event
+
+    def add_event_while_open(self: EventManager, context: EventHistoryContext, *args: Any, **kwargs: Any) -> int:
+        if getattr(self, "sealed", False) or getattr(context, "closed", False):
+            return context.last_published_event_id
+        return add_event(self, context, *args, **kwargs)
+
+    EventManager.add_event = add_event_while_open
+
+
+# --- Waiting ---------------------------------------------------------------------------------------------------------
+
+
+def _mend_waiting() -> None:
+    # moto waits real seconds, and sleeps through a stop while it backs off before a retry.
+    def wait(self: WaitFunction, env: Environment, wait_seconds: float) -> None:
+        env.program_state_event.wait(clock.real_seconds(max(0, wait_seconds)))
+
+    def retry(self: retrier_decl.RetrierDecl, env: Environment) -> None:
+        self.error_equals.eval(env)
+        if not env.stack.pop():
+            env.stack.append(RetrierOutcome.Skipped)
+            return
+        self.max_attempts.eval(env)
+        if env.stack.pop() == MaxAttemptsOutcome.EXHAUSTED:
+            env.stack.append(RetrierOutcome.Failed)
+            return
+        self.interval_seconds.eval(env)
+        self.backoff_rate.eval(env)
+        self.max_delay_seconds.eval(env)
+        self.jitter_strategy.eval(env)
+        if env.program_state_event.wait(clock.real_seconds(env.stack.pop())):
+            raise Interrupted
+        env.stack.append(RetrierOutcome.Executed)
+
+    WaitFunction._wait_interval = wait
+    retrier_decl.RetrierDecl._eval_body = retry
+
+
+# --- Tasks -----------------------------------------------------------------------------------------------------------
+
+
+def _is_token_task(state: Any) -> bool:
+    return getattr(getattr(state, "resource", None), "condition", None) == ResourceCondition.WaitForTaskToken
+
+
+def _mend_task_attempts() -> None:
+    # moto's attempt cannot be interrupted, goes on writing history after its time-out, and keeps its token on a retry.
+    def attempt_with_timeout(self: Any, env: Environment) -> None:
+        self.timeout.eval(env=env)
+        timeout_seconds = env.stack.pop()
+        if _is_token_task(self):
+            _renew_token(env)
+            # Its time-out counts from the submission of the task (see TokenEndpoint): until then there is only
+            # computing, which the clock does not accelerate and the function's own limit bounds.
+            timeout_seconds = None
+        frame = env.open_frame()
+        frame.states.reset(input_value=env.states.get_input())
+        frame.stack = copy.deepcopy(env.stack)
+        outputs: list[Any] = []
+        errors: list[Exception] = []
+
+        def attempt() -> None:
+            try:
+                self._eval_execution(frame)
+                outputs.extend(frame.stack)
+            except Exception as error:
+                errors.append(error)
+            finally:
+                frame.program_state_event.set()
+
+        threading.Thread(target=attempt, daemon=True).start()
+        on_time = frame.program_state_event.wait(timeout_seconds)
+        frame.set_ended()
+        frame.event_history_context.closed = True
+        env.close_frame(frame)
+        if _is_token_task(self):
+            _endpoint(env).close()
+        if not env.is_running():
+            raise Interrupted
+        if errors:
+            raise errors.pop()
+        if not on_time:
+            raise EvalTimeoutError
+        output = outputs.pop()
+        env.stack.append(output)
+        # From here on as in moto.
+        if not self._is_language_query_jsonpath():
+            env.states.set_result(output)
+        if self.assign_decl:
+            self.assign_decl.eval(env=env)
+        if self.result_selector:
+            self.result_selector.eval(env=env)
+        if self.result_path:
+            self.result_path.eval(env)
+        else:
+            env.states.reset(input_value=env.stack.pop())
+
+    ExecutionState._evaluate_with_timeout = attempt_with_timeout
+
+
+def _endpoint(env: Environment) -> TokenEndpoint:
+    token = env.states.context_object.context_object_data["Task"]["Token"]  # type: ignore[index]
+    return env.callback_pool_manager.get(token)  # type: ignore[return-value]
+
+
+def _renew_token(env: Environment) -> None:
+    """A retried task gets a new token (Step Functions guide, "Wait for a callback with task token")."""
+    if env.states.context_object.context_object_data["State"]["RetryCount"]:  # type: ignore[index]
+        env.callback_pool_manager.add(env.states.context_object.update_task_token())
+
+
+class TaskClosedError(Exception):
+    """The token's task has been answered, has timed out or has ended with its execution."""
+
+
+class TokenEndpoint(callback.CallbackEndpoint):
+    """What a task token leads to: takes one answer, and heartbeats until then. Waits on the clock."""
+
+    def __init__(self, callback_id: str) -> None:
+        super().__init__(callback_id)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._last_sign = 0.0
+
+    def answer(self, outcome: callback.CallbackOutcome) -> None:
+        """Raises TaskClosedError for all but the first answer."""
+        with self._changed:
+            if self._closed or self._outcome:
+                raise TaskClosedError
+            self._outcome = outcome
+            self._changed.notify_all()
+
+    def heartbeat(self) -> None:
+        """Raises TaskClosedError."""
+        with self._changed:
+            if self._closed or self._outcome:
+                raise TaskClosedError
+            self._last_sign = time.monotonic()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def await_answer(self, timeout_seconds: float, heartbeat_seconds: float | None) -> callback.CallbackOutcome:
+        """Raises CallbackTimeoutError or HeartbeatTimeoutError in service seconds, Interrupted when the task ends."""
+        deadline = time.monotonic() + clock.real_seconds(timeout_seconds)
+        with self._changed:
+            self._last_sign = max(self._last_sign, time.monotonic())
+            while True:
+                if self._outcome:
+                    return self._outcome
+                if self._closed:
+                    raise Interrupted
+                now = time.monotonic()
+                if now >= deadline:
+                    self._closed = True
+                    raise callback.CallbackTimeoutError
+                until = deadline
+                if heartbeat_seconds is not None:
+                    until = min(deadline, self._last_sign + clock.real_seconds(heartbeat_seconds))
+                    if now >= until:
+                        self._closed = True
+                        raise callback.HeartbeatTimeoutError
+                # A lock cannot wait for years.
+                self._changed.wait(min(until - now, threading.TIMEOUT_MAX))
+
+
+def _mend_tokens() -> None:
+    callback.CallbackEndpoint = TokenEndpoint  # type: ignore[misc]
+    integrate = StateTaskServiceCallback._eval_integration_pattern
+
+    # moto waits real seconds, drops the time-out when there is a heartbeat, and cannot be woken by a stop.
+    def await_token(self: Any, env: Environment, *args: Any, **kwargs: Any) -> None:
+        if not _is_token_task(self):
+            integrate(self, env, *args, **kwargs)
+            return
+        env.stack.pop()  # what the function itself returned counts for nothing
+        self.timeout.eval(env=env)
+        timeout_seconds = env.stack.pop()
+        heartbeat_seconds = None
+        if self.heartbeat:
+            self.heartbeat.eval(env=env)
+            heartbeat_seconds = env.stack.pop()
+        outcome = _endpoint(env).await_answer(timeout_seconds, heartbeat_seconds)
+        if isinstance(outcome, callback.CallbackOutcomeFailure):
+            raise callback.CallbackOutcomeFailureError(callback_outcome_failure=outcome)
+        env.stack.append(json.loads(outcome.output))  # type: ignore[attr-defined]
+
+    # moto calls a missed heartbeat States.Timeout.
+    from_error = StateTaskServiceCallback._from_error
+
+    def from_heartbeat_error(self: Any, env: Environment, ex: Exception) -> FailureEvent:
+        if not isinstance(ex, callback.HeartbeatTimeoutError):
+            return from_error(self, env, ex)
+        name = StatesErrorName(typ=StatesErrorNameType.StatesHeartbeatTimeout)
+        details = api.TaskTimedOutEventDetails(
+            resourceType=self._get_sfn_resource_type(), resource=self._get_sfn_resource(), error=name.error_name
+        )
+        return FailureEvent(
+            env, name, api.HistoryEventType.TaskTimedOut, EventDetails(taskTimedOutEventDetails=details)
+        )
+
+    StateTaskServiceCallback._eval_integration_pattern = await_token
+    StateTaskServiceCallback._from_error = from_heartbeat_error
+
+
+def _mend_lambda_results() -> None:
+    # moto makes a new client for each invocation (50 ms of computing) and leaves out members of the result.
+    def invoke(env: Environment, parameters: dict[str, Any], region: str, state_credentials: Any) -> None:
+        response = aws.client("lambda").invoke(**parameters)
+        payload = json.loads(response["Payload"].read())
+        if response.get("FunctionError"):
+            text = json.dumps(payload, separators=(",", ":"))
+            raise lambda_eval_utils.LambdaFunctionErrorException(response["FunctionError"], text)
+        metadata = response["ResponseMetadata"]
+        env.stack.append(
+            {
+                "ExecutedVersion": response["ExecutedVersion"],
+                "Payload": payload,
+                "SdkHttpMetadata": {
+                    "AllHttpHeaders": {name: [value] for name, value in metadata["HTTPHeaders"].items()},
+                    "HttpHeaders": metadata["HTTPHeaders"],
+                    "HttpStatusCode": metadata["HTTPStatusCode"],
+                },
+                "SdkResponseMetadata": {"RequestId": metadata["RequestId"]},
+                "StatusCode": response["StatusCode"],
+            }
+        )
+
+    lambda_eval_utils.execute_lambda_function_integration = invoke
+
+
+def _remember_checkpoints() -> None:
+    # moto has no redrive, so nothing that one could resume from.
+    enter = CommonStateField._eval_body
+
+    def enter_remembering(self: CommonStateField, env: Environment) -> None:
+        if not env.is_frame():
+            env.checkpoint = Checkpoint(self.name, env.states.get_input(), copy.deepcopy(env.variable_store))
+        enter(self, env)
+
+    CommonStateField._eval_body = enter_remembering

@@ -1,0 +1,87 @@
+"""boto3 clients of the local AWS, for its own parts and for tests."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+account = "123456789012"
+region = "us-east-1"
+
+
+class NotRunningError(RuntimeError):
+    """A client was asked for while no local AWS runs in this process."""
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """The AWS_* variables that lead boto3 and the AWS CLI to `endpoint` and to no other place."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+
+
+def set_endpoint(endpoint: str | None) -> None:
+    """Make `client` lead to `endpoint`; None when the local AWS has stopped."""
+    global _endpoint
+    _endpoint = endpoint
+    _client.cache_clear()
+
+
+def endpoint() -> str:
+    """The local AWS of this process, "http://127.0.0.1:PORT". Raises NotRunningError when none runs."""
+    if _endpoint is None:
+        raise NotRunningError("No local AWS runs in this process: start one with LocalAws().start().")
+    return _endpoint
+
+
+def client(service: str) -> Any:
+    """The boto3 client of a service of the local AWS: one per service, safe between threads, connections kept alive.
+
+    Raises NotRunningError when no local AWS runs in this process.
+    """
+    return _client(service, endpoint())
+
+
+_endpoint: str | None = None
+_making_a_client = threading.Lock()
+
+# The user's own profile, configuration and credentials never take part, not even when they are broken.
+_NOTHING_OF_THE_USER = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session(
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106
+        region_name=region,
+        botocore_session=botocore.session.Session(session_vars=_NOTHING_OF_THE_USER),
+    )
+
+
+@functools.cache
+def _client(service: str, endpoint_url: str) -> Any:
+    with _making_a_client:
+        return _session().client(
+            service,
+            endpoint_url=endpoint_url,
+            config=Config(
+                max_pool_connections=50,
+                retries={"mode": "standard", "total_max_attempts": 1},
+                read_timeout=1000,  # a function may run for 15 minutes
+            ),
+        )

@@ -1,0 +1,110 @@
+"""CloudFormation: deploys a synthesized cloud assembly (`cdk.out`), so that local wiring is deployed wiring."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ekyc.localaws import aws
+
+BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
+
+
+class DeployError(RuntimeError):
+    """The template could not be deployed; says which resource and why."""
+
+
+def deploy(assembly_dir: Path) -> dict[str, str]:
+    """Deploy the one stack of a cloud assembly directory and return its outputs.
+
+    Raises DeployError with the resource and the reason, and FileNotFoundError when there is no assembly.
+    """
+    manifest_path = assembly_dir / "manifest.json"
+    if not manifest_path.exists():
+        raise FileNotFoundError(f"There is no cloud assembly in {assembly_dir}: run `make synth` first.")
+    artifacts = json.loads(manifest_path.read_text())["artifacts"]
+    stacks = [artifact for artifact in artifacts.values() if artifact["type"] == "aws:cloudformation:stack"]
+    if len(stacks) != 1:
+        raise DeployError(f"The cloud assembly in {assembly_dir} has {len(stacks)} stacks; one is expected.")
+    for artifact in artifacts.values():
+        if artifact["type"] == "cdk:asset-manifest":
+            _upload_assets(assembly_dir, assembly_dir / artifact["properties"]["file"])
+    # CDK's templates ask for this parameter, which `cdk bootstrap` makes in an AWS account.
+    aws.client("ssm").put_parameter(Name=BOOTSTRAP_PARAMETER, Value="30", Type="String", Overwrite=True)
+    template = (assembly_dir / stacks[0]["properties"]["templateFile"]).read_text()
+    stack_name = stacks[0]["properties"].get("stackName") or next(
+        name for name, artifact in artifacts.items() if artifact is stacks[0]
+    )
+    return _create_stack(stack_name, template)
+
+
+def _upload_assets(assembly_dir: Path, manifest_path: Path) -> None:
+    """Put the assets of an asset manifest where the template will look for them: a folder as a zip, a file as it is."""
+    s3 = aws.client("s3")
+    buckets = set()
+    for asset_id, asset in json.loads(manifest_path.read_text()).get("files", {}).items():
+        source = assembly_dir / asset["source"]["path"]
+        if not source.exists():
+            raise DeployError(f"Asset {asset_id} is missing: {source} does not exist.")
+        body = _zipped(source) if asset["source"]["packaging"] == "zip" else source.read_bytes()
+        for destination in asset["destinations"].values():
+            bucket = _fill_in(destination["bucketName"])
+            if bucket not in buckets:
+                s3.create_bucket(Bucket=bucket)
+                buckets.add(bucket)
+            s3.put_object(Bucket=bucket, Key=_fill_in(destination["objectKey"]), Body=body)
+
+
+def _fill_in(text: str) -> str:
+    values = {"AWS::AccountId": aws.account, "AWS::Region": aws.region, "AWS::Partition": "aws"}
+    return re.sub(r"\$\{(AWS::\w+)\}", lambda match: values[match[1]], text)
+
+
+def _zipped(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+
+def _create_stack(stack_name: str, template: str) -> dict[str, str]:
+    cloudformation = aws.client("cloudformation")
+    try:
+        cloudformation.create_stack(
+            StackName=stack_name, TemplateBody=template, Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+        )
+    except ClientError as error:
+        raise DeployError(f"Stack {stack_name} was not made: {error.response['Error']['Message']}") from error
+    stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+    if stack["StackStatus"] != "CREATE_COMPLETE":
+        raise DeployError(f"Stack {stack_name} ended {stack['StackStatus']}: {_reasons(stack_name)}")
+    _check_functions()
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def _reasons(stack_name: str) -> str:
+    events: list[dict[str, Any]] = aws.client("cloudformation").describe_stack_events(StackName=stack_name)[
+        "StackEvents"
+    ]
+    failed = [
+        f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason given')}"
+        for event in events
+        if event["ResourceStatus"].endswith("FAILED")
+    ]
+    return "; ".join(failed) or "no resource failed"
+
+
+def _check_functions() -> None:
+    """moto deploys a function whose asset is missing as one without code."""
+    for page in aws.client("lambda").get_paginator("list_functions").paginate():
+        for function in page["Functions"]:
+            if function["CodeSize"] == 0:
+                raise DeployError(f"Function {function['FunctionName']} has no code: its asset was not uploaded.")

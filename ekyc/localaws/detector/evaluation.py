@@ -1,0 +1,182 @@
+"""Evaluation: precision, recall, F1 and the assumed threshold of every type, over photos that training did not see."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ekyc.localaws.detector import geometry
+from ekyc.localaws.detector.features import single_threaded_opencv
+from ekyc.localaws.detector.model import Box, Detection, Detector, LabelledPhoto
+
+_RIGHT_FROM_IOU = 0.5
+_NO_EVIDENCE_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class LabelEvaluation:
+    """How well one type is found, counting detections whose confidence is at least `threshold` (0..1).
+
+    `threshold` is the assumed threshold: the point of best F1 over the test photos. `average_precision` is the area
+    under the precision-recall curve and `average_recall` the recall of all detections, whatever their confidence.
+    """
+
+    label: str
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+    average_precision: float
+    average_recall: float
+    testing_photos: int
+
+
+@dataclass(frozen=True)
+class JudgedDetection:
+    """A detection and whether it is right: a document of its type overlaps it with IoU >= 0.5."""
+
+    detection: Detection
+    correct: bool
+    iou: float
+
+
+@dataclass(frozen=True)
+class PhotoEvaluation:
+    """What was found in one photo from the assumed thresholds up, and the labelled documents that were missed."""
+
+    path: Path
+    detections: list[JudgedDetection]
+    missed: list[Box]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a detector does on test photos.
+
+    precision, recall, f1: over the documents of all types together, at each type's assumed threshold; mean_iou: of the
+    right detections; average_precision, average_recall: means over the types that the test photos show.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    mean_iou: float
+    average_precision: float
+    average_recall: float
+    labels: list[LabelEvaluation]
+    photos: list[PhotoEvaluation]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    path: Path
+    boxes: list[Box]
+    found: list[tuple[Detection, float, int | None]]  # IoU with the labelled box it was given, and that box's place
+
+
+def evaluate(detector: Detector, photos: Sequence[LabelledPhoto]) -> Evaluation:
+    """Compare what the detector finds in labelled photos with their labels; unreadable photos count as empty."""
+    with single_threaded_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        judged = list(pool.map(lambda photo: _judge(detector, photo), photos))
+    names = sorted(set(detector.labels) | {box.label for photo in judged for box in photo.boxes})
+    labels = [_evaluate_label(name, judged) for name in names]
+    thresholds = {label.label: label.threshold for label in labels}
+    results = [_at_thresholds(photo, thresholds) for photo in judged]
+    overlaps = [one.iou for result in results for one in result.detections if one.correct]
+    detected = sum(len(result.detections) for result in results)
+    there = sum(len(photo.boxes) for photo in judged)
+    precision, recall, f1 = _figures(len(overlaps), detected, there)
+    shown = [label for label in labels if label.testing_photos]
+    return Evaluation(
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        mean_iou=_mean(overlaps),
+        average_precision=_mean([label.average_precision for label in shown]),
+        average_recall=_mean([label.average_recall for label in shown]),
+        labels=labels,
+        photos=results,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
+
+
+def _figures(correct: int, detected: int, there: int) -> tuple[float, float, float]:
+    """Precision, recall and F1, 0 where there is nothing to divide by."""
+    return (
+        correct / detected if detected else 0.0,
+        correct / there if there else 0.0,
+        2 * correct / (detected + there) if detected + there else 0.0,
+    )
+
+
+def _judge(detector: Detector, photo: LabelledPhoto) -> _Judged:
+    """Give each detection, most confident first, the labelled box of its type that it overlaps most."""
+    image = cv2.imread(str(photo.path), cv2.IMREAD_COLOR)
+    detections = detector.detect(image) if image is not None else []
+    free = set(range(len(photo.boxes)))
+    found: list[tuple[Detection, float, int | None]] = []
+    for detection in detections:
+        overlaps = {
+            place: geometry.iou(geometry.sides(detection), geometry.sides(photo.boxes[place]))
+            for place in sorted(free)
+            if photo.boxes[place].label == detection.label
+        }
+        place = max(overlaps, key=lambda one: overlaps[one], default=None)
+        if place is not None and overlaps[place] >= _RIGHT_FROM_IOU:
+            free.remove(place)
+            found.append((detection, overlaps[place], place))
+        else:
+            found.append((detection, 0.0, None))
+    return _Judged(photo.path, list(photo.boxes), found)
+
+
+def _evaluate_label(label: str, judged: list[_Judged]) -> LabelEvaluation:
+    there = sum(box.label == label for photo in judged for box in photo.boxes)
+    found = sorted(
+        (
+            (detection.confidence, place is not None)
+            for photo in judged
+            for detection, _, place in photo.found
+            if detection.label == label
+        ),
+        reverse=True,
+    )
+    confidences = [confidence for confidence, _ in found] + [0.0]
+    correct = np.cumsum([right for _, right in found])
+    best, threshold, average_precision = (0.0, 0.0, 0.0), _NO_EVIDENCE_THRESHOLD, 0.0
+    for count in range(1, len(found) + 1):
+        figures = _figures(int(correct[count - 1]), count, there)
+        if figures[2] > best[2]:
+            # Half-way to the next: any value in between gives this F1, and this one leaves room for a harder photo.
+            best, threshold = figures, (confidences[count - 1] + confidences[count]) / 2
+        if found[count - 1][1]:
+            average_precision += max(correct[count - 1 :] / np.arange(count, len(found) + 1)) / max(there, 1)
+    return LabelEvaluation(
+        label=label,
+        threshold=float(threshold),
+        precision=best[0],
+        recall=best[1],
+        f1=best[2],
+        average_precision=float(average_precision),
+        average_recall=int(correct[-1]) / there if there and found else 0.0,
+        testing_photos=sum(any(box.label == label for box in photo.boxes) for photo in judged),
+    )
+
+
+def _at_thresholds(photo: _Judged, thresholds: dict[str, float]) -> PhotoEvaluation:
+    kept = [entry for entry in photo.found if entry[0].confidence >= thresholds[entry[0].label]]
+    taken = {place for _, _, place in kept}
+    return PhotoEvaluation(
+        path=photo.path,
+        detections=[JudgedDetection(detection, place is not None, overlap) for detection, overlap, place in kept],
+        missed=[box for place, box in enumerate(photo.boxes) if place not in taken],
+    )

@@ -1,0 +1,74 @@
+"""Key points of a photo: SIFT with root-normalised descriptors, on a working copy of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+LONG_SIDE = 960
+"""Longest side in pixels of the working copy; smaller photos are not enlarged."""
+
+_MAX_KEY_POINTS = 3000
+_CONTRAST_THRESHOLD = 0.01
+_MIN_SIDE = 16  # SIFT has nothing to find in less
+
+
+@contextmanager
+def single_threaded_opencv() -> Iterator[None]:
+    """One thread per OpenCV call, for work that is parallel over photos: OpenCV lets other Python threads run."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Key points of a photo.
+
+    points: n x 2 float32, pixels of the working copy, strongest first; descriptors: n x 128 uint8;
+    width, height: the working copy's size; scale: working-copy pixels per photo pixel (at most 1).
+    """
+
+    points: np.ndarray
+    descriptors: np.ndarray
+    width: int
+    height: int
+    scale: float
+
+    def inside(self, box: np.ndarray) -> Features:
+        """The key points inside the box (left, top, right, bottom in working-copy pixels)."""
+        x, y = self.points.T
+        kept = (x >= box[0]) & (x <= box[2]) & (y >= box[1]) & (y <= box[3])
+        return Features(self.points[kept], self.descriptors[kept], self.width, self.height, self.scale)
+
+
+def extract(image_bgr: np.ndarray) -> Features:
+    """Find the key points of a photo (h x w x 3 or h x w, uint8). A plain or tiny photo has none."""
+    grey = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY) if image_bgr.ndim == 3 else image_bgr
+    scale = min(1.0, LONG_SIDE / max(grey.shape))
+    if scale < 1.0:
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = grey.shape
+    nothing = Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), width, height, scale)
+    if min(height, width) < _MIN_SIDE:
+        return nothing
+    sift = cv2.SIFT_create(nfeatures=_MAX_KEY_POINTS, contrastThreshold=_CONTRAST_THRESHOLD)
+    key_points, descriptors = sift.detectAndCompute(grey, None)
+    if not key_points:
+        return nothing
+    strongest_first = np.argsort([-point.response for point in key_points], kind="stable")
+    points = np.array([point.pt for point in key_points], np.float32)[strongest_first]
+    return Features(points, _root_normalised(descriptors[strongest_first]), width, height, scale)
+
+
+def _root_normalised(descriptors: np.ndarray) -> np.ndarray:
+    """RootSIFT as bytes: Euclidean distance then compares the histograms by their Hellinger distance."""
+    share = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6)
+    return np.minimum(np.sqrt(share) * 512, 255).astype(np.uint8)

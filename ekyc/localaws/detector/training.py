@@ -1,0 +1,335 @@
+"""Training: learns a detector from labelled axis-aligned boxes alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+from scipy.optimize import least_squares
+
+from ekyc.localaws.detector import features, geometry
+from ekyc.localaws.detector.features import Features, single_threaded_opencv
+from ekyc.localaws.detector.model import NEIGHBOURS, Box, Detector, LabelledPhoto, Model
+
+_PHOTOS_PER_TYPE = 60  # more adds time, not accuracy; also how many photos without a document are looked at
+_REFERENCES = 3
+_MIN_KEY_POINTS = 12
+_MIN_INLIERS = 10
+_MIN_INLIERS_MERGED = 14
+_KEY_POINTS_PER_TYPE = 6000
+_AT_BORDER = 3.0
+_AGREES = 0.6
+
+W=[float(x) for x in os.environ.get('W','3,3,3').split(',')]
+PRIOR_WEIGHTS = np.array([-9.0, 2.0, 4.0, 3.0])
+"""Bias, log inliers, inlier ratio, coverage: fitted once on scenes of eleven types; training moves them."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """One labelled document: the photo it is in, its key points and box (both in working-copy pixels)."""
+
+    photo: int
+    features: Features
+    box: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Registered:
+    """A view with the homography from the reference frame into it, and the matched points of the reference frame."""
+
+    view: _View
+    matrix: np.ndarray
+    matched: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Type:
+    """What is learned of one document type; `photos` names the photo that each key point came from."""
+
+    outline: np.ndarray
+    points: np.ndarray
+    descriptors: np.ndarray
+    photos: np.ndarray
+
+
+def train(photos: Sequence[LabelledPhoto], progress: Callable[[int, int], None] = lambda done, total: None) -> Detector:
+    """Learn a detector from labelled photos.
+
+    The same photos in the same order give the same detector. Photos that cannot be read are passed over; a type with
+    no usable photo is left out of the model. `progress(done, total)` is called from this thread.
+    """
+    chosen = _choose(photos)
+    labels = sorted({box.label for photo in chosen for box in photo.boxes})
+    total = 2 * len(chosen) + len(labels)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    with single_threaded_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        extracted: list[Features | None] = []
+        for found in pool.map(_read, chosen):
+            extracted.append(found)
+            step()
+        learned: dict[str, _Type] = {}
+        views = [_views(label, chosen, extracted) for label in labels]
+        for label, of_type in zip(labels, pool.map(_learn, views), strict=True):
+            if of_type is not None:
+                learned[label] = of_type
+            step()
+        detector, sources = _assemble(learned, PRIOR_WEIGHTS)
+        judged: list[tuple[np.ndarray, bool]] = []
+        for of_photo in pool.map(partial(_judged_candidates, detector, sources), range(len(chosen)), chosen, extracted):
+            judged += of_photo
+            step()
+    return _assemble(learned, _fit_weights(judged))[0]
+
+
+def _choose(photos: Sequence[LabelledPhoto]) -> list[LabelledPhoto]:
+    """The first photos of each type, and the first without a document, so that time and memory stay bounded."""
+    seen: dict[str | None, int] = {}
+    chosen = []
+    for photo in photos:
+        kinds: set[str | None] = {box.label for box in photo.boxes} or {None}
+        if any(seen.get(kind, 0) < _PHOTOS_PER_TYPE for kind in kinds):
+            chosen.append(photo)
+            for kind in kinds:
+                seen[kind] = seen.get(kind, 0) + 1
+    return chosen
+
+
+def _read(photo: LabelledPhoto) -> Features | None:
+    image = cv2.imread(str(photo.path), cv2.IMREAD_COLOR)
+    return None if image is None else features.extract(image)
+
+
+def _working_box(box: Box, photo: Features) -> np.ndarray:
+    return np.clip(geometry.sides(box) * photo.scale, 0, [photo.width, photo.height] * 2)
+
+
+def _views(label: str, photos: list[LabelledPhoto], extracted: list[Features | None]) -> list[_View]:
+    views = []
+    for number, (photo, found) in enumerate(zip(photos, extracted, strict=True)):
+        if found is None:
+            continue
+        for box in photo.boxes:
+            if box.label == label:
+                sides = _working_box(box, found)
+                view = _View(number, found.inside(sides), sides)
+                if len(view.features.points) >= _MIN_KEY_POINTS:
+                    views.append(view)
+    return views
+
+
+def _learn(views: list[_View]) -> _Type | None:
+    """Learn one type: choose the reference, register the views to it, fit the outline, merge the key points."""
+    if not views:
+        return None
+    candidates = sorted(views, key=lambda view: -len(view.features.points))[:_REFERENCES]
+    attempts = [_register_all(reference, views) for reference in candidates]
+    registered = max(attempts, key=len)
+    for _ in range(2):
+        outline, registered = _outline(registered)
+        merged = _merge(outline, registered)
+        left_over = [view for view in views if all(view is not other.view for other in registered)]
+        late = [_register(merged.points, merged.descriptors, view, _MIN_INLIERS_MERGED) for view in left_over]
+        added = [entry for entry in late if entry is not None]
+        if not added:
+            break
+        registered = registered + added
+    outline, registered = _outline(registered)
+    return _merge(outline, registered)
+
+
+def _register_all(reference: _View, views: list[_View]) -> list[_Registered]:
+    registered = [_Registered(reference, np.eye(3), np.zeros((0, 2), np.float32))]
+    for view in views:
+        if view is not reference:
+            entry = _register(reference.features.points, reference.features.descriptors, view, _MIN_INLIERS)
+            if entry is not None:
+                registered.append(entry)
+    return registered
+
+
+def _register(points: np.ndarray, descriptors: np.ndarray, view: _View, least: int) -> _Registered | None:
+    """Register a view to key points of the reference frame, or None when fewer than `least` matches agree."""
+    count = min(NEIGHBOURS, len(points))
+    if count < 2:
+        return None
+    distances, neighbours = cv2.batchDistance(
+        view.features.descriptors.astype(np.float32),
+        descriptors.astype(np.float32),
+        cv2.CV_32F,
+        normType=cv2.NORM_L2,
+        K=count,
+    )
+    in_view, in_model = geometry.unambiguous(neighbours, distances, points, np.zeros(len(points), int))
+    found = geometry.homography(points[in_model], view.features.points[in_view])
+    if found is None or len(found[1]) < least:
+        return None
+    matrix, inliers = found
+    matched = points[in_model[inliers]]
+    depth = matched.mean(axis=0) @ matrix[2, :2] + matrix[2, 2]
+    matrix = matrix / depth  # positive where the document is in front of the camera
+    return _Registered(view, matrix, matched) if np.linalg.det(matrix) > 0 else None
+
+
+def _outline(registered: list[_Registered]) -> tuple[np.ndarray, list[_Registered]]:
+    """Fit the outline; views whose label it cannot explain (a wrong label) are left out and the fit is repeated."""
+    outline = _fit_outline(registered)
+    agreeing = [entry for entry in registered if _agreement(outline, entry) >= _AGREES]
+    if agreeing and len(agreeing) < len(registered):
+        registered = agreeing
+        outline = _fit_outline(registered)
+    return _upright(outline, registered), registered
+
+
+def _agreement(outline: np.ndarray, entry: _Registered) -> float:
+    size = entry.view.features.width, entry.view.features.height
+    return geometry.iou(geometry.bounding_box(geometry.project(entry.matrix, outline), *size), entry.view.box)
+
+
+def _fit_outline(registered: list[_Registered]) -> np.ndarray:
+    """Four corners in the reference frame whose projections' bounding boxes are the labelled boxes.
+
+    Boxes alone say where a document ends but not how it is turned; many views turned differently do. A weak preference
+    for a parallelogram with right angles decides what they leave open.
+    """
+    reference = registered[0].view
+    matrices = np.stack([entry.matrix for entry in registered])
+    boxes = np.stack([entry.view.box for entry in registered])
+    limits = np.array([[entry.view.features.width, entry.view.features.height] for entry in registered], float)
+    near, far = boxes[:, :2], boxes[:, 2:]
+    boxes = np.hstack([np.where(near < _AT_BORDER, 0, near), np.where(far > limits - _AT_BORDER, limits, far)])
+    size = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 1), axis=1))
+    unit = float(size[0])
+    outer = np.tile(limits, 2)
+
+    matched = np.concatenate([entry.matched for entry in registered])
+    hull = cv2.convexHull(matched)[:, 0] if len(matched) else _corners(reference.box)
+
+    def residuals(parameters: np.ndarray) -> np.ndarray:
+        corners = parameters.reshape(4, 2) * unit
+        mapped = corners @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
+        mapped = mapped[:, :, :2] / np.maximum(mapped[:, :, 2:], 1e-3)
+        found = np.clip(np.hstack([mapped.min(axis=1), mapped.max(axis=1)]), 0, outer)
+        misses = 100 * (found - boxes) / size[:, None]  # per cent of the document's size
+        edges = np.roll(corners, -1, axis=0) - corners
+        slant = (corners[0] + corners[2] - corners[1] - corners[3]) / unit
+        square = edges[0] @ edges[1] / max(np.linalg.norm(edges[0]) * np.linalg.norm(edges[1]), 1e-6)
+        lengths = np.maximum(np.linalg.norm(edges, axis=1), 1e-6)
+        offsets = hull[None] - corners[:, None]
+        gaps = (edges[:, :1] * offsets[:, :, 1] - edges[:, 1:] * offsets[:, :, 0]) / lengths[:, None]
+        return np.concatenate([misses.ravel(), W[0] * slant, [W[1] * square], W[2] * gaps.min(axis=1) / unit])
+
+    best = None
+    for start in _starts(reference):
+        fit = least_squares(residuals, (start / unit).ravel(), loss="huber", f_scale=1.0, max_nfev=60)
+        quad = fit.x.reshape(4, 2) * unit
+        if geometry.plausible(quad, *limits[0]) and (best is None or fit.cost < best[0]):
+            best = fit.cost, quad
+    return _corners(reference.box) if best is None else best[1]
+
+
+def _corners(box: np.ndarray) -> np.ndarray:
+    left, top, right, bottom = box
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], float)
+
+
+def _starts(reference: _View) -> list[np.ndarray]:
+    """First guesses: the box itself, and the rectangles that turned by some angle have this bounding box."""
+    starts = [_corners(reference.box)]
+    centre = (reference.box[:2] + reference.box[2:]) / 2
+    width, height = reference.box[2:] - reference.box[:2]
+    for degrees in (-75, -60, -30, -15, 15, 30, 60, 75):
+        cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        long, short = np.linalg.solve([[cos, abs(sin)], [abs(sin), cos]], [width, height])
+        if min(long, short) > 0.1 * max(width, height):
+            half = np.array([[-long, -short], [long, -short], [long, short], [-long, short]]) / 2
+            starts.append(centre + half @ np.array([[cos, sin], [-sin, cos]]))
+    return starts
+
+
+def _upright(outline: np.ndarray, registered: list[_Registered]) -> np.ndarray:
+    """Turn the order of the corners so that the first edge is the top one in most photos."""
+    if geometry.area(outline) < 0:
+        outline = outline[::-1]
+
+    def uprightness(turn: int) -> float:
+        top_edges = [geometry.project(entry.matrix, np.roll(outline, -turn, axis=0))[:2] for entry in registered]
+        directions = [edge[1] - edge[0] for edge in top_edges]
+        return sum(float(step[0] / max(np.hypot(*step), 1e-6)) for step in directions)
+
+    return np.roll(outline, -max(range(4), key=uprightness), axis=0)
+
+
+def _merge(outline: np.ndarray, registered: list[_Registered]) -> _Type:
+    """Key points of all views inside the outline, in the reference frame; each view gives its strongest in turn."""
+    points, descriptors, photos, ranks = [], [], [], []
+    for entry in registered:
+        mapped = geometry.project(np.linalg.inv(entry.matrix), entry.view.features.points.astype(float))
+        kept = geometry.inside(outline, mapped)
+        points.append(mapped[kept])
+        descriptors.append(entry.view.features.descriptors[kept])
+        photos.append(np.full(kept.sum(), entry.view.photo))
+        ranks.append(np.arange(kept.sum()))
+    order = np.argsort(np.concatenate(ranks), kind="stable")[:_KEY_POINTS_PER_TYPE]
+    return _Type(
+        outline,
+        np.concatenate(points)[order].astype(np.float32),
+        np.concatenate(descriptors)[order],
+        np.concatenate(photos)[order],
+    )
+
+
+def _assemble(learned: dict[str, _Type], weights: np.ndarray) -> tuple[Detector, np.ndarray]:
+    """The detector of all types, and the photo that each of its key points came from."""
+    types = list(learned.values())
+    model = Model(
+        labels=list(learned),
+        outlines=np.array([one.outline for one in types], np.float32).reshape(-1, 4, 2),
+        points=np.concatenate([np.zeros((0, 2), np.float32), *(one.points for one in types)]),
+        descriptors=np.concatenate([np.zeros((0, 128), np.uint8), *(one.descriptors for one in types)]),
+        types=np.repeat(np.arange(len(types)), [len(one.points) for one in types]),
+        weights=weights,
+    )
+    return Detector(model), np.concatenate([np.zeros(0, int), *(one.photos for one in types)])
+
+
+def _judged_candidates(
+    detector: Detector, sources: np.ndarray, number: int, photo: LabelledPhoto, found: Features | None
+) -> list[tuple[np.ndarray, bool]]:
+    """What the detector finds in a training photo without that photo's own key points, and whether it is right."""
+    if found is None:
+        return []
+    judged = []
+    for candidate in detector.candidates(found, usable=sources != number):
+        label = detector.labels[candidate.type_index]
+        right = any(
+            box.label == label and geometry.iou(candidate.box, _working_box(box, found)) >= 0.5 for box in photo.boxes
+        )
+        judged.append((candidate.evidence, right))
+    return judged
+
+
+def _fit_weights(judged: list[tuple[np.ndarray, bool]]) -> np.ndarray:
+    """Logistic regression held near the prior weights, which alone decide when there is nothing to learn from."""
+    if not judged:
+        return PRIOR_WEIGHTS
+    evidence = np.array([[1.0, *values] for values, _ in judged])
+    sign = np.where([right for _, right in judged], 1.0, -1.0)
+
+    def residuals(weights: np.ndarray) -> np.ndarray:
+        # Squared residuals are the logistic losses and the squared distance from the prior.
+        losses = np.logaddexp(0, -sign * (evidence @ weights))
+        return np.concatenate([np.sqrt(2 * losses), weights - PRIOR_WEIGHTS])
+
+    return least_squares(residuals, PRIOR_WEIGHTS, max_nfev=100).x

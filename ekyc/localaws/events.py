@@ -1,0 +1,145 @@
+"""EventBridge: delivers what services emit and what PutEvents takes to the rules' Lambda functions.
+
+moto matches rules but knows no Lambda target (PutEvents answers 500), delivers to disabled rules, leaves the wrong
+time in the event, and takes events that name AWS as their source from anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ekyc.localaws import aws, functions
+from ekyc.localaws.clock import clock
+
+Event = dict[str, Any]
+Intercept = Callable[[Event, Callable[[], object]], None]
+logger = logging.getLogger(__name__)
+
+
+def emit(source: str, detail_type: str, resources: list[str], detail: dict[str, Any]) -> None:
+    """Put a service's own event (source "aws.…") on the default bus; rules deliver it in the background.
+
+    Delivery is at least once and in no order, as EventBridge has it.
+    """
+    from moto.events.models import events_backends
+
+    event = {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": detail_type,
+        "source": source,
+        "account": aws.account,
+        "time": _iso(time.time()),
+        "region": aws.region,
+        "resources": resources,
+        # Values travel as JSON, so nobody shares an object with the service that emits.
+        "detail": json.loads(json.dumps(detail)),
+    }
+    for rule in list(events_backends[aws.account][aws.region].event_buses["default"].rules.values()):
+        _send_to_targets(rule, event)
+
+
+@contextlib.contextmanager
+def intercepted(hook: Intercept) -> Iterator[None]:
+    """For tests: while the context is open, `hook(event, deliver)` is called in place of each delivery to a function.
+
+    The hook drops an event by not calling `deliver`, doubles it by calling it twice, and holds it by keeping
+    `deliver` for later (also after the context has closed).
+    """
+    global _intercept
+    previous, _intercept = _intercept, hook
+    try:
+        yield
+    finally:
+        _intercept = previous
+
+
+def install() -> None:
+    """Teach moto's EventBridge to deliver to functions."""
+    from moto.events.models import EventsBackend, Rule
+
+    put_events = EventsBackend.put_events
+
+    # moto takes an event from "aws.…" from anybody. (EventBridge API reference, PutEventsResultEntry: NotAuthorizedForSource)
+    def put_events_of_others(self: EventsBackend, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        own = [event for event in events if not (event.get("Source") or "").startswith("aws.")]
+        entries = iter(put_events(self, own) if own else [])
+        return [next(entries) if event in own else _NOT_AUTHORIZED for event in events]
+
+    EventsBackend.put_events = put_events_of_others
+    Rule.send_to_targets = _send_to_targets
+
+
+_NOT_AUTHORIZED = {
+    "ErrorCode": "NotAuthorizedForSourceException",
+    "ErrorMessage": "Not authorized for the source.",
+}
+_intercept: Intercept | None = None
+
+
+def _send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> None:
+    """moto's Rule.send_to_targets for the targets that it lacks (functions) and those that this project uses (queues)."""
+    from moto.events.models import EventTemplateParser
+
+    if rule.state != "ENABLED" or not rule.event_pattern.matches_event(event):
+        return
+    sent = {name: value for name, value in event.items() if name != "ingestion-time"}
+    if not isinstance(sent["time"], str):
+        sent["time"] = _iso(float(sent["time"]))
+    for target in list(rule.targets):
+        transformer = target.get("InputTransformer", {}) if transform_input else {}
+        body = EventTemplateParser.parse(
+            input_template=transformer.get("InputTemplate"),
+            input_paths_map=transformer.get("InputPathsMap", {}),
+            event=sent,
+        )
+        deliver = functools.partial(clock.background, _deliver, rule, target, body)
+        if _intercept:
+            _intercept(sent, deliver)
+        else:
+            deliver()
+
+
+def _deliver(rule: Any, target: dict[str, Any], body: Any) -> None:
+    service = target["Arn"].split(":")[2]
+    if service == "sqs":
+        functions.send_to_queue(target["Arn"], body, {})
+        return
+    function = functions.find(target["Arn"]) if service == "lambda" else None
+    # EventBridge guide, "Using dead-letter queues": what it may not or cannot deliver goes there without a retry. It
+    # hands the event to Lambda's own queue: when the function itself fails, Lambda tries again and Lambda's
+    # dead-letter queue gets the event, not the rule's.
+    if function is None:
+        _give_up(rule, target, body, "RESOURCE_NOT_FOUND", f"There is no function {target['Arn']}.")
+    elif not _may_invoke(rule, function):
+        _give_up(rule, target, body, "NO_PERMISSIONS", f"Rule {rule.name} has no permission to invoke {target['Arn']}.")
+    else:
+        functions.invoke_later(function, body)
+
+
+def _may_invoke(rule: Any, function: Any) -> bool:
+    return any(
+        statement.get("Principal", {}).get("Service") == "events.amazonaws.com"
+        and statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", rule.arn) == rule.arn
+        for statement in function.policy.statements
+    )
+
+
+def _give_up(rule: Any, target: dict[str, Any], body: Any, code: str, message: str) -> None:
+    logger.warning("event not delivered: %s", message)
+    queue_arn = target.get("DeadLetterConfig", {}).get("Arn")
+    if queue_arn:
+        attributes = {"RULE_ARN": rule.arn, "TARGET_ARN": target["Arn"], "ERROR_CODE": code, "ERROR_MESSAGE": message}
+        functions.send_to_queue(queue_arn, body, attributes)
+
+
+def _iso(timestamp: float) -> str:
+    return datetime.datetime.fromtimestamp(timestamp, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,365 @@
+"""Lambda: runs each deployed function in warm worker processes of its own.
+
+moto runs functions in Docker containers or not at all. Here a function gets at most two workers, forked from one
+process that has the runtime's libraries imported (`worker.py`), with that function's own environment and nothing of
+this process's, its own time limit, and errors in the shape that Lambda gives them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from ekyc.localaws import aws
+from ekyc.localaws.clock import clock
+
+WORKERS_PER_FUNCTION = 2
+# Lambda guide, "Understanding retry behavior in Lambda": asynchronous invocations are tried again after one minute and
+# then two, unless the function says otherwise.
+RETRY_DELAYS = (60, 120)
+
+RequestId = str
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What an invocation gave: the payload as JSON text, and whether it is the error object of a function error."""
+
+    request_id: RequestId
+    payload: str
+    is_error: bool
+
+
+class StoppedError(RuntimeError):
+    """A function was invoked while the local AWS stops."""
+
+
+class Runtime:
+    """All workers of one local AWS."""
+
+    def __init__(self, code_dir: Path, logs_dir: Path) -> None:
+        self._code_dir = code_dir
+        self._logs_dir = logs_dir
+        self._lock = threading.Lock()
+        self._pools: dict[str, _Pool] = {}
+        self._parent: _WorkerParent | None = None
+
+    def start(self) -> None:
+        """Start the process that workers are forked from; it imports in the background."""
+        self._parent = _WorkerParent()
+
+    def stop(self) -> None:
+        """End every worker at once, busy or not."""
+        with self._lock:
+            parent, self._parent = self._parent, None
+            pools, self._pools = self._pools, {}
+        if parent:
+            parent.kill()
+        for pool in pools.values():
+            pool.close()
+
+    def reset(self) -> None:
+        """End every worker and be ready for the next deployment."""
+        self.stop()
+        self.start()
+
+    def warm_up(self, functions: Iterable[Any]) -> None:
+        """Start one worker of each function in the background, so that its first invocation finds it imported."""
+        pools = [self._pool(function) for function in functions]
+        clock.background(_warm_up_each, pools)
+
+    def invoke(self, function: Any, event: Any) -> Answer:
+        """Run a function (moto's LambdaFunction) with a JSON value and wait for its answer.
+
+        More than WORKERS_PER_FUNCTION invocations of a function at once wait for each other.
+        """
+        return self._pool(function).invoke(event)
+
+    def _pool(self, function: Any) -> _Pool:
+        identity = json.dumps(
+            [function.function_arn, function.code_sha_256, function.handler, function.timeout, function.environment_vars]
+        )
+        with self._lock:
+            if self._parent is None:
+                raise StoppedError(f"Function {function.function_name} was invoked while the local AWS stops.")
+            if identity not in self._pools:
+                description = {
+                    "name": function.function_name,
+                    "arn": function.function_arn,
+                    "handler": function.handler,
+                    "timeout": int(function.timeout),
+                    "memory": int(function.memory_size),
+                    "code": str(self._unzipped(function)),
+                }
+                description["environment"] = _environment(function, description["code"])
+                log = self._logs_dir / f"{function.function_name}.log"
+                self._pools[identity] = _Pool(description, log, self._parent)
+            return self._pools[identity]
+
+    def _unzipped(self, function: Any) -> Path:
+        """The asset's directory, unzipped once per content."""
+        directory = self._code_dir / hashlib.sha256(function.code_bytes).hexdigest()[:16]
+        if not directory.exists():
+            with zipfile.ZipFile(io.BytesIO(function.code_bytes)) as archive:
+                archive.extractall(directory)
+        return directory
+
+
+class _WorkerParent:
+    """The process that workers are forked from (`worker.py`); leader of the process group that they all share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control, control = socket.socketpair()
+        with control:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-I", str(Path(__file__).with_name("worker.py")), str(control.fileno())],
+                pass_fds=[control.fileno()],
+                env={"PATH": "/usr/bin:/bin", "LANG": "en_US.UTF-8"},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C in the terminal is for this process, which then stops them
+            )
+
+    def fork(self, function: dict[str, Any], invocations: socket.socket, log: TextIO) -> None:
+        with self._lock:
+            try:
+                socket.send_fds(
+                    self._control, [json.dumps(function).encode()], [invocations.fileno(), log.fileno()]
+                )
+                answered = self._control.recv(1)
+            except OSError:
+                answered = b""
+            if not answered:
+                raise StoppedError(f"No worker could be started for function {function['name']}.")
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._control.close()
+
+
+class _Worker:
+    """This process's end of one worker."""
+
+    def __init__(self, function: dict[str, Any], log: Path, parent: _WorkerParent) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs, log.open("a", encoding="utf-8") as log_file:
+            parent.fork(function, theirs, log_file)
+        self._stream = self._socket.makefile("rw", encoding="utf-8")
+
+    def ask(self, invocation: dict[str, Any]) -> dict[str, Any] | None:
+        """The worker's answer; None when the worker has died."""
+        try:
+            self._stream.write(json.dumps(invocation) + "\n")
+            self._stream.flush()
+            line = self._stream.readline()
+        except (OSError, ValueError):
+            return None
+        return json.loads(line) if line else None
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        self._socket.close()
+
+
+class _Pool:
+    """The workers of one function."""
+
+    def __init__(self, function: dict[str, Any], log: Path, parent: _WorkerParent) -> None:
+        self._function = function
+        self._log = log
+        self._parent = parent
+        self._slots = threading.BoundedSemaphore(WORKERS_PER_FUNCTION)
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+
+    def invoke(self, event: Any, warm_up: bool = False) -> Answer:
+        request_id = str(uuid.uuid4())
+        with self._slots:
+            worker = self._take()
+            started = time.monotonic()
+            answer = worker.ask({"event": event, "requestId": request_id, "warmUp": warm_up})
+            seconds = time.monotonic() - started
+            if answer is None:
+                worker.close()
+                answer = {"error": self._death(request_id, seconds)}
+            else:
+                with self._lock:
+                    self._idle.append(worker)
+        if "error" in answer:
+            return Answer(request_id, json.dumps(answer["error"]), is_error=True)
+        return Answer(request_id, answer.get("payload", "null"), is_error=False)
+
+    def close(self) -> None:
+        with self._lock:
+            for worker in self._idle:
+                worker.close()
+            self._idle.clear()
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return _Worker(self._function, self._log, self._parent)
+
+    def _death(self, request_id: RequestId, seconds: float) -> dict[str, str]:
+        # Shapes and words as Lambda gives them for a time-out and for a process that ends.
+        limit = self._function["timeout"]
+        if seconds >= limit:
+            message = f"RequestId: {request_id} Error: Task timed out after {limit}.00 seconds"
+            return {"errorType": "Sandbox.Timedout", "errorMessage": message}
+        message = f"RequestId: {request_id} Error: Runtime exited without providing a reason"
+        return {"errorType": "Runtime.ExitError", "errorMessage": message}
+
+
+def _warm_up_each(pools: list[_Pool]) -> None:
+    for pool in pools:
+        with contextlib.suppress(StoppedError):
+            pool.invoke(None, warm_up=True)
+
+
+def _environment(function: Any, code_dir: str) -> dict[str, str]:
+    """The function's variables and those that Lambda itself gives (Lambda guide, "Defined runtime environment
+    variables"); nothing of this process's environment."""
+    return {
+        **aws.environment(str(aws.endpoint())),
+        "AWS_SESSION_TOKEN": "local",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
+        "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "_HANDLER": function.handler,
+        "LAMBDA_TASK_ROOT": code_dir,
+        "PATH": "/usr/bin:/bin",
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        **function.environment_vars,
+    }
+
+
+def runtime() -> Runtime:
+    """The runtime of the local AWS of this process. Raises StoppedError when there is none."""
+    if _runtime is None:
+        raise StoppedError("No local AWS runs in this process.")
+    return _runtime
+
+
+def set_runtime(new: Runtime | None) -> None:
+    """Make `new` the runtime that invocations go to."""
+    global _runtime
+    _runtime = new
+
+
+def find(arn_or_name: str) -> Any | None:
+    """The deployed function (moto's LambdaFunction), or None."""
+    from moto.awslambda.exceptions import UnknownFunctionException
+    from moto.awslambda.models import lambda_backends
+
+    try:
+        return lambda_backends[aws.account][aws.region].get_function(arn_or_name)
+    except UnknownFunctionException:
+        return None
+
+
+def invoke_later(function: Any, event: Any) -> None:
+    """Invoke asynchronously: in the background, tried again when it fails, then into the function's dead-letter queue.
+
+    Retries, destination and dead-letter queue are the function's own settings, as Lambda has it (Lambda guide,
+    "Understanding retry behavior in Lambda").
+    """
+    clock.background(_invoke_with_retries, function, event)
+
+
+def install() -> None:
+    """Teach moto's Lambda to run functions."""
+    from moto.awslambda.models import LambdaFunction
+
+    # moto runs a function in Docker, tells every function error as "Handled", and runs an asynchronous invocation
+    # before it answers and never again.
+    def invoke(self: LambdaFunction, body: str, request_headers: Any, response_headers: Any) -> bytes:
+        event = json.loads(body) if body else {}
+        response_headers["x-amz-executed-version"] = "$LATEST"
+        kind = request_headers.get("x-amz-invocation-type", "RequestResponse")
+        if kind == "DryRun":
+            return b""
+        if kind == "Event":
+            invoke_later(self, event)
+            return b""
+        answer = runtime().invoke(self, event)
+        response_headers["x-amzn-requestid"] = answer.request_id
+        if answer.is_error:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return answer.payload.encode()
+
+    # moto's CloudFormation drops a function's dead-letter queue.
+    create = LambdaFunction.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
+
+    def create_with_dead_letter_queue(
+        cls: type[LambdaFunction], resource_name: str, cloudformation_json: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> LambdaFunction:
+        function = create(cls, resource_name, cloudformation_json, *args, **kwargs)
+        function.dead_letter_target = cloudformation_json["Properties"].get("DeadLetterConfig", {}).get("TargetArn")
+        return function
+
+    LambdaFunction.invoke = invoke
+    LambdaFunction.create_from_cloudformation_json = classmethod(create_with_dead_letter_queue)
+
+
+_runtime: Runtime | None = None
+
+
+def _invoke_with_retries(function: Any, event: Any) -> None:
+    for delay in (*RETRY_DELAYS, None):
+        try:
+            answer = runtime().invoke(function, event)
+        except StoppedError:
+            return
+        if not answer.is_error:
+            return
+        if delay is not None:
+            clock.sleep(delay)
+    target = getattr(function, "dead_letter_target", None)
+    if target:
+        error = json.loads(answer.payload)
+        send_to_queue(
+            target,
+            event,
+            # Lambda guide, "Capturing records of Lambda asynchronous invocations"
+            {"RequestID": answer.request_id, "ErrorCode": "200", "ErrorMessage": error["errorMessage"][:1024]},
+        )
+
+
+def send_to_queue(queue_arn: str, body: Any, attributes: dict[str, str]) -> None:
+    """Put a JSON body with string attributes into an SQS queue."""
+    sqs = aws.client("sqs")
+    sqs.send_message(
+        QueueUrl=sqs.get_queue_url(QueueName=queue_arn.rpartition(":")[2])["QueueUrl"],
+        MessageBody=json.dumps(body),
+        MessageAttributes={
+            name: {"DataType": "String", "StringValue": value or "-"} for name, value in attributes.items()
+        },
+    )

@@ -1,0 +1,321 @@
+"""LocalAws: the embedded AWS, in this process, on one port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import io
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl
+
+from werkzeug.exceptions import InternalServerError
+from werkzeug.serving import ThreadedWSGIServer
+from werkzeug.wrappers import Request, Response
+
+from ekyc.localaws import aws, deploy, events, functions, gateway
+from ekyc.localaws.clock import clock
+
+if TYPE_CHECKING:
+    from ekyc.localaws.groundtruth import Workforce
+
+HOST = "127.0.0.1"
+logger = logging.getLogger(__name__)
+
+
+class PortInUseError(RuntimeError):
+    """Another program listens on the port."""
+
+
+class LocalAws:
+    """A local AWS that starts with `start()` or `with`, and leaves no process, thread or file behind when it stops.
+
+    `port`: where to listen; 0 takes a free one. `speed`: how many times faster than on AWS waiting passes.
+    One per process at a time: moto keeps its state in module variables.
+    """
+
+    def __init__(self, port: int = 0, speed: float = 60.0) -> None:
+        self._wanted_port = port
+        self._speed = speed
+        self._cleanup = contextlib.ExitStack()
+        self._runtime: functions.Runtime | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Raises PortInUseError."""
+        listener = _listen(self._wanted_port)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(listener.close)
+            self._port = listener.getsockname()[1]
+            clock.speed = self._speed
+            data_dir = Path(tempfile.mkdtemp(prefix="ekyc-local-aws-"))
+            cleanup.callback(shutil.rmtree, data_dir, ignore_errors=True)
+            self.logs_dir = data_dir / "logs"
+            self.logs_dir.mkdir()
+            aws.set_endpoint(self.endpoint)
+            cleanup.callback(aws.set_endpoint, None)
+            self._runtime = functions.Runtime(data_dir / "code", self.logs_dir)
+            functions.set_runtime(self._runtime)
+            cleanup.callback(functions.set_runtime, None)
+            self._runtime.start()  # imports while this process does
+            cleanup.callback(self._runtime.stop)
+            cleanup.callback(_end_what_runs)
+            cleanup.enter_context(_terminate_cleanly())
+            cleanup.enter_context(_environment_variable("MOTO_PORT", str(self._port)))
+            app = _install()
+            server = _Server(app, listener)
+            cleanup.callback(server.stop)
+            server.start()
+            self._cleanup = cleanup.pop_all()
+
+    def stop(self) -> None:
+        """End every execution, worker and thread and remove the temporary files."""
+        self._cleanup.close()
+
+    def reset(self) -> None:
+        """Forget everything that was deployed and stored, quickly; the server stays up."""
+        from moto.moto_api._internal.models import moto_api_backend
+
+        assert self._runtime
+        _end_what_runs()
+        self._runtime.reset()
+        moto_api_backend.reset()
+
+    @property
+    def endpoint(self) -> str:
+        """ "http://127.0.0.1:PORT", for AWS_ENDPOINT_URL."""
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def api_url(self) -> str:
+        """Where the deployed REST API is: `<api_url>/api/…`."""
+        return self.endpoint
+
+    @property
+    def workforce(self) -> Workforce:
+        """The people who label."""
+        from ekyc.localaws import groundtruth
+
+        return groundtruth.workforce
+
+    def environment(self) -> dict[str, str]:
+        """What to export so that boto3 and the AWS CLI use this local AWS."""
+        return aws.environment(self.endpoint)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this local AWS."""
+        return aws.client(service)
+
+    def deploy(self, assembly_dir: Path) -> dict[str, str]:
+        """Deploy a cloud assembly (`cdk.out`) and return the stack's outputs; functions start in the background.
+
+        Raises DeployError, which names the resource and the reason.
+        """
+        from moto.awslambda.models import lambda_backends
+
+        assert self._runtime
+        outputs = deploy.deploy(Path(assembly_dir))
+        self._runtime.warm_up(lambda_backends[aws.account][aws.region].list_functions())
+        # The template tells AWS's host name of the API; here it is behind this server's port.
+        return {name: self.api_url if ".execute-api." in value else value for name, value in outputs.items()}
+
+
+def _install() -> Any:
+    """Import moto, mend what it lacks (once per process), and return the WSGI application of everything."""
+    global _app
+    if _app is None:
+        from moto.core.config import default_user_config
+        from moto.server import DomainDispatcherApplication, create_backend_app
+
+        from ekyc.localaws import groundtruth, rekognition, stepfunctions, storage
+
+        default_user_config["stepfunctions"] = {"execute_state_machine": True}
+        for part in (storage, functions, events, stepfunctions, rekognition, groundtruth):
+            part.install()
+        _app = _dispatcher(DomainDispatcherApplication(create_backend_app))
+    return _app
+
+
+_app: Any = None
+
+
+def _dispatcher(moto: Any) -> Any:
+    """Paths below /api/ are the deployed REST API's; everything else is an AWS service."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"].startswith("/api/"):
+            return gateway.answer(Request(environ))(environ, start_response)
+        refusal = _refuse_expired(environ.get("QUERY_STRING", ""))
+        if refusal:
+            return refusal(environ, start_response)
+        return moto(environ, start_response)
+
+    return app
+
+
+def _refuse_expired(query_string: str) -> Response | None:
+    """S3's answer to a presigned URL that is used too late (moto takes it), else None."""
+    if "Signature=" not in query_string:
+        return None
+    query = dict(parse_qsl(query_string))
+    now = datetime.datetime.now(datetime.UTC)
+    if "X-Amz-Expires" in query:
+        signed = datetime.datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
+        expires = signed + datetime.timedelta(seconds=int(query["X-Amz-Expires"]))
+    elif "Expires" in query:
+        expires = datetime.datetime.fromtimestamp(int(query["Expires"]), datetime.UTC)
+    else:
+        return None
+    if now <= expires:
+        return None
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Request has expired</Message>'
+        f"<Expires>{expires:%Y-%m-%dT%H:%M:%SZ}</Expires><ServerTime>{now:%Y-%m-%dT%H:%M:%SZ}</ServerTime></Error>"
+    )
+    return Response(body, status=403, content_type="application/xml")
+
+
+def _end_what_runs() -> None:
+    """Executions, then everything that waits on the clock."""
+    from ekyc.localaws import stepfunctions
+
+    stepfunctions.abandon_executions()
+    clock.interrupt()
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(f"Port {port} of {HOST} is in use: choose another one, or 0 for a free one.") from error
+        raise
+    listener.listen(128)
+    return listener
+
+
+@contextlib.contextmanager
+def _environment_variable(name: str, value: str) -> Any:
+    """moto's engine finds its own services by MOTO_PORT."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _terminate_cleanly() -> Any:
+    """Let SIGTERM end this process the way Ctrl-C does, so that `with LocalAws()` stops what it started."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _request_handler() -> type:
+    from moto.server import MotoRequestHandler
+
+    class RequestHandler(MotoRequestHandler):
+        """moto's request handler with connections kept alive, which werkzeug's server refuses because it cannot tell
+        where a body that nobody read ends: here every body is read first."""
+
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def run_wsgi(self) -> None:
+            if self.headers.get("Expect", "").lower().strip() == "100-continue":
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            environ = self.make_environ()
+            stream = environ["wsgi.input"]
+            chunked = environ.get("wsgi.input_terminated")
+            body = stream.read() if chunked else stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(body)
+            environ["CONTENT_LENGTH"] = str(len(body))
+            try:
+                response = Response.from_app(self.server.app, environ, buffered=True)
+            except Exception:
+                logger.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+                response = InternalServerError().get_response(environ)
+            data = response.get_data()
+            self.send_response(response.status_code)
+            for name, value in response.headers:
+                self.send_header(name, value)
+            if "Content-Length" not in response.headers:
+                self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if environ["REQUEST_METHOD"] != "HEAD":
+                self.wfile.write(data)
+
+        def handle_expect_100(self) -> bool:
+            return True  # run_wsgi has its own
+
+        def log(self, type: str, message: str, *args: Any) -> None:
+            logger.debug(message, *args)
+
+    return RequestHandler
+
+
+class _Server(ThreadedWSGIServer):
+    """The HTTP server, in a thread of its own; `stop` also ends the connections that clients keep open."""
+
+    def __init__(self, app: Any, listener: socket.socket) -> None:
+        self._connections: set[socket.socket] = set()
+        host, port = listener.getsockname()
+        super().__init__(host, port, app, handler=_request_handler(), fd=listener.fileno())
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="local-aws", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self._thread.join()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        logger.debug(message, *args)

@@ -1,0 +1,116 @@
+"""What the stand-ins of AWS services have in common: their operations inside moto, their state, their threads.
+
+A stand-in is a subclass of StandIn with a method per operation, named like the operation in snake case, that takes the
+checked request and returns the answer. `install` puts these methods onto moto's response class of the service.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self, TypeVar
+
+from moto.core.base_backend import BackendDict, BaseBackend
+from moto.core.responses import BaseResponse
+from moto.core.utils import camelcase_to_underscores
+
+from ekyc.localaws.clock import Interrupted, clock
+from ekyc.localaws.errors import ServiceError
+from ekyc.localaws.validation import checked_request
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+Item = TypeVar("Item")
+
+_creation = threading.Lock()
+
+
+class StandIn:
+    """The state of one service in one account and region.
+
+    It hangs on moto's backend of the service, so moto's reset forgets it; threads that it started then end quietly.
+    """
+
+    def __init__(self, backend: BaseBackend) -> None:
+        self._backend = backend
+        self.account = backend.account_id
+        self.region = backend.region_name
+        # Guards everything below the stand-in; never held while sleeping, computing or calling another service.
+        self.lock = threading.RLock()
+
+    @classmethod
+    def of(cls, backend: BaseBackend) -> Self:
+        """The stand-in that hangs on `backend`; made when there is none yet."""
+        with _creation:
+            if cls.__name__ not in backend.__dict__:
+                backend.__dict__[cls.__name__] = cls(backend)
+            return backend.__dict__[cls.__name__]
+
+    def background(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Run `work(*arguments)` in a thread that a stop or a reset of the local AWS ends."""
+        clock.background(work, *arguments)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait `seconds` of service time. Raises Interrupted when the local AWS stops or this state was forgotten."""
+        clock.sleep(seconds)
+        if self._backend.__dict__.get(type(self).__name__) is not self:
+            raise Interrupted
+
+
+def install(
+    service: str,
+    stand_in: type[StandIn],
+    operations: Iterable[str],
+    response_class: type[BaseResponse],
+    backends: BackendDict[Any],
+    error_body: Callable[[ServiceError], dict[str, str]],
+) -> None:
+    """Make moto answer `operations` of `service` by the methods of `stand_in`."""
+
+    def answer(response: BaseResponse, operation: str, method_name: str) -> tuple[str, dict[str, Any]]:
+        status, body = 200, ""
+        try:
+            backend = backends[response.current_account][response.region]
+            request = checked_request(service, operation, response.body)
+            result = getattr(stand_in.of(backend), method_name)(request)
+            body = "" if result is None else json.dumps(result)
+        except ServiceError as error:
+            status, body = error.http_status, json.dumps(error_body(error))
+        return body, {"status": status, "Content-Type": "application/x-amz-json-1.1"}
+
+    def method(operation: str, method_name: str) -> Callable[[BaseResponse], tuple[str, dict[str, Any]]]:
+        return lambda response: answer(response, operation, method_name)
+
+    for operation in operations:
+        method_name = camelcase_to_underscores(operation)
+        setattr(response_class, method_name, method(operation, method_name))
+
+
+def page(
+    items: Sequence[Item], request: Request, invalid_token: Callable[[], ServiceError], default: int = 100
+) -> tuple[list[Item], Answer]:
+    """The page of `items` that `request` (MaxResults, NextToken) asks for, and {"NextToken": …} when more follow."""
+    start = 0
+    if token := request.get("NextToken"):
+        try:
+            start = int(base64.b64decode(token, validate=True).decode())
+        except (binascii.Error, ValueError):
+            raise invalid_token() from None
+    end = start + request.get("MaxResults", default)
+    following = {"NextToken": base64.b64encode(str(end).encode()).decode()} if end < len(items) else {}
+    return list(items[start:end]), following
+
+
+def now() -> float:
+    """The time in epoch seconds as AWS's JSON protocol writes it, to the millisecond."""
+    return round(time.time(), 3)
+
+
+def request_id() -> str:
+    """An id as AWS gives each of its answers."""
+    return str(uuid.uuid4())

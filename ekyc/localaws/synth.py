@@ -1,0 +1,39 @@
+"""Synthesizes the stack for the local AWS: the very template that `cdk deploy` uses, with local settings."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+WORK_TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
+LOCAL_SETTINGS: Mapping[str, Any] = {"workTeamArn": WORK_TEAM}
+
+
+class SynthesisFailed(Exception):
+    """The CDK app could not be synthesized; the message is what it said."""
+
+
+def synthesize(out: Path, settings: Mapping[str, Any] = LOCAL_SETTINGS) -> Path:
+    """Run `app.py` as the CDK CLI does and return ``out``, the cloud assembly's folder.
+
+    ``settings`` are CDK context values that override those of `cdk.json`.
+
+    Raises:
+        SynthesisFailed: with the app's own words.
+    """
+    context = json.loads((PROJECT / "cdk.json").read_text())["context"] | dict(settings)
+    environment = os.environ | {"CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context)}
+    # The reminder of Node 20's end of support, on every start of jsii.
+    environment.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
+    app = subprocess.run(
+        [sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    if app.returncode:
+        raise SynthesisFailed(
+            app.stderr.strip().splitlines()[-1] if app.stderr.strip() else "app.py ended with an error"
+        )
+    return out

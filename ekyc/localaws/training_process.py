@@ -1,0 +1,55 @@
+"""The process in which a detector learns, so that the server stays responsive: `python -m ... FOLDER`.
+
+FOLDER/request.json: {"training": photos, "testing": photos}, a photo being
+{"path", "boxes": [[label, left, top, width, height], …]}. It writes FOLDER/detector.npz and FOLDER/evaluation.json:
+{"labels": [a LabelEvaluation each], "photos": [{"found": [[label, left, top, width, height, confidence, correct], …],
+"missed": boxes}, …]}. The last line on stderr says what was wrong when it fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from ekyc.localaws.detector import Box, LabelledPhoto, PhotoEvaluation, evaluate, train
+
+
+def learn(folder: Path) -> None:
+    """Learn from the training photos of FOLDER/request.json, then evaluate on its testing photos."""
+    request = json.loads((folder / "request.json").read_text())
+    detector = train(_photos(request["training"]))
+    detector.save(folder / "detector.npz")
+    evaluation = evaluate(detector, _photos(request["testing"]))
+    result = {
+        "labels": [dataclasses.asdict(label) for label in evaluation.labels],
+        "photos": [_photo_result(photo) for photo in evaluation.photos],
+    }
+    (folder / "evaluation.json").write_text(json.dumps(result))
+
+
+def _photos(photos: list[dict[str, Any]]) -> list[LabelledPhoto]:
+    return [LabelledPhoto(Path(photo["path"]), [Box(*box) for box in photo["boxes"]]) for photo in photos]
+
+
+def _photo_result(photo: PhotoEvaluation) -> dict[str, Any]:
+    found = [(judged.detection, judged.correct) for judged in photo.detections]
+    return {
+        "found": [[d.label, d.left, d.top, d.width, d.height, d.confidence, correct] for d, correct in found],
+        "missed": [dataclasses.astuple(box) for box in photo.missed],
+    }
+
+
+def _end_with_parent() -> None:
+    # The parent holds the other end of stdin: when it is gone, however that came, this ends.
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    learn(Path(sys.argv[1]))

@@ -1,0 +1,161 @@
+"""Runs Lambda functions: one process that has the runtime's libraries imported and forks a worker for each function.
+
+Started by `functions.py` as `python -I worker.py CONTROL_FD`. It imports nothing of this project, so a function finds
+only its own asset and the installed packages.
+
+Control socket, parent to this process: one JSON line per worker to fork, with two descriptors (the worker's socket and
+its log file). Worker socket: one JSON line per invocation each way. Standard output and error belong to the function
+and go to its log file.
+
+The parent's death closes the control socket, and with it everything here ends: no worker is ever left behind.
+"""
+
+import contextlib
+import decimal
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+
+# What the Lambda runtime and the layer bring; imported once and shared by all workers.
+RUNTIME_LIBRARIES = (
+    "boto3",
+    "botocore.httpsession",
+    "aws_lambda_powertools.logging",
+    "aws_lambda_powertools.event_handler",
+    "PIL.Image",
+)
+# Lambda gives module-level code ten seconds; here it shares two cores with everything else.
+INIT_SECONDS = 30
+
+
+class LambdaContext:
+    """The context object that a handler gets, as the Lambda guide's page 'Using the Lambda context object' lists it."""
+
+    def __init__(self, function, request_id, deadline):
+        self.function_name = function["name"]
+        self.function_version = "$LATEST"
+        self.invoked_function_arn = function["arn"]
+        self.memory_limit_in_mb = str(function["memory"])
+        self.aws_request_id = request_id
+        self.log_group_name = f"/aws/lambda/{function['name']}"
+        self.log_stream_name = "local"
+        self.identity = None
+        self.client_context = None
+        self._deadline = deadline
+
+    def get_remaining_time_in_millis(self):
+        return max(0, int((self._deadline - time.monotonic()) * 1000))
+
+
+def main(control_descriptor):
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # dead workers leave no zombies
+    for library in RUNTIME_LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
+    control = socket.socket(fileno=control_descriptor)
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 2)
+        if not message:
+            os.killpg(0, signal.SIGKILL)  # the parent is gone: end, and take every worker along
+        function = json.loads(message)
+        if os.fork() == 0:
+            control.close()
+            run_worker(function, *descriptors)
+            os._exit(0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        control.send(b"+")  # so that the parent sends the next message only now: a stream keeps no boundaries
+
+
+def run_worker(function, invocations_descriptor, log_descriptor):
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(log_descriptor, 1)
+    os.dup2(log_descriptor, 2)
+    os.close(log_descriptor)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(function["environment"])
+    time.tzset()
+    os.chdir(function["code"])
+    sys.path.insert(0, function["code"])
+    connection = socket.socket(fileno=invocations_descriptor).makefile("rw", encoding="utf-8")
+    handler = None
+    for line in connection:
+        invocation = json.loads(line)
+        try:
+            # The kernel ends a worker that runs over its limit, whatever it is doing.
+            signal.setitimer(signal.ITIMER_REAL, INIT_SECONDS)
+            handler = handler or load_handler(function["handler"])
+            answer = {}
+            if not invocation["warmUp"]:
+                signal.setitimer(signal.ITIMER_REAL, function["timeout"])
+                context = LambdaContext(function, invocation["requestId"], time.monotonic() + function["timeout"])
+                answer = {"payload": to_json(handler(invocation["event"], context))}
+        except FunctionError as error:
+            answer = {"error": {"errorMessage": str(error), "errorType": error.error_type}}
+        except Exception as error:
+            answer = {"error": describe_error(error)}
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.stdout.flush()
+        if "error" in answer:
+            answer["error"]["requestId"] = invocation["requestId"]
+            answer["error"].setdefault("stackTrace", [])
+            sys.stderr.write(f"[ERROR] {answer['error']['errorType']}: {answer['error']['errorMessage']}\n")
+            sys.stderr.writelines(answer["error"]["stackTrace"])
+        connection.write(json.dumps(answer) + "\n")
+        connection.flush()
+
+
+class FunctionError(Exception):
+    """An error of the runtime itself, named as Lambda names it."""
+
+    def __init__(self, error_type, message):
+        super().__init__(message)
+        self.error_type = error_type
+
+
+def load_handler(name):
+    """Import `package.module.function`. Its module-level code may raise anything: that is the function's own error."""
+    module_name, _, function_name = name.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise FunctionError("Runtime.ImportModuleError", f"Unable to import module '{module_name}': {error}") from error
+    try:
+        return getattr(module, function_name)
+    except AttributeError as error:
+        message = f"Handler '{function_name}' missing on module '{module_name}'"
+        raise FunctionError("Runtime.HandlerNotFound", message) from error
+
+
+def to_json(result):
+    try:
+        return json.dumps(result, default=_decimal, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise FunctionError("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+
+
+def _decimal(value):
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def describe_error(error):
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<frozen")]
+    return {
+        "errorMessage": str(error),
+        "errorType": type(error).__name__,
+        "stackTrace": traceback.format_list(own),
+    }
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

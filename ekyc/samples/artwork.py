@@ -1,0 +1,191 @@
+"""Drawing tools shared by documents, objects and table tops: colours, text, engraved lines, smooth noise."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+Ink = tuple[int, int, int]  # blue, green, red, as OpenCV has it
+
+_fonts = threading.local()
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A flat thing that can lie in a scene: pixels (BGR), coverage (0 to 255), and how many pixels make a millimetre."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    pixels_per_mm: float
+
+
+def ink(hex_rgb: str) -> Ink:
+    """`"1f4e79"` -> the same colour as OpenCV wants it."""
+    red, green, blue = bytes.fromhex(hex_rgb)
+    return blue, green, red
+
+
+def mix(first: Ink, second: Ink, share: float) -> Ink:
+    """The colour that is `share` (0 to 1) of the way from the first colour to the second."""
+    blue, green, red = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return blue, green, red
+
+
+def _font(name: str) -> cv2.FontFace:
+    # A FontFace changes its weight while it draws, so threads must not share one.
+    fonts: dict[str, cv2.FontFace] = _fonts.__dict__
+    if name not in fonts:
+        fonts[name] = cv2.FontFace(name)
+    return fonts[name]
+
+
+def text(
+    image: np.ndarray,
+    words: str,
+    x: float,
+    y: float,
+    size: int,
+    colour: Ink,
+    weight: int = 400,
+    face: Literal["sans", "italic"] = "sans",
+    align: Literal["left", "centre", "right"] = "left",
+) -> None:
+    """Write on `image` with the baseline at y, in the fonts inside OpenCV (Latin and Chinese); `size` is in pixels."""
+    font = _font(face)
+    if align != "left":
+        width = cv2.getTextSize((0, 0), words, (0, 0), font, size, weight)[2]
+        x -= width / 2 if align == "centre" else width
+    cv2.putText(image, words, (round(x), round(y)), colour, font, size, weight)
+
+
+def spaced_text(
+    image: np.ndarray, words: str, x: float, y: float, size: int, pitch: float, colour: Ink, weight: int = 500
+) -> None:
+    """Write each character centred in a cell of `pitch` pixels, as a typewriter or a machine-readable zone does."""
+    for place, character in enumerate(words):
+        text(image, character, x + (place + 0.5) * pitch, y, size, colour, weight, align="centre")
+
+
+def curve(image: np.ndarray, points: np.ndarray, colour: Ink, width: int = 1, closed: bool = False) -> None:
+    """Draw a smooth line through n x 2 points, placed to a sixteenth of a pixel."""
+    cv2.polylines(image, [_sixteenths(points)], closed, colour, width, cv2.LINE_AA, 4)
+
+
+def fill(image: np.ndarray, points: np.ndarray | Sequence[tuple[float, float]], colour: Ink) -> None:
+    """Fill the polygon through n x 2 points."""
+    cv2.fillPoly(image, [_sixteenths(np.asarray(points, np.float32))], colour, cv2.LINE_AA, 4)
+
+
+def _sixteenths(points: np.ndarray) -> np.ndarray:
+    return np.round(points * 16).astype(np.int32)
+
+
+def disc(image: np.ndarray, x: float, y: float, radius: float, colour: Ink, width: int = -1) -> None:
+    """A circle, filled unless a line width is given."""
+    cv2.circle(image, (round(x * 16), round(y * 16)), round(radius * 16), colour, width, cv2.LINE_AA, 4)
+
+
+def oval(x: float, y: float, across: float, down: float, turn: float = 0.0) -> np.ndarray:
+    """The points of an ellipse with half axes `across` and `down`, turned by `turn` radians."""
+    angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+    px, py = across * np.cos(angle), down * np.sin(angle)
+    return np.stack(
+        [x + px * np.cos(turn) - py * np.sin(turn), y + px * np.sin(turn) + py * np.cos(turn)], axis=1
+    ).astype(np.float32)
+
+
+def petal(x: float, y: float, length: float, width: float, turn: float) -> np.ndarray:
+    """The points of a pointed petal or leaf that starts at (x, y) and grows in the direction `turn` (radians)."""
+    along = np.linspace(0, 1, 20)
+    side = width / 2 * np.sin(np.pi * along**0.85)
+    px = np.concatenate([along, along[::-1]]) * length
+    py = np.concatenate([side, -side[::-1]])
+    return np.stack(
+        [x + px * np.cos(turn) - py * np.sin(turn), y + px * np.sin(turn) + py * np.cos(turn)], axis=1
+    ).astype(np.float32)
+
+
+def rounded(height: int, width: int, radius: float) -> np.ndarray:
+    """The coverage mask of a rectangle with rounded corners, antialiased."""
+    mask = np.zeros((height, width), np.uint8)
+    turn = np.linspace(0, np.pi / 2, 12)
+    corners = [
+        (cx + radius * np.cos(turn + start), cy + radius * np.sin(turn + start))
+        for cx, cy, start in (
+            (width - radius - 0.5, height - radius - 0.5, 0),
+            (radius - 0.5, height - radius - 0.5, np.pi / 2),
+            (radius - 0.5, radius - 0.5, np.pi),
+            (width - radius - 0.5, radius - 0.5, 3 * np.pi / 2),
+        )
+    ]
+    points = np.concatenate([np.stack(corner, axis=1) for corner in corners])
+    cv2.fillPoly(mask, [_sixteenths(points)], 255, cv2.LINE_AA, 4)
+    return mask
+
+
+def noise(rng: np.random.Generator, height: int, width: int, down: int, across: int) -> np.ndarray:
+    """Smooth noise from 0 to 1: a grid of `down` x `across` random values, blown up to height x width (float32)."""
+    grid = rng.random((down + 1, across + 1), np.float32)
+    return np.clip(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
+
+
+def clouds(rng: np.random.Generator, height: int, width: int, cells: int, octaves: int) -> np.ndarray:
+    """Smooth noise of several sizes laid over each other, about 0 to 1 (float32)."""
+    total = np.zeros((height, width), np.float32)
+    for octave in range(octaves):
+        total += noise(rng, height, width, cells << octave, cells << octave) / (1 << octave)
+    return total / (2 - 1 / (1 << (octaves - 1)))
+
+
+def contours(field: np.ndarray, width: float) -> np.ndarray:
+    """Engraved lines where `field` crosses whole numbers: coverage 0 to 1, `width` pixels wide whatever the slope."""
+    down, across = np.gradient(field)
+    slope = np.maximum(np.hypot(down, across), 1e-4)
+    distance = np.abs(field - np.round(field)) / slope
+    return np.clip(width / 2 + 0.5 - distance, 0, 1).astype(np.float32)
+
+
+def stain(image: np.ndarray, coverage: np.ndarray, colour: Ink) -> None:
+    """Paint `colour` on `image` in place where `coverage` (0 to 1) says so."""
+    share = coverage[..., None].astype(np.float32)
+    image[:] = (image + (np.array(colour, np.float32) - image) * share + 0.5).astype(np.uint8)
+
+
+def blend(first: Ink, second: Ink, share: np.ndarray) -> np.ndarray:
+    """An image that goes from the first colour to the second as `share` (height x width) goes from 0 to 1."""
+    a, b = np.array(first, np.float32), np.array(second, np.float32)
+    return np.clip(a + (b - a) * share[..., None], 0, 255).astype(np.uint8)
+
+
+def rosette(
+    image: np.ndarray, x: float, y: float, radius: float, petals: int, colour: Ink, strands: int = 9, depth: float = 0.3
+) -> None:
+    """A lathe-work flower: closed wavy lines that interlace around (x, y)."""
+    angle = np.linspace(0, 2 * np.pi, 40 * petals, endpoint=False)
+    for strand in range(strands):
+        phase = 2 * np.pi * strand / strands
+        reach = radius * (1 - depth + depth * np.cos(petals * angle + phase))
+        curve(image, np.stack([x + reach * np.cos(angle), y + reach * np.sin(angle)], axis=1), colour, closed=True)
+
+
+def ribbon(
+    image: np.ndarray,
+    left: float,
+    right: float,
+    y: float,
+    height: float,
+    waves: float,
+    colour: Ink,
+    strands: int = 7,
+    drift: float = 0.0,
+) -> None:
+    """A horizontal band of interlaced waves; `drift` makes them tighter from left to right, so that no two are alike."""
+    along = np.linspace(0, 1, 600)
+    turn = 2 * np.pi * waves * (along + drift * along**2)
+    for strand in range(strands):
+        phase = 2 * np.pi * strand / strands
+        swell = np.sin(turn + phase) * (0.7 + 0.3 * np.cos(turn / 3 + phase))
+        curve(image, np.stack([left + (right - left) * along, y + height / 2 * swell], axis=1), colour)

@@ -1,0 +1,77 @@
+"""Scores detections against the truth: precision, recall and F1 by document type, and how well the boxes fit."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+Box = tuple[float, float, float, float]
+"""Left, top, width, height in pixels."""
+
+SAME_DOCUMENT_IOU = 0.5
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes, 0..1."""
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (one[2] * one[3] + other[2] * other[3] - width * height)
+
+
+@dataclass
+class Score:
+    """Counts of right, wrong and missed detections, and the IoU of each right one."""
+
+    wrong: int = 0
+    missed: int = 0
+    overlaps: list[float] = field(default_factory=list)
+
+    @property
+    def precision(self) -> float:
+        """The share of the detections that are right; 1 when nothing was detected."""
+        detected = len(self.overlaps) + self.wrong
+        return len(self.overlaps) / detected if detected else 1.0
+
+    @property
+    def recall(self) -> float:
+        """The share of the documents that were found; 1 when there was none."""
+        there = len(self.overlaps) + self.missed
+        return len(self.overlaps) / there if there else 1.0
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean IoU of the right detections; 0 when there is none."""
+        return sum(self.overlaps) / len(self.overlaps) if self.overlaps else 0.0
+
+    def __add__(self, other: Self) -> "Score":
+        return Score(self.wrong + other.wrong, self.missed + other.missed, self.overlaps + other.overlaps)
+
+
+def score(photos: Iterable[tuple[Sequence[tuple[str, Box]], Sequence[tuple[str, Box]]]]) -> dict[str, Score]:
+    """Score by document type.
+
+    ``photos`` yields a pair for each photo: its documents, and its detections with the most certain first; both as
+    (type, box). A detection is right when a document of its type, not yet taken, overlaps it with IoU >= 0.5.
+    """
+    scores: dict[str, Score] = defaultdict(Score)
+    for documents, detections in photos:
+        left = list(documents)
+        for label, box in detections:
+            candidates = [(overlap(box, there), place) for place, (name, there) in enumerate(left) if name == label]
+            best, place = max(candidates, default=(0.0, -1))
+            if best >= SAME_DOCUMENT_IOU:
+                scores[label].overlaps.append(best)
+                left.pop(place)
+            else:
+                scores[label].wrong += 1
+        for label, _ in left:
+            scores[label].missed += 1
+    return dict(sorted(scores.items()))

@@ -1,0 +1,1 @@
+"""Functions that EventBridge calls. An event is a hint; what the service says when asked is the truth."""

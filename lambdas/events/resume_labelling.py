@@ -1,0 +1,28 @@
+"""Resume labelling: Ground Truth says that a labelling job has ended, so answer the token that waits for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from pipeline import aws, labelling
+from pipeline.jobs import Jobs
+from pipeline.settings import Settings as BaseSettings
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+sagemaker = aws.client("sagemaker")
+stepfunctions = aws.client("stepfunctions")
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: Mapping[str, Any], _context: Any) -> None:
+    labelling.resume(event, jobs=jobs, sagemaker=sagemaker, stepfunctions=stepfunctions)

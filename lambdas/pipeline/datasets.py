@@ -1,0 +1,292 @@
+"""Makes the training and the test manifest out of the labelled one: only lines that Rekognition can train on."""
+
+import hashlib
+import json
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+from pipeline.errors import NoUsableLabels, TooFewImagesPerLabel
+from pipeline.images import rejected_list_key
+from pipeline.manifests import (
+    SPOOLED_BYTES,
+    Drop,
+    Labelled,
+    ManifestWriter,
+    clamp,
+    decode,
+    line_end,
+    line_start,
+    parse,
+    read_manifest,
+    read_photos,
+)
+
+TEST_SHARE = 0.2
+# Custom Labels guide, "Guidelines and quotas": a label may have 0 to 1,000 images in the test dataset.
+MAX_TEST_IMAGES_PER_TYPE = 1000
+
+# A photo in memory: its rank, width and height.
+PHOTO = struct.Struct(">16sHH")
+# Stands in for a photo whose line was read already, or whose content an earlier photo has.
+TAKEN = b""
+
+
+@dataclass(frozen=True)
+class PrepareDatasets:
+    """Make datasets of the labels under ``label_attribute`` in ``labels_manifest``; both manifests are S3 URIs."""
+
+    job_id: str
+    images_manifest: str
+    labels_manifest: str
+    label_attribute: str
+    document_types: list[str]
+
+
+@dataclass(frozen=True)
+class DatasetsPrepared:
+    """The two manifests (S3 URIs) with their hashes (SHA-256, hex) and numbers of photos, and what was left out.
+
+    ``dropped`` counts photos and lines. ``dropped_reasons`` counts them by code, and under the codes ``BoxOutside`` and
+    ``BoxTooSmall`` single boxes that were taken off a line. ``images_per_type`` counts the photos of both sets.
+    """
+
+    train_manifest: str
+    test_manifest: str
+    train_sha256: str
+    test_sha256: str
+    train_images: int
+    test_images: int
+    dropped: int
+    dropped_list: str
+    dropped_reasons: dict[str, int]
+    images_per_type: dict[str, int]
+
+
+def prepare(request: PrepareDatasets, *, bucket: str, s3: Any) -> DatasetsPrepared:
+    """Clean every labelled line, split the photos, and write train.manifest, test.manifest and dropped.jsonl.
+
+    Each photo of ``input.manifest`` ends in exactly one of the three files. Both manifests share one class map: a
+    type's class id is its place in ``document_types``, and the map holds the types that occur.
+
+    250,000 photos need some 150 MB: a table of source-ref to rank and size (20 bytes packed), then a rank and a shared
+    tuple of types for each line kept. The cleaned lines wait in /tmp until the split is known, so that files take
+    twice the manifests' size there: some 250 MB for 250,000 photos of one document each.
+
+    Raises:
+        NoUsableLabels: no line can be trained on; says the commonest reasons.
+        TooFewImagesPerLabel: says the types and their numbers of photos.
+    """
+    class_ids = {name: index for index, name in enumerate(request.document_types)}
+    with SpooledTemporaryFile(SPOOLED_BYTES) as starts:
+        with ManifestWriter(s3, bucket, f"manifests/{request.job_id}/dropped.jsonl") as file:
+            dropped = _DroppedList(file)
+            ranks, types = _clean(request, class_ids, starts, dropped, bucket=bucket, s3=s3)
+
+        images_per_type = Counter(name for shown in types for name in shown)
+        _require_photos(images_per_type, dropped)
+        in_test = split(ranks, types)
+
+        starts.seek(0)
+        end = line_end({str(index): name for name, index in class_ids.items() if images_per_type[name]})
+        with (
+            ManifestWriter(s3, bucket, f"manifests/{request.job_id}/train.manifest") as train,
+            ManifestWriter(s3, bucket, f"manifests/{request.job_id}/test.manifest") as test,
+        ):
+            for start, tests in zip(starts, in_test, strict=True):
+                (test if tests else train).write(start.decode().removesuffix("\n") + end)
+
+    return DatasetsPrepared(
+        train_manifest=train.uri,
+        test_manifest=test.uri,
+        train_sha256=train.sha256,
+        test_sha256=test.sha256,
+        train_images=train.count,
+        test_images=test.count,
+        dropped=dropped.lines,
+        dropped_list=dropped.uri,
+        dropped_reasons=dict(dropped.reasons),
+        images_per_type={name: images_per_type[name] for name in request.document_types},
+    )
+
+
+def split(ranks: Sequence[bytes], types: Sequence[tuple[str, ...]]) -> list[bool]:
+    """Which photos are in the test set: a fifth of each type's photos, at least one, at most 1,000, and never all.
+
+    The rarest type is split first, by rank, and what it decides stays; a photo of several types counts for each.
+
+    Args:
+        ranks: for each photo a value that orders it, drawn from its content and the job.
+        types: for each photo the document types that it shows.
+
+    Raises:
+        TooFewImagesPerLabel: a type's photos cannot be in both sets, as other types need them in one.
+    """
+    photos_of: dict[str, list[int]] = defaultdict(list)
+    for photo in sorted(range(len(ranks)), key=ranks.__getitem__):
+        for name in types[photo]:
+            photos_of[name].append(photo)
+    in_test: list[bool | None] = [None] * len(ranks)
+    tests: Counter[str] = Counter()
+    for name, photos in sorted(photos_of.items(), key=lambda entry: (len(entry[1]), entry[0])):
+        wanted = min(max(1, round(len(photos) * TEST_SHARE)), len(photos) - 1, MAX_TEST_IMAGES_PER_TYPE)
+        for photo in photos:
+            if in_test[photo] is None:
+                full = any(tests[shown] >= MAX_TEST_IMAGES_PER_TYPE for shown in types[photo])
+                in_test[photo] = tests[name] < wanted and not full
+                if in_test[photo]:
+                    tests.update(types[photo])
+
+    # Photos of several types may have carried all photos of a type into one set: move one that no other type misses.
+    for name, photos in photos_of.items():
+        for side in (True, False):
+            if any(in_test[photo] is side for photo in photos):
+                continue
+
+            def spare(shown: str, side: bool = side) -> bool:
+                inside = tests[shown]
+                return len(photos_of[shown]) - inside > 1 and inside < MAX_TEST_IMAGES_PER_TYPE if side else inside > 1
+
+            movable = next((photo for photo in photos if all(map(spare, types[photo]))), None)
+            if movable is None:
+                raise TooFewImagesPerLabel(
+                    f"The {len(photos)} photos of {name} cannot be split into training and test, as each shows another "
+                    f"type that needs it in the other set. Add photos that show {name} alone, then start a new job."
+                )
+            in_test[movable] = side
+            (tests.update if side else tests.subtract)(types[movable])
+    return [bool(tested) for tested in in_test]
+
+
+class _DroppedList:
+    """Writes dropped.jsonl and counts it by code."""
+
+    def __init__(self, file: ManifestWriter) -> None:
+        self._file = file
+        self.uri = file.uri
+        self.reasons: Counter[str] = Counter()
+        self.lines = 0
+
+    def add(self, why: Drop, source_ref: object, line: int | None) -> None:
+        """Drop a photo by its line in the labelled manifest, or None when it has no line there."""
+        self.lines += 1
+        self._write(why, source_ref, {"line": line})
+
+    def add_box(self, why: Drop, source_ref: object, line: int, box: int) -> None:
+        """Drop one box of a line, counted from 1."""
+        self._write(why, source_ref, {"line": line, "box": box})
+
+    def _write(self, why: Drop, source_ref: object, place: dict[str, int | None]) -> None:
+        self.reasons[why.code] += 1
+        named = source_ref if isinstance(source_ref, str) else None
+        self._file.write(json.dumps({"source-ref": named, "reason": why.reason, "code": why.code, **place}))
+
+
+class _Photos:
+    """The job's photos by source-ref, each of which one labelled line may take."""
+
+    def __init__(self, request: PrepareDatasets, bucket: str, s3: Any) -> None:
+        self._photos: dict[str, bytes] = {}
+        ranks = set()
+        for photo in read_photos(s3, request.images_manifest):
+            content = f"{request.job_id} {photo.image_hash}".encode()
+            rank = hashlib.blake2b(content, digest_size=16).digest()
+            self._photos[photo.source_ref] = TAKEN if rank in ranks else PHOTO.pack(rank, photo.width, photo.height)
+            ranks.add(rank)
+        self._rejected = {}
+        for _, text in read_manifest(s3, f"s3://{bucket}/{rejected_list_key(request.job_id)}"):
+            line = json.loads(text)  # type: ignore[arg-type]
+            self._rejected[line["source-ref"]] = line["reason"]
+
+    def take(self, source_ref: object) -> tuple[bytes, int, int] | Drop:
+        """The photo's rank, width and height, or why no line may have it."""
+        if not isinstance(source_ref, str):
+            return Drop("InvalidSourceRef", "source-ref is missing or no text")
+        packed = self._photos.get(source_ref)
+        if packed:
+            self._photos[source_ref] = TAKEN
+            return PHOTO.unpack(packed)
+        if packed == TAKEN:
+            return Drop("Duplicate", "the photo was on an earlier line")
+        if source_ref in self._rejected:
+            return Drop("RejectedPhoto", f"the photo was rejected: {self._rejected[source_ref]}")
+        return Drop("UnknownPhoto", "the job has no such photo")
+
+    def left(self) -> Iterator[str]:
+        """The photos that no line took, in the order of input.manifest."""
+        return (source_ref for source_ref, packed in self._photos.items() if packed)
+
+
+def _clean(
+    request: PrepareDatasets, class_ids: dict[str, int], starts: IO[bytes], dropped: _DroppedList, *, bucket: str, s3: Any
+) -> tuple[list[bytes], list[tuple[str, ...]]]:
+    """Write each usable line up to its class map to ``starts``; returns the ranks and types of their photos."""
+    photos = _Photos(request, bucket, s3)
+    ranks: list[bytes] = []
+    types: list[tuple[str, ...]] = []
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # photos that show the same share one tuple
+    for number, text in read_manifest(s3, request.labels_manifest):
+        document = text if isinstance(text, Drop) else decode(text)
+        if isinstance(document, Drop):
+            dropped.add(document, None, number)
+            continue
+        source_ref = document.get("source-ref")
+        photo = photos.take(source_ref)
+        if isinstance(photo, Drop):
+            dropped.add(photo, source_ref, number)
+            continue
+        rank, width, height = photo
+        labelled = parse(document, request.label_attribute)
+        fault = labelled if isinstance(labelled, Drop) else _misfit(labelled, width, height, class_ids)
+        if isinstance(labelled, Drop) or fault:
+            dropped.add(fault, source_ref, number)
+            continue
+        boxes = []
+        for place, box in enumerate(labelled.boxes, 1):
+            clamped = clamp(box, width, height)
+            if isinstance(clamped, Drop):
+                dropped.add_box(clamped, source_ref, number, place)
+            else:
+                boxes.append(clamped)
+        if not boxes:
+            dropped.add(Drop("NoValidBoxes", "none of the line's boxes can be used"), source_ref, number)
+            continue
+        starts.write(line_start(labelled._replace(boxes=boxes), class_ids).encode() + b"\n")
+        ranks.append(rank)
+        shown = tuple(sorted({box.label for box in boxes}))
+        types.append(same.setdefault(shown, shown))
+    for source_ref in photos.left():
+        dropped.add(Drop("NotLabelled", "the labelled manifest has no line for the photo"), source_ref, None)
+    return ranks, types
+
+
+def _misfit(labelled: Labelled, width: int, height: int, class_ids: dict[str, int]) -> Drop | None:
+    """Why a well-formed line does not fit the photo or the job's document types, if so."""
+    if not labelled.boxes:
+        return Drop("Empty", "no document is marked in the photo")
+    if (labelled.width, labelled.height) != (width, height):
+        return Drop(
+            "WrongImageSize", f"labelled as {labelled.width}x{labelled.height} px, but the photo is {width}x{height} px"
+        )
+    for box in labelled.boxes:
+        if box.label not in class_ids:
+            return Drop("UnknownType", f"{box.label} is none of the job's document types")
+    return None
+
+
+def _require_photos(images_per_type: Counter[str], dropped: _DroppedList) -> None:
+    if not images_per_type:
+        commonest = ", ".join(f"{code} {count}" for code, count in dropped.reasons.most_common(3))
+        raise NoUsableLabels(
+            f"None of the {dropped.lines} labelled photos can be trained on ({commonest}). "
+            f"{dropped.uri} lists each with its reason."
+        )
+    too_few = ", ".join(f"{name} has {count}" for name, count in sorted(images_per_type.items()) if count < 2)
+    if too_few:
+        raise TooFewImagesPerLabel(
+            f"{too_few}: a document type needs at least 2 different labelled photos, one to train on and one to test "
+            f"with. {dropped.lines} photos were dropped: {dropped.uri} lists each with its reason."
+        )

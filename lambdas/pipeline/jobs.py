@@ -1,0 +1,379 @@
+"""The job's record in DynamoDB: its statuses, the moves between them, and how the API shows it.
+
+The record is what people see. The state machine never reads its own state from it.
+"""
+
+import base64
+import binascii
+import json
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Self
+
+from aws_lambda_powertools import Logger
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from pipeline.errors import error_code
+
+KIND = "training-job"  # partition key of the index: all jobs in one list, ordered by StartTime
+logger = Logger(child=True)
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    CREATED = "Created"
+    CHECKING_IMAGES = "CheckingImages"
+    WAITING_FOR_LABELLING = "WaitingForLabelling"
+    LABELLING = "Labelling"
+    CREATING_DATASET = "CreatingDataset"
+    TRAINING = "Training"
+    EVALUATING = "Evaluating"
+    DEPLOYING = "Deploying"
+    READY = "Ready"
+    REJECTED = "Rejected"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+
+RUNNING = (
+    Status.CHECKING_IMAGES,
+    Status.WAITING_FOR_LABELLING,
+    Status.LABELLING,
+    Status.CREATING_DATASET,
+    Status.TRAINING,
+    Status.EVALUATING,
+    Status.DEPLOYING,
+)
+ENDED = (Status.READY, Status.REJECTED, Status.FAILED, Status.STOPPED)
+RESUMABLE = (Status.FAILED, Status.STOPPED)
+
+# The allowed moves. A running job goes forward only, may pass over stages that it does not need, and may end anywhere.
+# A failed or stopped job that is redriven goes on at any stage, or ends again before a stage has said anything.
+MOVES: Mapping[Status, frozenset[Status]] = {
+    Status.CREATED: frozenset({Status.CHECKING_IMAGES}),
+    **{status: frozenset((*RUNNING[place:], *ENDED)) for place, status in enumerate(RUNNING)},
+    **{status: frozenset((*RUNNING, *ENDED)) for status in RESUMABLE},
+    Status.REJECTED: frozenset(),
+    Status.READY: frozenset(),
+}
+
+# What the record keeps for itself: a token resumes the machine for whoever holds it.
+PRIVATE = frozenset({"Kind", "TaskToken", "RunningStatus", "NotifiedEnd"})
+# What existing clients read: always there, null when the job has none yet.
+ALWAYS_SHOWN = (
+    "Id",
+    "StartTime",
+    "Status",
+    "DetailedStatus",
+    "LabellingJobArn",
+    "DatasetCreated",
+    "DatasetArn",
+    "ProjectVersionArn",
+    "ProjectArn",
+)
+SHOWN_WHEN_ENDED = frozenset({"EndTime", "Error", "Cause"})
+
+
+class JobNotFound(Exception):
+    """The table has no job of this id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id}.")
+
+
+class MoveRefused(Exception):
+    """The job's status does not allow the move; ``job`` is the job as it was found."""
+
+    def __init__(self, job: "Job") -> None:
+        super().__init__(f"The job is {job.status}.")
+        self.job = job
+
+
+class PageTokenInvalid(ValueError):
+    """The page token was not made by `Jobs.newest`."""
+
+
+def now_ms() -> int:
+    """The time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """A job id: ``ekyc-<YYYYMMDDhhmmss>-<16 hex>``, UTC and 64 random bits, so that it sorts by time and is no guess.
+
+    36 characters, valid as execution name (80), labelling job name (63), project name and version name.
+    """
+    return f"ekyc-{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(8)}"
+
+
+def allowed_from(status: Status) -> tuple[Status, ...]:
+    """The statuses from which a job may move to ``status``."""
+    return tuple(before for before, after in MOVES.items() if status in after)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the table holds it; ``attributes`` in the table's own names, numbers as int or float."""
+
+    id: str
+    status: Status
+    attributes: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Self:
+        """Read an item in DynamoDB's own JSON."""
+        attributes = {name: _plain(_deserialize(value)) for name, value in item.items()}
+        return cls(attributes["Id"], Status(attributes["Status"]), attributes)
+
+    def __getitem__(self, name: str) -> Any:
+        """The attribute, or None when the job has none of that name."""
+        return self.attributes.get(name)
+
+
+def public(job: Job) -> dict[str, Any]:
+    """The job as API JSON in camelCase: times in Unix ms; never the task token."""
+    hidden = PRIVATE if job.status in ENDED else PRIVATE | SHOWN_WHEN_ENDED
+    shown: dict[str, Any] = dict.fromkeys(ALWAYS_SHOWN) | {"DatasetCreated": False}
+    shown |= {name: value for name, value in job.attributes.items() if name not in hidden}
+    return {name[0].lower() + name[1:]: value for name, value in shown.items()}
+
+
+class Jobs:
+    """The table of jobs, through a low-level DynamoDB client. Every write is conditional, nothing scans."""
+
+    def __init__(self, table: str, dynamodb: Any) -> None:
+        self._table = table
+        self._dynamodb = dynamodb
+
+    def create(self) -> Job:
+        """Make a job with an id that no other job has."""
+        while True:
+            time_ms = now_ms()
+            attributes = {
+                "Id": new_id(),
+                "Kind": KIND,
+                "StartTime": time_ms,
+                "UpdatedTime": time_ms,
+                "Status": Status.CREATED,
+                "DetailedStatus": "Waiting for photos",
+                "DatasetCreated": False,
+            }
+            item = {name: _serialize(value) for name, value in attributes.items()}
+            try:
+                self._dynamodb.put_item(
+                    TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(Id)"
+                )
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+                continue  # the id is taken: draw another
+            return Job.of(item)
+
+    def get(self, job_id: str) -> Job:
+        """Read a job as last written.
+
+        Raises:
+            JobNotFound: no job has this id.
+        """
+        answer = self._dynamodb.get_item(TableName=self._table, Key={"Id": {"S": job_id}}, ConsistentRead=True)
+        if "Item" not in answer:
+            raise JobNotFound(job_id)
+        return Job.of(answer["Item"])
+
+    def newest(self, index: str, limit: int, token: str | None = None) -> tuple[list[Job], str | None]:
+        """A page of jobs, newest first, and the token of the next page or None.
+
+        Raises:
+            PageTokenInvalid: ``token`` is none that this method gave out.
+        """
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": index,
+            "KeyConditionExpression": "Kind = :kind",
+            "ExpressionAttributeValues": {":kind": {"S": KIND}},
+            "ScanIndexForward": False,
+            "Limit": limit,
+        }
+        if token is not None:
+            query["ExclusiveStartKey"] = _read_page_token(token)
+        page = self._dynamodb.query(**query)
+        last = page.get("LastEvaluatedKey")
+        return [Job.of(item) for item in page["Items"]], _page_token(last) if last else None
+
+    def move(self, job_id: str, status: Status, *, only_from: Iterable[Status] | None = None, **attributes: Any) -> Job:
+        """Move the job to ``status`` and set ``attributes`` in one write, if `MOVES` allows it; returns the job.
+
+        Args:
+            only_from: fewer statuses to come from than `MOVES` allows.
+
+        Raises:
+            JobNotFound: no job has this id.
+            MoveRefused: the job's status does not allow it.
+        """
+        allowed = set(allowed_from(status)).intersection(only_from or Status)
+        if status in RUNNING:
+            attributes["RunningStatus"] = status
+        return self._update(job_id, {"Status": status, **attributes}, allowed=allowed)
+
+    def advance(self, job_id: str, status: Status, *, stage: str, detail: str = "", **attributes: Any) -> None:
+        """Record that ``stage`` is at work; ``detail`` becomes the detailed status (default: the stage's name).
+
+        A move that `MOVES` does not allow comes from a late duplicate: it is logged and left out, never an error.
+        """
+        try:
+            self.move(job_id, status, Stage=stage, DetailedStatus=detail or stage, **attributes)
+        except (MoveRefused, JobNotFound) as refusal:
+            logger.warning("Move left out", extra={"status": status, "reason": type(refusal).__name__})
+
+    def note(self, job_id: str, **attributes: Any) -> None:
+        """Set attributes and leave the status alone. A job without a record is logged and left out."""
+        try:
+            self._update(job_id, attributes)
+        except JobNotFound:
+            logger.warning("Note left out: the job has no record", extra={"attributes": sorted(attributes)})
+
+    def store_token(self, job_id: str, token: str, provider: str) -> None:
+        """Keep the task token on which the machine waits for labels, before anybody looks for a labelling job.
+
+        The labelling job that an earlier token waited for is forgotten, so that its late event cannot answer this one.
+
+        Raises:
+            JobNotFound, MoveRefused: nothing of this id waits for labels.
+        """
+        waiting = (Status.CHECKING_IMAGES, Status.WAITING_FOR_LABELLING, Status.LABELLING, *RESUMABLE)
+        attributes = {"TaskToken": token, "LabelProvider": provider, "LabellingJobArn": None}
+        self._update(job_id, attributes, allowed=waiting)
+
+    def forget_token(self, job_id: str, token: str) -> None:
+        """Drop the token once it is answered; a newer token stays."""
+        try:
+            self._update(job_id, {"TaskToken": None}, condition="TaskToken = :expected", values={":expected": token})
+        except (MoveRefused, JobNotFound):
+            logger.info("The token has been replaced")
+
+    def reopen(self, job_id: str) -> Job:
+        """Show a failed or stopped job that was redriven as running again, at the status that it ended in.
+
+        Raises:
+            JobNotFound, MoveRefused: as `move`.
+        """
+        job = self.get(job_id)
+        status = Status(job["RunningStatus"] or Status.CHECKING_IMAGES)
+        return self.move(job_id, status, only_from=RESUMABLE, DetailedStatus="Resumed")
+
+    def end(self, job_id: str, status: Status, end_time: int, **attributes: Any) -> Job:
+        """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
+
+        Raises:
+            JobNotFound, MoveRefused: as `move`; also when the recorded end is later.
+        """
+        return self._update(
+            job_id,
+            {"Status": status, "EndTime": end_time, **attributes},
+            allowed=allowed_from(status),
+            condition="(attribute_not_exists(EndTime) OR EndTime <= :end)",
+            values={":end": end_time},
+        )
+
+    def claim_notice(self, job_id: str, end_time: int) -> bool:
+        """True once for each end of a job: whoever gets it sends the message."""
+        try:
+            self._update(
+                job_id,
+                {"NotifiedEnd": end_time},
+                condition="(attribute_not_exists(NotifiedEnd) OR NotifiedEnd < :end)",
+                values={":end": end_time},
+            )
+        except MoveRefused:
+            return False
+        return True
+
+    def _update(
+        self,
+        job_id: str,
+        attributes: Mapping[str, Any],
+        *,
+        allowed: Iterable[Status] | None = None,
+        condition: str | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Set ``attributes`` (None removes one) if the status is in ``allowed`` and ``condition`` holds."""
+        conditions = ["attribute_exists(Id)"]
+        bound = {name: _serialize(value) for name, value in (values or {}).items()}
+        names = {f"#{place}": name for place, name in enumerate(attributes)}
+        sets, removes = ["UpdatedTime = :updated"], []
+        bound[":updated"] = _serialize(now_ms())
+        for place, value in enumerate(attributes.values()):
+            if value is None:
+                removes.append(f"#{place}")
+            else:
+                sets.append(f"#{place} = :{place}")
+                bound[f":{place}"] = _serialize(value)
+        if allowed is not None:
+            names["#status"] = "Status"
+            places = {f":from{place}": _serialize(status) for place, status in enumerate(allowed)}
+            conditions.append(f"#status IN ({', '.join(places)})")
+            bound |= places
+        if condition:
+            conditions.append(condition)
+        expression = f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removes)}" if removes else "")
+        try:
+            answer = self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"Id": {"S": job_id}},
+                UpdateExpression=expression,
+                ConditionExpression=" AND ".join(conditions),
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=bound,
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            found = error.response.get("Item")
+            if not found:
+                raise JobNotFound(job_id) from None
+            raise MoveRefused(Job.of(found)) from None
+        return Job.of(answer["Attributes"])
+
+
+def _serialize(value: Any) -> dict[str, Any]:
+    """In DynamoDB's own JSON, which knows no float: through text, so that 0.71 stays 0.71."""
+    serialized: dict[str, Any] = TypeSerializer().serialize(json.loads(json.dumps(value), parse_float=Decimal))
+    return serialized
+
+
+def _deserialize(value: Mapping[str, Any]) -> Any:
+    return TypeDeserializer().deserialize(value)
+
+
+def _plain(value: Any) -> Any:
+    """Decimals as int or float, in lists and maps too."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return value
+
+
+def _page_token(last: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(f"{last['StartTime']['N']} {last['Id']['S']}".encode()).decode().rstrip("=")
+
+
+def _read_page_token(token: str) -> dict[str, Any]:
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+        start_time, job_id = text.split(" ")
+        return {"Kind": {"S": KIND}, "StartTime": {"N": str(int(start_time))}, "Id": {"S": job_id}}
+    except (binascii.Error, ValueError) as error:
+        raise PageTokenInvalid("The page token is none that a list answered.") from error

@@ -1,0 +1,370 @@
+"""Labelling by people: find or make the Ground Truth labelling job, and answer the task token that waits for it.
+
+A token is a secret: whoever has it can resume the execution. It is never logged.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from pipeline.errors import (
+    LabellingFailed,
+    LabellingStopped,
+    LabellingTimedOut,
+    LabellingUnavailable,
+    PipelineError,
+    UnexpectedAnswer,
+    error_code,
+)
+from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, Status
+
+GROUND_TRUTH, SUPPLIED = "ground-truth", "supplied"
+LABEL_ATTRIBUTE = "doctype"
+STAGE = "Request labels"
+TEMPLATE = Path(__file__).with_name("labelling_template.liquid")
+ENDED = ("Completed", "Failed", "Stopped")
+# An answered, expired or undone token: SendTaskSuccess in the Step Functions API reference.
+ALREADY_RESUMED = frozenset({"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"})
+# Who owns the PRE-BoundingBox and ACS-BoundingBox functions: CreateLabelingJob in the SageMaker API reference, the
+# complete list of Regions.
+FUNCTION_ACCOUNTS: Mapping[str, str] = {
+    "us-east-1": "432418664414",
+    "us-east-2": "266458841044",
+    "us-west-2": "081040173940",
+    "ca-central-1": "918755190332",
+    "eu-west-1": "568282634449",
+    "eu-west-2": "487402164563",
+    "eu-central-1": "203001061592",
+    "ap-northeast-1": "477331159723",
+    "ap-northeast-2": "845288260483",
+    "ap-south-1": "565803892007",
+    "ap-southeast-1": "377565633583",
+    "ap-southeast-2": "454466003867",
+}
+TASK_SECONDS = 30 * 60  # one photo is a minute's work; an abandoned task goes back to the team after this
+AVAILABILITY_SECONDS = 30 * 24 * 3600  # the most that a private or vendor team may have
+CONCURRENT_TASKS = 1000  # the most that needs no request to AWS Support
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True)
+class RequestLabels:
+    """What the state `Request labels` asks; ``requested_at`` is ISO 8601, ``redrives`` the redrives so far."""
+
+    job_id: str
+    provider: str
+    images_manifest: str
+    document_types: Sequence[str]
+    task_token: str
+    requested_at: str
+    deadline_seconds: float
+    redrives: int
+
+
+@dataclass(frozen=True)
+class LabelsRequested:
+    """The stage's own result; the state's result is what the token is answered with."""
+
+    waits_for: str
+
+
+@dataclass(frozen=True)
+class LabelsMade:
+    """What the token is answered with when Ground Truth is done; ``manifest`` is an S3 URI."""
+
+    provider: str
+    manifest: str
+    label_attribute: str
+    labelled: int
+    failed: int
+    unlabelled: int
+
+
+def job_name(job_id: str, attempt: int) -> str:
+    """The labelling job's name; a name is spent for good, so each attempt has its own."""
+    return f"{job_id}-{attempt}"
+
+
+def job_arn(partition: str, region: str, account: str, job_id: str) -> str:
+    """The ARN that the job's first labelling job will have."""
+    return f"arn:{partition}:sagemaker:{region}:{account}:labeling-job/{job_name(job_id, 1)}"
+
+
+def parse_time(text: str) -> float:
+    """Unix seconds of an ISO 8601 time such as ``2026-11-24T01:53:24.123Z``."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def request(
+    request: RequestLabels,
+    *,
+    jobs: Jobs,
+    sagemaker: Any,
+    s3: Any,
+    stepfunctions: Any,
+    bucket: str,
+    work_team: str,
+    role: str,
+    workers_per_image: int,
+) -> LabelsRequested:
+    """Keep the token, see to it that labels are on their way, and answer the token if they are there already.
+
+    May run any number of times for a job: it finds what an earlier run made.
+
+    Raises:
+        LabellingUnavailable: no work team is set, or the Region has no Ground Truth functions.
+        LabellingTimedOut: the deadline has passed and the labels are not there.
+        UnexpectedAnswer: the job does not wait for labels.
+    """
+    try:
+        jobs.store_token(request.job_id, request.task_token, request.provider)
+    except (JobNotFound, MoveRefused) as error:
+        raise UnexpectedAnswer(f"Job {request.job_id} does not wait for labels: {error}") from error
+    if request.provider == SUPPLIED:
+        _check_deadline(request, "no labels were posted")
+        detail = "Waiting for labels: upload a COCO file or a manifest and post its name"
+        jobs.advance(request.job_id, Status.WAITING_FOR_LABELLING, stage=STAGE, detail=detail)
+        return LabelsRequested(waits_for="supplied labels")
+
+    if not work_team:
+        raise LabellingUnavailable(
+            "The stack has no work team. Deploy it with the context value workTeamArn, then resume the job, or start "
+            "a job with supplied labels."
+        )
+    ground_truth = GroundTruth(sagemaker, s3, bucket=bucket, team=work_team, role=role, workers=workers_per_image)
+    description = ground_truth.find_or_make(request)
+    name = description["LabelingJobName"]
+    jobs.advance(
+        request.job_id,
+        Status.LABELLING,
+        stage=STAGE,
+        detail=f"Labelling job {name}",
+        LabellingJobArn=description["LabelingJobArn"],
+    )
+    # The record names the labelling job from here on, so an event that comes now is acted upon; look for one that came
+    # before.
+    description = sagemaker.describe_labeling_job(LabelingJobName=name)
+    if description["LabelingJobStatus"] in ENDED:
+        answer(request.job_id, request.task_token, description, jobs=jobs, stepfunctions=stepfunctions)
+    else:
+        _check_deadline(request, f"labelling job {name} is still {description['LabelingJobStatus']}")
+    return LabelsRequested(waits_for=name)
+
+
+def resume(event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunctions: Any) -> None:
+    """Act on Ground Truth's event that a labelling job ended. The event is a hint: DescribeLabelingJob is the truth.
+
+    Left alone: labelling jobs that are not ours, a job that waits for no token yet (`request` looks for itself), and an
+    older attempt than the one that the job waits for.
+    """
+    arn = event["resources"][0]
+    name = arn.rpartition("/")[2]
+    job_id = name.rpartition("-")[0]
+    try:
+        job = jobs.get(job_id)
+    except JobNotFound:
+        logger.info("The labelling job belongs to no job of ours")
+        return
+    token = job["TaskToken"]
+    if not token or str(job["LabellingJobArn"]).rpartition("/")[2] != name:
+        logger.info("Nothing waits for this labelling job", extra={"job_id": job_id})
+        return
+    description = sagemaker.describe_labeling_job(LabelingJobName=name)
+    if description["LabelingJobStatus"] in ENDED:
+        answer(job_id, token, description, jobs=jobs, stepfunctions=stepfunctions)
+
+
+def supply(job: Job, labels_key: str, *, jobs: Jobs, stepfunctions: Any) -> bool:
+    """Answer the token with labels that were uploaded; False when somebody else has answered it."""
+    output = {"provider": SUPPLIED, "labelsKey": labels_key}
+    return _send(job.id, job["TaskToken"], output, jobs=jobs, stepfunctions=stepfunctions)
+
+
+def answer(job_id: str, token: str, description: Mapping[str, Any], *, jobs: Jobs, stepfunctions: Any) -> None:
+    """Answer the token with how the labelling job ended."""
+    try:
+        made = outcome(description)
+    except PipelineError as failure:
+        _send(job_id, token, failure, jobs=jobs, stepfunctions=stepfunctions)
+        return
+    jobs.note(job_id, Labelled=made.labelled, LabellingFailures=made.failed, Unlabelled=made.unlabelled)
+    output = {
+        "provider": made.provider,
+        "manifest": made.manifest,
+        "labelAttribute": made.label_attribute,
+        "labelled": made.labelled,
+        "failed": made.failed,
+        "unlabelled": made.unlabelled,
+    }
+    _send(job_id, token, output, jobs=jobs, stepfunctions=stepfunctions)
+
+
+def outcome(description: Mapping[str, Any]) -> LabelsMade:
+    """Read the answer of DescribeLabelingJob about a labelling job that has ended.
+
+    ``Completed`` does not mean that all was labelled ("Complete with labeling errors"), so the counters decide.
+
+    Raises:
+        LabellingFailed: it failed, or not one photo was labelled.
+        LabellingStopped: somebody stopped it.
+    """
+    name, status, counters = (
+        description["LabelingJobName"],
+        description["LabelingJobStatus"],
+        description["LabelCounters"],
+    )
+    labelled, failed, unlabelled = (
+        counters.get(counter, 0) for counter in ("TotalLabeled", "FailedNonRetryableError", "Unlabeled")
+    )
+    if status == "Failed":
+        reason = description.get("FailureReason") or "Ground Truth gave no reason."
+        raise LabellingFailed(f"Labelling job {name} failed: {reason}")
+    if status == "Stopped":
+        raise LabellingStopped(
+            f"Labelling job {name} was stopped after {labelled} of {labelled + failed + unlabelled} photos. "
+            "Resume the job to have the photos labelled by a new labelling job."
+        )
+    if not labelled:
+        raise LabellingFailed(
+            f"Labelling job {name} ended with no photo labelled: {failed} failed, {unlabelled} unlabelled. "
+            "Check that the work team has members and that they can open the photos."
+        )
+    return LabelsMade(
+        provider=GROUND_TRUTH,
+        manifest=description["LabelingJobOutput"]["OutputDatasetS3Uri"],
+        label_attribute=description["LabelAttributeName"],
+        labelled=labelled,
+        failed=failed,
+        unlabelled=unlabelled,
+    )
+
+
+class GroundTruth:
+    """Labelling jobs at Ground Truth with the built-in bounding box task."""
+
+    def __init__(self, sagemaker: Any, s3: Any, *, bucket: str, team: str, role: str, workers: int) -> None:
+        self._sagemaker = sagemaker
+        self._s3 = s3
+        self._bucket = bucket
+        self._team = team
+        self._role = role
+        self._workers = workers
+
+    def find_or_make(self, request: RequestLabels) -> dict[str, Any]:
+        """The description of the labelling job to wait for.
+
+        Each redrive allows one attempt more. An attempt that failed or was stopped makes room for the next; one that is
+        in progress or complete is carried on with, and so is the last allowed one, however it ended.
+        """
+        for attempt in range(1, request.redrives + 1):
+            description = self._attempt(request, attempt)
+            if description["LabelingJobStatus"] not in ("Failed", "Stopped"):
+                return description
+        return self._attempt(request, request.redrives + 1)
+
+    def _attempt(self, request: RequestLabels, attempt: int) -> dict[str, Any]:
+        name = job_name(request.job_id, attempt)
+        found = self._describe(name)
+        if found is None:
+            try:
+                self._sagemaker.create_labeling_job(**self._new_job(request, name))
+            except ClientError as error:
+                if error_code(error) == "ResourceLimitExceeded":
+                    raise LabellingUnavailable(
+                        f"Ground Truth takes no further labelling job now: {error.response['Error']['Message']} "
+                        "Resume the job when others have ended."
+                    ) from error
+                if error_code(error) != "ResourceInUse":
+                    raise
+            found = self._describe(name)
+        if (
+            found is None
+            or found["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"] != request.images_manifest
+        ):
+            raise UnexpectedAnswer(f"Labelling job {name} is not the one made for {request.images_manifest}.")
+        return found
+
+    def _describe(self, name: str) -> dict[str, Any] | None:
+        try:
+            description: dict[str, Any] = self._sagemaker.describe_labeling_job(LabelingJobName=name)
+        except ClientError as error:
+            if error_code(error) == "ResourceNotFound":
+                return None
+            raise
+        return description
+
+    def _new_job(self, request: RequestLabels, name: str) -> dict[str, Any]:
+        """The arguments of CreateLabelingJob, with the template and the categories put where they name them."""
+        region = self._sagemaker.meta.region_name
+        if region not in FUNCTION_ACCOUNTS:
+            raise LabellingUnavailable(
+                f"Ground Truth has no bounding box functions in Region {region}; it has them in "
+                f"{', '.join(FUNCTION_ACCOUNTS)}. Start a job with supplied labels."
+            )
+        function = f"arn:aws:lambda:{region}:{FUNCTION_ACCOUNTS[region]}:function"
+        folder = f"labelling/{request.job_id}"
+        categories = {
+            "document-version": "2018-11-28",
+            "labels": [{"label": document_type} for document_type in request.document_types],
+        }
+        return {
+            "LabelingJobName": name,
+            "LabelAttributeName": LABEL_ATTRIBUTE,
+            "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": request.images_manifest}}},
+            "OutputConfig": {"S3OutputPath": f"s3://{self._bucket}/{folder}/output/"},
+            "RoleArn": self._role,
+            "LabelCategoryConfigS3Uri": self._put(f"{folder}/categories.json", json.dumps(categories)),
+            "HumanTaskConfig": {
+                "WorkteamArn": self._team,
+                "UiConfig": {"UiTemplateS3Uri": self._put(f"{folder}/template.liquid", TEMPLATE.read_text("utf-8"))},
+                "PreHumanTaskLambdaArn": f"{function}:PRE-BoundingBox",
+                "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": f"{function}:ACS-BoundingBox"},
+                "TaskKeywords": ["identity document", "bounding box"],
+                "TaskTitle": "Draw a box around each identity document",
+                "TaskDescription": "Draw a tight box around every identity document in the photo and choose its type.",
+                "NumberOfHumanWorkersPerDataObject": self._workers,
+                "TaskTimeLimitInSeconds": TASK_SECONDS,
+                "TaskAvailabilityLifetimeInSeconds": AVAILABILITY_SECONDS,
+                "MaxConcurrentTaskCount": CONCURRENT_TASKS,
+            },
+            "Tags": [{"Key": "ekyc-job", "Value": request.job_id}],
+        }
+
+    def _put(self, key: str, text: str) -> str:
+        self._s3.put_object(Bucket=self._bucket, Key=key, Body=text.encode())
+        return f"s3://{self._bucket}/{key}"
+
+
+def _check_deadline(request: RequestLabels, state: str) -> None:
+    if time.time() > parse_time(request.requested_at) + request.deadline_seconds:
+        raise LabellingTimedOut(
+            f"{request.deadline_seconds / 86400:.3g} days after labels were asked for, {state}. "
+            "Resume the job to wait once more."
+        )
+
+
+def _send(
+    job_id: str, token: str, result: Mapping[str, Any] | PipelineError, *, jobs: Jobs, stepfunctions: Any
+) -> bool:
+    """Resume the execution with an output or a named error; True when this call did it."""
+    try:
+        if isinstance(result, PipelineError):
+            stepfunctions.send_task_failure(taskToken=token, error=type(result).__name__, cause=str(result))
+        else:
+            stepfunctions.send_task_success(taskToken=token, output=json.dumps(result))
+        sent = True
+    except ClientError as error:
+        if error_code(error) not in ALREADY_RESUMED:
+            raise
+        logger.info("The execution had been resumed already", extra={"answer": error_code(error)})
+        sent = False
+    jobs.forget_token(job_id, token)
+    return sent

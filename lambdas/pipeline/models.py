@@ -1,0 +1,276 @@
+"""A job's model (a Rekognition project version, named by the job id): train it, start it, look at it, stop it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from pipeline.errors import (
+    ModelFailed,
+    ModelTimedOut,
+    RunningModelsLimit,
+    Throttled,
+    TrainingFailed,
+    TrainingSlotsBusy,
+    TrainingTimedOut,
+    UnexpectedAnswer,
+    error_code,
+)
+from pipeline.projects import overdue
+
+# Both stand for a quota in CreateProjectVersion (Rekognition API reference).
+QUOTA_CODES = frozenset({"LimitExceededException", "ServiceQuotaExceededException"})
+NOT_TRAINED = ("TRAINING_FAILED", "DELETING")
+UP = ("STARTING", "RUNNING")
+DOWN = ("STOPPING", "STOPPED")
+# USD per hour of training and per inference unit and hour of a running model (Rekognition pricing page, us-east-1).
+TRAINING_PRICE, INFERENCE_UNIT_PRICE = 1.0, 4.0
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True)
+class StartTraining:
+    """What the state `Start training` asks."""
+
+    job_id: str
+    project_arn: str
+
+
+@dataclass(frozen=True)
+class TrainingStarted:
+    """The model in training."""
+
+    project_version_arn: str
+    version_name: str
+
+
+@dataclass(frozen=True)
+class CheckTraining:
+    """What the state `Check training` asks; ``waiting_since`` in Unix ms."""
+
+    job_id: str
+    project_arn: str
+    version_name: str
+    poll: int
+    waiting_since: int
+    deadline_seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingChecked:
+    """Whether the model is trained; status and message in Rekognition's words."""
+
+    completed: bool
+    status: str
+    message: str
+
+
+@dataclass(frozen=True)
+class StartModel:
+    """What the state `Start model` asks."""
+
+    job_id: str
+    project_arn: str
+    project_version_arn: str
+    version_name: str
+
+
+@dataclass(frozen=True)
+class CheckModel:
+    """What the state `Check model` asks; ``waiting_since`` in Unix ms."""
+
+    job_id: str
+    project_arn: str
+    version_name: str
+    poll: int
+    waiting_since: int
+    deadline_seconds: float
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """The model's status in Rekognition's words: STARTING, RUNNING, STOPPING, STOPPED ..."""
+
+    status: str
+
+
+def version_name(project_version_arn: str) -> str:
+    """``v`` of ``arn:...:project/p/version/v/1690556751958``."""
+    return project_version_arn.split("/")[3]
+
+
+def describe(project_arn: str, name: str, rekognition: Any) -> dict[str, Any] | None:
+    """DescribeProjectVersions' description of one version, or None when there is no such version or project."""
+    try:
+        answer = rekognition.describe_project_versions(ProjectArn=project_arn, VersionNames=[name])
+    except ClientError as error:
+        if error_code(error) == "ResourceNotFoundException":
+            return None
+        raise
+    return next(iter(answer["ProjectVersionDescriptions"]), None)
+
+
+def start_training(request: StartTraining, *, bucket: str, rekognition: Any) -> TrainingStarted:
+    """Find or make the job's project version, which starts its training.
+
+    Raises:
+        TrainingSlotsBusy: the account's concurrent trainings are in use.
+        Throttled: the project is busy with something else.
+    """
+    name = request.job_id
+    found = describe(request.project_arn, name, rekognition)
+    if found is not None:
+        return TrainingStarted(found["ProjectVersionArn"], name)
+    try:
+        arn = rekognition.create_project_version(
+            ProjectArn=request.project_arn,
+            VersionName=name,
+            OutputConfig={"S3Bucket": bucket, "S3KeyPrefix": f"training/{request.job_id}"},
+            Tags={"ekyc-job": request.job_id},
+        )["ProjectVersionArn"]
+    except ClientError as error:
+        message = error.response["Error"].get("Message", "")
+        if error_code(error) in QUOTA_CODES:
+            raise TrainingSlotsBusy(f"Rekognition trains as many models as it may at a time: {message}") from error
+        if error_code(error) != "ResourceInUseException":
+            raise
+        found = describe(request.project_arn, name, rekognition)
+        if found is None:
+            raise Throttled(f"The project is in use and has no version {name} yet: {message}") from error
+        arn = found["ProjectVersionArn"]
+    return TrainingStarted(arn, name)
+
+
+def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tuple[TrainingChecked, int | None]:
+    """Look how far the training is; also the billed training time in seconds when it is over.
+
+    Raises:
+        TrainingFailed: with Rekognition's message and the error codes of the manifest summary, if it wrote one.
+        TrainingTimedOut: it is not over and the deadline has passed.
+    """
+    version = describe(request.project_arn, request.version_name, rekognition)
+    if version is None:
+        raise TrainingFailed(f"The model version {request.version_name} no longer exists.")
+    status, message = version["Status"], version.get("StatusMessage", "")
+    if status in NOT_TRAINED:
+        raise TrainingFailed(
+            f"Training ended as {status}: {message or 'Rekognition gave no reason.'}{_manifest_faults(version, s3)}"
+        )
+    if status == "TRAINING_IN_PROGRESS":
+        if overdue(request.waiting_since, request.deadline_seconds):
+            raise TrainingTimedOut(
+                f"Training is not over after {request.deadline_seconds / 3600:g} hours. It cannot be cancelled; "
+                "resume the job to wait once more."
+            )
+        return TrainingChecked(False, status, message), None
+    return TrainingChecked(True, status, message), version.get("BillableTrainingTimeInSeconds")
+
+
+def start_model(request: StartModel, *, inference_units: int, rekognition: Any) -> ModelStatus:
+    """Start the job's model, unless it is starting or running.
+
+    Raises:
+        RunningModelsLimit: the account's running models are all in use.
+        Throttled: the model is still stopping.
+    """
+    try:
+        status = rekognition.start_project_version(
+            ProjectVersionArn=request.project_version_arn, MinInferenceUnits=inference_units
+        )["Status"]
+    except ClientError as error:
+        if error_code(error) not in ("LimitExceededException", "ResourceInUseException"):
+            raise
+        version = describe(request.project_arn, request.version_name, rekognition)
+        found = version["Status"] if version else "gone"
+        if found in UP:
+            return ModelStatus(found)
+        message = error.response["Error"].get("Message", "")
+        if error_code(error) == "LimitExceededException":
+            raise RunningModelsLimit(
+                f"The account runs as many models as it may: {message} Stop one, then resume the job."
+            ) from error
+        raise Throttled(f"The model is {found} and cannot be started now: {message}") from error
+    return ModelStatus(status)
+
+
+def check_model(request: CheckModel, *, rekognition: Any) -> ModelStatus:
+    """Look whether the model runs.
+
+    Raises:
+        ModelFailed: Rekognition could not start it, or it was deleted.
+        ModelTimedOut: it does not run and the deadline has passed.
+    """
+    version = describe(request.project_arn, request.version_name, rekognition)
+    if version is None:
+        raise ModelFailed(f"The model version {request.version_name} no longer exists.")
+    status = version["Status"]
+    if status in ("FAILED", "DELETING"):
+        message = version.get("StatusMessage", "Rekognition gave no reason.")
+        raise ModelFailed(f"The model is {status}: {message} Resume the job to look again.")
+    if status != "RUNNING" and overdue(request.waiting_since, request.deadline_seconds):
+        raise ModelTimedOut(
+            f"The model is {status} after {request.deadline_seconds:g} s. Resume the job to wait once more."
+        )
+    return ModelStatus(status)
+
+
+def stop_model(project_arn: str, project_version_arn: str, *, rekognition: Any) -> str | None:
+    """Stop the model if it runs; its status afterwards, or None when it does not exist.
+
+    A model that is STARTING cannot be stopped yet: it stays so, and the caller says it.
+    """
+    version = describe(project_arn, version_name(project_version_arn), rekognition)
+    if version is None:
+        return None
+    status: str = version["Status"]
+    if status == "RUNNING":
+        try:
+            status = rekognition.stop_project_version(ProjectVersionArn=project_version_arn)["Status"]
+        except ClientError as error:
+            if error_code(error) != "ResourceInUseException":
+                raise
+            status = "STOPPING"  # somebody else stopped it in this moment
+    return status
+
+
+def read_json(location: Mapping[str, str], s3: Any) -> Any:
+    """The JSON document at an ``S3Object`` as Rekognition names it.
+
+    Raises:
+        UnexpectedAnswer: it is not JSON.
+    """
+    body = s3.get_object(Bucket=location["Bucket"], Key=location["Name"])["Body"].read()
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise UnexpectedAnswer(f"s3://{location['Bucket']}/{location['Name']} is not JSON.") from error
+
+
+def _manifest_faults(version: Mapping[str, Any], s3: Any) -> str:
+    """The error codes of the manifest summary in words; it exists for faults in manifest contents only.
+
+    Source: Custom Labels guide, "Understanding the manifest summary".
+    """
+    location = version.get("ManifestSummary", {}).get("S3Object")
+    if not location:
+        return ""
+    try:
+        summary = read_json(location, s3)
+    except (ClientError, UnexpectedAnswer) as error:
+        logger.warning("The manifest summary cannot be read", extra={"error": type(error).__name__})
+        return ""
+    statistics = summary.get("statistics", {})
+    words = []
+    for place, part in (
+        ("training manifest", statistics.get("training", {})),
+        ("test manifest", statistics.get("testing", {})),
+        ("both manifests", summary),
+    ):
+        faults = [f"{fault['code']} ({fault['message']})" for fault in part.get("errors", [])]
+        if faults:
+            words.append(f" In the {place}: {', '.join(faults)}.")
+    return "".join(words)

@@ -1,0 +1,143 @@
+"""A job's Rekognition project with its TRAIN and TEST dataset. One project per job, named by the job id."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+
+from pipeline.errors import DatasetFailed, DatasetTimedOut, Throttled, UnexpectedAnswer, error_code
+from pipeline.jobs import now_ms
+
+FAILED = ("CREATE_FAILED", "UPDATE_FAILED")
+COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+# What CreateProject and CreateDataset may say of something that is there already (Rekognition API reference).
+EXISTS_CODES = frozenset({"ResourceAlreadyExistsException", "ResourceInUseException"})
+
+
+@dataclass(frozen=True)
+class CreateDatasets:
+    """What the state `Create datasets` asks; manifests are S3 URIs."""
+
+    job_id: str
+    train_manifest: str
+    test_manifest: str
+
+
+@dataclass(frozen=True)
+class DatasetsCreated:
+    """ARNs of the project and its datasets, which are not ready yet."""
+
+    project_arn: str
+    train_dataset_arn: str
+    test_dataset_arn: str
+
+
+@dataclass(frozen=True)
+class CheckDatasets:
+    """What the state `Check datasets` asks; ``waiting_since`` in Unix ms."""
+
+    job_id: str
+    train_dataset_arn: str
+    test_dataset_arn: str
+    poll: int
+    waiting_since: int
+    deadline_seconds: float
+
+
+@dataclass(frozen=True)
+class DatasetsChecked:
+    """Whether both datasets can be trained on, and their states in Rekognition's words."""
+
+    ready: bool
+    train_status: str
+    test_status: str
+
+
+def overdue(waiting_since: int, deadline_seconds: float) -> bool:
+    """Whether more than ``deadline_seconds`` have passed since ``waiting_since`` (Unix ms)."""
+    return now_ms() - waiting_since > deadline_seconds * 1000
+
+
+def create_datasets(request: CreateDatasets, *, rekognition: Any) -> DatasetsCreated:
+    """Find or make the job's project and both datasets.
+
+    Raises:
+        DatasetFailed: no project may be added, or a manifest cannot be read.
+        Throttled: the project is not ready for a dataset.
+    """
+    project_arn = _find_or_make_project(request.job_id, rekognition)
+    arns = {
+        kind: _find_or_make_dataset(request.job_id, project_arn, kind, manifest, rekognition)
+        for kind, manifest in (("TRAIN", request.train_manifest), ("TEST", request.test_manifest))
+    }
+    return DatasetsCreated(project_arn, arns["TRAIN"], arns["TEST"])
+
+
+def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsChecked:
+    """Look how far Rekognition is with both datasets.
+
+    Raises:
+        DatasetFailed: Rekognition refused a manifest; the cause holds its message.
+        DatasetTimedOut: they are not ready and the deadline has passed.
+    """
+    statuses = {}
+    for kind, arn in (("TRAIN", request.train_dataset_arn), ("TEST", request.test_dataset_arn)):
+        description = rekognition.describe_dataset(DatasetArn=arn)["DatasetDescription"]
+        statuses[kind] = description["Status"]
+        if description["Status"] in FAILED:
+            message = description.get("StatusMessage", "Rekognition gave no reason.")
+            raise DatasetFailed(f"The {kind} dataset is {description['Status']}: {message}")
+    ready = all(status in COMPLETE for status in statuses.values())
+    if not ready and overdue(request.waiting_since, request.deadline_seconds):
+        raise DatasetTimedOut(
+            f"After {request.deadline_seconds:g} s the TRAIN dataset is {statuses['TRAIN']} and the TEST dataset "
+            f"{statuses['TEST']}. Resume the job to wait once more."
+        )
+    return DatasetsChecked(ready, statuses["TRAIN"], statuses["TEST"])
+
+
+def _find_or_make_project(name: str, rekognition: Any) -> str:
+    try:
+        arn: str = rekognition.create_project(ProjectName=name)["ProjectArn"]
+    except ClientError as error:
+        if error_code(error) == "LimitExceededException":
+            raise DatasetFailed(
+                f"Rekognition allows no further project: {error.response['Error']['Message']} "
+                "Delete projects of old jobs or have the quota raised, then resume the job."
+            ) from error
+        if error_code(error) not in EXISTS_CODES:
+            raise
+        return str(_project(name, rekognition)["ProjectArn"])
+    return arn
+
+
+def _project(name: str, rekognition: Any) -> dict[str, Any]:
+    projects = rekognition.describe_projects(ProjectNames=[name])["ProjectDescriptions"]
+    for project in projects:
+        if project["ProjectArn"].split("/")[1] == name:
+            return dict(project)
+    raise UnexpectedAnswer(f"Rekognition says that project {name} exists and does not describe it.")
+
+
+def _find_or_make_dataset(name: str, project_arn: str, kind: str, manifest: str, rekognition: Any) -> str:
+    location = urlsplit(manifest)
+    source = {"GroundTruthManifest": {"S3Object": {"Bucket": location.netloc, "Name": location.path.lstrip("/")}}}
+    try:
+        arn: str = rekognition.create_dataset(ProjectArn=project_arn, DatasetType=kind, DatasetSource=source)[
+            "DatasetArn"
+        ]
+    except ClientError as error:
+        if error_code(error) == "InvalidS3ObjectException":
+            message = error.response["Error"]["Message"]
+            raise DatasetFailed(f"Rekognition cannot read the {kind} manifest {manifest}: {message}") from error
+        if error_code(error) not in EXISTS_CODES:
+            raise
+        project = _project(name, rekognition)
+        if project["ProjectArn"] != project_arn:
+            raise UnexpectedAnswer(f"Project {name} was deleted and made anew while its datasets were made.") from error
+        for dataset in project.get("Datasets", []):
+            if dataset["DatasetType"] == kind:
+                return str(dataset["DatasetArn"])
+        raise Throttled(f"Project {name} is not ready for a {kind} dataset: {error_code(error)}.") from error
+    return arn

@@ -1,0 +1,58 @@
+"""The live model: two SSM parameters that document-checking services read, and the model that was live before."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import models
+from pipeline.jobs import Jobs, now_ms
+
+NONE_YET = "default"  # the parameters' value before the first model; existing readers rely on the word
+
+
+@dataclass(frozen=True)
+class PublishModel:
+    """What the state `Publish model` asks."""
+
+    job_id: str
+    project_arn: str
+    project_version_arn: str
+    stop_previous: bool
+
+
+@dataclass(frozen=True)
+class ModelPublished:
+    """The live model and the one that it replaced."""
+
+    project_version_arn: str
+    previous_model: str | None
+    previous_stopped: bool
+
+
+def read_parameter(name: str, ssm: Any) -> str | None:
+    """The ARN that the parameter holds, or None when it holds none yet."""
+    value: str = ssm.get_parameter(Name=name)["Parameter"]["Value"]
+    return None if value == NONE_YET else value
+
+
+def publish(
+    request: PublishModel, *, jobs: Jobs, rekognition: Any, ssm: Any, project_parameter: str, model_parameter: str
+) -> ModelPublished:
+    """Make the job's model the live one, remember the previous one, and stop that if asked.
+
+    The previous model is written to the job's record before the first parameter changes and read back from there, so
+    that a second run does not take the job's own model for the previous one.
+    """
+    live_project, live = read_parameter(project_parameter, ssm), read_parameter(model_parameter, ssm)
+    if live_project != request.project_arn and live != request.project_version_arn:
+        jobs.note(request.job_id, PreviousProject=live_project, PreviousModel=live)
+    ssm.put_parameter(Name=project_parameter, Value=request.project_arn, Type="String", Overwrite=True)
+    ssm.put_parameter(Name=model_parameter, Value=request.project_version_arn, Type="String", Overwrite=True)
+
+    job = jobs.get(request.job_id)
+    previous, previous_project = job["PreviousModel"], job["PreviousProject"]
+    stopped = False
+    if request.stop_previous and previous and previous_project:
+        stopped = models.stop_model(previous_project, previous, rekognition=rekognition) in models.DOWN
+        if stopped:
+            jobs.note(models.version_name(previous), ModelStopTime=now_ms())
+    return ModelPublished(request.project_version_arn, previous, stopped)

@@ -1,0 +1,51 @@
+"""Reads a function's settings from its environment, once, at its start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+TRUE_WORDS = {"true": True, "false": False}
+
+
+class SettingsInvalid(Exception):
+    """The function's environment lacks a variable or holds one that cannot be read; names them all."""
+
+
+def _read(kind: Any, text: str) -> Any:
+    if kind is bool:
+        return TRUE_WORDS[text]
+    if kind == tuple[str, ...]:
+        return tuple(part for part in text.split(",") if part)
+    return kind(text)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of a function's settings: one field per environment variable, named like it in lower case.
+
+    Fields may be ``str``, ``int``, ``float``, ``bool`` (``true`` or ``false``) and ``tuple[str, ...]`` (commas).
+    """
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read every field from ``environment``.
+
+        Raises:
+            SettingsInvalid: names every variable that is missing or malformed, at once.
+        """
+        values: dict[str, Any] = {}
+        faults = []
+        for field in fields(cls):
+            variable = field.name.upper()
+            if variable not in environment:
+                faults.append(f"{variable} is missing")
+                continue
+            try:
+                values[field.name] = _read(field.type, environment[variable])
+            except (ValueError, KeyError):
+                kind = getattr(field.type, "__name__", field.type)
+                faults.append(f"{variable} is {environment[variable]!r}, which is no {kind}")
+        if faults:
+            raise SettingsInvalid("The function's environment is wrong: " + "; ".join(faults) + ".")
+        return cls(**values)

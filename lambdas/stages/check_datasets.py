@@ -1,0 +1,33 @@
+"""Check datasets: how far Rekognition is with the datasets."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, projects
+from pipeline.jobs import Jobs, Status
+from pipeline.projects import CheckDatasets, DatasetsChecked
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+rekognition = aws.client("rekognition")
+
+
+@stage
+def handler(request: CheckDatasets) -> DatasetsChecked:
+    checked = projects.check_datasets(request, rekognition=rekognition)
+    jobs.advance(
+        request.job_id,
+        Status.CREATING_DATASET,
+        stage="Check datasets",
+        detail=f"Datasets: poll {request.poll}, TRAIN {checked.train_status}, TEST {checked.test_status}",
+        Poll=request.poll,
+        DatasetCreated=checked.ready,
+    )
+    return checked

@@ -1,0 +1,33 @@
+"""Create datasets: the job's Rekognition project with its TRAIN and TEST dataset."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, projects
+from pipeline.jobs import Jobs, Status
+from pipeline.projects import CreateDatasets, DatasetsCreated
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    bucket: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+rekognition = aws.client("rekognition")
+
+
+@stage
+def handler(request: CreateDatasets) -> DatasetsCreated:
+    jobs.advance(request.job_id, Status.CREATING_DATASET, stage="Create datasets")
+    created = projects.create_datasets(request, rekognition=rekognition)
+    jobs.note(
+        request.job_id,
+        ProjectArn=created.project_arn,
+        DatasetArn=created.train_dataset_arn,
+        TestDatasetArn=created.test_dataset_arn,
+    )
+    return created

@@ -1,0 +1,49 @@
+"""Evaluate model: the model's figures against the job's bars and the live model."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, evaluation
+from pipeline.evaluation import EvaluateModel, ModelEvaluated
+from pipeline.jobs import Jobs, Status
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    bucket: str
+    project_parameter: str
+    model_parameter: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+rekognition = aws.client("rekognition")
+s3 = aws.client("s3")
+ssm = aws.client("ssm")
+
+
+@stage
+def handler(request: EvaluateModel) -> ModelEvaluated:
+    jobs.advance(request.job_id, Status.EVALUATING, stage="Evaluate model")
+    evaluated = evaluation.evaluate(
+        request,
+        rekognition=rekognition,
+        s3=s3,
+        ssm=ssm,
+        project_parameter=settings.project_parameter,
+        model_parameter=settings.model_parameter,
+    )
+    jobs.note(
+        request.job_id,
+        Passed=evaluated.passed,
+        F1=evaluated.f1,
+        Precision=evaluated.precision,
+        Recall=evaluated.recall,
+        Labels=evaluated.labels,
+        LiveModel=evaluated.live_model,
+        LiveF1=evaluated.live_f1,
+        Reasons=evaluated.reasons,
+    )
+    return evaluated

@@ -1,0 +1,37 @@
+"""Publish model: make the job's model the live one."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, publishing
+from pipeline.jobs import Jobs, Status, now_ms
+from pipeline.publishing import ModelPublished, PublishModel
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    project_parameter: str
+    model_parameter: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+rekognition = aws.client("rekognition")
+ssm = aws.client("ssm")
+
+
+@stage
+def handler(request: PublishModel) -> ModelPublished:
+    jobs.advance(request.job_id, Status.DEPLOYING, stage="Publish model")
+    published = publishing.publish(
+        request,
+        jobs=jobs,
+        rekognition=rekognition,
+        ssm=ssm,
+        project_parameter=settings.project_parameter,
+        model_parameter=settings.model_parameter,
+    )
+    jobs.note(request.job_id, PublishedTime=now_ms(), PreviousStopped=published.previous_stopped)
+    return published

@@ -1,0 +1,40 @@
+"""Request labels: keep the task token, then find or make the labelling job that will answer it."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, labelling
+from pipeline.jobs import Jobs
+from pipeline.labelling import LabelsRequested, RequestLabels
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    bucket: str
+    work_team_arn: str
+    labelling_role_arn: str
+    workers_per_image: int
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+sagemaker = aws.client("sagemaker")
+s3 = aws.client("s3")
+stepfunctions = aws.client("stepfunctions")
+
+
+@stage
+def handler(request: RequestLabels) -> LabelsRequested:
+    return labelling.request(
+        request,
+        jobs=jobs,
+        sagemaker=sagemaker,
+        s3=s3,
+        stepfunctions=stepfunctions,
+        bucket=settings.bucket,
+        work_team=settings.work_team_arn,
+        role=settings.labelling_role_arn,
+        workers_per_image=settings.workers_per_image,
+    )

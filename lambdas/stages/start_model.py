@@ -1,0 +1,28 @@
+"""Start model: start the job's model, unless it is starting or running."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, models
+from pipeline.jobs import Jobs, Status, now_ms
+from pipeline.models import ModelStatus, StartModel
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    inference_units: int
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+rekognition = aws.client("rekognition")
+
+
+@stage
+def handler(request: StartModel) -> ModelStatus:
+    jobs.advance(request.job_id, Status.DEPLOYING, stage="Start model")
+    started = models.start_model(request, inference_units=settings.inference_units, rekognition=rekognition)
+    jobs.note(request.job_id, ModelStartTime=now_ms(), ModelStopTime=None, InferenceUnits=settings.inference_units)
+    return started

@@ -1,0 +1,28 @@
+"""Start training: make the job's model, which starts its training."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, models
+from pipeline.jobs import Jobs, Status, now_ms
+from pipeline.models import StartTraining, TrainingStarted
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    bucket: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+rekognition = aws.client("rekognition")
+
+
+@stage
+def handler(request: StartTraining) -> TrainingStarted:
+    jobs.advance(request.job_id, Status.TRAINING, stage="Start training")
+    started = models.start_training(request, bucket=settings.bucket, rekognition=rekognition)
+    jobs.note(request.job_id, ProjectVersionArn=started.project_version_arn, TrainingStartTime=now_ms())
+    return started

@@ -1,0 +1,71 @@
+"""The stack: everything that is deployed, composed."""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from stacks.api import Api
+from stacks.functions import Runtime, StageFunctions
+from stacks.labelling import LabellingRole, ResumeLabelling
+from stacks.permissions import Permissions
+from stacks.settings import Settings
+from stacks.storage import Storage
+from stacks.training import Outcomes, TrainingStateMachine
+
+
+class TrainingStack(cdk.Stack):
+    """Trains document detectors: storage, stages, state machine, events and HTTP API, for any account and region."""
+
+    def __init__(self, scope: Construct, settings: Settings, *, layer: Path) -> None:
+        """``layer`` is the folder with the functions' libraries below ``python/``.
+
+        Raises:
+            LayerMissingError: the libraries are not there.
+        """
+        super().__init__(
+            scope,
+            settings.stack_name,
+            description="Trains the model that finds an identity document in a customer's photo.",
+        )
+        storage = Storage(self, "Storage", stack_name=settings.stack_name)
+        permissions = Permissions(self, storage, state_machine_name=settings.stack_name)
+        runtime = Runtime(self, "Runtime", layer=layer)
+        stages = StageFunctions(
+            self,
+            "Stages",
+            settings=settings,
+            runtime=runtime,
+            storage=storage,
+            labelling_role=LabellingRole(self, "LabellingRole", storage=storage),
+            permissions=permissions,
+        )
+        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages)
+        ResumeLabelling(self, "ResumeLabelling", runtime=runtime, storage=storage, permissions=permissions)
+        outcomes = Outcomes(
+            self,
+            "Outcomes",
+            runtime=runtime,
+            storage=storage,
+            permissions=permissions,
+            state_machine=state_machine,
+        )
+        api = Api(
+            self,
+            "HttpApi",
+            settings=settings,
+            runtime=runtime,
+            storage=storage,
+            permissions=permissions,
+            state_machine=state_machine,
+        )
+        for name, value in {
+            "ApiUrl": api.url,
+            "BucketName": storage.bucket.bucket_name,
+            "JobsTable": storage.table.table_name,
+            "StateMachineArn": state_machine.state_machine_arn,
+            "ProjectParameter": storage.project_parameter.parameter_name,
+            "ModelParameter": storage.model_parameter.parameter_name,
+            "NotificationsTopicArn": outcomes.topic.topic_arn,
+        }.items():
+            cdk.CfnOutput(self, name, value=value)

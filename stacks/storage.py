@@ -1,0 +1,79 @@
+"""What is kept: the bucket, the table of jobs and the two parameters that name the live model."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+JOBS_INDEX = "ByStartTime"
+
+
+class Storage(Construct):
+    """Outlives the stack: photographs, labels, manifests and the record of every job are kept when it is deleted."""
+
+    def __init__(self, scope: Construct, id: str, *, stack_name: str) -> None:
+        super().__init__(scope, id)
+        access_logs = s3.Bucket(
+            self,
+            "AccessLogs",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            lifecycle_rules=[s3.LifecycleRule(expiration=cdk.Duration.days(365))],
+            removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
+        self.bucket = s3.Bucket(
+            self,
+            "Bucket",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            server_access_logs_bucket=access_logs,
+            # The labelling page shows photographs by signed links; without this rule its tasks fail.
+            # Source: SageMaker guide, 'CORS Permission Requirement'.
+            cors=[
+                s3.CorsRule(
+                    allowed_methods=[s3.HttpMethods.GET],
+                    allowed_origins=["*"],
+                    allowed_headers=[],
+                    exposed_headers=["Access-Control-Allow-Origin"],
+                )
+            ],
+            lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(1))],
+            removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
+        self.table = dynamodb.Table(
+            self,
+            "Jobs",
+            partition_key=dynamodb.Attribute(name="Id", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
+        self.table.add_global_secondary_index(
+            index_name=JOBS_INDEX,
+            partition_key=dynamodb.Attribute(name="Kind", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="StartTime", type=dynamodb.AttributeType.NUMBER),
+            projection_type=dynamodb.ProjectionType.ALL,
+        )
+        self.project_parameter = self._live_model_parameter(
+            "ProjectParameter", f"/{stack_name}/rekognition-project-arn", "The live model's Rekognition project."
+        )
+        self.model_parameter = self._live_model_parameter(
+            "ModelParameter", f"/{stack_name}/rekognition-project-version-arn", "The live model."
+        )
+
+    def _live_model_parameter(self, id: str, name: str, description: str) -> ssm.StringParameter:
+        return ssm.StringParameter(
+            self,
+            id,
+            parameter_name=name,
+            description=f"{description} Written by the stage 'Publish model'; 'default' means none yet.",
+            string_value="default",
+        )

@@ -1,0 +1,114 @@
+"""The state machine, and what records how its executions end."""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.functions import EventFunction, Runtime, StageFunctions
+from stacks.permissions import Permissions
+from stacks.settings import Poll, Settings
+from stacks.storage import Storage
+
+DEFINITION = Path(__file__).resolve().parent.parent / "statemachine" / "training.asl.json"
+
+
+def waits(settings: Settings) -> dict[str, str]:
+    """The poll schedules and deadlines by the names that the state machine's definition gives them."""
+
+    def loop(name: str, poll: Poll) -> dict[str, str]:
+        return {
+            f"{name}WaitFirst": str(poll.first),
+            f"{name}WaitGrowth": str(poll.growth),
+            f"{name}WaitCeiling": str(poll.ceiling),
+            f"{name}Deadline": str(poll.deadline),
+        }
+
+    return {
+        **loop("Dataset", settings.datasets),
+        **loop("Training", settings.training),
+        **loop("Model", settings.model),
+        "LabellingHeartbeat": str(settings.labelling_heartbeat),
+        "LabellingDeadline": str(settings.labelling_deadline),
+    }
+
+
+class TrainingStateMachine(sfn.StateMachine):
+    """The Standard state machine of ``statemachine/training.asl.json``; one execution is one job.
+
+    It has a fixed name, so that the roles of the functions it calls can name it. The log holds every event without its
+    data: payloads stay in the execution history.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, settings: Settings, stages: StageFunctions) -> None:
+        # A prefix that log delivery is allowed to write to without a policy of its own for each group; the stack's
+        # own id, because the group outlives the stack. Source: Step Functions guide, 'Logging in CloudWatch Logs'.
+        stack_id = cdk.Fn.select(2, cdk.Fn.split("/", cdk.Stack.of(scope).stack_id))
+        log_group = logs.LogGroup(
+            scope,
+            f"{id}Logs",
+            log_group_name=f"/aws/vendedlogs/states/{settings.stack_name}-{stack_id}",
+            retention=logs.RetentionDays.ONE_YEAR,
+        )
+        arns = {name: function.function_arn for name, function in stages.by_name.items()}
+        super().__init__(
+            scope,
+            id,
+            state_machine_name=settings.stack_name,
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            definition_body=sfn.DefinitionBody.from_string(DEFINITION.read_text(encoding="utf-8")),
+            definition_substitutions={**arns, **waits(settings)},
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
+            tracing_enabled=True,
+        )
+        self.add_to_role_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=list(arns.values())))
+
+
+class Outcomes(Construct):
+    """Records how each execution ended and tells it to the subscribers of a topic."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        runtime: Runtime,
+        storage: Storage,
+        permissions: Permissions,
+        state_machine: sfn.IStateMachine,
+    ) -> None:
+        super().__init__(scope, id)
+        self.topic = sns.Topic(
+            self,
+            "Notifications",
+            display_name="eKYC model training",
+            enforce_ssl=True,
+            master_key=kms.Alias.from_alias_name(self, "SnsKey", "alias/aws/sns"),
+        )
+        EventFunction(
+            self,
+            "RecordOutcome",
+            runtime=runtime,
+            module="events.record_outcome",
+            description="Records how an execution ended in the job's record.",
+            pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={
+                    "stateMachineArn": [state_machine.state_machine_arn],
+                    "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"],
+                },
+            ),
+            environment={"JOBS_TABLE": storage.table.table_name, "NOTIFICATIONS_TOPIC": self.topic.topic_arn},
+            permissions=[
+                permissions.job_record(),
+                permissions.executions("DescribeExecution", "GetExecutionHistory"),
+                iam.PolicyStatement(actions=["sns:Publish"], resources=[self.topic.topic_arn]),
+            ],
+        )

@@ -1,0 +1,135 @@
+"""The rules that the state machine's definition keeps, asserted over the ASL itself."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline import errors
+
+FOLDER = Path(__file__).parents[2] / "statemachine"
+MACHINE: dict[str, Any] = json.loads((FOLDER / "training.asl.json").read_text())
+STATES: dict[str, dict[str, Any]] = MACHINE["States"]
+TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+CHOICES = {name: state for name, state in STATES.items() if state["Type"] == "Choice"}
+TRANSIENT = {
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+    "Throttled",
+}
+
+
+def successors(state: dict[str, Any]) -> Iterator[str]:
+    """Every state that ``state`` can lead to."""
+    yield from (rule["Next"] for rule in state.get("Choices", []))
+    yield from (state[key] for key in ("Next", "Default") if key in state)
+
+
+def cycles() -> Iterator[list[str]]:
+    """Every simple cycle of the machine, as the states on it."""
+
+    def walk(path: list[str]) -> Iterator[list[str]]:
+        for following in successors(STATES[path[-1]]):
+            if following == path[0]:
+                yield path
+            elif following not in path:
+                yield from walk([*path, following])
+
+    for name in STATES:
+        yield from walk([name])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_time_limit_and_retries_what_passes(name: str) -> None:
+    # Given a Task state
+    state = TASKS[name]
+    # Then it cannot hang, and a transient error of Lambda or of a service is retried, ever slower and scattered
+    assert state["TimeoutSeconds"]
+    retry = next(retry for retry in state["Retry"] if set(retry["ErrorEquals"]) >= TRANSIENT)
+    assert retry["BackoffRate"] > 1
+    assert retry["JitterStrategy"] == "FULL"
+    assert retry["MaxAttempts"] >= 3
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_task_catches_so_that_a_redrive_resumes_at_it(name: str) -> None:
+    assert "Catch" not in TASKS[name]
+
+
+def test_every_named_error_in_a_retry_is_one_that_the_pipeline_raises() -> None:
+    # Given the errors that the Retry blocks name, less those of AWS, which have a dot
+    retried = {error for task in TASKS.values() for retry in task["Retry"] for error in retry["ErrorEquals"]}
+    ours = {error for error in retried if "." not in error}
+    # Then each is a class of the error tree
+    assert all(issubclass(getattr(errors, error), errors.PipelineError) for error in ours)
+    assert {"TrainingSlotsBusy", "RunningModelsLimit", "Throttled"} <= ours
+
+
+def test_every_loop_waits_and_has_a_deadline() -> None:
+    # When all cycles are walked
+    found = list(cycles())
+    # Then there are some, and each waits on its way and asks a check that knows the loop's deadline
+    assert found
+    for cycle in found:
+        assert any(STATES[name]["Type"] == "Wait" for name in cycle), cycle
+        checks = [STATES[name]["Arguments"]["Payload"] for name in cycle if name in TASKS]
+        assert any({"waitingSince", "deadlineSeconds"} <= payload.keys() for payload in checks), cycle
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_that_nothing_matches_cannot_mean_success(name: str) -> None:
+    # Given the state that a Choice falls through to
+    default = CHOICES[name]["Default"]
+    # Then it is neither the end nor the publication of a model
+    assert STATES[default]["Type"] != "Succeed"
+    assert default != "Publish model"
+
+
+def test_the_machine_as_a_whole_has_a_time_limit_beyond_all_deadlines() -> None:
+    labelling, slots, training, model = 31 * 86400, 7 * 86400, 3 * 86400, 7 * 86400
+    assert MACHINE["TimeoutSeconds"] > labelling + slots + training + model
+    assert MACHINE["TimeoutSeconds"] < 365 * 86400
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_every_state_explains_itself_and_can_be_reached(name: str) -> None:
+    assert len(STATES[name]["Comment"]) > 15
+    reached = {MACHINE["StartAt"]}
+    while more := {following for here in reached for following in successors(STATES[here])} - reached:
+        reached |= more
+    assert name in reached
+
+
+def test_the_callback_keeps_a_heartbeat_below_its_time_limit_and_is_entered_again() -> None:
+    # Given the one task that waits for a token
+    callbacks = [state for state in TASKS.values() if state["Resource"].endswith(".waitForTaskToken")]
+    (callback,) = callbacks
+    # Then a lost event is found by a heartbeat, whose miss runs the task again
+    assert callback["HeartbeatSeconds"] == "{% ${LabellingHeartbeat} %}"
+    assert callback["TimeoutSeconds"] == "{% ${LabellingDeadline} %}"
+    assert any("States.HeartbeatTimeout" in retry["ErrorEquals"] for retry in callback["Retry"])
+
+
+def test_only_the_payload_of_a_task_names_what_the_stage_takes() -> None:
+    # Then no state hands its whole input on to a function: each names its arguments, and none is a list of images
+    for task in TASKS.values():
+        payload = task["Arguments"]["Payload"]
+        assert isinstance(payload, dict)
+        assert "{% $states.input %}" not in payload.values()
+
+
+def test_the_readme_has_a_row_for_every_state() -> None:
+    rows = re.findall(r"^\| ([^|]+?) \|", (FOLDER / "README.md").read_text(), re.MULTILINE)
+    assert set(STATES) <= set(rows)
+
+
+def test_the_readme_explains_every_named_error() -> None:
+    named = {
+        error.__name__ for error in errors.PipelineError.__subclasses__() if error.__module__ == "pipeline.errors"
+    } | {"ModelRejected"}
+    rows = re.findall(r"^\| `([A-Za-z0-9]+)` \|", (FOLDER / "README.md").read_text(), re.MULTILINE)
+    assert named == set(rows)
