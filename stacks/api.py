@@ -95,7 +95,7 @@ class Api(Construct):
         )
         # API Gateway writes its logs by a role that is a setting of the account in the region, not of one API: it must
         # be set once, outside this stack. Source: API Gateway guide, 'Set up CloudWatch logging for REST APIs'.
-        gateway = apigateway.RestApi(
+        self.gateway = apigateway.RestApi(
             self,
             "Gateway",
             rest_api_name=settings.stack_name,
@@ -114,9 +114,9 @@ class Api(Construct):
                 access_log_format=apigateway.AccessLogFormat.custom(json.dumps(ACCESS_LOG)),
             ),
         )
-        gateway.node.try_remove_child("Endpoint")  # RestApi's own output; the stack has ApiUrl
+        self.gateway.node.try_remove_child("Endpoint")  # RestApi's own output; the stack has ApiUrl
         integration = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
         for method, path in ROUTES:
-            gateway.root.resource_for_path(path).add_method(method, integration)
+            self.gateway.root.resource_for_path(path).add_method(method, integration)
         stack = cdk.Stack.of(self)
-        self.url = f"https://{gateway.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{STAGE}"
+        self.url = f"https://{self.gateway.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{STAGE}"

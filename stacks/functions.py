@@ -40,8 +40,8 @@ class Runtime(Construct):
         super().__init__(scope, id)
         if not (layer / "python").is_dir():
             raise LayerMissingError(
-                f"The functions' libraries are missing: there is no folder {layer / 'python'}. 'make layer' installs "
-                "lambdas/requirements.txt there."
+                f"The functions' libraries are missing: there is no folder {layer / 'python'}. Run 'make synth', which "
+                "installs lambdas/requirements.txt there first."
             )
         self.code = lambda_.Code.from_asset(
             str(CODE), exclude=["__pycache__", "requirements.txt"], ignore_mode=cdk.IgnoreMode.GIT
@@ -220,7 +220,7 @@ def _stages(
             "Sees to it that the job is labelled and leaves the task's token for whoever finishes that.",
             [
                 permissions.write_objects("labelling"),
-                permissions.labelling_jobs("AddTags", "CreateLabelingJob", "DescribeLabelingJob", "ListTags"),
+                permissions.labelling_jobs("AddTags", "CreateLabelingJob", "DescribeLabelingJob"),
                 permissions.pass_labelling_role(labelling_role),
                 permissions.answer_task(),
             ],
@@ -246,7 +246,7 @@ def _stages(
             "Makes sure that the job's Rekognition project has its two datasets.",
             [
                 permissions.find_or_make_project(),
-                permissions.projects("CreateDataset", "DescribeDataset"),
+                permissions.projects("CreateDataset"),
                 *permissions.let_rekognition_read("images", "manifests"),
             ],
             bucket,
@@ -266,7 +266,11 @@ def _stages(
         ),
         "CheckTraining": Stage(
             "Asks Rekognition how far the training is.",
-            [permissions.projects("DescribeProjectVersions")],
+            [
+                permissions.projects("DescribeProjectVersions"),
+                permissions.list_bucket(),
+                permissions.read_objects("training"),
+            ],
         ),
         "EvaluateModel": Stage(
             "Holds the model's figures against the bar and against the live model.",

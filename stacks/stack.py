@@ -28,44 +28,44 @@ class TrainingStack(cdk.Stack):
             settings.stack_name,
             description="Trains the model that finds an identity document in a customer's photo.",
         )
-        storage = Storage(self, "Storage", stack_name=settings.stack_name)
-        permissions = Permissions(self, storage, state_machine_name=settings.stack_name)
+        self.storage = Storage(self, "Storage", stack_name=settings.stack_name)
+        permissions = Permissions(self, self.storage, state_machine_name=settings.stack_name)
         runtime = Runtime(self, "Runtime", layer=layer)
         stages = StageFunctions(
             self,
             "Stages",
             settings=settings,
             runtime=runtime,
-            storage=storage,
-            labelling_role=LabellingRole(self, "LabellingRole", storage=storage),
+            storage=self.storage,
+            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage),
             permissions=permissions,
         )
         state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages)
-        ResumeLabelling(self, "ResumeLabelling", runtime=runtime, storage=storage, permissions=permissions)
+        ResumeLabelling(self, "ResumeLabelling", runtime=runtime, storage=self.storage, permissions=permissions)
         outcomes = Outcomes(
             self,
             "Outcomes",
             runtime=runtime,
-            storage=storage,
+            storage=self.storage,
             permissions=permissions,
             state_machine=state_machine,
         )
-        api = Api(
+        self.api = Api(
             self,
             "HttpApi",
             settings=settings,
             runtime=runtime,
-            storage=storage,
+            storage=self.storage,
             permissions=permissions,
             state_machine=state_machine,
         )
         for name, value in {
-            "ApiUrl": api.url,
-            "BucketName": storage.bucket.bucket_name,
-            "JobsTable": storage.table.table_name,
+            "ApiUrl": self.api.url,
+            "BucketName": self.storage.bucket.bucket_name,
+            "JobsTable": self.storage.table.table_name,
             "StateMachineArn": state_machine.state_machine_arn,
-            "ProjectParameter": storage.project_parameter.parameter_name,
-            "ModelParameter": storage.model_parameter.parameter_name,
+            "ProjectParameter": self.storage.project_parameter.parameter_name,
+            "ModelParameter": self.storage.model_parameter.parameter_name,
             "NotificationsTopicArn": outcomes.topic.topic_arn,
         }.items():
             cdk.CfnOutput(self, name, value=value)

@@ -5,8 +5,10 @@ Each `_mend_…` function names what moto lacks; `tests/localaws/test_stepfuncti
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import datetime
 import functools
 import json
 import threading
@@ -26,13 +28,13 @@ from moto.stepfunctions.parser.asl.component.common.string import string_express
 from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import EvalTimeoutError
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
 from moto.stepfunctions.parser.asl.component.program.program import Program
+from moto.stepfunctions.parser.asl.component.state import state
 from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import ResourceCondition
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
     StateTaskServiceCallback,
 )
-from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 from moto.stepfunctions.parser.asl.eval import states, variable_store
 from moto.stepfunctions.parser.asl.eval.callback import callback
@@ -64,6 +66,7 @@ def install() -> None:
     _mend_task_attempts()
     _mend_tokens()
     _mend_lambda_results()
+    _mend_context()
     _remember_checkpoints()
 
 
@@ -108,7 +111,7 @@ def _mend_jsonata() -> None:
         return "".join(f"{name}:={json.dumps(value, default=str)};" for name, value in bindings.items())
 
     for module in (moto_jsonata, states, variable_store):
-        module.encode_jsonata_variable_declarations = declarations  # type: ignore[attr-defined]
+        module.encode_jsonata_variable_declarations = declarations
 
     def assigned_variables(self: Any) -> dict[str, str]:
         return {name: json.dumps(self.get(name), separators=(",", ":")) for name in sorted(self._declaration_tracing)}
@@ -141,39 +144,39 @@ def _mend_jsonata() -> None:
 def _mend_parser() -> None:
     # moto parses the definition again for every execution, which takes longer than most executions. What it parses to
     # holds no state of an execution, only these keys, which threads would race to set.
-    EvalComponent.heap_key = property(lambda self: str(id(self)))  # type: ignore[assignment]
+    EvalComponent.heap_key = property(lambda self: str(id(self)))
     AmazonStateLanguageParser.parse = staticmethod(functools.lru_cache(32)(AmazonStateLanguageParser.parse))
 
 
 # --- How an execution ends -------------------------------------------------------------------------------------------
 
 
-def end(env: Environment, state: ProgramState) -> None:
+def end(env: Environment, ending: ProgramState) -> None:
     """End a running execution (or a frame of it) from outside, at once: its last event is in the history when this
     returns, nothing is added after it, and every thread that waits wakes up and leaves."""
     with env._state_mutex:
         if not isinstance(env._program_state, ProgramRunning):
             return
-        env._program_state = state
+        env._program_state = ending
         frames = list(env._frames)
         if not env.is_frame():
-            _add_last_event(env, state)
+            _add_last_event(env, ending)
         env.program_state_event.set()
     for frame in frames:
-        end(frame, state)
+        end(frame, ending)
     if not env.is_frame():
         for endpoint in list(env.callback_pool_manager._pool.values()):
             endpoint.close()
 
 
-def _add_last_event(env: Environment, state: ProgramState) -> None:
-    if isinstance(state, ProgramStopped):
-        told = {name: value for name, value in (("error", state.error), ("cause", state.cause)) if value is not None}
+def _add_last_event(env: Environment, ending: ProgramState) -> None:
+    if isinstance(ending, ProgramStopped):
+        told = {name: value for name, value in (("error", ending.error), ("cause", ending.cause)) if value is not None}
         env.event_history_context.source_event_id = 0
         env.event_manager.add_event(
             env.event_history_context,
             api.HistoryEventType.ExecutionAborted,
-            EventDetails(executionAbortedEventDetails=api.ExecutionAbortedEventDetails(**told)),  # type: ignore[typeddict-item]
+            EventDetails(executionAbortedEventDetails=api.ExecutionAbortedEventDetails(**told)),
         )
     else:
         env.event_manager.add_event(
@@ -222,7 +225,12 @@ def _mend_endings() -> None:
     def run(self: Program, env: Environment) -> None:
         if env.is_frame() or env.next_state_name is None:
             env.next_state_name = self.start_at.start_at_name
-        worker = threading.Thread(target=EvalComponent.eval, args=(self, env), daemon=True)
+
+        def evaluate() -> None:
+            with contextlib.suppress(Interrupted):
+                EvalComponent.eval(self, env)
+
+        worker = threading.Thread(target=evaluate, daemon=True)
         worker.start()
         limit = self.timeout_seconds.timeout_seconds if self.timeout_seconds else None
         worker.join(None if limit is None else clock.real_seconds(limit))
@@ -250,7 +258,7 @@ def _mend_history() -> None:
 
 def _mend_waiting() -> None:
     # moto waits real seconds, and sleeps through a stop while it backs off before a retry.
-    def wait(self: WaitFunction, env: Environment, wait_seconds: float) -> None:
+    def wait(_self: WaitFunction, env: Environment, wait_seconds: float) -> None:
         env.program_state_event.wait(clock.real_seconds(max(0, wait_seconds)))
 
     def retry(self: retrier_decl.RetrierDecl, env: Environment) -> None:
@@ -277,8 +285,8 @@ def _mend_waiting() -> None:
 # --- Tasks -----------------------------------------------------------------------------------------------------------
 
 
-def _is_token_task(state: Any) -> bool:
-    return getattr(getattr(state, "resource", None), "condition", None) == ResourceCondition.WaitForTaskToken
+def _is_token_task(task: Any) -> bool:
+    return getattr(getattr(task, "resource", None), "condition", None) == ResourceCondition.WaitForTaskToken
 
 
 def _mend_task_attempts() -> None:
@@ -301,6 +309,8 @@ def _mend_task_attempts() -> None:
             try:
                 self._eval_execution(frame)
                 outputs.extend(frame.stack)
+            except Interrupted:
+                pass
             except Exception as error:
                 errors.append(error)
             finally:
@@ -337,13 +347,13 @@ def _mend_task_attempts() -> None:
 
 
 def _endpoint(env: Environment) -> TokenEndpoint:
-    token = env.states.context_object.context_object_data["Task"]["Token"]  # type: ignore[index]
-    return env.callback_pool_manager.get(token)  # type: ignore[return-value]
+    token = env.states.context_object.context_object_data["Task"]["Token"]
+    return env.callback_pool_manager.get(token)
 
 
 def _renew_token(env: Environment) -> None:
     """A retried task gets a new token (Step Functions guide, "Wait for a callback with task token")."""
-    if env.states.context_object.context_object_data["State"]["RetryCount"]:  # type: ignore[index]
+    if env.states.context_object.context_object_data["State"]["RetryCount"]:
         env.callback_pool_manager.add(env.states.context_object.update_task_token())
 
 
@@ -357,6 +367,7 @@ class TokenEndpoint(callback.CallbackEndpoint):
     def __init__(self, callback_id: str) -> None:
         super().__init__(callback_id)
         self._changed = threading.Condition()
+        self._outcome: callback.CallbackOutcome | None = None
         self._closed = False
         self._last_sign = 0.0
 
@@ -406,7 +417,7 @@ class TokenEndpoint(callback.CallbackEndpoint):
 
 
 def _mend_tokens() -> None:
-    callback.CallbackEndpoint = TokenEndpoint  # type: ignore[misc]
+    callback.CallbackEndpoint = TokenEndpoint
     integrate = StateTaskServiceCallback._eval_integration_pattern
 
     # moto waits real seconds, drops the time-out when there is a heartbeat, and cannot be woken by a stop.
@@ -424,7 +435,7 @@ def _mend_tokens() -> None:
         outcome = _endpoint(env).await_answer(timeout_seconds, heartbeat_seconds)
         if isinstance(outcome, callback.CallbackOutcomeFailure):
             raise callback.CallbackOutcomeFailureError(callback_outcome_failure=outcome)
-        env.stack.append(json.loads(outcome.output))  # type: ignore[attr-defined]
+        env.stack.append(json.loads(outcome.output))
 
     # moto calls a missed heartbeat States.Timeout.
     from_error = StateTaskServiceCallback._from_error
@@ -446,7 +457,7 @@ def _mend_tokens() -> None:
 
 def _mend_lambda_results() -> None:
     # moto makes a new client for each invocation (50 ms of computing) and leaves out members of the result.
-    def invoke(env: Environment, parameters: dict[str, Any], region: str, state_credentials: Any) -> None:
+    def invoke(env: Environment, parameters: dict[str, Any], **_region_and_credentials: Any) -> None:
         response = aws.client("lambda").invoke(**parameters)
         payload = json.loads(response["Payload"].read())
         if response.get("FunctionError"):
@@ -470,13 +481,26 @@ def _mend_lambda_results() -> None:
     lambda_eval_utils.execute_lambda_function_integration = invoke
 
 
+def iso(time: datetime.datetime) -> str:
+    """A moment as the context object writes it."""
+    return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _mend_context() -> None:
+    # moto writes the time of entry in another format than AWS.
+    def state_data(EnteredTime: str, Name: str) -> dict[str, str]:  # noqa: N803
+        return {"EnteredTime": iso(datetime.datetime.fromisoformat(EnteredTime)), "Name": Name}
+
+    state.StateData = state_data
+
+
 def _remember_checkpoints() -> None:
     # moto has no redrive, so nothing that one could resume from.
-    enter = CommonStateField._eval_body
+    enter = state.CommonStateField._eval_body
 
-    def enter_remembering(self: CommonStateField, env: Environment) -> None:
+    def enter_remembering(self: state.CommonStateField, env: Environment) -> None:
         if not env.is_frame():
             env.checkpoint = Checkpoint(self.name, env.states.get_input(), copy.deepcopy(env.variable_store))
         enter(self, env)
 
-    CommonStateField._eval_body = enter_remembering
+    state.CommonStateField._eval_body = enter_remembering

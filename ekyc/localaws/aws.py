@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from typing import Any
 
 import boto3
-import botocore.session
 from botocore.config import Config
 
 account = "123456789012"
@@ -55,28 +53,15 @@ def client(service: str) -> Any:
 _endpoint: str | None = None
 _making_a_client = threading.Lock()
 
-# The user's own profile, configuration and credentials never take part, not even when they are broken.
-_NOTHING_OF_THE_USER = {
-    "profile": (None, None, None, None),
-    "config_file": (None, None, os.devnull, None),
-    "credentials_file": (None, None, os.devnull, None),
-}
-
-
-@functools.cache
-def _session() -> boto3.session.Session:
-    return boto3.session.Session(
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106
-        region_name=region,
-        botocore_session=botocore.session.Session(session_vars=_NOTHING_OF_THE_USER),
-    )
-
 
 @functools.cache
 def _client(service: str, endpoint_url: str) -> Any:
     with _making_a_client:
-        return _session().client(
+        return boto3.session.Session(
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106
+            region_name=region,
+        ).client(
             service,
             endpoint_url=endpoint_url,
             config=Config(

@@ -7,6 +7,7 @@ that it takes.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -63,7 +64,8 @@ class Clock:
 
     def _run(self, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         try:
-            work(*arguments)
+            with contextlib.suppress(Interrupted):
+                work(*arguments)
         finally:
             with self._lock:
                 self._threads.discard(threading.current_thread())

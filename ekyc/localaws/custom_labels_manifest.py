@@ -112,6 +112,11 @@ class Problem(NamedTuple):
     message: str
     place: tuple[str | int, ...]
 
+    @property
+    def is_error(self) -> bool:
+        """Whether it is an error; else it is a warning."""
+        return self.code.startswith("ERROR")
+
 
 @dataclass
 class CheckedLine:
@@ -133,7 +138,7 @@ class CheckedLine:
     @property
     def has_errors(self) -> bool:
         """Whether anything on the line is in error; the line may be usable all the same."""
-        return any(problem.code.startswith("ERROR") for problem in self.problems)
+        return any(problem.is_error for problem in self.problems)
 
     @property
     def is_ignored(self) -> bool:
@@ -154,16 +159,24 @@ class CheckedLine:
         self.add(code)
         self.boxes = []
 
-    def with_problems(self, prefix: str) -> dict[str, Any]:
-        """The line with its problems written where they belong, below `<prefix>errors` and `<prefix>warnings`."""
+    def for_listing(self) -> dict[str, Any]:
+        """The line as ListDatasetEntries gives it: "cl-errors" where something is wrong, and "cl-metadata"."""
+        errors = [problem for problem in self.problems if problem.is_error]
+        return self._marked(errors, "cl-") | {"cl-metadata": {"is_labeled": self.is_labelled}}
+
+    def for_validation(self) -> dict[str, Any]:
+        """The line as a validation manifest of a training gives it: "errors" and "warnings" where they belong."""
+        return self._marked(self.problems, "")
+
+    def _marked(self, problems: Iterable[Problem], prefix: str) -> dict[str, Any]:
         marked = copy.deepcopy(self.line)
-        for problem in self.problems:
+        for problem in problems:
             target: Any = marked
             for key in problem.place:
                 target = target[key]
             if not isinstance(target, dict):
                 target = marked
-            kind = "errors" if problem.code.startswith("ERROR") else "warnings"
+            kind = "errors" if problem.is_error else "warnings"
             target.setdefault(prefix + kind, []).append({"code": problem.code, "message": problem.message})
         return marked
 

@@ -68,7 +68,7 @@ def install() -> None:
 
     put_events = EventsBackend.put_events
 
-    # moto takes an event from "aws.…" from anybody. (EventBridge API reference, PutEventsResultEntry: NotAuthorizedForSource)
+    # moto takes an event of "aws.…" from anybody; the error is in EventBridge's API reference, PutEventsResultEntry.
     def put_events_of_others(self: EventsBackend, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         own = [event for event in events if not (event.get("Source") or "").startswith("aws.")]
         entries = iter(put_events(self, own) if own else [])
@@ -86,7 +86,7 @@ _intercept: Intercept | None = None
 
 
 def _send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> None:
-    """moto's Rule.send_to_targets for the targets that it lacks (functions) and those that this project uses (queues)."""
+    """moto's Rule.send_to_targets, with the targets that it lacks (functions) and queues."""
     from moto.events.models import EventTemplateParser
 
     if rule.state != "ENABLED" or not rule.event_pattern.matches_event(event):
@@ -95,12 +95,11 @@ def _send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> N
     if not isinstance(sent["time"], str):
         sent["time"] = _iso(float(sent["time"]))
     for target in list(rule.targets):
-        transformer = target.get("InputTransformer", {}) if transform_input else {}
-        body = EventTemplateParser.parse(
-            input_template=transformer.get("InputTemplate"),
-            input_paths_map=transformer.get("InputPathsMap", {}),
-            event=sent,
-        )
+        body: Any = sent
+        transformer = target.get("InputTransformer") if transform_input else None
+        if transformer:
+            template, paths = transformer["InputTemplate"], transformer.get("InputPathsMap", {})
+            body = EventTemplateParser.parse(template, paths, {**sent, "ingestion-time": sent["time"]})
         deliver = functools.partial(clock.background, _deliver, rule, target, body)
         if _intercept:
             _intercept(sent, deliver)

@@ -58,25 +58,29 @@ class Runtime:
         self._lock = threading.Lock()
         self._pools: dict[str, _Pool] = {}
         self._parent: _WorkerParent | None = None
+        self._accepts = False
 
     def start(self) -> None:
-        """Start the process that workers are forked from; it imports in the background."""
-        self._parent = _WorkerParent()
+        """Start the process that workers are forked from; it imports in the background. Also after `end_workers`."""
+        self._parent = self._parent or _WorkerParent()
+        self._accepts = True
 
-    def stop(self) -> None:
-        """End every worker at once, busy or not."""
+    def end_workers(self) -> None:
+        """End every worker at once, busy or not, and take no invocation until `start`."""
         with self._lock:
-            parent, self._parent = self._parent, None
+            self._accepts = False
             pools, self._pools = self._pools, {}
-        if parent:
-            parent.kill()
         for pool in pools.values():
             pool.close()
+        if self._parent:
+            self._parent.end_workers()
 
-    def reset(self) -> None:
-        """End every worker and be ready for the next deployment."""
-        self.stop()
-        self.start()
+    def stop(self) -> None:
+        """End every worker and the process that they are forked from."""
+        self.end_workers()
+        if self._parent:
+            self._parent.kill()
+            self._parent = None
 
     def warm_up(self, functions: Iterable[Any]) -> None:
         """Start one worker of each function in the background, so that its first invocation finds it imported."""
@@ -92,10 +96,16 @@ class Runtime:
 
     def _pool(self, function: Any) -> _Pool:
         identity = json.dumps(
-            [function.function_arn, function.code_sha_256, function.handler, function.timeout, function.environment_vars]
+            [
+                function.function_arn,
+                function.code_sha_256,
+                function.handler,
+                function.timeout,
+                function.environment_vars,
+            ]
         )
         with self._lock:
-            if self._parent is None:
+            if self._parent is None or not self._accepts:
                 raise StoppedError(f"Function {function.function_name} was invoked while the local AWS stops.")
             if identity not in self._pools:
                 description = {
@@ -136,23 +146,29 @@ class _WorkerParent:
             )
 
     def fork(self, function: dict[str, Any], invocations: socket.socket, log: TextIO) -> None:
+        if not self._order(function, [invocations.fileno(), log.fileno()]):
+            raise StoppedError(f"No worker could be started for function {function['name']}.")
+
+    def end_workers(self) -> None:
+        self._order(None, [])
+
+    def _order(self, order: Any, descriptors: list[int]) -> bool:
+        """One order at a time: a stream keeps no boundaries between messages. Whether it has been carried out."""
         with self._lock:
             try:
-                socket.send_fds(
-                    self._control, [json.dumps(function).encode()], [invocations.fileno(), log.fileno()]
-                )
-                answered = self._control.recv(1)
+                socket.send_fds(self._control, [json.dumps(order).encode()], descriptors)
+                return bool(self._control.recv(1))
             except OSError:
-                answered = b""
-            if not answered:
-                raise StoppedError(f"No worker could be started for function {function['name']}.")
+                return False
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
         with contextlib.suppress(OSError):
-            self._control.shutdown(socket.SHUT_RDWR)
+            self._control.shutdown(socket.SHUT_RDWR)  # it takes that as the order to end everything
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self._control.close()
 
 
@@ -193,26 +209,37 @@ class _Pool:
         self._slots = threading.BoundedSemaphore(WORKERS_PER_FUNCTION)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
+        self._closed = False
 
-    def invoke(self, event: Any, warm_up: bool = False) -> Answer:
+    def warm_up(self) -> None:
+        """Start the first worker; invocations that come meanwhile wait for it, as importing twice would take longer."""
+        with contextlib.ExitStack() as slots:
+            for _ in range(WORKERS_PER_FUNCTION):
+                slots.enter_context(self._slots)
+            self._ask({"event": None, "requestId": "", "warmUp": True})
+
+    def invoke(self, event: Any) -> Answer:
         request_id = str(uuid.uuid4())
         with self._slots:
-            worker = self._take()
-            started = time.monotonic()
-            answer = worker.ask({"event": event, "requestId": request_id, "warmUp": warm_up})
-            seconds = time.monotonic() - started
-            if answer is None:
-                worker.close()
-                answer = {"error": self._death(request_id, seconds)}
-            else:
-                with self._lock:
-                    self._idle.append(worker)
+            answer = self._ask({"event": event, "requestId": request_id, "warmUp": False})
         if "error" in answer:
             return Answer(request_id, json.dumps(answer["error"]), is_error=True)
         return Answer(request_id, answer.get("payload", "null"), is_error=False)
 
+    def _ask(self, invocation: dict[str, Any]) -> dict[str, Any]:
+        worker = self._take()
+        started = time.monotonic()
+        answer = worker.ask(invocation)
+        if answer is None:
+            worker.close()
+            return {"error": self._death(invocation["requestId"], time.monotonic() - started)}
+        with self._lock:
+            self._idle.append(worker)
+        return answer
+
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             for worker in self._idle:
                 worker.close()
             self._idle.clear()
@@ -221,22 +248,29 @@ class _Pool:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return _Worker(self._function, self._log, self._parent)
+        worker = _Worker(self._function, self._log, self._parent)
+        if self._closed:
+            worker.close()
+            raise StoppedError(f"Function {self._function['name']} was invoked while the local AWS stops.")
+        return worker
 
     def _death(self, request_id: RequestId, seconds: float) -> dict[str, str]:
         # Shapes and words as Lambda gives them for a time-out and for a process that ends.
         limit = self._function["timeout"]
         if seconds >= limit:
-            message = f"RequestId: {request_id} Error: Task timed out after {limit}.00 seconds"
-            return {"errorType": "Sandbox.Timedout", "errorMessage": message}
-        message = f"RequestId: {request_id} Error: Runtime exited without providing a reason"
-        return {"errorType": "Runtime.ExitError", "errorMessage": message}
+            error_type, reason = "Sandbox.Timedout", f"Task timed out after {limit}.00 seconds"
+        else:
+            error_type, reason = "Runtime.ExitError", "Runtime exited without providing a reason"
+        message = f"RequestId: {request_id} Error: {reason}"
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"[ERROR] {error_type}: {message}\n")
+        return {"errorType": error_type, "errorMessage": message}
 
 
 def _warm_up_each(pools: list[_Pool]) -> None:
     for pool in pools:
         with contextlib.suppress(StoppedError):
-            pool.invoke(None, warm_up=True)
+            pool.warm_up()
 
 
 def _environment(function: Any, code_dir: str) -> dict[str, str]:
@@ -259,6 +293,11 @@ def _environment(function: Any, code_dir: str) -> dict[str, str]:
         "TZ": ":UTC",
         **function.environment_vars,
     }
+
+
+def is_running() -> bool:
+    """Whether this process has a local AWS."""
+    return _runtime is not None
 
 
 def runtime() -> Runtime:
@@ -316,7 +355,7 @@ def install() -> None:
         return answer.payload.encode()
 
     # moto's CloudFormation drops a function's dead-letter queue.
-    create = LambdaFunction.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
+    create = LambdaFunction.create_from_cloudformation_json.__func__
 
     def create_with_dead_letter_queue(
         cls: type[LambdaFunction], resource_name: str, cloudformation_json: dict[str, Any], *args: Any, **kwargs: Any

@@ -17,6 +17,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, functions
+from ekyc.localaws.clock import clock
 
 # API Gateway guide, "Quotas for configuring and running a REST API"
 BODY_LIMIT = 10 * 1024 * 1024
@@ -27,7 +28,7 @@ def answer(request: Request) -> Response:
     """What the deployed REST API answers to an HTTP request; API Gateway's own errors where it has no answer."""
     if (request.content_length or 0) > BODY_LIMIT:
         return _error(413, "Request Too Long")
-    route = _find_route(request.method, request.path)
+    route = _find_route(request.method, _raw_path(request))
     if route is None:
         return _error(403, "Missing Authentication Token")
     api_id, resource, method, path_parameters = route
@@ -35,17 +36,24 @@ def answer(request: Request) -> Response:
     if function is None:
         return _error(500, "Internal server error")
     event = _proxy_event(request, api_id, resource, path_parameters)
-    invocation = _invocations.submit(functions.runtime().invoke, function, event)
+    invocation: concurrent.futures.Future[functions.Answer] = concurrent.futures.Future()
+    clock.background(_invoke, invocation, function, event)
     try:
         result = invocation.result(TIME_LIMIT_SECONDS)
     except concurrent.futures.TimeoutError:
         return _error(504, "Endpoint request timed out")
+    except functions.StoppedError:
+        return _error(500, "Internal server error")
     if result.is_error:
         return _error(502, "Internal server error")
     return _response(json.loads(result.payload))
 
 
-_invocations = concurrent.futures.ThreadPoolExecutor(max_workers=32, thread_name_prefix="gateway")
+def _invoke(invocation: concurrent.futures.Future[functions.Answer], function: Any, event: dict[str, Any]) -> None:
+    try:
+        invocation.set_result(functions.runtime().invoke(function, event))
+    except functions.StoppedError as error:
+        invocation.set_exception(error)
 
 
 def _find_route(http_method: str, path: str) -> tuple[str, str, Any, dict[str, str] | None] | None:
@@ -65,8 +73,13 @@ def _find_route(http_method: str, path: str) -> tuple[str, str, Any, dict[str, s
     return None
 
 
+def _raw_path(request: Request) -> str:
+    """The path as it was sent: an encoded slash separates nothing."""
+    return str(request.environ["REQUEST_URI"]).partition("?")[0]
+
+
 def _match(pattern: list[str], parts: list[str]) -> dict[str, str] | None:
-    parameters = {}
+    parameters: dict[str, str] = {}
     for index, name in enumerate(pattern):
         if name.startswith("{") and name.endswith("+}"):
             return {**parameters, name[1:-2]: "/".join(parts[index:])} if parts[index:] else None
@@ -84,7 +97,9 @@ def _function_arn(integration_uri: str) -> str:
     return integration_uri.partition("/functions/")[2].removesuffix("/invocations")
 
 
-def _proxy_event(request: Request, api_id: str, resource: str, path_parameters: dict[str, str] | None) -> dict[str, Any]:
+def _proxy_event(
+    request: Request, api_id: str, resource: str, path_parameters: dict[str, str] | None
+) -> dict[str, Any]:
     """The input of a Lambda proxy integration (API Gateway guide, "Input format of a Lambda function for proxy
     integration"), payload format 1.0."""
     headers: dict[str, list[str]] = {}
@@ -101,7 +116,7 @@ def _proxy_event(request: Request, api_id: str, resource: str, path_parameters: 
     now = datetime.datetime.now(datetime.UTC)
     return {
         "resource": resource,
-        "path": request.path,
+        "path": _raw_path(request),
         "httpMethod": request.method,
         "headers": {name: values[-1] for name, values in headers.items()} or None,
         "multiValueHeaders": headers or None,
@@ -116,7 +131,7 @@ def _proxy_event(request: Request, api_id: str, resource: str, path_parameters: 
             "extendedRequestId": uuid.uuid4().hex,
             "httpMethod": request.method,
             "identity": {"sourceIp": request.remote_addr, "userAgent": request.headers.get("User-Agent")},
-            "path": request.path,
+            "path": _raw_path(request),
             "protocol": "HTTP/1.1",
             "requestId": str(uuid.uuid4()),
             "requestTime": now.strftime("%d/%b/%Y:%H:%M:%S +0000"),

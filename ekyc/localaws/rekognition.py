@@ -16,7 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 from moto.core.base_backend import BaseBackend
 from moto.rekognition.models import rekognition_backends
 from moto.rekognition.responses import RekognitionResponse
@@ -221,12 +221,11 @@ class CustomLabels(StandIn):
             arn = self._arn(project.name, f"dataset/{kind.lower()}/", created)
             dataset = Dataset(arn, kind, created, created, request.get("Tags", {}))
             project.datasets[kind] = dataset
-        self.background(self._fill_dataset, dataset, manifest)
+            failure, self.fail_next_dataset = self.fail_next_dataset, None
+        self.background(self._fill_dataset, dataset, manifest, failure)
         return {"DatasetArn": arn}
 
-    def _fill_dataset(self, dataset: Dataset, manifest: dict[str, str] | None) -> None:
-        with self.lock:
-            failure, self.fail_next_dataset = self.fail_next_dataset, None
+    def _fill_dataset(self, dataset: Dataset, manifest: dict[str, str] | None, failure: str | None) -> None:
         self.sleep(self.dataset_seconds)
         entries: list[CheckedLine] = []
         try:
@@ -234,7 +233,7 @@ class CustomLabels(StandIn):
                 entries = read_dataset(manifest["Name"], _read_object(manifest))
         except ManifestRefused as refused:
             failure = str(refused)
-        except ClientError:
+        except (ClientError, ParamValidationError):
             failure = TERMINAL_MESSAGES["ERROR_MANIFEST_INACCESSIBLE_OR_UNSUPPORTED_FORMAT"]
         self.sleep(0)
         with self.lock:
@@ -268,7 +267,7 @@ class CustomLabels(StandIn):
         with self.lock:
             entries = [entry for entry in self._listed_dataset(request).entries if _is_asked_for(entry, request)]
         shown, following = stand_in.page(entries, request, _invalid_token)
-        return {"DatasetEntries": [_entry_line(entry) for entry in shown], **following}
+        return {"DatasetEntries": [json.dumps(entry.for_listing()) for entry in shown], **following}
 
     def list_dataset_labels(self, request: Request) -> Answer:
         """ListDatasetLabels, in the order of their names."""
@@ -324,9 +323,10 @@ class CustomLabels(StandIn):
             optional = {key: value for key, value in request.items() if key in ("KmsKeyId", "VersionDescription")}
             version = ProjectVersion(arn, name, created, output, request.get("Tags", {}), optional)
             project.versions[name] = version
+            failure, self.fail_next_training = self.fail_next_training, None
         prefix = output["S3KeyPrefix"].rstrip("/")
         run = Training(project.name, name, arn, output["S3Bucket"], prefix, training, testing)
-        self.background(self._train, version, run)
+        self.background(self._train, version, run, failure)
         return {"ProjectVersionArn": arn}
 
     def _training_entries(self, project: Project, kind: str) -> list[CheckedLine]:
@@ -339,9 +339,7 @@ class CustomLabels(StandIn):
             raise _invalid(f"The {kind} dataset is in status {dataset.status}.")
         return dataset.entries
 
-    def _train(self, version: ProjectVersion, run: Training) -> None:
-        with self.lock:
-            failure, self.fail_next_training = self.fail_next_training, None
+    def _train(self, version: ProjectVersion, run: Training, failure: str | None) -> None:
         self.sleep(self.training_seconds)
         try:
             if failure:
@@ -372,8 +370,8 @@ class CustomLabels(StandIn):
 
     def start_project_version(self, request: Request) -> Answer:
         """StartProjectVersion."""
-        least = request["MinInferenceUnits"]
-        most = request.get("MaxInferenceUnits", least)
+        least: int = request["MinInferenceUnits"]
+        most: int = request.get("MaxInferenceUnits", least)
         if most < least:
             raise _invalid("MaxInferenceUnits must not be less than MinInferenceUnits.")
         with self.lock:
@@ -433,7 +431,8 @@ class CustomLabels(StandIn):
 
     def detect_custom_labels(self, request: Request) -> Answer:
         """DetectCustomLabels. Without MinConfidence each label's assumed threshold counts, with it only that."""
-        given, most = request.get("MinConfidence"), request.get("MaxResults", 100)
+        given: float | None = request.get("MinConfidence")
+        most: int = request.get("MaxResults", 100)
         if most > 100:
             raise ServiceError("ValidationException", "MaxResults must not be greater than 100.")
         with self.lock:
@@ -570,10 +569,6 @@ def _is_asked_for(entry: CheckedLine, request: Request) -> bool:
     )
 
 
-def _entry_line(entry: CheckedLine) -> str:
-    return json.dumps(entry.with_problems("cl-") | {"cl-metadata": {"is_labeled": entry.is_labelled}})
-
-
 def _read_object(s3_object: dict[str, str]) -> bytes:
     response = aws.client("s3").get_object(Bucket=s3_object["Bucket"], Key=s3_object["Name"])
     with response["Body"] as body:
@@ -588,7 +583,7 @@ def _image_content(image: dict[str, Any]) -> bytes:
     else:
         try:
             content, limit = _read_object(image["S3Object"]), MAX_IMAGE_BYTES
-        except (KeyError, ClientError):
+        except (KeyError, ClientError, ParamValidationError):
             message = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
             raise ServiceError("InvalidS3ObjectException", message) from None
     if len(content) > limit:

@@ -14,13 +14,14 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
 
-from werkzeug.exceptions import InternalServerError
+from werkzeug.exceptions import InternalServerError, ServiceUnavailable
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Request, Response
 
@@ -38,18 +39,21 @@ class PortInUseError(RuntimeError):
     """Another program listens on the port."""
 
 
+class AlreadyRunningError(RuntimeError):
+    """This process has a local AWS already; moto's state is the process's, so there can be one."""
+
+
 class LocalAws:
     """A local AWS that starts with `start()` or `with`, and leaves no process, thread or file behind when it stops.
 
     `port`: where to listen; 0 takes a free one. `speed`: how many times faster than on AWS waiting passes.
-    One per process at a time: moto keeps its state in module variables.
+    One per process at a time.
     """
 
     def __init__(self, port: int = 0, speed: float = 60.0) -> None:
         self._wanted_port = port
         self._speed = speed
         self._cleanup = contextlib.ExitStack()
-        self._runtime: functions.Runtime | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -61,7 +65,9 @@ class LocalAws:
         self.stop()
 
     def start(self) -> None:
-        """Raises PortInUseError."""
+        """Raises PortInUseError, AlreadyRunningError."""
+        if functions.is_running():
+            raise AlreadyRunningError("A local AWS runs in this process already: stop it first.")
         listener = _listen(self._wanted_port)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(listener.close)
@@ -73,14 +79,14 @@ class LocalAws:
             self.logs_dir.mkdir()
             aws.set_endpoint(self.endpoint)
             cleanup.callback(aws.set_endpoint, None)
-            self._runtime = functions.Runtime(data_dir / "code", self.logs_dir)
-            functions.set_runtime(self._runtime)
+            runtime = functions.Runtime(data_dir / "code", self.logs_dir)
+            functions.set_runtime(runtime)
             cleanup.callback(functions.set_runtime, None)
-            self._runtime.start()  # imports while this process does
-            cleanup.callback(self._runtime.stop)
-            cleanup.callback(_end_what_runs)
+            cleanup.callback(runtime.stop)
+            runtime.start()  # imports while this process does
+            cleanup.callback(self._end_what_runs)
             cleanup.enter_context(_terminate_cleanly())
-            cleanup.enter_context(_environment_variable("MOTO_PORT", str(self._port)))
+            cleanup.enter_context(_environment(MOTO_PORT=str(self._port), **_NOTHING_OF_THE_USER))
             app = _install()
             server = _Server(app, listener)
             cleanup.callback(server.stop)
@@ -95,10 +101,17 @@ class LocalAws:
         """Forget everything that was deployed and stored, quickly; the server stays up."""
         from moto.moto_api._internal.models import moto_api_backend
 
-        assert self._runtime
-        _end_what_runs()
-        self._runtime.reset()
+        self._end_what_runs()
         moto_api_backend.reset()
+        functions.runtime().start()
+
+    def _end_what_runs(self) -> None:
+        """Executions first, so that nothing is retried; then functions; then everything that waits on the clock."""
+        from ekyc.localaws import stepfunctions
+
+        stepfunctions.abandon_executions()
+        functions.runtime().end_workers()
+        clock.interrupt()
 
     @property
     def endpoint(self) -> str:
@@ -132,9 +145,8 @@ class LocalAws:
         """
         from moto.awslambda.models import lambda_backends
 
-        assert self._runtime
         outputs = deploy.deploy(Path(assembly_dir))
-        self._runtime.warm_up(lambda_backends[aws.account][aws.region].list_functions())
+        functions.runtime().warm_up(lambda_backends[aws.account][aws.region].list_functions())
         # The template tells AWS's host name of the API; here it is behind this server's port.
         return {name: self.api_url if ".execute-api." in value else value for name, value in outputs.items()}
 
@@ -148,8 +160,11 @@ def _install() -> Any:
 
         from ekyc.localaws import groundtruth, rekognition, stepfunctions, storage
 
+        # moto logs every error of a state, which the history has, and warns of resources that it does not make.
+        logging.getLogger("moto").setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", message="Tried to parse AWS::", category=UserWarning)
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
-        for part in (storage, functions, events, stepfunctions, rekognition, groundtruth):
+        for part in (storage, deploy, functions, events, stepfunctions, rekognition, groundtruth):
             part.install()
         _app = _dispatcher(DomainDispatcherApplication(create_backend_app))
     return _app
@@ -178,13 +193,14 @@ def _refuse_expired(query_string: str) -> Response | None:
         return None
     query = dict(parse_qsl(query_string))
     now = datetime.datetime.now(datetime.UTC)
-    if "X-Amz-Expires" in query:
-        signed = datetime.datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
-        expires = signed + datetime.timedelta(seconds=int(query["X-Amz-Expires"]))
-    elif "Expires" in query:
-        expires = datetime.datetime.fromtimestamp(int(query["Expires"]), datetime.UTC)
-    else:
-        return None
+    try:
+        if "X-Amz-Expires" in query:
+            signed = datetime.datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
+            expires = signed + datetime.timedelta(seconds=int(query["X-Amz-Expires"]))
+        else:
+            expires = datetime.datetime.fromtimestamp(int(query["Expires"]), datetime.UTC)
+    except (KeyError, ValueError):
+        return None  # no presigned URL
     if now <= expires:
         return None
     body = (
@@ -192,14 +208,6 @@ def _refuse_expired(query_string: str) -> Response | None:
         f"<Expires>{expires:%Y-%m-%dT%H:%M:%SZ}</Expires><ServerTime>{now:%Y-%m-%dT%H:%M:%SZ}</ServerTime></Error>"
     )
     return Response(body, status=403, content_type="application/xml")
-
-
-def _end_what_runs() -> None:
-    """Executions, then everything that waits on the clock."""
-    from ekyc.localaws import stepfunctions
-
-    stepfunctions.abandon_executions()
-    clock.interrupt()
 
 
 def _listen(port: int) -> socket.socket:
@@ -210,34 +218,49 @@ def _listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortInUseError(f"Port {port} of {HOST} is in use: choose another one, or 0 for a free one.") from error
+            raise PortInUseError(
+                f"Port {port} of {HOST} is in use: choose another one, or 0 for a free one."
+            ) from error
         raise
     listener.listen(128)
     return listener
 
 
+# moto and boto3 would read the user's profile, and fail when it is broken.
+_NOTHING_OF_THE_USER = {
+    "AWS_PROFILE": None,
+    "AWS_DEFAULT_PROFILE": None,
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+
 @contextlib.contextmanager
-def _environment_variable(name: str, value: str) -> Any:
-    """moto's engine finds its own services by MOTO_PORT."""
-    before = os.environ.get(name)
-    os.environ[name] = value
+def _environment(**variables: str | None) -> Iterator[None]:
+    """Set variables of this process (None: unset) while the context is open."""
+    before = {name: os.environ.get(name) for name in variables}
+    _set_variables(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        _set_variables(before)
+
+
+def _set_variables(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @contextlib.contextmanager
-def _terminate_cleanly() -> Any:
+def _terminate_cleanly() -> Iterator[None]:
     """Let SIGTERM end this process the way Ctrl-C does, so that `with LocalAws()` stops what it started."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def leave(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)
@@ -256,10 +279,12 @@ def _request_handler() -> type:
 
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
+        wbufsize = -1  # headers and body leave together
 
         def run_wsgi(self) -> None:
             if self.headers.get("Expect", "").lower().strip() == "100-continue":
                 self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.wfile.flush()
             environ = self.make_environ()
             stream = environ["wsgi.input"]
             chunked = environ.get("wsgi.input_terminated")
@@ -268,6 +293,8 @@ def _request_handler() -> type:
             environ["CONTENT_LENGTH"] = str(len(body))
             try:
                 response = Response.from_app(self.server.app, environ, buffered=True)
+            except functions.StoppedError:
+                response = ServiceUnavailable().get_response(environ)
             except Exception:
                 logger.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
                 response = InternalServerError().get_response(environ)
@@ -280,11 +307,12 @@ def _request_handler() -> type:
             self.end_headers()
             if environ["REQUEST_METHOD"] != "HEAD":
                 self.wfile.write(data)
+            self.wfile.flush()
 
         def handle_expect_100(self) -> bool:
             return True  # run_wsgi has its own
 
-        def log(self, type: str, message: str, *args: Any) -> None:
+        def log(self, _kind: str, message: str, *args: Any) -> None:
             logger.debug(message, *args)
 
     return RequestHandler
@@ -317,5 +345,5 @@ class _Server(ThreadedWSGIServer):
         self._connections.discard(request)
         super().shutdown_request(request)
 
-    def log(self, type: str, message: str, *args: Any) -> None:
+    def log(self, _kind: str, message: str, *args: Any) -> None:
         logger.debug(message, *args)

@@ -15,10 +15,12 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, TypeVar
 
+from botocore.exceptions import BotoCoreError
 from moto.core.base_backend import BackendDict, BaseBackend
 from moto.core.responses import BaseResponse
 from moto.core.utils import camelcase_to_underscores
 
+from ekyc.localaws import aws
 from ekyc.localaws.clock import Interrupted, clock
 from ekyc.localaws.errors import ServiceError
 from ekyc.localaws.validation import checked_request
@@ -53,7 +55,16 @@ class StandIn:
 
     def background(self, work: Callable[..., None], *arguments: Any) -> None:
         """Run `work(*arguments)` in a thread that a stop or a reset of the local AWS ends."""
-        clock.background(work, *arguments)
+
+        def run() -> None:
+            try:
+                work(*arguments)
+            except (BotoCoreError, aws.NotRunningError):
+                # While the local AWS stops, its S3 goes away before this thread is told to end: wait to be told.
+                clock.sleep(clock.service_seconds(10))
+                raise
+
+        clock.background(run)
 
     def sleep(self, seconds: float) -> None:
         """Wait `seconds` of service time. Raises Interrupted when the local AWS stops or this state was forgotten."""
@@ -92,7 +103,7 @@ def install(
 
 
 def page(
-    items: Sequence[Item], request: Request, invalid_token: Callable[[], ServiceError], default: int = 100
+    items: Sequence[Item], request: Request, invalid_token: Callable[[], ServiceError]
 ) -> tuple[list[Item], Answer]:
     """The page of `items` that `request` (MaxResults, NextToken) asks for, and {"NextToken": …} when more follow."""
     start = 0
@@ -101,7 +112,7 @@ def page(
             start = int(base64.b64decode(token, validate=True).decode())
         except (binascii.Error, ValueError):
             raise invalid_token() from None
-    end = start + request.get("MaxResults", default)
+    end = start + request.get("MaxResults", 100)
     following = {"NextToken": base64.b64encode(str(end).encode()).decode()} if end < len(items) else {}
     return list(items[start:end]), following
 

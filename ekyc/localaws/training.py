@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 from PIL import Image
 
 from ekyc.localaws import aws
@@ -86,14 +86,14 @@ class Training:
     def _check_output_place(self) -> None:
         try:
             aws.client("s3").head_bucket(Bucket=self.bucket)
-        except ClientError:
+        except (ClientError, ParamValidationError):
             raise TrainingRefused("Unable to write to output S3 bucket.") from None
 
     def _write_validation(self, training: Sequence[CheckedLine], testing: Sequence[CheckedLine]) -> None:
         summary, errors = check_sets(training, testing)
         self.results["ManifestSummary"] = self._write("ManifestSummary", [summary])
         for kind, lines, settings in (("Training", training, {}), ("Testing", testing, {"AutoCreate": False})):
-            marked = self._write(f"{kind}ManifestWithValidation", [line.with_problems("") for line in lines])
+            marked = self._write(f"{kind}ManifestWithValidation", [line.for_validation() for line in lines])
             self.results[f"{kind}DataResult"] = {"Input": settings, "Validation": _assets(marked)}
         if errors:
             raise TrainingRefused(errors[0]["message"])
@@ -153,7 +153,7 @@ class Training:
         body = "\n".join(json.dumps(line) for line in lines).encode()
         try:
             aws.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
-        except ClientError:
+        except (ClientError, ParamValidationError):
             raise TrainingRefused("Unable to write to output S3 bucket.") from None
         return {"S3Object": {"Bucket": self.bucket, "Name": key}}
 
@@ -172,7 +172,7 @@ def _fetch_image(source_ref: str, path: Path) -> Size | None:
     bucket, key = source_ref.removeprefix("s3://").split("/", 1)
     try:
         image_object = aws.client("s3").get_object(Bucket=bucket, Key=key)
-    except ClientError:
+    except (ClientError, ParamValidationError):
         return None
     with image_object["Body"] as body:
         if image_object["ContentLength"] > MAX_IMAGE_BYTES:
@@ -221,13 +221,13 @@ def _learn_in_child(
 
 def _truth(line: CheckedLine) -> dict[str, Any]:
     """A usable line as the evaluation manifest snapshot gives it: its usable boxes only."""
-    metadata = line.line[f"{line.attribute}-metadata"]
-    class_ids = {label: int(class_id) for class_id, label in metadata["class-map"].items()}
+    label, metadata = line.line[line.attribute], line.line[f"{line.attribute}-metadata"]
+    class_ids = {metadata["class-map"][str(a["class_id"])]: a["class_id"] for a in label["annotations"]}
     name = "rekognition-custom-labels-training-0"
     return {
         "source-ref": line.source_ref,
         name: {
-            "image_size": line.line[line.attribute]["image_size"],
+            "image_size": label["image_size"],
             "annotations": [_annotation(box, class_ids[box.label]) for box in line.boxes],
         },
         f"{name}-metadata": {

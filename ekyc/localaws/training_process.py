@@ -45,8 +45,9 @@ def _photo_result(photo: PhotoEvaluation) -> dict[str, Any]:
 
 
 def _end_with_parent() -> None:
-    # The parent holds the other end of stdin: when it is gone, however that came, this ends.
-    sys.stdin.buffer.read()
+    # The parent holds the other end of stdin: when it is gone, however that came, this ends. Read past Python's
+    # buffer, whose lock would stand in the way of a normal end.
+    os.read(0, 1)
     os._exit(1)
 
 

@@ -67,7 +67,7 @@ def _checked(value: Any, shape: Any, path: str, problems: list[str]) -> Any:
         raise ServiceError("SerializationException", f"{path or 'The request body'} must be of type {shape.type_name}.")
     if shape.type_name == "blob":
         try:
-            value = base64.b64decode(value, validate=True)
+            value = base64.b64decode(str(value), validate=True)
         except binascii.Error:
             raise ServiceError("SerializationException", f"{path} is no base64.") from None
     _check_bounds(value, shape, path, problems)

@@ -3,15 +3,16 @@
 Started by `functions.py` as `python -I worker.py CONTROL_FD`. It imports nothing of this project, so a function finds
 only its own asset and the installed packages.
 
-Control socket, parent to this process: one JSON line per worker to fork, with two descriptors (the worker's socket and
-its log file). Worker socket: one JSON line per invocation each way. Standard output and error belong to the function
-and go to its log file.
+Control socket, parent to this process: a JSON object per worker to fork, with two descriptors (the worker's socket and
+its log file), or null to end all workers; each is answered by a byte when it is done. Worker socket: one JSON line per
+invocation each way. Standard output and error belong to the function and go to its log file.
 
 The parent's death closes the control socket, and with it everything here ends: no worker is ever left behind.
 """
 
 import contextlib
 import decimal
+import gc
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ import socket
 import sys
 import time
 import traceback
+from typing import Any
 
 # What the Lambda runtime and the layer bring; imported once and shared by all workers.
 RUNTIME_LIBRARIES = (
@@ -36,7 +38,7 @@ INIT_SECONDS = 30
 class LambdaContext:
     """The context object that a handler gets, as the Lambda guide's page 'Using the Lambda context object' lists it."""
 
-    def __init__(self, function, request_id, deadline):
+    def __init__(self, function: dict[str, Any], request_id: str, deadline: float) -> None:
         self.function_name = function["name"]
         self.function_version = "$LATEST"
         self.invoked_function_arn = function["arn"]
@@ -48,32 +50,47 @@ class LambdaContext:
         self.client_context = None
         self._deadline = deadline
 
-    def get_remaining_time_in_millis(self):
+    def get_remaining_time_in_millis(self) -> int:
         return max(0, int((self._deadline - time.monotonic()) * 1000))
 
 
-def main(control_descriptor):
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # dead workers leave no zombies
+def main(control_descriptor: int) -> None:
     for library in RUNTIME_LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
+    gc.freeze()  # what is imported stays shared with the workers
     control = socket.socket(fileno=control_descriptor)
+    workers: set[int] = set()
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 2)
+        workers = {worker for worker in workers if os.waitpid(worker, os.WNOHANG) == (0, 0)}
+        order = json.loads(message or "null")
+        if order is None:
+            end(workers)
         if not message:
-            os.killpg(0, signal.SIGKILL)  # the parent is gone: end, and take every worker along
-        function = json.loads(message)
-        if os.fork() == 0:
-            control.close()
-            run_worker(function, *descriptors)
-            os._exit(0)
+            os.killpg(0, signal.SIGKILL)  # this process, and whatever the functions have started
+        if order is not None:
+            worker = os.fork()
+            if worker == 0:
+                control.close()
+                run_worker(order, *descriptors)
+                os._exit(0)
+            workers.add(worker)
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(b"+")  # so that the parent sends the next message only now: a stream keeps no boundaries
+        control.send(b"+")
 
 
-def run_worker(function, invocations_descriptor, log_descriptor):
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+def end(workers: set[int]) -> None:
+    """Leave neither a process nor a zombie."""
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    for worker in workers:
+        os.waitpid(worker, 0)
+    workers.clear()
+
+
+def run_worker(function: dict[str, Any], invocations_descriptor: int, log_descriptor: int) -> None:
     os.dup2(log_descriptor, 1)
     os.dup2(log_descriptor, 2)
     os.close(log_descriptor)
@@ -92,7 +109,7 @@ def run_worker(function, invocations_descriptor, log_descriptor):
             # The kernel ends a worker that runs over its limit, whatever it is doing.
             signal.setitimer(signal.ITIMER_REAL, INIT_SECONDS)
             handler = handler or load_handler(function["handler"])
-            answer = {}
+            answer: dict[str, Any] = {}
             if not invocation["warmUp"]:
                 signal.setitimer(signal.ITIMER_REAL, function["timeout"])
                 context = LambdaContext(function, invocation["requestId"], time.monotonic() + function["timeout"])
@@ -100,7 +117,7 @@ def run_worker(function, invocations_descriptor, log_descriptor):
         except FunctionError as error:
             answer = {"error": {"errorMessage": str(error), "errorType": error.error_type}}
         except Exception as error:
-            answer = {"error": describe_error(error)}
+            answer = {"error": describe_error(error, function["code"])}
         signal.setitimer(signal.ITIMER_REAL, 0)
         sys.stdout.flush()
         if "error" in answer:
@@ -115,12 +132,12 @@ def run_worker(function, invocations_descriptor, log_descriptor):
 class FunctionError(Exception):
     """An error of the runtime itself, named as Lambda names it."""
 
-    def __init__(self, error_type, message):
+    def __init__(self, error_type: str, message: str) -> None:
         super().__init__(message)
         self.error_type = error_type
 
 
-def load_handler(name):
+def load_handler(name: str) -> Any:
     """Import `package.module.function`. Its module-level code may raise anything: that is the function's own error."""
     module_name, _, function_name = name.rpartition(".")
     try:
@@ -134,26 +151,27 @@ def load_handler(name):
         raise FunctionError("Runtime.HandlerNotFound", message) from error
 
 
-def to_json(result):
+def to_json(result: object) -> str:
     try:
         return json.dumps(result, default=_decimal, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise FunctionError("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
 
 
-def _decimal(value):
+def _decimal(value: object) -> int | float:
     if isinstance(value, decimal.Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-def describe_error(error):
+def describe_error(error: Exception, code_dir: str) -> dict[str, Any]:
+    """The error object as the Lambda guide's page 'AWS Lambda function errors in Python' shows it."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<frozen")]
     return {
         "errorMessage": str(error),
         "errorType": type(error).__name__,
-        "stackTrace": traceback.format_list(own),
+        "stackTrace": [line.replace(code_dir, "/var/task") for line in traceback.format_list(own)],
     }
 
 

@@ -15,7 +15,7 @@ _fonts = threading.local()
 
 @dataclass(frozen=True)
 class Sprite:
-    """A flat thing that can lie in a scene: pixels (BGR), coverage (0 to 255), and how many pixels make a millimetre."""
+    """A flat thing that can lie in a scene: pixels (BGR), coverage (0 to 255), and pixels per millimetre."""
 
     image: np.ndarray
     mask: np.ndarray
@@ -156,8 +156,8 @@ def stain(image: np.ndarray, coverage: np.ndarray, colour: Ink) -> None:
 
 def blend(first: Ink, second: Ink, share: np.ndarray) -> np.ndarray:
     """An image that goes from the first colour to the second as `share` (height x width) goes from 0 to 1."""
-    a, b = np.array(first, np.float32), np.array(second, np.float32)
-    return np.clip(a + (b - a) * share[..., None], 0, 255).astype(np.uint8)
+    palette = np.linspace(first, second, 256).round().astype(np.uint8)[:, None]
+    return cv2.applyColorMap(cv2.convertScaleAbs(np.maximum(share, 0), alpha=255), palette)
 
 
 def rosette(
@@ -182,7 +182,7 @@ def ribbon(
     strands: int = 7,
     drift: float = 0.0,
 ) -> None:
-    """A horizontal band of interlaced waves; `drift` makes them tighter from left to right, so that no two are alike."""
+    """A horizontal band of interlaced waves; `drift` makes them tighter from left to right, so no two are alike."""
     along = np.linspace(0, 1, 600)
     turn = 2 * np.pi * waves * (along + drift * along**2)
     for strand in range(strands):

@@ -50,12 +50,15 @@ def write(out: Path, count: int, seed: int, progress: Callable[[int, int], None]
         return file_name, photo
 
     coco: dict = {
-        "info": {"description": f"Photographs of fictitious specimen documents, drawn by ekyc samples with seed {seed}"},
+        "info": {
+            "description": f"Photographs of fictitious specimen documents, drawn by ekyc samples with seed {seed}"
+        },
         "images": [],
         "categories": [{"id": number, "name": name} for number, name in enumerate(documents.TYPES, 1)],
         "annotations": [],
     }
     with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(documents.blank, documents.TYPES))  # once each, before every thread asks for all of them
         for number, (file_name, photo) in enumerate(threads.map(shoot, range(count)), 1):
             _describe(coco, number, file_name, photo)
             if progress:

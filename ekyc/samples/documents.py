@@ -8,6 +8,7 @@ SPECIMEN mark), the same on every document of that type, and personal data that 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -23,7 +24,6 @@ from ekyc.samples.artwork import (
     disc,
     fill,
     ink,
-    mix,
     noise,
     oval,
     petal,
@@ -63,16 +63,18 @@ def draw(name: str, rng: np.random.Generator) -> Sprite:
     Raises KeyError for a name that is not in `TYPES`.
     """
     kind = TYPES[name]
-    blank = _blank(name)
-    image = blank.copy()
+    image = blank(name).copy()
     kind.fill_in(image, people.invent(rng), rng)
     height, width = image.shape[:2]
     return Sprite(image, rounded(height, width, 32 if kind.is_card else 14), width / kind.size_mm[0])
 
 
 @functools.cache
-def _blank(name: str) -> np.ndarray:
-    """The fixed part. Its random numbers come from the type's name: every run of every seed draws the same."""
+def blank(name: str) -> np.ndarray:
+    """The fixed part of a type, without data: drawn once, not to be written to.
+
+    Its random numbers come from the type's name, so that every run of every seed draws the same.
+    """
     kind = TYPES[name]
     width, height = _CARD_PIXELS if kind.is_card else _PAGE_PIXELS
     image = np.zeros((height, width, 3), np.uint8)
@@ -105,16 +107,16 @@ def _mark(
     size: int,
     degrees: float,
     colour: str,
-    style: str,
+    style: Literal["outlined", "striped", "inlined", "slanted"],
     words: str = "SPECIMEN",
     strength: float = 0.75,
 ) -> None:
     """The big SPECIMEN, in one of four styles so that the word itself does not make two types alike."""
     height, width = image.shape[:2]
     mask = np.zeros((height, width, 3), np.uint8)
-    face, weight = ("italic", 800) if style in ("striped", "slanted") else ("sans", 900)
-    text(mask, words, width / 2, height / 2 + size * 0.36, size, (255, 255, 255), weight, face, "centre")  # type: ignore[arg-type]
-    shape = mask[..., 0]
+    face: Literal["italic", "sans"] = "italic" if style in ("striped", "slanted") else "sans"
+    text(mask, words, width / 2, height / 2 + size * 0.36, size, (255, 255, 255), 850, face, "centre")
+    shape: np.ndarray = mask[..., 0]
     if style == "outlined":
         shape = cv2.morphologyEx(shape, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
     elif style == "striped":
@@ -129,7 +131,9 @@ def _mark(
     stain(image, turned.astype(np.float32) / 255 * strength, ink(colour))
 
 
-def _small_print(image: np.ndarray, left: float, right: float, y: float, words: str, colour: Ink, size: int = 10) -> None:
+def _small_print(
+    image: np.ndarray, left: float, right: float, y: float, words: str, colour: Ink, size: int = 10
+) -> None:
     """One line of tiny words, repeated from left to right."""
     strip = image[:, : round(right)]
     text(strip, (words + " ") * 12, left, y, size, colour, 500)
@@ -161,7 +165,9 @@ def _ghost(image: np.ndarray, picture: np.ndarray, box: tuple[int, int, int, int
     left, top, width, height = box
     grey = cv2.cvtColor(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     vignette = np.clip(1.4 - _from_middle(width, height), 0, 1)
-    stain(image[top : top + height, left : left + width], (1 - grey.astype(np.float32) / 255) * 0.75 * vignette, ink(tone))
+    stain(
+        image[top : top + height, left : left + width], (1 - grey.astype(np.float32) / 255) * 0.75 * vignette, ink(tone)
+    )
 
 
 def _from_middle(width: int, height: int) -> np.ndarray:
@@ -296,14 +302,23 @@ def _paint_au_passport(image: np.ndarray, rng: np.random.Generator) -> None:
     curve(image, sprig, ink("2f5d46"), 6)
     for place in range(2, 19, 2):
         for side in (-1, 1):
-            leaf = petal(*sprig[place], 74 - 2 * place, 24, -0.95 + side * (0.9 - place * 0.02))
+            leaf = petal(sprig[place, 0], sprig[place, 1], 74 - 2 * place, 24, -0.95 + side * (0.9 - place * 0.02))
             fill(image, leaf, ink("7fae86" if side < 0 else "5d946d"))
             curve(image, leaf, ink("2f5d46"), 2, closed=True)
     for ring in range(8):
         for dot in np.linspace(0, 2 * np.pi, 12 + 7 * ring, endpoint=False):
             disc(image, 560 + (26 + 19 * ring) * np.cos(dot), 360 + (26 + 19 * ring) * np.sin(dot), 3.4, ink("c0773a"))
     _mark(image, (610, 410), 128, 24, "1b4e8f", "inlined", strength=0.6)
-    names = ["Surname", "Given names", "Nationality", "Date of birth", "Sex", "Place of birth", "Date of issue", "Authority"]
+    names = [
+        "Surname",
+        "Given names",
+        "Nationality",
+        "Date of birth",
+        "Sex",
+        "Place of birth",
+        "Date of issue",
+        "Authority",
+    ]
     _labels(image, [(name, 330, 128 + 56 * row) for row, name in enumerate(names)], ink("16324f"), 15)
     _labels(image, [("Document No.", 640, 128), ("Date of expiry", 640, 464), ("Code", 640, 240)], ink("16324f"), 15)
     for row in range(3):
@@ -338,7 +353,11 @@ def _paint_kh_ic(image: np.ndarray, rng: np.random.Generator) -> None:
     stain(image, contours(reach * 6.5, 1.2) * 0.5, ink("c0622b"))
     for turn in np.linspace(-np.pi, 0, 9):
         shape = petal(560, 300, 210, 78, float(turn))
-        stain(image, cv2.fillPoly(np.zeros((540, 856), np.float32), [shape.astype(np.int32)], 0.28, cv2.LINE_AA), ink("e58a7a"))
+        stain(
+            image,
+            cv2.fillPoly(np.zeros((540, 856), np.float32), [shape.astype(np.int32)], 0.28, cv2.LINE_AA),
+            ink("e58a7a"),
+        )
         curve(image, shape, ink("a8442f"), 2, closed=True)
         curve(image, petal(560, 300, 150, 40, float(turn)), ink("c97545"), 1, closed=True)
     rosette(image, 560, 300, 64, 11, ink("8f3b1f"), 9, 0.4)
@@ -348,9 +367,24 @@ def _paint_kh_ic(image: np.ndarray, rng: np.random.Generator) -> None:
     text(image, "IDENTITY CARD  -  SPECIMEN ONLY", 250, 70, 19, ink("7a2413"), 600)
     image[:108, :232] = blend(ink("8a2f1d"), ink("b8552c"), np.repeat(np.linspace(0, 1, 232)[None], 108, axis=0))
     for step in range(6):
-        curve(image, np.array([(0, 92 - step * 13), (58, 66 - step * 13), (116, 92 - step * 13), (174, 66 - step * 13), (232, 92 - step * 13)]), ink("f0c27a"), 2)
+        curve(
+            image,
+            np.array(
+                [
+                    (0, 92 - step * 13),
+                    (58, 66 - step * 13),
+                    (116, 92 - step * 13),
+                    (174, 66 - step * 13),
+                    (232, 92 - step * 13),
+                ]
+            ),
+            ink("f0c27a"),
+            2,
+        )
     _mark(image, (560, 262), 92, -11, "2f6a4f", "slanted", strength=0.55)
-    _labels(image, [("Name", 256, 138), ("Born", 256, 192), ("Sex", 520, 192), ("Address", 256, 246)], ink("7a2413"), 14)
+    _labels(
+        image, [("Name", 256, 138), ("Born", 256, 192), ("Sex", 520, 192), ("Address", 256, 246)], ink("7a2413"), 14
+    )
     _labels(image, [("Valid", 256, 300), ("Height", 520, 300), ("No.", 600, 138)], ink("7a2413"), 14)
     for line in range(3):
         _small_print(image, 250, 840, 346 + line * 12, f"LOTUS {line} " + _SMALL_PRINT, ink("9a4a1c"), 10)
@@ -361,7 +395,9 @@ def _paint_kh_ic(image: np.ndarray, rng: np.random.Generator) -> None:
 def _fill_kh_ic(image: np.ndarray, person: people.Person, rng: np.random.Generator) -> None:
     _portrait(image, rng, person, (36, 118, 186, 242))
     _values(image, [(person.full_name, 256, 164), (people.day(person.born), 256, 218), (person.sex, 520, 218)], 23)
-    _values(image, [(person.address, 256, 272), (people.day(person.expires), 256, 326), (person.number[-9:], 640, 138)], 23)
+    _values(
+        image, [(person.address, 256, 272), (people.day(person.expires), 256, 326), (person.number[-9:], 640, 138)], 23
+    )
     _values(image, [(f"{rng.integers(150, 190)} cm", 520, 326)], 23)
     _zone(image, people.card_zone(person, "XKH"), 30, 440, 36, 26.5)
 
@@ -393,9 +429,26 @@ def _paint_prc_passport(image: np.ndarray, rng: np.random.Generator) -> None:
         disc(image, 150, 10, 60 + step * 14, ink("9b4f8c"), 2)
         disc(image, 40, 20, 30 + step * 12, ink("c06a8e"), 2)
     _mark(image, (650, 400), 94, -19, "7d2a8c", "outlined", "样本 SPECIMEN", 0.8)
-    rows = ["姓 / Surname", "名 / Given names", "性别 / Sex", "出生日期 / Date of birth", "出生地点 / Place of birth", "签发日期 / Date of issue", "签发机关 / Authority"]
+    rows = [
+        "姓 / Surname",
+        "名 / Given names",
+        "性别 / Sex",
+        "出生日期 / Date of birth",
+        "出生地点 / Place of birth",
+        "签发日期 / Date of issue",
+        "签发机关 / Authority",
+    ]
     _labels(image, [(name, 340, 124 + 64 * row) for row, name in enumerate(rows)], ink("6b2350"), 16)
-    _labels(image, [("护照号 / Passport No.", 660, 124), ("国籍 / Nationality", 660, 252), ("有效期至 / Date of expiry", 660, 444)], ink("6b2350"), 16)
+    _labels(
+        image,
+        [
+            ("护照号 / Passport No.", 660, 124),
+            ("国籍 / Nationality", 660, 252),
+            ("有效期至 / Date of expiry", 660, 444),
+        ],
+        ink("6b2350"),
+        16,
+    )
     for line in range(2):
         _small_print(image, 0, 1000, 588 + line * 13, f"PLUM {line} CLOUD " + _SMALL_PRINT, ink("9b4f8c"), 11)
     image[606:] = blend(ink("faf5ee"), ink("f5ecf2"), np.repeat(np.linspace(0, 1, 1000)[None], 98, axis=0))
@@ -405,7 +458,11 @@ def _fill_prc_passport(image: np.ndarray, person: people.Person, rng: np.random.
     _portrait(image, rng, person, (46, 112, 250, 322))
     rows = [person.family, person.given, person.sex, people.day(person.born), person.place, people.day(person.issued)]
     _values(image, [(words, 340, 152 + 64 * row) for row, words in enumerate([*rows, "SAMPLE BUREAU"])], 23)
-    _values(image, [("X" + person.number[-8:], 660, 152), ("SPECIMEN", 660, 280), (people.day(person.expires), 660, 472)], 23)
+    _values(
+        image,
+        [("X" + person.number[-8:], 660, 152), ("SPECIMEN", 660, 280), (people.day(person.expires), 660, 472)],
+        23,
+    )
     text(image, person.full_name.title(), 170, 500, 32, ink("2a2a58"), 300, "italic", "centre")
     _zone(image, people.passport_zone(person, "XPR"), 40, 646, 38, 20.9)
 
@@ -475,7 +532,9 @@ def _paint_thai_id_front(image: np.ndarray, rng: np.random.Generator) -> None:
     ribbon(image, 140, 856, 110, 14, 15, ink("1f4f8f"), 6, 0.7)
     _chip(image, 52, 190)
     _mark(image, (400, 420), 96, 12, "d0662a", "inlined", strength=0.6)
-    _labels(image, [("Identification number", 212, 142), ("Name", 212, 196), ("Last name", 212, 246)], ink("1f3f7a"), 15)
+    _labels(
+        image, [("Identification number", 212, 142), ("Name", 212, 196), ("Last name", 212, 246)], ink("1f3f7a"), 15
+    )
     _labels(image, [("Date of birth", 212, 296), ("Address", 60, 350), ("Date of issue", 60, 420)], ink("1f3f7a"), 15)
     _labels(image, [("Date of expiry", 330, 420), ("Religion: not recorded", 60, 488)], ink("1f3f7a"), 15)
     for line in range(8):
@@ -491,7 +550,11 @@ def _fill_thai_id_front(image: np.ndarray, person: people.Person, rng: np.random
     grouped = f"{digits[0]} {digits[1:5]} {digits[5:10]} {digits[10:12]} {digits[12]}"
     _values(image, [(grouped, 212, 170)], 28, 700)
     _values(image, [(person.given, 300, 220), (person.family, 300, 270), (people.day(person.born), 330, 320)], 24)
-    _values(image, [(person.address, 60, 378), (people.day(person.issued), 60, 450), (people.day(person.expires), 330, 450)], 22)
+    _values(
+        image,
+        [(person.address, 60, 378), (people.day(person.issued), 60, 450), (people.day(person.expires), 330, 450)],
+        22,
+    )
     text(image, person.number[-10:-2], 731, 472, 18, _BLACK, 500, align="centre")
 
 

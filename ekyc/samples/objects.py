@@ -56,7 +56,7 @@ def pen(rng: np.random.Generator) -> Object:
     scale = 5.0
     image = _canvas(140, 9, scale, (0, 0, 0))
     mask = np.zeros(image.shape[:2], np.uint8)
-    height, width = mask.shape
+    height, width = image.shape[:2]
     body = _colour(rng, "1f2f4f", "b5322f", "e9b949", "2f2f33", "2f6b5a", "e8e6e0")
     outline = [(26, 6), (width - 6, 6), (width - 6, height - 6), (26, height - 6), (0, height / 2)]
     fill(mask, outline, (255, 255, 255))
@@ -79,7 +79,16 @@ def coin(rng: np.random.Generator) -> Object:
     disc(image, middle, middle, middle * 0.97, mix(metal, (255, 255, 255), 0.5), 4)
     for turn in np.linspace(0, 2 * np.pi, 7)[:6]:
         fill(image, petal(middle, middle, middle * 0.6, middle * 0.28, float(turn)), mix(metal, (255, 255, 255), 0.35))
-    text(image, str(rng.choice([1, 2, 5, 10, 20])), middle, middle * 1.3, round(middle * 0.8), mix(metal, (0, 0, 0), 0.6), 800, align="centre")
+    text(
+        image,
+        str(rng.choice([1, 2, 5, 10, 20])),
+        middle,
+        middle * 1.3,
+        round(middle * 0.8),
+        mix(metal, (0, 0, 0), 0.6),
+        800,
+        align="centre",
+    )
     mask = np.zeros(image.shape[:2], np.uint8)
     cv2.circle(mask, (int(middle), int(middle)), int(middle) - 1, 255, -1, cv2.LINE_AA)
     return Object(Sprite(image, mask, scale), 2)
@@ -130,13 +139,24 @@ def phone(rng: np.random.Generator) -> Object:
     height, width = image.shape[:2]
     if rng.random() < 0.6:
         y = np.repeat(np.linspace(0, 1, height - 32, dtype=np.float32)[:, None], width - 24, axis=1)
-        image[16:-16, 12:-12] = blend(_colour(rng, "274060", "7a4a6f", "2f6a60"), _colour(rng, "e59a6a", "8fb8d8", "e8d8a0"), y)
+        image[16:-16, 12:-12] = blend(
+            _colour(rng, "274060", "7a4a6f", "2f6a60"), _colour(rng, "e59a6a", "8fb8d8", "e8d8a0"), y
+        )
         for row in range(4):
             for column in range(4):
                 left, top = 28 + column * 62, 210 + row * 80
                 icon = _colour(rng, "f2f2f2", "f08a5d", "6aaed6", "7fc08a", "b07fd0")
                 fill(image, oval(left + 20, top + 20, 21, 21), icon)
-        text(image, f"{rng.integers(8, 20)}:{rng.integers(10, 59)}", width / 2, 120, 66, (255, 255, 255), 300, align="centre")
+        text(
+            image,
+            f"{rng.integers(8, 20)}:{rng.integers(10, 59)}",
+            width / 2,
+            120,
+            66,
+            (255, 255, 255),
+            300,
+            align="centre",
+        )
     else:
         fill(image, [(12, 16), (150, 16), (12, 330)], (58, 55, 54))
     return _slab(image, scale, 9, 7)
@@ -170,9 +190,19 @@ def keyboard(rng: np.random.Generator) -> Object:
     for row in range(5):
         for column in range(14):
             left, top = 16 + column * step + (0, 14, 22, 34, 0)[row] % 40, 18 + row * (step + 6)
-            cv2.rectangle(image, (left, top), (left + step - 8, top + step - 6), mix(key, (0, 0, 0), 0.25), -1, cv2.LINE_AA)
+            cv2.rectangle(
+                image, (left, top), (left + step - 8, top + step - 6), mix(key, (0, 0, 0), 0.25), -1, cv2.LINE_AA
+            )
             cv2.rectangle(image, (left + 2, top), (left + step - 10, top + step - 12), key, -1, cv2.LINE_AA)
-            text(image, str(rng.choice(list("QWERTYUIOPASDFGHJKLZXCVBNM0123456789"))), left + 12, top + 30, 22, letter, 500)
+            text(
+                image,
+                str(rng.choice(list("QWERTYUIOPASDFGHJKLZXCVBNM0123456789"))),
+                left + 12,
+                top + 30,
+                22,
+                letter,
+                500,
+            )
     return _slab(image, scale, 5, 8)
 
 
@@ -186,7 +216,7 @@ def leaf(rng: np.random.Generator) -> Object:
     curve(mask, stem, (255, 255, 255), 7)
     for place in range(3, 24, 3):
         for side in (-1, 1):
-            shape = petal(*stem[place], 120 - 3 * place, 48, side * 0.85)
+            shape = petal(stem[place, 0], stem[place, 1], 120 - 3 * place, 48, side * 0.85)
             fill(mask, shape, (255, 255, 255))
             fill(image, shape, mix(green, (255, 255, 255) if side < 0 else (0, 0, 0), 0.14))
             end = shape[19]
@@ -274,16 +304,29 @@ def finger(rng: np.random.Generator) -> Object:
     skin = _colour(rng, "f0c6a4", "e0ac82", "c98d60", "8a5a3a", "5f3d28", "f3d0b8")
     image = _canvas(150, 44, scale, skin)
     mask = np.zeros(image.shape[:2], np.uint8)
-    height, width = mask.shape
+    height, width = image.shape[:2]
     along = np.linspace(0, 1, 60)
     half = 38 * np.sqrt(np.clip(1 - (1 - np.clip(along / 0.075, 0, 1)) ** 2, 0, 1))
     half = half + 4 * np.sin(np.pi * np.clip((along - 0.05) / 0.25, 0, 1)) + 36 * np.clip(along - 0.38, 0, 1) ** 1.2
     x = along * width
-    fill(mask, np.concatenate([np.stack([x, height / 2 - half], 1), np.stack([x, height / 2 + half], 1)[::-1]]), (255, 255, 255))
+    fill(
+        mask,
+        np.concatenate([np.stack([x, height / 2 - half], 1), np.stack([x, height / 2 + half], 1)[::-1]]),
+        (255, 255, 255),
+    )
     across = np.abs(np.linspace(-1, 1, height, dtype=np.float32))[:, None] * 2
-    image[:] = blend(mix(skin, (255, 255, 255), 0.1), mix(skin, (30, 30, 80), 0.42), np.repeat(np.clip(across, 0, 1) ** 2.2, width, axis=1))
+    image[:] = blend(
+        mix(skin, (255, 255, 255), 0.1),
+        mix(skin, (30, 30, 80), 0.42),
+        np.repeat(np.clip(across, 0, 1) ** 2.2, width, axis=1),
+    )
     for crease in (150, 158, 168):
-        curve(image, np.array([(crease, height / 2 - 26), (crease + 5, height / 2), (crease, height / 2 + 26)]), mix(skin, (40, 40, 90), 0.32), 2)
+        curve(
+            image,
+            np.array([(crease, height / 2 - 26), (crease + 5, height / 2), (crease, height / 2 + 26)]),
+            mix(skin, (40, 40, 90), 0.32),
+            2,
+        )
     nail = mix(skin, (225, 215, 255), 0.5)
     fill(image, oval(40, height / 2, 32, 25), mix(skin, (40, 40, 90), 0.25))
     fill(image, oval(38, height / 2, 31, 24), nail)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_ONSETS = "b d f g h j k l m n p r s t v w y z br dr kr mel sar tal tor ven".split()
-_MIDDLES = "a e i o u ai ea ia".split()
-_ENDINGS = "la na ra mi no ri so ta vo len mar nor rin ras tan vik".split()
-_PLACES = "Alder Bay,Cinder Hill,Eastmere,Fernholm,Greyford,Lanternwick,Northhaven,Oakmouth,Silverlea,Westbrook".split(",")
-_STREETS = "Almond Lane,Beacon Road,Copper Street,Garden Walk,Harbour Row,Juniper Way,Mill Path,Station Road".split(",")
+_ONSETS = (*"bdfghjklmnprstvwyz", "br", "dr", "kr", "mel", "sar", "tal", "tor", "ven")
+_MIDDLES = (*"aeiou", "ai", "ea", "ia")
+_ENDINGS = ("la", "na", "ra", "mi", "no", "ri", "so", "ta", "vo", "len", "mar", "nor", "rin", "ras", "tan", "vik")
+_PLACES = ("Alder Bay", "Cinder Hill", "Eastmere", "Fernholm", "Greyford", "Lanternwick", "Northhaven", "Oakmouth")
+_STREETS = ("Almond Lane", "Beacon Road", "Copper Street", "Garden Walk", "Harbour Row", "Juniper Way", "Mill Path")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Person:
 
 def word(rng: np.random.Generator) -> str:
     """A pronounceable word that means nothing."""
-    return "".join(str(rng.choice(part)) for part in (_ONSETS, _MIDDLES, _ENDINGS))
+    return "".join(part[int(rng.integers(len(part)))] for part in (_ONSETS, _MIDDLES, _ENDINGS))
 
 
 def invent(rng: np.random.Generator) -> Person:

@@ -28,37 +28,38 @@ class Photograph:
 
 def take(names: Sequence[str], rng: np.random.Generator) -> Photograph:
     """Photograph documents of the types `names` (none, one or two of them) in an invented scene."""
-    short = LONG_SIDE * (3, 2)[int(rng.integers(2))] // (4, 3)[int(rng.integers(2))]
-    short = int(np.clip(short, 533, 600))
-    width, height = (LONG_SIDE, short) if rng.random() < 0.65 else (short, LONG_SIDE)
+    short = int(rng.choice([533, 600]))
+    width, height = (LONG_SIDE, short) if rng.random() < 0.65 and len(names) < 2 else (short, LONG_SIDE)
     cards = [documents.draw(name, rng) for name in names]
     poses = _lie(cards, rng)
     held = len(cards) == 1 and rng.random() < 0.14
     view = _aim(cards, poses, width, height, rng, may_cut=not held)
     places = [view @ pose for pose in poses]
 
+    angle = rng.uniform(0, 2 * np.pi)
+    shadows = 0.6 * np.array([np.cos(angle), np.sin(angle)])  # where shadows fall, millimetres a millimetre of height
     if held:
         image = surfaces.room(rng, width, height)
     else:
         image = _table(view, width, height, rng)
-        light = rng.uniform(0, 2 * np.pi)
-        towards = np.array([np.cos(light), np.sin(light)]) * 0.6
-        for _ in range(int(rng.integers(1, 6)) if cards else int(rng.integers(3, 8))):
-            _put(image, objects.pick(rng), view @ _somewhere(rng, poses), view, towards)
-        if not cards and rng.random() < 0.6:
-            _put(image, objects.loyalty_card(rng), view @ _turned(rng.uniform(-20, 20, 2), rng.uniform(0, 6.3)), view, towards)
+        things = [objects.pick(rng) for _ in range(int(rng.integers(1, 6)) if cards else int(rng.integers(3, 8)))]
+        for thing in sorted(things, key=lambda thing: thing.height_mm):
+            _put(image, thing, view @ _beside(thing, rng, poses), view, shadows)
+        if not cards and rng.random() < 0.6:  # what may be taken for a document
+            place = _turned(rng.uniform(-20, 20, 2), rng.uniform(0, 2 * np.pi))
+            _put(image, objects.loyalty_card(rng), view @ place, view, shadows)
     outlines = []
     for name, card, place in zip(names, cards, places, strict=True):
         if not held:
-            _shade(image, card, place, view, towards * 0.9)
+            _shade(image, card, place, view, shadows * 0.9)
         _lay(image, card, place)
         across, down = documents.TYPES[name].size_mm
         corners = np.array([[[0, 0], [across, 0], [across, down], [0, down]]], np.float64)
         outlines.append((name, cv2.perspectiveTransform(corners, place)[0]))
     if held:
-        _hold(image, cards[0], view, poses[0], outlines[0][1], rng)
+        _hold(image, cards[0], view, poses[0], rng)
     elif cards and rng.random() < 0.3:
-        _cover(image, cards[0], view, poses[0], outlines[0][1], towards, rng)
+        _cover(image, cards[0], view, poses[0], shadows, rng)
     image = _develop(image, [outline for _, outline in outlines], rng)
     quality = int(rng.integers(78, 94))
     jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
@@ -129,32 +130,36 @@ def _aim(
     return np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]], [0, 0, 1]]) @ camera
 
 
-def _somewhere(rng: np.random.Generator, poses: Sequence[np.ndarray]) -> np.ndarray:
-    """A place on the table, rather beside the document than under it."""
-    angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(60, 120)
-    middle = poses[0][:2] @ [40, 27, 1] if poses else np.zeros(2)
-    return _turned(middle + reach * np.array([np.cos(angle), np.sin(angle)]), rng.uniform(0, 2 * np.pi))
+def _beside(thing: objects.Object, rng: np.random.Generator, poses: Sequence[np.ndarray]) -> np.ndarray:
+    """A place on the table. Paper may lie under the document; a cup may not."""
+    reach = rng.uniform(55, 110)
+    if thing.height_mm > 3 and poses:
+        reach = rng.uniform(50, 85) + max(_size_mm(thing.sprite)) / 2 + 45 * (len(poses) - 1)
+    angle = rng.uniform(0, 2 * np.pi)
+    return _turned(reach * np.array([np.cos(angle), np.sin(angle)]), rng.uniform(0, 2 * np.pi))
 
 
-def _put(image: np.ndarray, thing: objects.Object, place: np.ndarray, view: np.ndarray, towards: np.ndarray) -> None:
+def _put(image: np.ndarray, thing: objects.Object, place: np.ndarray, view: np.ndarray, shadows: np.ndarray) -> None:
     """Lay an object with its middle at `place`, and its shadow beside it."""
     across, down = _size_mm(thing.sprite)
     place = place @ _turned(np.zeros(2), 0, (across / 2, down / 2))
-    _shade(image, thing.sprite, place, view, towards * thing.height_mm)
+    _shade(image, thing.sprite, place, view, shadows * thing.height_mm)
     _lay(image, thing.sprite, place)
 
 
-def _hold(
-    image: np.ndarray, card: Sprite, view: np.ndarray, pose: np.ndarray, outline: np.ndarray, rng: np.random.Generator
-) -> None:
+def _hold(image: np.ndarray, card: Sprite, view: np.ndarray, pose: np.ndarray, rng: np.random.Generator) -> None:
     """A thumb, or two, over the edges of a document that is held up."""
+    thumb = objects.finger(rng)
     across, down = _size_mm(card)
     spots = [((across * rng.uniform(0.3, 0.7), down), np.pi / 2)]
     if rng.random() < 0.5:
-        spots = [((0, down * rng.uniform(0.45, 0.8)), np.pi * 0.85), ((across, down * rng.uniform(0.45, 0.8)), np.pi * 0.15)]
+        spots = [
+            ((0, down * rng.uniform(0.45, 0.8)), np.pi * 0.85),
+            ((across, down * rng.uniform(0.45, 0.8)), np.pi * 0.15),
+        ]
     for spot, direction in spots:
         inside = np.array(spot) - rng.uniform(5, 10) * np.array([np.cos(direction), np.sin(direction)])
-        _point(image, pose @ _turned(inside, direction + rng.normal(0, 0.12)), view, rng)
+        _point(image, thumb, pose @ _turned(inside, direction + rng.normal(0, 0.12)), view)
 
 
 def _cover(
@@ -162,8 +167,7 @@ def _cover(
     card: Sprite,
     view: np.ndarray,
     pose: np.ndarray,
-    outline: np.ndarray,
-    towards: np.ndarray,
+    shadows: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
     """Something lies over an edge of the document: a finger, or a thing from the table."""
@@ -174,21 +178,21 @@ def _cover(
     edge = [(across, down * along), (across * along, down), (0, down * along), (across * along, 0)][side]
     outwards = np.array([np.cos(direction), np.sin(direction)])
     if rng.random() < 0.5:
-        _point(image, pose @ _turned(np.array(edge) - rng.uniform(5, 13) * outwards, direction), view, rng)
+        tip = pose @ _turned(np.array(edge) - rng.uniform(5, 13) * outwards, direction)
+        _point(image, objects.finger(rng), tip, view)
         return
     thing = [objects.pen, objects.coin, objects.sticky_note, objects.receipt, objects.leaf][int(rng.integers(5))](rng)
-    wide, high = _size_mm(thing.sprite)
+    wide = _size_mm(thing.sprite)[0]
     angle = direction + rng.normal(0, 0.25)
     middle = np.array(edge) + (wide / 2 - rng.uniform(6, 15)) * outwards
-    _put(image, thing, view @ pose @ _turned(middle, angle), view, towards)
+    _put(image, thing, view @ pose @ _turned(middle, angle), view, shadows)
 
 
-def _point(image: np.ndarray, tip: np.ndarray, view: np.ndarray, rng: np.random.Generator) -> None:
-    """A finger with its tip at the pose `tip` on the table, pointing away from the document's middle."""
-    thing = objects.finger(rng)
-    place = view @ tip @ _turned(np.zeros(2), 0, (0, _size_mm(thing.sprite)[1] / 2))
-    _shade(image, thing.sprite, place, view, np.array([1.2, 1.6]))
-    _lay(image, thing.sprite, place)
+def _point(image: np.ndarray, finger: objects.Object, tip: np.ndarray, view: np.ndarray) -> None:
+    """Lay a finger with its tip at the pose `tip` (a matrix from millimetres to the table)."""
+    place = view @ tip @ _turned(np.zeros(2), 0, (0, _size_mm(finger.sprite)[1] / 2))
+    _shade(image, finger.sprite, place, view, np.array([1.2, 1.6]))
+    _lay(image, finger.sprite, place)
 
 
 # --- laying sprites into the picture
@@ -200,7 +204,9 @@ def _table(view: np.ndarray, width: int, height: int, rng: np.random.Generator) 
     middle = surfaces.SIDE_MM / 2
     spot = _turned(rng.uniform(-15, 15, 2), rng.uniform(0, 2 * np.pi), (middle, middle))
     matrix = view @ spot @ np.diag([scale, scale, 1])
-    return cv2.warpPerspective(texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return cv2.warpPerspective(
+        texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
 
 
 def _window(image: np.ndarray, sprite: Sprite, place: np.ndarray, margin: int) -> tuple[slice, slice] | None:
@@ -255,12 +261,12 @@ def _shade(image: np.ndarray, sprite: Sprite, place: np.ndarray, view: np.ndarra
     if window is None:
         return
     rows, columns = window
-    matrix = _pixels_to_window(sprite.pixels_per_mm, moved, columns.start, rows.start)
+    matrix = np.diag([0.5, 0.5, 1]) @ _pixels_to_window(sprite.pixels_per_mm, moved, columns.start, rows.start)
     size = (columns.stop - columns.start, rows.stop - rows.start)
-    mask = cv2.warpPerspective(sprite.mask, matrix, size, flags=cv2.INTER_LINEAR)
-    shadow = cv2.blur(cv2.blur(mask, (2 * round(soft) + 1,) * 2), (2 * round(soft) + 1,) * 2)
-    dark = 1 - shadow.astype(np.float32) * (0.5 / 255)
-    image[rows, columns] = (image[rows, columns] * dark[..., None]).astype(np.uint8)
+    mask = cv2.warpPerspective(sprite.mask, matrix, (size[0] // 2 + 1, size[1] // 2 + 1), flags=cv2.INTER_LINEAR)
+    mask = cv2.blur(cv2.blur(mask, (round(soft) + 1,) * 2), (round(soft) + 1,) * 2)
+    light = cv2.resize(255 - mask // 2, size, interpolation=cv2.INTER_LINEAR)
+    image[rows, columns] = cv2.multiply(image[rows, columns], cv2.merge([light] * 3), scale=1 / 255)
 
 
 # --- light, lens, sensor
@@ -276,22 +282,31 @@ def _develop(image: np.ndarray, outlines: Sequence[np.ndarray], rng: np.random.G
     light *= 0.95 + 0.1 * noise(rng, low_h, low_w, 2, 3)
     if rng.random() < 0.3:  # the photographer's, or a window frame's, shadow
         light *= _shadow(low_w, low_h, rng)
-    exposure = np.clip(rng.normal(1.03, 0.11), 0.68, 1.25)
+    exposure = np.clip(rng.normal(0.99, 0.1), 0.65, 1.2)
     warmth = rng.normal(0, 0.05)
     gains = np.array([1 - warmth, 1 + rng.normal(0, 0.012), 1 + warmth], np.float32) * exposure
     shine = np.zeros((low_h, low_w), np.float32)
     if outlines and rng.random() < 0.22:
         spot = outlines[0].mean(axis=0) / 8 + rng.uniform(-0.25, 0.25, 2) * np.ptp(outlines[0], axis=0) / 8
-        cv2.ellipse(shine, (int(spot[0]), int(spot[1])), (int(rng.integers(3, 9)), int(rng.integers(2, 5))), float(rng.uniform(0, 180)), 0, 360, float(rng.uniform(160, 300)), -1)
+        cv2.ellipse(
+            shine,
+            (int(spot[0]), int(spot[1])),
+            (int(rng.integers(3, 9)), int(rng.integers(2, 5))),
+            float(rng.uniform(0, 180)),
+            0,
+            360,
+            float(rng.uniform(160, 300)),
+            -1,
+        )
         shine = cv2.GaussianBlur(shine, (0, 0), float(rng.uniform(2, 4)))
-    light = cv2.resize(light.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    light = cv2.resize(light[..., None] * gains, (width, height), interpolation=cv2.INTER_LINEAR)
     shine = cv2.resize(shine, (width, height), interpolation=cv2.INTER_LINEAR)
 
     image = _blur(image, rng)
-    grain = rng.standard_normal((height, width), np.float32) * rng.uniform(1.5, 6)
-    image = cv2.multiply(image, cv2.merge([light * g for g in gains]), dtype=cv2.CV_32F)
-    image += (shine + grain)[..., None]
-    return cv2.convertScaleAbs(np.maximum(image, 0, out=image))
+    added = rng.standard_normal((height, width), np.float32)
+    added = added * np.float32(rng.uniform(1.5, 6)) + shine
+    image = cv2.multiply(image, light, dtype=cv2.CV_32F)
+    return cv2.add(image, cv2.merge([added] * 3), dtype=cv2.CV_8U)
 
 
 def _shadow(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
@@ -299,7 +314,7 @@ def _shadow(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     reach = max(width, height)
     at, angle = rng.uniform(0, 1, 2) * (width, height), rng.uniform(0, 2 * np.pi)
     if rng.random() < 0.5:  # a head and shoulders, or a hand with a telephone
-        disc(mask, *at, reach * rng.uniform(0.12, 0.25), (255, 255, 255))
+        disc(mask, at[0], at[1], reach * rng.uniform(0.12, 0.25), (255, 255, 255))
     far = at + reach * 1.5 * np.array([np.cos(angle), np.sin(angle)])
     cv2.line(mask, tuple(at.astype(int)), tuple(far.astype(int)), (255, 255, 255), int(reach * rng.uniform(0.15, 0.4)))
     soft = cv2.GaussianBlur(mask[..., 0], (0, 0), float(rng.uniform(1.5, 5)))

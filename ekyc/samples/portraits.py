@@ -31,7 +31,12 @@ def draw(rng: np.random.Generator, sex: str, width: int, height: int) -> np.ndar
         reach = 95 if style == "bob" else 190
         fill(image, oval(x, y - 14, across * 1.28, down * 1.12), hair)
         cv2.rectangle(
-            image, (int(x - across * 1.26), int(y - 10)), (int(x + across * 1.26), int(y + reach)), hair, -1, cv2.LINE_AA
+            image,
+            (int(x - across * 1.26), int(y - 10)),
+            (int(x + across * 1.26), int(y + reach)),
+            hair,
+            -1,
+            cv2.LINE_AA,
         )
     elif style == "bun":
         disc(image, x, y - down * 1.22, 34, hair)

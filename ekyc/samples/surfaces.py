@@ -74,10 +74,12 @@ def _marble(rng: np.random.Generator) -> np.ndarray:
         (ink("33383b"), ink("b9b6ae")),
         (ink("c9d3cd"), ink("5f7a70")),
     ][int(rng.integers(4))]
-    field = clouds(rng, _SIDE, _SIDE, 3, 5)
+    half = _SIDE // 2
+    field = clouds(rng, half, half, 3, 5)
     ridges = np.clip(1 - np.abs(field - 0.5) * 22, 0, 1) ** 1.5
-    fine = np.clip(1 - np.abs(clouds(rng, _SIDE, _SIDE, 5, 3) - 0.5) * 40, 0, 1)
-    return blend(ground, vein, np.clip(0.75 * ridges + 0.3 * fine + 0.25 * field, 0, 1))
+    fine = np.clip(1 - np.abs(clouds(rng, half, half, 5, 3) - 0.5) * 40, 0, 1)
+    share = cv2.resize(0.75 * ridges + 0.3 * fine + 0.25 * field, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
+    return blend(ground, vein, share)
 
 
 def _cloth(rng: np.random.Generator) -> np.ndarray:
@@ -86,6 +88,7 @@ def _cloth(rng: np.random.Generator) -> np.ndarray:
     at = np.arange(_SIDE)
     style = int(rng.integers(3))
     period = int(rng.integers(50, 130))
+    share: np.ndarray
     if style == 0:  # plain
         share = np.zeros((_SIDE, _SIDE), np.float32)
     elif style == 1:  # gingham
@@ -107,7 +110,7 @@ def _papers(rng: np.random.Generator) -> np.ndarray:
         sheet = page(rng, 520, 720)
         turn = rng.uniform(-40, 40)
         matrix = cv2.getRotationMatrix2D((260, 360), turn, 1)
-        matrix[:, 2] += rng.uniform(-60, _SIDE - 460, 2)
+        matrix = np.column_stack([matrix[:, :2], matrix[:, 2] + rng.uniform(-60, _SIDE - 460, 2)])
         cv2.warpAffine(sheet, matrix, (_SIDE, _SIDE), image, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
     return image
 
@@ -116,14 +119,16 @@ def page(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """A sheet with a heading and printed paragraphs that mean nothing."""
     image = np.full((height, width, 3), _choose(rng, ("fbfaf6", "f4f1e8", "ffffff", "f1f4f6")), np.uint8)
     dark = _choose(rng, ("2a2a30", "3a3f4d", "4b423a"))
-    margin, size = round(width * 0.1), max(9, round(width * rng.uniform(0.026, 0.04)))
-    text(image, f"{people.word(rng)} {people.word(rng)}".title(), margin, margin + size * 2, size * 2, dark, 700)
+    margin, size = round(width * 0.1), max(8, round(width * rng.uniform(0.02, 0.03)))
+    text(
+        image, f"{people.word(rng)} {people.word(rng)}".title(), margin, margin + size * 2, round(size * 1.7), dark, 700
+    )
     vocabulary = [people.word(rng) for _ in range(24)]
     y = margin + size * 5
     while y < height - margin:
         if rng.random() < 0.12:
             y += size
-        words = " ".join(str(w) for w in rng.choice(vocabulary, 14))
+        words = " ".join(str(w) for w in rng.choice(vocabulary, 18))
         text(image[:, : width - margin], words, margin, y, size, dark, 400)
         y += round(size * 1.55)
     return image
@@ -131,9 +136,10 @@ def page(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 def _desk(rng: np.random.Generator) -> np.ndarray:
     colour = _choose(rng, ("e9e6df", "3b3f46", "6e7f78", "b7a99a", "2f4858", "c4ccd0", "8a5a4a", "d9c8c0"))
-    fleck = rng.normal(0, 5, (_SIDE, _SIDE)).astype(np.float32)
-    light = 1 + 0.1 * (clouds(rng, _SIDE, _SIDE, 2, 2) - 0.5)
-    return np.clip(np.array(colour, np.float32) * light[..., None] + fleck[..., None], 0, 255).astype(np.uint8)
+    fleck = rng.standard_normal((_SIDE, _SIDE), np.float32)
+    return blend(
+        (0, 0, 0), mix(colour, (255, 255, 255), 0.1), 0.92 + 0.02 * fleck + 0.1 * (noise(rng, _SIDE, _SIDE, 3, 3) - 0.5)
+    )
 
 
 def _terrazzo(rng: np.random.Generator) -> np.ndarray:
@@ -141,7 +147,8 @@ def _terrazzo(rng: np.random.Generator) -> np.ndarray:
     image = np.full((_SIDE, _SIDE, 3), ground, np.uint8)
     for _ in range(230):
         colour = _choose(rng, ("b5765a", "6f8a86", "d9b36a", "8a8a8f", "3f4650", "c9c2b4", "9fb0a2"))
-        shape = oval(*rng.uniform(0, _SIDE, 2), *rng.uniform(4, 17, 2), float(rng.uniform(0, 3)))[::9]
+        at, axes = rng.uniform(0, _SIDE, 2), rng.uniform(4, 17, 2)
+        shape = oval(at[0], at[1], axes[0], axes[1], float(rng.uniform(0, 3)))[::9]
         fill(image, shape + rng.uniform(-4, 4, shape.shape).astype(np.float32), colour)
     return image
 
@@ -161,15 +168,15 @@ def _tiles(rng: np.random.Generator) -> np.ndarray:
 
 
 def _cork(rng: np.random.Generator) -> np.ndarray:
-    grain = clouds(rng, _SIDE, _SIDE, 40, 3)
-    return blend(ink("8f6238"), ink("d9ae78"), np.clip(grain * 1.6 - 0.3, 0, 1))
+    grain = clouds(rng, _SIDE, _SIDE, 60, 3)
+    return blend(ink("a9774a"), ink("d9ae78"), np.clip(grain * 1.8 - 0.4, 0, 1))
 
 
 def _leather(rng: np.random.Generator) -> np.ndarray:
     colour = _choose(rng, ("5a3423", "2c2b2e", "74302c", "31463f", "b98a5a"))
-    creases = contours(clouds(rng, _SIDE, _SIDE, 28, 2) * 5, 2.0)
+    creases = contours(clouds(rng, _SIDE, _SIDE, 44, 1) * 4, 2.0)
     image = blend(colour, mix(colour, (255, 255, 255), 0.22), clouds(rng, _SIDE, _SIDE, 30, 2))
-    stain(image, creases * 0.5, mix(colour, (0, 0, 0), 0.6))
+    stain(image, creases * 0.22, mix(colour, (0, 0, 0), 0.6))
     return image
 
 

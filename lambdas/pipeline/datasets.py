@@ -10,7 +10,6 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from pipeline.errors import NoUsableLabels, TooFewImagesPerLabel
-from pipeline.images import rejected_list_key
 from pipeline.manifests import (
     SPOOLED_BYTES,
     Drop,
@@ -23,6 +22,7 @@ from pipeline.manifests import (
     parse,
     read_manifest,
     read_photos,
+    rejected_list_key,
 )
 
 TEST_SHARE = 0.2
@@ -69,8 +69,8 @@ class DatasetsPrepared:
 def prepare(request: PrepareDatasets, *, bucket: str, s3: Any) -> DatasetsPrepared:
     """Clean every labelled line, split the photos, and write train.manifest, test.manifest and dropped.jsonl.
 
-    Each photo of ``input.manifest`` ends in exactly one of the three files. Both manifests share one class map: a
-    type's class id is its place in ``document_types``, and the map holds the types that occur.
+    Each photo of ``input.manifest`` is in one of the manifests or listed among the dropped. Both manifests share one
+    class map: a type's class id is its place in ``document_types``, and the map holds the types that occur.
 
     250,000 photos need some 150 MB: a table of source-ref to rank and size (20 bytes packed), then a rank and a shared
     tuple of types for each line kept. The cleaned lines wait in /tmp until the split is known, so that files take
@@ -221,7 +221,13 @@ class _Photos:
 
 
 def _clean(
-    request: PrepareDatasets, class_ids: dict[str, int], starts: IO[bytes], dropped: _DroppedList, *, bucket: str, s3: Any
+    request: PrepareDatasets,
+    class_ids: dict[str, int],
+    starts: IO[bytes],
+    dropped: _DroppedList,
+    *,
+    bucket: str,
+    s3: Any,
 ) -> tuple[list[bytes], list[tuple[str, ...]]]:
     """Write each usable line up to its class map to ``starts``; returns the ranks and types of their photos."""
     photos = _Photos(request, bucket, s3)
@@ -240,9 +246,10 @@ def _clean(
             continue
         rank, width, height = photo
         labelled = parse(document, request.label_attribute)
-        fault = labelled if isinstance(labelled, Drop) else _misfit(labelled, width, height, class_ids)
-        if isinstance(labelled, Drop) or fault:
-            dropped.add(fault, source_ref, number)
+        if isinstance(labelled, Labelled):
+            labelled = _fit(labelled, width, height, class_ids)
+        if isinstance(labelled, Drop):
+            dropped.add(labelled, source_ref, number)
             continue
         boxes = []
         for place, box in enumerate(labelled.boxes, 1):
@@ -263,8 +270,8 @@ def _clean(
     return ranks, types
 
 
-def _misfit(labelled: Labelled, width: int, height: int, class_ids: dict[str, int]) -> Drop | None:
-    """Why a well-formed line does not fit the photo or the job's document types, if so."""
+def _fit(labelled: Labelled, width: int, height: int, class_ids: dict[str, int]) -> Labelled | Drop:
+    """The labels, if they fit the photo's size and the job's document types, or why they do not."""
     if not labelled.boxes:
         return Drop("Empty", "no document is marked in the photo")
     if (labelled.width, labelled.height) != (width, height):
@@ -274,7 +281,7 @@ def _misfit(labelled: Labelled, width: int, height: int, class_ids: dict[str, in
     for box in labelled.boxes:
         if box.label not in class_ids:
             return Drop("UnknownType", f"{box.label} is none of the job's document types")
-    return None
+    return labelled
 
 
 def _require_photos(images_per_type: Counter[str], dropped: _DroppedList) -> None:

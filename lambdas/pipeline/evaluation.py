@@ -100,7 +100,7 @@ def _figures(request: EvaluateModel, rekognition: Any, s3: Any) -> tuple[Mapping
         return {name: overall[name] for name in ("F1Score", "Precision", "Recall")}, labels
     except (KeyError, TypeError, AttributeError) as error:
         place = f"s3://{location['Bucket']}/{location['Name']}"
-        raise EvaluationMissing(f"The evaluation summary {place} lacks {error}.") from error
+        raise EvaluationMissing(f"The evaluation summary {place} lacks figures: {error}.") from error
 
 
 def _shortfalls(

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from pipeline.errors import ImagesNotFound, NotEnoughImages, TooManyBadImages, error_code
-from pipeline.manifests import Drop, ManifestWriter, Photo, photo_line
+from pipeline.manifests import Drop, ManifestWriter, Photo, photo_line, rejected_list_key
 
 # Custom Labels guide, "Guidelines and quotas in Amazon Rekognition Custom Labels". Its megabytes are taken as 2**20
 # bytes, as the API model writes what the guides call 5 MB as 5,242,880 bytes.
@@ -77,26 +77,14 @@ class Frame(NamedTuple):
     height: int
 
 
-def input_manifest_key(job_id: str) -> str:
-    """Key of the list of photos that may be labelled."""
-    return f"manifests/{job_id}/input.manifest"
-
-
-def rejected_list_key(job_id: str) -> str:
-    """Key of the list of rejected photos, each with its reason."""
-    return f"manifests/{job_id}/rejected.jsonl"
-
-
-def check(
-    request: CheckImages, *, bucket: str, min_images: int, max_rejected_share: float, s3: Any
-) -> ImagesChecked:
+def check(request: CheckImages, *, bucket: str, min_images: int, max_rejected_share: float, s3: Any) -> ImagesChecked:
     """Read every photo's header and write ``input.manifest`` and ``rejected.jsonl``, both in the order of the keys.
 
     Photos are equal when their ETags are, which is the MD5 of the content for an upload by one PUT without KMS (S3 API
     reference, "Object"), as the presigned URLs allow. The first by key stays; the others are rejected as duplicates.
     They count as rejected, yet not as bad: a photo sent twice says nothing about the quality of the others.
 
-    250,000 photos need some 100 MB: one hash and key each, and the headers that are under way.
+    250,000 photos need some 140 MB: one hash and key each, and the headers that are under way.
 
     Args:
         min_images: as many photos must be accepted.
@@ -111,7 +99,7 @@ def check(
     first_of: dict[str, str] = {}
     codes: Counter[str] = Counter()
     with (
-        ManifestWriter(s3, bucket, input_manifest_key(request.job_id)) as manifest,
+        ManifestWriter(s3, bucket, f"manifests/{request.job_id}/input.manifest") as manifest,
         ManifestWriter(s3, bucket, rejected_list_key(request.job_id)) as rejected,
         ThreadPoolExecutor(READERS) as readers,
     ):
@@ -153,13 +141,14 @@ def _require_enough(
         del codes["Duplicate"]
         commonest = ", ".join(f"{code} {count}" for code, count in codes.most_common(3))
         raise TooManyBadImages(
-            f"{bad} of {checked.found} photos cannot be used ({commonest}); at most {max_rejected_share:.0%} may be bad. "
-            f"{checked.rejected_list} lists each with its reason."
+            f"{bad} of {checked.found} photos cannot be used ({commonest}); at most {max_rejected_share:.0%} may be "
+            f"bad. {checked.rejected_list} lists each with its reason."
         )
     if checked.accepted < min_images:
         raise NotEnoughImages(
             f"{checked.accepted} of {checked.found} photos can be used; at least {min_images} are needed. "
-            f"{bad} are bad and {checked.duplicates} are duplicates: {checked.rejected_list} lists each with its reason."
+            f"{bad} are bad and {checked.duplicates} are duplicates; {checked.rejected_list} lists each with its "
+            "reason."
         )
 
 
@@ -171,9 +160,7 @@ def _uploads(bucket: str, prefix: str, s3: Any) -> Iterator[Upload]:
                 yield Upload(entry["Key"], entry["ETag"].strip('"'), entry["Size"])
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]
-) -> Iterator[Result]:
+def _in_order(pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """``function`` of each item, computed by the pool, in the items' order, with at most `WINDOW` under way."""
     under_way: deque[Future[Result]] = deque()
     for item in items:

@@ -4,8 +4,8 @@ The record is what people see. The state machine never reads its own state from 
 """
 
 import base64
-import binascii
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -64,8 +64,10 @@ MOVES: Mapping[Status, frozenset[Status]] = {
     Status.READY: frozenset(),
 }
 
+# What the evaluation found: shown together, as ``metrics``.
+METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1", "Reasons")
 # What the record keeps for itself: a token resumes the machine for whoever holds it.
-PRIVATE = frozenset({"Kind", "TaskToken", "RunningStatus", "NotifiedEnd"})
+PRIVATE = frozenset({"Kind", "TaskToken", "RunningStatus", "NotifiedEnd", *METRICS})
 # What existing clients read: always there, null when the job has none yet.
 ALWAYS_SHOWN = (
     "Id",
@@ -86,6 +88,7 @@ class JobNotFound(Exception):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id}.")
+        self.job_id = job_id
 
 
 class MoveRefused(Exception):
@@ -138,11 +141,19 @@ class Job:
 
 
 def public(job: Job) -> dict[str, Any]:
-    """The job as API JSON in camelCase: times in Unix ms; never the task token."""
+    """The job as API JSON in camelCase: times in Unix ms, ``metrics`` once evaluated; never the task token."""
     hidden = PRIVATE if job.status in ENDED else PRIVATE | SHOWN_WHEN_ENDED
     shown: dict[str, Any] = dict.fromkeys(ALWAYS_SHOWN) | {"DatasetCreated": False}
     shown |= {name: value for name, value in job.attributes.items() if name not in hidden}
-    return {name[0].lower() + name[1:]: value for name, value in shown.items()}
+    metrics = {_camel(name): job[name] for name in METRICS}
+    return {_camel(name): value for name, value in shown.items()} | {
+        "metrics": metrics if "F1" in job.attributes else None
+    }
+
+
+def _camel(name: str) -> str:
+    """``LabellingJobArn`` becomes ``labellingJobArn``."""
+    return name[0].lower() + name[1:]
 
 
 class Jobs:
@@ -239,6 +250,28 @@ class Jobs:
         except JobNotFound:
             logger.warning("Note left out: the job has no record", extra={"attributes": sorted(attributes)})
 
+    def note_first(self, job_id: str, **attributes: Any) -> None:
+        """Set those of ``attributes`` that the job does not have yet: a stage that runs twice keeps its first time."""
+        try:
+            self._update(job_id, attributes, keep=True)
+        except JobNotFound:
+            logger.warning("Note left out: the job has no record", extra={"attributes": sorted(attributes)})
+
+    def model_stopped(self, job_id: str) -> None:
+        """Record that the job's model was stopped: add the time that it ran to ``ModelSeconds``."""
+        try:
+            job = self.get(job_id)
+            if started := job["ModelStartTime"]:
+                seconds = (job["ModelSeconds"] or 0) + (now_ms() - started) / 1000
+                self._update(
+                    job_id,
+                    {"ModelSeconds": seconds, "ModelStartTime": None},
+                    condition="ModelStartTime = :started",
+                    values={":started": started},
+                )
+        except (MoveRefused, JobNotFound) as refusal:
+            logger.warning("Model stop left out", extra={"reason": type(refusal).__name__})
+
     def store_token(self, job_id: str, token: str, provider: str) -> None:
         """Keep the task token on which the machine waits for labels, before anybody looks for a labelling job.
 
@@ -258,15 +291,20 @@ class Jobs:
         except (MoveRefused, JobNotFound):
             logger.info("The token has been replaced")
 
-    def reopen(self, job_id: str) -> Job:
+    def reopen(self, job: Job) -> Job:
         """Show a failed or stopped job that was redriven as running again, at the status that it ended in.
 
         Raises:
-            JobNotFound, MoveRefused: as `move`.
+            JobNotFound, MoveRefused: also when the job has moved since ``job`` was read: its stages are quicker.
         """
-        job = self.get(job_id)
         status = Status(job["RunningStatus"] or Status.CHECKING_IMAGES)
-        return self.move(job_id, status, only_from=RESUMABLE, DetailedStatus="Resumed")
+        return self._update(
+            job.id,
+            {"Status": status, "DetailedStatus": "Resumed"},
+            allowed=RESUMABLE,
+            condition="EndTime = :end",
+            values={":end": job["EndTime"]},
+        )
 
     def end(self, job_id: str, status: Status, end_time: int, **attributes: Any) -> Job:
         """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
@@ -303,8 +341,12 @@ class Jobs:
         allowed: Iterable[Status] | None = None,
         condition: str | None = None,
         values: Mapping[str, Any] | None = None,
+        keep: bool = False,
     ) -> Job:
-        """Set ``attributes`` (None removes one) if the status is in ``allowed`` and ``condition`` holds."""
+        """Set ``attributes`` if the status is in ``allowed`` and ``condition`` holds.
+
+        None removes an attribute; ``keep`` leaves those alone that are there.
+        """
         conditions = ["attribute_exists(Id)"]
         bound = {name: _serialize(value) for name, value in (values or {}).items()}
         names = {f"#{place}": name for place, name in enumerate(attributes)}
@@ -314,7 +356,7 @@ class Jobs:
             if value is None:
                 removes.append(f"#{place}")
             else:
-                sets.append(f"#{place} = :{place}")
+                sets.append(f"#{place} = " + (f"if_not_exists(#{place}, :{place})" if keep else f":{place}"))
                 bound[f":{place}"] = _serialize(value)
         if allowed is not None:
             names["#status"] = "Status"
@@ -373,7 +415,9 @@ def _page_token(last: Mapping[str, Any]) -> str:
 def _read_page_token(token: str) -> dict[str, Any]:
     try:
         text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
-        start_time, job_id = text.split(" ")
-        return {"Kind": {"S": KIND}, "StartTime": {"N": str(int(start_time))}, "Id": {"S": job_id}}
-    except (binascii.Error, ValueError) as error:
-        raise PageTokenInvalid("The page token is none that a list answered.") from error
+    except ValueError:
+        text = ""
+    key = re.fullmatch(r"([0-9]{1,15}) ([a-z0-9-]{1,80})", text)
+    if not key:
+        raise PageTokenInvalid("The page token is none that a list answered.")
+    return {"Kind": {"S": KIND}, "StartTime": {"N": key[1]}, "Id": {"S": key[2]}}

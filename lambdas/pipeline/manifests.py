@@ -22,10 +22,12 @@ from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Protocol, Self
 
+from boto3.s3.transfer import TransferConfig
+
 LABEL_ATTRIBUTE = "doctype"
 DETECTION_TYPE = "groundtruth/object-detection"
 
-# Custom Labels guide, "Terminal manifest content errors" (line length) and "Guidelines and quotas" (boxes, label names).
+# Custom Labels guide, "Terminal manifest content errors" (line length), "Guidelines and quotas" (boxes, names).
 MAX_LINE_CHARS = 100_000
 MAX_BOXES = 50
 MAX_LABEL_CHARS = 255
@@ -38,6 +40,8 @@ MAX_LINE_BYTES = 4 * MAX_LINE_CHARS
 CHUNK_BYTES = 256 * 1024
 # What a manifest writer holds in memory before it goes on in /tmp.
 SPOOLED_BYTES = 4 * 1024 * 1024
+# Ten threads with a part each, boto3's own way, would take 80 MB.
+ONE_PART_AT_A_TIME = TransferConfig(use_threads=False)
 # Far above any pixel of any photo; also keeps infinities and endless integers out of the arithmetic.
 MAX_COORDINATE = 1_000_000
 
@@ -90,6 +94,11 @@ class Stream(Protocol):
     """What can be read by a number of bytes: an S3 body, an open file."""
 
     def read(self, amount: int, /) -> bytes: ...
+
+
+def rejected_list_key(job_id: str) -> str:
+    """Key of the list of photos that Check images rejected, each with its reason."""
+    return f"manifests/{job_id}/rejected.jsonl"
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -180,7 +189,7 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Drop:
     if labels is None:
         # Ground Truth leaves the label attribute out of a photo that failed and of one that nobody answered.
         if isinstance(metadata, dict) and "failure-reason" in metadata:
-            return Drop("LabellingFailed", f"labelling the photo failed: {metadata['failure-reason']}"[:500])
+            return Drop("LabellingFailed", str(metadata["failure-reason"])[:500])
         return Drop("NotLabelled", f"the photo has no labels: the line has no {attribute}")
     try:
         [size] = labels["image_size"]
@@ -250,7 +259,9 @@ def clamp(box: Box, width: int, height: int) -> Box | Drop:
         return Drop("BoxOutside", "nothing of the box lies inside the photo")
     longest = max(width, height, DOWNSIZED_SIDE)
     if (right - left) * DOWNSIZED_SIDE <= longest or (bottom - top) * DOWNSIZED_SIDE <= longest:
-        return Drop("BoxTooSmall", f"the box is {right - left}x{bottom - top} px, which is 1 px or less for Rekognition")
+        return Drop(
+            "BoxTooSmall", f"the box is {right - left}x{bottom - top} px, which is 1 px or less for Rekognition"
+        )
     return Box(box.label, left, top, right - left, bottom - top, box.confidence)
 
 
@@ -276,7 +287,7 @@ def line_start(labelled: Labelled, class_ids: Mapping[str, int]) -> str:
 
 def line_end(class_map: Mapping[str, str]) -> str:
     """The rest of a line that `line_start` began."""
-    return json.dumps(class_map) + "}}"
+    return json.dumps(class_map, separators=(",", ":")) + "}}"
 
 
 class ManifestWriter:
@@ -311,6 +322,4 @@ class ManifestWriter:
         with self._file:
             if kind is None:
                 self._file.seek(0)
-                self._s3.upload_fileobj(
-                    self._file, self._bucket, self._key, ExtraArgs={"ContentType": "application/x-ndjson"}
-                )
+                self._s3.upload_fileobj(self._file, self._bucket, self._key, Config=ONE_PART_AT_A_TIME)

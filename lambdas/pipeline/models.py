@@ -130,7 +130,6 @@ def start_training(request: StartTraining, *, bucket: str, rekognition: Any) -> 
             ProjectArn=request.project_arn,
             VersionName=name,
             OutputConfig={"S3Bucket": bucket, "S3KeyPrefix": f"training/{request.job_id}"},
-            Tags={"ekyc-job": request.job_id},
         )["ProjectVersionArn"]
     except ClientError as error:
         message = error.response["Error"].get("Message", "")
@@ -266,11 +265,11 @@ def _manifest_faults(version: Mapping[str, Any], s3: Any) -> str:
     statistics = summary.get("statistics", {})
     words = []
     for place, part in (
-        ("training manifest", statistics.get("training", {})),
-        ("test manifest", statistics.get("testing", {})),
+        ("the training manifest", statistics.get("training", {})),
+        ("the test manifest", statistics.get("testing", {})),
         ("both manifests", summary),
     ):
         faults = [f"{fault['code']} ({fault['message']})" for fault in part.get("errors", [])]
         if faults:
-            words.append(f" In the {place}: {', '.join(faults)}.")
+            words.append(f" In {place}: {', '.join(faults)}.")
     return "".join(words)

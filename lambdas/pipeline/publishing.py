@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import models
-from pipeline.jobs import Jobs, now_ms
+from pipeline.jobs import Jobs
 
 NONE_YET = "default"  # the parameters' value before the first model; existing readers rely on the word
 
@@ -54,5 +54,5 @@ def publish(
     if request.stop_previous and previous and previous_project:
         stopped = models.stop_model(previous_project, previous, rekognition=rekognition) in models.DOWN
         if stopped:
-            jobs.note(models.version_name(previous), ModelStopTime=now_ms())
+            jobs.model_stopped(models.version_name(previous))
     return ModelPublished(request.project_version_arn, previous, stopped)

@@ -24,5 +24,5 @@ rekognition = aws.client("rekognition")
 def handler(request: StartModel) -> ModelStatus:
     jobs.advance(request.job_id, Status.DEPLOYING, stage="Start model")
     started = models.start_model(request, inference_units=settings.inference_units, rekognition=rekognition)
-    jobs.note(request.job_id, ModelStartTime=now_ms(), ModelStopTime=None, InferenceUnits=settings.inference_units)
+    jobs.note_first(request.job_id, ModelStartTime=now_ms(), InferenceUnits=settings.inference_units)
     return started

@@ -24,5 +24,5 @@ rekognition = aws.client("rekognition")
 def handler(request: StartTraining) -> TrainingStarted:
     jobs.advance(request.job_id, Status.TRAINING, stage="Start training")
     started = models.start_training(request, bucket=settings.bucket, rekognition=rekognition)
-    jobs.note(request.job_id, ProjectVersionArn=started.project_version_arn, TrainingStartTime=now_ms())
+    jobs.note_first(request.job_id, ProjectVersionArn=started.project_version_arn, TrainingStartTime=now_ms())
     return started

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pipeline import errors
 
 FOLDER = Path(__file__).parents[2] / "statemachine"

@@ -1,19 +1,18 @@
 """The rules of who may import whom, and that each function's environment is exactly what its settings ask for."""
 
 import ast
-import importlib
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-STAGES = sorted(path.stem for path in (PROJECT / "lambdas/stages").glob("*.py") if path.stem not in {"__init__", "stage"})
+STAGES = sorted(
+    path.stem for path in (PROJECT / "lambdas/stages").glob("*.py") if path.stem not in {"__init__", "stage"}
+)
 IN_LAMBDA = {"boto3", "botocore", "aws_lambda_powertools", "PIL"}
 
 

@@ -12,8 +12,10 @@ import numpy as np
 LONG_SIDE = 960
 """Longest side in pixels of the working copy; smaller photos are not enlarged."""
 
-_MAX_KEY_POINTS = 3000
+_MAX_FOUND = 8000
+_MAX_KEPT = 3000
 _CONTRAST_THRESHOLD = 0.01
+_CELL = 40  # pixels
 _MIN_SIDE = 16  # SIFT has nothing to find in less
 
 
@@ -59,13 +61,27 @@ def extract(image_bgr: np.ndarray) -> Features:
     nothing = Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), width, height, scale)
     if min(height, width) < _MIN_SIDE:
         return nothing
-    sift = cv2.SIFT_create(nfeatures=_MAX_KEY_POINTS, contrastThreshold=_CONTRAST_THRESHOLD)
+    sift = cv2.SIFT.create(nfeatures=_MAX_FOUND, contrastThreshold=_CONTRAST_THRESHOLD)
     key_points, descriptors = sift.detectAndCompute(grey, None)
     if not key_points:
         return nothing
-    strongest_first = np.argsort([-point.response for point in key_points], kind="stable")
-    points = np.array([point.pt for point in key_points], np.float32)[strongest_first]
-    return Features(points, _root_normalised(descriptors[strongest_first]), width, height, scale)
+    points = np.array([point.pt for point in key_points], np.float32)
+    kept = _spread(points, np.array([point.response for point in key_points]))
+    return Features(points[kept], _root_normalised(descriptors[kept]), width, height, scale)
+
+
+def _spread(points: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Indices of the key points to keep: the strongest of every part of the photo, then the second strongest, ...
+
+    The strongest overall would all lie on a busy background, none on a pale card in front of it.
+    """
+    column, row = (points // _CELL).astype(int).T
+    cell = row * (LONG_SIDE + 1) + column
+    order = np.lexsort((-strength, cell))
+    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
+    rank = np.empty(len(points), int)
+    rank[order] = np.arange(len(points)) - np.repeat(starts, np.diff(starts, append=len(points)))
+    return np.lexsort((-strength, rank))[:_MAX_KEPT]
 
 
 def _root_normalised(descriptors: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-_RATIO = 0.8
+_RATIO = 0.85
 _SAME_PLACE = 8.0  # neighbours closer than this (pixels of the reference) are one physical point
 _REPROJECTION = 6.0
 

@@ -87,11 +87,11 @@ class Detector:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._index: cv2.flann_Index | None = None
+        self._index: cv2.flann.Index | None = None
         if len(model.points) >= NEIGHBOURS:
             cv2.setRNGSeed(0)  # the index's trees are random: same model, same answers
             self._vectors = model.descriptors.astype(np.float32)  # the index refers to it, so keep it alive
-            self._index = cv2.flann_Index(self._vectors, {"algorithm": 1, "trees": _TREES})
+            self._index = cv2.flann.Index(self._vectors, {"algorithm": 1, "trees": _TREES})
 
     @property
     def labels(self) -> list[str]:
@@ -104,20 +104,27 @@ class Detector:
         Everything that registers is returned, however doubtful: choose by `confidence`.
         """
         photo = features.extract(image_bgr)
-        found = [(self.confidence(candidate), candidate) for candidate in self.candidates(photo)]
+        return [self._detection(confidence, candidate, photo) for confidence, candidate in self.search(photo)]
+
+    def search(self, photo: Features, usable: np.ndarray | None = None) -> list[tuple[float, Candidate]]:
+        """Candidates with their confidence, most confident first; of those that overlap only the most confident.
+
+        `usable` masks the model's key points: those to match with.
+        """
+        found = [(self.confidence(candidate), candidate) for candidate in self._candidates(photo, usable)]
         found.sort(key=lambda pair: -pair[0])
         kept: list[tuple[float, Candidate]] = []
         for confidence, candidate in found:
             if all(geometry.iou(candidate.box, other.box) < _OVERLAP for _, other in kept):
                 kept.append((confidence, candidate))
-        return [self._detection(confidence, candidate, photo) for confidence, candidate in kept]
+        return kept
 
     def confidence(self, candidate: Candidate) -> float:
         """Probability 0..1 that the candidate is a document of its type."""
         return float(1 / (1 + np.exp(-(self.model.weights[0] + self.model.weights[1:] @ candidate.evidence))))
 
-    def candidates(self, photo: Features, usable: np.ndarray | None = None) -> list[Candidate]:
-        """Every document that registers, overlapping ones included; `usable` masks key points of the model."""
+    def _candidates(self, photo: Features, usable: np.ndarray | None) -> list[Candidate]:
+        """Every document that registers, overlapping ones included."""
         model = self.model
         if self._index is None or len(photo.points) < _MIN_INLIERS:
             return []

@@ -17,6 +17,7 @@ from ekyc.localaws.detector.features import Features, single_threaded_opencv
 from ekyc.localaws.detector.model import NEIGHBOURS, Box, Detector, LabelledPhoto, Model
 
 _PHOTOS_PER_TYPE = 60  # more adds time, not accuracy; also how many photos without a document are looked at
+_PHOTOS_JUDGED = 80  # enough to fit the four weights of the confidence
 _REFERENCES = 3
 _MIN_KEY_POINTS = 12
 _MIN_INLIERS = 10
@@ -24,10 +25,10 @@ _MIN_INLIERS_MERGED = 14
 _KEY_POINTS_PER_TYPE = 6000
 _AT_BORDER = 3.0
 _AGREES = 0.6
+_STEPS = 60
 
-W=[float(x) for x in os.environ.get('W','3,3,3').split(',')]
-PRIOR_WEIGHTS = np.array([-9.0, 2.0, 4.0, 3.0])
-"""Bias, log inliers, inlier ratio, coverage: fitted once on scenes of eleven types; training moves them."""
+PRIOR_WEIGHTS = np.array([-9.5, 3.3, 1.5, 3.0])
+"""Bias, log inliers, inlier ratio, coverage: chosen on scenes of eleven types; each training moves them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class _Type:
     photos: np.ndarray
 
 
-def train(photos: Sequence[LabelledPhoto], progress: Callable[[int, int], None] = lambda done, total: None) -> Detector:
+def train(photos: Sequence[LabelledPhoto], progress: Callable[[int, int], None] | None = None) -> Detector:
     """Learn a detector from labelled photos.
 
     The same photos in the same order give the same detector. Photos that cannot be read are passed over; a type with
@@ -66,13 +67,15 @@ def train(photos: Sequence[LabelledPhoto], progress: Callable[[int, int], None] 
     """
     chosen = _choose(photos)
     labels = sorted({box.label for photo in chosen for box in photo.boxes})
-    total = 2 * len(chosen) + len(labels)
+    judging = np.unique(np.linspace(0, len(chosen) - 1, min(len(chosen), _PHOTOS_JUDGED)).astype(int)).tolist()
+    total = len(chosen) + len(labels) + len(judging)
     done = 0
 
     def step() -> None:
         nonlocal done
         done += 1
-        progress(done, total)
+        if progress is not None:
+            progress(done, total)
 
     with single_threaded_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
         extracted: list[Features | None] = []
@@ -87,7 +90,8 @@ def train(photos: Sequence[LabelledPhoto], progress: Callable[[int, int], None] 
             step()
         detector, sources = _assemble(learned, PRIOR_WEIGHTS)
         judged: list[tuple[np.ndarray, bool]] = []
-        for of_photo in pool.map(partial(_judged_candidates, detector, sources), range(len(chosen)), chosen, extracted):
+        judge = partial(_judged_candidates, detector, sources)
+        for of_photo in pool.map(judge, judging, [chosen[n] for n in judging], [extracted[n] for n in judging]):
             judged += of_photo
             step()
     return _assemble(learned, _fit_weights(judged))[0]
@@ -136,16 +140,14 @@ def _learn(views: list[_View]) -> _Type | None:
     candidates = sorted(views, key=lambda view: -len(view.features.points))[:_REFERENCES]
     attempts = [_register_all(reference, views) for reference in candidates]
     registered = max(attempts, key=len)
-    for _ in range(2):
-        outline, registered = _outline(registered)
-        merged = _merge(outline, registered)
-        left_over = [view for view in views if all(view is not other.view for other in registered)]
-        late = [_register(merged.points, merged.descriptors, view, _MIN_INLIERS_MERGED) for view in left_over]
-        added = [entry for entry in late if entry is not None]
-        if not added:
-            break
-        registered = registered + added
     outline, registered = _outline(registered)
+    merged = _merge(outline, registered)
+    left_over = [view for view in views if all(view is not other.view for other in registered)]
+    late = [_register(merged.points, merged.descriptors, view, _MIN_INLIERS_MERGED) for view in left_over]
+    added = [entry for entry in late if entry is not None]
+    if not added:
+        return merged
+    outline, registered = _outline(registered + added, outline)
     return _merge(outline, registered)
 
 
@@ -164,13 +166,10 @@ def _register(points: np.ndarray, descriptors: np.ndarray, view: _View, least: i
     count = min(NEIGHBOURS, len(points))
     if count < 2:
         return None
-    distances, neighbours = cv2.batchDistance(
-        view.features.descriptors.astype(np.float32),
-        descriptors.astype(np.float32),
-        cv2.CV_32F,
-        normType=cv2.NORM_L2,
-        K=count,
+    squared, neighbours = cv2.batchDistance(
+        view.features.descriptors, descriptors, cv2.CV_32S, normType=cv2.NORM_L2SQR, K=count
     )
+    distances = np.sqrt(squared)
     in_view, in_model = geometry.unambiguous(neighbours, distances, points, np.zeros(len(points), int))
     found = geometry.homography(points[in_model], view.features.points[in_view])
     if found is None or len(found[1]) < least:
@@ -178,17 +177,22 @@ def _register(points: np.ndarray, descriptors: np.ndarray, view: _View, least: i
     matrix, inliers = found
     matched = points[in_model[inliers]]
     depth = matched.mean(axis=0) @ matrix[2, :2] + matrix[2, 2]
+    if abs(depth) < 1e-9:
+        return None
     matrix = matrix / depth  # positive where the document is in front of the camera
     return _Registered(view, matrix, matched) if np.linalg.det(matrix) > 0 else None
 
 
-def _outline(registered: list[_Registered]) -> tuple[np.ndarray, list[_Registered]]:
-    """Fit the outline; views whose label it cannot explain (a wrong label) are left out and the fit is repeated."""
-    outline = _fit_outline(registered)
+def _outline(registered: list[_Registered], known: np.ndarray | None = None) -> tuple[np.ndarray, list[_Registered]]:
+    """Fit the outline, from a known one when there is one.
+
+    Views whose label it cannot explain (a wrong label) are left out and the fit is repeated.
+    """
+    outline = _fit_outline(registered, _starts(registered[0].view) if known is None else [known])
     agreeing = [entry for entry in registered if _agreement(outline, entry) >= _AGREES]
     if agreeing and len(agreeing) < len(registered):
         registered = agreeing
-        outline = _fit_outline(registered)
+        outline = _fit_outline(registered, [outline])
     return _upright(outline, registered), registered
 
 
@@ -197,11 +201,12 @@ def _agreement(outline: np.ndarray, entry: _Registered) -> float:
     return geometry.iou(geometry.bounding_box(geometry.project(entry.matrix, outline), *size), entry.view.box)
 
 
-def _fit_outline(registered: list[_Registered]) -> np.ndarray:
+def _fit_outline(registered: list[_Registered], starts: list[np.ndarray]) -> np.ndarray:
     """Four corners in the reference frame whose projections' bounding boxes are the labelled boxes.
 
-    Boxes alone say where a document ends but not how it is turned; many views turned differently do. A weak preference
-    for a parallelogram with right angles decides what they leave open.
+    Boxes alone say where a document ends but not how it is turned; many views turned differently do. What they leave
+    open is decided by weak preferences: a parallelogram, right angles, edges close to the key points that the views
+    share. Edges at a photo's border are not held to it: the document may go on beyond.
     """
     reference = registered[0].view
     matrices = np.stack([entry.matrix for entry in registered])
@@ -216,27 +221,40 @@ def _fit_outline(registered: list[_Registered]) -> np.ndarray:
     matched = np.concatenate([entry.matched for entry in registered])
     hull = cv2.convexHull(matched)[:, 0] if len(matched) else _corners(reference.box)
 
-    def residuals(parameters: np.ndarray) -> np.ndarray:
-        corners = parameters.reshape(4, 2) * unit
-        mapped = corners @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
-        mapped = mapped[:, :, :2] / np.maximum(mapped[:, :, 2:], 1e-3)
-        found = np.clip(np.hstack([mapped.min(axis=1), mapped.max(axis=1)]), 0, outer)
+    def residuals(guesses: np.ndarray) -> np.ndarray:
+        """Guesses (g x 8) -> what is wrong with each (g x residuals)."""
+        corners = guesses.reshape(-1, 4, 2) * unit
+        mapped = corners[:, None] @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
+        mapped = mapped[..., :2] / np.maximum(mapped[..., 2:], 1e-3)
+        found = np.clip(np.concatenate([mapped.min(axis=2), mapped.max(axis=2)], axis=2), 0, outer)
         misses = 100 * (found - boxes) / size[:, None]  # per cent of the document's size
-        edges = np.roll(corners, -1, axis=0) - corners
-        slant = (corners[0] + corners[2] - corners[1] - corners[3]) / unit
-        square = edges[0] @ edges[1] / max(np.linalg.norm(edges[0]) * np.linalg.norm(edges[1]), 1e-6)
-        lengths = np.maximum(np.linalg.norm(edges, axis=1), 1e-6)
-        offsets = hull[None] - corners[:, None]
-        gaps = (edges[:, :1] * offsets[:, :, 1] - edges[:, 1:] * offsets[:, :, 0]) / lengths[:, None]
-        return np.concatenate([misses.ravel(), W[0] * slant, [W[1] * square], W[2] * gaps.min(axis=1) / unit])
+        edges = np.roll(corners, -1, axis=1) - corners
+        lengths = np.maximum(np.linalg.norm(edges, axis=2), 1e-6)
+        slant = (corners[:, 0] + corners[:, 2] - corners[:, 1] - corners[:, 3]) / unit
+        skew = (edges[:, 0] * edges[:, 1]).sum(axis=1) / (lengths[:, 0] * lengths[:, 1])
+        offsets = hull - corners[:, :, None]
+        gaps = edges[:, :, :1] * offsets[..., 1] - edges[:, :, 1:] * offsets[..., 0]
+        gaps = gaps.min(axis=2) / (lengths * unit)
+        return np.hstack([misses.reshape(len(misses), -1), 20 * slant, 20 * skew[:, None], 6 * gaps])
 
-    best = None
-    for start in _starts(reference):
-        fit = least_squares(residuals, (start / unit).ravel(), loss="huber", f_scale=1.0, max_nfev=60)
+    def slopes(parameters: np.ndarray) -> np.ndarray:
+        step = 1e-6
+        moved = residuals(np.vstack([parameters, parameters + step * np.eye(8)]))
+        return (moved[1:] - moved[0]).T / step
+
+    best, least = _corners(reference.box), np.inf
+    for start in starts:
+        fit = least_squares(
+            lambda parameters: residuals(parameters[None])[0],
+            (start / unit).ravel(),
+            jac=slopes,
+            loss="huber",
+            max_nfev=_STEPS,
+        )
         quad = fit.x.reshape(4, 2) * unit
-        if geometry.plausible(quad, *limits[0]) and (best is None or fit.cost < best[0]):
-            best = fit.cost, quad
-    return _corners(reference.box) if best is None else best[1]
+        if fit.cost < least and geometry.plausible(quad, *limits[0]):
+            best, least = quad, fit.cost
+    return best
 
 
 def _corners(box: np.ndarray) -> np.ndarray:
@@ -311,7 +329,7 @@ def _judged_candidates(
     if found is None:
         return []
     judged = []
-    for candidate in detector.candidates(found, usable=sources != number):
+    for _, candidate in detector.search(found, usable=sources != number):
         label = detector.labels[candidate.type_index]
         right = any(
             box.label == label and geometry.iou(candidate.box, _working_box(box, found)) >= 0.5 for box in photo.boxes

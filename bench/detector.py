@@ -1,0 +1,88 @@
+"""How the detector learns from few photos: time, speed and accuracy on photos that training did not see.
+
+    python bench/detector.py FOLDER [PHOTOS_PER_TYPE ...]
+
+FOLDER holds annotations.json (COCO) and its photos. Every fifth photo is held out; training gets 3, 5, 10 and 20 of the
+others per type (fewer where there are not as many), and all those without a document. A detection counts from
+confidence 0.5. Prints a Markdown table.
+"""
+
+import json
+import os
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import cv2
+
+from ekyc.localaws.detector import Box, Detector, LabelledPhoto, train
+from ekyc.scoring import Score, score
+
+MIN_CONFIDENCE = 0.5
+
+
+def read_photos(folder: Path) -> list[LabelledPhoto]:
+    """The photos of a folder with the boxes of its annotations.json, in the file's order."""
+    coco = json.loads((folder / "annotations.json").read_text())
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    boxes = defaultdict(list)
+    for annotation in coco["annotations"]:
+        boxes[annotation["image_id"]].append(Box(names[annotation["category_id"]], *annotation["bbox"]))
+    return [LabelledPhoto(folder / image["file_name"], boxes[image["id"]]) for image in coco["images"]]
+
+
+def few_per_type(photos: list[LabelledPhoto], count: int) -> list[LabelledPhoto]:
+    """The photos without a document, and others until every type has so many."""
+    taken: Counter[str] = Counter()
+    chosen = []
+    for photo in photos:
+        labels = [box.label for box in photo.boxes]
+        if not labels or any(taken[label] < count for label in labels):
+            chosen.append(photo)
+            taken.update(labels)
+    return chosen
+
+
+def measure(detector: Detector, photos: list[LabelledPhoto]) -> tuple[float, Score]:
+    """Seconds per photo, and the score over all types."""
+    seconds = 0.0
+    found = []
+    for photo in photos:
+        image = cv2.imread(str(photo.path))
+        start = time.perf_counter()
+        detections = detector.detect(image)
+        seconds += time.perf_counter() - start
+        truth = [(box.label, (box.left, box.top, box.width, box.height)) for box in photo.boxes]
+        certain = [one for one in detections if one.confidence >= MIN_CONFIDENCE]
+        found.append((truth, [(one.label, (one.left, one.top, one.width, one.height)) for one in certain]))
+    return seconds / len(photos), sum(score(found).values(), Score())
+
+
+def main(folder: Path, counts: list[int]) -> None:
+    """Print a row for each number of training photos per type."""
+    photos = read_photos(folder)
+    training = [photo for number, photo in enumerate(photos) if number % 5]
+    held_out = photos[::5]
+    print(f"{len(held_out)} of {len(photos)} photos held out; {os.cpu_count()} cores, OpenCV {cv2.__version__}\n")
+    print("| photos per type | training photos | training s | ms a photo | F1 | mean IoU |")
+    print("|---:|---:|---:|---:|---:|---:|")
+    for count in counts:
+        chosen = few_per_type(training, count)
+        start = time.perf_counter()
+        detector = train(chosen)
+        training_seconds = time.perf_counter() - start
+        per_photo, figures = measure(detector, held_out)
+        print(
+            f"| {count} | {len(chosen)} | {training_seconds:.1f} | {1000 * per_photo:.0f} "
+            f"| {figures.f1:.3f} | {figures.mean_iou:.3f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(
+            "Which photos? Name a folder with annotations.json: python bench/detector.py FOLDER [PHOTOS_PER_TYPE ...]"
+        )
+    main(Path(sys.argv[1]), [int(count) for count in sys.argv[2:]] or [3, 5, 10, 20])

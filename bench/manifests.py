@@ -1,0 +1,175 @@
+"""How fast and in how much memory photos are checked and datasets prepared; prints a Markdown table.
+
+    python bench/manifests.py [LINES ...]
+
+S3 is a moto server in this process; what is measured runs in a child process of its own. For Check images the photos'
+headers come from a stand-in that takes 20 ms for each, as S3 does; the last line tells what a real request costs.
+"""
+
+import io
+import json
+import logging
+import multiprocessing
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto.server import ThreadedMotoServer
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "lambdas"))
+
+from pipeline import aws, datasets, images
+from pipeline.manifests import DETECTION_TYPE
+
+BUCKET = "bench"
+TYPES = [f"TYPE_{number}" for number in range(8)]
+SIZES = (1_000, 10_000, 100_000)
+REQUESTS = 500
+
+
+def photo() -> bytes:
+    """A small JPEG."""
+    file = io.BytesIO()
+    Image.new("RGB", (640, 480)).save(file, "JPEG")
+    return file.getvalue()
+
+
+class HeadersIn20Ms:
+    """S3 with ``count`` photos that differ, whose headers take 20 ms each; uploads go to the real client."""
+
+    def __init__(self, count: int, s3: Any) -> None:
+        self._count, self._header = count, photo()
+        self.upload_fileobj = s3.upload_fileobj
+
+    def get_paginator(self, _operation: str) -> "HeadersIn20Ms":
+        return self
+
+    def paginate(self, *, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803 - S3's own names
+        for start in range(0, self._count, 1000):
+            yield {
+                "Contents": [
+                    {"Key": f"{Prefix}photo-{number:07}.jpg", "ETag": f'"{number:032x}"', "Size": len(self._header)}
+                    for number in range(start, min(start + 1000, self._count))
+                ]
+            }
+
+    def get_object(self, **_: Any) -> dict[str, Any]:
+        time.sleep(0.02)
+        return {"Body": io.BytesIO(self._header)}
+
+
+def check_images(lines: int) -> None:
+    s3 = HeadersIn20Ms(lines, aws.client("s3"))
+    checked = images.check(
+        images.CheckImages(f"check-{lines}"), bucket=BUCKET, min_images=1, max_rejected_share=0, s3=s3
+    )
+    assert checked.accepted == lines  # noqa: S101 - a benchmark that measured something else is worth nothing
+
+
+def prepare_datasets(lines: int) -> None:
+    prepared = datasets.prepare(
+        datasets.PrepareDatasets(
+            f"prepare-{lines}", f"s3://{BUCKET}/{lines}/input", f"s3://{BUCKET}/{lines}/labels", "doctype", TYPES
+        ),
+        bucket=BUCKET,
+        s3=aws.client("s3"),
+    )
+    assert prepared.train_images + prepared.test_images == lines  # noqa: S101
+
+
+def read_headers(lines: int) -> None:
+    """As many real requests for a photo's header, one after the other."""
+    s3 = aws.client("s3")
+    for _ in range(lines):
+        s3.get_object(Bucket=BUCKET, Key="photo.jpg", Range="bytes=0-16383")["Body"].read()
+
+
+def upload_manifests(lines: int, s3: Any) -> None:
+    """The input and the labelled manifest of a job with as many photos, one document each."""
+    refs = [
+        f"s3://{BUCKET}/images/ekyc-20261124015324-9f3c0a1b2c3d4e5f/photo-{number:07}.jpg" for number in range(lines)
+    ]
+    size = {"width": 640, "height": 480}
+    inputs = [
+        {"source-ref": ref, "image-hash": f"{number:032x}", "image-size": size} for number, ref in enumerate(refs)
+    ]
+    labels = [
+        {
+            **line,
+            "doctype": {
+                "image_size": [{**size, "depth": 3}],
+                "annotations": [{"class_id": number % 8, "left": 111, "top": 134, "width": 361, "height": 228}],
+            },
+            "doctype-metadata": {
+                "objects": [{"confidence": 0.0}],
+                "class-map": {str(number % 8): TYPES[number % 8]},
+                "type": DETECTION_TYPE,
+                "human-annotated": "yes",
+                "creation-date": "2026-10-18T22:18:13.527256",
+                "job-name": "labeling-job/ekyc-20261124015324-9f3c0a1b2c3d4e5f-1",
+            },
+        }
+        for number, line in enumerate(inputs)
+    ]
+    for name, content in (("input", inputs), ("labels", labels)):
+        s3.put_object(Bucket=BUCKET, Key=f"{lines}/{name}", Body="".join(json.dumps(line) + "\n" for line in content))
+    s3.put_object(Bucket=BUCKET, Key=f"manifests/prepare-{lines}/rejected.jsonl", Body=b"")
+
+
+def measure(work: Callable[[int], None], lines: int, results: Any) -> None:
+    """Put (seconds, CPU seconds, peak MB of this process) into ``results``."""
+    started, cpu = time.perf_counter(), time.process_time()
+    work(lines)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    # Not ru_maxrss, which begins with what the parent had.
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    results.put((seconds, cpu, int(peak[1]) / 1024 if peak else 0))
+
+
+def in_child(work: Callable[[int], None], lines: int) -> tuple[float, float, float]:
+    spawned = multiprocessing.get_context("spawn")
+    results = spawned.Queue()
+    child = spawned.Process(target=measure, args=(work, lines, results))
+    child.start()
+    measured = results.get(timeout=900)
+    child.join()
+    return measured
+
+
+def main(sizes: list[int]) -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="photo.jpg", Body=photo())
+    print("| Stage | Lines | Seconds | Lines/s | CPU s | Peak memory, MB |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for lines in sizes:
+        upload_manifests(lines, s3)
+    for name, work in (("Prepare datasets", prepare_datasets), ("Check images, 20 ms a header", check_images)):
+        for lines in sizes:
+            seconds, cpu, peak = in_child(work, lines)
+            print(
+                f"| {name} | {lines:,} | {seconds:.2f} | {lines / seconds:,.0f} | {cpu:.2f} | {peak:.0f} |", flush=True
+            )
+    _, cpu, _ = in_child(read_headers, REQUESTS)
+    print(f"\nCPU of one ranged GET by boto3: {cpu / REQUESTS * 1000:.2f} ms.")
+    server.stop()
+
+
+if __name__ == "__main__":
+    main([int(size) for size in sys.argv[1:]] or list(SIZES))

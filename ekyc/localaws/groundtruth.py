@@ -1,0 +1,566 @@
+"""SageMaker Ground Truth: bounding-box labelling jobs and private work teams inside the moto server.
+
+A job reads its manifest, label categories and worker template from S3, lets the simulated workforce answer, writes the
+output manifest and the workers' answers as Ground Truth writes them, and ends with the EventBridge event. Not played:
+streaming jobs, automated labelling, stopping conditions, task types other than bounding boxes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from botocore.exceptions import ClientError, ParamValidationError
+from moto.core.base_backend import BaseBackend
+from moto.sagemaker.models import sagemaker_backends
+from moto.sagemaker.responses import SageMakerResponse
+
+from ekyc.localaws import aws, events, stand_in
+from ekyc.localaws.clock import clock
+from ekyc.localaws.errors import ServiceError
+from ekyc.localaws.stand_in import Answer, Request, StandIn, now
+from ekyc.localaws.training import image_size
+from ekyc.localaws.workforce import DrawnBox, Workforce, consolidate, raw_answer
+
+OPERATIONS = (
+    "CreateLabelingJob",
+    "DescribeLabelingJob",
+    "StopLabelingJob",
+    "ListLabelingJobs",
+    "CreateWorkteam",
+    "DescribeWorkteam",
+    "ListWorkteams",
+)
+
+# The accounts of the built-in Lambda functions PRE-BoundingBox and ACS-BoundingBox; Ground Truth is in no other Region.
+# Source: SageMaker API reference, HumanTaskConfig and AnnotationConsolidationConfig.
+FUNCTION_ACCOUNTS = {
+    "us-east-1": "432418664414",
+    "us-east-2": "266458841044",
+    "us-west-2": "081040173940",
+    "ca-central-1": "918755190332",
+    "eu-west-1": "568282634449",
+    "eu-west-2": "487402164563",
+    "ap-northeast-1": "477331159723",
+    "ap-northeast-2": "845288260483",
+    "ap-south-1": "565803892007",
+    "ap-southeast-1": "377565633583",
+    "ap-southeast-2": "454466003867",
+    "eu-central-1": "203001061592",
+}
+
+# Ground Truth guide, "Input data quotas" and "Use an input manifest file".
+MAX_OBJECTS = 100_000
+MAX_LINE_CHARACTERS = 100_000
+MAX_CATEGORIES = 50
+MAX_CATEGORY_CHARACTERS = 256
+MAX_IMAGE_BYTES = 40 * 1024 * 1024
+MAX_TASK_SECONDS = 28_800
+MAX_WORK_TEAMS = 25
+JOB_LIFE_SECONDS = 30 * 24 * 3600
+
+workforce = Workforce()
+"""Who answers the tasks of every job."""
+
+
+class JobFailed(Exception):
+    """The job cannot go on; the message becomes its FailureReason."""
+
+
+@dataclass
+class LabelingJob:
+    """A job as it was asked for, and how far it is. `done` holds the output line of each object dealt with."""
+
+    request: Request
+    arn: str
+    created: float
+    reference_code: str
+    status: str = "Initializing"
+    updated: float = 0.0
+    failure_reason: str = ""
+    objects: list[dict[str, Any]] = field(default_factory=list)
+    done: list[dict[str, Any]] = field(default_factory=list)
+    labelled: int = 0
+    failed: int = 0
+    output_uri: str = ""
+
+    @property
+    def name(self) -> str:
+        """LabelingJobName."""
+        return self.request["LabelingJobName"]
+
+    @property
+    def attribute(self) -> str:
+        """LabelAttributeName."""
+        return self.request["LabelAttributeName"]
+
+    @property
+    def output_path(self) -> str:
+        """Where everything that the job writes is."""
+        return f"{self.request['OutputConfig']['S3OutputPath'].rstrip('/')}/{self.name}"
+
+    def become(self, status: str) -> None:
+        """Change the status."""
+        self.status, self.updated = status, now()
+
+    @property
+    def summary(self) -> Answer:
+        """What DescribeLabelingJob and ListLabelingJobs both show."""
+        optional: Answer = {}
+        if self.failure_reason:
+            optional["FailureReason"] = self.failure_reason[:1024]
+        if self.output_uri:
+            optional["LabelingJobOutput"] = {"OutputDatasetS3Uri": self.output_uri}
+        return {
+            "LabelingJobName": self.name,
+            "LabelingJobArn": self.arn,
+            "LabelingJobStatus": self.status,
+            "CreationTime": self.created,
+            "LastModifiedTime": self.updated,
+            "InputConfig": self.request["InputConfig"],
+            "LabelCounters": {
+                "TotalLabeled": self.labelled,
+                "HumanLabeled": self.labelled,
+                "MachineLabeled": 0,
+                "FailedNonRetryableError": self.failed,
+                "Unlabeled": len(self.objects) - len(self.done),
+            },
+            **optional,
+        }
+
+
+@dataclass(frozen=True)
+class WorkTeam:
+    """A private work team."""
+
+    arn: str
+    created: float
+    request: Request
+
+    @property
+    def description(self) -> Answer:
+        """As DescribeWorkteam shows it."""
+        shown = ("WorkteamName", "MemberDefinitions", "Description", "NotificationConfiguration")
+        return {
+            "WorkteamArn": self.arn,
+            "WorkforceArn": self.arn.split(":workteam/")[0] + ":workforce/default",
+            "SubDomain": f"local.labeling.{self.arn.split(':')[3]}.sagemaker.aws",
+            "CreateDate": self.created,
+            "LastUpdatedDate": self.created,
+            **{key: self.request[key] for key in shown if key in self.request},
+        }
+
+
+DEFAULT_TEAM: Request = {
+    "WorkteamName": "specimen-labellers",
+    "Description": "The people who label specimen documents.",
+    "MemberDefinitions": [
+        {"CognitoMemberDefinition": {"UserPool": "us-east-1_Specimens", "UserGroup": "labellers", "ClientId": "local"}}
+    ],
+}
+
+
+class GroundTruth(StandIn):
+    """The operations; delays are service seconds."""
+
+    start_seconds = 10.0
+    stop_seconds = 10.0
+
+    def __init__(self, backend: BaseBackend) -> None:
+        super().__init__(backend)
+        self._jobs: dict[str, LabelingJob] = {}
+        self._teams: dict[str, WorkTeam] = {}
+        self.create_workteam(DEFAULT_TEAM)
+
+    # Labelling jobs
+
+    def create_labeling_job(self, request: Request) -> Answer:
+        """CreateLabelingJob. What cannot be read from S3 shows later, as a FailureReason."""
+        self._check_job(request)
+        name = request["LabelingJobName"]
+        with self.lock:
+            # A name is spent for good and upper and lower case do not count.
+            if name.lower() in self._jobs:
+                raise ServiceError("ResourceInUse", f"There is a labeling job of the name {name} already.")
+            arn = f"arn:aws:sagemaker:{self.region}:{self.account}:labeling-job/{name}"
+            created = now()
+            job = LabelingJob(request, arn, created, f"{self.account}{secrets.token_hex(8)}", updated=created)
+            self._jobs[name.lower()] = job
+        self.background(self._run, job)
+        return {"LabelingJobArn": arn}
+
+    def describe_labeling_job(self, request: Request) -> Answer:
+        """DescribeLabelingJob."""
+        with self.lock:
+            job = self._job(request)
+            wanted = job.request
+            optional = {key: value for key, value in wanted.items() if key in ("LabelCategoryConfigS3Uri", "Tags")}
+            return job.summary | {
+                "JobReferenceCode": job.reference_code,
+                "LabelAttributeName": job.attribute,
+                "OutputConfig": {"KmsKeyId": "", **wanted["OutputConfig"]},
+                "RoleArn": wanted["RoleArn"],
+                "HumanTaskConfig": wanted["HumanTaskConfig"],
+                **optional,
+            }
+
+    def stop_labeling_job(self, request: Request) -> None:
+        """StopLabelingJob: what is labelled so far is written."""
+        with self.lock:
+            job = self._job(request)
+            if job.status not in ("Initializing", "InProgress"):
+                raise _invalid(f"A labeling job in status {job.status} cannot be stopped.")
+            job.become("Stopping")
+
+    def list_labeling_jobs(self, request: Request) -> Answer:
+        """ListLabelingJobs, newest first unless asked otherwise."""
+        with self.lock:
+            summaries = [job.summary | _task_functions(job.request) for job in self._jobs.values()]
+        times = ("CreationTime", "LastModifiedTime")
+        chosen = [
+            summary
+            for summary in summaries
+            if request.get("NameContains", "").lower() in summary["LabelingJobName"].lower()
+            and request.get("StatusEquals", summary["LabelingJobStatus"]) == summary["LabelingJobStatus"]
+            and all(request.get(f"{time}After", 0) <= summary[time] for time in times)
+            and all(summary[time] <= request.get(f"{time}Before", summary[time]) for time in times)
+        ]
+        field_name = {"Name": "LabelingJobName", "Status": "LabelingJobStatus"}.get(request.get("SortBy", ""))
+        chosen.sort(
+            key=lambda summary: summary[field_name or "CreationTime"],
+            reverse=request.get("SortOrder", "Descending") == "Descending",
+        )
+        shown, following = stand_in.page(chosen, request, _invalid_token)
+        return {"LabelingJobSummaryList": shown, **following}
+
+    def _job(self, request: Request) -> LabelingJob:
+        name = request["LabelingJobName"]
+        if name.lower() not in self._jobs:
+            raise ServiceError("ResourceNotFound", f"There is no labeling job of the name {name}.")
+        return self._jobs[name.lower()]
+
+    def _check_job(self, request: Request) -> None:
+        task, source = request["HumanTaskConfig"], request["InputConfig"]["DataSource"]
+        for parameter in ("StoppingConditions", "LabelingJobAlgorithmsConfig"):
+            if parameter in request:
+                raise _invalid(f"The local AWS does not play {parameter}: leave it out.")
+        if "S3DataSource" not in source:
+            raise _invalid("InputConfig must have an S3DataSource: the local AWS does not play streaming jobs.")
+        if "UiTemplateS3Uri" not in task["UiConfig"] or "LabelCategoryConfigS3Uri" not in request:
+            raise _invalid("A bounding-box job must have UiConfig.UiTemplateS3Uri and LabelCategoryConfigS3Uri.")
+        self._check_attribute(request["LabelAttributeName"])
+        self._check_functions(task)
+        if task["TaskTimeLimitInSeconds"] > MAX_TASK_SECONDS:
+            raise _invalid(f"TaskTimeLimitInSeconds must not be above {MAX_TASK_SECONDS} for a task with images.")
+        if task.get("TaskAvailabilityLifetimeInSeconds", 0) > JOB_LIFE_SECONDS:
+            raise _invalid(f"TaskAvailabilityLifetimeInSeconds must not be above {JOB_LIFE_SECONDS}.")
+        with self.lock:
+            if task["WorkteamArn"] not in {team.arn for team in self._teams.values()}:
+                raise _invalid(f"There is no work team {task['WorkteamArn']}.")
+        try:
+            aws.client("iam").get_role(RoleName=request["RoleArn"].rsplit("/", 1)[-1])
+        except ClientError:
+            raise _invalid(f"The role {request['RoleArn']} does not exist or cannot be assumed.") from None
+
+    def _check_attribute(self, name: str) -> None:
+        """Source: SageMaker API reference, CreateLabelingJob; Ground Truth guide, "Chaining labeling jobs"."""
+        if name.endswith(("-metadata", "-ref")) or name in ("source", "source-ref"):
+            message = f"LabelAttributeName {name} is reserved or ends in -metadata or -ref, as no box label may."
+            raise _invalid(message)
+
+    def _check_functions(self, task: Request) -> None:
+        account = FUNCTION_ACCOUNTS.get(self.region)
+        consolidation = task.get("AnnotationConsolidationConfig", {}).get("AnnotationConsolidationLambdaArn")
+        for kind, arn in (("PRE", task.get("PreHumanTaskLambdaArn")), ("ACS", consolidation)):
+            expected = f"arn:aws:lambda:{self.region}:{account}:function:{kind}-BoundingBox"
+            if arn != expected:
+                raise _invalid(f"The local AWS plays bounding-box jobs only: {arn} must be {expected}.")
+
+    # The life of a job
+
+    def _run(self, job: LabelingJob) -> None:
+        self.sleep(self.start_seconds)
+        try:
+            if reason := workforce.take_failure():
+                raise JobFailed(reason)
+            categories = _categories(job.request["LabelCategoryConfigS3Uri"])
+            _check_template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
+            objects = _objects(job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
+            with self.lock:
+                job.objects = objects
+                if job.status == "Initializing":
+                    job.become("InProgress")
+            for line in self._tasks(job):
+                self._label(job, line, categories)
+            if job.status == "Stopping":
+                self.sleep(self.stop_seconds)
+            output_uri = self._write_output(job)
+            with self.lock:
+                job.output_uri = output_uri
+                job.become("Stopped" if job.status == "Stopping" else "Completed")
+        except JobFailed as failed:
+            self.sleep(0)
+            with self.lock:
+                job.failure_reason = str(failed)
+                job.become("Failed")
+        events.emit(
+            "aws.sagemaker",
+            "SageMaker Ground Truth Labeling Job State Change",
+            [job.arn],
+            {"LabelingJobStatus": job.status},
+        )
+
+    def _tasks(self, job: LabelingJob) -> Iterator[dict[str, Any]]:
+        """The objects, each at the moment when its answers are there; ends early when the job is stopped.
+
+        Raises JobFailed when the job is older than a labelling job gets.
+        """
+        expires = now() + clock.real_seconds(JOB_LIFE_SECONDS)
+        answers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
+        due = now()
+        for line in job.objects:
+            due += clock.real_seconds(workforce.seconds_per_photo * answers / max(workforce.workers, answers))
+            while job.status != "Stopping" and not (workforce.is_at_work and now() >= due):
+                if now() > expires:
+                    raise JobFailed("The labeling job expired: it was not complete after 30 days.")
+                if not workforce.is_at_work:
+                    due = now()
+                self.sleep(clock.service_seconds(min(0.1, max(0.005, due - now()))))
+            if job.status == "Stopping":
+                return
+            yield line
+
+    def _label(self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str]) -> None:
+        if job.attribute in line and f"{job.attribute}-metadata" in line:
+            output, is_labelled = line, True  # a chained job labels only what has no label yet
+        else:
+            output, is_labelled = self._labelled(job, line, categories)
+        self.sleep(0)
+        with self.lock:
+            job.done.append(output)
+            job.labelled += is_labelled
+            job.failed += not is_labelled
+            job.updated = now()
+
+    def _labelled(
+        self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str]
+    ) -> tuple[dict[str, Any], bool]:
+        """The output line of an object, and whether it bears a label. Source: Ground Truth guide, "Output data"."""
+        content = _read_uri(line["source-ref"])
+        size = image_size(content) if content is not None and len(content) <= MAX_IMAGE_BYTES else None
+        metadata_key = f"{job.attribute}-metadata"
+        if content is None or size is None:
+            reason = "ClientError: the object could not be read, or is no JPEG or PNG of at most 40 MB."
+            return line | {metadata_key: {"failure-reason": reason}}, False
+        name = PurePosixPath(line["source-ref"]).name
+        count = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
+        drawn = [workforce.draw(name, size, categories, worker) for worker in range(count)]
+        answers = [boxes for boxes in drawn if boxes is not None]
+        if not answers:
+            return line | {metadata_key: {"failure-reason": "The task expired: no worker answered it."}}, False
+        self._write_answers(job, len(job.done), [raw_answer(boxes, size) for boxes in answers])
+        return line | _label_of(job, categories, consolidate(answers), size), True
+
+    def _write_answers(self, job: LabelingJob, number: int, answers: Sequence[dict[str, Any]]) -> None:
+        submitted = datetime.datetime.now(datetime.UTC)
+        accepted = submitted - datetime.timedelta(seconds=workforce.seconds_per_photo)
+        response = {
+            "answers": [
+                {
+                    "answerContent": answer,
+                    "acceptanceTime": _milliseconds(accepted),
+                    "submissionTime": _milliseconds(submitted),
+                    "timeSpentInSeconds": workforce.seconds_per_photo,
+                    "workerId": f"private.{self.region}.{worker:016x}",
+                    "workerMetadata": {
+                        "identityData": {
+                            "identityProviderType": "Cognito",
+                            "issuer": f"https://cognito-idp.{self.region}.amazonaws.com/{self.region}_Specimens",
+                            "sub": f"specimen-labeller-{worker}",
+                        }
+                    },
+                }
+                for worker, answer in enumerate(answers)
+            ]
+        }
+        name = f"{submitted:%Y-%m-%d_%H:%M:%S}.json"
+        _write_uri(f"{job.output_path}/annotations/worker-response/iteration-1/{number}/{name}", json.dumps(response))
+
+    def _write_output(self, job: LabelingJob) -> str:
+        """Write the output manifest; objects that nobody came to stand in it as they came. Returns its URI."""
+        lines = [*job.done, *job.objects[len(job.done) :]]
+        uri = f"{job.output_path}/manifests/output/output.manifest"
+        _write_uri(uri, "".join(json.dumps(line) + "\n" for line in lines))
+        return uri
+
+    # Work teams
+
+    def create_workteam(self, request: Request) -> Answer:
+        """CreateWorkteam of the private workforce."""
+        name = request["WorkteamName"]
+        with self.lock:
+            if name in self._teams:
+                raise ServiceError("ResourceInUse", f"There is a work team of the name {name} already.")
+            if len(self._teams) >= MAX_WORK_TEAMS:
+                raise ServiceError("ResourceLimitExceeded", f"The account may have {MAX_WORK_TEAMS} work teams.")
+            arn = f"arn:aws:sagemaker:{self.region}:{self.account}:workteam/private-crowd/{name}"
+            self._teams[name] = WorkTeam(arn, now(), request)
+        return {"WorkteamArn": arn}
+
+    def describe_workteam(self, request: Request) -> Answer:
+        """DescribeWorkteam."""
+        name = request["WorkteamName"]
+        with self.lock:
+            if name not in self._teams:
+                raise _invalid(f"There is no work team of the name {name}.")
+            return {"Workteam": self._teams[name].description}
+
+    def list_workteams(self, request: Request) -> Answer:
+        """ListWorkteams, in the order of their making unless asked otherwise."""
+        with self.lock:
+            teams = [team.description for team in self._teams.values()]
+        chosen = [team for team in teams if request.get("NameContains", "").lower() in team["WorkteamName"].lower()]
+        chosen.sort(
+            key=lambda team: team["WorkteamName" if request.get("SortBy") == "Name" else "CreateDate"],
+            reverse=request.get("SortOrder") == "Descending",
+        )
+        shown, following = stand_in.page(chosen, request, _invalid_token)
+        return {"Workteams": shown, **following}
+
+
+def install() -> None:
+    """Make moto's SageMaker answer the operations of labelling jobs and work teams."""
+    stand_in.install(
+        "sagemaker",
+        GroundTruth,
+        OPERATIONS,
+        SageMakerResponse,
+        sagemaker_backends,
+        lambda error: {"__type": error.code, "Message": error.message},
+    )
+
+
+def _invalid(message: str) -> ServiceError:
+    return ServiceError("ValidationException", message)
+
+
+def _invalid_token() -> ServiceError:
+    return _invalid("NextToken is not one that this operation gave.")
+
+
+def _task_functions(request: Request) -> Answer:
+    task = request["HumanTaskConfig"]
+    return {
+        "WorkteamArn": task["WorkteamArn"],
+        "PreHumanTaskLambdaArn": task["PreHumanTaskLambdaArn"],
+        **task["AnnotationConsolidationConfig"],
+    }
+
+
+def _read_uri(uri: str) -> bytes | None:
+    """The content of an object; None when it cannot be read."""
+    match = re.fullmatch(r"s3://([^/]+)/(.+)", uri)
+    if not match:
+        return None
+    try:
+        response = aws.client("s3").get_object(Bucket=match[1], Key=match[2])
+    except (ClientError, ParamValidationError):
+        return None
+    with response["Body"] as body:
+        return body.read()
+
+
+def _write_uri(uri: str, text: str) -> None:
+    bucket, key = uri.removeprefix("s3://").split("/", 1)
+    try:
+        aws.client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode())
+    except (ClientError, ParamValidationError):
+        raise JobFailed(f"ClientError: cannot write to {uri}.") from None
+
+
+def _text(uri: str, what: str) -> str:
+    try:
+        text = (_read_uri(uri) or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    if not text:
+        raise JobFailed(f"ClientError: the {what} {uri} cannot be read, is empty or is not UTF-8.")
+    return text
+
+
+def _categories(uri: str) -> list[str]:
+    """The names of the label categories. Source: SageMaker API reference, LabelCategoryConfigS3Uri."""
+    try:
+        document = json.loads(_text(uri, "label category file"))
+        names = [label["label"] for label in document["labels"]]
+        if document["document-version"] != "2018-11-28" or not all(isinstance(name, str) for name in names):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        message = f'ClientError: {uri} is not {{"document-version": "2018-11-28", "labels": [{{"label": …}}, …]}}.'
+        raise JobFailed(message) from None
+    if not 1 <= len(names) <= MAX_CATEGORIES or len(set(names)) < len(names):
+        raise JobFailed(f"ClientError: {uri} must have 1 to {MAX_CATEGORIES} labels, all different.")
+    if any(not 1 <= len(name) <= MAX_CATEGORY_CHARACTERS for name in names):
+        raise JobFailed(f"ClientError: a label of {uri} is empty or longer than {MAX_CATEGORY_CHARACTERS} characters.")
+    return names
+
+
+def _check_template(uri: str) -> None:
+    """The built-in functions need an element of this name. Source: Ground Truth guide, "Bounding box"."""
+    template = _text(uri, "worker template")
+    element = re.search(r"<crowd-bounding-box\b[^>]*>", template)
+    if not element or not re.search(r"""\bname=["']boundingBox["']""", element[0]):
+        raise JobFailed(f'ClientError: {uri} has no <crowd-bounding-box name="boundingBox">.')
+
+
+def _objects(uri: str) -> list[dict[str, Any]]:
+    """The lines of the input manifest. Source: Ground Truth guide, "Use an input manifest file"."""
+    texts = _text(uri, "input manifest").removesuffix("\n").split("\n")
+    if len(texts) > MAX_OBJECTS:
+        raise JobFailed(f"ClientError: {uri} has more than {MAX_OBJECTS} objects.")
+    lines = []
+    for number, text in enumerate(texts, 1):
+        try:
+            line = json.loads(text) if len(text) <= MAX_LINE_CHARACTERS else None
+        except ValueError:
+            line = None
+        if not isinstance(line, dict) or not isinstance(line.get("source-ref"), str):
+            raise JobFailed(f"ClientError: line {number} of {uri} is no JSON object with a source-ref.")
+        if any(key.startswith("$") for key in line):
+            raise JobFailed(f"ClientError: line {number} of {uri} has an attribute whose name starts with $.")
+        lines.append(line)
+    return lines
+
+
+def _label_of(
+    job: LabelingJob, categories: Sequence[str], boxes: Sequence[tuple[DrawnBox, float]], size: Any
+) -> dict[str, Any]:
+    ids = {name: number for number, name in enumerate(categories)}
+    used = sorted({ids[box.label] for box, _ in boxes})
+    return {
+        job.attribute: {
+            "image_size": [{"width": size.width, "height": size.height, "depth": 3}],
+            "annotations": [
+                {"class_id": ids[box.label], "top": box.top, "left": box.left, "height": box.height, "width": box.width}
+                for box, _ in boxes
+            ],
+        },
+        f"{job.attribute}-metadata": {
+            "objects": [{"confidence": confidence} for _, confidence in boxes],
+            "class-map": {str(number): categories[number] for number in used},
+            "type": "groundtruth/object-detection",
+            "human-annotated": "yes",
+            "creation-date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f"),
+            "job-name": f"labeling-job/{job.name}",
+        },
+    }
+
+
+def _milliseconds(time: datetime.datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"

@@ -1,0 +1,424 @@
+"""Step Functions: moto's API of executions, mended: start, stop, redrive, task tokens, history, events, deployment."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import datetime
+import json
+import re
+import threading
+import uuid
+from typing import Any
+
+from moto.cloudformation.exceptions import ValidationError
+from moto.core.exceptions import AWSError
+from moto.core.responses import ActionResult, EmptyResult
+from moto.stepfunctions import models, responses
+from moto.stepfunctions.exceptions import InvalidName
+from moto.stepfunctions.parser import api
+from moto.stepfunctions.parser.api import ExecutionStatus
+from moto.stepfunctions.parser.asl.eval.callback import callback
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.eval.event.event_manager import EventHistoryContext
+from moto.stepfunctions.parser.asl.eval.program_state import ProgramEnded, ProgramError, ProgramStopped
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
+from moto.stepfunctions.parser.backend.execution import Execution
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
+
+from ekyc.localaws import asl, aws, events
+
+NAME_LIMIT = 80
+HISTORY_PAGE = 1000
+REDRIVABLE = (ExecutionStatus.FAILED, ExecutionStatus.ABORTED, ExecutionStatus.TIMED_OUT)
+_FORBIDDEN_IN_NAMES = re.compile(r"[\s?*<>{}\[\]\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]")
+
+# One lock for everything that starts or ends an execution: these are short.
+_executions_lock = threading.RLock()
+
+
+def install() -> None:
+    """Mend moto's Step Functions, once per process."""
+    asl.install()
+    _mend_executions()
+    _mend_tokens()
+    _mend_answers()
+    _mend_deployment()
+
+
+def abandon_executions() -> None:
+    """End every running execution without a word: the local AWS stops or is reset."""
+    for backends in list(stepfunctions_parser_backends.values()):
+        for backend in list(backends.values()):
+            for execution in _executions(backend):
+                if execution.exec_worker and execution.exec_status == ExecutionStatus.RUNNING:
+                    execution.exec_status = ExecutionStatus.ABORTED
+                    execution.exec_worker.env.set_stop(_now(), None, None)
+
+
+def _executions(backend: Any) -> list[Any]:
+    return [execution for machine in list(backend.state_machines) for execution in list(machine.executions)]
+
+
+# --- Start, end, redrive ---------------------------------------------------------------------------------------------
+
+
+def _mend_executions() -> None:
+    start_execution = StepFunctionsParserBackend.start_execution
+
+    # moto gives an execution without a name the name "None", takes any name, and starts two when two ask at once.
+    def start_named(
+        self: StepFunctionsParserBackend,
+        state_machine_arn: str,
+        name: str | None = None,
+        execution_input: str | None = None,
+        trace_header: str | None = None,
+    ) -> Execution:
+        name = name or str(uuid.uuid4())
+        if len(name) > NAME_LIMIT or _FORBIDDEN_IN_NAMES.search(name):
+            raise InvalidName(f"Invalid Name: '{name}'")
+        with _executions_lock:
+            return start_execution(self, state_machine_arn, name, execution_input or "{}", trace_header)
+
+    StepFunctionsParserBackend.start_execution = start_named
+
+    # moto builds the environment in the execution's own thread: until then SendTask… and StopExecution answer 500.
+    def start(self: Execution) -> None:
+        self.redrive_count = 0
+        self.redrive_date = None
+        self.exec_worker = self._get_start_execution_worker()
+        self.exec_status = ExecutionStatus.RUNNING
+        worker = self.exec_worker
+        worker.env = worker._get_evaluation_environment()
+        _tell_context(worker.env, self)
+        program = AmazonStateLanguageParser.parse(self.state_machine.definition)[0]
+        worker.env.next_state_name = program.start_at.start_at_name
+        worker.env.event_manager.add_event(
+            worker.env.event_history_context,
+            api.HistoryEventType.ExecutionStarted,
+            EventDetails(
+                executionStartedEventDetails=api.ExecutionStartedEventDetails(
+                    input=to_json_str(self.input_data, separators=(",", ":")),
+                    inputDetails=api.HistoryEventExecutionDataDetails(truncated=False),
+                    roleArn=self.role_arn,
+                )
+            ),
+            update_source_event_id=False,
+        )
+        _emit_status_change(self)
+        _run(self, program)
+
+    def stop(self: Execution, stop_date: datetime.datetime, error: str | None, cause: str | None) -> None:
+        env = self.exec_worker.env
+        env.set_stop(stop_date, cause, error)
+        _finish(self, env)
+
+    Execution.start = start
+    Execution.stop = stop
+
+
+def _run(execution: Any, program: Any) -> None:
+    env = execution.exec_worker.env
+
+    def evaluate() -> None:
+        program.eval(env)
+        _finish(execution, env)
+
+    threading.Thread(target=evaluate, name=f"execution {execution.name}", daemon=True).start()
+
+
+def _finish(execution: Any, env: Environment) -> None:
+    """Show the end of a run in the execution and tell EventBridge, once."""
+    with _executions_lock:
+        if execution.exec_worker.env is not env or execution.exec_status != ExecutionStatus.RUNNING:
+            return
+        state = env.program_state()
+        execution.stop_date = _now()
+        if isinstance(state, ProgramEnded):
+            execution.exec_status = ExecutionStatus.SUCCEEDED
+            execution.output = env.states.get_input()
+        elif isinstance(state, ProgramStopped):
+            execution.exec_status = ExecutionStatus.ABORTED
+            execution.error, execution.cause = state.error, state.cause
+        elif isinstance(state, ProgramError):
+            execution.exec_status = ExecutionStatus.FAILED
+            execution.error, execution.cause = (state.error or {}).get("error"), (state.error or {}).get("cause")
+        else:
+            execution.exec_status = ExecutionStatus.TIMED_OUT
+            execution.error = "States.Timeout"
+    _emit_status_change(execution)
+
+
+def _redrive(execution: Any, client_token: str | None) -> datetime.datetime:
+    """Go on at the state that failed or was stopped, with what was before it kept (Step Functions guide, "Restarting
+    state machine executions with redrive"). AWS does not document whether that state is entered in the history a
+    second time; here it is."""
+    with _executions_lock:
+        tokens = execution.__dict__.setdefault("redrive_tokens", {})
+        if client_token in tokens:
+            return tokens[client_token]
+        if execution.exec_status not in REDRIVABLE:
+            raise AWSError(f"Execution is {execution.status} and cannot be redriven", "ExecutionNotRedrivable", 400)
+        before = execution.exec_worker.env
+        execution.redrive_count += 1
+        execution.redrive_date = _now()
+        if client_token:
+            tokens[client_token] = execution.redrive_date
+        execution.exec_status = ExecutionStatus.RUNNING
+        execution.stop_date = execution.error = execution.cause = execution.output = None
+        worker: ExecutionWorker = execution._get_start_execution_worker()
+        env = worker.env = worker._get_evaluation_environment()
+        execution.exec_worker = worker
+        _tell_context(env, execution)
+        history = before.event_manager.get_event_history()
+        env.event_manager._history_event_list.extend(history)
+        env.event_manager._event_id_gen._next_id = len(history) + 1
+        env.event_history_context = EventHistoryContext(previous_event_id=len(history))
+        # Tokens of before lead to tasks that have ended.
+        env.callback_pool_manager._pool.update(before.callback_pool_manager._pool)
+        program = AmazonStateLanguageParser.parse(execution.state_machine.definition)[0]
+        checkpoint = getattr(before, "checkpoint", None)
+        if checkpoint is None:
+            env.next_state_name = program.start_at.start_at_name
+        else:
+            env.next_state_name = checkpoint.state_name
+            env.states.reset(checkpoint.state_input)
+            env.variable_store = checkpoint.variables
+        env.event_manager.add_event(
+            env.event_history_context,
+            api.HistoryEventType.ExecutionRedriven,
+            EventDetails(executionRedrivenEventDetails={"redriveCount": execution.redrive_count}),
+        )
+        _emit_status_change(execution)
+        _run(execution, program)
+        return execution.redrive_date
+
+
+def _tell_context(env: Environment, execution: Any) -> None:
+    """The context object's members that moto lacks or writes otherwise (guide, "Accessing execution data from the
+    Context object")."""
+    data: dict[str, Any] = env.states.context_object.context_object_data["Execution"]
+    data["StartTime"] = asl.iso(execution.start_date)
+    data["RedriveCount"] = execution.redrive_count
+    if execution.redrive_date:
+        data["RedriveTime"] = asl.iso(execution.redrive_date)
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+
+def _emit_status_change(execution: Any) -> None:
+    """moto emits none (guide, "Automating Step Functions event delivery with EventBridge")."""
+    has_output = execution.exec_status == ExecutionStatus.SUCCEEDED
+    detail = {
+        "executionArn": execution.exec_arn,
+        "stateMachineArn": execution.state_machine.arn,
+        "stateMachineVersionArn": None,
+        "stateMachineAliasArn": None,
+        "name": execution.name,
+        "status": execution.status,
+        "startDate": _milliseconds(execution.start_date),
+        "stopDate": _milliseconds(execution.stop_date) if execution.stop_date else None,
+        "input": execution.execution_input,
+        "inputDetails": {"included": True},
+        "output": json.dumps(execution.output, separators=(",", ":")) if has_output else None,
+        "outputDetails": {"included": True} if has_output else None,
+        "error": execution.error,
+        "cause": execution.cause,
+        "redriveCount": execution.redrive_count,
+        "redriveDate": _milliseconds(execution.redrive_date) if execution.redrive_date else None,
+        **_redrive_status(execution),
+    }
+    events.emit("aws.states", "Step Functions Execution Status Change", [execution.exec_arn], detail)
+
+
+def _redrive_status(execution: Any) -> dict[str, str | None]:
+    if execution.exec_status in REDRIVABLE:
+        return {"redriveStatus": "REDRIVABLE", "redriveStatusReason": None}
+    reason = f"Execution is {execution.status} and cannot be redriven"
+    return {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": reason}
+
+
+# --- Task tokens -----------------------------------------------------------------------------------------------------
+
+
+def _mend_tokens() -> None:
+    # moto drops the cause of a failure, forgets a token when its execution ends (AWS: TaskTimedOut), takes a second
+    # answer, and takes an output that is no JSON.
+    def success(self: Any, task_token: str, outcome: str) -> None:
+        try:
+            json.loads(outcome)
+        except ValueError as error:
+            raise AWSError(f"Invalid Output: '{error}'", "InvalidOutput", 400) from error
+        _answer(self, task_token, callback.CallbackOutcomeSuccess(callback_id=task_token, output=outcome))
+
+    def failure(self: Any, task_token: str, error: str | None = None, cause: str | None = None) -> None:
+        _answer(self, task_token, callback.CallbackOutcomeFailure(callback_id=task_token, error=error, cause=cause))
+
+    def heartbeat(self: Any, task_token: str) -> None:
+        _with_endpoint(self, task_token, lambda endpoint: endpoint.heartbeat())
+
+    StepFunctionsParserBackend.send_task_success = success
+    StepFunctionsParserBackend.send_task_failure = failure
+    StepFunctionsParserBackend.send_task_heartbeat = heartbeat
+
+
+def _answer(backend: Any, task_token: str, outcome: callback.CallbackOutcome) -> None:
+    _with_endpoint(backend, task_token, lambda endpoint: endpoint.answer(outcome))
+
+
+def _with_endpoint(backend: Any, task_token: str, tell: Any) -> None:
+    for execution in _executions(backend):
+        endpoint = execution.exec_worker.env.callback_pool_manager.get(task_token) if execution.exec_worker else None
+        if endpoint is None:
+            continue
+        try:
+            tell(endpoint)
+        except asl.TaskClosedError as error:
+            message = "Task Timed Out: 'Provided task does not exist anymore'"
+            raise AWSError(message, "TaskTimedOut", 400) from error
+        return
+    raise AWSError("Invalid Token: 'Invalid token'", "InvalidToken", 400)
+
+
+# --- Answers of the API ----------------------------------------------------------------------------------------------
+
+
+def _mend_answers() -> None:
+    # moto's answers lack stop dates, redrive members, error and cause of a stop, and paging of the history.
+    def describe_execution(self: Any) -> ActionResult:
+        return ActionResult(_description(self.stepfunction_backend.describe_execution(self._get_param("executionArn"))))
+
+    def list_executions(self: Any) -> ActionResult:
+        machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
+        found, next_token = self.stepfunction_backend.list_executions(
+            machine.arn,
+            status_filter=self._get_param("statusFilter"),
+            max_results=self._get_int_param("maxResults"),
+            next_token=self._get_param("nextToken"),
+        )
+        members = (
+            "executionArn",
+            "stateMachineArn",
+            "name",
+            "status",
+            "startDate",
+            "stopDate",
+            "redriveCount",
+            "redriveDate",
+        )
+        listed = [{name: value for name, value in _description(item).items() if name in members} for item in found]
+        return ActionResult({"executions": listed, "nextToken": next_token})
+
+    def stop_execution(self: Any) -> ActionResult:
+        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
+        execution.stop(_now(), self._get_param("error"), self._get_param("cause"))
+        return ActionResult({"stopDate": execution.stop_date})
+
+    def redrive_execution(self: Any) -> ActionResult:
+        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
+        return ActionResult({"redriveDate": _redrive(execution, self._get_param("clientToken"))})
+
+    def get_execution_history(self: Any) -> ActionResult:
+        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
+        history = execution.exec_worker.env.event_manager.get_event_history()
+        if self._get_param("reverseOrder"):
+            history.reverse()
+        start = _page_start(self._get_param("nextToken"))
+        stop = start + min(self._get_int_param("maxResults") or HISTORY_PAGE, HISTORY_PAGE)
+        next_token = base64.b64encode(str(stop).encode()).decode() if stop < len(history) else None
+        return ActionResult({"events": history[start:stop], "nextToken": next_token})
+
+    def send_task_failure(self: Any) -> EmptyResult:
+        self.stepfunction_backend.send_task_failure(
+            self._get_param("taskToken"), error=self._get_param("error"), cause=self._get_param("cause")
+        )
+        return EmptyResult()
+
+    mends = (
+        describe_execution,
+        list_executions,
+        stop_execution,
+        redrive_execution,
+        get_execution_history,
+        send_task_failure,
+    )
+    for mend in mends:
+        setattr(responses.StepFunctionResponse, mend.__name__, mend)
+
+
+def _description(execution: Any) -> dict[str, Any]:
+    """What DescribeExecution answers."""
+    description = {
+        "executionArn": execution.exec_arn,
+        "stateMachineArn": execution.state_machine.arn,
+        "name": execution.name,
+        "status": execution.status,
+        "startDate": execution.start_date,
+        "stopDate": execution.stop_date,
+        "input": execution.execution_input,
+        "inputDetails": {"included": True},
+        "error": execution.error,
+        "cause": execution.cause,
+        "redriveCount": execution.redrive_count,
+        "redriveDate": execution.redrive_date,
+        **_redrive_status(execution),
+    }
+    if execution.exec_status == ExecutionStatus.SUCCEEDED:
+        description["output"] = json.dumps(execution.output, separators=(",", ":"))
+        description["outputDetails"] = {"included": True}
+    return {name: value for name, value in description.items() if value is not None}
+
+
+def _page_start(next_token: str | None) -> int:
+    with contextlib.suppress(ValueError, binascii.Error):
+        return int(base64.b64decode(next_token)) if next_token else 0
+    raise AWSError("Invalid Token: 'Invalid token'", "InvalidToken", 400)
+
+
+# --- Deployment ------------------------------------------------------------------------------------------------------
+
+
+def _mend_deployment() -> None:
+    # moto's CloudFormation puts a state machine where no execution runs, and knows neither definition substitutions
+    # nor a definition in S3 or as an object.
+    models.stepfunctions_backends = stepfunctions_parser_backends
+
+    def create(
+        _cls: type, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_kwargs: Any
+    ) -> Any:
+        properties = cloudformation_json["Properties"]
+        try:
+            return stepfunctions_parser_backends[account_id][region_name].create_state_machine(
+                name=properties.get("StateMachineName", resource_name),
+                definition=_definition(properties),
+                roleArn=properties.get("RoleArn", ""),
+                sm_type=properties.get("StateMachineType", "STANDARD"),
+            )
+        except api.InvalidDefinition as error:
+            raise ValidationError(message=f"State machine {resource_name} is not valid: {error}") from error
+
+    models.StateMachine.create_from_cloudformation_json = classmethod(create)
+
+
+def _definition(properties: dict[str, Any]) -> str:
+    if "DefinitionS3Location" in properties:
+        place = properties["DefinitionS3Location"]
+        definition = aws.client("s3").get_object(Bucket=place["Bucket"], Key=place["Key"])["Body"].read().decode()
+    else:
+        definition = properties.get("DefinitionString") or json.dumps(properties["Definition"])
+    for name, value in properties.get("DefinitionSubstitutions", {}).items():
+        definition = definition.replace("${" + name + "}", str(value))
+    return definition
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _milliseconds(time: datetime.datetime) -> int:
+    return int(time.timestamp() * 1000)

@@ -1,0 +1,148 @@
+"""The people who label: simulated workers who know the answers from a COCO file and draw them by a shaky hand."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from ekyc.localaws.custom_labels_manifest import Size
+
+# Ground Truth guide, "Annotation consolidation": boxes are merged by their Jaccard index (intersection over union).
+SAME_BOX_IOU = 0.5
+
+
+class DrawnBox(NamedTuple):
+    """A box as a worker draws it, in pixels of the photo."""
+
+    label: str
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class Workforce:
+    """Answers labelling tasks; nobody works until `answer_from` gives them the answers.
+
+    seconds_per_photo: service seconds that one worker needs for one photo; workers: how many work at one time (more
+    when a job wants more answers for each photo).
+    """
+
+    def __init__(self) -> None:
+        self.seconds_per_photo = 5.0
+        self.workers = 3
+        self._lock = threading.Lock()
+        self._truths: dict[str, list[tuple[str, float, float, float, float]]] | None = None
+        self._jitter_px = 0.0
+        self._unanswered: frozenset[str] = frozenset()
+        self._seed = 0
+        self._next_job_fails: str | None = None
+
+    def answer_from(
+        self, coco_path: Path, jitter_px: float = 1.5, unanswered_share: float = 0.02, seed: int = 0
+    ) -> None:
+        """From now on answer by the boxes of a COCO file, found by the photo's file name.
+
+        Each edge is off by a Gaussian jitter of `jitter_px`; the tasks of `unanswered_share` of the file's photos are
+        answered by nobody. The same seed gives the same answers. Photos that the file does not name stay unanswered.
+        """
+        coco = json.loads(Path(coco_path).read_text())
+        labels = {category["id"]: category["name"] for category in coco["categories"]}
+        names = {image["id"]: PurePosixPath(image["file_name"]).name for image in coco["images"]}
+        truths: dict[str, list[tuple[str, float, float, float, float]]] = {name: [] for name in names.values()}
+        for annotation in coco["annotations"]:
+            truths[names[annotation["image_id"]]].append((labels[annotation["category_id"]], *annotation["bbox"]))
+        shuffled = random.Random(seed).sample(sorted(truths), len(truths))  # noqa: S311
+        with self._lock:
+            self._truths, self._jitter_px, self._seed = truths, jitter_px, seed
+            self._unanswered = frozenset(shuffled[: round(unanswered_share * len(truths))])
+
+    def stop_answering(self) -> None:
+        """Nobody works any more: jobs stay in progress."""
+        with self._lock:
+            self._truths = None
+
+    def fail_next_job(self, reason: str) -> None:
+        """Make the next labelling job that starts end as Failed with this FailureReason."""
+        with self._lock:
+            self._next_job_fails = reason
+
+    def take_failure(self) -> str | None:
+        """The reason why the job that starts now is to fail, if it is."""
+        with self._lock:
+            reason, self._next_job_fails = self._next_job_fails, None
+        return reason
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether anybody answers tasks."""
+        return self._truths is not None
+
+    def draw(self, name: str, size: Size, labels: Collection[str], worker: int) -> list[DrawnBox] | None:
+        """What one worker draws on the photo of that file name, with `labels` only; None when nobody answers."""
+        with self._lock:
+            truths, jitter, unanswered = self._truths or {}, self._jitter_px, self._unanswered
+        if name not in truths or name in unanswered:
+            return None
+        hand = random.Random(f"{self._seed}/{name}/{worker}")  # noqa: S311
+        boxes = [_drawn(truth, size, jitter, hand) for truth in truths[name] if truth[0] in labels]
+        return [box for box in boxes if box.width > 0 and box.height > 0]
+
+
+def consolidate(answers: Sequence[Sequence[DrawnBox]]) -> list[tuple[DrawnBox, float]]:
+    """Merge what several workers drew on one photo: boxes with the mean of their edges, each with a confidence 0..1.
+
+    A box counts when at least half of the workers drew it. With one worker the confidence is 0, as Ground Truth's is.
+    """
+    clusters: list[list[DrawnBox]] = []
+    for box in (box for answer in answers for box in answer):
+        near = [
+            cluster for cluster in clusters if cluster[0].label == box.label and _iou(cluster[0], box) > SAME_BOX_IOU
+        ]
+        if near:
+            max(near, key=lambda cluster: _iou(cluster[0], box)).append(box)
+        else:
+            clusters.append([box])
+    merged = []
+    for cluster in clusters:
+        support = len(cluster) / len(answers)
+        if support >= 0.5:
+            left, top, width, height = (round(fmean(edge)) for edge in zip(*(box[1:] for box in cluster), strict=True))
+            confidence = 0.0 if len(answers) == 1 else round(min(1.0, support), 2)
+            merged.append((DrawnBox(cluster[0].label, left, top, width, height), confidence))
+    return merged
+
+
+def _drawn(truth: tuple[str, float, float, float, float], size: Size, jitter: float, hand: random.Random) -> DrawnBox:
+    label, left, top, width, height = truth
+    edges = (left, top, left + width, top + height)
+    limits = (size.width, size.height, size.width, size.height)
+    placed = [
+        min(max(round(edge + hand.gauss(0, jitter)), 0), limit) for edge, limit in zip(edges, limits, strict=True)
+    ]
+    return DrawnBox(label, placed[0], placed[1], placed[2] - placed[0], placed[3] - placed[1])
+
+
+def _iou(first: DrawnBox, second: DrawnBox) -> float:
+    right = min(first.left + first.width, second.left + second.width)
+    bottom = min(first.top + first.height, second.top + second.height)
+    shared = max(0, right - max(first.left, second.left)) * max(0, bottom - max(first.top, second.top))
+    return shared / (first.width * first.height + second.width * second.height - shared)
+
+
+def raw_answer(boxes: Sequence[DrawnBox], size: Size) -> dict[str, Any]:
+    """A worker's answer as the crowd-bounding-box element gives it (Ground Truth guide, "crowd-bounding-box")."""
+    return {
+        "boundingBox": {
+            "boundingBoxes": [
+                {"height": box.height, "label": box.label, "left": box.left, "top": box.top, "width": box.width}
+                for box in boxes
+            ],
+            "inputImageProperties": {"height": size.height, "width": size.width},
+        }
+    }

@@ -1,0 +1,251 @@
+"""The HTTP API. Existing clients rely on `create`, `url`, `start` and `list` to the letter."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from api import control, problems, validation, views
+from api.problems import Problem
+from api.services import Services
+from pipeline import errors, labelling
+from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, Status, public
+from pipeline.settings import Settings as BaseSettings
+
+UPLOAD_SECONDS = 15 * 60
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    jobs_index: str
+    bucket: str
+    state_machine_arn: str
+    document_types: tuple[str, ...]
+    label_provider: str
+    min_f1: float
+    min_label_f1: float
+    max_f1_drop: float
+    stop_previous_model: bool
+    work_team_arn: str
+    project_parameter: str
+    model_parameter: str
+
+
+settings = Settings.from_env()
+services = Services(
+    jobs_table=settings.jobs_table,
+    bucket=settings.bucket,
+    state_machine_arn=settings.state_machine_arn,
+    model_parameter=settings.model_parameter,
+)
+logger = Logger()
+app = APIGatewayRestResolver()
+
+
+@app.post("/api/training/create")
+def create() -> Response[str]:
+    return _json(public(services.jobs.create()))
+
+
+@app.get("/api/training/url")
+def upload_url() -> Response[str]:
+    job_id, given_name = validation.parameters(_query(), "JobId", "S3Key")
+    name = validation.file_name(given_name)
+    job = _job(job_id)
+    _check_takes_uploads(job, [name])
+    key = validation.object_key(job.id, name)
+    if control.exists(key, services):
+        raise problems.conflict("A file of this name is already uploaded for the job. Upload it under another name.")
+    return _text(_presigned(key))
+
+
+@app.post("/api/training/start")
+def start() -> Response[str]:
+    (job_id,) = validation.parameters(_query(), "JobId")
+    defaults = validation.StartDefaults(
+        provider=settings.label_provider,
+        document_types=settings.document_types,
+        min_f1=settings.min_f1,
+        min_label_f1=settings.min_label_f1,
+        max_f1_drop=settings.max_f1_drop,
+        stop_previous_model=settings.stop_previous_model,
+    )
+    execution_input = validation.start_input(job_id, _body(), defaults)
+    arn = control.start(_job(job_id), execution_input, work_team=settings.work_team_arn, services=services)
+    answer = arn
+    if execution_input["labels"]["provider"] == labelling.GROUND_TRUTH:
+        answer = labelling.job_arn(services.partition, services.region, services.account, job_id)
+    return _text(answer, {"X-Execution-Arn": arn})
+
+
+@app.get("/api/training/list")
+def list_jobs() -> Response[str]:
+    query = _query()
+    limit = validation.page_limit(query.get("limit"))
+    jobs, token = services.jobs.newest(settings.jobs_index, limit, query.get("nextToken"))
+    return _json([public(job) for job in jobs], {"X-Next-Token": token} if token else {})
+
+
+@app.get("/api/training/jobs/<job_id>")
+def show(job_id: str) -> Response[str]:
+    return _json(views.job_view(views.healed(_job(job_id), services), services))
+
+
+@app.post("/api/training/jobs/<job_id>/urls")
+def upload_urls(job_id: str) -> Response[str]:
+    names = validation.file_names(_body())
+    job = _job(job_id)
+    _check_takes_uploads(job, names)
+    headers = {"If-None-Match": "*"}
+    return _json(
+        {
+            name: {"url": _presigned(validation.object_key(job.id, name), IfNoneMatch="*"), "headers": headers}
+            for name in names
+        }
+    )
+
+
+@app.post("/api/training/jobs/<job_id>/labels")
+def supply_labels(job_id: str) -> Response[str]:
+    name = validation.labels_name(_body())
+    job = _job(job_id)
+    control.supply_labels(job, validation.object_key(job.id, name), services)
+    return _json(public(job))
+
+
+@app.post("/api/training/jobs/<job_id>/stop")
+def stop(job_id: str) -> Response[str]:
+    stopped, remaining = control.stop(_job(job_id), services)
+    job = views.healed(_job(job_id), services)
+    return _json(views.job_view(job, services) | {"stopped": stopped, "remaining": remaining})
+
+
+@app.post("/api/training/jobs/<job_id>/resume")
+def resume(job_id: str) -> Response[str]:
+    control.resume(_job(job_id), services)
+    return _json(views.job_view(_job(job_id), services))
+
+
+@app.get("/api/training/model")
+def show_model() -> Response[str]:
+    return _json(views.model_view(settings.project_parameter, services))
+
+
+def _refuse_other_methods() -> None:
+    """Every path says which method it answers, instead of 404."""
+    for path, method in (
+        ("/api/training/create", "POST"),
+        ("/api/training/url", "GET"),
+        ("/api/training/start", "POST"),
+        ("/api/training/list", "GET"),
+        ("/api/training/jobs/<job_id>", "GET"),
+        ("/api/training/jobs/<job_id>/urls", "POST"),
+        ("/api/training/jobs/<job_id>/labels", "POST"),
+        ("/api/training/jobs/<job_id>/stop", "POST"),
+        ("/api/training/jobs/<job_id>/resume", "POST"),
+        ("/api/training/model", "GET"),
+    ):
+
+        def refuse(allowed: str = method, **_ids: str) -> Response[str]:
+            raise problems.method_not_allowed(app.current_event.http_method, allowed)
+
+        app.route(path, [other for other in METHODS if other != method])(refuse)
+
+
+_refuse_other_methods()
+
+
+@app.exception_handler(Problem)
+def answer_problem(problem: Problem) -> Response[str]:
+    return problem.response()
+
+
+@app.exception_handler(NotFoundError)
+def answer_unknown_route(_error: NotFoundError) -> Response[str]:
+    return problems.unknown_route(app.current_event.path).response()
+
+
+@app.exception_handler(JobNotFound)
+def answer_unknown_job(error: JobNotFound) -> Response[str]:
+    return problems.unknown_job(error.job_id).response()
+
+
+@app.exception_handler(PageTokenInvalid)
+def answer_page_token(error: PageTokenInvalid) -> Response[str]:
+    return problems.bad_request(f"nextToken: {error}").response()
+
+
+@app.exception_handler(Exception)
+def answer_failure(error: Exception) -> Response[str]:
+    """A throttled service is told apart from a fault of ours; neither shows its insides."""
+    if isinstance(error, (ClientError, BotoCoreError)):
+        error = errors.named(error)
+    if isinstance(error, errors.Throttled):
+        logger.warning("A service is busy", extra={"cause": str(error)})
+        return problems.busy().response()
+    logger.exception("The API failed", exc_info=error)
+    return problems.internal(app.lambda_context.aws_request_id).response()
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    answer = app.resolve(event, context)
+    logger.info("Answered", extra={"method": event["httpMethod"], "status": answer["statusCode"]})
+    return answer
+
+
+def _job(text: str) -> Job:
+    job_id = validation.job_id(text)
+    logger.append_keys(job_id=job_id)
+    return services.jobs.get(job_id)
+
+
+def _query() -> Mapping[str, str]:
+    return app.current_event.query_string_parameters or {}
+
+
+def _body() -> dict[str, Any]:
+    text = app.current_event.body
+    if not text:
+        return {}
+    try:
+        raw = base64.b64decode(text) if app.current_event.is_base64_encoded else text.encode()
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise problems.bad_request("The body cannot be decoded.") from error
+    return validation.body(raw)
+
+
+def _check_takes_uploads(job: Job, names: list[str]) -> None:
+    """Photos until the start; labels also while the job waits for them."""
+    if job.status is Status.CREATED:
+        return
+    waits = job.status is Status.WAITING_FOR_LABELLING and job["LabelProvider"] == labelling.SUPPLIED
+    if waits and all(validation.is_labels(name) for name in names):
+        return
+    takes = "it takes labels only, no photos" if waits else "it takes no more files"
+    raise problems.conflict(f"The job is {job.status}: {takes}. Create a new job for new photos.")
+
+
+def _presigned(key: str, **signed: str) -> str:
+    """A URL that takes one PUT to ``key`` for 15 minutes."""
+    url: str = services.s3.generate_presigned_url(
+        "put_object", Params={"Bucket": services.bucket, "Key": key, **signed}, ExpiresIn=UPLOAD_SECONDS
+    )
+    return url
+
+
+def _json(document: Any, headers: Mapping[str, str] | None = None) -> Response[str]:
+    return Response(200, "application/json", json.dumps(document), headers=dict(headers or {}))
+
+
+def _text(text: str, headers: Mapping[str, str] | None = None) -> Response[str]:
+    return Response(200, "text/plain", text, headers=dict(headers or {}))

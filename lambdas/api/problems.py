@@ -1,0 +1,90 @@
+"""Errors as ``application/problem+json`` (RFC 9457): type, title, status, and a detail that the caller can act on."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from aws_lambda_powertools.event_handler import Response
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_SECONDS = 5
+
+
+class Problem(Exception):
+    """An answer other than success. ``kind`` is a slug that a program may tell problems apart by."""
+
+    def __init__(self, status: HTTPStatus, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.headers = headers or {}
+
+    def response(self) -> Response[str]:
+        """As the API answers it."""
+        body = {
+            "type": f"urn:ekyc:problem:{self.kind}",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+        }
+        return Response(self.status.value, CONTENT_TYPE, json.dumps(body), headers=dict(self.headers))
+
+
+def bad_request(detail: str) -> Problem:
+    """400: the request itself is wrong."""
+    return Problem(HTTPStatus.BAD_REQUEST, "bad-request", detail)
+
+
+def conflict(detail: str) -> Problem:
+    """409: the job is in no state for this."""
+    return Problem(HTTPStatus.CONFLICT, "conflict", detail)
+
+
+def unmet(detail: str) -> Problem:
+    """422: the request is well formed and something that it needs is not there."""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "precondition-unmet", detail)
+
+
+def unknown_job(job_id: str) -> Problem:
+    """404: no such job."""
+    return Problem(HTTPStatus.NOT_FOUND, "unknown-job", f"There is no job {job_id[:80]!r}.")
+
+
+def unknown_route(path: str) -> Problem:
+    """404: no such path."""
+    return Problem(HTTPStatus.NOT_FOUND, "unknown-route", f"The API has no path {path[:200]!r}.")
+
+
+def method_not_allowed(method: str, allowed: str) -> Problem:
+    """405: the path answers ``allowed`` only."""
+    detail = f"This path does not answer {method}, only {allowed}."
+    return Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", detail, {"Allow": allowed})
+
+
+def too_large(limit: int) -> Problem:
+    """413: the body has more bytes than the API reads."""
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "body-too-large",
+        f"The body has more than {limit} bytes. Ask for fewer names at a time.",
+    )
+
+
+def busy() -> Problem:
+    """503: an AWS service throttled us."""
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "busy",
+        f"A service that this needs is busy. Try again in {RETRY_SECONDS} seconds.",
+        {"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def internal(request_id: str) -> Problem:
+    """500: our fault; the log has the rest under the request id."""
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        f"Something failed that is not your request's fault. Tell the operator the request id {request_id}.",
+    )

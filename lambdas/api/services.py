@@ -1,0 +1,46 @@
+"""What the API's routes work with: the settings and the AWS clients, each made when it is first used."""
+
+from functools import cached_property
+from typing import Any
+
+from pipeline import aws
+from pipeline.jobs import Jobs
+
+
+class Services:
+    """The AWS services that the routes call. A cold start pays only for those that its call needs."""
+
+    def __init__(self, *, jobs_table: str, bucket: str, state_machine_arn: str, model_parameter: str) -> None:
+        self._jobs_table = jobs_table
+        self.bucket = bucket
+        self.model_parameter = model_parameter
+        _, self.partition, _, self.region, self.account, _, self._machine = state_machine_arn.split(":")
+        self.state_machine_arn = state_machine_arn
+
+    def execution_arn(self, job_id: str) -> str:
+        """The ARN of the job's execution: its name is the job id."""
+        return f"arn:{self.partition}:states:{self.region}:{self.account}:execution:{self._machine}:{job_id}"
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self._jobs_table, aws.client("dynamodb"))
+
+    @cached_property
+    def s3(self) -> Any:
+        return aws.client("s3")
+
+    @cached_property
+    def stepfunctions(self) -> Any:
+        return aws.client("stepfunctions")
+
+    @cached_property
+    def sagemaker(self) -> Any:
+        return aws.client("sagemaker")
+
+    @cached_property
+    def rekognition(self) -> Any:
+        return aws.client("rekognition")
+
+    @cached_property
+    def ssm(self) -> Any:
+        return aws.client("ssm")

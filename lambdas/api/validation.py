@@ -1,0 +1,199 @@
+"""Reads what callers send, strictly: whatever is not understood is a 400 in words."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from api.problems import bad_request, too_large, unknown_job
+from pipeline.labelling import GROUND_TRUTH, SUPPLIED
+
+JOB_ID = re.compile(r"ekyc-[0-9]{14}-[0-9a-f]{16}")
+PHOTOS, LABELS = (".jpg", ".jpeg", ".png"), (".json", ".jsonl", ".manifest")
+LONGEST_NAME = 255  # characters
+LONGEST_NAME_BYTES = 900  # an S3 key may have 1,024 bytes, and the folder and the job id need some
+MOST_NAMES = 1000
+MOST_TYPES = 50  # categories of a bounding box task
+LONGEST_TYPE = 255  # characters of a Rekognition label
+LARGEST_BODY = 2 * 1024 * 1024  # bytes; 1,000 of the longest names fit
+LARGEST_PAGE = 100
+INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
+
+
+@dataclass(frozen=True)
+class StartDefaults:
+    """What a job is started with unless its caller says otherwise."""
+
+    provider: str
+    document_types: Sequence[str]
+    min_f1: float
+    min_label_f1: float
+    max_f1_drop: float
+    stop_previous_model: bool
+
+
+def job_id(text: str) -> str:
+    """The id, if it has the form of one: no other can exist."""
+    if not JOB_ID.fullmatch(text):
+        raise unknown_job(text)
+    return text
+
+
+def parameters(query: Mapping[str, str], *names: str) -> list[str]:
+    """The query parameters of these names, all of which must be there."""
+    missing = [name for name in names if not query.get(name)]
+    if missing:
+        raise bad_request(f"Missing query parameter: {' and '.join(missing)}.")
+    return [query[name] for name in names]
+
+
+def page_limit(text: str | None) -> int:
+    """How many jobs a page has: 1 to 100, 100 when not said."""
+    if text is None:
+        return LARGEST_PAGE
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= LARGEST_PAGE:
+        raise bad_request(f"limit must be a whole number from 1 to {LARGEST_PAGE}.")
+    return int(text)
+
+
+def body(text: bytes | None) -> dict[str, Any]:
+    """The JSON object in the body; an absent body is an empty one."""
+    if not text or not text.strip():
+        return {}
+    if len(text) > LARGEST_BODY:
+        raise too_large(LARGEST_BODY)
+    try:
+        document = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise bad_request("The body is not valid JSON in UTF-8.") from error
+    if not isinstance(document, dict):
+        raise bad_request("The body must be a JSON object.")
+    return document
+
+
+def file_name(name: Any) -> str:
+    """A plain file name of a photo or of labels, as it is."""
+    if not isinstance(name, str):
+        raise bad_request("A file name must be a string.")
+    shown = ascii(name if len(name) <= 80 else name[:80] + "...")
+    if not name:
+        raise bad_request("A file name must not be empty.")
+    if any(unicodedata.category(character) in INVISIBLE for character in name):
+        raise bad_request(f"The file name {shown} has control or invisible characters.")
+    if len(name) > LONGEST_NAME or len(name.encode()) > LONGEST_NAME_BYTES:
+        raise bad_request(f"The file name {shown} is longer than {LONGEST_NAME} characters.")
+    if "/" in name or "\\" in name or ".." in name or name.startswith("."):
+        raise bad_request(
+            f"The file name {shown} must be a plain name: no folders, no '..', no leading dot, such as 'photo-1.jpg'."
+        )
+    if not name.lower().endswith((*PHOTOS, *LABELS)):
+        raise bad_request(
+            f"The file name {shown} must end in one of {' '.join(PHOTOS)} for a photo, {' '.join(LABELS)} for labels."
+        )
+    return name
+
+
+def is_labels(name: str) -> bool:
+    """Whether a file of this name holds labels; otherwise it is a photo."""
+    return name.lower().endswith(LABELS)
+
+
+def object_key(job: str, name: str) -> str:
+    """Where a file of this name is uploaded to."""
+    return f"{'labels' if is_labels(name) else 'images'}/{job}/{name}"
+
+
+def file_names(document: Mapping[str, Any]) -> list[str]:
+    """``{"names": [...]}``: 1 to 1,000 file names, each once."""
+    _only(document, "names")
+    names = document.get("names")
+    if not isinstance(names, list) or not 1 <= len(names) <= MOST_NAMES:
+        raise bad_request(f"names must be a list of 1 to {MOST_NAMES} file names.")
+    seen = set()
+    for name in names:
+        if file_name(name) in seen:
+            raise bad_request(f"The file name {ascii(name)[:80]} is in the list twice.")
+        seen.add(name)
+    return names
+
+
+def labels_name(document: Mapping[str, Any]) -> str:
+    """``{"key": "annotations.json"}``: the name of an uploaded labels file."""
+    _only(document, "key")
+    return _labels_file(document.get("key"))
+
+
+def start_input(job: str, document: Mapping[str, Any], defaults: StartDefaults) -> dict[str, Any]:
+    """The execution's input: the caller's wishes over the defaults."""
+    _only(document, "labels", "deploy", "minF1", "minLabelF1", "maxF1Drop", "documentTypes", "stopPreviousModel")
+    return {
+        "jobId": job,
+        "labels": _labels(job, document.get("labels", {}), defaults.provider),
+        "documentTypes": _document_types(document.get("documentTypes", list(defaults.document_types))),
+        "deploy": _flag(document, "deploy", True),
+        "minF1": _share(document, "minF1", defaults.min_f1),
+        "minLabelF1": _share(document, "minLabelF1", defaults.min_label_f1),
+        "maxF1Drop": _share(document, "maxF1Drop", defaults.max_f1_drop),
+        "stopPreviousModel": _flag(document, "stopPreviousModel", defaults.stop_previous_model),
+    }
+
+
+def _labels(job: str, labels: Any, default_provider: str) -> dict[str, str]:
+    if not isinstance(labels, dict):
+        raise bad_request('labels must be an object, such as {"provider": "supplied", "key": "annotations.json"}.')
+    _only(labels, "provider", "key", within="labels")
+    provider = labels.get("provider", default_provider)
+    if provider not in (GROUND_TRUTH, SUPPLIED):
+        raise bad_request(f"labels.provider must be {GROUND_TRUTH!r} or {SUPPLIED!r}.")
+    if "key" not in labels:
+        return {"provider": provider}
+    if provider != SUPPLIED:
+        raise bad_request(f"labels.key goes with the provider {SUPPLIED!r} only.")
+    return {"provider": provider, "key": object_key(job, _labels_file(labels["key"]))}
+
+
+def _labels_file(name: Any) -> str:
+    if not is_labels(file_name(name)):
+        raise bad_request(f"key must name an uploaded labels file; it ends in one of {' '.join(LABELS)}.")
+    return str(name)
+
+
+def _document_types(types: Any) -> list[str]:
+    valid = isinstance(types, list) and all(
+        isinstance(name, str)
+        and 1 <= len(name.strip()) <= len(name) <= LONGEST_TYPE
+        and not any(unicodedata.category(character) in INVISIBLE for character in name)
+        for name in types
+    )
+    if not valid or not 1 <= len(types) <= MOST_TYPES or len(set(types)) < len(types):
+        raise bad_request(
+            f"documentTypes must be a list of 1 to {MOST_TYPES} different names of 1 to {LONGEST_TYPE} characters."
+        )
+    return list(types)
+
+
+def _flag(document: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = document.get(name, default)
+    if not isinstance(value, bool):
+        raise bad_request(f"{name} must be true or false.")
+    return value
+
+
+def _share(document: Mapping[str, Any], name: str, default: float) -> float:
+    value = document.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise bad_request(f"{name} must be a number from 0 to 1.")
+    return value
+
+
+def _only(document: Mapping[str, Any], *known: str, within: str = "The body") -> None:
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise bad_request(f"{within} has the unknown field {ascii(unknown[0])[:80]}; known: {', '.join(known)}.")
+
+
+def _no_constant(_word: str) -> NoReturn:
+    """JSON knows no NaN and no Infinity, though Python would read them."""
+    raise ValueError("not JSON")

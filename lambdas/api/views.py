@@ -1,0 +1,90 @@
+"""What the API shows of a job and of the live model."""
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from api.services import Services
+from pipeline import models, outcomes
+from pipeline.errors import error_code
+from pipeline.jobs import RUNNING, Job, Status, now_ms, public
+from pipeline.publishing import read_parameter
+
+HOUR_MS = 3_600_000
+
+
+def healed(job: Job, services: Services) -> Job:
+    """The job with its execution's end, should the event that tells it have been lost."""
+    if job.status not in RUNNING:
+        return job
+    arn = services.execution_arn(job.id)
+    try:
+        ended = outcomes.record(job.id, arn, jobs=services.jobs, stepfunctions=services.stepfunctions)
+    except ClientError as error:
+        if error_code(error) != "ExecutionDoesNotExist":
+            raise
+        return job  # a start that got no further than the record
+    return ended or job
+
+
+def job_view(job: Job, services: Services) -> dict[str, Any]:
+    """The job as in the list, with its progress and its cost so far."""
+    labelled, total = job["Labelled"], job["Images"]
+    if job.status is Status.LABELLING and job["LabellingJobArn"]:
+        labelled, total = _labelling_counts(job, services)
+    started, ended = job["ExecutionStartTime"], job["EndTime"]
+    until = ended if ended and job.status not in RUNNING else now_ms()
+    progress = {
+        "labelled": labelled,
+        "total": total,
+        "polls": job["Poll"],
+        "elapsedSeconds": round((until - started) / 1000, 1) if started else None,
+    }
+    return public(job) | {"progress": progress, "cost": _cost(job)}
+
+
+def model_view(project_parameter: str, services: Services) -> dict[str, Any]:
+    """The live model: its ARN, its state, since when it is live (Unix ms) and what it costs an hour; null when none."""
+    live = services.ssm.get_parameter(Name=services.model_parameter)["Parameter"]
+    project_arn = read_parameter(project_parameter, services.ssm)
+    arn = read_parameter(services.model_parameter, services.ssm)
+    if not arn or not project_arn:
+        return dict.fromkeys(("projectArn", "projectVersionArn", "status", "since", "inferenceUnits", "costPerHourUsd"))
+    version = models.describe(project_arn, models.version_name(arn), services.rekognition) or {}
+    status, units = version.get("Status", "DELETED"), version.get("MinInferenceUnits", 0)
+    return {
+        "projectArn": project_arn,
+        "projectVersionArn": arn,
+        "status": status,
+        "since": int(live["LastModifiedDate"].timestamp() * 1000),
+        "inferenceUnits": units,
+        "costPerHourUsd": units * models.INFERENCE_UNIT_PRICE if status == "RUNNING" else 0.0,
+    }
+
+
+def _labelling_counts(job: Job, services: Services) -> tuple[int | None, int | None]:
+    """Photos labelled so far and in all; Ground Truth counts none in the first moments."""
+    name = job["LabellingJobArn"].rpartition("/")[2]
+    try:
+        counters = services.sagemaker.describe_labeling_job(LabelingJobName=name)["LabelCounters"]
+    except ClientError as error:
+        if error_code(error) == "ResourceNotFound":
+            return job["Labelled"], job["Images"]
+        raise
+    known = sum(counters.get(counter, 0) for counter in ("TotalLabeled", "FailedNonRetryableError", "Unlabeled"))
+    return counters.get("TotalLabeled", 0), job["Images"] or known
+
+
+def _cost(job: Job) -> dict[str, float]:
+    """USD at list price, without labelling: training as billed, or as long as it takes so far; the model while it runs.
+
+    A model that was stopped in the console goes on counting: only stops through this API are known.
+    """
+    now = now_ms()
+    training_ms = (job["TrainingSeconds"] or 0) * 1000
+    if not training_ms and job.status is Status.TRAINING and job["TrainingStartTime"]:
+        training_ms = now - job["TrainingStartTime"]
+    model_ms = (job["ModelSeconds"] or 0) * 1000 + (now - job["ModelStartTime"] if job["ModelStartTime"] else 0)
+    training = training_ms / HOUR_MS * models.TRAINING_PRICE
+    model = model_ms / HOUR_MS * (job["InferenceUnits"] or 0) * models.INFERENCE_UNIT_PRICE
+    return {"trainingUsd": round(training, 4), "modelUsd": round(model, 4), "totalUsd": round(training + model, 4)}

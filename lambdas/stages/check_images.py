@@ -1,0 +1,36 @@
+"""Check images: read every photo's header; list what may be labelled, and what Rekognition would reject and why."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, images
+from pipeline.images import CheckImages, ImagesChecked
+from pipeline.jobs import Jobs, Status
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    bucket: str
+    min_images: int
+    max_rejected_share: float
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+s3 = aws.client("s3")
+
+
+@stage
+def handler(request: CheckImages) -> ImagesChecked:
+    jobs.advance(request.job_id, Status.CHECKING_IMAGES, stage="Check images")
+    checked = images.check(
+        request,
+        bucket=settings.bucket,
+        min_images=settings.min_images,
+        max_rejected_share=settings.max_rejected_share,
+        s3=s3,
+    )
+    jobs.note(request.job_id, Images=checked.accepted, Rejected=checked.rejected, Duplicates=checked.duplicates)
+    return checked

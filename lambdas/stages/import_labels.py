@@ -1,0 +1,28 @@
+"""Import labels: check the Ground Truth output manifest or COCO file that came with the job."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, labels
+from pipeline.jobs import Jobs, Status
+from pipeline.labels import ImportLabels, LabelsImported
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    bucket: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+s3 = aws.client("s3")
+
+
+@stage
+def handler(request: ImportLabels) -> LabelsImported:
+    jobs.advance(request.job_id, Status.LABELLING, stage="Import labels", LabelProvider=labels.PROVIDER)
+    imported = labels.import_labels(request, bucket=settings.bucket, s3=s3)
+    jobs.note(request.job_id, Labelled=imported.labelled)
+    return imported

@@ -1,0 +1,33 @@
+"""Prepare datasets: keep the labelled lines that Rekognition can train on and split them into training and test."""
+
+from dataclasses import dataclass
+
+from pipeline import aws, datasets
+from pipeline.datasets import DatasetsPrepared, PrepareDatasets
+from pipeline.jobs import Jobs, Status
+from pipeline.settings import Settings as BaseSettings
+from stages.stage import stage
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    bucket: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+s3 = aws.client("s3")
+
+
+@stage
+def handler(request: PrepareDatasets) -> DatasetsPrepared:
+    jobs.advance(request.job_id, Status.CREATING_DATASET, stage="Prepare datasets")
+    prepared = datasets.prepare(request, bucket=settings.bucket, s3=s3)
+    jobs.note(
+        request.job_id,
+        TrainImages=prepared.train_images,
+        TestImages=prepared.test_images,
+        Dropped=prepared.dropped,
+    )
+    return prepared

@@ -1,0 +1,26 @@
+"""Fixtures that more than one area uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ekyc.localaws.server import LocalAws
+
+# Waiting in tests: a minute on AWS is a tenth of a second here.
+SPEED = 600.0
+
+
+@pytest.fixture(scope="session")
+def local_aws() -> Iterator[LocalAws]:
+    """The one local AWS of the test session (moto's state is the process's), with whatever is deployed in it."""
+    with LocalAws(speed=SPEED) as local:
+        yield local
+
+
+@pytest.fixture
+def empty_aws(local_aws: LocalAws) -> LocalAws:
+    """The local AWS with nothing in it."""
+    local_aws.reset()
+    return local_aws

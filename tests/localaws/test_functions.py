@@ -1,0 +1,218 @@
+"""Lambda: what a function finds, what its caller gets, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from assembly import arn, function
+from botocore.exceptions import ClientError
+from conftest import Deploy, eventually
+
+from ekyc.localaws import functions
+from ekyc.localaws.server import LocalAws
+
+CODE = """
+    import decimal, os, sys, time
+    import boto3
+
+    print("imported")
+
+    class OutOfPaper(Exception):
+        pass
+
+    def tell(event, context):
+        print("handling", event)
+        return {
+            "event": event,
+            "environment": dict(os.environ),
+            "modules": sorted(name for name in sys.modules if name.startswith("ekyc")),
+            "path": sys.path[0] == os.environ["LAMBDA_TASK_ROOT"] == os.getcwd(),
+            "name": context.function_name,
+            "arn": context.invoked_function_arn,
+            "memory": context.memory_limit_in_mb,
+            "left": context.get_remaining_time_in_millis(),
+            "request": context.aws_request_id,
+            "process": os.getpid(),
+        }
+
+    def fail(event, context):
+        raise OutOfPaper("tray 2")
+
+    def sleep(event, context):
+        time.sleep(event["seconds"])
+        return os.getpid()
+
+    def leave(event, context):
+        os._exit(3)
+
+    def count_buckets(event, context):
+        return len(boto3.client("s3").list_buckets()["Buckets"])
+
+    def give_object(event, context):
+        return {"object": object()}
+
+    def give_decimal(event, context):
+        return {"whole": decimal.Decimal("3"), "part": decimal.Decimal("1.5")}
+"""
+
+
+def invoke(local: LocalAws, name: str, event: Any = None) -> tuple[Any, str | None]:
+    answer = local.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
+    return json.loads(answer["Payload"].read()), answer.get("FunctionError")
+
+
+def test_function_finds_its_own_environment_and_context(
+    deploy: Deploy, local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a function with a variable, on a machine that has variables too
+    monkeypatch.setenv("SECRET_OF_THIS_MACHINE", "x")
+    name = deploy(CODE, {"Tell": function("app.tell", timeout=7, GREETING="hello")})["Tell"]
+    # When it is invoked
+    told, error = invoke(local_aws, name, {"a": ["ü", None]})
+    # Then it got the event, its own variable, what Lambda gives, and nothing of the machine
+    assert error is None
+    assert told["event"] == {"a": ["ü", None]}
+    environment = told["environment"]
+    assert environment["GREETING"] == "hello"
+    assert environment["AWS_LAMBDA_FUNCTION_NAME"] == name
+    assert environment["AWS_ENDPOINT_URL"] == local_aws.endpoint
+    assert environment["_HANDLER"] == "app.tell"
+    assert not {"SECRET_OF_THIS_MACHINE", "HOME", "PYTHONPATH", "MOTO_PORT"} & set(environment)
+    # And the context is that of the function, the asset its directory, and this project is not imported in it
+    assert (told["name"], told["memory"], told["path"]) == (name, "256", True)
+    assert told["arn"].endswith(f":function:{name}")
+    assert 6000 < told["left"] <= 7000
+    assert told["modules"] == []
+
+
+def test_function_is_warm_the_second_time(deploy: Deploy, local_aws: LocalAws) -> None:
+    # Given a function that has been invoked
+    name = deploy(CODE, {"Tell": function("app.tell")})["Tell"]
+    first, _ = invoke(local_aws, name)
+    # When it is invoked again
+    second, _ = invoke(local_aws, name)
+    # Then the same process answered, under another request id, and imported once
+    assert first["process"] == second["process"]
+    assert first["request"] != second["request"]
+    log = (local_aws.logs_dir / f"{name}.log").read_text()
+    assert log.count("imported") == 1
+    assert log.count("handling") == 2
+
+
+def test_error_has_the_shape_of_lambda(deploy: Deploy, local_aws: LocalAws) -> None:
+    # Given a function that raises
+    name = deploy(CODE, {"Fail": function("app.fail")})["Fail"]
+    # When it is invoked
+    error, kind = invoke(local_aws, name)
+    # Then the error names the class and what happened where, and the log has it
+    assert kind == "Unhandled"
+    assert (error["errorType"], error["errorMessage"]) == ("OutOfPaper", "tray 2")
+    assert set(error) == {"errorType", "errorMessage", "requestId", "stackTrace"}
+    assert error["stackTrace"][-1].startswith('  File "/var/task/app.py", line ')
+    assert "OutOfPaper: tray 2" in (local_aws.logs_dir / f"{name}.log").read_text()
+
+
+def test_function_over_its_time_limit_is_killed(deploy: Deploy, local_aws: LocalAws) -> None:
+    # Given a function with one second that takes three
+    name = deploy(CODE, {"Sleep": function("app.sleep", timeout=1)})["Sleep"]
+    # When it is invoked
+    started = time.monotonic()
+    error, kind = invoke(local_aws, name, {"seconds": 3})
+    # Then it ends after a real second with Lambda's words, and the next invocation finds a new process
+    assert 1 <= time.monotonic() - started < 2
+    assert (kind, error["errorType"]) == ("Unhandled", "Sandbox.Timedout")
+    assert error["errorMessage"].endswith("Error: Task timed out after 1.00 seconds")
+    assert isinstance(invoke(local_aws, name, {"seconds": 0})[0], int)
+
+
+def test_process_that_ends_is_an_exit_error(deploy: Deploy, local_aws: LocalAws) -> None:
+    # Given a function whose process ends
+    name = deploy(CODE, {"Leave": function("app.leave")})["Leave"]
+    # When it is invoked, twice
+    # Then the caller learns so each time
+    for _ in range(2):
+        error, kind = invoke(local_aws, name)
+        assert (kind, error["errorType"]) == ("Unhandled", "Runtime.ExitError")
+
+
+@pytest.mark.parametrize(
+    ("handler", "error_type"),
+    [
+        ("nothere.handler", "Runtime.ImportModuleError"),
+        ("app.nothere", "Runtime.HandlerNotFound"),
+        ("app.give_object", "Runtime.MarshalError"),
+    ],
+)
+def test_errors_of_the_runtime_are_named(deploy: Deploy, local_aws: LocalAws, handler: str, error_type: str) -> None:
+    # Given a function that cannot be found, or gives no JSON
+    name = deploy(CODE, {"Broken": function(handler)})["Broken"]
+    # When it is invoked, then the error has Lambda's name
+    assert invoke(local_aws, name)[0]["errorType"] == error_type
+
+
+def test_decimals_become_numbers(deploy: Deploy, local_aws: LocalAws) -> None:
+    name = deploy(CODE, {"Give": function("app.give_decimal")})["Give"]
+    assert invoke(local_aws, name)[0] == {"whole": 3, "part": 1.5}
+
+
+def test_function_reaches_the_local_services(deploy: Deploy, local_aws: LocalAws) -> None:
+    name = deploy(CODE, {"Count": function("app.count_buckets")})["Count"]
+    assert invoke(local_aws, name)[0] == 1  # the bucket of the assets
+
+
+def test_two_workers_a_function_at_most(deploy: Deploy, local_aws: LocalAws) -> None:
+    # Given a function
+    name = deploy(CODE, {"Sleep": function("app.sleep", timeout=10)})["Sleep"]
+    # When it is invoked six times at once
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: invoke(local_aws, name, {"seconds": 0.1}), range(6)))
+    # Then two processes did it
+    assert [error for _, error in answers] == [None] * 6
+    assert len({process for process, _ in answers}) == 2
+
+
+def test_unknown_function(empty_aws: LocalAws) -> None:
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        invoke(empty_aws, "nobody")
+
+
+def test_asynchronous_invocation_is_tried_thrice_and_then_kept(deploy: Deploy, local_aws: LocalAws) -> None:
+    # Given a function that always fails, with a dead-letter queue
+    failing = function("app.fail")
+    failing["Properties"]["DeadLetterConfig"] = {"TargetArn": arn("Queue")}
+    deployed = deploy(CODE, {"Fail": failing, "Queue": {"Type": "AWS::SQS::Queue"}})
+    # When it is invoked asynchronously
+    answer = local_aws.client("lambda").invoke(
+        FunctionName=deployed["Fail"], InvocationType="Event", Payload=json.dumps({"a": 1})
+    )
+    # Then the caller hears nothing of it, and after three attempts the event is in the queue with the reason
+    assert answer["StatusCode"] == 202
+    message = eventually(
+        lambda: (
+            local_aws.client("sqs")
+            .receive_message(QueueUrl=deployed["Queue"], MessageAttributeNames=["All"])
+            .get("Messages")
+        )
+    )[0]
+    assert json.loads(message["Body"]) == {"a": 1}
+    assert message["MessageAttributes"]["ErrorMessage"]["StringValue"] == "tray 2"
+    log = (local_aws.logs_dir / f"{deployed['Fail']}.log").read_text()
+    assert log.count("[ERROR] OutOfPaper") == 3
+
+
+def test_no_worker_survives_a_reset(deploy: Deploy, local_aws: LocalAws) -> None:
+    # Given a worker that is idle and one that is busy
+    name = deploy(CODE, {"Sleep": function("app.sleep", timeout=60), "Tell": function("app.tell")})
+    idle = invoke(local_aws, name["Tell"])[0]["process"]
+    busy = functions.find(name["Sleep"])
+    functions.invoke_later(busy, {"seconds": 60})
+    # When the local AWS is reset
+    local_aws.reset()
+    # Then both are gone
+    with pytest.raises(ProcessLookupError):
+        os.kill(idle, 0)

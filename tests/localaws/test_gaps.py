@@ -1,0 +1,76 @@
+"""What moto lacks, so that a mend is taken out again when moto has gained it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+
+def _source(owner: object) -> str:
+    return inspect.getsource(owner)  # type: ignore[arg-type]
+
+
+def _gaps() -> dict[str, Callable[[], bool]]:
+    """What to look at in a moto that nobody has mended: True while the mend is needed."""
+    from moto.awslambda.models import LambdaFunction
+    from moto.cloudformation.models import Stack
+    from moto.dynamodb.models import DynamoDBBackend
+    from moto.events.models import EventsBackend, Rule
+    from moto.s3 import responses as s3
+    from moto.stepfunctions.models import StateMachine
+    from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
+    from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+    from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
+    from moto.stepfunctions.parser.asl.eval.environment import Environment
+    from moto.stepfunctions.parser.asl.jsonata import jsonata
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+    from moto.stepfunctions.parser.backend.execution import Execution
+    from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+    from moto.stepfunctions.responses import StepFunctionResponse
+
+    return {
+        "functions run without Docker": lambda: "docker" in _source(LambdaFunction._invoke_lambda),
+        "asynchronous invocations are retried": lambda: "retry" not in _source(LambdaFunction.invoke).lower(),
+        "functions keep their dead-letter queue": lambda: "DeadLetter" not in _source(LambdaFunction),
+        "rules deliver to functions": lambda: '"lambda"' not in _source(Rule.send_to_targets),
+        "disabled rules deliver nothing": lambda: "state" not in _source(Rule.send_to_targets),
+        "events of aws.* are refused": lambda: "NotAuthorized" not in _source(EventsBackend.put_events),
+        "JSONata without Java": lambda: jsonata._eval_jsonata is None and "JVM" in _source(jsonata),
+        "strings are escaped for JSONata": lambda: (
+            jsonata.encode_jsonata_variable_declarations({"$a": 'x"y'}) != '$a:="x\\"y";'
+        ),
+        "definitions are parsed once": lambda: not hasattr(AmazonStateLanguageParser.parse, "cache_info"),
+        "waits have a speed": lambda: "time.time()" in _source(WaitFunction),
+        "retry delays can be interrupted": lambda: "time.sleep" in _source(RetrierDecl),
+        "attempts can be interrupted": lambda: "is_running" not in _source(ExecutionState._evaluate_with_timeout),
+        "errors do not overwrite a stop": lambda: "isinstance" not in _source(Environment.set_error),
+        "executions are ready when they start": lambda: "self.env =" in _source(ExecutionWorker._execution_logic),
+        "redrive": lambda: not hasattr(StepFunctionResponse, "redrive_execution"),
+        "history pages": lambda: "maxResults" not in _source(StepFunctionResponse.get_execution_history),
+        "a failed task's cause": lambda: "cause" not in _source(StepFunctionResponse.send_task_failure),
+        "a stop's reason": lambda: "cause" not in _source(StepFunctionResponse.stop_execution),
+        "status change events": lambda: "send_notification" not in _source(Execution),
+        "definition substitutions": lambda: (
+            "Substitutions" not in _source(StateMachine.create_from_cloudformation_json)
+        ),
+        "templates are read as JSON": lambda: "yaml.load" in _source(Stack.parse_template),
+        "DynamoDB writes are atomic": lambda: "lock" not in _source(DynamoDBBackend.put_item).lower(),
+        "presigned URLs expire": lambda: "X-Amz-Expires" not in _source(s3),
+    }
+
+
+def test_moto_still_lacks_what_is_mended() -> None:
+    # Given a fresh process, where moto is as it was installed
+    run = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True)
+    # When it is looked at
+    found = json.loads(run.stdout)
+    # Then no mend has become needless
+    gained = [name for name, still_lacking in found.items() if not still_lacking]
+    assert not gained, f"moto has gained this; take our mend out of ekyc/localaws: {gained}"
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: look() for name, look in _gaps().items()}))

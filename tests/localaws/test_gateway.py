@@ -1,0 +1,142 @@
+"""API Gateway: the deployed REST API over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from assembly import arn, function, ref
+from conftest import Deploy
+
+from ekyc.localaws import gateway
+from ekyc.localaws.server import LocalAws
+
+CODE = """
+    import base64, json, time
+
+    def handler(event, context):
+        kind = (event["queryStringParameters"] or {}).get("kind")
+        if kind == "error":
+            raise ValueError("no")
+        if kind == "nonsense":
+            return "just words"
+        if kind == "slow":
+            time.sleep(2)
+        if kind == "binary":
+            return {"statusCode": 200, "body": base64.b64encode(b"\\x00\\xff").decode(), "isBase64Encoded": True}
+        return {
+            "statusCode": 201,
+            "headers": {"X-One": "1"},
+            "multiValueHeaders": {"X-Two": ["a", "b"], "Content-Type": ["text/plain"]},
+            "body": json.dumps(event),
+        }
+"""
+
+
+def resource(path_part: str, parent: Any) -> dict[str, Any]:
+    return {
+        "Type": "AWS::ApiGateway::Resource",
+        "Properties": {"RestApiId": ref("Rest"), "ParentId": parent, "PathPart": path_part},
+    }
+
+
+def method(http_method: str, resource_name: str) -> dict[str, Any]:
+    uri = ["", ["arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/", arn("Api"), "/invocations"]]
+    return {
+        "Type": "AWS::ApiGateway::Method",
+        "Properties": {
+            "RestApiId": ref("Rest"),
+            "ResourceId": ref(resource_name),
+            "HttpMethod": http_method,
+            "AuthorizationType": "AWS_IAM",
+            "Integration": {"Type": "AWS_PROXY", "IntegrationHttpMethod": "POST", "Uri": {"Fn::Join": uri}},
+        },
+    }
+
+
+RESOURCES = {
+    "Api": function("app.handler"),
+    "Rest": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "test"}},
+    "Root": resource("api", {"Fn::GetAtt": ["Rest", "RootResourceId"]}),
+    "Jobs": resource("jobs", ref("Root")),
+    "Job": resource("{id}", ref("Jobs")),
+    "Newest": resource("newest", ref("Jobs")),
+    "ListJobs": method("GET", "Jobs"),
+    "CreateJob": method("POST", "Jobs"),
+    "GetJob": method("GET", "Job"),
+    "GetNewest": method("GET", "Newest"),
+}
+
+
+@pytest.fixture
+def api(deploy: Deploy, local_aws: LocalAws) -> Any:
+    deploy(CODE, RESOURCES)
+    with httpx.Client(base_url=local_aws.api_url) as client:
+        yield client
+
+
+def test_function_gets_the_proxy_event(api: httpx.Client) -> None:
+    # Given a deployed API
+    # When it is called with a body, doubled parameters and headers
+    response = api.post(
+        "/api/jobs?a=1&a=2%20%26&empty=", content='{"ü": 1}', headers=[("X-Thing", "x"), ("X-Thing", "y")]
+    )
+    # Then the function gets what API Gateway would give it
+    event = response.json()
+    assert (event["httpMethod"], event["path"], event["resource"]) == ("POST", "/api/jobs", "/api/jobs")
+    assert event["queryStringParameters"] == {"a": "2 &", "empty": ""}
+    assert event["multiValueQueryStringParameters"] == {"a": ["1", "2 &"], "empty": [""]}
+    assert event["pathParameters"] is None
+    assert json.loads(event["body"]) == {"ü": 1}
+    assert event["isBase64Encoded"] is False
+    assert event["requestContext"]["resourcePath"] == "/api/jobs"
+    assert event["requestContext"]["identity"]["sourceIp"] == "127.0.0.1"
+    # And its answer comes back as it gave it
+    assert response.status_code == 201
+    assert response.headers["X-One"] == "1"
+    assert response.headers.get_list("X-Two") == ["a", "b"]
+    assert response.headers["Content-Type"] == "text/plain"
+
+
+def test_path_parameters_and_literal_parts(api: httpx.Client) -> None:
+    # Given a path with a parameter, and a literal one beside it
+    # When both are called
+    one, other = api.get("/api/jobs/a%2Fb%20c").json(), api.get("/api/jobs/newest").json()
+    # Then the literal part wins where it fits
+    assert (one["resource"], one["pathParameters"]) == ("/api/jobs/{id}", {"id": "a/b c"})
+    assert (other["resource"], other["pathParameters"]) == ("/api/jobs/newest", None)
+    assert one["queryStringParameters"] is None
+    assert one["body"] is None
+
+
+@pytest.mark.parametrize(("verb", "path"), [("GET", "/api/nothing"), ("DELETE", "/api/jobs"), ("GET", "/api/jobs/1/2")])
+def test_unknown_routes_and_methods(api: httpx.Client, verb: str, path: str) -> None:
+    response = api.request(verb, path)
+    assert (response.status_code, response.json()) == (403, {"message": "Missing Authentication Token"})
+
+
+@pytest.mark.parametrize("kind", ["error", "nonsense"])
+def test_function_that_fails_is_a_bad_gateway(api: httpx.Client, kind: str) -> None:
+    response = api.get(f"/api/jobs?kind={kind}")
+    assert (response.status_code, response.json()) == (502, {"message": "Internal server error"})
+
+
+def test_binary_both_ways(api: httpx.Client) -> None:
+    assert api.get("/api/jobs?kind=binary").content == b"\x00\xff"
+    sent = api.post("/api/jobs", content=b"\xff\x00").json()
+    assert (sent["body"], sent["isBase64Encoded"]) == ("/wA=", True)
+
+
+def test_slow_function_times_out(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given API Gateway's patience cut to half a second
+    monkeypatch.setattr(gateway, "TIME_LIMIT_SECONDS", 0.5)
+    # When a function takes longer, then the caller hears of the time-out
+    response = api.get("/api/jobs?kind=slow")
+    assert (response.status_code, response.json()) == (504, {"message": "Endpoint request timed out"})
+
+
+def test_body_over_the_limit(api: httpx.Client) -> None:
+    response = api.post("/api/jobs", content=b"x" * (10 * 1024 * 1024 + 1))
+    assert (response.status_code, response.json()) == (413, {"message": "Request Too Long"})

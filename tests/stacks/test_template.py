@@ -1,0 +1,450 @@
+"""The synthesized template: what `cdk deploy` would hand to CloudFormation."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+
+from stacks.functions import LayerMissingError
+from stacks.settings import Settings
+from stacks.stack import TrainingStack
+
+PROJECT = Path(__file__).parents[2]
+CONTEXT: dict[str, Any] = json.loads((PROJECT / "cdk.json").read_text())["context"]
+
+ENVIRONMENT = {
+    "CheckImages": {"JOBS_TABLE", "BUCKET", "MIN_IMAGES", "MAX_REJECTED_SHARE"},
+    "ImportLabels": {"JOBS_TABLE", "BUCKET"},
+    "RequestLabels": {"JOBS_TABLE", "BUCKET", "WORK_TEAM_ARN", "LABELLING_ROLE_ARN", "WORKERS_PER_IMAGE"},
+    "PrepareDatasets": {"JOBS_TABLE", "BUCKET"},
+    "CreateDatasets": {"JOBS_TABLE", "BUCKET"},
+    "CheckDatasets": {"JOBS_TABLE"},
+    "StartTraining": {"JOBS_TABLE", "BUCKET"},
+    "CheckTraining": {"JOBS_TABLE"},
+    "EvaluateModel": {"JOBS_TABLE", "BUCKET", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
+    "StartModel": {"JOBS_TABLE", "INFERENCE_UNITS"},
+    "CheckModel": {"JOBS_TABLE"},
+    "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
+    "ResumeLabelling": {"JOBS_TABLE"},
+    "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
+    "Api": {
+        "JOBS_TABLE",
+        "JOBS_INDEX",
+        "BUCKET",
+        "STATE_MACHINE_ARN",
+        "DOCUMENT_TYPES",
+        "LABEL_PROVIDER",
+        "MIN_F1",
+        "MIN_LABEL_F1",
+        "MAX_F1_DROP",
+        "STOP_PREVIOUS_MODEL",
+        "WORK_TEAM_ARN",
+        "PROJECT_PARAMETER",
+        "MODEL_PARAMETER",
+    },
+}
+
+TAKE_NO_RESOURCE = {
+    # X-Ray
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    # vended logs of the state machine
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+    # metrics of Ground Truth
+    "cloudwatch:PutMetricData",
+    # finding or making a project
+    "rekognition:CreateProject",
+    "rekognition:DescribeProjects",
+}
+
+
+class Template:
+    """The template with look-ups by type and by construct name."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.body = body
+        self.resources: dict[str, dict[str, Any]] = body["Resources"]
+
+    def of(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The properties of every resource of the type ``kind``, by logical id."""
+        return {
+            id: resource.get("Properties", {}) for id, resource in self.resources.items() if resource["Type"] == kind
+        }
+
+    def one(self, kind: str) -> dict[str, Any]:
+        (properties,) = self.of(kind).values()
+        return properties
+
+    def functions(self) -> dict[str, dict[str, Any]]:
+        """The functions by name, which is their Powertools service."""
+        return {
+            function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]: function
+            for function in self.of("AWS::Lambda::Function").values()
+        }
+
+    def statements(self, role: str) -> list[dict[str, Any]]:
+        """What the role with this logical id may do."""
+        return [
+            statement
+            for policy in self.of("AWS::IAM::Policy").values()
+            if {"Ref": role} in policy["Roles"]
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+
+    def statements_of(self, function: str) -> list[dict[str, Any]]:
+        return self.statements(self.functions()[function]["Role"]["Fn::GetAtt"][0])
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def written(value: Any) -> str:
+    """An ARN with its references in angle brackets, such as ``<Table.Arn>/index/ByStartTime``."""
+    match value:
+        case str():
+            return value
+        case {"Ref": name}:
+            return f"<{name}>"
+        case {"Fn::GetAtt": path}:
+            return f"<{'.'.join(path)}>"
+        case {"Fn::Join": [separator, parts]}:
+            return separator.join(map(written, parts))
+    raise AssertionError(value)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    folder = tmp_path_factory.mktemp("synth")
+    (folder / "layer" / "python").mkdir(parents=True)
+    app = cdk.App(outdir=str(folder / "cdk.out"), context=CONTEXT)
+    TrainingStack(app, Settings.from_context(CONTEXT), layer=folder / "layer")
+    app.synth()
+    return Template(json.loads((folder / "cdk.out" / "ekyc-training.template.json").read_text()))
+
+
+def test_each_function_has_its_environment_and_nothing_more(template: Template) -> None:
+    # Given what each function's settings ask for
+    # When the environments are read from the template
+    found = {
+        name: {key for key in function["Environment"]["Variables"] if not key.startswith("POWERTOOLS_")}
+        for name, function in template.functions().items()
+    }
+    # Then they are equal
+    assert found == ENVIRONMENT
+
+
+def test_each_function_has_a_role_and_a_log_group_of_its_own(template: Template) -> None:
+    functions = template.functions()
+    for key in ("Role", "LoggingConfig"):
+        assert len({json.dumps(function[key], sort_keys=True) for function in functions.values()}) == len(functions)
+    for log_group in template.of("AWS::Logs::LogGroup").values():
+        assert log_group["RetentionInDays"] >= 90
+
+
+def test_the_functions_run_on_the_newest_python_with_the_layer(template: Template) -> None:
+    for name, function in template.functions().items():
+        assert function["Runtime"] == "python3.14"
+        assert function["Architectures"] == ["arm64"]
+        assert function["TracingConfig"] == {"Mode": "Active"}
+        assert len(function["Layers"]) == 1
+        module = re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+        package = "api.app" if name == "Api" else function["Handler"].split(".")[0] + f".{module}"
+        assert function["Handler"] == f"{package}.handler"
+
+
+def test_only_what_reads_manifests_runs_long(template: Template) -> None:
+    found = {name: (function["Timeout"], function["MemorySize"]) for name, function in template.functions().items()}
+    assert {name for name, size in found.items() if size == (900, 1024)} == {
+        "CheckImages",
+        "ImportLabels",
+        "PrepareDatasets",
+    }
+    assert found.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
+    assert set(found.values()) == {(900, 1024), (60, 256)}
+
+
+def test_no_permission_is_on_everything_but_where_the_service_takes_no_resource(template: Template) -> None:
+    # Given every statement of every policy
+    for policy in template.of("AWS::IAM::Policy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions, resources = listed(statement["Action"]), listed(statement["Resource"])
+            # Then no action is a pattern, and `*` stands only for actions that take no resource
+            assert not [action for action in actions if "*" in action]
+            if "*" in resources:
+                assert set(actions) <= TAKE_NO_RESOURCE
+
+
+def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> None:
+    patterns = {
+        re.sub(r"<\w+\.Arn>", "<bucket>", written(resource))
+        for policy in template.of("AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        for resource in listed(statement["Resource"])
+        if "*" in written(resource) and resource != "*"
+    }
+    here = "<AWS::Region>:<AWS::AccountId>"
+    assert patterns == {
+        "<bucket>/images/*",
+        "<bucket>/labels/*",
+        "<bucket>/labelling/*",
+        "<bucket>/manifests/*",
+        "<bucket>/training/*",
+        f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*",
+        f"arn:<AWS::Partition>:sagemaker:{here}:labeling-job/ekyc-*",
+        f"arn:<AWS::Partition>:states:{here}:execution:ekyc-training:*",
+        f"arn:<AWS::Partition>:logs:{here}:log-group:/aws/sagemaker/*",
+    }
+
+
+def test_no_role_holds_a_managed_policy(template: Template) -> None:
+    for role in template.of("AWS::IAM::Role").values():
+        assert "ManagedPolicyArns" not in role
+
+
+def test_the_labelling_role_goes_to_sagemaker_alone(template: Template) -> None:
+    passing = [
+        (name, statement)
+        for name in template.functions()
+        for statement in template.statements_of(name)
+        if "iam:PassRole" in listed(statement["Action"])
+    ]
+    ((name, statement),) = passing
+    assert name == "RequestLabels"
+    assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    (role,) = (role for id, role in template.of("AWS::IAM::Role").items() if id.startswith("LabellingRole"))
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+
+
+def test_whoever_makes_datasets_and_models_lets_rekognition_reach_the_bucket(template: Template) -> None:
+    # Given that Rekognition acts with its caller's permissions
+    for name, written_folders in {"CreateDatasets": set(), "StartTraining": {"training"}}.items():
+        allowed = {
+            (action, written(resource).partition("/")[2])
+            for statement in template.statements_of(name)
+            for action in listed(statement["Action"])
+            for resource in listed(statement["Resource"])
+        }
+        # Then they may read photographs and manifests and what the bucket is, and training may write its output
+        for folder in ("images/*", "manifests/*"):
+            assert ("s3:GetObject", folder) in allowed
+        for action in ("s3:GetBucketAcl", "s3:GetBucketLocation", "s3:ListBucket"):
+            assert (action, "") in allowed
+        assert {folder for action, folder in allowed if action == "s3:PutObject"} == {
+            f"{folder}/*" for folder in written_folders
+        }
+
+
+def test_every_substitution_of_the_definition_is_given_and_used(template: Template) -> None:
+    machine = template.one("AWS::StepFunctions::StateMachine")
+    assert set(re.findall(r"\$\{(\w+)\}", machine["DefinitionString"])) == set(machine["DefinitionSubstitutions"])
+    assert machine["DefinitionSubstitutions"]["TrainingWaitGrowth"] == "1.01"
+
+
+def test_the_state_machine_calls_its_stages_and_nothing_else(template: Template) -> None:
+    machine = template.one("AWS::StepFunctions::StateMachine")
+    (invoked,) = [
+        statement["Resource"]
+        for statement in template.statements(machine["RoleArn"]["Fn::GetAtt"][0])
+        if "lambda:InvokeFunction" in listed(statement["Action"])
+    ]
+    stages = [arn for arn in machine["DefinitionSubstitutions"].values() if isinstance(arn, dict)]
+    assert len(stages) == 12
+    assert sorted(map(written, invoked)) == sorted(map(written, stages))
+
+
+def test_the_state_machine_logs_every_event_without_its_data(template: Template) -> None:
+    machine = template.one("AWS::StepFunctions::StateMachine")
+    assert machine["StateMachineType"] == "STANDARD"
+    assert machine["LoggingConfiguration"]["Level"] == "ALL"
+    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+    destination = machine["LoggingConfiguration"]["Destinations"][0]["CloudWatchLogsLogGroup"]["LogGroupArn"]
+    name = template.of("AWS::Logs::LogGroup")[destination["Fn::GetAtt"][0]]["LogGroupName"]
+    assert name["Fn::Join"][1][0].startswith("/aws/vendedlogs/states/ekyc-training-")
+
+
+def test_each_rule_retries_and_keeps_what_could_not_be_handled(template: Template) -> None:
+    rules = {rule["EventPattern"]["source"][0]: rule for rule in template.of("AWS::Events::Rule").values()}
+    functions = template.of("AWS::Lambda::Function")
+    for source, name in {"aws.sagemaker": "ResumeLabelling", "aws.states": "RecordOutcome"}.items():
+        (target,) = rules[source]["Targets"]
+        function = functions[target["Arn"]["Fn::GetAtt"][0]]
+        assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == name
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+        # What EventBridge cannot deliver and what the function fails at are kept in the same queue
+        assert target["DeadLetterConfig"]["Arn"] == function["DeadLetterConfig"]["TargetArn"]
+    labelling, outcome = rules["aws.sagemaker"]["EventPattern"], rules["aws.states"]["EventPattern"]
+    assert labelling["detail-type"] == ["SageMaker Ground Truth Labeling Job State Change"]
+    assert written(labelling["resources"][0]["prefix"]).endswith(":labeling-job/ekyc-")
+    assert outcome["detail-type"] == ["Step Functions Execution Status Change"]
+    assert outcome["detail"]["status"] == ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+    (machine,) = template.of("AWS::StepFunctions::StateMachine")
+    assert outcome["detail"]["stateMachineArn"] == [{"Ref": machine}]
+
+
+def test_every_route_asks_for_a_signature(template: Template) -> None:
+    resources = template.of("AWS::ApiGateway::Resource")
+
+    def path(id: str) -> str:
+        parent = resources[id]["ParentId"].get("Ref")
+        return (path(parent) if parent else "") + "/" + resources[id]["PathPart"]
+
+    methods = template.of("AWS::ApiGateway::Method").values()
+    assert {(method["HttpMethod"], path(method["ResourceId"]["Ref"])) for method in methods} == {
+        ("POST", "/api/training/create"),
+        ("GET", "/api/training/url"),
+        ("POST", "/api/training/start"),
+        ("GET", "/api/training/list"),
+        ("GET", "/api/training/jobs/{id}"),
+        ("POST", "/api/training/jobs/{id}/urls"),
+        ("POST", "/api/training/jobs/{id}/labels"),
+        ("POST", "/api/training/jobs/{id}/stop"),
+        ("POST", "/api/training/jobs/{id}/resume"),
+        ("GET", "/api/training/model"),
+    }
+    for method in methods:
+        assert method["AuthorizationType"] == "AWS_IAM"
+        assert method["Integration"]["Type"] == "AWS_PROXY"
+
+
+def test_the_api_is_throttled_and_its_access_log_names_no_photographs(template: Template) -> None:
+    stage = template.one("AWS::ApiGateway::Stage")
+    assert stage["StageName"] == "prod"
+    (everything,) = stage["MethodSettings"]
+    assert everything["ThrottlingRateLimit"] > 0
+    assert everything.get("DataTraceEnabled", False) is False
+    line = stage["AccessLogSetting"]["Format"]
+    assert json.loads(line)["caller"] == "$context.identity.userArn"
+    assert "query" not in line.lower()  # S3Key is a query parameter
+
+
+def test_what_is_stored_is_encrypted_and_travels_by_tls_only(template: Template) -> None:
+    # Given every bucket, queue and topic
+    policies = {
+        "AWS::S3::Bucket": ("AWS::S3::BucketPolicy", lambda policy: [policy["Bucket"]]),
+        "AWS::SQS::Queue": ("AWS::SQS::QueuePolicy", lambda policy: policy["Queues"]),
+        "AWS::SNS::Topic": ("AWS::SNS::TopicPolicy", lambda policy: policy["Topics"]),
+    }
+    for kind, (policy_kind, subjects) in policies.items():
+        assert template.of(kind)
+        for id in template.of(kind):
+            denials = [
+                statement
+                for policy in template.of(policy_kind).values()
+                if {"Ref": id} in subjects(policy)
+                for statement in policy["PolicyDocument"]["Statement"]
+                if statement["Effect"] == "Deny"
+            ]
+            # Then a call without TLS is denied
+            assert {"Bool": {"aws:SecureTransport": "false"}} in [denial["Condition"] for denial in denials]
+    # And each is encrypted
+    for bucket in template.of("AWS::S3::Bucket").values():
+        (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert template.one("AWS::DynamoDB::Table")["SSESpecification"] == {"SSEEnabled": True}
+    assert written(template.one("AWS::SNS::Topic")["KmsMasterKeyId"]).endswith("alias/aws/sns")
+    for queue in template.of("AWS::SQS::Queue").values():
+        assert queue["SqsManagedSseEnabled"] is True
+
+
+def test_photographs_and_job_records_outlive_the_stack(template: Template) -> None:
+    for resource in template.resources.values():
+        if resource["Type"] in ("AWS::S3::Bucket", "AWS::DynamoDB::Table"):
+            assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_bucket_lets_the_labelling_page_show_photographs(template: Template) -> None:
+    (bucket,) = (bucket for bucket in template.of("AWS::S3::Bucket").values() if "CorsConfiguration" in bucket)
+    (rule,) = bucket["CorsConfiguration"]["CorsRules"]
+    assert (rule["AllowedMethods"], rule["AllowedOrigins"]) == (["GET"], ["*"])
+    assert rule["ExposedHeaders"] == ["Access-Control-Allow-Origin"]
+    assert "LoggingConfiguration" in bucket
+
+
+def test_jobs_are_listed_by_an_index(template: Template) -> None:
+    table = template.one("AWS::DynamoDB::Table")
+    assert table["KeySchema"] == [{"AttributeName": "Id", "KeyType": "HASH"}]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    (index,) = table["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == template.functions()["Api"]["Environment"]["Variables"]["JOBS_INDEX"]
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["Kind", "StartTime"]
+    assert index["Projection"] == {"ProjectionType": "ALL"}
+
+
+def test_the_live_model_parameters_begin_as_default(template: Template) -> None:
+    # Given that document-checking services read these names and take the word for "none yet"
+    assert {(parameter["Name"], parameter["Value"]) for parameter in template.of("AWS::SSM::Parameter").values()} == {
+        ("/ekyc-training/rekognition-project-arn", "default"),
+        ("/ekyc-training/rekognition-project-version-arn", "default"),
+    }
+
+
+def test_the_stack_deploys_anywhere_and_trusts_no_helper(template: Template) -> None:
+    # Given the template without the state machine's definition, whose integrations are names and no resources
+    text = json.dumps([item for item in _values(template.body) if '"StartAt"' not in item])
+    # Then no partition, region or account is written into it, and it brings no custom resource
+    assert "arn:aws:" not in text
+    assert not re.search(r"\b[a-z]{2}-[a-z]+-\d\b|\b\d{12}\b", text)
+    assert not [resource for resource in template.resources.values() if "Custom" in resource["Type"]]
+    assert set(template.body["Outputs"]) == {
+        "ApiUrl",
+        "BucketName",
+        "JobsTable",
+        "StateMachineArn",
+        "ProjectParameter",
+        "ModelParameter",
+        "NotificationsTopicArn",
+    }
+
+
+def _values(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from _values(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _values(part)
+    else:
+        yield str(value)
+
+
+def test_a_synth_without_the_functions_libraries_says_so(tmp_path: Path) -> None:
+    # Given no build/layer
+    app = cdk.App(outdir=str(tmp_path / "cdk.out"), context=CONTEXT)
+    # Then the stack is not made, and the words say what to do
+    with pytest.raises(LayerMissingError, match="make synth"):
+        TrainingStack(app, Settings.from_context(CONTEXT), layer=tmp_path / "layer")
+
+
+def test_the_app_answers_a_wrong_context_in_words(tmp_path: Path) -> None:
+    # Given a wrong setting
+    environment = os.environ | {
+        "CDK_OUTDIR": str(tmp_path),
+        "CDK_CONTEXT_JSON": json.dumps(CONTEXT | {"minImages": 0}),
+    }
+    # When the app runs as the CDK CLI runs it
+    run = subprocess.run([sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    # Then it fails with the setting's name and no stack trace
+    assert run.returncode == 1
+    assert "minImages is 0: give a whole number from 1 to 250000" in run.stderr
+    assert "Traceback" not in run.stderr

@@ -1,0 +1,83 @@
+"""What the unit tests share: a job table, a bucket and parameters in moto."""
+
+import io
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aws_lambda_powertools import Logger
+from moto import mock_aws
+
+from pipeline.jobs import Jobs
+from tests.unit.aws_fakes import client
+
+BUCKET, TABLE, INDEX = "ekyc-unit-tests", "jobs", "ByStartTime"
+
+
+@pytest.fixture
+def moto_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """AWS in this process, empty."""
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "testing"),
+        ("AWS_SECRET_ACCESS_KEY", "testing"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def logs() -> Iterator[io.StringIO]:
+    """What the functions log, as CloudWatch would get it."""
+    lines = io.StringIO()
+    logger = Logger()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(logger.registered_formatter)
+    root = logging.getLogger(logger.service)
+    root.addHandler(handler)
+    yield lines
+    root.removeHandler(handler)
+
+
+@pytest.fixture
+def dynamodb(moto_aws: None) -> Any:
+    """A DynamoDB client with the table of jobs and its index."""
+    dynamodb = client("dynamodb")
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": "Id", "AttributeType": "S"},
+            {"AttributeName": "Kind", "AttributeType": "S"},
+            {"AttributeName": "StartTime", "AttributeType": "N"},
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": INDEX,
+                "KeySchema": [
+                    {"AttributeName": "Kind", "KeyType": "HASH"},
+                    {"AttributeName": "StartTime", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+    return dynamodb
+
+
+@pytest.fixture
+def jobs(dynamodb: Any) -> Jobs:
+    """The empty table of jobs."""
+    return Jobs(TABLE, dynamodb)
+
+
+@pytest.fixture
+def s3(moto_aws: None) -> Any:
+    """An S3 client with the empty bucket."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    return s3

@@ -1,0 +1,115 @@
+"""A bucket in moto's S3 and real photos in it: what the tests of images, labels and datasets start from."""
+
+import importlib
+import io
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from PIL import Image
+
+from pipeline.manifests import Photo, photo_line
+
+JOB = "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
+
+
+class Bucket:
+    """An S3 bucket of its own, through a real client."""
+
+    def __init__(self, s3: Any) -> None:
+        self.s3 = s3
+        self.name = f"photos-{uuid.uuid4().hex}"
+        s3.create_bucket(Bucket=self.name)
+
+    def put(self, key: str, content: bytes | str) -> str:
+        """Upload and return the S3 URI."""
+        self.s3.put_object(Bucket=self.name, Key=key, Body=content)
+        return f"s3://{self.name}/{key}"
+
+    def put_photo(self, name: str, content: bytes) -> str:
+        return self.put(f"images/{JOB}/{name}", content)
+
+    def put_lines(self, key: str, lines: Sequence[Mapping[str, Any] | str]) -> str:
+        """Upload JSON Lines; a text stands for itself."""
+        return self.put(key, "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+
+    def read(self, uri: str) -> bytes:
+        content: bytes = self.s3.get_object(Bucket=self.name, Key=uri.removeprefix(f"s3://{self.name}/"))["Body"].read()
+        return content
+
+    def lines(self, uri: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.read(uri).splitlines()]
+
+    def has(self, key: str) -> bool:
+        return "Contents" in self.s3.list_objects_v2(Bucket=self.name, Prefix=key)
+
+
+@contextmanager
+def s3_in_moto() -> Iterator[Any]:
+    """A client of moto's S3. Nothing is reset, as moto's state is the process's and other tests may have theirs."""
+    aws = mock_aws()
+    aws.start(reset=False)
+    try:
+        yield boto3.client("s3", region_name="us-east-1")
+    finally:
+        aws.stop(remove_data=False)
+
+
+def photo(width: int = 64, height: int = 64, *, shade: int = 0, kind: str = "JPEG", **options: Any) -> bytes:
+    """A photo as bytes; another shade (0 to 65,535) is another content."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), (shade % 256, shade // 256, 99)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def put_input_manifest(bucket: Bucket, photos: Mapping[str, tuple[str, int, int]], rejected: Sequence[str] = ()) -> str:
+    """The lists that Check images writes: of ``photos`` (hash, width, height) and of rejected ones; by file name."""
+    prefix = f"s3://{bucket.name}/images/{JOB}/"
+    bucket.put_lines(
+        f"manifests/{JOB}/rejected.jsonl",
+        [{"source-ref": f"{prefix}{name}", "reason": "the photo is bad", "code": "Bad"} for name in rejected],
+    )
+    lines = [photo_line(Photo(f"{prefix}{name}", *details)) for name, details in photos.items()]
+    return bucket.put_lines(f"manifests/{JOB}/input.manifest", lines)
+
+
+def job_table(status: str) -> str:
+    """A table of jobs that holds `JOB` at ``status``."""
+    name = f"jobs-{uuid.uuid4().hex}"
+    dynamodb = boto3.client("dynamodb", region_name="us-east-1")
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    dynamodb.put_item(TableName=name, Item={"Id": {"S": JOB}, "Status": {"S": status}})
+    return name
+
+
+def job_record(table: str) -> dict[str, Any]:
+    """The job's attributes as text, by name."""
+    item = boto3.client("dynamodb", region_name="us-east-1").get_item(TableName=table, Key={"Id": {"S": JOB}})["Item"]
+    return {name: next(iter(value.values())) for name, value in item.items()}
+
+
+class LambdaContext:
+    aws_request_id = "a-request"
+
+
+def run_stage(
+    monkeypatch: pytest.MonkeyPatch, module: str, environment: Mapping[str, str], event: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Start the stage's function with its environment and call it once with ``event``."""
+    for name, value in {**environment, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    handler: Callable[..., dict[str, Any]] = importlib.import_module(module).handler
+    monkeypatch.delitem(sys.modules, module)
+    return handler(event, LambdaContext())

@@ -1,0 +1,745 @@
+"""The HTTP API through its Lambda proxy event: existing clients' calls to the letter, and every mistake in words."""
+
+import importlib
+import io
+import json
+import re
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from pipeline import aws
+from pipeline.jobs import Jobs, Status, now_ms
+from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
+from tests.unit.conftest import BUCKET, INDEX, TABLE
+from tests.unit.test_outcomes import MACHINE, LambdaContext
+
+TYPES = "ID_KTP,MY_NRIC,AU_PASSPORT"
+TEAM = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:workteam/private-crowd/checkers"
+PROJECT, MODEL = "/ekyc-training/rekognition-project-arn", "/ekyc-training/rekognition-project-version-arn"
+ENVIRONMENT = {
+    "JOBS_TABLE": TABLE,
+    "JOBS_INDEX": INDEX,
+    "BUCKET": BUCKET,
+    "STATE_MACHINE_ARN": MACHINE,
+    "DOCUMENT_TYPES": TYPES,
+    "LABEL_PROVIDER": "ground-truth",
+    "MIN_F1": "0.8",
+    "MIN_LABEL_F1": "0.5",
+    "MAX_F1_DROP": "0.05",
+    "STOP_PREVIOUS_MODEL": "false",
+    "WORK_TEAM_ARN": TEAM,
+    "PROJECT_PARAMETER": PROJECT,
+    "MODEL_PARAMETER": MODEL,
+}
+UNKNOWN = "ekyc-20200101000000-0000000000000000"
+
+
+class Answer:
+    """What API Gateway would send."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.status: int = answer["statusCode"]
+        self.text: str = answer["body"]
+        self.headers = {name.lower(): values[0] for name, values in answer["multiValueHeaders"].items()}
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Api:
+    """The API function with the services around it."""
+
+    def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
+        self.jobs, self.s3 = jobs, s3
+        self.rekognition, self.ground_truth, self.machine = FakeRekognition(), FakeSageMaker(), FakeStepFunctions()
+        self.ssm = client("ssm")
+        for name in (PROJECT, MODEL):
+            self.ssm.put_parameter(Name=name, Value="default", Type="String", Overwrite=True)
+        clients = {
+            "dynamodb": client("dynamodb"),
+            "s3": s3,
+            "ssm": self.ssm,
+            "rekognition": self.rekognition.client(),
+            "sagemaker": self.ground_truth.client(),
+            "stepfunctions": self.machine.client(),
+        }
+        monkeypatch.setattr(aws, "client", clients.__getitem__)
+        for name, value in (ENVIRONMENT | environment).items():
+            monkeypatch.setenv(name, value)
+        self.function = importlib.reload(importlib.import_module("api.app"))
+
+    def call(self, method: str, path: str, *, query: dict[str, str] | None = None, body: Any = None) -> Answer:
+        """A request as API Gateway's Lambda proxy integration passes it on; ``body`` is text, or sent as JSON."""
+        event = {
+            "resource": "/{proxy+}",
+            "path": path,
+            "httpMethod": method,
+            "headers": {},
+            "multiValueHeaders": {},
+            "queryStringParameters": query,
+            "multiValueQueryStringParameters": {name: [value] for name, value in (query or {}).items()} or None,
+            "pathParameters": {"proxy": path.lstrip("/")},
+            "requestContext": {"stage": "prod", "path": f"/prod{path}"},
+            "body": body if body is None or isinstance(body, str) else json.dumps(body),
+            "isBase64Encoded": False,
+        }
+        return Answer(self.function.handler(event, LambdaContext()))
+
+    def get(self, path: str, **query: str) -> Answer:
+        return self.call("GET", f"/api/training/{path}", query=query or None)
+
+    def post(self, path: str, body: Any = None, **query: str) -> Answer:
+        return self.call("POST", f"/api/training/{path}", query=query or None, body=body)
+
+    def new_job(self, *, photos: int = 1) -> str:
+        job_id: str = self.post("create").json["id"]
+        for number in range(photos):
+            self.upload(f"images/{job_id}/photo-{number}.jpg")
+        return job_id
+
+    def started(self, body: Any = None) -> str:
+        job_id = self.new_job()
+        assert self.post("start", body, JobId=job_id).status == 200
+        return job_id
+
+    def waiting_for_labels(self) -> str:
+        """A job whose execution waits for supplied labels."""
+        job_id = self.started({"labels": {"provider": "supplied"}})
+        self.jobs.store_token(job_id, "token", "supplied")
+        self.jobs.advance(job_id, Status.WAITING_FOR_LABELLING, stage="Request labels")
+        self.machine.tokens.add("token")
+        return job_id
+
+    def upload(self, key: str) -> None:
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x")
+
+    def execution(self, job_id: str) -> dict[str, Any]:
+        return self.machine.executions[execution_arn(job_id)]
+
+
+def execution_arn(job_id: str) -> str:
+    return f"{MACHINE.replace(':stateMachine:', ':execution:')}:{job_id}"
+
+
+@pytest.fixture
+def api(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Api:
+    return Api(jobs, s3, monkeypatch)
+
+
+def is_problem(answer: Answer, status: int, words: str) -> bool:
+    """Whether the answer is a problem+json of this status whose detail has ``words``, with nothing internal in it."""
+    assert answer.status == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json
+    assert set(problem) == {"type", "title", "status", "detail"}
+    assert problem["status"] == status
+    assert words in problem["detail"], problem["detail"]
+    assert "Traceback" not in answer.text
+    return True
+
+
+# --- Existing clients ------------------------------------------------------------------------------------------------
+
+
+def test_existing_clients_calls_byte_for_byte(api: Api) -> None:
+    """create, url, upload, start, list: parameters JobId and S3Key, bare strings where clients read bare strings."""
+    # When a client creates a job
+    created = api.call("POST", "/api/training/create")
+    # Then it reads the job with the fields that it knows, null where there is nothing
+    assert (created.status, created.headers["content-type"]) == (200, "application/json")
+    job = created.json
+    assert re.fullmatch(r"ekyc-[0-9]{14}-[0-9a-f]{16}", job["id"])
+    assert isinstance(job["startTime"], int)
+    assert {name: job[name] for name in list(job) if name not in ("id", "startTime", "updatedTime", "metrics")} == {
+        "status": "Created",
+        "detailedStatus": "Waiting for photos",
+        "labellingJobArn": None,
+        "datasetCreated": False,
+        "datasetArn": None,
+        "projectVersionArn": None,
+        "projectArn": None,
+    }
+
+    # When it asks for an upload URL
+    url = api.call("GET", "/api/training/url", query={"JobId": job["id"], "S3Key": "photo 1.jpg"})
+    # Then the body is the URL and nothing else: a PUT to the place that clients rely on, for 15 minutes
+    assert (url.status, url.headers["content-type"]) == (200, "text/plain")
+    parts = urlsplit(url.text)
+    assert parts.path.endswith(f"/images/{job['id']}/photo%201.jpg")
+    assert parse_qs(parts.query)["X-Amz-Expires"] == ["900"]
+    assert parse_qs(parts.query)["X-Amz-SignedHeaders"] == ["host"]
+
+    # When it has uploaded and starts the job, with no body
+    api.upload(f"images/{job['id']}/photo 1.jpg")
+    start = api.call("POST", "/api/training/start", query={"JobId": job["id"]})
+    # Then the body is the ARN of the labelling job and nothing else
+    assert (start.status, start.headers["content-type"]) == (200, "text/plain")
+    assert start.text == f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:labeling-job/{job['id']}-1"
+    assert start.headers["x-execution-arn"] == execution_arn(job["id"])
+
+    # When it lists the jobs
+    listed = api.call("GET", "/api/training/list")
+    # Then the body is an array with the job in it
+    assert (listed.status, listed.headers["content-type"]) == (200, "application/json")
+    assert [(entry["id"], entry["status"]) for entry in listed.json] == [(job["id"], "CheckingImages")]
+    assert "x-next-token" not in listed.headers
+
+
+def test_a_file_name_is_taken_once(api: Api) -> None:
+    job_id = api.new_job()
+    assert is_problem(api.get("url", JobId=job_id, S3Key="photo-0.jpg"), 409, "already uploaded")
+    assert api.get("url", JobId=job_id, S3Key="photo-1.jpg").status == 200
+
+
+# --- Start -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_start_hands_the_execution_its_whole_input(api: Api) -> None:
+    # When a job is started with nothing said
+    job_id = api.started()
+    # Then the execution has the defaults
+    assert json.loads(api.execution(job_id)["input"]) == {
+        "jobId": job_id,
+        "labels": {"provider": "ground-truth"},
+        "documentTypes": TYPES.split(","),
+        "deploy": True,
+        "minF1": 0.8,
+        "minLabelF1": 0.5,
+        "maxF1Drop": 0.05,
+        "stopPreviousModel": False,
+    }
+
+
+def test_a_start_takes_wishes(api: Api) -> None:
+    # Given uploaded labels
+    job_id = api.new_job()
+    api.upload(f"labels/{job_id}/annotations.json")
+    wishes = {
+        "labels": {"provider": "supplied", "key": "annotations.json"},
+        "documentTypes": ["alb_id", "aze_passport"],
+        "deploy": False,
+        "minF1": 0,
+        "minLabelF1": 1,
+        "maxF1Drop": 0.5,
+        "stopPreviousModel": True,
+    }
+    # When the job is started with everything said
+    answer = api.post("start", wishes, JobId=job_id)
+    # Then the answer is the execution's ARN, and the execution has it all
+    assert answer.text == execution_arn(job_id) == answer.headers["x-execution-arn"]
+    labels = {"provider": "supplied", "key": f"labels/{job_id}/annotations.json"}
+    assert json.loads(api.execution(job_id)["input"]) == {"jobId": job_id, **wishes, "labels": labels}
+
+
+def test_a_second_start_is_refused(api: Api) -> None:
+    job_id = api.started()
+    for body in (None, {"minF1": 0.1}):
+        assert is_problem(api.post("start", body, JobId=job_id), 409, "was started before; it is CheckingImages")
+    assert len(api.machine.executions) == 1
+
+
+def test_a_start_that_failed_can_be_repeated(api: Api) -> None:
+    # Given a start that Step Functions refused
+    job_id = api.new_job()
+    api.machine.refuse_next("start_execution", "ThrottlingException", "Rate exceeded")
+    refused = api.post("start", JobId=job_id)
+    assert is_problem(refused, 503, "busy")
+    assert int(refused.headers["retry-after"]) > 0
+    # When it is tried again, with other wishes
+    assert api.post("start", {"deploy": False}, JobId=job_id).status == 200
+    # Then the job runs, once
+    assert json.loads(api.execution(job_id)["input"])["deploy"] is False
+    assert is_problem(api.post("start", JobId=job_id), 409, "started before")
+
+
+def test_a_start_that_somebody_else_won_is_refused(api: Api) -> None:
+    # Given a start that has claimed the job and is about to start its execution, and one that overtakes it
+    job_id = api.new_job()
+    api.machine.refuse_next("start_execution", "ExecutionAlreadyExists")
+    assert is_problem(api.post("start", JobId=job_id), 409, "started before")
+
+
+def test_a_start_without_photos_leaves_the_job_as_it_was(api: Api) -> None:
+    job_id = api.new_job(photos=0)
+    assert is_problem(api.post("start", JobId=job_id), 422, "no photos")
+    api.upload(f"images/{job_id}/photo.jpg")
+    assert api.post("start", JobId=job_id).status == 200
+
+
+def test_a_start_without_the_labels_that_it_names(api: Api) -> None:
+    job_id = api.new_job()
+    body = {"labels": {"provider": "supplied", "key": "annotations.json"}}
+    assert is_problem(api.post("start", body, JobId=job_id), 422, "'annotations.json' is not uploaded")
+
+
+def test_ground_truth_needs_a_work_team(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a stack without a work team
+    api = Api(jobs, s3, monkeypatch, WORK_TEAM_ARN="")
+    job_id = api.new_job()
+    # Then only supplied labels can start a job
+    assert is_problem(api.post("start", JobId=job_id), 422, "workTeamArn")
+    assert api.post("start", {"labels": {"provider": "supplied"}}, JobId=job_id).status == 200
+
+
+def test_a_stack_may_default_to_supplied_labels(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Api(jobs, s3, monkeypatch, WORK_TEAM_ARN="", LABEL_PROVIDER="supplied")
+    job_id = api.new_job()
+    assert api.post("start", JobId=job_id).text == execution_arn(job_id)
+
+
+# --- Uploads ---------------------------------------------------------------------------------------------------------
+
+
+def test_many_urls_at_once_that_s3_itself_takes_once(api: Api) -> None:
+    # When a thousand names are asked for
+    job_id = api.new_job(photos=0)
+    names = [f"photo-{number:04}.png" for number in range(999)] + ["annotations.json"]
+    answer = api.post(f"jobs/{job_id}/urls", {"names": names})
+    # Then each has its URL, signed with the header that makes S3 refuse a second upload, small enough for Lambda
+    assert list(answer.json) == names
+    assert len(answer.text) < 6 * 1024 * 1024
+    for name, place in ((names[0], "images"), (names[-1], "labels")):
+        upload = answer.json[name]
+        assert upload["headers"] == {"If-None-Match": "*"}
+        assert urlsplit(upload["url"]).path.endswith(f"/{place}/{job_id}/{name}")
+        assert parse_qs(urlsplit(upload["url"]).query)["X-Amz-SignedHeaders"] == ["host;if-none-match"]
+
+
+def test_photos_come_before_the_start(api: Api) -> None:
+    job_id = api.started()
+    assert is_problem(api.get("url", JobId=job_id, S3Key="a.jpg"), 409, "it takes no more files")
+    assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.json"]}), 409, "it takes no more files")
+
+
+def test_labels_also_come_while_the_job_waits_for_them(api: Api) -> None:
+    job_id = api.waiting_for_labels()
+    assert api.get("url", JobId=job_id, S3Key="annotations.json").status == 200
+    assert api.post(f"jobs/{job_id}/urls", {"names": ["a.json", "b.manifest"]}).status == 200
+    assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.json", "b.jpg"]}), 409, "labels only")
+
+
+GOOD_NAMES = [
+    "a.jpg",
+    "A.JPG",
+    "фото.jpeg",
+    "it's 1 (2).png",
+    "labels.jsonl",
+    "l.manifest",
+    "a.b.json",
+    "a" * 251 + ".jpg",
+]
+
+
+@pytest.mark.parametrize("name", GOOD_NAMES)
+def test_plain_names_are_taken(api: Api, name: str) -> None:
+    assert api.get("url", JobId=api.new_job(photos=0), S3Key=name).status == 200
+
+
+BAD_NAMES = [
+    ("../a.jpg", "plain name"),
+    ("a/b.jpg", "plain name"),
+    ("/a.jpg", "plain name"),
+    ("images/x/a.jpg", "plain name"),
+    ("a\\b.jpg", "plain name"),
+    ("..\\a.jpg", "plain name"),
+    ("a..jpg", "plain name"),
+    (".a.jpg", "plain name"),
+    (".jpg", "plain name"),
+    ("..", "plain name"),
+    ("a\0.jpg", "control"),
+    ("a\n.jpg", "control"),
+    ("a.jpg\r\n", "control"),
+    ("a\u202egpj.jpg", "control or invisible"),
+    ("a\u2028.jpg", "control or invisible"),
+    ("a\ud800.jpg", "control or invisible"),
+    ("a" * 252 + ".jpg", "longer than 255"),
+    ("字" * 251 + ".jpg", None),
+    ("𠀀" * 251 + ".jpg", "longer"),
+    ("a.gif", "must end in"),
+    ("a.jpg.exe", "must end in"),
+    ("a", "must end in"),
+    ("jpg", "must end in"),
+    ("a.jpg ", "must end in"),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), BAD_NAMES)
+def test_other_names_are_refused_in_words(api: Api, name: str, words: str | None) -> None:
+    job_id = api.new_job(photos=0)
+    one, many = api.get("url", JobId=job_id, S3Key=name), api.post(f"jobs/{job_id}/urls", {"names": ["a.jpg", name]})
+    if words is None:
+        assert (one.status, many.status) == (200, 200)
+    else:
+        assert is_problem(one, 400, words)
+        assert is_problem(many, 400, words)
+
+
+# --- Mistakes --------------------------------------------------------------------------------------------------------
+
+JOB = "{job}"  # stands for a new job's id
+MISTAKES = [
+    # method, path, query, body, status, words
+    ("GET", "url", {}, None, 400, "JobId and S3Key"),
+    ("GET", "url", {"JobId": JOB}, None, 400, "Missing query parameter: S3Key"),
+    ("GET", "url", {"S3Key": "a.jpg"}, None, 400, "Missing query parameter: JobId"),
+    ("GET", "url", {"JobId": JOB, "S3Key": ""}, None, 400, "S3Key"),
+    ("GET", "url", {"JobId": UNKNOWN, "S3Key": "a.jpg"}, None, 404, UNKNOWN),
+    ("GET", "url", {"JobId": "../../x", "S3Key": "a.jpg"}, None, 404, "There is no job '../../x'"),
+    ("GET", "url", {"JobId": "x" * 3000, "S3Key": "a.jpg"}, None, 404, "There is no job"),
+    ("POST", "start", {}, None, 400, "JobId"),
+    ("POST", "start", {"JobId": UNKNOWN}, None, 404, UNKNOWN),
+    ("POST", "start", {"JobId": JOB.upper()}, None, 404, "There is no job"),
+    ("POST", "start", {"JobId": JOB}, "{", 400, "not valid JSON"),
+    ("POST", "start", {"JobId": JOB}, '{"minF1": NaN}', 400, "not valid JSON"),
+    ("POST", "start", {"JobId": JOB}, '{"minF1": ' + "9" * 5000 + "}", 400, "not valid JSON"),
+    ("POST", "start", {"JobId": JOB}, "[" * 100_000, 400, "not valid JSON"),
+    ("POST", "start", {"JobId": JOB}, "\ud800", 400, "cannot be decoded"),
+    ("POST", "start", {"JobId": JOB}, "[]", 400, "must be a JSON object"),
+    ("POST", "start", {"JobId": JOB}, "null", 400, "must be a JSON object"),
+    ("POST", "start", {"JobId": JOB}, '"deploy"', 400, "must be a JSON object"),
+    ("POST", "start", {"JobId": JOB}, {"minf1": 0.5}, 400, "unknown field 'minf1'"),
+    ("POST", "start", {"JobId": JOB}, {"minF1": "0.5"}, 400, "minF1 must be a number from 0 to 1"),
+    ("POST", "start", {"JobId": JOB}, {"minF1": True}, 400, "minF1"),
+    ("POST", "start", {"JobId": JOB}, {"minF1": 1.01}, 400, "minF1"),
+    ("POST", "start", {"JobId": JOB}, {"minF1": 1e400}, 400, "not valid JSON"),
+    ("POST", "start", {"JobId": JOB}, '{"minF1": 1e400}', 400, "minF1"),
+    ("POST", "start", {"JobId": JOB}, {"minLabelF1": -0.1}, 400, "minLabelF1"),
+    ("POST", "start", {"JobId": JOB}, {"maxF1Drop": None}, 400, "maxF1Drop"),
+    ("POST", "start", {"JobId": JOB}, {"deploy": "yes"}, 400, "deploy must be true or false"),
+    ("POST", "start", {"JobId": JOB}, {"deploy": 1}, 400, "deploy"),
+    ("POST", "start", {"JobId": JOB}, {"stopPreviousModel": None}, 400, "stopPreviousModel"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": []}, 400, "documentTypes"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": ["a", "a"]}, 400, "different names"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": ["a", ["b"]]}, 400, "documentTypes"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": [" "]}, 400, "documentTypes"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": ["a\0"]}, 400, "documentTypes"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": [str(n) for n in range(51)]}, 400, "1 to 50"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": "ID_KTP"}, 400, "documentTypes"),
+    ("POST", "start", {"JobId": JOB}, {"labels": "supplied"}, 400, "labels must be an object"),
+    ("POST", "start", {"JobId": JOB}, {"labels": {"provider": "me"}}, 400, "labels.provider"),
+    ("POST", "start", {"JobId": JOB}, {"labels": {"provider": ["supplied"]}}, 400, "labels.provider"),
+    ("POST", "start", {"JobId": JOB}, {"labels": {"token": "x"}}, 400, "labels has the unknown field 'token'"),
+    ("POST", "start", {"JobId": JOB}, {"labels": {"key": "a.json"}}, 400, "goes with the provider 'supplied'"),
+    ("POST", "start", {"JobId": JOB}, {"labels": {"provider": "supplied", "key": "a.jpg"}}, 400, "labels file"),
+    ("POST", "start", {"JobId": JOB}, {"labels": {"provider": "supplied", "key": "../a.json"}}, 400, "plain name"),
+    ("POST", "start", {"JobId": JOB}, {"labels": {"provider": "supplied", "key": 3}}, 400, "must be a string"),
+    ("GET", "list", {"limit": "0"}, None, 400, "limit"),
+    ("GET", "list", {"limit": "101"}, None, 400, "limit"),
+    ("GET", "list", {"limit": "-1"}, None, 400, "limit"),
+    ("GET", "list", {"limit": "ten"}, None, 400, "limit"),
+    ("GET", "list", {"limit": "1" * 5000}, None, 400, "limit"),
+    ("GET", "list", {"limit": "¹"}, None, 400, "limit"),
+    ("GET", "list", {"nextToken": "made-up"}, None, 400, "nextToken"),
+    ("GET", f"jobs/{UNKNOWN}", {}, None, 404, UNKNOWN),
+    ("GET", "jobs/x", {}, None, 404, "There is no job 'x'"),
+    ("POST", f"jobs/{UNKNOWN}/urls", {}, {"names": ["a.jpg"]}, 404, UNKNOWN),
+    ("POST", f"jobs/{JOB}/urls", {}, None, 400, "names must be a list"),
+    ("POST", f"jobs/{JOB}/urls", {}, {"names": []}, 400, "names must be a list of 1 to 1000"),
+    ("POST", f"jobs/{JOB}/urls", {}, {"names": "a.jpg"}, 400, "names must be a list"),
+    ("POST", f"jobs/{JOB}/urls", {}, {"names": {"a.jpg": 1}}, 400, "names must be a list"),
+    ("POST", f"jobs/{JOB}/urls", {}, {"names": [None]}, 400, "must be a string"),
+    ("POST", f"jobs/{JOB}/urls", {}, {"names": [""]}, 400, "must not be empty"),
+    ("POST", f"jobs/{JOB}/urls", {}, {"names": ["a.jpg", "b.jpg", "a.jpg"]}, 400, "'a.jpg' is in the list twice"),
+    ("POST", f"jobs/{JOB}/urls", {}, {"names": [f"{n}.jpg" for n in range(1001)]}, 400, "1 to 1000"),
+    ("POST", f"jobs/{JOB}/urls", {}, {"names": ["a.jpg"], "expires": 9}, 400, "unknown field 'expires'"),
+    ("POST", f"jobs/{JOB}/urls", {}, '{"names": ["' + "a" * 3_000_000 + '"]}', 413, "more than 2097152 bytes"),
+    ("POST", f"jobs/{JOB}/labels", {}, {"key": "a.json"}, 409, "does not wait for supplied labels; it is Created"),
+    ("POST", f"jobs/{JOB}/labels", {}, {}, 400, "must be a string"),
+    ("POST", f"jobs/{JOB}/labels", {}, {"key": "a.jpg"}, 400, "labels file"),
+    ("POST", f"jobs/{UNKNOWN}/labels", {}, {"key": "a.json"}, 404, UNKNOWN),
+    ("POST", f"jobs/{JOB}/stop", {}, None, 409, "never started"),
+    ("POST", f"jobs/{UNKNOWN}/stop", {}, None, 404, UNKNOWN),
+    ("POST", f"jobs/{JOB}/resume", {}, None, 409, "never started"),
+    ("POST", f"jobs/{UNKNOWN}/resume", {}, None, 404, UNKNOWN),
+    ("GET", "nothing", {}, None, 404, "no path '/api/training/nothing'"),
+    ("GET", "", {}, None, 404, "no path"),
+    ("POST", "jobs/a/b/c", {}, None, 404, "no path"),
+    ("GET", "create", {}, None, 405, "does not answer GET, only POST"),
+    ("DELETE", "list", {}, None, 405, "only GET"),
+    ("PUT", f"jobs/{JOB}/urls", {}, None, 405, "only POST"),
+    ("DELETE", f"jobs/{JOB}", {}, None, 405, "only GET"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "body", "status", "words"),
+    [pytest.param(*mistake, id=f"{mistake[0]}-{mistake[1][:12]}-{number}") for number, mistake in enumerate(MISTAKES)],
+)
+def test_a_mistake_is_answered_in_words_and_nothing_is_lost(
+    api: Api, method: str, path: str, query: dict[str, str], body: Any, status: int, words: str
+) -> None:
+    # Given a job with a photo
+    job_id = api.new_job()
+    before = dict(api.jobs.get(job_id).attributes)
+    query = {name: value.replace(JOB, job_id).replace(JOB.upper(), job_id.upper()) for name, value in query.items()}
+    # When a client makes the mistake
+    answer = api.call(method, f"/api/training/{path.replace(JOB, job_id)}", query=query or None, body=body)
+    # Then it reads what was wrong, and the job is as it was
+    assert is_problem(answer, status, words)
+    assert api.jobs.get(job_id).attributes == before
+    assert api.machine.executions == {}
+
+
+def test_a_wrong_method_tells_the_right_one(api: Api) -> None:
+    assert api.get("create").headers["allow"] == "POST"
+
+
+def test_a_body_that_came_as_base64_is_read(api: Api) -> None:
+    job_id = api.new_job()
+    event = {
+        "path": f"/api/training/jobs/{job_id}/urls",
+        "httpMethod": "POST",
+        "headers": {},
+        "queryStringParameters": None,
+        "requestContext": {},
+        "isBase64Encoded": True,
+    }
+    good, bad = (
+        Answer(api.function.handler({**event, "body": body}, LambdaContext()))
+        for body in ("eyJuYW1lcyI6IFsiYS5qcGciXX0=", "/w==")
+    )
+    assert list(good.json) == ["a.jpg"]
+    assert is_problem(bad, 400, "not valid JSON")
+
+
+def test_our_own_failure_shows_nothing_of_the_inside(api: Api, logs: io.StringIO) -> None:
+    # Given a permission that is missing
+    api.machine.refuse_next("describe_execution", "AccessDeniedException", "User: arn:aws:x is not authorized")
+    # When a client asks for a job
+    answer = api.get(f"jobs/{api.started()}")
+    # Then it gets the request id only, and the log has the rest
+    assert is_problem(answer, 500, "request-1")
+    assert "arn:aws" not in answer.text
+    assert "is not authorized" in logs.getvalue()
+
+
+def test_logs_hold_no_names_urls_and_tokens(api: Api, logs: io.StringIO) -> None:
+    # When a client uploads, waits and posts labels, and makes a mistake
+    job_id = api.waiting_for_labels()
+    api.upload(f"labels/{job_id}/jane-doe.json")
+    api.get("url", JobId=job_id, S3Key="jane-doe-2.json")
+    api.get("url", JobId=job_id, S3Key="jane-doe/3.json")
+    api.post(f"jobs/{job_id}/labels", {"key": "jane-doe.json"})
+    # Then the log has neither names nor secrets
+    logged = logs.getvalue()
+    assert job_id in logged
+    assert not re.search(r"jane|X-Amz|\"token\"", logged)
+
+
+# --- Following a job -------------------------------------------------------------------------------------------------
+
+
+def test_the_list_comes_page_by_page(api: Api) -> None:
+    made = {api.new_job(photos=0) for _ in range(5)}
+    seen, query = [], {"limit": "2"}
+    while True:
+        page = api.get("list", **query)
+        seen += [job["id"] for job in page.json]
+        if "x-next-token" not in page.headers:
+            break
+        query["nextToken"] = page.headers["x-next-token"]
+    assert (len(seen), set(seen)) == (5, made)
+
+
+def test_a_job_tells_its_progress_and_what_it_costs(api: Api) -> None:
+    # Given a job in labelling
+    job_id = api.started()
+    api.jobs.note(job_id, Images=90)
+    name = f"{job_id}-1"
+    api.ground_truth.jobs[name] = {
+        "LabelingJobStatus": "InProgress",
+        "LabelCounters": {"TotalLabeled": 31, "Unlabeled": 59, "FailedNonRetryableError": 0},
+    }
+    arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:labeling-job/{name}"
+    api.jobs.advance(job_id, Status.LABELLING, stage="Request labels", LabellingJobArn=arn)
+    # Then it shows the count of now
+    shown = api.get(f"jobs/{job_id}").json
+    assert shown["status"] == "Labelling"
+    assert (shown["progress"]["labelled"], shown["progress"]["total"]) == (31, 90)
+    assert shown["cost"]["totalUsd"] == 0
+    # When it is trained for half an hour, and its model has run for an hour
+    api.jobs.advance(
+        job_id, Status.DEPLOYING, stage="Check model", Poll=7, TrainingSeconds=1800, InferenceUnits=1, Labelled=90
+    )
+    api.jobs.note(job_id, ModelStartTime=now_ms() - 3_600_000, F1=0.97)
+    # Then it shows what it knows
+    shown = api.get(f"jobs/{job_id}").json
+    assert (shown["progress"]["labelled"], shown["progress"]["polls"]) == (90, 7)
+    assert shown["metrics"]["f1"] == 0.97
+    assert shown["cost"] == pytest.approx({"trainingUsd": 0.5, "modelUsd": 4.0, "totalUsd": 4.5}, abs=0.01)
+
+
+def test_a_job_whose_end_nobody_told_heals_when_it_is_looked_at(api: Api) -> None:
+    # Given an execution that failed, and an event that was lost
+    job_id = api.started()
+    arn = execution_arn(job_id)
+    api.machine.entered[arn] = ["Check images"]
+    cause = json.dumps({"errorMessage": "3 usable photos; at least 10 are needed.", "errorType": "NotEnoughImages"})
+    api.machine.end(arn, "FAILED", error="NotEnoughImages", cause=cause)
+    # When somebody looks
+    shown = api.get(f"jobs/{job_id}").json
+    # Then the job tells how it ended, in words
+    assert (shown["status"], shown["stage"], shown["error"]) == ("Failed", "Check images", "NotEnoughImages")
+    assert shown["cause"] == "3 usable photos; at least 10 are needed."
+    assert api.get("list").json[0]["status"] == "Failed"
+
+
+# --- Supplied labels -------------------------------------------------------------------------------------------------
+
+
+def test_labels_are_posted_to_a_job_that_waits(api: Api) -> None:
+    # Given a job that waits for labels
+    job_id = api.waiting_for_labels()
+    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 422, "'a.json' is not uploaded")
+    # When they are uploaded and posted
+    api.upload(f"labels/{job_id}/a.json")
+    answer = api.post(f"jobs/{job_id}/labels", {"key": "a.json"})
+    # Then the execution goes on with them
+    assert (answer.status, answer.json["id"]) == (200, job_id)
+    assert json.loads(api.machine.answers["token"]["output"]) == {
+        "provider": "supplied",
+        "labelsKey": f"labels/{job_id}/a.json",
+    }
+    # And a second post finds nobody waiting
+    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait")
+
+
+def test_labels_that_somebody_else_posted_a_moment_before(api: Api) -> None:
+    job_id = api.waiting_for_labels()
+    api.upload(f"labels/{job_id}/a.json")
+    api.machine.tokens.clear()
+    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "no longer waits")
+
+
+def test_labels_for_a_job_that_ground_truth_labels(api: Api) -> None:
+    job_id = api.started()
+    api.jobs.store_token(job_id, "token", "ground-truth")
+    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait for supplied labels")
+
+
+# --- Stop and resume -------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_in_labelling_stops_the_people_too(api: Api) -> None:
+    # Given a job in labelling
+    job_id = api.started()
+    name = f"{job_id}-1"
+    api.ground_truth.jobs[name] = {"LabelingJobStatus": "InProgress", "OutputConfig": {"S3OutputPath": "s3://b/"}}
+    arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:labeling-job/{name}"
+    api.jobs.advance(job_id, Status.LABELLING, stage="Request labels", LabellingJobArn=arn)
+    # When it is stopped, twice
+    first, second = (api.post(f"jobs/{job_id}/stop") for _ in range(2))
+    # Then both are stopped, the execution first, and the second call has nothing left to do
+    assert first.json["stopped"] == ["execution", "labelling job"]
+    assert second.json["stopped"] == []
+    assert api.ground_truth.jobs[name]["LabelingJobStatus"] == "Stopped"
+    assert first.json["status"] == second.json["status"] == "Stopped"
+    assert api.execution(job_id)["status"] == "ABORTED"
+
+
+def test_a_stop_ends_a_model_that_was_not_published(api: Api) -> None:
+    # Given a job whose model is starting
+    job_id, _ = deploying(api, "STARTING")
+    # When it is stopped while the model starts, and again when it runs
+    early = api.post(f"jobs/{job_id}/stop").json
+    api.rekognition.versions[job_id]["Status"] = "RUNNING"
+    late = api.post(f"jobs/{job_id}/stop").json
+    # Then the first answer says that the model goes on, and the second stops it
+    assert early["stopped"] == ["execution"]
+    assert "STARTING" in early["remaining"][0]
+    assert (late["stopped"], late["remaining"]) == (["model"], [])
+    assert api.rekognition.versions[job_id]["Status"] == "STOPPING"
+    assert api.jobs.get(job_id)["ModelStartTime"] is None
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_stop_leaves_the_live_model_alone(api: Api, noted: bool) -> None:
+    # Given a job whose model is published, whether the record says so yet or not
+    job_id, arn = deploying(api, "RUNNING")
+    if noted:
+        api.jobs.note(job_id, PublishedTime=now_ms())
+    else:
+        api.ssm.put_parameter(Name=MODEL, Value=arn, Overwrite=True)
+    # When it is stopped
+    api.post(f"jobs/{job_id}/stop")
+    # Then the model runs on
+    assert api.rekognition.versions[job_id]["Status"] == "RUNNING"
+
+
+def test_a_stop_in_training_says_that_training_goes_on(api: Api) -> None:
+    job_id, _ = deploying(api, "TRAINING_IN_PROGRESS")
+    assert "cannot cancel" in api.post(f"jobs/{job_id}/stop").json["remaining"][0]
+
+
+def deploying(api: Api, status: str) -> tuple[str, str]:
+    """A started job with a model of this status: job id and model ARN."""
+    job_id = api.started()
+    project = api.rekognition.create_project(job_id)["ProjectArn"]
+    arn = api.rekognition.add_version(project, job_id, status, MinInferenceUnits=1)
+    attributes = {"ProjectArn": project, "ProjectVersionArn": arn, "ModelStartTime": now_ms(), "InferenceUnits": 1}
+    api.jobs.advance(job_id, Status.DEPLOYING, stage="Check model", **attributes)
+    return job_id, arn
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_failed_job_is_resumed_where_it_failed(api: Api, seen: bool) -> None:
+    # Given a job that failed in training, whether its record says so yet or not
+    job_id = api.started()
+    api.jobs.advance(job_id, Status.TRAINING, stage="Start training")
+    api.machine.end(execution_arn(job_id), "FAILED", error="TrainingTimedOut", cause="72 hours")
+    if seen:
+        api.get(f"jobs/{job_id}")
+    # When it is resumed
+    answer = api.post(f"jobs/{job_id}/resume")
+    # Then it trains again, without the error of before
+    assert answer.status == 200
+    assert (answer.json["status"], answer.json["detailedStatus"]) == ("Training", "Resumed")
+    assert "error" not in answer.json
+    assert api.execution(job_id)["status"] == "RUNNING"
+    assert api.get(f"jobs/{job_id}").json["status"] == "Training"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        ("RUNNING", None, "is running"),
+        ("SUCCEEDED", None, "nothing to resume"),
+        ("FAILED", "ModelRejected", "Start a new job"),
+    ],
+)
+def test_a_job_that_cannot_be_resumed_says_why(api: Api, status: str, error: str | None, words: str) -> None:
+    job_id = api.started()
+    if status != "RUNNING":
+        api.machine.end(execution_arn(job_id), status, **({"error": error} if error else {}))
+    assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, words)
+
+
+def test_step_functions_own_reason_is_passed_on(api: Api) -> None:
+    job_id = api.started()
+    reason = "Execution is FAILED and cannot be redriven because it exceeded the redrive period."
+    api.machine.end(execution_arn(job_id), "FAILED", error="X", redriveStatusReason=reason)
+    api.machine.refuse_next("redrive_execution", "ExecutionNotRedrivable", "not redrivable")
+    assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "exceeded the redrive period")
+    assert api.get(f"jobs/{job_id}").json["status"] == "Failed"
+
+
+# --- The live model --------------------------------------------------------------------------------------------------
+
+
+def test_no_model_is_live_yet(api: Api) -> None:
+    assert set(api.get("model").json.values()) == {None}
+
+
+@pytest.mark.parametrize(("status", "cost"), [("RUNNING", 8.0), ("STOPPED", 0.0)])
+def test_the_live_model_tells_what_it_costs(api: Api, status: str, cost: float) -> None:
+    project = api.rekognition.create_project("live")["ProjectArn"]
+    arn = api.rekognition.add_version(project, "live", status, MinInferenceUnits=2)
+    for name, value in ((PROJECT, project), (MODEL, arn)):
+        api.ssm.put_parameter(Name=name, Value=value, Overwrite=True)
+    shown = api.get("model").json
+    assert (shown["projectArn"], shown["projectVersionArn"], shown["status"]) == (project, arn, status)
+    assert (shown["inferenceUnits"], shown["costPerHourUsd"]) == (2, cost)
+    assert abs(shown["since"] - now_ms()) < 60_000

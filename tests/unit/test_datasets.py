@@ -1,0 +1,405 @@
+"""Prepare datasets: which labelled lines are kept, how they are written, and how they are split."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ekyc.localaws.custom_labels_manifest import check_sets, read_dataset
+from pipeline import datasets
+from pipeline.datasets import DatasetsPrepared, PrepareDatasets, split
+from pipeline.errors import NoUsableLabels, TooFewImagesPerLabel
+from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, put_input_manifest, run_stage, s3_in_moto
+
+TYPES = ["ID_KTP", "MY_NRIC", "KH_IC"]
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    with s3_in_moto() as client:
+        yield client
+
+
+@pytest.fixture
+def bucket(s3: Any) -> Bucket:
+    return Bucket(s3)
+
+
+class Job:
+    """A job's photos and labelled lines, which become files when it is prepared."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.photos: dict[str, tuple[str, int, int]] = {}
+        self.rejected: list[str] = []
+        self.lines: list[Mapping[str, Any] | str] = []
+
+    def photo(self, name: str, width: int = 640, height: int = 480, content: str = "") -> "Job":
+        self.photos[name] = (content or f"hash of {name}", width, height)
+        return self
+
+    def line(self, name: str, boxes: Sequence[Sequence[Any]], *, width: int = 640, height: int = 480) -> dict[str, Any]:
+        """A line as Ground Truth writes it: a class map of only the types on it; boxes are (type, frame ...)."""
+        labels = sorted({box[0] for box in boxes})
+        return {
+            "source-ref": self.ref(name),
+            "image-hash": "passed through",
+            "image-size": {"width": width, "height": height},
+            "doctype": {
+                "image_size": [{"width": width, "height": height, "depth": 3}],
+                "annotations": [
+                    {"class_id": 10 + labels.index(label), "left": left, "top": top, "width": wide, "height": high}
+                    for label, left, top, wide, high in boxes
+                ],
+            },
+            "doctype-metadata": {
+                "objects": [{"confidence": 0.0} for _ in boxes],
+                "class-map": {str(10 + index): label for index, label in enumerate(labels)},
+                "type": "groundtruth/object-detection",
+                "human-annotated": "yes",
+                "creation-date": "2026-11-24T01:53:24.000001",
+                "job-name": f"labeling-job/{JOB}-1",
+            },
+        }
+
+    def labelled(self, name: str, *labels: str) -> "Job":
+        """A photo with its good line, which shows a document of each type."""
+        self.photo(name)
+        self.lines.append(self.line(name, [(label, 10, 20, 100, 80) for label in labels]))
+        return self
+
+    def ten_good(self) -> "Job":
+        for number in range(10):
+            self.labelled(f"good-{number}.jpg", TYPES[number % 2])
+        return self
+
+    def ref(self, name: str) -> str:
+        return f"s3://{self.bucket.name}/images/{JOB}/{name}"
+
+    def prepare(self, types: Sequence[str] = TYPES) -> DatasetsPrepared:
+        images = put_input_manifest(self.bucket, self.photos, self.rejected)
+        labelled = self.bucket.put_lines(f"labelling/{JOB}/output/output.manifest", self.lines)
+        request = PrepareDatasets(JOB, images, labelled, "doctype", list(types))
+        return datasets.prepare(request, bucket=self.bucket.name, s3=self.bucket.s3)
+
+    def kept(self, prepared: DatasetsPrepared) -> list[dict[str, Any]]:
+        return self.bucket.lines(prepared.train_manifest) + self.bucket.lines(prepared.test_manifest)
+
+
+@pytest.fixture
+def job(bucket: Bucket) -> Job:
+    return Job(bucket)
+
+
+def names(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [line["source-ref"].rpartition("/")[2] for line in lines]
+
+
+def test_lines_are_written_as_rekognition_asks(job: Job) -> None:
+    # Given ten labelled photos of two types, whose lines have class maps of their own and other keys
+    job.ten_good()
+    # When datasets are prepared of them
+    prepared = job.prepare()
+    # Then every line has the required keys only, and all share one class map of the types that occur, in their order
+    for line in job.kept(prepared):
+        number = int(line["source-ref"][-5])
+        assert line == {
+            "source-ref": job.ref(f"good-{number}.jpg"),
+            "doctype": {
+                "image_size": [{"width": 640, "height": 480, "depth": 3}],
+                "annotations": [{"class_id": number % 2, "left": 10, "top": 20, "width": 100, "height": 80}],
+            },
+            "doctype-metadata": {
+                "objects": [{"confidence": 0.0}],
+                "class-map": {"0": "ID_KTP", "1": "MY_NRIC"},
+                "type": "groundtruth/object-detection",
+                "human-annotated": "yes",
+                "creation-date": "2026-11-24T01:53:24.000001",
+                "job-name": f"labeling-job/{JOB}-1",
+            },
+        }
+    # And the payload tells what was made
+    train, test = job.bucket.read(prepared.train_manifest), job.bucket.read(prepared.test_manifest)
+    assert prepared == DatasetsPrepared(
+        train_manifest=f"s3://{job.bucket.name}/manifests/{JOB}/train.manifest",
+        test_manifest=f"s3://{job.bucket.name}/manifests/{JOB}/test.manifest",
+        train_sha256=hashlib.sha256(train).hexdigest(),
+        test_sha256=hashlib.sha256(test).hexdigest(),
+        train_images=8,
+        test_images=2,
+        dropped=0,
+        dropped_list=f"s3://{job.bucket.name}/manifests/{JOB}/dropped.jsonl",
+        dropped_reasons={},
+        images_per_type={"ID_KTP": 5, "MY_NRIC": 5, "KH_IC": 0},
+    )
+
+
+def test_every_line_that_cannot_be_trained_on_is_dropped_with_its_reason(job: Job) -> None:
+    # Given good photos, and one of each kind of bad line
+    job.ten_good()
+    for name in (
+        "failed",
+        "nobody",
+        "empty",
+        "size",
+        "type",
+        "crowd",
+        "outside",
+        "no-json",
+        "never-mentioned",
+        "early",
+    ):
+        job.photo(f"{name}.jpg")
+    job.photo("copy.jpg", content="hash of good-0.jpg")
+    job.rejected = ["rejected.jpg"]
+    one = [("ID_KTP", 10, 20, 100, 80)]
+    job.lines += [
+        {"source-ref": job.ref("failed.jpg"), "doctype-metadata": {"failure-reason": "ClientError: no image"}},
+        {"source-ref": job.ref("nobody.jpg")},
+        job.line("empty.jpg", []),
+        job.line("size.jpg", one, width=320),
+        job.line("type.jpg", [*one, ("CAT", 1, 1, 50, 50)]),
+        job.line("crowd.jpg", one * 51),
+        job.line("outside.jpg", [("ID_KTP", 640, 0, 10, 10)]),
+        job.line("rejected.jpg", one),
+        job.line("unknown.jpg", one),
+        job.line("good-3.jpg", one),
+        job.line("copy.jpg", one),
+        {**job.line("no-json.jpg", one), "doctype": "text"},
+        "{",
+        "",
+        "x" * 100_001,
+    ]
+    # When prepared
+    prepared = job.prepare()
+    # Then the bad ones are listed with line number, photo and reason, in order, and the good ones are all there
+    dropped = job.bucket.lines(prepared.dropped_list)
+    assert [(line["line"], line["code"]) for line in dropped] == [
+        (11, "LabellingFailed"),
+        (12, "NotLabelled"),
+        (13, "Empty"),
+        (14, "WrongImageSize"),
+        (15, "UnknownType"),
+        (16, "TooManyBoxes"),
+        (17, "BoxOutside"),
+        (17, "NoValidBoxes"),
+        (18, "RejectedPhoto"),
+        (19, "UnknownPhoto"),
+        (20, "Duplicate"),
+        (21, "Duplicate"),
+        (22, "InvalidLabels"),
+        (23, "InvalidJson"),
+        (24, "Blank"),
+        (25, "TooLong"),
+        (None, "NotLabelled"),
+        (None, "NotLabelled"),
+    ]
+    assert dropped[0]["reason"] == "ClientError: no image"
+    assert dropped[3]["reason"] == "labelled as 320x480 px, but the photo is 640x480 px"
+    assert dropped[4]["reason"] == "CAT is none of the job's document types"
+    assert dropped[8]["reason"] == "the photo was rejected: the photo is bad"
+    assert dropped[8]["source-ref"] == job.ref("rejected.jpg")
+    assert dropped[6]["box"] == 1
+    assert names(dropped[-2:]) == ["never-mentioned.jpg", "early.jpg"]
+    assert prepared.dropped == 17
+    assert prepared.dropped_reasons == Counter(line["code"] for line in dropped)
+    assert sorted(names(job.kept(prepared))) == [f"good-{number}.jpg" for number in range(10)]
+
+
+def test_boxes_are_clamped_and_those_that_vanish_are_taken_off_their_line(job: Job) -> None:
+    # Given a photo with a box over the frame, one outside of it and one of a pixel
+    job.ten_good().photo("boxes.jpg")
+    boxes = [("ID_KTP", -9.6, 400, 100, 200), ("MY_NRIC", 700, 0, 10, 10), ("ID_KTP", 5, 5, 1, 1)]
+    job.lines.append(job.line("boxes.jpg", boxes))
+    # When prepared
+    prepared = job.prepare()
+    # Then the first is cut at the frame and the others are listed by their place on the line
+    [line] = [line for line in job.kept(prepared) if line["source-ref"].endswith("boxes.jpg")]
+    assert line["doctype"]["annotations"] == [{"class_id": 0, "left": 0, "top": 400, "width": 90, "height": 80}]
+    assert len(line["doctype-metadata"]["objects"]) == 1
+    listed = [(dropped["code"], dropped["line"], dropped["box"]) for dropped in job.bucket.lines(prepared.dropped_list)]
+    assert listed == [("BoxOutside", 11, 2), ("BoxTooSmall", 11, 3)]
+    # And no photo counts as dropped
+    assert prepared.dropped == 0
+    assert prepared.dropped_reasons == {"BoxOutside": 1, "BoxTooSmall": 1}
+    assert prepared.images_per_type["MY_NRIC"] == 5
+
+
+def test_no_usable_line(job: Job) -> None:
+    # Given labels of which none can be used
+    job.photo("a.jpg").photo("b.jpg")
+    job.lines = [job.line("a.jpg", []), "{"]
+    # When prepared; Then the error says how many, why, and where each is listed, and the list is there
+    with pytest.raises(NoUsableLabels, match=r"None of the 3 .*\(.*Empty 1.*\).*dropped\.jsonl"):
+        job.prepare()
+    assert job.bucket.has(f"manifests/{JOB}/dropped.jsonl")
+
+
+def test_an_empty_labelled_manifest(job: Job) -> None:
+    with pytest.raises(NoUsableLabels, match="None of the 0"):
+        job.prepare()
+
+
+def test_a_type_with_one_photo_is_named_with_its_count(job: Job) -> None:
+    job.ten_good().labelled("only.jpg", "KH_IC")
+    with pytest.raises(TooFewImagesPerLabel, match=r"^KH_IC has 1: .*at least 2 different"):
+        job.prepare()
+
+
+def test_two_photos_of_a_type_are_one_to_train_on_and_one_to_test_with(job: Job) -> None:
+    job.labelled("a.jpg", "KH_IC").labelled("b.jpg", "KH_IC")
+    prepared = job.prepare()
+    assert (prepared.train_images, prepared.test_images) == (1, 1)
+    # And a type's class id is its place among the document types, whichever occur
+    assert job.kept(prepared)[0]["doctype-metadata"]["class-map"] == {"2": "KH_IC"}
+
+
+def test_a_second_run_writes_the_same_whatever_the_order_of_the_lines(job: Job) -> None:
+    # Given a job; When prepared twice; Then both runs give the same bytes
+    for number in range(60):
+        job.labelled(f"{number}.jpg", "ID_KTP")
+    first = job.prepare()
+    assert job.prepare() == first
+    # And photos in another order are split the same way
+    tested = sorted(names(job.bucket.lines(first.test_manifest)))
+    job.lines.reverse()
+    assert sorted(names(job.bucket.lines(job.prepare().test_manifest))) == tested
+    assert len(tested) == 12
+
+
+def test_any_text_in_any_line_never_stops_the_stage(job: Job) -> None:
+    # Given lines with odd JSON
+    job.ten_good()
+    job.lines += ['{"source-ref": [1]}', '{"source-ref": "\\ud800"}', "[" * 5000, '{"doctype": NaN}', "null"]
+    # When prepared; Then they are dropped and the lists are valid JSON
+    prepared = job.prepare()
+    assert [line["line"] for line in job.bucket.lines(prepared.dropped_list)] == [11, 12, 13, 14, 15]
+
+
+FRAME = st.tuples(
+    *[st.integers(-200, 4500) | st.floats(-200, 4500)] * 2, *[st.integers(-5, 4500) | st.floats(0, 9)] * 2
+)
+BOXES = st.lists(st.tuples(st.sampled_from(["ID_KTP", "MY_NRIC", "CAT"]), FRAME).map(lambda box: (box[0], *box[1])))
+SIDES = st.sampled_from([64, 65, 640, 1281, 4096])
+
+
+@given(st.lists(st.tuples(SIDES, SIDES, BOXES), max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_rekognition_finds_no_fault_in_what_is_written(s3: Any, photos: list[tuple[int, int, list[Any]]]) -> None:
+    # Given photos of any size with any boxes, among good ones
+    job = Job(Bucket(s3)).ten_good()
+    for place, (width, height, boxes) in enumerate(photos):
+        job.photo(f"{place}.jpg", width, height)
+        job.lines.append(job.line(f"{place}.jpg", boxes, width=width, height=height))
+    # When prepared
+    prepared = job.prepare()
+    # Then the stand-in for Rekognition, which has its rules from AWS's guide and not from here, has nothing to say
+    sets = [read_dataset(uri, job.bucket.read(uri)) for uri in (prepared.train_manifest, prepared.test_manifest)]
+    assert [line.line for lines in sets for line in lines if line.has_errors] == []
+    _, errors = check_sets(*sets)
+    assert errors == []
+    # And no photo is lost
+    assert prepared.train_images + prepared.test_images + prepared.dropped == 10 + len(photos)
+
+
+SHOWN = st.lists(st.sets(st.sampled_from("ABCDE"), min_size=1, max_size=3).map(lambda shown: tuple(sorted(shown))))
+
+
+def ranks(count: int, seed: int) -> list[bytes]:
+    return [hashlib.sha256(f"{seed} {photo}".encode()).digest() for photo in range(count)]
+
+
+def assert_both_sides(types: Sequence[Sequence[str]], in_test: Sequence[bool]) -> None:
+    for name in {name for shown in types for name in shown}:
+        sides = {tested for shown, tested in zip(types, in_test, strict=True) if name in shown}
+        assert sides == {True, False}, name
+
+
+@given(SHOWN, st.integers(0, 1000))
+@settings(max_examples=300, deadline=None)
+def test_a_split_has_every_type_in_both_sets_or_is_refused(types: list[tuple[str, ...]], seed: int) -> None:
+    # Given photos that show any types; When split; Then every type is in both sets, or the error names a type
+    try:
+        in_test = split(ranks(len(types), seed), types)
+    except TooFewImagesPerLabel as error:
+        assert "cannot be split" in str(error)  # noqa: PT017 - either outcome is right
+    else:
+        assert_both_sides(types, in_test)
+
+
+@given(SHOWN, st.integers(0, 1000))
+@settings(max_examples=300, deadline=None)
+def test_two_photos_of_its_own_are_enough_for_a_type(types: list[tuple[str, ...]], seed: int) -> None:
+    # Given photos of any types, and two of each type that show it alone; When split; Then it always succeeds
+    types = [*types, *[(name,) for name in "ABCDE"] * 2]
+    assert_both_sides(types, split(ranks(len(types), seed), types))
+
+
+@given(st.dictionaries(st.sampled_from("ABCDE"), st.integers(2, 60), min_size=1), st.integers(0, 1000))
+@settings(max_examples=100, deadline=None)
+def test_a_fifth_of_each_type_is_tested(counts: dict[str, int], seed: int) -> None:
+    # Given photos of one document each; When split; Then each type has a fifth of its photos in the test set
+    types = [(name,) for name, count in counts.items() for _ in range(count)]
+    in_test = split(ranks(len(types), seed), types)
+    tests = Counter(shown[0] for shown, tested in zip(types, in_test, strict=True) if tested)
+    assert tests == {name: max(1, round(count / 5)) for name, count in counts.items()}
+
+
+@given(SHOWN, st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_a_split_does_not_depend_on_the_order_of_the_lines(types: list[tuple[str, ...]], random: Any) -> None:
+    # Given the same photos in two orders
+    photos = list(zip(ranks(len(types), 1), types, strict=True))
+    shuffled = random.sample(photos, len(photos))
+
+    def tested(pairs: list[tuple[bytes, tuple[str, ...]]]) -> set[bytes]:
+        in_test = split([rank for rank, _ in pairs], [shown for _, shown in pairs])
+        return {rank for (rank, _), tested in zip(pairs, in_test, strict=True) if tested}
+
+    # When split; Then the same photos are tested
+    try:
+        expected = tested(photos)
+    except TooFewImagesPerLabel:
+        assume(False)
+    assert tested(shuffled) == expected
+
+
+def test_no_type_has_more_than_1000_test_photos() -> None:
+    # Given 20,000 photos of two types, often together; When split; Then neither is tested on more than 1,000
+    types: list[tuple[str, ...]] = [("A",), ("A", "B"), ("B",), ("A",)] * 5000
+    in_test = split(ranks(len(types), 3), types)
+    tests = Counter(name for shown, tested in zip(types, in_test, strict=True) if tested for name in shown)
+    assert max(tests.values()) == 1000
+    assert min(tests.values()) > 500
+
+
+def test_types_that_only_occur_together_are_refused_in_words() -> None:
+    # Given three photos of which each shows two of three types: no split has every type on both sides
+    with pytest.raises(TooFewImagesPerLabel, match=r"2 photos of .* Add photos that show . alone"):
+        split(ranks(3, 0), [("A", "B"), ("B", "C"), ("A", "C")])
+
+
+def test_the_stage_records_the_counts(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a labelled job
+    table = job_table("Labelling")
+    job.ten_good().prepare()
+    event = {
+        "jobId": JOB,
+        "imagesManifest": f"s3://{job.bucket.name}/manifests/{JOB}/input.manifest",
+        "labelsManifest": f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest",
+        "labelAttribute": "doctype",
+        "documentTypes": TYPES,
+    }
+    # When the state machine calls the stage
+    environment = {"JOBS_TABLE": table, "BUCKET": job.bucket.name}
+    result = run_stage(monkeypatch, "stages.prepare_datasets", environment, event)
+    # Then it gets URIs, hashes and counts as JSON, and the job shows them
+    assert json.loads(json.dumps(result))["trainImages"] == 8
+    assert result["imagesPerType"] == {"ID_KTP": 5, "MY_NRIC": 5, "KH_IC": 0}
+    record = job_record(table)
+    assert (record["Status"], record["TrainImages"], record["TestImages"]) == ("CreatingDataset", "8", "2")

@@ -1,0 +1,172 @@
+"""Evaluate model: the figures of the summary file against the job's bars and the live model."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline import evaluation
+from pipeline.errors import EvaluationMissing, UnexpectedAnswer
+from pipeline.evaluation import EvaluateModel, ModelEvaluated
+from tests.unit.aws_fakes import FakeRekognition, client
+from tests.unit.conftest import BUCKET
+
+JOB, OLD = "ekyc-20261124015324-9f3c0a1b2c3d4e5f", "ekyc-20260101000000-0000000000000000"
+PROJECT, MODEL = "/ekyc/project", "/ekyc/model"
+
+
+class Setting:
+    """A trained model with a summary file, and the parameters of the live model."""
+
+    def __init__(self, s3: Any) -> None:
+        self.s3, self.rekognition, self.ssm = s3, FakeRekognition(), client("ssm")
+        self.publish("default", "default")
+        self.project = self.rekognition.create_project(JOB)["ProjectArn"]
+        self.model = self.rekognition.add_version(self.project, JOB, "TRAINING_COMPLETED")
+
+    def publish(self, project: str, model: str) -> None:
+        for name, value in ((PROJECT, project), (MODEL, model)):
+            self.ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+
+    def live(self, f1: float | None) -> str:
+        project = self.rekognition.create_project(OLD)["ProjectArn"]
+        result = {"EvaluationResult": {"F1Score": f1}} if f1 is not None else {}
+        model = self.rekognition.add_version(project, OLD, "RUNNING", **result)
+        self.publish(project, model)
+        return model
+
+    def summary(self, f1: float = 0.9, nested: bool = False, labels: dict[str, float] | None = None) -> None:
+        """The summary file as the guide's sample has it, or with the aggregates under Metrics as its reference has."""
+        overall = {"F1Score": f1, "Precision": 0.92, "Recall": 0.88}
+        self.write(
+            {
+                "Version": 1,
+                "AggregatedEvaluationResults": {"Metrics": overall} if nested else overall,
+                "EvaluationDetails": {"NumberOfTestingImages": 40},
+                "LabelEvaluationResults": [
+                    {
+                        "Label": label,
+                        "Metrics": {"F1Score": figure, "Precision": 0.9, "Recall": 0.8, "Threshold": 0.31},
+                        "NumberOfTestingImages": 5,
+                    }
+                    for label, figure in (labels or {"ID_KTP": 0.9}).items()
+                ],
+            }
+        )
+
+    def write(self, document: Any) -> None:
+        self.s3.put_object(Bucket=BUCKET, Key="training/summary.json", Body=json.dumps(document))
+        place = {"S3Object": {"Bucket": BUCKET, "Name": "training/summary.json"}}
+        self.rekognition.versions[JOB]["EvaluationResult"] = {"F1Score": 0.9, "Summary": place}
+
+    def evaluate(self, *, min_f1: float = 0.8, min_label_f1: float = 0.5, max_f1_drop: float = 0.05) -> ModelEvaluated:
+        return evaluation.evaluate(
+            EvaluateModel(JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop),
+            rekognition=self.rekognition.client(),
+            s3=self.s3,
+            ssm=self.ssm,
+            project_parameter=PROJECT,
+            model_parameter=MODEL,
+        )
+
+
+@pytest.fixture
+def setting(s3: Any) -> Setting:
+    return Setting(s3)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_good_model_passes_with_its_figures(setting: Setting, nested: bool) -> None:
+    setting.summary(nested=nested)
+    evaluated = setting.evaluate()
+    assert (evaluated.passed, evaluated.f1, evaluated.precision, evaluated.recall) == (True, 0.9, 0.92, 0.88)
+    assert evaluated.labels == [
+        {"label": "ID_KTP", "f1": 0.9, "precision": 0.9, "recall": 0.8, "threshold": 0.31, "testingImages": 5}
+    ]
+    assert (evaluated.live_model, evaluated.live_f1, evaluated.reasons) == (None, None, [])
+
+
+@pytest.mark.parametrize(
+    ("f1", "bar", "reason"),
+    [
+        (0.71, 0.8, "F1 0.71 is below the bar of 0.80"),
+        (0.7999, 0.8, "F1 0.7999 is below the bar of 0.8000"),
+        (0.0, 0.8, "F1 0.00 is below the bar of 0.80"),
+    ],
+)
+def test_a_model_below_the_bar_is_rejected_in_words(setting: Setting, f1: float, bar: float, reason: str) -> None:
+    setting.summary(f1)
+    evaluated = setting.evaluate(min_f1=bar)
+    assert not evaluated.passed
+    assert evaluated.reasons == [reason]
+
+
+def test_a_model_at_the_bar_passes(setting: Setting) -> None:
+    setting.summary(0.8, labels={"ID_KTP": 0.5})
+    assert setting.evaluate().passed
+
+
+def test_every_document_type_must_reach_its_floor(setting: Setting) -> None:
+    setting.summary(labels={"ID_KTP": 0.9, "MY_NRIC": 0.31, "KH_IC": 0.2})
+    assert setting.evaluate().reasons == [
+        "F1 0.31 of MY_NRIC is below the bar of 0.50 for each document type",
+        "F1 0.20 of KH_IC is below the bar of 0.50 for each document type",
+    ]
+
+
+@pytest.mark.parametrize(("live", "passed"), [(0.95, True), (0.951, False), (0.5, True)])
+def test_a_model_may_be_a_little_worse_than_the_live_one(setting: Setting, live: float, passed: bool) -> None:
+    # Given a live model, and a new one that reaches 0.90
+    setting.summary(0.9)
+    live_model = setting.live(live)
+    # When it is evaluated with a drop of 0.05 allowed
+    evaluated = setting.evaluate()
+    # Then exactly the drop still passes
+    assert evaluated.passed is passed
+    assert (evaluated.live_model, evaluated.live_f1) == (live_model, live)
+    if not passed:
+        assert evaluated.reasons == ["F1 0.90 is more than 0.05 below the live model's 0.95"]
+
+
+def test_a_live_model_without_figures_rejects_nobody(setting: Setting) -> None:
+    # Given a live model that was deleted since
+    setting.summary()
+    live_model = setting.live(0.99)
+    setting.rekognition.versions.pop(OLD)
+    # When a new one is evaluated
+    evaluated = setting.evaluate()
+    # Then it passes on its own figures, and what it was not compared with is told
+    assert (evaluated.passed, evaluated.live_model, evaluated.live_f1) == (True, live_model, None)
+
+
+def test_a_model_is_not_compared_with_itself(setting: Setting) -> None:
+    setting.summary()
+    setting.publish(setting.project, setting.model)
+    assert setting.evaluate().live_model is None
+
+
+def test_a_model_without_a_summary(setting: Setting) -> None:
+    with pytest.raises(EvaluationMissing, match="no evaluation summary"):
+        setting.evaluate()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        [],
+        {"AggregatedEvaluationResults": {"F1Score": 1}, "LabelEvaluationResults": []},
+        {"AggregatedEvaluationResults": 3},
+    ],
+)
+def test_a_summary_without_the_figures(setting: Setting, document: Any) -> None:
+    setting.write(document)
+    with pytest.raises(EvaluationMissing, match=r"lacks figures"):
+        setting.evaluate()
+
+
+def test_a_summary_that_is_no_json(setting: Setting) -> None:
+    setting.summary()
+    setting.s3.put_object(Bucket=BUCKET, Key="training/summary.json", Body=b"<xml>")
+    with pytest.raises(UnexpectedAnswer, match="is not JSON"):
+        setting.evaluate()

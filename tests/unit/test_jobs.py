@@ -1,0 +1,288 @@
+"""The job's record: ids, moves between statuses, pages, tokens, and what the API shows of it."""
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from pipeline import jobs as jobs_module
+from pipeline.jobs import (
+    ENDED,
+    MOVES,
+    RESUMABLE,
+    RUNNING,
+    JobNotFound,
+    Jobs,
+    MoveRefused,
+    PageTokenInvalid,
+    Status,
+    new_id,
+    now_ms,
+    public,
+)
+from tests.unit.aws_fakes import client
+from tests.unit.conftest import INDEX, TABLE
+
+
+def test_a_job_id_names_executions_labelling_jobs_and_models() -> None:
+    # When many ids are drawn
+    ids = {new_id() for _ in range(1000)}
+    # Then no two are alike, and each is short and plain enough for every service that takes it as a name
+    assert len(ids) == 1000
+    for job_id in ids:
+        assert re.fullmatch(r"ekyc-[0-9]{14}-[0-9a-f]{16}", job_id)
+        assert len(f"{job_id}-10") <= 63
+
+
+def test_a_new_job_is_shown_with_every_field_that_existing_clients_read(jobs: Jobs) -> None:
+    # When a job is created
+    before = now_ms()
+    shown = public(jobs.create())
+    # Then the fields are there, null when there is nothing yet, and the time is in milliseconds
+    assert before <= shown["startTime"] <= now_ms()
+    for name in ("labellingJobArn", "datasetArn", "projectVersionArn", "projectArn", "metrics"):
+        assert shown[name] is None
+    assert shown["status"] == "Created"
+    assert shown["detailedStatus"] == "Waiting for photos"
+    assert shown["datasetCreated"] is False
+    assert "kind" not in shown
+
+
+def test_an_id_that_is_taken_is_drawn_again(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a random source that repeats itself
+    first, second = new_id(), new_id()
+    drawn = iter([first, first, second])
+    monkeypatch.setattr(jobs_module, "new_id", lambda: next(drawn))
+    # When two jobs are created
+    ids = [jobs.create().id, jobs.create().id]
+    # Then the second has another id, and the first is untouched
+    assert ids == [first, second]
+
+
+def test_an_unknown_job_is_not_found(jobs: Jobs) -> None:
+    with pytest.raises(JobNotFound, match="ekyc-1"):
+        jobs.get("ekyc-1")
+
+
+def test_a_stage_advances_a_job_with_what_it_knows(jobs: Jobs) -> None:
+    # Given a started job
+    job = jobs.create()
+    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
+    # When training is polled
+    jobs.advance(job.id, Status.TRAINING, stage="Check training", detail="Training: poll 12, IN_PROGRESS", Poll=12)
+    # Then the record says so
+    shown = public(jobs.get(job.id))
+    assert (shown["status"], shown["stage"], shown["poll"]) == ("Training", "Check training", 12)
+    assert shown["detailedStatus"] == "Training: poll 12, IN_PROGRESS"
+
+
+def test_a_late_duplicate_does_not_set_a_job_back(jobs: Jobs) -> None:
+    # Given a job in training
+    job = jobs.create()
+    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
+    jobs.advance(job.id, Status.TRAINING, stage="Start training")
+    # When a stage from before runs once more, or a stage of a job that nobody knows
+    jobs.advance(job.id, Status.CREATING_DATASET, stage="Create datasets", DatasetArn="other")
+    jobs.advance("ekyc-unknown", Status.TRAINING, stage="Start training")
+    # Then nothing changed, and nothing was raised
+    found = jobs.get(job.id)
+    assert found.status is Status.TRAINING
+    assert found["Stage"] == "Start training"
+    assert found["DatasetArn"] is None
+
+
+def test_figures_keep_their_value_in_the_table(jobs: Jobs) -> None:
+    # Given figures as the evaluation finds them
+    labels = [{"label": "ID_KTP", "f1": 0.9712345678901234, "testingImages": 9}, {"label": "MY_NRIC", "f1": 1.0}]
+    job = jobs.create()
+    # When they are noted
+    jobs.note(job.id, F1=0.71, Labels=labels, LiveF1=None, Reasons=[])
+    # Then they are shown as they were
+    metrics = public(jobs.get(job.id))["metrics"]
+    assert metrics["f1"] == 0.71
+    assert metrics["labels"] == labels
+    assert metrics["liveF1"] is None
+
+
+def test_a_note_on_an_unknown_job_makes_no_record(jobs: Jobs) -> None:
+    jobs.note("ekyc-unknown", Images=3)
+    with pytest.raises(JobNotFound):
+        jobs.get("ekyc-unknown")
+
+
+def test_a_stage_that_runs_twice_keeps_its_first_time(jobs: Jobs) -> None:
+    job = jobs.create()
+    jobs.note_first(job.id, TrainingStartTime=1000)
+    jobs.note_first(job.id, TrainingStartTime=2000, ProjectVersionArn="arn")
+    found = jobs.get(job.id)
+    assert (found["TrainingStartTime"], found["ProjectVersionArn"]) == (1000, "arn")
+
+
+def test_the_time_that_a_model_ran_adds_up(jobs: Jobs) -> None:
+    # Given a model that ran before and has been running for an hour again
+    job = jobs.create()
+    jobs.note(job.id, ModelSeconds=100, ModelStartTime=now_ms() - 3_600_000)
+    # When it is stopped, twice over
+    jobs.model_stopped(job.id)
+    jobs.model_stopped(job.id)
+    # Then both times count, once
+    found = jobs.get(job.id)
+    assert found["ModelStartTime"] is None
+    assert found["ModelSeconds"] == pytest.approx(3700, abs=5)
+
+
+def test_the_list_is_newest_first_page_by_page(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given five jobs, two of them made in the same millisecond
+    times = iter([1000, 2000, 2000, 3000, 4000])
+    monkeypatch.setattr(jobs_module, "now_ms", lambda: next(times))
+    made = [jobs.create() for _ in range(5)]
+    # When they are read two at a time
+    seen, token, pages = [], None, 0
+    while True:
+        page, token = jobs.newest(INDEX, 2, token)
+        seen += page
+        pages += 1
+        if token is None:
+            break
+    # Then all of them come, the newest first
+    assert {job.id for job in seen} == {job.id for job in made}
+    assert [job["StartTime"] for job in seen] == [4000, 3000, 2000, 2000, 1000]
+    assert pages == 3
+
+
+@pytest.mark.parametrize("token", ["x", "", "MTIz", "????", "eyJhIjoxfQ", "MTIzIA==", "ä"])
+def test_a_made_up_page_token_is_refused(jobs: Jobs, token: str) -> None:
+    with pytest.raises(PageTokenInvalid):
+        jobs.newest(INDEX, 2, token)
+
+
+def test_the_token_is_kept_and_never_shown(jobs: Jobs) -> None:
+    # Given a job that waits for labels
+    job = jobs.create()
+    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
+    # When the token is stored
+    jobs.store_token(job.id, "secret-1", "supplied")
+    # Then the record has it and the API does not
+    found = jobs.get(job.id)
+    assert found["TaskToken"] == "secret-1"
+    assert "secret-1" not in str(public(found))
+    # And forgetting another token leaves it, forgetting this one does not
+    jobs.forget_token(job.id, "secret-0")
+    assert jobs.get(job.id)["TaskToken"] == "secret-1"
+    jobs.forget_token(job.id, "secret-1")
+    assert jobs.get(job.id)["TaskToken"] is None
+
+
+def test_a_token_is_refused_when_the_job_is_past_labelling(jobs: Jobs) -> None:
+    job = jobs.create()
+    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
+    jobs.advance(job.id, Status.TRAINING, stage="Start training")
+    with pytest.raises(MoveRefused):
+        jobs.store_token(job.id, "secret", "ground-truth")
+    with pytest.raises(JobNotFound):
+        jobs.store_token("ekyc-unknown", "secret", "ground-truth")
+
+
+def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
+    # Given a job that failed, was redriven and stopped
+    job = jobs.create()
+    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
+    jobs.end(job.id, Status.FAILED, 1000, Error="LabelsInvalid")
+    jobs.advance(job.id, Status.TRAINING, stage="Start training")
+    assert public(jobs.get(job.id)).get("error") is None
+    jobs.end(job.id, Status.STOPPED, 2000, Error=None)
+    # When the first end is told again
+    with pytest.raises(MoveRefused):
+        jobs.end(job.id, Status.FAILED, 1000, Error="LabelsInvalid")
+    # Then the last one stays, without the first one's error
+    found = public(jobs.get(job.id))
+    assert (found["status"], found["endTime"]) == ("Stopped", 2000)
+    assert "error" not in found
+
+
+def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
+    # Given a job that was stopped in training
+    job = jobs.create()
+    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
+    jobs.advance(job.id, Status.TRAINING, stage="Check training")
+    ended = jobs.end(job.id, Status.STOPPED, 1000)
+    # When it is redriven
+    jobs.reopen(ended)
+    # Then it trains again; and a second reopening of the same end is refused
+    assert jobs.get(job.id).status is Status.TRAINING
+    with pytest.raises(MoveRefused):
+        jobs.reopen(ended)
+
+
+def test_only_one_caller_tells_of_an_end(jobs: Jobs) -> None:
+    job = jobs.create()
+    assert [jobs.claim_notice(job.id, end) for end in (1000, 1000, 2000, 1000)] == [True, False, True, False]
+
+
+def test_other_failures_of_the_table_are_not_swallowed(dynamodb: Any) -> None:
+    jobs = Jobs("no-such-table", dynamodb)
+    with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):
+        jobs.note("ekyc-1", Images=1)
+    with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):
+        jobs.create()
+
+
+STEPS = st.lists(st.sampled_from(list(Status)), max_size=20)
+
+
+@given(STEPS)
+@settings(max_examples=200, deadline=None)
+def test_no_order_of_moves_leaves_a_final_status_or_goes_back(steps: list[Status]) -> None:
+    # Given a job that is asked to make any moves in any order, each made only if the table has it
+    status, history = Status.CREATED, [Status.CREATED]
+    for step in steps:
+        if step in MOVES[status]:
+            status = step
+            history.append(step)
+    # Then a final status is the last, and only a failed or stopped job ever goes back
+    for before, after in itertools.pairwise(history):
+        assert before not in (Status.READY, Status.REJECTED)
+        if before in RUNNING and after in RUNNING:
+            assert RUNNING.index(after) >= RUNNING.index(before)
+        if after is Status.CHECKING_IMAGES:
+            assert before in (Status.CREATED, Status.CHECKING_IMAGES, *RESUMABLE)
+    assert Status.CREATED not in history[1:]
+
+
+def test_every_status_is_reached_and_every_running_one_can_end() -> None:
+    reached = {Status.CREATED}.union(*MOVES.values())
+    assert reached == set(Status)
+    assert set(MOVES) == set(Status)
+    for status in RUNNING:
+        assert set(ENDED) <= MOVES[status]
+
+
+@given(moves=st.lists(st.sampled_from([*RUNNING, *ENDED]), min_size=1, max_size=6))
+@settings(max_examples=15, deadline=None)
+def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(moves: list[Status]) -> None:
+    # Given a job in a real table (moto's) and the rule beside it
+    with mock_aws():
+        dynamodb = client("dynamodb")
+        dynamodb.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
+        )
+        jobs = Jobs(TABLE, dynamodb)
+        job = jobs.create()
+        expected = Status.CREATED
+        for status in moves:
+            # When it is moved
+            if status in MOVES[expected]:
+                expected = jobs.move(job.id, status).status
+                assert expected is status
+            else:
+                with pytest.raises(MoveRefused, match=expected):
+                    jobs.move(job.id, status)
+            # Then the table lets exactly the allowed moves through
+            assert jobs.get(job.id).status is expected

@@ -1,0 +1,310 @@
+"""Import labels: a COCO file or a Ground Truth output manifest becomes the job's labelled manifest."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from pipeline import datasets, labels
+from pipeline.datasets import PrepareDatasets
+from pipeline.errors import LabelsInvalid
+from pipeline.labels import ImportLabels, LabelsImported
+from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, put_input_manifest, run_stage, s3_in_moto
+
+TYPES = ["ID_KTP", "MY_NRIC", "KH_IC"]
+PHOTOS = {f"{number}.jpg": (f"hash-{number}", 640, 480) for number in range(1, 5)}
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    with s3_in_moto() as client:
+        yield client
+
+
+@pytest.fixture
+def bucket(s3: Any) -> Bucket:
+    return Bucket(s3)
+
+
+def import_file(bucket: Bucket, name: str, content: bytes | str) -> LabelsImported:
+    """Supply ``content`` as the labels of a job with `PHOTOS`."""
+    manifest = put_input_manifest(bucket, PHOTOS, rejected=["bad.jpg"])
+    bucket.put(f"labels/{JOB}/{name}", content)
+    return labels.import_labels(
+        ImportLabels(JOB, manifest, f"labels/{JOB}/{name}", TYPES), bucket=bucket.name, s3=bucket.s3
+    )
+
+
+def import_coco(bucket: Bucket, document: Any) -> LabelsImported:
+    return import_file(bucket, "annotations.json", json.dumps(document))
+
+
+def import_lines(bucket: Bucket, *lines: Mapping[str, Any] | str) -> LabelsImported:
+    text = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
+    return import_file(bucket, "output.manifest", text)
+
+
+def coco() -> dict[str, Any]:
+    """Two labelled photos, one of them twice, one without a document, with everything that COCO tools add."""
+    return {
+        "info": {"description": "a project", "images": 3},
+        "licenses": [{"id": 1, "name": "none"}],
+        "categories": [
+            {"id": 11, "name": "KH_IC", "supercategory": ""},
+            {"id": 12, "name": "ID_KTP", "supercategory": ""},
+            {"id": 13, "name": "CAT", "supercategory": ""},
+        ],
+        "images": [
+            {"id": 1, "file_name": "1.jpg", "width": 640, "height": 480},
+            {"id": 2, "file_name": "upload/batch\\2.jpg", "width": 640, "height": 480},
+            {"id": 3, "file_name": "3.jpg", "width": 640, "height": 480},
+        ],
+        "annotations": [
+            {"id": 101, "image_id": 1, "category_id": 11, "bbox": [10.4, 20.6, 100.0, 80], "segmentation": [[1, 2, 3]]},
+            {"id": 102, "image_id": 1, "category_id": 12, "bbox": [300, 200, 50, 60], "area": 3000, "iscrowd": 0},
+            {"id": 103, "image_id": 2, "category_id": 12, "bbox": [-5, 0, 700, 400]},
+        ],
+    }
+
+
+def ground_truth(name: str, *, label: str = "ID_KTP", attribute: str = "bounding-box") -> dict[str, Any]:
+    """A line as Ground Truth writes it, of a photo in a bucket of another account."""
+    return {
+        "source-ref": f"s3://elsewhere/archive/{name}",
+        attribute: {
+            "image_size": [{"width": 640, "height": 480, "depth": 3}],
+            "annotations": [{"class_id": 4, "left": 10, "top": 20, "width": 100, "height": 80}],
+        },
+        f"{attribute}-metadata": {
+            "objects": [{"confidence": 0.0}],
+            "class-map": {"4": label},
+            "type": "groundtruth/object-detection",
+            "human-annotated": "no",
+            "creation-date": "2026-10-18T22:18:13.527256",
+            "job-name": "labeling-job/theirs",
+        },
+    }
+
+
+def test_coco_becomes_a_ground_truth_manifest(bucket: Bucket) -> None:
+    # Given a COCO file about three of the job's photos; When imported
+    imported = import_coco(bucket, coco())
+    # Then each photo is a line of the job's own photo with whole pixels, types by name, and where the labels come from
+    first, second, third = bucket.lines(imported.manifest)
+    created = first["doctype-metadata"].pop("creation-date")
+    assert created.startswith("20")
+    assert first == {
+        "source-ref": f"s3://{bucket.name}/images/{JOB}/1.jpg",
+        "doctype": {
+            "image_size": [{"width": 640, "height": 480, "depth": 3}],
+            "annotations": [
+                {"class_id": 2, "left": 10, "top": 21, "width": 100, "height": 80},
+                {"class_id": 0, "left": 300, "top": 200, "width": 50, "height": 60},
+            ],
+        },
+        "doctype-metadata": {
+            "objects": [{"confidence": 1}, {"confidence": 1}],
+            "class-map": {"2": "KH_IC", "0": "ID_KTP"},
+            "type": "groundtruth/object-detection",
+            "human-annotated": "yes",
+            "job-name": f"labeling-job/{JOB}-supplied",
+        },
+    }
+    assert second["source-ref"].endswith(f"/{JOB}/2.jpg")
+    assert third["doctype"]["annotations"] == []
+    assert imported == LabelsImported("supplied", imported.manifest, "doctype", imported.sha256, labelled=2)
+    # And a second run of the stage writes the same
+    request = ImportLabels(
+        JOB, f"s3://{bucket.name}/manifests/{JOB}/input.manifest", f"labels/{JOB}/annotations.json", TYPES
+    )
+    assert labels.import_labels(request, bucket=bucket.name, s3=bucket.s3) == imported
+
+
+def test_a_ground_truth_manifest_is_mapped_onto_the_jobs_photos(bucket: Bucket) -> None:
+    # Given a manifest of another account, under another attribute, with a failed and an unlabelled photo
+    failed = {"source-ref": "s3://elsewhere/3.jpg", "bounding-box-metadata": {"failure-reason": "ClientError: gone"}}
+    imported = import_lines(bucket, ground_truth("1.jpg"), failed, {"source-ref": "s3://elsewhere/2.jpg"})
+    # When imported; Then the labels are under our attribute, on our photo
+    first, third, second = bucket.lines(imported.manifest)
+    assert first["source-ref"] == f"s3://{bucket.name}/images/{JOB}/1.jpg"
+    assert first["doctype"]["annotations"] == [{"class_id": 0, "left": 10, "top": 20, "width": 100, "height": 80}]
+    # And an auditor still sees that a machine labelled it, when, and that the labels were supplied
+    metadata = first["doctype-metadata"]
+    assert (metadata["human-annotated"], metadata["creation-date"]) == ("no", "2026-10-18T22:18:13.527256")
+    assert metadata["job-name"] == f"labeling-job/{JOB}-supplied"
+    # And the failed and the unlabelled one are as Ground Truth leaves them
+    assert third["doctype-metadata"] == {"failure-reason": "ClientError: gone"}
+    assert list(second) == ["source-ref"]
+    assert imported.labelled == 1
+
+
+def test_lines_with_windows_line_ends_and_a_byte_order_mark_are_read(bucket: Bucket) -> None:
+    text = "\ufeff" + "\r\n".join(json.dumps(ground_truth(name)) for name in ("1.jpg", "2.jpg"))
+    assert import_file(bucket, "x.manifest", text.encode()).labelled == 2
+
+
+@pytest.mark.parametrize("kind", ["coco", "ground truth"])
+def test_labels_of_other_photos_are_left_to_prepare_datasets_to_list(bucket: Bucket, kind: str) -> None:
+    # Given labels of two of the job's photos, of a rejected one and of one that the job never had
+    names = ["1.jpg", "2.jpg", "bad.jpg", "other.jpg"]
+    if kind == "coco":
+        document = coco()
+        document["images"] = [
+            {"id": place, "file_name": name, "width": 640, "height": 480} for place, name in enumerate(names)
+        ]
+        document["annotations"] = [
+            {"id": place, "image_id": place, "category_id": 12, "bbox": [1, 1, 50, 50]} for place in range(4)
+        ]
+        imported = import_coco(bucket, document)
+    else:
+        imported = import_lines(bucket, *[ground_truth(name) for name in names])
+    assert imported.labelled == 2
+    # When datasets are prepared of them
+    prepared = datasets.prepare(
+        PrepareDatasets(JOB, f"s3://{bucket.name}/manifests/{JOB}/input.manifest", imported.manifest, "doctype", TYPES),
+        bucket=bucket.name,
+        s3=bucket.s3,
+    )
+    # Then both are counted and listed with why
+    listed = {line["source-ref"].rpartition("/")[2]: line["code"] for line in bucket.lines(prepared.dropped_list)}
+    assert listed["bad.jpg"] == "RejectedPhoto"
+    assert listed["other.jpg"] == "UnknownPhoto"
+    assert prepared.dropped_reasons == {"RejectedPhoto": 1, "UnknownPhoto": 1, "NotLabelled": 2}
+
+
+def broken(path: str, value: Any) -> dict[str, Any]:
+    """`coco()` with the value at ``path`` replaced."""
+    document = coco()
+    *parents, last = path.split("/")
+    place: Any = document
+    for parent in parents:
+        place = place[int(parent) if parent.isdigit() else parent]
+    place[last] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (broken("annotations/0/category_id", 13), "annotation 101: CAT is none of the job's document types"),
+        (broken("annotations/0/category_id", 99), "annotation 101: no category has its category_id 99"),
+        (broken("annotations/0/category_id", [1]), "annotation 101: no category"),
+        (broken("annotations/1/image_id", 77), "annotation 102: no image has its image_id 77"),
+        (broken("annotations/2/bbox", [1, 2, 3]), "annotation 103: its bbox needs"),
+        (broken("annotations/2/bbox", [1, 2, 0, 5]), "annotation 103: its bbox needs"),
+        (broken("annotations/2/bbox", [1, float("nan"), 4, 5]), "annotation 103: its bbox needs"),
+        (broken("annotations/2/bbox", [1, 2, float("inf"), 5]), "annotation 103: its bbox needs"),
+        (broken("annotations/2/bbox", "1 2 3 4"), "annotation 103: its bbox needs"),
+        (broken("annotations", ["a"]), "annotation 0 of the list: it is no JSON object"),
+        (broken("images/0/width", 641), "image 1: it was labelled as 641x480 px, but 1.jpg is 640x480 px"),
+        (broken("images/0/height", None), "image 1: it was labelled as 640xNone px"),
+        (broken("images/0/file_name", None), "image 0 of the list: it needs an id and a file_name"),
+        (broken("images/1/file_name", "other/1.jpg"), "image 2: another image has the file name 1.jpg too"),
+        (broken("images/1/id", 1), "image 1: another image has this id too"),
+        (broken("categories/0/name", 5), "category 0 of the list: it needs an id and a name"),
+        (broken("annotations", coco()["annotations"][1:2] * 51), "image 1: it has 51 boxes; at most 50"),
+        (broken("images", []), "no image has its image_id 1"),
+        (broken("annotations", []), "marks no document in any of the job's 4 photos"),
+        (
+            broken("images", {}),
+            "neither a COCO file, which has lists named images, annotations, categories, nor a Ground",
+        ),
+        ([], "neither a COCO file"),
+        ("text", "neither a COCO file"),
+    ],
+)
+def test_what_is_wrong_in_a_coco_file_is_named(bucket: Bucket, document: Any, said: str) -> None:
+    # Given a COCO file with one fault; When imported; Then the error names the file and the place
+    with pytest.raises(LabelsInvalid) as error:
+        import_coco(bucket, document)
+    assert str(error.value).startswith(f"labels/{JOB}/annotations.json ")
+    assert said in str(error.value)
+    # And no half manifest is written
+    assert not bucket.has(f"manifests/{JOB}/labels.manifest")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (ground_truth("2.jpg", label="CAT"), "line 2: CAT is none of the job's document types"),
+        ("{", "line 2: the line is no valid JSON"),
+        ("", "line 2: the line is blank"),
+        ("x" * 100_001, "line 2: the line is longer than 100,000 characters"),
+        ({"source-ref": 5}, "line 2: source-ref is missing"),
+        (ground_truth("1.jpg"), "line 2: an earlier line has a photo named 1.jpg too"),
+        (
+            ground_truth("2.jpg") | {"other-metadata": {"type": "groundtruth/object-detection"}},
+            "line 2: it has boxes under bounding-box, other",
+        ),
+        (ground_truth("2.jpg") | {"bounding-box-metadata": {}}, "line 2: bounding-box-metadata needs"),
+        (
+            ground_truth("2.jpg") | {"bounding-box": {"image_size": [{"width": 1, "height": 2}], "annotations": []}},
+            "line 2: 0 annotations but 1 objects",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_manifest_is_named(bucket: Bucket, line: Any, said: str) -> None:
+    # Given a manifest whose second line has a fault; When imported; Then the error names the file and the line
+    with pytest.raises(LabelsInvalid) as error:
+        import_lines(bucket, ground_truth("1.jpg"), line, ground_truth("3.jpg"))
+    assert str(error.value).startswith(f"labels/{JOB}/output.manifest has 1 problem: ")
+    assert said in str(error.value)
+
+
+def test_a_photo_labelled_in_another_size_is_named(bucket: Bucket) -> None:
+    line = ground_truth("2.jpg")
+    line["bounding-box"]["image_size"][0]["width"] = 320
+    with pytest.raises(LabelsInvalid, match=r"line 1: it was labelled as 320x480 px, but 2\.jpg is 640x480 px"):
+        import_lines(bucket, line)
+
+
+def test_many_problems_are_counted_and_the_first_ten_told(bucket: Bucket) -> None:
+    with pytest.raises(LabelsInvalid, match=r"has 12 problems: line 2: .* line 11: .*; and 2 more\.") as error:
+        import_lines(bucket, ground_truth("1.jpg"), *["{"] * 12)
+    assert "line 12" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"not labels\n", b'{"a":' * 3000])
+def test_a_file_that_is_neither_is_refused(bucket: Bucket, content: bytes) -> None:
+    with pytest.raises(LabelsInvalid, match=r"x\.json is neither a COCO file.* nor a Ground Truth output manifest"):
+        import_file(bucket, "x.json", content)
+
+
+def test_a_manifest_of_image_level_labels_marks_no_document(bucket: Bucket) -> None:
+    line = {"source-ref": "s3://there/1.jpg", "type": 1, "type-metadata": {"type": "groundtruth/image-classification"}}
+    with pytest.raises(LabelsInvalid, match="marks no document in any of the job's 4 photos; it has entries for 1"):
+        import_lines(bucket, line)
+
+
+def test_a_coco_file_beyond_the_limit_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "MAX_COCO_BYTES", 1024 * 1024)
+    with pytest.raises(LabelsInvalid, match="larger than 1 MB"):
+        import_coco(bucket, coco() | {"info": "x" * 1024 * 1024})
+
+
+def test_a_missing_file_is_named(bucket: Bucket) -> None:
+    manifest = put_input_manifest(bucket, PHOTOS)
+    request = ImportLabels(JOB, manifest, f"labels/{JOB}/none.json", TYPES)
+    with pytest.raises(LabelsInvalid, match=rf"labels/{JOB}/none\.json does not exist"):
+        labels.import_labels(request, bucket=bucket.name, s3=bucket.s3)
+
+
+def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a job whose photos are checked, with supplied labels
+    table = job_table("CheckingImages")
+    manifest = put_input_manifest(bucket, PHOTOS)
+    bucket.put(f"labels/{JOB}/a.json", json.dumps(coco()))
+    # When the state machine calls the stage
+    event = {"jobId": JOB, "imagesManifest": manifest, "labelsKey": f"labels/{JOB}/a.json", "documentTypes": TYPES}
+    result = run_stage(monkeypatch, "stages.import_labels", {"JOBS_TABLE": table, "BUCKET": bucket.name}, event)
+    # Then the machine gets the manifest, and the job shows who labelled and how much
+    assert result == {
+        "provider": "supplied",
+        "manifest": f"s3://{bucket.name}/manifests/{JOB}/labels.manifest",
+        "labelAttribute": "doctype",
+        "sha256": result["sha256"],
+        "labelled": 2,
+    }
+    record = job_record(table)
+    assert (record["Status"], record["LabelProvider"], record["Labelled"]) == ("Labelling", "supplied", "2")

@@ -1,0 +1,103 @@
+"""Publish model: the parameters that readers rely on, and the model that was live before."""
+
+from typing import Any
+
+import pytest
+
+from pipeline import publishing
+from pipeline.jobs import Jobs, now_ms
+from pipeline.publishing import ModelPublished, PublishModel, read_parameter
+from tests.unit.aws_fakes import FakeRekognition, client
+
+PROJECT, MODEL = "/ekyc/project", "/ekyc/model"
+
+
+class Setting:
+    """Two jobs with a running model each, and the parameters as the stack makes them."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs, self.rekognition, self.ssm = jobs, FakeRekognition(), client("ssm")
+        for name in (PROJECT, MODEL):
+            self.ssm.put_parameter(Name=name, Value="default", Type="String")
+
+    def model(self) -> tuple[str, str, str]:
+        """A job with a running model: job id, project ARN, model ARN."""
+        job_id = self.jobs.create().id
+        project = self.rekognition.create_project(job_id)["ProjectArn"]
+        self.jobs.note(job_id, ModelStartTime=now_ms() - 3_600_000)
+        return job_id, project, self.rekognition.add_version(project, job_id, "RUNNING")
+
+    def publish(self, model: tuple[str, str, str], *, stop_previous: bool = False) -> ModelPublished:
+        return publishing.publish(
+            PublishModel(*model, stop_previous),
+            jobs=self.jobs,
+            rekognition=self.rekognition.client(),
+            ssm=self.ssm,
+            project_parameter=PROJECT,
+            model_parameter=MODEL,
+        )
+
+    def live(self) -> tuple[str | None, str | None]:
+        return read_parameter(PROJECT, self.ssm), read_parameter(MODEL, self.ssm)
+
+
+@pytest.fixture
+def setting(jobs: Jobs) -> Setting:
+    return Setting(jobs)
+
+
+def test_the_first_model_has_no_previous_one(setting: Setting) -> None:
+    assert setting.live() == (None, None)
+    model = setting.model()
+    assert setting.publish(model, stop_previous=True) == ModelPublished(model[2], None, False)
+    assert setting.live() == model[1:]
+
+
+@pytest.mark.parametrize("stop_previous", [False, True])
+def test_the_previous_model_is_remembered_and_stopped_if_asked(setting: Setting, stop_previous: bool) -> None:
+    # Given a live model
+    old, new = setting.model(), setting.model()
+    setting.publish(old)
+    # When another is published
+    published = setting.publish(new, stop_previous=stop_previous)
+    # Then readers find the new one, and the old one is remembered, and runs unless it was to be stopped
+    assert published == ModelPublished(new[2], old[2], stop_previous)
+    assert setting.live() == new[1:]
+    assert setting.jobs.get(new[0])["PreviousModel"] == old[2]
+    assert setting.rekognition.versions[old[0]]["Status"] == ("STOPPING" if stop_previous else "RUNNING")
+    assert (setting.jobs.get(old[0])["ModelStartTime"] is None) is stop_previous
+
+
+def test_a_second_run_does_not_take_itself_for_the_previous_model(setting: Setting) -> None:
+    old, new = setting.model(), setting.model()
+    setting.publish(old)
+    first, second = (setting.publish(new, stop_previous=True) for _ in range(2))
+    assert first == second == ModelPublished(new[2], old[2], True)
+    assert setting.rekognition.versions[new[0]]["Status"] == "RUNNING"
+
+
+def test_a_run_that_crashed_between_the_parameters_is_completed(setting: Setting) -> None:
+    # Given a run that changed one parameter and died
+    old, new = setting.model(), setting.model()
+    setting.publish(old)
+    setting.jobs.note(new[0], PreviousProject=old[1], PreviousModel=old[2])
+    setting.ssm.put_parameter(Name=PROJECT, Value=new[1], Overwrite=True)
+    # When the stage runs again
+    published = setting.publish(new, stop_previous=True)
+    # Then the job's own project is not taken for the previous one
+    assert published == ModelPublished(new[2], old[2], True)
+    assert setting.live() == new[1:]
+
+
+def test_a_previous_model_that_is_gone_is_no_hindrance(setting: Setting) -> None:
+    old, new = setting.model(), setting.model()
+    setting.publish(old)
+    setting.rekognition.versions.pop(old[0])
+    assert setting.publish(new, stop_previous=True) == ModelPublished(new[2], old[2], False)
+
+
+def test_a_missing_parameter_is_no_quiet_success(setting: Setting) -> None:
+    setting.ssm.delete_parameter(Name=MODEL)
+    error: Any = setting.ssm.exceptions.ParameterNotFound
+    with pytest.raises(error):
+        setting.publish(setting.model())

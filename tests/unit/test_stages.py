@@ -1,0 +1,167 @@
+"""The stages from dataset to live model as the state machine calls them: JSON in, JSON out, the record beside it."""
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+
+from pipeline import aws
+from pipeline.errors import AccessDenied, Throttled
+from pipeline.jobs import Jobs, Status, now_ms, public
+from tests.unit.aws_fakes import ACCOUNT, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
+from tests.unit.conftest import BUCKET, TABLE
+from tests.unit.test_outcomes import MACHINE, LambdaContext
+
+PROJECT, MODEL = "/ekyc-training/rekognition-project-arn", "/ekyc-training/rekognition-project-version-arn"
+ENVIRONMENT = {
+    "JOBS_TABLE": TABLE,
+    "BUCKET": BUCKET,
+    "WORK_TEAM_ARN": f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:workteam/private-crowd/checkers",
+    "LABELLING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/labelling",
+    "WORKERS_PER_IMAGE": "1",
+    "PROJECT_PARAMETER": PROJECT,
+    "MODEL_PARAMETER": MODEL,
+    "INFERENCE_UNITS": "1",
+}
+
+
+class Machine:
+    """Calls stages by their module's name, each loaded anew with its environment."""
+
+    def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.jobs, self.s3 = jobs, s3
+        self.rekognition, self.ground_truth, self.executions = FakeRekognition(), FakeSageMaker(), FakeStepFunctions()
+        self.ssm = client("ssm")
+        for name in (PROJECT, MODEL):
+            self.ssm.put_parameter(Name=name, Value="default", Type="String")
+        clients = {
+            "dynamodb": client("dynamodb"),
+            "s3": s3,
+            "ssm": self.ssm,
+            "rekognition": self.rekognition.client(),
+            "sagemaker": self.ground_truth.client(),
+            "stepfunctions": self.executions.client(),
+        }
+        monkeypatch.setattr(aws, "client", clients.__getitem__)
+        for name, value in ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        self.id = jobs.create().id
+        self.executions.start_execution(MACHINE, self.id, "{}")
+
+    def call(self, module: str, **arguments: Any) -> dict[str, Any]:
+        """The function's answer as the state machine gets it: through JSON."""
+        function = importlib.reload(importlib.import_module(module))
+        answer = function.handler(json.loads(json.dumps({"jobId": self.id, **arguments})), LambdaContext())
+        return json.loads(json.dumps(answer))
+
+    def shown(self) -> dict[str, Any]:
+        return public(self.jobs.get(self.id))
+
+
+@pytest.fixture
+def machine(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    ready = Machine(jobs, s3, monkeypatch)
+    jobs.move(ready.id, Status.CHECKING_IMAGES)
+    return ready
+
+
+def test_from_labels_to_a_live_model(machine: Machine) -> None:
+    """Every stage with the payloads that the state machine gives, and what the API shows after each."""
+    wait = {"poll": 1, "waitingSince": now_ms(), "deadlineSeconds": 7200}
+    version = {"versionName": machine.id}
+
+    # Given photos that are checked: labels are requested and made
+    machine.executions.tokens.add("token")
+    manifest = f"s3://{BUCKET}/manifests/{machine.id}/input.manifest"
+    machine.call(
+        "stages.request_labels",
+        provider="ground-truth",
+        imagesManifest=manifest,
+        documentTypes=["ID_KTP"],
+        taskToken="token",
+        requestedAt="2999-01-01T00:00:00.000Z",
+        deadlineSeconds=2678400,
+        redrives=0,
+    )
+    assert machine.shown()["status"] == "Labelling"
+    machine.ground_truth.finish(f"{machine.id}-1", "Completed", labelled=90)
+    resume = importlib.reload(importlib.import_module("events.resume_labelling"))
+    resume.handler({"resources": [machine.shown()["labellingJobArn"]]}, LambdaContext())
+    assert json.loads(machine.executions.answers["token"]["output"])["labelled"] == 90
+
+    # When the datasets are created and become ready
+    created = machine.call(
+        "stages.create_datasets",
+        trainManifest=f"s3://{BUCKET}/train.manifest",
+        testManifest=f"s3://{BUCKET}/test.manifest",
+    )
+    datasets = {name: created[name] for name in ("trainDatasetArn", "testDatasetArn")}
+    checked = machine.call("stages.check_datasets", **datasets, **wait)
+    assert checked == {"ready": False, "trainStatus": "CREATE_IN_PROGRESS", "testStatus": "CREATE_IN_PROGRESS"}
+    assert machine.shown()["datasetCreated"] is False
+    for arn in datasets.values():
+        machine.rekognition.dataset(arn)["Status"] = "CREATE_COMPLETE"
+    assert machine.call("stages.check_datasets", **datasets, **wait)["ready"] is True
+    shown = machine.shown()
+    assert (shown["status"], shown["datasetCreated"]) == ("CreatingDataset", True)
+    assert shown["datasetArn"] == created["trainDatasetArn"]
+
+    # And the model is trained
+    project = {"projectArn": created["projectArn"]}
+    started = machine.call("stages.start_training", **project)
+    assert started["versionName"] == machine.id
+    assert machine.call("stages.check_training", **project, **version, **wait)["completed"] is False
+    assert machine.shown()["detailedStatus"] == "Training: poll 1, IN_PROGRESS"
+    summary = {
+        "AggregatedEvaluationResults": {"F1Score": 0.97, "Precision": 0.96, "Recall": 0.98},
+        "LabelEvaluationResults": [],
+    }
+    machine.s3.put_object(Bucket=BUCKET, Key="summary.json", Body=json.dumps(summary))
+    machine.rekognition.versions[machine.id] |= {
+        "Status": "TRAINING_COMPLETED",
+        "BillableTrainingTimeInSeconds": 3600,
+        "EvaluationResult": {"F1Score": 0.97, "Summary": {"S3Object": {"Bucket": BUCKET, "Name": "summary.json"}}},
+    }
+    assert machine.call("stages.check_training", **project, **version, **wait)["completed"] is True
+
+    # And found good enough
+    model = {**project, "projectVersionArn": started["projectVersionArn"]}
+    bars = {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}
+    evaluated = machine.call("stages.evaluate_model", **model, **version, **bars)
+    assert (evaluated["passed"], evaluated["f1"], evaluated["liveModel"]) == (True, 0.97, None)
+
+    # And started and published
+    assert machine.call("stages.start_model", **model, **version) == {"status": "STARTING"}
+    assert machine.call("stages.check_model", **project, **version, **wait) == {"status": "STARTING"}
+    machine.rekognition.versions[machine.id]["Status"] = "RUNNING"
+    assert machine.call("stages.check_model", **project, **version, **wait) == {"status": "RUNNING"}
+    published = machine.call("stages.publish_model", **model, stopPrevious=True)
+    assert published == {
+        "projectVersionArn": started["projectVersionArn"],
+        "previousModel": None,
+        "previousStopped": False,
+    }
+
+    # Then readers find the model, and the job tells the whole way
+    value = machine.ssm.get_parameter(Name=MODEL)["Parameter"]["Value"]
+    shown = machine.shown()
+    assert value == shown["projectVersionArn"] == started["projectVersionArn"]
+    assert (shown["status"], shown["stage"], shown["trainingSeconds"]) == ("Deploying", "Publish model", 3600)
+    assert shown["metrics"]["f1"] == 0.97
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("ThrottlingException", 400, Throttled),
+        ("InternalServerError", 500, Throttled),
+        ("AccessDeniedException", 400, AccessDenied),
+    ],
+)
+def test_a_service_error_is_named_for_the_state_machine(
+    machine: Machine, code: str, status: int, error: type[Exception]
+) -> None:
+    machine.rekognition.refuse_next("describe_project_versions", code, http_status=status)
+    with pytest.raises(error, match=code):
+        machine.call("stages.start_training", projectArn=machine.rekognition.create_project("p")["ProjectArn"])
