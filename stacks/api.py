@@ -40,6 +40,17 @@ ACCESS_LOG = {
 }
 """One line a call. No query string: it holds the names of customers' photographs."""
 
+NO_SUCH_CALL = {
+    "type": "urn:ekyc:problem:unknown-route",
+    "title": "Not Found",
+    "status": 404,
+    "detail": (
+        "No such call: see the list of calls in the README's API page. A call that is on the list needs a signature by "
+        "AWS Signature Version 4."
+    ),
+}
+"""RFC 9457, as the function answers its own problems."""
+
 
 class Api(Construct):
     """The REST API and its function."""
@@ -84,7 +95,7 @@ class Api(Construct):
                 permissions.read_objects("images", "labels"),
                 permissions.write_objects("images", "labels"),
                 permissions.start_execution(),
-                permissions.executions("DescribeExecution", "RedriveExecution", "StopExecution"),
+                permissions.executions("DescribeExecution", "GetExecutionHistory", "RedriveExecution", "StopExecution"),
                 permissions.answer_task(),
                 permissions.labelling_jobs("DescribeLabelingJob", "StopLabelingJob"),
                 permissions.projects("DescribeProjectVersions", "StopProjectVersion"),
@@ -115,6 +126,13 @@ class Api(Construct):
             ),
         )
         self.gateway.node.try_remove_child("Endpoint")  # RestApi's own output; the stack has ApiUrl
+        # API Gateway answers so what is no route, and what is one but came without a signature.
+        self.gateway.add_gateway_response(
+            "NoSuchCall",
+            type=apigateway.ResponseType.MISSING_AUTHENTICATION_TOKEN,
+            status_code="404",
+            templates={"application/problem+json": json.dumps(NO_SUCH_CALL)},
+        )
         integration = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
         for method, path in ROUTES:
             self.gateway.root.resource_for_path(path).add_method(method, integration)

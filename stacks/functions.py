@@ -20,6 +20,9 @@ from stacks.storage import Storage
 
 CODE = Path(__file__).resolve().parent.parent / "lambdas"
 
+ONE_VCPU_MB = 1769
+"""The memory at which a function has one whole vCPU. Source: Lambda guide, 'Configure Lambda function memory'."""
+
 
 class LayerMissingError(FileNotFoundError):
     """The folder with the functions' libraries has not been built."""
@@ -203,7 +206,7 @@ def _stages(
                 "MAX_REJECTED_SHARE": str(settings.max_rejected_share),
             },
             timeout_seconds=900,
-            memory_mb=1024,
+            memory_mb=ONE_VCPU_MB,  # for 250,000 photos in the time that there is
         ),
         "ImportLabels": Stage(
             "Checks supplied labels against the job's photos and writes them as a labelled manifest.",
@@ -249,7 +252,6 @@ def _stages(
                 permissions.projects("CreateDataset"),
                 *permissions.let_rekognition_read("images", "manifests"),
             ],
-            bucket,
         ),
         "CheckDatasets": Stage(
             "Asks Rekognition how far both datasets are.",
@@ -280,7 +282,7 @@ def _stages(
                 permissions.projects("DescribeProjectVersions"),
                 permissions.live_model("GetParameter"),
             ],
-            {**bucket, **live_model},
+            live_model,
         ),
         "StartModel": Stage(
             "Starts the model's inference units.",

@@ -33,15 +33,14 @@ class Document:
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:
-    """The photo's pixels, BGR, height x width x 3, as they are stored (no turning by EXIF).
+    """The photo's pixels, BGR, height x width x 3, after the turn that its EXIF asks for, as a person sees it.
 
     Raises:
         CommandError: the file is missing or is no photo.
     """
     if not path.is_file():
         raise CommandError(f"{path} is not a file.")
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
     if image is None:
         raise CommandError(f"{path} is no JPEG or PNG photo.")
     return image  # type: ignore[return-value]

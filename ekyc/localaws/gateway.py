@@ -1,6 +1,7 @@
 """API Gateway: HTTP in, REST proxy event to the function, HTTP out, for the REST API that is deployed.
 
-moto keeps the API's resources and methods but never runs a Lambda proxy. Authorization is not checked here.
+moto keeps the API's resources and methods but never runs a Lambda proxy. Authorization is not checked here, and the
+template's gateway responses, which moto's CloudFormation does not make, are not: errors have API Gateway's own bodies.
 """
 
 from __future__ import annotations

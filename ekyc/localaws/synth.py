@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 WORK_TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
+TRACEBACK = re.compile(r"^Traceback .*\n(?: .*\n)+", re.MULTILINE)
 LOCAL_SETTINGS: Mapping[str, Any] = {"workTeamArn": WORK_TEAM}
 
 
@@ -23,7 +25,7 @@ def synthesize(out: Path, settings: Mapping[str, Any] = LOCAL_SETTINGS) -> Path:
     ``settings`` are CDK context values that override those of `cdk.json`.
 
     Raises:
-        SynthesisFailed: with the app's own words.
+        SynthesisFailed: with the app's own words, all lines of them.
     """
     context = json.loads((PROJECT / "cdk.json").read_text())["context"] | dict(settings)
     environment = os.environ | {"CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context)}
@@ -33,7 +35,5 @@ def synthesize(out: Path, settings: Mapping[str, Any] = LOCAL_SETTINGS) -> Path:
         [sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
     )
     if app.returncode:
-        raise SynthesisFailed(
-            app.stderr.strip().splitlines()[-1] if app.stderr.strip() else "app.py ended with an error"
-        )
+        raise SynthesisFailed(TRACEBACK.sub("", app.stderr).strip() or "app.py ended with an error")
     return out

@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import Any
 
 from botocore.exceptions import ClientError, ParamValidationError
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
@@ -28,6 +28,7 @@ from ekyc.localaws.custom_labels_manifest import CheckedLine, LabelledBox, Size,
 from ekyc.localaws.detector import Detector
 
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
+SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 S3Object = dict[str, dict[str, str]]
@@ -186,10 +187,11 @@ def _fetch_image(source_ref: str, path: Path) -> Size | None:
 
 
 def image_size(content: bytes) -> Size | None:
-    """The size that the header of a PNG or JPEG gives; None for any other content."""
+    """The size of a PNG or JPEG, of a JPEG after the turn that its EXIF asks for; None for any other content."""
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
-            return Size(*image.size)
+            turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+            return Size(*(reversed(image.size) if turned else image.size))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 

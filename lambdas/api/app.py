@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,6 @@ from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, Status, public
 from pipeline.settings import Settings as BaseSettings
 
 UPLOAD_SECONDS = 15 * 60
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True)
@@ -140,30 +140,6 @@ def show_model() -> Response[str]:
     return _json(views.model_view(settings.project_parameter, services))
 
 
-def _refuse_other_methods() -> None:
-    """Every path says which method it answers, instead of 404."""
-    for path, method in (
-        ("/api/training/create", "POST"),
-        ("/api/training/url", "GET"),
-        ("/api/training/start", "POST"),
-        ("/api/training/list", "GET"),
-        ("/api/training/jobs/<job_id>", "GET"),
-        ("/api/training/jobs/<job_id>/urls", "POST"),
-        ("/api/training/jobs/<job_id>/labels", "POST"),
-        ("/api/training/jobs/<job_id>/stop", "POST"),
-        ("/api/training/jobs/<job_id>/resume", "POST"),
-        ("/api/training/model", "GET"),
-    ):
-
-        def refuse(allowed: str = method, **_ids: str) -> Response[str]:
-            raise problems.method_not_allowed(app.current_event.http_method, allowed)
-
-        app.route(path, [other for other in METHODS if other != method])(refuse)
-
-
-_refuse_other_methods()
-
-
 @app.exception_handler(Problem)
 def answer_problem(problem: Problem) -> Response[str]:
     return problem.response()
@@ -187,12 +163,13 @@ def answer_page_token(error: PageTokenInvalid) -> Response[str]:
 @app.exception_handler(Exception)
 def answer_failure(error: Exception) -> Response[str]:
     """A throttled service is told apart from a fault of ours; neither shows its insides."""
-    if isinstance(error, (ClientError, BotoCoreError)):
-        error = errors.named(error)
-    if isinstance(error, errors.Throttled):
-        logger.warning("A service is busy", extra={"cause": str(error)})
+    failure = errors.named(error) if isinstance(error, (ClientError, BotoCoreError)) else error
+    name = type(failure).__name__
+    if isinstance(failure, errors.Throttled):
+        logger.warning("A service is busy", extra={"error": name})
         return problems.busy().response()
-    logger.exception("The API failed", exc_info=error)
+    # The lines that it came by, not its words: they may name a photo or hold a token.
+    logger.error("The API failed", extra={"error": name, "lines": traceback.format_tb(error.__traceback__)})
     return problems.internal(app.lambda_context.aws_request_id).response()
 
 

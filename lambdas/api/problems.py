@@ -56,12 +56,6 @@ def unknown_route(path: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "unknown-route", f"The API has no path {path[:200]!r}.")
 
 
-def method_not_allowed(method: str, allowed: str) -> Problem:
-    """405: the path answers ``allowed`` only."""
-    detail = f"This path does not answer {method}, only {allowed}."
-    return Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", detail, {"Allow": allowed})
-
-
 def too_large(limit: int) -> Problem:
     """413: the body has more bytes than the API reads."""
     return Problem(

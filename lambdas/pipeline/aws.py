@@ -11,9 +11,10 @@ CONFIG = Config(
     read_timeout=30,
     max_pool_connections=64,
     signature_version="v4",
+    s3={"addressing_style": "virtual"},  # presigned URLs name the Region's host, which redirects no upload
 )
 
 
 def client(service: str) -> Any:
     """A boto3 client of ``service``, such as ``rekognition``."""
-    return boto3.client(service, config=CONFIG)  # type: ignore[call-overload]
+    return boto3.client(service, config=CONFIG)

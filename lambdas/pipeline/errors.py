@@ -1,4 +1,4 @@
-"""Every error that an operator may see. A class's name is the error's name in the execution, in the ASL and in the job."""
+"""Every error that an operator may see. A class's name is the error's name in the execution, the ASL and the job."""
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
@@ -135,7 +135,7 @@ def named(error: ClientError | BotoCoreError) -> PipelineError:
         if code in TRANSIENT_CODES or status >= 500:
             return Throttled(words)
         if code in DENIED_CODES:
-            return AccessDenied(f"{words} Give the function's role this permission, then resume the job.")
+            return AccessDenied(f"{words.rstrip('. ')}. Give the function's role this permission, then resume the job.")
         return UnexpectedAnswer(words)
     if isinstance(error, HTTPClientError):
         return Throttled(f"The connection to the service was lost: {error}")

@@ -12,7 +12,6 @@ from stages.stage import stage
 @dataclass(frozen=True)
 class Settings(BaseSettings):
     jobs_table: str
-    bucket: str
 
 
 settings = Settings.from_env()

@@ -16,7 +16,8 @@ def stage(function: Callable[[Any], Any]) -> Callable[[Mapping[str, Any], Any], 
     """Make a Lambda handler of ``function(request) -> result``, both frozen dataclasses.
 
     The request's class is read from the annotation. Errors of botocore become named errors (`pipeline.errors`), so
-    that the state machine sees the name that its Retry lists.
+    that the state machine sees the name that its Retry lists. The log gets an error's name only: its cause, which is in
+    the execution, may name photos.
     """
     request_type = next(kind for name, kind in get_type_hints(function).items() if name != "return")
 
@@ -28,10 +29,10 @@ def stage(function: Callable[[Any], Any]) -> Callable[[Mapping[str, Any], Any], 
             result = payload.write(function(payload.read(request_type, event)))
         except (ClientError, BotoCoreError) as error:
             failure = errors.named(error)
-            logger.warning("Stage failed", extra={"error": type(failure).__name__, "cause": str(failure)})
+            logger.warning("Stage failed", extra={"error": type(failure).__name__})
             raise failure from None
         except errors.PipelineError as error:
-            logger.warning("Stage failed", extra={"error": type(error).__name__, "cause": str(error)})
+            logger.warning("Stage failed", extra={"error": type(error).__name__})
             raise
         logger.info("Stage done")
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from PIL import ExifTags, Image
 
 BUCKET = "specimens"
 LABELS = ("ID_CARD", "PASSPORT")
@@ -39,6 +41,16 @@ def photo(label: str | None, seed: int) -> Photo:
         left, top, width, height = cv2.boundingRect(corners)
         box = (left, top, width - 1, height - 1)
     return Photo(cv2.imencode(".jpg", image)[1].tobytes(), label, box)
+
+
+def stored_lying(photo: Photo) -> Photo:
+    """The same photo as a phone stores it: lying, with the note in EXIF to turn it by 90 degrees."""
+    with Image.open(io.BytesIO(photo.jpeg)) as image:
+        exif = image.getexif()
+        exif[ExifTags.Base.Orientation] = 6
+        file = io.BytesIO()
+        image.rotate(90, expand=True).save(file, "JPEG", quality=95, exif=exif)
+    return photo._replace(jpeg=file.getvalue())
 
 
 def _document(label: str) -> np.ndarray:

@@ -14,10 +14,11 @@ import moto.sagemaker.responses
 import pytest
 from botocore.exceptions import ClientError
 from moto.moto_api._internal.models import moto_api_backend
-from specimens import BUCKET, HEIGHT, LABELS, WIDTH, Photo, eventually, photo, put_lines, read_lines
+from specimens import BUCKET, HEIGHT, LABELS, WIDTH, Photo, eventually, photo, put_lines, read_lines, stored_lying
 
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.workforce import DrawnBox, consolidate
+from pipeline import datasets, images
 
 TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
 FUNCTION = "arn:aws:lambda:us-east-1:432418664414:function:"
@@ -194,6 +195,39 @@ def test_a_job_is_labelled_and_tells_by_its_manifest_its_files_and_an_event(acco
     assert event["detail-type"] == "SageMaker Ground Truth Labeling Job State Change"
     assert (event["resources"], event["detail"]) == ([arn], {"LabelingJobStatus": "Completed"})
     assert len(received()) == 1
+
+
+def test_photos_that_phones_store_lying_keep_their_size_and_are_not_dropped(account: Account) -> None:
+    # Given photos of two types that are to be turned before they are shown, which are checked
+    account.workforce.answer_from(account.answers, unanswered_share=0)
+    job, labelled = "ekyc-20261124015324-9f3c0a1b2c3d4e5f", [name for name, one in account.photos.items() if one.label]
+    for name in labelled:
+        lying = stored_lying(account.photos[name]).jpeg
+        account.s3.put_object(Bucket=BUCKET, Key=f"images/{job}/{name}", Body=lying)
+    checked = images.check(images.CheckImages(job), bucket=BUCKET, min_images=1, max_rejected_share=0, s3=account.s3)
+
+    # When they are labelled
+    account.sagemaker.create_labeling_job(
+        **request("InputConfig", {"DataSource": {"S3DataSource": {"ManifestS3Uri": checked.manifest}}})
+    )
+    ended = account.end()
+
+    # Then both manifests have the size that people see, on which the boxes are drawn
+    output = account.output(ended)
+    assert len(output) == len(labelled)
+    for line in output:
+        assert line["image-size"] == {"width": WIDTH, "height": HEIGHT}
+        check_label(line, account.photos[line["source-ref"].split("/")[-1]])
+
+    # And every photo goes into a dataset
+    prepared = datasets.prepare(
+        datasets.PrepareDatasets(
+            job, checked.manifest, ended["LabelingJobOutput"]["OutputDatasetS3Uri"], "doctype", list(LABELS)
+        ),
+        bucket=BUCKET,
+        s3=account.s3,
+    )
+    assert (prepared.dropped, prepared.train_images + prepared.test_images) == (0, len(labelled))
 
 
 def check_label(line: dict[str, Any], taken: Photo) -> None:

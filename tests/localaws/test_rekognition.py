@@ -11,7 +11,18 @@ from typing import Any
 import moto.rekognition.responses
 import pytest
 from botocore.exceptions import ClientError
-from specimens import BUCKET, HEIGHT, LABELS, WIDTH, eventually, manifest_line, photo, put_lines, read_lines
+from specimens import (
+    BUCKET,
+    HEIGHT,
+    LABELS,
+    WIDTH,
+    eventually,
+    manifest_line,
+    photo,
+    put_lines,
+    read_lines,
+    stored_lying,
+)
 
 from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
@@ -91,10 +102,12 @@ def test_moto_has_no_custom_labels_of_its_own() -> None:
 
 
 def test_a_model_is_trained_started_asked_and_stopped(account: Account) -> None:
-    # Given datasets of photos of two types, one line with a photo that is no photo
+    # Given datasets of photos of two types, one of them stored lying and one line with a photo that is no photo
     training, testing = account.upload("train", range(6)), account.upload("test", range(100, 103))
     account.s3.put_object(Bucket=BUCKET, Key="train/broken.jpg", Body=b"no photo")
     training.append(training[0] | {"source-ref": f"s3://{BUCKET}/train/broken.jpg"})
+    lying = stored_lying(photo(LABELS[0], 0))
+    account.s3.put_object(Bucket=BUCKET, Key=f"train/{LABELS[0]}-0.jpg", Body=lying.jpeg)
     account.datasets_of_lines(training, testing)
 
     # When a version is trained, then it is in training first, and shows no result yet

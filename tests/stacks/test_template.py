@@ -24,11 +24,11 @@ ENVIRONMENT = {
     "ImportLabels": {"JOBS_TABLE", "BUCKET"},
     "RequestLabels": {"JOBS_TABLE", "BUCKET", "WORK_TEAM_ARN", "LABELLING_ROLE_ARN", "WORKERS_PER_IMAGE"},
     "PrepareDatasets": {"JOBS_TABLE", "BUCKET"},
-    "CreateDatasets": {"JOBS_TABLE", "BUCKET"},
+    "CreateDatasets": {"JOBS_TABLE"},
     "CheckDatasets": {"JOBS_TABLE"},
     "StartTraining": {"JOBS_TABLE", "BUCKET"},
     "CheckTraining": {"JOBS_TABLE"},
-    "EvaluateModel": {"JOBS_TABLE", "BUCKET", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
+    "EvaluateModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
     "StartModel": {"JOBS_TABLE", "INFERENCE_UNITS"},
     "CheckModel": {"JOBS_TABLE"},
     "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
@@ -171,11 +171,8 @@ def test_the_functions_run_on_the_newest_python_with_the_layer(template: Templat
 
 def test_only_what_reads_manifests_runs_long(template: Template) -> None:
     found = {name: (function["Timeout"], function["MemorySize"]) for name, function in template.functions().items()}
-    assert {name for name, size in found.items() if size == (900, 1024)} == {
-        "CheckImages",
-        "ImportLabels",
-        "PrepareDatasets",
-    }
+    assert {name for name, size in found.items() if size == (900, 1024)} == {"ImportLabels", "PrepareDatasets"}
+    assert found.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
     assert found.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
     assert set(found.values()) == {(900, 1024), (60, 256)}
 
@@ -210,6 +207,23 @@ def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> N
         f"arn:<AWS::Partition>:sagemaker:{here}:labeling-job/ekyc-*",
         f"arn:<AWS::Partition>:states:{here}:execution:ekyc-training:*",
         f"arn:<AWS::Partition>:logs:{here}:log-group:/aws/sagemaker/*",
+    }
+
+
+def test_the_api_may_ask_step_functions_all_that_it_asks(template: Template) -> None:
+    # Given the executions of the state machine, which the API describes, reads the end of, stops and redrives
+    allowed = {
+        action
+        for statement in template.statements_of("Api")
+        for resource in listed(statement["Resource"])
+        if ":execution:ekyc-training:*" in written(resource)
+        for action in listed(statement["Action"])
+    }
+    assert allowed == {
+        "states:DescribeExecution",
+        "states:GetExecutionHistory",
+        "states:RedriveExecution",
+        "states:StopExecution",
     }
 
 
@@ -323,6 +337,16 @@ def test_every_route_asks_for_a_signature(template: Template) -> None:
     for method in methods:
         assert method["AuthorizationType"] == "AWS_IAM"
         assert method["Integration"]["Type"] == "AWS_PROXY"
+
+
+def test_a_call_that_the_api_does_not_have_is_answered_with_a_problem(template: Template) -> None:
+    response = template.one("AWS::ApiGateway::GatewayResponse")
+    assert (response["ResponseType"], response["StatusCode"]) == ("MISSING_AUTHENTICATION_TOKEN", "404")
+    ((content_type, body),) = response["ResponseTemplates"].items()
+    assert content_type == "application/problem+json"
+    problem = json.loads(body)
+    assert set(problem) == {"type", "title", "status", "detail"}
+    assert problem["status"] == 404
 
 
 def test_the_api_is_throttled_and_its_access_log_names_no_photographs(template: Template) -> None:

@@ -2,12 +2,17 @@
 
 import ast
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from ekyc.localaws.synth import synthesize
 
 PROJECT = Path(__file__).parents[2]
 STAGES = sorted(
@@ -77,3 +82,45 @@ def test_there_is_a_stage_for_every_function_that_the_state_machine_calls() -> N
         if state["Type"] == "Task"
     }
     assert called == set(STAGES)
+
+
+READ_SETTINGS = """
+import importlib, json, os, sys
+from dataclasses import fields
+
+outside = dict(os.environ)
+found = {}
+for module, environment in json.load(sys.stdin).items():
+    os.environ.clear()
+    os.environ.update(outside | environment)
+    loaded = importlib.import_module(module)
+    found[module] = [field.name.upper() for field in fields(loaded.settings)]
+print(json.dumps(found))
+"""
+
+
+def test_each_functions_environment_is_what_its_settings_ask_for(tmp_path: Path) -> None:
+    # Given each function's environment in the template, with an ARN for what is known when it is deployed only
+    template = json.loads((synthesize(tmp_path) / "ekyc-training.template.json").read_text())
+    environments: dict[str, dict[str, Any]] = {
+        resource["Properties"]["Handler"].removesuffix(".handler"): {
+            name: value if isinstance(value, str) else "arn:aws:x:us-east-1:123456789012:x:x"
+            for name, value in resource["Properties"]["Environment"]["Variables"].items()
+        }
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
+    assert {f"stages.{stage}" for stage in STAGES} <= environments.keys()
+    # When each module reads its settings from it, in a process of its own as modules do so once
+    run = subprocess.run(
+        [sys.executable, "-c", READ_SETTINGS],
+        input=json.dumps(environments),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT / "lambdas"), "AWS_DEFAULT_REGION": "us-east-1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    # Then every value can be read, and there is one for every field and no other
+    for module, names in json.loads(run.stdout).items():
+        given = {name for name in environments[module] if not name.startswith("POWERTOOLS_")}
+        assert given == set(names), module

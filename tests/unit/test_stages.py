@@ -1,13 +1,14 @@
 """The stages from dataset to live model as the state machine calls them: JSON in, JSON out, the record beside it."""
 
 import importlib
+import io
 import json
 from typing import Any
 
 import pytest
 
 from pipeline import aws
-from pipeline.errors import AccessDenied, Throttled
+from pipeline.errors import AccessDenied, LabelsInvalid, Throttled, UnexpectedAnswer
 from pipeline.jobs import Jobs, Status, now_ms, public
 from tests.unit.aws_fakes import ACCOUNT, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import BUCKET, TABLE
@@ -165,3 +166,41 @@ def test_a_service_error_is_named_for_the_state_machine(
     machine.rekognition.refuse_next("describe_project_versions", code, http_status=status)
     with pytest.raises(error, match=code):
         machine.call("stages.start_training", projectArn=machine.rekognition.create_project("p")["ProjectArn"])
+
+
+def test_a_denial_says_what_to_do_in_a_sentence_of_its_own(machine: Machine) -> None:
+    machine.rekognition.refuse_next("describe_project_versions", "AccessDeniedException", "You may not")
+    with pytest.raises(AccessDenied, match=r"You may not\. Give the function's role this permission"):
+        machine.call("stages.start_training", projectArn=machine.rekognition.create_project("p")["ProjectArn"])
+
+
+def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine, logs: io.StringIO) -> None:
+    # Given supplied labels that are wrong about a photo
+    machine.s3.put_object(Bucket=BUCKET, Key=f"images/{machine.id}/jane-doe.jpg", Body=b"x")
+    manifest, key = f"manifests/{machine.id}/input.manifest", f"labels/{machine.id}/labels.json"
+    size = {"width": 640, "height": 480}
+    line = {"source-ref": f"s3://{BUCKET}/images/{machine.id}/jane-doe.jpg", "image-hash": "x", "image-size": size}
+    machine.s3.put_object(Bucket=BUCKET, Key=manifest, Body=json.dumps(line))
+    image = {"id": 1, "file_name": "jane-doe.jpg", "width": 64, "height": 48}
+    coco = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "ID_KTP"}]}
+    machine.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(coco))
+    # When they are imported; Then the execution's cause names the photo
+    with pytest.raises(LabelsInvalid, match=r"jane-doe\.jpg"):
+        machine.call(
+            "stages.import_labels",
+            imagesManifest=f"s3://{BUCKET}/{manifest}",
+            labelsKey=key,
+            documentTypes=["ID_KTP"],
+        )
+    # And the log does not, only the error, the job and the stage
+    (failed,) = (entry for entry in map(json.loads, logs.getvalue().splitlines()) if entry["message"] == "Stage failed")
+    assert (failed["error"], failed["job_id"], failed["stage"]) == ("LabelsInvalid", machine.id, "import_labels")
+    assert "jane-doe" not in logs.getvalue()
+
+
+def test_the_log_of_a_refused_call_has_none_of_its_words(machine: Machine, logs: io.StringIO) -> None:
+    machine.rekognition.refuse_next("describe_project_versions", "ValidationException", "jane-doe.jpg is no name")
+    with pytest.raises(UnexpectedAnswer, match="jane-doe"):
+        machine.call("stages.start_training", projectArn=machine.rekognition.create_project("p")["ProjectArn"])
+    assert "UnexpectedAnswer" in logs.getvalue()
+    assert "jane-doe" not in logs.getvalue()

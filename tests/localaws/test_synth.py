@@ -1,0 +1,40 @@
+"""Synthesis for the local AWS: what the CDK app says when it cannot."""
+
+from pathlib import Path
+
+import pytest
+
+from ekyc.localaws import synth
+
+
+def test_every_wrong_setting_is_told(tmp_path: Path) -> None:
+    # Given two wrong settings
+    # When the stack is synthesized
+    with pytest.raises(synth.SynthesisFailed) as failure:
+        synth.synthesize(tmp_path / "cdk.out", {"minImages": 0, "minF1": 2})
+    # Then the words of the app are there, a line for each, and no more
+    assert str(failure.value).splitlines() == [
+        "The CDK context (cdk.json) is wrong:",
+        "- minImages is 0: give a whole number from 1 to 250000",
+        "- minF1 is 2: give a number from 0 to 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("def f():\n    raise ValueError('no, since\\n- this\\n- that')\nf()", "ValueError: no, since\n- this\n- that"),
+        ("raise SystemExit(1)", "app.py ended with an error"),
+    ],
+)
+def test_a_failure_of_the_app_is_told_without_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    # Given an app that breaks
+    (tmp_path / "app.py").write_text(code)
+    (tmp_path / "cdk.json").write_text('{"context": {}}')
+    monkeypatch.setattr(synth, "PROJECT", tmp_path)
+    # When it is run; Then its words are told
+    with pytest.raises(synth.SynthesisFailed) as failure:
+        synth.synthesize(tmp_path / "cdk.out")
+    assert str(failure.value) == words

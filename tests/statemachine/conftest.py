@@ -1,0 +1,52 @@
+"""The pipeline deployed on the local AWS."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from deployed import TYPES, Pipeline, deployed
+
+from ekyc import samples
+from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import synthesize
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthesized stack."""
+    return synthesize(tmp_path_factory.mktemp("assembly"))
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """About 20 specimen photos of three document types, with their annotations."""
+    folder = tmp_path_factory.mktemp("photos") / "all"
+    samples.write(folder, 56, 7)
+    coco = json.loads((folder / "annotations.json").read_text())
+    ids = {category["id"] for category in coco["categories"] if category["name"] in TYPES}
+    annotations = [annotation for annotation in coco["annotations"] if annotation["category_id"] in ids]
+    strangers = {one["image_id"] for one in coco["annotations"] if one["category_id"] not in ids}
+    kept = {one["image_id"] for one in annotations} - strangers
+    for image in coco["images"]:
+        if image["id"] not in kept:
+            (folder / image["file_name"]).unlink()
+    coco["images"] = [image for image in coco["images"] if image["id"] in kept]
+    coco["annotations"] = [annotation for annotation in annotations if annotation["image_id"] in kept]
+    coco["categories"] = [category for category in coco["categories"] if category["id"] in ids]
+    (folder / "annotations.json").write_text(json.dumps(coco))
+    return folder
+
+
+@pytest.fixture
+def pipeline(local_aws: LocalAws, assembly: Path, photos: Path) -> Iterator[Pipeline]:
+    """The pipeline, newly deployed."""
+    with deployed(local_aws, assembly, photos) as pipeline:
+        yield pipeline
+
+
+@pytest.fixture(scope="module")
+def shared_pipeline(local_aws: LocalAws, assembly: Path, photos: Path) -> Iterator[Pipeline]:
+    """One pipeline for tests that leave nothing behind which another could notice."""
+    with deployed(local_aws, assembly, photos) as pipeline:
+        yield pipeline

@@ -1,0 +1,124 @@
+"""The pipeline deployed on the local AWS, driven over HTTP as a client drives it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ekyc.localaws.clock import clock
+from ekyc.localaws.server import LocalAws
+
+TYPES = ("AU_PASSPORT", "ID_KTP", "THAI_ID_BACK")
+ENDED = {"Ready", "Rejected", "Failed", "Stopped"}
+ENOUGH = 60.0  # seconds; every wait below ends far sooner unless something is broken
+
+
+def eventually(condition: Callable[[], Any], seconds: float = ENOUGH) -> Any:
+    """Wait until ``condition`` returns something true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return result
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A client of the deployed pipeline: the HTTP API, and AWS as an operator sees it."""
+
+    aws: LocalAws
+    http: httpx.Client
+    outputs: dict[str, str]
+    photos: Path
+
+    @property
+    def coco(self) -> dict[str, Any]:
+        """The annotations of the photos."""
+        return json.loads((self.photos / "annotations.json").read_text())
+
+    def uploaded(self, *files: Path) -> str:
+        """A new job with ``files``, or all photos, uploaded; its id."""
+        job_id = self.http.post("create").json()["id"]
+        self.upload(job_id, *(files or sorted(self.photos.glob("*.jpg"))))
+        return job_id
+
+    def upload(self, job_id: str, *files: Path) -> None:
+        """Upload ``files`` through presigned URLs."""
+        answer = self.http.post(f"jobs/{job_id}/urls", json={"names": [path.name for path in files]})
+        assert answer.status_code == 200, answer.text
+        for path in files:
+            target = answer.json()[path.name]
+            assert httpx.put(target["url"], headers=target["headers"], content=path.read_bytes()).status_code == 200
+
+    def start(self, job_id: str, **options: Any) -> httpx.Response:
+        """Start the job for our three document types."""
+        return self.http.post("start", params={"JobId": job_id}, json={"documentTypes": list(TYPES), **options})
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """What the API says of the job."""
+        return self.http.get(f"jobs/{job_id}").json()
+
+    def reaches(self, job_id: str, *statuses: str) -> dict[str, Any]:
+        """The job once it has one of ``statuses``; fails when it ends in another."""
+
+        def there() -> dict[str, Any] | None:
+            job = self.job(job_id)
+            assert job["status"] in statuses or job["status"] not in ENDED, job
+            return job if job["status"] in statuses else None
+
+        return eventually(there)
+
+    def execution(self, job_id: str) -> dict[str, Any]:
+        """The execution as Step Functions describes it."""
+        return self.aws.client("stepfunctions").describe_execution(executionArn=self.arn(job_id))
+
+    def history(self, job_id: str) -> list[dict[str, Any]]:
+        """All events of the execution."""
+        pages = self.aws.client("stepfunctions").get_paginator("get_execution_history")
+        return [event for page in pages.paginate(executionArn=self.arn(job_id)) for event in page["events"]]
+
+    def entered(self, job_id: str) -> list[str]:
+        """The states entered, in order, each as often as it was."""
+        details = (event.get("stateEnteredEventDetails") for event in self.history(job_id))
+        return [entry["name"] for entry in details if entry]
+
+    def arn(self, job_id: str) -> str:
+        """The execution's ARN, which follows from the job's id."""
+        return self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{job_id}"
+
+    def labelling_jobs(self) -> dict[str, str]:
+        """All labelling jobs with their status."""
+        found = self.aws.client("sagemaker").list_labeling_jobs()["LabelingJobSummaryList"]
+        return {job["LabelingJobName"]: job["LabelingJobStatus"] for job in found}
+
+    def parameters(self) -> dict[str, str]:
+        """The two parameters that document-checking services read, by output name."""
+        names = {output: self.outputs[output] for output in ("ProjectParameter", "ModelParameter")}
+        ssm = self.aws.client("ssm")
+        return {output: ssm.get_parameter(Name=name)["Parameter"]["Value"] for output, name in names.items()}
+
+    def read(self, key: str) -> str:
+        """An object of the bucket as text."""
+        return self.aws.client("s3").get_object(Bucket=self.outputs["BucketName"], Key=key)["Body"].read().decode()
+
+    def logs(self) -> str:
+        """Everything that the functions logged."""
+        return "\n".join(path.read_text(errors="replace") for path in self.aws.logs_dir.glob("*"))
+
+
+@contextmanager
+def deployed(aws: LocalAws, assembly: Path, photos: Path) -> Iterator[Pipeline]:
+    """The pipeline in an empty local AWS, with people at work who label the photos."""
+    aws.reset()
+    outputs = aws.deploy(assembly)
+    speed = clock.speed
+    aws.workforce.answer_from(photos / "annotations.json", unanswered_share=0)
+    with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=30) as http:
+        yield Pipeline(aws, http, outputs, photos)
+    clock.speed = speed
+    aws.workforce.stop_answering()
