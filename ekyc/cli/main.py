@@ -17,6 +17,7 @@ from ekyc.cli.api import Api
 from ekyc.cli.errors import CommandError
 from ekyc.cli.terminal import console, progress
 from ekyc.crop import straighten
+from ekyc.localaws.errors import LocalAwsError
 
 DEFAULT_PORT = 4599
 
@@ -129,5 +130,5 @@ def app() -> None:
     """Run the command line; an error is one sentence on standard error and exit code 1."""
     try:
         cli()
-    except CommandError as error:
+    except (CommandError, LocalAwsError) as error:
         sys.exit(f"ekyc: {error}")

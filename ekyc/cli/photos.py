@@ -29,10 +29,11 @@ class LabelledFolder:
         return self.annotations.parent
 
     def split(self) -> tuple[list[Path], list[Path]]:
-        """The photos to train on, and every fifth one, which is held out for the final check."""
-        photos = [self.folder / name for name in self.documents]
-        held_out = photos[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
-        return [photo for photo in photos if photo not in set(held_out)], held_out
+        """The photos to train on, and a fifth of each type, held out for the final check; in their order."""
+        by_type = sorted(self.documents, key=lambda name: self.documents[name][0][0] if self.documents[name] else "")
+        held_out = set(by_type[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
+        training = [self.folder / name for name in self.documents if name not in held_out]
+        return training, [self.folder / name for name in self.documents if name in held_out]
 
 
 def read(folder: Path) -> LabelledFolder:

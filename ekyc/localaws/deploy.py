@@ -12,11 +12,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ekyc.localaws import aws
+from ekyc.localaws.errors import LocalAwsError
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 
 
-class DeployError(RuntimeError):
+class DeployError(LocalAwsError):
     """The template could not be deployed; says which resource and why."""
 
 

@@ -1,6 +1,10 @@
-"""The error that a stand-in raises to answer a request with an AWS error."""
+"""Errors of the local AWS: those for the person who starts it, and those that it answers a request with."""
 
 from __future__ import annotations
+
+
+class LocalAwsError(RuntimeError):
+    """The local AWS cannot start or deploy; the message says why and what to do."""
 
 
 class ServiceError(Exception):

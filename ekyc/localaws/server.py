@@ -27,6 +27,7 @@ from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, deploy, events, functions, gateway
 from ekyc.localaws.clock import clock
+from ekyc.localaws.errors import LocalAwsError
 
 if TYPE_CHECKING:
     from ekyc.localaws.groundtruth import Workforce
@@ -35,11 +36,11 @@ HOST = "127.0.0.1"
 logger = logging.getLogger(__name__)
 
 
-class PortInUseError(RuntimeError):
+class PortInUseError(LocalAwsError):
     """Another program listens on the port."""
 
 
-class AlreadyRunningError(RuntimeError):
+class AlreadyRunningError(LocalAwsError):
     """This process has a local AWS already; moto's state is the process's, so there can be one."""
 
 

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ekyc.localaws.errors import LocalAwsError
+
 PROJECT = Path(__file__).resolve().parents[2]
 WORK_TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
 TRACEBACK = re.compile(r"^Traceback .*\n(?: .*\n)+", re.MULTILINE)
 LOCAL_SETTINGS: Mapping[str, Any] = {"workTeamArn": WORK_TEAM}
 
 
-class SynthesisFailed(Exception):
+class SynthesisFailed(LocalAwsError):
     """The CDK app could not be synthesized; the message is what it said."""
 
 

@@ -164,13 +164,13 @@ def test_a_lost_labelling_event_is_found_by_the_heartbeat(pipeline: Pipeline) ->
         else:
             deliver()
 
+    clock.speed = 7200.0  # the heartbeat of six hours takes three seconds
     with events.intercepted(lose):
         job_id = pipeline.uploaded()
         pipeline.start(job_id, deploy=False)
         eventually(lambda: lost)
-        assert pipeline.job(job_id)["status"] == "Labelling"
-        # When the heartbeat of six hours is missed
-        clock.speed = 21600.0
+        assert pipeline.entered(job_id)[-1] == "Request labels"
+        # When the heartbeat is missed
         eventually(lambda: "Prepare datasets" in pipeline.entered(job_id))
     # Then the task ran again, looked itself, and the one labelling job served
     assert [event["detail"]["LabelingJobStatus"] for event in lost] == ["Completed"]

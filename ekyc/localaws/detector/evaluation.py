@@ -16,7 +16,7 @@ from ekyc.localaws.detector.features import single_threaded_opencv
 from ekyc.localaws.detector.model import Box, Detection, Detector, LabelledPhoto
 
 _RIGHT_FROM_IOU = 0.5
-_NO_EVIDENCE_THRESHOLD = 0.5
+_EVEN_ODDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,14 @@ def _evaluate_label(label: str, judged: list[_Judged]) -> LabelEvaluation:
     )
     confidences = [confidence for confidence, _ in found] + [0.0]
     correct = np.cumsum([right for _, right in found])
-    best, threshold, average_precision = (0.0, 0.0, 0.0), _NO_EVIDENCE_THRESHOLD, 0.0
+    best, threshold, average_precision = (0.0, 0.0, 0.0), _EVEN_ODDS, 0.0
     for count in range(1, len(found) + 1):
         figures = _figures(int(correct[count - 1]), count, there)
         if figures[2] > best[2]:
-            # Half-way to the next: any value in between gives this F1, and this one leaves room for a harder photo.
-            best, threshold = figures, (confidences[count - 1] + confidences[count]) / 2
+            # Any value down to the next confidence gives this F1: half-way leaves room for a harder photo, but not
+            # below even odds, which would let in what the test photos happen not to show.
+            lowest, following = confidences[count - 1], confidences[count]
+            best, threshold = figures, min(lowest, max((lowest + following) / 2, _EVEN_ODDS))
         if found[count - 1][1]:
             average_precision += max(correct[count - 1 :] / np.arange(count, len(found) + 1)) / max(there, 1)
     return LabelEvaluation(
