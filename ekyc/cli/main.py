@@ -98,11 +98,13 @@ def detect(
     model: Annotated[str | None, typer.Option(help="The model's ARN; without it the live model is asked.")] = None,
 ) -> None:
     """Find, type and crop the documents in photos with a running model."""
+    for image in images:
+        detection.read_photo(image)  # a wrong file is told before a model is asked, which costs money
     session = boto3.Session()
     model = model or _api(session).model()["projectVersionArn"]
     if model is None:
         raise CommandError("No model is live yet: train one first, or name one with --model.")
-    table = Table("photo", "type", "confidence", "box (left, top, width, height)", "crop")
+    table = Table("photo", "type", "confidence", "left, top, width, height", "crop")
     out.mkdir(parents=True, exist_ok=True)
     with progress(f"Asking {model}", len(images)) as steps:
         found = list(detection.detect_all(session, model, images, steps.advance))
@@ -111,10 +113,11 @@ def detect(
             crop = out / f"{path.stem}-{place}-{document.label}.png"
             cv2.imwrite(str(crop), straighten(detection.read_photo(path), document.outline))
             box = ", ".join(f"{edge:.0f}" for edge in document.box)
-            table.add_row(path.name, document.label, f"{document.confidence:.1f} %", box, str(crop))
+            table.add_row(path.name, document.label, f"{document.confidence:.1f} %", box, crop.name)
         if not documents:
             table.add_row(path.name, "no document", "", "", "")
     console.print(table)
+    console.print(f"The crops are in {out}.")
 
 
 def _api(session: Any) -> Api:

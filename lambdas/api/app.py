@@ -63,7 +63,7 @@ def upload_url() -> Response[str]:
     job = _job(job_id)
     _check_takes_uploads(job, [name])
     key = validation.object_key(job.id, name)
-    if control.exists(key, services):
+    if not _awaits_correction(job) and control.exists(key, services):
         raise problems.conflict("A file of this name is already uploaded for the job. Upload it under another name.")
     return _text(_presigned(key))
 
@@ -105,12 +105,10 @@ def upload_urls(job_id: str) -> Response[str]:
     names = validation.file_names(_body())
     job = _job(job_id)
     _check_takes_uploads(job, names)
-    headers = {"If-None-Match": "*"}
+    once = {} if _awaits_correction(job) else {"IfNoneMatch": "*"}
+    headers = {"If-None-Match": "*"} if once else {}
     return _json(
-        {
-            name: {"url": _presigned(validation.object_key(job.id, name), IfNoneMatch="*"), "headers": headers}
-            for name in names
-        }
+        {name: {"url": _presigned(validation.object_key(job.id, name), **once), "headers": headers} for name in names}
     )
 
 
@@ -202,14 +200,20 @@ def _body() -> dict[str, Any]:
 
 
 def _check_takes_uploads(job: Job, names: list[str]) -> None:
-    """Photos until the start; labels also while the job waits for them."""
+    """Photos until the start; labels also while the job waits for them, or for a correction of them."""
     if job.status is Status.CREATED:
         return
     waits = job.status is Status.WAITING_FOR_LABELLING and job["LabelProvider"] == labelling.SUPPLIED
+    waits = waits or _awaits_correction(job)
     if waits and all(validation.is_labels(name) for name in names):
         return
     takes = "it takes labels only, no photos" if waits else "it takes no more files"
     raise problems.conflict(f"The job is {job.status}: {takes}. Create a new job for new photos.")
+
+
+def _awaits_correction(job: Job) -> bool:
+    """Whether the job failed over its labels file: a corrected one may take its place, and a resume reads it again."""
+    return job.status is Status.FAILED and job["Error"] == errors.LabelsInvalid.__name__
 
 
 def _presigned(key: str, **signed: str) -> str:

@@ -155,6 +155,8 @@ def _labels(job: str, labels: Any, default_provider: str) -> dict[str, str]:
 
 
 def _labels_file(name: Any) -> str:
+    if not isinstance(name, str):
+        raise bad_request("key must be a string: the name of an uploaded labels file.")
     if not is_labels(file_name(name)):
         raise bad_request(f"key must name an uploaded labels file; it ends in one of {' '.join(LABELS)}.")
     return str(name)

@@ -261,12 +261,12 @@ class GroundTruth:
     def find_or_make(self, request: RequestLabels) -> dict[str, Any]:
         """The description of the labelling job to wait for.
 
-        Each redrive allows one attempt more. An attempt that failed or was stopped makes room for the next; one that is
-        in progress or complete is carried on with, and so is the last allowed one, however it ended.
+        Each redrive allows one attempt more. An attempt that failed, or was or is being stopped, makes room for the
+        next; one that is in progress or complete is carried on with, and so is the last allowed one, however it ended.
         """
         for attempt in range(1, request.redrives + 1):
             description = self._attempt(request, attempt)
-            if description["LabelingJobStatus"] not in ("Failed", "Stopped"):
+            if description["LabelingJobStatus"] not in ("Failed", "Stopping", "Stopped"):
                 return description
         return self._attempt(request, request.redrives + 1)
 

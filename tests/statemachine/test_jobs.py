@@ -391,9 +391,16 @@ def test_labels_of_an_unknown_type_end_the_job_at_import_with_the_types_name(
     job_id = pipeline.uploaded()
     pipeline.upload(job_id, labels)
     # When the job is started with it
-    pipeline.start(job_id, labels={"provider": "supplied", "key": "labels.json"})
+    pipeline.start(job_id, labels={"provider": "supplied", "key": "labels.json"}, deploy=False)
     # Then it fails where the file was read
     job = pipeline.reaches(job_id, "Failed")
     assert (job["error"], job["stage"]) == ("LabelsInvalid", "Import labels")
     assert "LIBRARY_CARD" in job["cause"]
     assert "labels.json" in job["cause"]
+    # When a corrected file takes its place and the job is resumed
+    labels.write_text((pipeline.photos / "annotations.json").read_text())
+    pipeline.upload(job_id, labels)
+    assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
+    # Then it goes on from there to its end
+    pipeline.reaches(job_id, "Ready")
+    assert pipeline.entered(job_id).count("Check images") == 1
