@@ -25,6 +25,7 @@ from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
 SHEET_PHOTOS = 12
+PLAIN_PROGRESS_EVERY = 5  # seconds, where there is no terminal to show it live
 
 
 def run(folder: Path | None, count: int, seed: int, out: Path) -> None:
@@ -109,26 +110,40 @@ def _settled(api: Api, job_id: str) -> dict[str, Any]:
 
 
 class StateLines:
-    """Prints a line for each state as it is entered; a loop's later rounds show as progress of its first."""
+    """Prints a line for each state as it is entered and the figures that it returned; loops show as progress."""
 
     def __init__(self, status: Status, api: Api, job_id: str) -> None:
         self._status, self._api, self._job_id = status, api, job_id
-        self._seen: set[str] = set()
-        self._printed = 0
+        self._entered: set[str] = set()
+        self._left = 0
+        self._told = time.monotonic()
 
     def __call__(self, now: Execution) -> None:
-        """Print the states entered since the last call."""
-        for visit in now.visits[self._printed :]:
-            if visit.state not in self._seen:
-                self._seen.add(visit.state)
+        """Print what happened since the last call, and how far the state is that goes on."""
+        for visit in now.visits[self._left :]:
+            new = visit.state not in self._entered
+            if new:
+                self._entered.add(visit.state)
                 seconds = (visit.entered - now.started).total_seconds()
                 console.print(f"[dim]{seconds:6.1f} s[/]  {visit.state} [dim]{visit.kind.lower()}[/]")
-        self._printed = len(now.visits)
+            if visit.left is None:
+                break
+            self._left += 1
+            figures = [f"{name} {value}" for name, value in visit.output.items() if type(value) in (int, float)]
+            if figures and visit.kind == "Task":
+                console.print(f"          [dim]{', '.join(figures)}[/]")
         if now.running and now.visits:
-            job = self._api.job(self._job_id)
-            rounds = sum(visit.state == now.visits[-1].state for visit in now.visits)
-            again = f", round {rounds}" if rounds > 1 else ""
-            self._status.update(f"{now.visits[-1].state}{again}: {job['detailedStatus'] or job['status']}")
+            self._show_progress(now.visits[-1].state)
+
+    def _show_progress(self, state: str) -> None:
+        job = self._api.job(self._job_id)
+        progress, words = job["progress"], job["detailedStatus"] or job["status"]
+        if job["status"] == "Labelling" and progress["total"]:
+            words = f"labelled {progress['labelled']} of {progress['total']}"
+        self._status.update(f"{state}: {words}")
+        if not console.is_terminal and time.monotonic() - self._told > PLAIN_PROGRESS_EVERY:
+            self._told = time.monotonic()
+            console.print(f"          {words}")
 
 
 def _print_scores(scores: dict[str, scoring.Score], overall: scoring.Score) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -83,19 +83,10 @@ def words(cause: str) -> str:
 
 
 def follow(session: boto3.Session, arn: str, show: Callable[[Execution], None]) -> Execution:
-    """Call ``show`` with the execution as it changes, until it ends; returns it as it ended."""
-    for execution in _changes(session, arn):
-        show(execution)
-    return execution
-
-
-def _changes(session: boto3.Session, arn: str) -> Iterator[Execution]:
-    seen = -1
+    """Call ``show`` with the execution as it is, several times a second, until it ends; returns it as it ended."""
     while True:
         execution = read(session, arn)
-        if execution.events != seen or not execution.running:
-            seen = execution.events
-            yield execution
+        show(execution)
         if not execution.running:
-            return
+            return execution
         time.sleep(LOOK_EVERY)
