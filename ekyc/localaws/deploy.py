@@ -57,7 +57,9 @@ def deploy(assembly_dir: Path) -> dict[str, str]:
     stack_name = stacks[0]["properties"].get("stackName") or next(
         name for name, artifact in artifacts.items() if artifact is stacks[0]
     )
-    return _create_stack(stack_name, template)
+    outputs = _create_stack(stack_name, template)
+    _put_gateway_responses(json.loads(template))
+    return outputs
 
 
 def _upload_assets(assembly_dir: Path, manifest_path: Path) -> None:
@@ -104,6 +106,21 @@ def _create_stack(stack_name: str, template: str) -> dict[str, str]:
         raise DeployError(f"Stack {stack_name} ended {stack['StackStatus']}: {_reasons(stack_name)}")
     _check_functions()
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def _put_gateway_responses(template: dict[str, Any]) -> None:
+    """What API Gateway answers itself, which moto's CloudFormation leaves out."""
+    apigateway = aws.client("apigateway")
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::ApiGateway::GatewayResponse":
+            response = resource["Properties"]
+            for api in apigateway.get_rest_apis()["items"]:
+                apigateway.put_gateway_response(
+                    restApiId=api["id"],
+                    responseType=response["ResponseType"],
+                    statusCode=response["StatusCode"],
+                    responseTemplates=response["ResponseTemplates"],
+                )
 
 
 def _reasons(stack_name: str) -> str:

@@ -1,7 +1,6 @@
 """API Gateway: HTTP in, REST proxy event to the function, HTTP out, for the REST API that is deployed.
 
-moto keeps the API's resources and methods but never runs a Lambda proxy. Authorization is not checked here, and the
-template's gateway responses, which moto's CloudFormation does not make, are not: errors have API Gateway's own bodies.
+moto keeps the API's resources and methods but never runs a Lambda proxy. Authorization is not checked here.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def answer(request: Request) -> Response:
         return _error(413, "Request Too Long")
     route = _find_route(request.method, _raw_path(request))
     if route is None:
-        return _error(403, "Missing Authentication Token")
+        return _no_such_route()
     api_id, resource, method, path_parameters = route
     function = functions.find(_function_arn(method.method_integration.uri))
     if function is None:
@@ -158,6 +157,18 @@ def _response(result: Any) -> Response:
         return Response(data, status=int(result["statusCode"]), headers=headers)
     except (AttributeError, KeyError, TypeError, ValueError):
         return _error(502, "Internal server error")
+
+
+def _no_such_route() -> Response:
+    """The API's own gateway response for a route that it has not, else API Gateway's default."""
+    from moto.apigateway.models import apigateway_backends
+
+    for api in apigateway_backends[aws.account][aws.region].apis.values():
+        own = api.gateway_responses.get("MISSING_AUTHENTICATION_TOKEN")
+        if own:
+            ((content_type, body),) = own.response_templates.items()
+            return Response(body, status=int(own.status_code), content_type=content_type)
+    return _error(403, "Missing Authentication Token")
 
 
 def _error(status: int, message: str) -> Response:

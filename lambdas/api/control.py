@@ -116,7 +116,9 @@ def stop(job: Job, services: Services) -> tuple[list[str], list[str]]:
     remaining: list[str] = []
     if execution["status"] == "RUNNING":
         services.stepfunctions.stop_execution(
-            executionArn=execution["executionArn"], error="Stopped", cause="Somebody stopped the job through the API."
+            executionArn=execution["executionArn"],
+            error="StoppedByRequest",
+            cause="Somebody stopped the job through the API.",
         )
         stopped.append("execution")
     if job["LabellingJobArn"] and _stop_labelling(job["LabellingJobArn"].rpartition("/")[2], services):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from assembly import ROLE, arn, function, ref, state_machine, write
-from conftest import Deploy, Executions
+from executions import Deploy, Executions
 
 from ekyc.localaws.deploy import DeployError
 from ekyc.localaws.server import LocalAws

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from assembly import arn, function, permission, rule
-from conftest import Deploy, eventually
+from executions import Deploy, eventually
 
 from ekyc.localaws import events
 from ekyc.localaws.server import LocalAws

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from assembly import arn, function
 from botocore.exceptions import ClientError
-from conftest import Deploy, eventually
+from executions import Deploy, eventually
 
 from ekyc.localaws import functions
 from ekyc.localaws.server import LocalAws

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from assembly import arn, function, ref
-from conftest import Deploy
+from executions import Deploy
 
 from ekyc.localaws import gateway
 from ekyc.localaws.server import LocalAws

@@ -19,7 +19,7 @@ import boto3
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from conftest import eventually
+from executions import eventually
 
 from ekyc.localaws.server import AlreadyRunningError, LocalAws
 

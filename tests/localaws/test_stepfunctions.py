@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from assembly import arn, function, state_machine
 from botocore.exceptions import ClientError
-from conftest import Deploy, Executions, eventually
+from executions import Deploy, Executions, eventually
 
 from ekyc.localaws import events
 from ekyc.localaws.clock import clock

@@ -30,6 +30,8 @@ from deployed import Pipeline
         ("POST", "jobs/{job}/urls", {"json": {"names": ["a.jpg", "a.jpg"]}}, 400, "a.jpg"),
         ("POST", "jobs/{job}/labels", {"json": {"key": "labels.json"}}, 409, "wait"),
         ("POST", "jobs/{job}/stop", {}, 409, "start"),
+        ("GET", "jobs/{job}/stop", {}, 404, "call"),
+        ("DELETE", "nothing/here", {}, 404, "call"),
         ("POST", "jobs/{job}/resume", {}, 409, "start"),
     ],
 )
