@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from ekyc.localaws.server import LocalAws
+
+# CI tries the same examples every time, so that what fails there fails for the change and not by chance.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 # Waiting in tests: a minute on AWS is a tenth of a second here.
 SPEED = 600.0

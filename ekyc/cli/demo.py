@@ -2,11 +2,11 @@
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
@@ -35,13 +35,10 @@ def run(folder: Path | None, count: int, seed: int, out: Path) -> None:
         CommandError: the photos cannot be used, or the job did not end well.
     """
     began = time.monotonic()
-    if folder:
-        photos.read(folder)  # bad photos are told before anything is thrown away
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    with ThreadPoolExecutor(1) as aside:
-        template = aside.submit(synthesize, out / "cdk.out")  # takes seconds: meanwhile the photos are drawn
-        labelled = photos.read(folder or photos.draw(out / "photos", count, seed))
+    own = photos.read(folder) if folder else None
+    with TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as aside:
+        template = aside.submit(synthesize, Path(scratch) / "cdk.out")  # takes seconds: meanwhile the photos are drawn
+        labelled = own or photos.read(photos.draw(Path(scratch) / "photos", count, seed))
         with LocalAws() as local:
             with console.status("Deploying the stack to the local AWS"):
                 local.deploy(template.result())

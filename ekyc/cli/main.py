@@ -50,7 +50,7 @@ def demo(
     ] = None,
     count: Count = 90,
     seed: Seed = 1,
-    out: Annotated[Path, typer.Option(help="Folder for the results; what is in it is replaced.")] = Path("build/demo"),
+    out: Annotated[Path, typer.Option(help="Folder for contact-sheet.png and result.json.")] = Path("build/demo"),
 ) -> None:
     """Run a whole job on the embedded local AWS: photos in, a running model that crops documents out."""
     from ekyc.cli.demo import run  # starts the local AWS, which the other commands need not wait for

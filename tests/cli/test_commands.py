@@ -1,0 +1,92 @@
+"""The `ekyc` command as a person runs it: a process of its own, its output and its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def ekyc(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with ``arguments``."""
+    command = [Path(sys.executable).with_name("ekyc"), *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EKYC_"))}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment | variables, timeout=180
+    )
+
+
+def test_the_demo_ends_with_a_model_that_finds_documents_and_leaves_nothing_running(tmp_path: Path) -> None:
+    # When the demo runs on some forty photos
+    ended = ekyc("demo", "--count", "40", "--seed", "5", "--out", tmp_path)
+    # Then it ends well, having told the states as they were entered
+    assert ended.returncode == 0, ended.stderr
+    places = [
+        ended.stdout.index(state) for state in ("Check images", "Request labels", "Start training", "Model ready")
+    ]
+    assert places == sorted(places)
+    # And its figures are those of a model that works, on photos that it was not trained on
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["status"], result["execution_status"]) == ("Ready", "SUCCEEDED")
+    assert result["photos"] == {"trained_on": 32, "held_out": 8}
+    assert result["f1"] >= 0.7
+    assert result["mean_iou"] >= 0.8
+    assert result["history_events"] > 100
+    assert result["seconds_per_stage"]["Check training"] > 0
+    assert ":project/ekyc-" in result["model_arn"]
+    # And the contact sheet is a picture of them
+    with Image.open(tmp_path / "contact-sheet.png") as sheet:
+        assert min(sheet.size) > 500
+    # And nothing but the two files is left
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["contact-sheet.png", "result.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("samples", "--out", "new", "--count", "3"), "3 photographs"),
+        (("samples", "--out", "."), "not empty"),
+        (("demo", "--photos", "."), "annotations.json"),
+        (("demo", "--photos", "broken"), "no COCO file"),
+        (("demo", "--photos", "gone"), "gone.jpg"),
+        (("detect", "missing.jpg", "--out", "crops"), "missing.jpg is not a file"),
+        (("detect", "note.jpg", "--out", "crops"), "note.jpg is no JPEG or PNG photo"),
+        (("detect", "photo.jpg", "--out", "crops"), "EKYC_API_URL is not set"),
+        (("local", "--answers", "missing.json"), "missing.json is not a file"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_1(
+    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a folder with a file that is no photo, a photo, and folders whose annotations cannot be used
+    (tmp_path / "note.jpg").write_text("not a photo")
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
+    for name, content in {
+        "broken": "{",
+        "gone": '{"categories": [], "annotations": [], "images": [{"id": 1, "file_name": "gone.jpg"}]}',
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "annotations.json").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    # When a command is called with something wrong
+    ended = ekyc(*arguments)
+    # Then it says what in a sentence, with no stack trace, and leaves all as it was
+    assert ended.returncode == 1
+    assert words in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_api_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
+    credentials = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1"}
+    ended = ekyc(
+        "detect", tmp_path / "photo.jpg", "--out", tmp_path / "crops", EKYC_API_URL="http://127.0.0.1:9", **credentials
+    )
+    assert ended.returncode == 1
+    assert "http://127.0.0.1:9" in ended.stderr
+    assert "Traceback" not in ended.stderr
