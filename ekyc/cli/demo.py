@@ -118,8 +118,7 @@ class StateLines:
     def __call__(self, now: Execution) -> None:
         """Print what happened since the last call, and how far the state is that goes on."""
         for visit in now.visits[self._left :]:
-            new = visit.state not in self._entered
-            if new:
+            if visit.state not in self._entered:
                 self._entered.add(visit.state)
                 seconds = (visit.entered - now.started).total_seconds()
                 console.print(f"[dim]{seconds:6.1f} s[/]  {visit.state} [dim]{visit.kind.lower()}[/]")

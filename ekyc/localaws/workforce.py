@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from ekyc.localaws.custom_labels_manifest import Size
+from ekyc.scoring import overlap
 
 # Ground Truth guide, "Annotation consolidation": boxes are merged by their Jaccard index (intersection over union).
 SAME_BOX_IOU = 0.5
@@ -102,10 +103,12 @@ def consolidate(answers: Sequence[Sequence[DrawnBox]]) -> list[tuple[DrawnBox, f
     clusters: list[list[DrawnBox]] = []
     for box in (box for answer in answers for box in answer):
         near = [
-            cluster for cluster in clusters if cluster[0].label == box.label and _iou(cluster[0], box) > SAME_BOX_IOU
+            cluster
+            for cluster in clusters
+            if cluster[0].label == box.label and overlap(cluster[0][1:], box[1:]) > SAME_BOX_IOU
         ]
         if near:
-            max(near, key=lambda cluster: _iou(cluster[0], box)).append(box)
+            max(near, key=lambda cluster: overlap(cluster[0][1:], box[1:])).append(box)
         else:
             clusters.append([box])
     merged = []
@@ -126,13 +129,6 @@ def _drawn(truth: tuple[str, float, float, float, float], size: Size, jitter: fl
         min(max(round(edge + hand.gauss(0, jitter)), 0), limit) for edge, limit in zip(edges, limits, strict=True)
     ]
     return DrawnBox(label, placed[0], placed[1], placed[2] - placed[0], placed[3] - placed[1])
-
-
-def _iou(first: DrawnBox, second: DrawnBox) -> float:
-    right = min(first.left + first.width, second.left + second.width)
-    bottom = min(first.top + first.height, second.top + second.height)
-    shared = max(0, right - max(first.left, second.left)) * max(0, bottom - max(first.top, second.top))
-    return shared / (first.width * first.height + second.width * second.height - shared)
 
 
 def raw_answer(boxes: Sequence[DrawnBox], size: Size) -> dict[str, Any]:
