@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -101,11 +102,8 @@ class PipelineFunction(lambda_.Function):
         )
 
 
-class EventFunction(PipelineFunction):
-    """A function that an EventBridge rule calls; events that it could not handle are kept in a queue for 14 days.
-
-    EventBridge sends there what it could not deliver within a day, Lambda what the function failed at three times.
-    """
+class BackgroundFunction(PipelineFunction):
+    """A function that nobody waits for; what it failed at is kept in its queue ``unhandled`` for 14 days."""
 
     def __init__(
         self,
@@ -115,11 +113,12 @@ class EventFunction(PipelineFunction):
         runtime: Runtime,
         module: str,
         description: str,
-        pattern: events.EventPattern,
         environment: Mapping[str, str],
         permissions: Sequence[iam.PolicyStatement],
+        timeout_seconds: int = 60,
+        memory_mb: int = 256,
     ) -> None:
-        unhandled = sqs.Queue(
+        self.unhandled = sqs.Queue(
             scope,
             f"{id}Unhandled",
             encryption=sqs.QueueEncryption.SQS_MANAGED,
@@ -134,12 +133,24 @@ class EventFunction(PipelineFunction):
             description=description,
             environment=environment,
             permissions=permissions,
-            dead_letter_queue=unhandled,
+            timeout_seconds=timeout_seconds,
+            memory_mb=memory_mb,
+            dead_letter_queue=self.unhandled,
         )
+
+    def call_by(self, id: str, description: str, event: events.RuleTargetInput | None = None, **rule: Any) -> None:
+        """Have an EventBridge rule call the function with ``event``; ``rule`` is its pattern or its schedule.
+
+        What EventBridge could not deliver within a day is kept in the same queue.
+        """
         target = targets.LambdaFunction(
-            self, dead_letter_queue=unhandled, retry_attempts=185, max_event_age=cdk.Duration.hours(24)
+            self,
+            dead_letter_queue=self.unhandled,
+            event=event,
+            retry_attempts=185,
+            max_event_age=cdk.Duration.hours(24),
         )
-        events.Rule(scope, f"{id}Rule", description=description, event_pattern=pattern, targets=[target])
+        events.Rule(self, id, description=description, targets=[target], **rule)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from stacks.functions import EventFunction, Runtime
+from stacks.functions import BackgroundFunction, Runtime
 from stacks.permissions import Permissions
 from stacks.storage import Storage
 
@@ -44,7 +44,7 @@ class LabellingRole(iam.Role):
             self.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
 
 
-class ResumeLabelling(EventFunction):
+class ResumeLabelling(BackgroundFunction):
     """Wakes a job's execution when its Ground Truth labelling job has ended."""
 
     def __init__(
@@ -56,15 +56,19 @@ class ResumeLabelling(EventFunction):
             runtime=runtime,
             module="events.resume_labelling",
             description="Answers the task token of a job whose labelling has ended.",
-            pattern=events.EventPattern(
-                source=["aws.sagemaker"],
-                detail_type=["SageMaker Ground Truth Labeling Job State Change"],
-                resources=events.Match.prefix(permissions.labelling_job_prefix),
-            ),
             environment={"JOBS_TABLE": storage.table.table_name},
             permissions=[
                 permissions.job_record(),
                 permissions.labelling_jobs("DescribeLabelingJob"),
                 permissions.answer_task(),
             ],
+        )
+        self.call_by(
+            "Ended",
+            "A labelling job has ended.",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Ground Truth Labeling Job State Change"],
+                resources=events.Match.prefix(permissions.labelling_job_prefix),
+            ),
         )

@@ -8,10 +8,11 @@ from constructs import Construct
 from stacks.api import Api
 from stacks.functions import Runtime, StageFunctions
 from stacks.labelling import LabellingRole, ResumeLabelling
+from stacks.notifications import Notifications
 from stacks.permissions import Permissions
 from stacks.settings import Settings
 from stacks.storage import Storage
-from stacks.training import Outcomes, TrainingStateMachine
+from stacks.training import RecordOutcome, TrainingStateMachine
 
 
 class TrainingStack(cdk.Stack):
@@ -42,12 +43,14 @@ class TrainingStack(cdk.Stack):
         )
         state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages)
         ResumeLabelling(self, "ResumeLabelling", runtime=runtime, storage=self.storage, permissions=permissions)
-        outcomes = Outcomes(
+        notifications = Notifications(self, "Notifications")
+        RecordOutcome(
             self,
-            "Outcomes",
+            "RecordOutcome",
             runtime=runtime,
             storage=self.storage,
             permissions=permissions,
+            notifications=notifications,
             state_machine=state_machine,
         )
         self.api = Api(
@@ -66,6 +69,6 @@ class TrainingStack(cdk.Stack):
             "StateMachineArn": state_machine.state_machine_arn,
             "ProjectParameter": self.storage.project_parameter.parameter_name,
             "ModelParameter": self.storage.model_parameter.parameter_name,
-            "NotificationsTopicArn": outcomes.topic.topic_arn,
+            "NotificationsTopicArn": notifications.topic.topic_arn,
         }.items():
             cdk.CfnOutput(self, name, value=value)

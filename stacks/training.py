@@ -5,13 +5,12 @@ from pathlib import Path
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks.functions import EventFunction, Runtime, StageFunctions
+from stacks.functions import BackgroundFunction, Runtime, StageFunctions
+from stacks.notifications import Notifications
 from stacks.permissions import Permissions
 from stacks.settings import Poll, Settings
 from stacks.storage import Storage
@@ -63,15 +62,15 @@ class TrainingStateMachine(sfn.StateMachine):
             state_machine_name=settings.stack_name,
             state_machine_type=sfn.StateMachineType.STANDARD,
             definition_body=sfn.DefinitionBody.from_string(DEFINITION.read_text(encoding="utf-8")),
-            definition_substitutions={**arns, **waits(settings)},
+            definition_substitutions={"Partition": cdk.Aws.PARTITION, **arns, **waits(settings)},
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,
         )
         self.add_to_role_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=list(arns.values())))
 
 
-class Outcomes(Construct):
-    """Records how each execution ended and tells it to the subscribers of a topic."""
+class RecordOutcome(BackgroundFunction):
+    """Records how each execution ended and tells it to people and other systems."""
 
     def __init__(
         self,
@@ -81,23 +80,29 @@ class Outcomes(Construct):
         runtime: Runtime,
         storage: Storage,
         permissions: Permissions,
+        notifications: Notifications,
         state_machine: sfn.IStateMachine,
     ) -> None:
-        super().__init__(scope, id)
-        self.topic = sns.Topic(
-            self,
-            "Notifications",
-            display_name="eKYC model training",
-            enforce_ssl=True,
-            master_key=kms.Alias.from_alias_name(self, "SnsKey", "alias/aws/sns"),
-        )
-        EventFunction(
-            self,
-            "RecordOutcome",
+        super().__init__(
+            scope,
+            id,
             runtime=runtime,
             module="events.record_outcome",
             description="Records how an execution ended in the job's record.",
-            pattern=events.EventPattern(
+            environment={
+                "JOBS_TABLE": storage.table.table_name,
+                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
+            },
+            permissions=[
+                permissions.job_record(),
+                permissions.executions("DescribeExecution", "GetExecutionHistory"),
+                notifications.publish(),
+            ],
+        )
+        self.call_by(
+            "Ended",
+            "An execution of the state machine has ended.",
+            event_pattern=events.EventPattern(
                 source=["aws.states"],
                 detail_type=["Step Functions Execution Status Change"],
                 detail={
@@ -105,10 +110,4 @@ class Outcomes(Construct):
                     "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"],
                 },
             ),
-            environment={"JOBS_TABLE": storage.table.table_name, "NOTIFICATIONS_TOPIC": self.topic.topic_arn},
-            permissions=[
-                permissions.job_record(),
-                permissions.executions("DescribeExecution", "GetExecutionHistory"),
-                iam.PolicyStatement(actions=["sns:Publish"], resources=[self.topic.topic_arn]),
-            ],
         )

@@ -8,6 +8,7 @@ import validate from "asl-validator";
 const text = readFileSync(new URL("training.asl.json", import.meta.url), "utf8");
 const definition = JSON.parse(
   text
+    .replaceAll("${Partition}", "aws")
     .replace(/"\$\{(\w+)\}"/g, '"arn:aws:lambda:us-east-1:123456789012:function:$1"')
     .replace(/\$\{\w+\}/g, "60"),
 );

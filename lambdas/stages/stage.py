@@ -24,9 +24,12 @@ def stage(function: Callable[[Any], Any]) -> Callable[[Mapping[str, Any], Any], 
     @wraps(function)
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         logger.set_correlation_id(context.aws_request_id)
-        logger.append_keys(job_id=event.get("jobId"), stage=function.__module__.rpartition(".")[2])
+        arguments = dict(event)
+        execution, retry = arguments.pop("execution", None), arguments.pop("retry", 0)
+        stage_name = function.__module__.rpartition(".")[2]
+        logger.append_keys(job_id=event.get("jobId"), execution=execution, stage=stage_name, retry=retry)
         try:
-            result = payload.write(function(payload.read(request_type, event)))
+            result = payload.write(function(payload.read(request_type, arguments)))
         except (ClientError, BotoCoreError) as error:
             failure = errors.named(error)
             logger.warning("Stage failed", extra={"error": type(failure).__name__})
