@@ -1,7 +1,7 @@
 # `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, Node >= 20, make).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint synth draw bench clean
+.PHONY: help demo test check lint synth plan deploy destroy docs draw bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,8 +39,28 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-synth: .venv/installed build/layer/installed node_modules/installed  ## CloudFormation template in cdk.out
-	npx cdk synth --quiet
+# SETTINGS="minF1=0.9 labelProvider=supplied": see docs/settings.md.
+CONTEXT = $(foreach setting,$(SETTINGS),--context '$(setting)')
+TO_AWS := .venv/installed build/layer/installed node_modules/installed
+
+synth: $(TO_AWS)  ## CloudFormation template in cdk.out (SETTINGS="key=value ...")
+	npx cdk synth --quiet $(CONTEXT)
+
+plan: $(TO_AWS)  ## say what deploy would do, and do nothing
+	@$(BIN)/python -m stacks.plan show $(CONTEXT)
+
+deploy: $(TO_AWS)  ## say what is made in the AWS account of your credentials, ask, make it (SETTINGS="...", YES=1: do not ask)
+	@$(BIN)/python -m stacks.plan deploy $(CONTEXT)
+	@environment=$$($(BIN)/python -m stacks.plan bootstrap $(CONTEXT)) && \
+		if [ -n "$$environment" ]; then npx cdk bootstrap $(CONTEXT) $$environment; fi
+	npx cdk deploy --require-approval never $(CONTEXT)
+
+destroy: $(TO_AWS)  ## say what is deleted and what is kept, ask, delete it
+	@$(BIN)/python -m stacks.plan destroy $(CONTEXT)
+	npx cdk destroy --force $(CONTEXT)
+
+docs: .venv/installed  ## the pages that follow from the settings and the template
+	$(BIN)/python -m stacks.docs
 
 draw: node_modules/installed  ## the state machine's picture and table, from its ASL
 	node statemachine/draw.mjs
@@ -48,7 +68,9 @@ draw: node_modules/installed  ## the state machine's picture and table, from its
 # cfn-lint's E3601 knows no JSONata where a number may stand; W3005 is about CDK's own DependsOn.
 check: lint synth  ## everything that CI runs
 	$(BIN)/python -m stacks.nag
-	$(BIN)/cfn-lint --non-zero-exit-code error --ignore-checks E3601 W3005 -- cdk.out/*.template.json
+	$(BIN)/python -m stacks.docs --check
+	$(BIN)/python -m stacks.combinations build/combinations
+	$(BIN)/cfn-lint --ignore-checks E3601 W3005 -- cdk.out/*.template.json build/combinations/*.template.json
 	node statemachine/validate.mjs
 	node statemachine/draw.mjs --check
 	$(MAKE) test

@@ -1,5 +1,6 @@
 """The CDK app. ``cdk synth`` and ``cdk deploy`` call it; alone it takes CDK_OUTDIR and CDK_CONTEXT_JSON as they do."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,8 @@ LAYER = Path(__file__).resolve().parent / "build" / "layer"
 
 app = cdk.App()
 try:
-    TrainingStack(app, Settings.from_context(app.node.get_all_context()), layer=LAYER)
+    settings = Settings.from_context(app.node.get_all_context(), region=os.environ.get("CDK_DEFAULT_REGION", ""))
+    TrainingStack(app, settings, layer=LAYER)
 except (LayerMissingError, SettingsError) as error:
     sys.exit(str(error))
 app.synth()

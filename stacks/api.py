@@ -1,55 +1,57 @@
-"""The HTTP API: one function behind a REST API that asks for IAM's signature on every call."""
+"""The HTTP API: a REST API made from its description, and the one function behind it.
+
+There is no resource policy: calls are authorized one by one, by IAM or by a user pool, and a policy could only narrow
+that to networks that the stack does not know.
+"""
 
 import json
 
 import aws_cdk as cdk
 from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
+from stacks.erasure import EraseJob
 from stacks.functions import PipelineFunction, Runtime
+from stacks.gateway_responses import gateway_responses, headers_for
+from stacks.openapi import Description, Operation
 from stacks.permissions import Permissions
 from stacks.settings import Settings
 from stacks.storage import JOBS_INDEX, Storage
 
-STAGE = "prod"
+BY_IAM = "iam"
 
-ROUTES = (
-    ("POST", "/api/training/create"),
-    ("GET", "/api/training/url"),
-    ("POST", "/api/training/start"),
-    ("GET", "/api/training/list"),
-    ("GET", "/api/training/jobs/{id}"),
-    ("POST", "/api/training/jobs/{id}/urls"),
-    ("POST", "/api/training/jobs/{id}/labels"),
-    ("POST", "/api/training/jobs/{id}/stop"),
-    ("POST", "/api/training/jobs/{id}/resume"),
-    ("GET", "/api/training/model"),
-)
+CALLS_PER_SECOND, BURST = 50, 100
+"""Of all callers together, for the whole API."""
 
-ACCESS_LOG = {
-    "requestId": "$context.requestId",
-    "time": "$context.requestTime",
-    "caller": "$context.identity.userArn",
-    "method": "$context.httpMethod",
-    "path": "$context.path",
-    "status": "$context.status",
-    "error": "$context.error.responseType",
-    "milliseconds": "$context.responseLatency",
-}
-"""One line a call. No query string: it holds the names of customers' photographs."""
+RARE_CALLS_PER_SECOND, RARE_BURST = 5, 10
+"""For each of the calls that cost money, or that cannot be undone."""
 
-NO_SUCH_CALL = {
-    "type": "urn:ekyc:problem:unknown-route",
-    "title": "Not Found",
-    "status": 404,
-    "detail": (
-        "No such call: see the list of calls in the README's API page. A call that is on the list needs a signature by "
-        "AWS Signature Version 4."
-    ),
-}
-"""RFC 9457, as the function answers its own problems."""
+RARE_CALLS = frozenset({"createJob", "startJob", "resumeJob", "eraseJob"})
+
+
+def access_log(*, user_pool: bool) -> str:
+    """The format of the one line that the access log has of each call.
+
+    The path without its parameters and no query string, which holds the names of customers' photographs; of the caller
+    who it is for IAM or the user pool, and nothing else.
+    """
+    caller = "$context.authorizer.claims.sub" if user_pool else "$context.identity.userArn"
+    return json.dumps(
+        {
+            "requestId": "$context.requestId",
+            "time": "$context.requestTime",
+            "caller": caller,
+            "method": "$context.httpMethod",
+            "path": "$context.resourcePath",
+            "status": "$context.status",
+            "error": "$context.error.responseType",
+            "milliseconds": "$context.responseLatency",
+        }
+    )
 
 
 class Api(Construct):
@@ -65,6 +67,7 @@ class Api(Construct):
         storage: Storage,
         permissions: Permissions,
         state_machine: sfn.IStateMachine,
+        erase_job: EraseJob,
     ) -> None:
         super().__init__(scope, id)
         function = PipelineFunction(
@@ -84,9 +87,11 @@ class Api(Construct):
                 "MIN_LABEL_F1": str(settings.min_label_f1),
                 "MAX_F1_DROP": str(settings.max_f1_drop),
                 "STOP_PREVIOUS_MODEL": json.dumps(settings.stop_previous_model),
-                "WORK_TEAM_ARN": settings.work_team_arn,
+                "WORK_TEAM_ARN": settings.work_team,
                 "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
                 "MODEL_PARAMETER": storage.model_parameter.parameter_name,
+                "ERASE_FUNCTION": erase_job.function_name,
+                "WEB_ORIGINS": ",".join(settings.web_origins),
             },
             permissions=[
                 permissions.job_record(),
@@ -100,41 +105,117 @@ class Api(Construct):
                 permissions.labelling_jobs("DescribeLabelingJob", "StopLabelingJob"),
                 permissions.projects("DescribeProjectVersions", "StopProjectVersion"),
                 permissions.live_model("GetParameter"),
+                erase_job.call(),
             ],
             timeout_seconds=29,
             memory_mb=512,
         )
-        # API Gateway writes its logs by a role that is a setting of the account in the region, not of one API: it must
-        # be set once, outside this stack. Source: API Gateway guide, 'Set up CloudWatch logging for REST APIs'.
+        by_user_pool = settings.api_authorization != BY_IAM
+        description = Description.read()
+        # API Gateway writes its logs by a role that is a setting of the account in the Region, not of one API; it is
+        # kept, for other APIs may have come to rely on it. It has the policy of AWS's own that the guide asks for.
+        # Source: API Gateway guide, 'Permissions for CloudWatch logging'.
         self.gateway = apigateway.RestApi(
             self,
             "Gateway",
             rest_api_name=settings.stack_name,
             description="The HTTP API of the training pipeline.",
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            cloud_watch_role=False,
-            default_method_options=apigateway.MethodOptions(authorization_type=apigateway.AuthorizationType.IAM),
+            cloud_watch_role=settings.api_log_role == "create",
+            cloud_watch_role_removal_policy=cdk.RemovalPolicy.RETAIN if settings.api_log_role == "create" else None,
             deploy_options=apigateway.StageOptions(
-                stage_name=STAGE,
-                throttling_rate_limit=50,
-                throttling_burst_limit=100,
+                stage_name=settings.stage,
+                throttling_rate_limit=CALLS_PER_SECOND,
+                throttling_burst_limit=BURST,
+                method_options={
+                    f"{operation.path}/{operation.method}": apigateway.MethodDeploymentOptions(
+                        throttling_rate_limit=RARE_CALLS_PER_SECOND, throttling_burst_limit=RARE_BURST
+                    )
+                    for operation in description.operations()
+                    if operation.id in RARE_CALLS
+                },
                 tracing_enabled=True,
                 access_log_destination=apigateway.LogGroupLogDestination(
                     logs.LogGroup(self, "AccessLog", retention=logs.RetentionDays.ONE_YEAR)
                 ),
-                access_log_format=apigateway.AccessLogFormat.custom(json.dumps(ACCESS_LOG)),
+                access_log_format=apigateway.AccessLogFormat.custom(access_log(user_pool=by_user_pool)),
             ),
         )
         self.gateway.node.try_remove_child("Endpoint")  # RestApi's own output; the stack has ApiUrl
-        # API Gateway answers so what is no route, and what is one but came without a signature.
-        self.gateway.add_gateway_response(
-            "NoSuchCall",
-            type=apigateway.ResponseType.MISSING_AUTHENTICATION_TOKEN,
-            status_code="404",
-            templates={"application/problem+json": json.dumps(NO_SUCH_CALL)},
-        )
-        integration = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
-        for method, path in ROUTES:
-            self.gateway.root.resource_for_path(path).add_method(method, integration)
+        for response in gateway_responses(user_pool=by_user_pool):
+            self.gateway.add_gateway_response(
+                response.type.response_type,
+                type=response.type,
+                status_code=None if response.status is None else str(response.status),
+                response_headers=headers_for(response, settings.web_origins),
+                # API Gateway chooses among templates by what the caller accepts, and takes this one for all else.
+                templates={"application/json": response.template()},
+            )
+        self._integration = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
+        self._add_methods(description, self._authorization(settings.api_authorization))
+        if settings.web_origins:
+            self._add_preflights(description)
         stack = cdk.Stack.of(self)
-        self.url = f"https://{self.gateway.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{STAGE}"
+        self.url = f"https://{self.gateway.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{settings.stage}"
+        self.stage_arn = stack.format_arn(
+            service="apigateway",
+            account="",
+            resource="/restapis",
+            resource_name=f"{self.gateway.rest_api_id}/stages/{settings.stage}",
+        )
+        if settings.web_acl_arn:
+            wafv2.CfnWebACLAssociation(
+                self, "WebAcl", resource_arn=self.stage_arn, web_acl_arn=settings.web_acl_arn
+            ).node.add_dependency(self.gateway.deployment_stage)
+
+    def _authorization(self, setting: str) -> apigateway.MethodOptions:
+        """Who may call: IAM's principals, or the users of the pool whose ARN is the setting."""
+        if setting == BY_IAM:
+            return apigateway.MethodOptions(authorization_type=apigateway.AuthorizationType.IAM)
+        pool = cognito.UserPool.from_user_pool_arn(self, "UserPool", setting)
+        return apigateway.MethodOptions(
+            authorization_type=apigateway.AuthorizationType.COGNITO,
+            authorizer=apigateway.CognitoUserPoolsAuthorizer(self, "Authorizer", cognito_user_pools=[pool]),
+        )
+
+    def _add_methods(self, description: Description, authorization: apigateway.MethodOptions) -> None:
+        """A method for each call of the description, which lets no call pass that lacks what the call needs."""
+        check_parameters = self.gateway.add_request_validator("CheckParameters", validate_request_parameters=True)
+        check_all = self.gateway.add_request_validator(
+            "CheckParametersAndBody", validate_request_parameters=True, validate_request_body=True
+        )
+        for operation in description.operations():
+            self.gateway.root.resource_for_path(operation.path).add_method(
+                operation.method,
+                self._integration,
+                operation_name=operation.id,
+                authorization_type=authorization.authorization_type,
+                authorizer=authorization.authorizer,
+                request_parameters=operation.parameters,
+                request_validator=check_all if operation.body else check_parameters,
+                request_models=self._models(operation, description),
+            )
+
+    def _models(self, operation: Operation, description: Description) -> dict[str, apigateway.IModel] | None:
+        """The model of the call's body, whatever content type it says to be."""
+        if operation.body is None:
+            return None
+        schema = description.model(operation.body)
+        model = apigateway.CfnModel(
+            self, operation.body, rest_api_id=self.gateway.rest_api_id, content_type="application/json", schema=schema
+        )
+        deployment = self.gateway.latest_deployment
+        if deployment is not None:  # the stage shows a change of the model only with a new deployment
+            deployment.add_to_logical_id(schema)
+            deployment.node.add_dependency(model)
+        return {"$default": apigateway.Model.from_model_name(self, f"{operation.body}Model", model.ref)}
+
+    def _add_preflights(self, description: Description) -> None:
+        """An OPTIONS method on every path: a browser asks so before it calls, and sends no credentials with it.
+
+        The function answers it and does nothing else. Source: Fetch standard, 'CORS-preflight fetch'.
+        """
+        for path in dict.fromkeys(operation.path for operation in description.operations()):
+            self.gateway.root.resource_for_path(path).add_method(
+                "OPTIONS", self._integration, authorization_type=apigateway.AuthorizationType.NONE
+            )

@@ -199,6 +199,8 @@ def _stages(
     settings: Settings, storage: Storage, labelling_role: iam.IRole, permissions: Permissions
 ) -> dict[str, Stage]:
     bucket = {"BUCKET": storage.bucket.bucket_name}
+    cost_tags = {"COST_TAGS": ",".join(f"{key}={value}" for key, value in settings.tags.items())}
+    kms_key = {"KMS_KEY_ARN": settings.kms_key_arn}
     live_model = {
         "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
         "MODEL_PARAMETER": storage.model_parameter.parameter_name,
@@ -240,7 +242,9 @@ def _stages(
             ],
             {
                 **bucket,
-                "WORK_TEAM_ARN": settings.work_team_arn,
+                **cost_tags,
+                **kms_key,
+                "WORK_TEAM_ARN": settings.work_team,
                 "LABELLING_ROLE_ARN": labelling_role.role_arn,
                 "WORKERS_PER_IMAGE": str(settings.workers_per_image),
             },
@@ -260,9 +264,10 @@ def _stages(
             "Makes sure that the job's Rekognition project has its two datasets.",
             [
                 permissions.find_or_make_project(),
-                permissions.projects("CreateDataset"),
+                permissions.projects("CreateDataset", "TagResource"),
                 *permissions.let_rekognition_read("images", "manifests"),
             ],
+            cost_tags,
         ),
         "CheckDatasets": Stage(
             "Asks Rekognition how far both datasets are.",
@@ -271,11 +276,11 @@ def _stages(
         "StartTraining": Stage(
             "Trains the version of the project that is named after the job.",
             [
-                permissions.projects("CreateProjectVersion", "DescribeProjectVersions"),
+                permissions.projects("CreateProjectVersion", "DescribeProjectVersions", "TagResource"),
                 *permissions.let_rekognition_read("images", "manifests"),
                 permissions.write_objects("training"),
             ],
-            bucket,
+            {**bucket, **cost_tags, **kms_key},
         ),
         "CheckTraining": Stage(
             "Asks Rekognition how far the training is.",

@@ -43,6 +43,10 @@ class Permissions:
         table = self._storage.table.table_arn
         return _allow(["dynamodb:PutItem", "dynamodb:Query"], table, f"{table}/index/{JOBS_INDEX}")
 
+    def list_job_records(self) -> iam.PolicyStatement:
+        """List the job records."""
+        return _allow(["dynamodb:Query"], f"{self._storage.table.table_arn}/index/{JOBS_INDEX}")
+
     def read_objects(self, *folders: str) -> iam.PolicyStatement:
         """Read the objects below ``folders`` of the bucket."""
         return _allow(["s3:GetObject"], *self._objects(folders))
@@ -50,6 +54,10 @@ class Permissions:
     def write_objects(self, *folders: str) -> iam.PolicyStatement:
         """Write objects below ``folders`` of the bucket."""
         return _allow(["s3:PutObject"], *self._objects(folders))
+
+    def delete_objects(self, *folders: str) -> iam.PolicyStatement:
+        """Delete objects below ``folders`` of the bucket."""
+        return _allow(["s3:DeleteObject"], *self._objects(folders))
 
     def list_bucket(self) -> iam.PolicyStatement:
         """List the bucket, which also makes S3 answer 404 and not 403 for an object that does not exist.
@@ -78,6 +86,10 @@ class Permissions:
     def find_or_make_project(self) -> iam.PolicyStatement:
         """CreateProject and DescribeProjects, which take no resource."""
         return _allow(["rekognition:CreateProject", "rekognition:DescribeProjects"], "*")
+
+    def find_project(self) -> iam.PolicyStatement:
+        """DescribeProjects, which takes no resource."""
+        return _allow(["rekognition:DescribeProjects"], "*")
 
     def labelling_jobs(self, *actions: str) -> iam.PolicyStatement:
         """Actions of SageMaker on the jobs' labelling jobs."""

@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from stacks.api import Api
+from stacks.erasure import EraseJob
 from stacks.functions import Runtime, StageFunctions
 from stacks.labelling import LabellingRole, ResumeLabelling
 from stacks.notifications import Notifications
@@ -28,6 +29,7 @@ class TrainingStack(cdk.Stack):
             scope,
             settings.stack_name,
             description="Trains the model that finds an identity document in a customer's photo.",
+            env=cdk.Environment(region=settings.region or None),
         )
         self.storage = Storage(self, "Storage", stack_name=settings.stack_name)
         permissions = Permissions(self, self.storage, state_machine_name=settings.stack_name)
@@ -53,6 +55,7 @@ class TrainingStack(cdk.Stack):
             notifications=notifications,
             state_machine=state_machine,
         )
+        erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
         self.api = Api(
             self,
             "HttpApi",
@@ -61,9 +64,11 @@ class TrainingStack(cdk.Stack):
             storage=self.storage,
             permissions=permissions,
             state_machine=state_machine,
+            erase_job=erase_job,
         )
         for name, value in {
             "ApiUrl": self.api.url,
+            "ApiStageArn": self.api.stage_arn,
             "BucketName": self.storage.bucket.bucket_name,
             "JobsTable": self.storage.table.table_name,
             "StateMachineArn": state_machine.state_machine_arn,
@@ -72,3 +77,5 @@ class TrainingStack(cdk.Stack):
             "NotificationsTopicArn": notifications.topic.topic_arn,
         }.items():
             cdk.CfnOutput(self, name, value=value)
+        for key, value in settings.tags.items():
+            cdk.Tags.of(self).add(key, value)

@@ -30,11 +30,11 @@ def waits(settings: Settings) -> dict[str, str]:
         }
 
     return {
-        **loop("Dataset", settings.datasets),
-        **loop("Training", settings.training),
-        **loop("Model", settings.model),
-        "LabellingHeartbeat": str(settings.labelling_heartbeat),
-        "LabellingDeadline": str(settings.labelling_deadline),
+        **loop("Dataset", settings.polls.datasets),
+        **loop("Training", settings.polls.training),
+        **loop("Model", settings.polls.model),
+        "LabellingHeartbeat": str(settings.labelling.heartbeat),
+        "LabellingDeadline": str(settings.labelling.deadline),
     }
 
 

@@ -58,7 +58,7 @@ def deploy(assembly_dir: Path) -> dict[str, str]:
         name for name, artifact in artifacts.items() if artifact is stacks[0]
     )
     outputs = _create_stack(stack_name, template)
-    _put_gateway_responses(json.loads(template))
+    _complete_apis(stack_name, json.loads(template)["Resources"])
     return outputs
 
 
@@ -108,19 +108,54 @@ def _create_stack(stack_name: str, template: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
-def _put_gateway_responses(template: dict[str, Any]) -> None:
-    """What API Gateway answers itself, which moto's CloudFormation leaves out."""
+def _complete_apis(stack_name: str, resources: dict[str, Any]) -> None:
+    """What moto's CloudFormation leaves out of REST APIs: gateway responses, validators, models, and their methods'."""
+    from moto.apigateway.models import apigateway_backends
+
+    of_type: dict[str, dict[str, Any]] = {}
+    for name, resource in resources.items():
+        of_type.setdefault(resource["Type"], {})[name] = resource.get("Properties", {})
+    if "AWS::ApiGateway::RestApi" not in of_type:
+        return
+    pages = aws.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack_name)
+    ids = {
+        one["LogicalResourceId"]: one.get("PhysicalResourceId")
+        for page in pages
+        for one in page["StackResourceSummaries"]
+    }
     apigateway = aws.client("apigateway")
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::ApiGateway::GatewayResponse":
-            response = resource["Properties"]
-            for api in apigateway.get_rest_apis()["items"]:
-                apigateway.put_gateway_response(
-                    restApiId=api["id"],
-                    responseType=response["ResponseType"],
-                    statusCode=response["StatusCode"],
-                    responseTemplates=response["ResponseTemplates"],
-                )
+    for response in of_type.get("AWS::ApiGateway::GatewayResponse", {}).values():
+        given = {
+            key: response[key] for key in ("StatusCode", "ResponseParameters", "ResponseTemplates") if key in response
+        }
+        apigateway.put_gateway_response(
+            restApiId=ids[response["RestApiId"]["Ref"]],
+            responseType=response["ResponseType"],
+            **{key[0].lower() + key[1:]: value for key, value in given.items()},
+        )
+    for name, validator in of_type.get("AWS::ApiGateway::RequestValidator", {}).items():
+        ids[name] = apigateway.create_request_validator(
+            restApiId=ids[validator["RestApiId"]["Ref"]],
+            name=name,
+            validateRequestBody=validator.get("ValidateRequestBody", False),
+            validateRequestParameters=validator.get("ValidateRequestParameters", False),
+        )["id"]
+    for name, model in of_type.get("AWS::ApiGateway::Model", {}).items():
+        ids[name] = apigateway.create_model(
+            restApiId=ids[model["RestApiId"]["Ref"]],
+            name=name,
+            contentType=model["ContentType"],
+            schema=json.dumps(model["Schema"]),
+        )["name"]
+    backend = apigateway_backends[aws.account][aws.region]
+    for method in of_type.get("AWS::ApiGateway::Method", {}).values():
+        if "RequestValidatorId" in method:
+            made = backend.get_method(
+                ids[method["RestApiId"]["Ref"]], ids[method["ResourceId"]["Ref"]], method["HttpMethod"]
+            )
+            made.request_validator_id = ids[method["RequestValidatorId"]["Ref"]]
+            made.request_parameters = method.get("RequestParameters")
+            made.request_models = {kind: ids[model["Ref"]] for kind, model in method.get("RequestModels", {}).items()}
 
 
 def _reasons(stack_name: str) -> str:

@@ -1,6 +1,7 @@
-"""API Gateway: HTTP in, REST proxy event to the function, HTTP out, for the REST API that is deployed.
+"""API Gateway: HTTP in, validation, REST proxy event to the function, HTTP out, for the REST API that is deployed.
 
-moto keeps the API's resources and methods but never runs a Lambda proxy. Authorization is not checked here.
+moto keeps the API's resources, methods, validators, models and gateway responses, but never runs a Lambda proxy.
+Authorization is not checked here: a call without a signature is taken too.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import base64
 import concurrent.futures
 import datetime
 import json
+import re
 import uuid
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote
 
 from werkzeug.datastructures import Headers
@@ -24,29 +27,62 @@ BODY_LIMIT = 10 * 1024 * 1024
 TIME_LIMIT_SECONDS = 29.0
 
 
+@dataclass(frozen=True)
+class Refused(Exception):
+    """API Gateway answers itself; ``kind`` is its name of such answers.
+
+    Source: API Gateway guide, "Gateway response types".
+    """
+
+    kind: str
+    status: int
+    message: str
+    validation_error: str = ""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method of the deployed API: the resource's path ("/api/jobs/{id}") and what the request has in its place."""
+
+    api: Any
+    resource: str
+    method: Any
+    path_parameters: dict[str, str] | None
+
+
 def answer(request: Request) -> Response:
-    """What the deployed REST API answers to an HTTP request; API Gateway's own errors where it has no answer."""
-    if (request.content_length or 0) > BODY_LIMIT:
-        return _error(413, "Request Too Long")
-    route = _find_route(request.method, _raw_path(request))
-    if route is None:
-        return _no_such_route()
-    api_id, resource, method, path_parameters = route
-    function = functions.find(_function_arn(method.method_integration.uri))
+    """What the deployed REST API answers to an HTTP request, be it the function or API Gateway itself."""
+    request_id = str(uuid.uuid4())
+    route: Route | None = None
+    try:
+        if (request.content_length or 0) > BODY_LIMIT:
+            raise Refused("REQUEST_TOO_LARGE", 413, "Request Too Long")
+        route = _find_route(request.method, _raw_path(request))
+        if route is None:
+            raise Refused("MISSING_AUTHENTICATION_TOKEN", 403, "Missing Authentication Token")
+        _validate(request, route)
+        return _response(_call(request, route, request_id))
+    except Refused as refusal:
+        return _gateway_response(refusal, route.api if route else _any_api(), request_id)
+
+
+def _call(request: Request, route: Route, request_id: str) -> Any:
+    """What the function returns."""
+    function = functions.find(_function_arn(route.method.method_integration.uri))
     if function is None:
-        return _error(500, "Internal server error")
-    event = _proxy_event(request, api_id, resource, path_parameters)
+        raise Refused("API_CONFIGURATION_ERROR", 500, "Internal server error")
+    event = _proxy_event(request, route, request_id)
     invocation: concurrent.futures.Future[functions.Answer] = concurrent.futures.Future()
     clock.background(_invoke, invocation, function, event)
     try:
         result = invocation.result(TIME_LIMIT_SECONDS)
     except concurrent.futures.TimeoutError:
-        return _error(504, "Endpoint request timed out")
+        raise Refused("INTEGRATION_TIMEOUT", 504, "Endpoint request timed out") from None
     except functions.StoppedError:
-        return _error(500, "Internal server error")
+        raise Refused("INTEGRATION_FAILURE", 500, "Internal server error") from None
     if result.is_error:
-        return _error(502, "Internal server error")
-    return _response(json.loads(result.payload))
+        raise Refused("INTEGRATION_FAILURE", 502, "Internal server error")
+    return json.loads(result.payload)
 
 
 def _invoke(invocation: concurrent.futures.Future[functions.Answer], function: Any, event: dict[str, Any]) -> None:
@@ -56,12 +92,60 @@ def _invoke(invocation: concurrent.futures.Future[functions.Answer], function: A
         invocation.set_exception(error)
 
 
-def _find_route(http_method: str, path: str) -> tuple[str, str, Any, dict[str, str] | None] | None:
-    """The API, the resource path ("/api/jobs/{id}"), its method and the path parameters; None for no such route."""
+def _validate(request: Request, route: Route) -> None:
+    """Check parameters and body as far as the method has a validator that says so.
+
+    A parameter must be there and not blank; an empty body is taken for an empty object; a body of a content type
+    without a model passes. Source: API Gateway guide, "Request validation for REST APIs".
+    """
+    validator = route.api.request_validators.get(route.method.request_validator_id)
+    if validator is None:
+        return
+    if validator.validate_request_parameters:
+        required = [name for name, needed in (route.method.request_parameters or {}).items() if needed]
+        missing = [
+            name
+            for _, _, place, name in (one.split(".", 3) for one in sorted(required))
+            if not _has(request, route, place, name)
+        ]
+        if missing:
+            message = f"Missing required request parameters: [{', '.join(missing)}]"
+            raise Refused("BAD_REQUEST_PARAMETERS", 400, message, message)
+    if validator.validate_request_body:
+        models = route.method.request_models or {}
+        name = models.get(request.mimetype or "application/json") or models.get("$default")
+        if name:
+            _validate_body(request.get_data(), json.loads(route.api.models[name].schema))
+
+
+def _has(request: Request, route: Route, place: str, name: str) -> bool:
+    if place == "path":
+        return bool((route.path_parameters or {}).get(name))
+    return bool(request.args.get(name) if place == "querystring" else request.headers.get(name))
+
+
+def _validate_body(body: bytes, schema: Any) -> None:
+    from jsonschema import Draft4Validator
+
+    try:
+        document = json.loads(body or b"{}", parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise Refused("BAD_REQUEST_BODY", 400, "Invalid request body", "no JSON in UTF-8") from None
+    faults = [error.message[:200] for error in Draft4Validator(schema).iter_errors(document)]
+    if faults:
+        raise Refused("BAD_REQUEST_BODY", 400, "Invalid request body", f"[{', '.join(faults[:10])}]")
+
+
+def _no_constant(_word: str) -> NoReturn:
+    """JSON knows no NaN and no Infinity, though Python would read them."""
+    raise ValueError("not JSON")
+
+
+def _find_route(http_method: str, path: str) -> Route | None:
     from moto.apigateway.models import apigateway_backends
 
     parts = path.strip("/").split("/")
-    for api_id, api in apigateway_backends[aws.account][aws.region].apis.items():
+    for api in apigateway_backends[aws.account][aws.region].apis.values():
         resources = [(resource.get_path(), resource) for resource in api.resources.values()]
         # A literal part wins over a parameter, as API Gateway has it.
         for resource_path, resource in sorted(resources, key=lambda item: item[0].replace("{", "~")):
@@ -69,7 +153,7 @@ def _find_route(http_method: str, path: str) -> tuple[str, str, Any, dict[str, s
             method = methods.get(http_method) or methods.get("ANY")
             parameters = _match(resource_path.strip("/").split("/"), parts)
             if method is not None and parameters is not None and method.method_integration is not None:
-                return api_id, resource_path, method, parameters or None
+                return Route(api, resource_path, method, parameters or None)
     return None
 
 
@@ -97,9 +181,7 @@ def _function_arn(integration_uri: str) -> str:
     return integration_uri.partition("/functions/")[2].removesuffix("/invocations")
 
 
-def _proxy_event(
-    request: Request, api_id: str, resource: str, path_parameters: dict[str, str] | None
-) -> dict[str, Any]:
+def _proxy_event(request: Request, route: Route, request_id: str) -> dict[str, Any]:
     """The input of a Lambda proxy integration (API Gateway guide, "Input format of a Lambda function for proxy
     integration"), payload format 1.0."""
     headers: dict[str, list[str]] = {}
@@ -115,32 +197,49 @@ def _proxy_event(
         text, is_base64 = base64.b64encode(body).decode(), True
     now = datetime.datetime.now(datetime.UTC)
     return {
-        "resource": resource,
+        "resource": route.resource,
         "path": _raw_path(request),
         "httpMethod": request.method,
         "headers": {name: values[-1] for name, values in headers.items()} or None,
         "multiValueHeaders": headers or None,
         "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
         "multiValueQueryStringParameters": query or None,
-        "pathParameters": path_parameters,
+        "pathParameters": route.path_parameters,
         "stageVariables": None,
         "requestContext": {
             "accountId": aws.account,
-            "apiId": api_id,
+            "apiId": route.api.id,
             "domainName": request.host,
             "extendedRequestId": uuid.uuid4().hex,
             "httpMethod": request.method,
-            "identity": {"sourceIp": request.remote_addr, "userAgent": request.headers.get("User-Agent")},
+            "identity": {
+                "sourceIp": request.remote_addr,
+                "userAgent": request.headers.get("User-Agent"),
+                **_signer(request),
+            },
             "path": _raw_path(request),
             "protocol": "HTTP/1.1",
-            "requestId": str(uuid.uuid4()),
+            "requestId": request_id,
             "requestTime": now.strftime("%d/%b/%Y:%H:%M:%S +0000"),
             "requestTimeEpoch": int(now.timestamp() * 1000),
-            "resourcePath": resource,
+            "resourcePath": route.resource,
             "stage": "local",
         },
         "body": text or None,
         "isBase64Encoded": is_base64,
+    }
+
+
+def _signer(request: Request) -> dict[str, str | None]:
+    """Who signed the request, or nobody. An access key is a user of the same name here: signatures are not checked."""
+    signature = re.match(r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/", request.headers.get("Authorization", ""))
+    key = signature[1] if signature else None
+    return {
+        "accessKey": key,
+        "accountId": aws.account if key else None,
+        "caller": key,
+        "user": key,
+        "userArn": f"arn:aws:iam::{aws.account}:user/{key}" if key else None,
     }
 
 
@@ -156,20 +255,42 @@ def _response(result: Any) -> Response:
         headers.setdefault("Content-Type", "application/json")
         return Response(data, status=int(result["statusCode"]), headers=headers)
     except (AttributeError, KeyError, TypeError, ValueError):
-        return _error(502, "Internal server error")
+        raise Refused("INTEGRATION_FAILURE", 502, "Internal server error") from None
 
 
-def _no_such_route() -> Response:
-    """The API's own gateway response for a route that it has not, else API Gateway's default."""
+def _any_api() -> Any:
     from moto.apigateway.models import apigateway_backends
 
-    for api in apigateway_backends[aws.account][aws.region].apis.values():
-        own = api.gateway_responses.get("MISSING_AUTHENTICATION_TOKEN")
-        if own:
-            ((content_type, body),) = own.response_templates.items()
-            return Response(body, status=int(own.status_code), content_type=content_type)
-    return _error(403, "Missing Authentication Token")
+    return next(iter(apigateway_backends[aws.account][aws.region].apis.values()), None)
 
 
-def _error(status: int, message: str) -> Response:
-    return Response(json.dumps({"message": message}), status=status, content_type="application/json")
+def _gateway_response(refusal: Refused, api: Any, request_id: str) -> Response:
+    """The API's own answer of this kind, else its default for 4xx or 5xx, else API Gateway's.
+
+    Headers have fixed values in single quotes. Source: API Gateway guide, "Gateway responses for REST APIs".
+    """
+    own = api.gateway_responses if api else {}
+    response = own.get(refusal.kind) or own.get(f"DEFAULT_{refusal.status // 100}XX")
+    if response is None:
+        return Response(
+            json.dumps({"message": refusal.message}), status=refusal.status, content_type="application/json"
+        )
+    ((content_type, template),) = response.response_templates.items()
+    variables = {
+        "error.message": _escaped(refusal.message),
+        "error.messageString": f'"{_escaped(refusal.message)}"',
+        "error.responseType": refusal.kind,
+        "error.validationErrorString": _escaped(refusal.validation_error),
+        "requestId": request_id,
+    }
+    body = re.sub(r"\$context\.(\w+(?:\.\w+)*)", lambda match: variables.get(match[1], ""), template)
+    headers = {
+        name.removeprefix("gatewayresponse.header."): value.strip("'")
+        for name, value in (response.response_parameters or {}).items()
+    }
+    status = int(response.status_code or refusal.status)
+    return Response(body, status=status, headers={"Content-Type": content_type, **headers})
+
+
+def _escaped(text: str) -> str:
+    return json.dumps(text)[1:-1]

@@ -14,7 +14,7 @@ from ekyc.localaws.errors import LocalAwsError
 PROJECT = Path(__file__).resolve().parents[2]
 WORK_TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
 TRACEBACK = re.compile(r"^Traceback .*\n(?: .*\n)+", re.MULTILINE)
-LOCAL_SETTINGS: Mapping[str, Any] = {"workTeamArn": WORK_TEAM}
+LOCAL_SETTINGS: Mapping[str, Any] = {"workTeam": WORK_TEAM}
 
 
 class SynthesisFailed(LocalAwsError):
@@ -31,6 +31,8 @@ def synthesize(out: Path, settings: Mapping[str, Any] = LOCAL_SETTINGS) -> Path:
     """
     context = json.loads((PROJECT / "cdk.json").read_text())["context"] | dict(settings)
     environment = os.environ | {"CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context)}
+    # Settings are checked against the Region of the credentials, which are not those of the local AWS.
+    environment.pop("CDK_DEFAULT_REGION", None)
     # The reminder of Node 20's end of support, on every start of jsii.
     environment.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
     app = subprocess.run(

@@ -4,12 +4,14 @@ import base64
 import binascii
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,6 +23,8 @@ from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, Status, public
 from pipeline.settings import Settings as BaseSettings
 
 UPLOAD_SECONDS = 15 * 60
+PREFLIGHT_SECONDS = 600  # for which a browser keeps the answer to a preflight
+DESCRIPTION = Path(__file__).parent / "openapi.json"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,22 @@ class Settings(BaseSettings):
     work_team_arn: str
     project_parameter: str
     model_parameter: str
+    erase_function: str
+    web_origins: tuple[str, ...]
+
+
+def cross_origin(origins: Sequence[str]) -> CORSConfig | None:
+    """What web pages of ``origins`` may do; None, which answers no page, when there are none."""
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origin=origins[0],
+        extra_origins=list(origins[1:]),
+        # Besides those of a signature, which Powertools knows: the one that AWS's JavaScript signer adds.
+        allow_headers=["X-Amz-Content-Sha256"],
+        expose_headers=["X-Execution-Arn", "X-Next-Token", "Retry-After"],
+        max_age=PREFLIGHT_SECONDS,
+    )
 
 
 settings = Settings.from_env()
@@ -46,9 +66,10 @@ services = Services(
     bucket=settings.bucket,
     state_machine_arn=settings.state_machine_arn,
     model_parameter=settings.model_parameter,
+    erase_function=settings.erase_function,
 )
 logger = Logger()
-app = APIGatewayRestResolver()
+app = APIGatewayRestResolver(cors=cross_origin(settings.web_origins))
 
 
 @app.post("/api/training/create")
@@ -100,6 +121,13 @@ def show(job_id: str) -> Response[str]:
     return _json(views.job_view(views.healed(_job(job_id), services), services))
 
 
+@app.delete("/api/training/jobs/<job_id>")
+def erase(job_id: str) -> Response[str]:
+    caller = _caller()
+    requested = control.erase(views.healed(_job(job_id), services), caller, services)
+    return _json(views.job_view(requested, services), status=HTTPStatus.ACCEPTED)
+
+
 @app.post("/api/training/jobs/<job_id>/urls")
 def upload_urls(job_id: str) -> Response[str]:
     names = validation.file_names(_body())
@@ -138,6 +166,11 @@ def show_model() -> Response[str]:
     return _json(views.model_view(settings.project_parameter, services))
 
 
+@app.get("/api/training/openapi.json")
+def describe() -> Response[str]:
+    return Response(200, "application/json", DESCRIPTION.read_text(encoding="utf-8"))
+
+
 @app.exception_handler(Problem)
 def answer_problem(problem: Problem) -> Response[str]:
     return problem.response()
@@ -174,13 +207,15 @@ def answer_failure(error: Exception) -> Response[str]:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     answer = app.resolve(event, context)
-    logger.info("Answered", extra={"method": event["httpMethod"], "status": answer["statusCode"]})
+    # The route and not the path or the query, which may hold the names of photos.
+    extra = {"method": event["httpMethod"], "route": event["resource"], "status": answer["statusCode"]}
+    logger.info("Answered", extra=extra)
     return answer
 
 
 def _job(text: str) -> Job:
     job_id = validation.job_id(text)
-    logger.append_keys(job_id=job_id)
+    logger.append_keys(job_id=job_id, execution=job_id)  # the execution is named after the job
     return services.jobs.get(job_id)
 
 
@@ -199,8 +234,19 @@ def _body() -> dict[str, Any]:
     return validation.body(raw)
 
 
+def _caller() -> str:
+    """Who calls, as API Gateway found out, and no header says: an IAM principal's ARN or a user pool's subject."""
+    context = app.current_event.raw_event["requestContext"]
+    claims = (context.get("authorizer") or {}).get("claims") or {}
+    caller = claims.get("sub") or (context.get("identity") or {}).get("userArn")
+    if not caller:
+        raise problems.unknown_caller()
+    return str(caller)
+
+
 def _check_takes_uploads(job: Job, names: list[str]) -> None:
     """Photos until the start; labels also while the job waits for them, or for a correction of them."""
+    control.check_not_erased(job)
     if job.status is Status.CREATED:
         return
     waits = job.status is Status.WAITING_FOR_LABELLING and job["LabelProvider"] == labelling.SUPPLIED
@@ -224,8 +270,8 @@ def _presigned(key: str, **signed: str) -> str:
     return url
 
 
-def _json(document: Any, headers: Mapping[str, str] | None = None) -> Response[str]:
-    return Response(200, "application/json", json.dumps(document), headers=dict(headers or {}))
+def _json(document: Any, headers: Mapping[str, str] | None = None, status: HTTPStatus = HTTPStatus.OK) -> Response[str]:
+    return Response(status.value, "application/json", json.dumps(document), headers=dict(headers or {}))
 
 
 def _text(text: str, headers: Mapping[str, str] | None = None) -> Response[str]:

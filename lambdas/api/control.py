@@ -1,17 +1,26 @@
-"""Starts, stops and resumes a job's execution, and hands it the labels that it waits for."""
+"""Starts, stops and resumes a job's execution, hands it the labels that it waits for, and has the job erased."""
 
 import json
 from typing import Any
 
-from botocore.exceptions import ClientError
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
-from api.problems import conflict, unmet
+from api.problems import conflict, not_begun, unmet
 from api.services import Services
-from pipeline import labelling, models, outcomes
+from pipeline import errors, labelling, models, outcomes
 from pipeline.errors import error_code
-from pipeline.jobs import Job, MoveRefused, Status, now_ms
+from pipeline.jobs import RUNNING, Job, MoveRefused, Status, now_ms
 from pipeline.labelling import FUNCTION_ACCOUNTS, GROUND_TRUTH, SUPPLIED
 from pipeline.publishing import read_parameter
+
+LABELLING_UP = ("Initializing", "InProgress", "Stopping")
+# A start or a resume that is under way ends within the 29 seconds that an API call has.
+CLAIM_MS = 30_000
+ERASURE_TRIES = 3  # against a record that changes all the time
+MOST_ERASURES = 100  # requests in a record, which may have 400 KB
+
+logger = Logger(child=True)
 
 
 def exists(key: str, services: Services) -> bool:
@@ -48,12 +57,13 @@ def start(job: Job, execution_input: dict[str, Any], *, work_team: str, services
         Problem: 409 when it was started before, 422 when photos, labels file or Ground Truth are not there.
     """
     labels = execution_input["labels"]
+    check_not_erased(job)
     if job.status not in (Status.CREATED, Status.CHECKING_IMAGES):
         raise _started_before(job)
     if labels["provider"] == GROUND_TRUTH and (not work_team or services.region not in FUNCTION_ACCOUNTS):
         raise unmet(
             "Ground Truth cannot label here: the stack has no work team, or its Region no Ground Truth functions. "
-            'Deploy it with the context value workTeamArn, or start with {"labels": {"provider": "supplied"}}.'
+            'Deploy it with the setting workTeam, or start with {"labels": {"provider": "supplied"}}.'
         )
     if "key" in labels and not exists(labels["key"], services):
         raise unmet(f"The labels file {labels['key'].rpartition('/')[2]!r} is not uploaded.")
@@ -73,8 +83,10 @@ def start(job: Job, execution_input: dict[str, Any], *, work_team: str, services
             LabelProvider=labels["provider"],
         )
     except MoveRefused as refusal:
+        check_not_erased(refusal.job)
         if describe_execution(job.id, services):
             raise _started_before(refusal.job) from None
+        _claim_again(job, services)
     try:
         services.stepfunctions.start_execution(
             stateMachineArn=services.state_machine_arn, name=job.id, input=json.dumps(execution_input)
@@ -92,6 +104,7 @@ def supply_labels(job: Job, key: str, services: Services) -> None:
     Raises:
         Problem: 409 when it does not wait for any, 422 when the file is not uploaded.
     """
+    check_not_erased(job)
     if job["LabelProvider"] != SUPPLIED or not job["TaskToken"]:
         raise conflict(f"The job does not wait for supplied labels; it is {job.status}.")
     if not exists(key, services):
@@ -145,6 +158,7 @@ def resume(job: Job, services: Services) -> None:
     Raises:
         Problem: 409 when there is nothing to redrive, with Step Functions' reason if it gives one.
     """
+    check_not_erased(job)
     execution = describe_execution(job.id, services)
     if execution is None:
         raise conflict("The job was never started: start it instead.")
@@ -158,7 +172,11 @@ def resume(job: Job, services: Services) -> None:
             "other bars."
         )
     outcomes.record(job.id, execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
-    ended = services.jobs.get(job.id)
+    try:
+        ended = services.jobs.claim_resume(job.id)
+    except MoveRefused as refusal:
+        check_not_erased(refusal.job)
+        raise conflict("The job is running.") from None
     try:
         services.stepfunctions.redrive_execution(executionArn=execution["executionArn"])
     except ClientError as error:
@@ -172,6 +190,87 @@ def resume(job: Job, services: Services) -> None:
         return  # the resumed stage has told where it is already
 
 
+def check_not_erased(job: Job) -> None:
+    """Nothing is added to a job that is to be erased, and nothing runs for it.
+
+    Raises:
+        Problem: 409 when somebody has asked to erase it.
+    """
+    if job.is_erased:
+        raise conflict("The job was erased: its photos and labels are gone. Create a new job.")
+
+
+def erase(job: Job, requested_by: str, services: Services) -> Job:
+    """Record that ``requested_by`` wants the job erased, and have that done in the background; the job as it is then.
+
+    May be called again, each call is recorded. The work does not depend on how many photos the job has.
+
+    Raises:
+        Problem: 409 while the job, its labelling or its training runs, for they add objects; 503 when the request is
+            recorded but its work not begun.
+    """
+    requested = _request_erasure(job, requested_by, services)
+    try:
+        services.functions.invoke(
+            FunctionName=services.erase_function, InvocationType="Event", Payload=json.dumps({"jobId": job.id})
+        )
+    except (ClientError, BotoCoreError) as error:
+        logger.error("Erasure not begun", extra={"error": type(errors.named(error)).__name__})
+        raise not_begun() from None
+    return requested
+
+
+def _request_erasure(job: Job, requested_by: str, services: Services) -> Job:
+    for _ in range(ERASURE_TRIES):
+        never_ran = _check_at_rest(job, services)
+        end = {"Status": Status.STOPPED, "DetailedStatus": "Stopped: never ran", "EndTime": now_ms()}
+        try:
+            return services.jobs.request_erasure(job, requested_by, MOST_ERASURES, **(end if never_ran else {}))
+        except MoveRefused as refusal:
+            job = refusal.job
+        if job.is_erased:
+            raise conflict(f"The job was asked to be erased {MOST_ERASURES} times: the record holds no more.")
+    raise conflict("The job has just changed. Ask again.")
+
+
+def _check_at_rest(job: Job, services: Services) -> bool:
+    """Nothing may add to what the job has in the bucket; True for a job that was to be started and never ran.
+
+    Raises:
+        Problem: 409 when something may.
+    """
+    execution = describe_execution(job.id, services)
+    if execution and execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
+        raise conflict("The job is running. Stop it first, then erase it.")
+    claimed = max(job["ResumedTime"] or 0, (not execution and job["ExecutionStartTime"]) or 0)
+    if now_ms() - claimed < CLAIM_MS:
+        raise conflict("The job is being started or resumed. Ask again in a minute, or stop it first.")
+    if job["LabellingJobArn"]:
+        status = _labelling_status(job["LabellingJobArn"].rpartition("/")[2], services)
+        if status in LABELLING_UP:
+            raise conflict(f"The labelling job is {status}. Stop the job first, and erase it once that is done.")
+    if job["ProjectVersionArn"]:
+        name = models.version_name(job["ProjectVersionArn"])
+        version = models.describe(job["ProjectArn"], name, services.rekognition)
+        if version and version["Status"] == "TRAINING_IN_PROGRESS":
+            raise conflict(
+                "The training goes on: Rekognition cannot cancel one, and it writes to the bucket when it ends. Erase "
+                "the job after that."
+            )
+    return execution is None and job.status in RUNNING
+
+
+def _claim_again(job: Job, services: Services) -> None:
+    """Take over a start that got no further than the record."""
+    try:
+        services.jobs.move(
+            job.id, Status.CHECKING_IMAGES, only_from=(Status.CHECKING_IMAGES,), ExecutionStartTime=now_ms()
+        )
+    except MoveRefused as refusal:
+        check_not_erased(refusal.job)
+        raise _started_before(refusal.job) from None
+
+
 def _started_before(job: Job) -> Exception:
     return conflict(f"The job was started before; it is {job.status}. Resume it, or create a new job.")
 
@@ -182,13 +281,18 @@ def _published(job: Job, services: Services) -> bool:
 
 
 def _stop_labelling(name: str, services: Services) -> bool:
+    if _labelling_status(name, services) not in ("Initializing", "InProgress"):
+        return False
+    services.sagemaker.stop_labeling_job(LabelingJobName=name)
+    return True
+
+
+def _labelling_status(name: str, services: Services) -> str | None:
+    """The labelling job's status in SageMaker's words, or None when it does not exist."""
     try:
-        status = services.sagemaker.describe_labeling_job(LabelingJobName=name)["LabelingJobStatus"]
-        if status not in ("Initializing", "InProgress"):
-            return False
-        services.sagemaker.stop_labeling_job(LabelingJobName=name)
+        status: str = services.sagemaker.describe_labeling_job(LabelingJobName=name)["LabelingJobStatus"]
     except ClientError as error:
         if error_code(error) == "ResourceNotFound":
-            return False
+            return None
         raise
-    return True
+    return status

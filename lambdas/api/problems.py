@@ -51,6 +51,13 @@ def unknown_job(job_id: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "unknown-job", f"There is no job {job_id[:80]!r}.")
 
 
+def unknown_caller() -> Problem:
+    """403: nobody is named who could be held to account for the call."""
+    return Problem(
+        HTTPStatus.FORBIDDEN, "unknown-caller", "An erasure is recorded with who asked for it: sign the request."
+    )
+
+
 def unknown_route(path: str) -> Problem:
     """404: no such path."""
     return Problem(HTTPStatus.NOT_FOUND, "unknown-route", f"The API has no path {path[:200]!r}.")
@@ -71,6 +78,16 @@ def busy() -> Problem:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "busy",
         f"A service that this needs is busy. Try again in {RETRY_SECONDS} seconds.",
+        {"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def not_begun() -> Problem:
+    """503: the request is recorded, but what carries it out could not be called."""
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "not-begun",
+        "The request is recorded, but its work could not be begun. Send it again; else it begins within a day.",
         {"Retry-After": str(RETRY_SECONDS)},
     )
 

@@ -10,10 +10,13 @@ from pipeline.jobs import Jobs
 class Services:
     """The AWS services that the routes call. A cold start pays only for those that its call needs."""
 
-    def __init__(self, *, jobs_table: str, bucket: str, state_machine_arn: str, model_parameter: str) -> None:
+    def __init__(
+        self, *, jobs_table: str, bucket: str, state_machine_arn: str, model_parameter: str, erase_function: str
+    ) -> None:
         self._jobs_table = jobs_table
         self.bucket = bucket
         self.model_parameter = model_parameter
+        self.erase_function = erase_function
         _, self.partition, _, self.region, self.account, _, self._machine = state_machine_arn.split(":")
         self.state_machine_arn = state_machine_arn
 
@@ -44,3 +47,7 @@ class Services:
     @cached_property
     def ssm(self) -> Any:
         return aws.client("ssm")
+
+    @cached_property
+    def functions(self) -> Any:
+        return aws.client("lambda")

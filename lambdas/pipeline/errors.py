@@ -1,6 +1,9 @@
 """Every error that an operator may see. A class's name is the error's name in the execution, the ASL and the job."""
 
+import re
+
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 TRANSIENT_CODES = frozenset(
     {
@@ -25,8 +28,19 @@ TRANSIENT_CODES = frozenset(
 DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 
+# The last part of these keys is the name that people gave a photo or a labels file. It ends at the quotation mark that
+# AWS's messages put around a resource, else it may be the rest of the line: names hold spaces and full stops.
+NAMED_OBJECT = re.compile(r'\b(images|upright|labels)(/|%2F)([^/%\s"]+)\2(?!…(?:"|[.] |$))(?:.*(?=")|.+)')
+
+
 class PipelineError(Exception):
-    """Base of every error that an operator may see; its message is the execution's cause, in words."""
+    """Base of every error that an operator may see; its message is the execution's cause, in words.
+
+    Causes go further than the bucket does, to logs and notifications, so file names are cut out of whatever they quote.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(without_names(cause))
 
 
 class Throttled(PipelineError):
@@ -51,6 +65,10 @@ class NotEnoughImages(PipelineError):
 
 class TooManyBadImages(PipelineError):
     """A larger share of the photos was rejected than the setting allows."""
+
+
+class PhotosLeft(PipelineError):
+    """There are more photos to turn upright than one run has time for. The state machine runs the stage again."""
 
 
 class LabelsInvalid(PipelineError):
@@ -117,6 +135,11 @@ class ModelTimedOut(PipelineError):
     """The model did not run before its deadline."""
 
 
+def without_names(text: str) -> str:
+    """``text`` with each object that people named told by its folder and job only."""
+    return NAMED_OBJECT.sub(r"\1\2\3\2…", text)
+
+
 def error_code(error: ClientError) -> str:
     """The service's name of the error, such as ``ResourceInUseException``."""
     return error.response.get("Error", {}).get("Code", "Unknown")
@@ -131,12 +154,13 @@ def named(error: ClientError | BotoCoreError) -> PipelineError:
     if isinstance(error, ClientError):
         code = error_code(error)
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        words = f"{error.operation_name} answered {code}: {error.response.get('Error', {}).get('Message', '')}"
+        message = without_names(error.response.get("Error", {}).get("Message", ""))
+        words = f"{error.operation_name} answered {code}: {message}"
         if code in TRANSIENT_CODES or status >= 500:
             return Throttled(words)
         if code in DENIED_CODES:
             return AccessDenied(f"{words.rstrip('. ')}. Give the function's role this permission, then resume the job.")
         return UnexpectedAnswer(words)
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, (NoConnectionError, HTTPClientError)):
         return Throttled(f"The connection to the service was lost: {error}")
     return UnexpectedAnswer(str(error))

@@ -1,4 +1,4 @@
-"""Checks a job's uploaded photos against what Rekognition accepts, and lists those that may be labelled."""
+"""Checks a job's uploaded photos against what Rekognition accepts, and lists those that may be labelled, upright."""
 
 import io
 import json
@@ -7,12 +7,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
+from threading import BoundedSemaphore, Lock
 from typing import Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 from PIL import Image
 
-from pipeline.errors import ImagesNotFound, NotEnoughImages, TooManyBadImages, error_code
+from pipeline import upright
+from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages, error_code
 from pipeline.manifests import Drop, ManifestWriter, Photo, photo_line, rejected_list_key
 
 # Custom Labels guide, "Guidelines and quotas in Amazon Rekognition Custom Labels". Its megabytes are taken as 2**20
@@ -29,11 +32,18 @@ READERS = 32
 # So many headers may be under way or wait for their turn: a listed page, so that readers are busy while S3 lists.
 WINDOW = 1000
 
-JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-EXIF_ORIENTATION = 0x0112
-SIDEWAYS = frozenset({5, 6, 7, 8})
+# Photos to be turned that are in memory, each at most 15 MB, so that one is decoded while others come and go.
+HELD = 4
+# What a run keeps for itself when it stops turning photos, in seconds: to read on and to write the lists.
+RESERVE_SECONDS = 60.0
 
-# Only headers are read here and no pixel is ever decoded, so an image of any size is measured and rejected in words.
+JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+# What S3 keeps to check an object by, the best first. An upload without any gets CRC64NVME; an SDK may send another.
+CHECKSUMS = ("ChecksumCRC64NVME", "ChecksumSHA256", "ChecksumSHA1", "ChecksumCRC32C", "ChecksumCRC32")
+# The photo is gone or another one; HEAD has no body to tell it by name.
+CHANGED_CODES = frozenset({"NoSuchKey", "PreconditionFailed", "404", "412"})
+
+# Pixels are decoded after their number is known to be small, so an image of any size is measured and rejected in words.
 Image.MAX_IMAGE_PIXELS = None
 # A damaged EXIF block is no reason to reject a photo, nor for a line in the log.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -51,7 +61,10 @@ class CheckImages:
 
 @dataclass(frozen=True)
 class ImagesChecked:
-    """Where the lists are and how many photos are in them. ``rejected`` includes the ``duplicates``."""
+    """Where the lists are and how many photos are in them.
+
+    ``rejected`` includes the ``duplicates``; ``turned`` of the accepted photos are upright copies.
+    """
 
     manifest: str
     manifest_sha256: str
@@ -60,63 +73,84 @@ class ImagesChecked:
     accepted: int
     rejected: int
     duplicates: int
+    turned: int
 
 
 class Upload(NamedTuple):
-    """An object below the job's prefix. ``etag`` is the MD5 of its content, ``size`` in bytes."""
+    """An object below the job's prefix; ``size`` in bytes."""
 
     key: str
     etag: str
     size: int
+    modified: datetime
 
 
-class Frame(NamedTuple):
-    """A photo's width and height in pixels, as people see it."""
+class Header(NamedTuple):
+    """Width and height in pixels as people see the photo, its EXIF orientation, and how S3 encrypts it."""
 
     width: int
     height: int
+    orientation: int
+    encryption: str
 
 
-def check(request: CheckImages, *, bucket: str, min_images: int, max_rejected_share: float, s3: Any) -> ImagesChecked:
+def check(
+    request: CheckImages,
+    *,
+    bucket: str,
+    min_images: int,
+    max_rejected_share: float,
+    seconds_left: Callable[[], float],
+    s3: Any,
+) -> ImagesChecked:
     """Read every photo's header and write ``input.manifest`` and ``rejected.jsonl``, both in the order of the keys.
 
-    Photos are equal when their ETags are, which is the MD5 of the content for an upload by one PUT without KMS (S3 API
-    reference, "Object"), as the presigned URLs allow. The first by key stays; the others are rejected as duplicates.
-    They count as rejected, yet not as bad: a photo sent twice says nothing about the quality of the others.
+    A photo that EXIF says to turn is turned: the manifest names the copy, which has the same file name in
+    ``upright/<job_id>/`` and no EXIF. Copies that earlier runs made are taken as they are.
 
-    250,000 photos need some 140 MB: one hash and key each, and the headers that are under way.
+    Photos are equal when S3's checks of their content are: see `_Checker`. The first by key stays; the others are
+    rejected as duplicates. They count as rejected, yet not as bad: a photo sent twice says nothing about the quality of
+    the others.
+
+    250,000 photos need some 140 MB: one hash and key each, and the headers that are under way; copies of all of them
+    60 MB more. Turning takes 250 MB: one photo is decoded at a time and `HELD` wait in their files' size.
 
     Args:
         min_images: as many photos must be accepted.
         max_rejected_share: the share of bad photos, 0 to 1, above which the job does not go on.
+        seconds_left: how long this run may go on.
 
     Raises:
         ImagesNotFound: nothing is uploaded.
         TooManyBadImages: says the commonest reasons.
         NotEnoughImages: says how many are accepted.
+        PhotosLeft: this run turned at least one photo and has no time for the others; run again.
     """
     prefix = f"images/{request.job_id}/"
     first_of: dict[str, str] = {}
     codes: Counter[str] = Counter()
+    turned = 0
     with (
         ManifestWriter(s3, bucket, f"manifests/{request.job_id}/input.manifest") as manifest,
         ManifestWriter(s3, bucket, rejected_list_key(request.job_id)) as rejected,
         ThreadPoolExecutor(READERS) as readers,
     ):
+        checker = _Checker(request.job_id, bucket, seconds_left, s3)
 
-        def measured(upload: Upload) -> tuple[Upload, Frame | Drop]:
-            return upload, _measure(upload, prefix, bucket, s3)
+        def checked_photo(upload: Upload) -> tuple[Upload, Photo | Drop]:
+            return upload, checker.photo(upload)
 
-        for upload, frame in _in_order(readers, measured, _uploads(bucket, prefix, s3)):
-            source_ref = f"s3://{bucket}/{upload.key}"
-            if isinstance(frame, Frame):
-                first = first_of.setdefault(upload.etag, upload.key)
+        for upload, photo in _in_order(readers, checked_photo, _uploads(bucket, prefix, s3)):
+            original = f"s3://{bucket}/{upload.key}"
+            if isinstance(photo, Photo):
+                first = first_of.setdefault(photo.image_hash, upload.key)
                 if first == upload.key:
-                    manifest.write(photo_line(Photo(source_ref, upload.etag, *frame)))
+                    manifest.write(photo_line(photo))
+                    turned += photo.source_ref != original
                     continue
-                frame = Drop("Duplicate", f"the same photo as {first.removeprefix(prefix)}")
-            codes[frame.code] += 1
-            rejected.write(json.dumps({"source-ref": source_ref, "reason": frame.reason, "code": frame.code}))
+                photo = Drop("Duplicate", f"the same photo as {first.removeprefix(prefix)}")
+            codes[photo.code] += 1
+            rejected.write(json.dumps({"source-ref": original, "reason": photo.reason, "code": photo.code}))
 
     checked = ImagesChecked(
         manifest=manifest.uri,
@@ -126,16 +160,15 @@ def check(request: CheckImages, *, bucket: str, min_images: int, max_rejected_sh
         accepted=manifest.count,
         rejected=rejected.count,
         duplicates=codes["Duplicate"],
+        turned=turned,
     )
-    _require_enough(checked, codes, min_images, max_rejected_share, prefix)
+    _require_enough(checked, codes, min_images, max_rejected_share)
     return checked
 
 
-def _require_enough(
-    checked: ImagesChecked, codes: Counter[str], min_images: int, max_rejected_share: float, prefix: str
-) -> None:
+def _require_enough(checked: ImagesChecked, codes: Counter[str], min_images: int, max_rejected_share: float) -> None:
     if not checked.found:
-        raise ImagesNotFound(f"No photo is uploaded below {prefix}. Upload photos, then start the job.")
+        raise ImagesNotFound("No photo is uploaded for the job. Upload photos to a new job, then start it.")
     bad = checked.rejected - checked.duplicates
     if bad > max_rejected_share * checked.found:
         del codes["Duplicate"]
@@ -157,70 +190,134 @@ def _uploads(bucket: str, prefix: str, s3: Any) -> Iterator[Upload]:
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             if not entry["Key"].endswith("/"):  # the S3 console's folder marker
-                yield Upload(entry["Key"], entry["ETag"].strip('"'), entry["Size"])
+                yield Upload(entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
 
 
 def _in_order(pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``function`` of each item, computed by the pool, in the items' order, with at most `WINDOW` under way."""
+    """``function`` of each item, computed by the pool, in the items' order, with at most `WINDOW` under way.
+
+    After an error, or when the caller wants no more, what has not begun is left out.
+    """
     under_way: deque[Future[Result]] = deque()
-    for item in items:
-        under_way.append(pool.submit(function, item))
-        if len(under_way) >= WINDOW:
+    try:
+        for item in items:
+            under_way.append(pool.submit(function, item))
+            if len(under_way) >= WINDOW:
+                yield under_way.popleft().result()
+        while under_way:
             yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
+    finally:
+        for future in under_way:
+            future.cancel()
 
 
-def _measure(upload: Upload, prefix: str, bucket: str, s3: Any) -> Frame | Drop:
-    """The photo's frame, or why Rekognition would reject it."""
-    if "/" in upload.key.removeprefix(prefix):
-        return Drop("InvalidName", f"the photo does not lie directly below {prefix}")
-    if upload.size == 0:
-        return Drop("Empty", "the file is empty")
-    if upload.size > MAX_BYTES:
-        return Drop("FileTooLarge", f"the file has {upload.size:,} bytes; at most {MAX_BYTES:,} (15 MB) are allowed")
-    frame = _read_frame(upload, bucket, s3)
-    if isinstance(frame, Drop):
-        return frame
-    size, short, long = f"{frame.width}x{frame.height}", min(frame), max(frame)
-    if short < MIN_SIDE:
-        return Drop("SideTooShort", f"the photo is {size} px; each side needs at least {MIN_SIDE} px")
-    if long > MAX_SIDE:
-        return Drop("SideTooLong", f"the photo is {size} px; a side may have at most {MAX_SIDE} px")
-    if long > MAX_ASPECT * short:
-        return Drop("TooElongated", f"the photo is {size} px; one side may be at most {MAX_ASPECT} times the other")
-    return frame
+class _Checker:
+    """Checks one photo at a time for as many threads as like, and turns it upright if need be.
 
+    The content's hash is the ETag, which is the MD5 of an upload by one PUT without KMS (S3 API reference, "Object"),
+    as the presigned URLs allow. With KMS the ETag differs for equal content: then it is the checksum that S3 keeps of
+    each upload ("Checking object integrity in Amazon S3"), with the size.
+    """
 
-def _read_frame(upload: Upload, bucket: str, s3: Any) -> Frame | Drop:
-    """The frame that the header tells, from as few bytes as hold it."""
-    data = b""
-    for end in HEADER_ENDS:
+    def __init__(self, job_id: str, bucket: str, seconds_left: Callable[[], float], s3: Any) -> None:
+        self._prefix, self._upright_prefix = f"images/{job_id}/", f"upright/{job_id}/"
+        self._bucket, self._seconds_left, self._s3 = bucket, seconds_left, s3
+        self._copies = {copy.key: copy.modified for copy in _uploads(bucket, self._upright_prefix, s3)}
+        self._held, self._decoding = BoundedSemaphore(HELD), Lock()
+        self._turned = 0
+
+    def photo(self, upload: Upload) -> Photo | Drop:
+        """The photo to label, or why Rekognition would reject it."""
         try:
-            part = s3.get_object(
-                Bucket=bucket, Key=upload.key, Range=f"bytes={len(data)}-{end - 1}", IfMatch=f'"{upload.etag}"'
-            )
+            header = self._accepted_header(upload)
+            if isinstance(header, Drop):
+                return header
+            image_hash = self._checksum(upload) if header.encryption.startswith("aws:kms") else upload.etag
+            turns = header.orientation != upright.AS_STORED
+            key = self._upright_copy(upload, header.orientation) if turns else upload.key
         except ClientError as error:
-            if error_code(error) in ("NoSuchKey", "PreconditionFailed"):
+            if error_code(error) in CHANGED_CODES:
                 return Drop("Changed", "the file was replaced or deleted while the photos were checked")
             raise
-        data += part["Body"].read()
-        if not data.startswith((JPEG_START, PNG_START)):
-            return Drop("UnsupportedFormat", "the file is neither JPEG nor PNG")
-        try:
-            return _frame_of(data)
-        except Exception:  # whatever a cut or broken header does to the decoder: read on
-            if len(data) >= upload.size:
-                break
-    return Drop("Unreadable", f"the header is broken: no size can be read from the first {len(data):,} bytes")
+        if isinstance(key, Drop):
+            return key
+        return Photo(f"s3://{self._bucket}/{key}", image_hash, header.width, header.height)
+
+    def _accepted_header(self, upload: Upload) -> Header | Drop:
+        if "/" in upload.key.removeprefix(self._prefix):
+            return Drop("InvalidName", f"the photo does not lie directly below {self._prefix}")
+        if upload.size == 0:
+            return Drop("Empty", "the file is empty")
+        if upload.size > MAX_BYTES:
+            return Drop(
+                "FileTooLarge", f"the file has {upload.size:,} bytes; at most {MAX_BYTES:,} (15 MB) are allowed"
+            )
+        header = self._read_header(upload)
+        if isinstance(header, Drop):
+            return header
+        sides = header.width, header.height
+        size, short, long = f"{header.width}x{header.height}", min(sides), max(sides)
+        if short < MIN_SIDE:
+            return Drop("SideTooShort", f"the photo is {size} px; each side needs at least {MIN_SIDE} px")
+        if long > MAX_SIDE:
+            return Drop("SideTooLong", f"the photo is {size} px; a side may have at most {MAX_SIDE} px")
+        if long > MAX_ASPECT * short:
+            return Drop("TooElongated", f"the photo is {size} px; one side may be at most {MAX_ASPECT} times the other")
+        return header
+
+    def _read_header(self, upload: Upload) -> Header | Drop:
+        """The header, from as few bytes as hold it."""
+        data = b""
+        for end in HEADER_ENDS:
+            part = self._get(upload, Range=f"bytes={len(data)}-{end - 1}")
+            data += part["Body"].read()
+            if not data.startswith((JPEG_START, PNG_START)):
+                return Drop("UnsupportedFormat", "the file is neither JPEG nor PNG")
+            try:
+                return _header_of(data, part.get("ServerSideEncryption", ""))
+            except Exception:  # whatever a cut or broken header does to the decoder: read on
+                if len(data) >= upload.size:
+                    break
+        return Drop("Unreadable", f"the header is broken: no size can be read from the first {len(data):,} bytes")
+
+    def _checksum(self, upload: Upload) -> str:
+        """What tells the content of a photo that S3 encrypts with KMS; its ETag when it is older than the checksums."""
+        answer = self._s3.head_object(
+            Bucket=self._bucket, Key=upload.key, ChecksumMode="ENABLED", IfMatch=f'"{upload.etag}"'
+        )
+        found = next((f"{name.removeprefix('Checksum')}:{answer[name]}" for name in CHECKSUMS if name in answer), None)
+        return f"{found}:{upload.size}" if found else upload.etag
+
+    def _upright_copy(self, upload: Upload, orientation: int) -> str | Drop:
+        """The key of the photo's upright copy, which is made unless there is one, or why there is none."""
+        key = f"{self._upright_prefix}{upload.key.removeprefix(self._prefix)}"
+        # S3 tells times in seconds, so a copy as old as its original may be the copy of what lay there before.
+        if key in self._copies and self._copies[key] > upload.modified:
+            return key
+        with self._held:
+            # The first photo of a run is always turned, so that each run is a step forward.
+            if self._turned and self._seconds_left() < RESERVE_SECONDS:
+                raise PhotosLeft(f"Turned {self._turned:,} photos upright in this run; the rest follows in the next.")
+            content = self._get(upload)["Body"].read()
+            with self._decoding:
+                copy = upright.turn(content, orientation, MAX_BYTES)
+                self._turned += not isinstance(copy, Drop)
+            if isinstance(copy, Drop):
+                return copy
+            body, media_type = copy
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=media_type)
+            return key
+
+    def _get(self, upload: Upload, **part: str) -> Any:
+        return self._s3.get_object(Bucket=self._bucket, Key=upload.key, IfMatch=f'"{upload.etag}"', **part)
 
 
-def _frame_of(data: bytes) -> Frame:
-    """Width and height of the image that begins with ``data``, after the turn that EXIF asks for.
+def _header_of(data: bytes, encryption: str) -> Header:
+    """The header of the image that begins with ``data``; its size is the one after the turn that EXIF asks for.
 
     Browsers and the labelling tools turn a photo before they show it, so boxes are drawn on the turned one.
     """
-    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-        # A PNG's EXIF may follow its pixels, so that Pillow would decode them to find it; cameras write JPEG.
-        turned = image.format != "PNG" and image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
-        return Frame(*(reversed(image.size) if turned else image.size))
+    with Image.open(io.BytesIO(data), formats=upright.FORMATS) as image:
+        orientation = upright.orientation(image)
+        width, height = reversed(image.size) if orientation in upright.SIDEWAYS else image.size
+        return Header(width, height, orientation, encryption)

@@ -66,8 +66,10 @@ MOVES: Mapping[Status, frozenset[Status]] = {
 
 # What the evaluation found: shown together, as ``metrics``.
 METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1", "Reasons")
+# What is known of the job's erasure: shown together, as ``erasure``.
+ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime")
 # What the record keeps for itself: a token resumes the machine for whoever holds it.
-PRIVATE = frozenset({"Kind", "TaskToken", "RunningStatus", "NotifiedEnd", *METRICS})
+PRIVATE = frozenset({"Kind", "TaskToken", "RunningStatus", "NotifiedEnd", "ResumedTime", *METRICS, *ERASURE})
 # What existing clients read: always there, null when the job has none yet.
 ALWAYS_SHOWN = (
     "Id",
@@ -92,7 +94,7 @@ class JobNotFound(Exception):
 
 
 class MoveRefused(Exception):
-    """The job's status does not allow the move; ``job`` is the job as it was found."""
+    """The job's status does not allow the move, or the job was erased; ``job`` is the job as it was found."""
 
     def __init__(self, job: "Job") -> None:
         super().__init__(f"The job is {job.status}.")
@@ -139,6 +141,11 @@ class Job:
         """The attribute, or None when the job has none of that name."""
         return self.attributes.get(name)
 
+    @property
+    def is_erased(self) -> bool:
+        """Whether somebody has asked to erase the job: nothing may be added to it or run for it any more."""
+        return "Erasures" in self.attributes
+
 
 def public(job: Job) -> dict[str, Any]:
     """The job as API JSON in camelCase: times in Unix ms, ``metrics`` once evaluated; never the task token."""
@@ -146,8 +153,24 @@ def public(job: Job) -> dict[str, Any]:
     shown: dict[str, Any] = dict.fromkeys(ALWAYS_SHOWN) | {"DatasetCreated": False}
     shown |= {name: value for name, value in job.attributes.items() if name not in hidden}
     metrics = {_camel(name): job[name] for name in METRICS}
-    return {_camel(name): value for name, value in shown.items()} | {
-        "metrics": metrics if "F1" in job.attributes else None
+    return {
+        **{_camel(name): value for name, value in shown.items()},
+        "metrics": metrics if "F1" in job.attributes else None,
+        **({"erasure": _erasure(job)} if job.is_erased else {}),
+    }
+
+
+def _erasure(job: Job) -> dict[str, Any]:
+    """Who asked for the erasure, last and each time, and how far it is; times in Unix ms."""
+    requests = [{_camel(name): value for name, value in request.items()} for request in job["Erasures"]]
+    last, erased_time = requests[-1], job["ErasedTime"]
+    done = erased_time is not None and erased_time >= last["requestedTime"]
+    return {
+        "status": "Erased" if done else "Requested",
+        **last,
+        **({} if erased_time is None else {"erasedTime": erased_time}),
+        "objects": job["ErasedObjects"] or 0,
+        "requests": requests,
     }
 
 
@@ -226,7 +249,7 @@ class Jobs:
 
         Raises:
             JobNotFound: no job has this id.
-            MoveRefused: the job's status does not allow it.
+            MoveRefused: the job's status does not allow it, or the job was erased.
         """
         allowed = set(allowed_from(status)).intersection(only_from or Status)
         if status in RUNNING:
@@ -306,6 +329,14 @@ class Jobs:
             values={":end": job["EndTime"]},
         )
 
+    def claim_resume(self, job_id: str) -> Job:
+        """Say that the failed or stopped job is being redriven, so that nobody erases it in that moment.
+
+        Raises:
+            JobNotFound, MoveRefused: also when the job was erased.
+        """
+        return self._update(job_id, {"ResumedTime": now_ms()}, allowed=RESUMABLE)
+
     def end(self, job_id: str, status: Status, end_time: int, **attributes: Any) -> Job:
         """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
 
@@ -333,6 +364,67 @@ class Jobs:
             return False
         return True
 
+    def request_erasure(self, job: Job, requested_by: str, most: int, **attributes: Any) -> Job:
+        """Add a request to erase the job, if the job is as ``job`` was read, or was asked to be erased before.
+
+        Sets ``attributes`` in the same write.
+
+        Args:
+            requested_by: the caller as IAM or the user pool names it.
+            most: requests that a record may hold.
+
+        Raises:
+            JobNotFound: no job has this id.
+            MoveRefused: the job has changed since, or has had ``most`` requests.
+        """
+        request = {"RequestedBy": requested_by, "RequestedTime": now_ms()}
+        return self._update(
+            job.id,
+            {"ErasureOpen": True, **attributes},
+            computed={"Erasures": "list_append(if_not_exists(Erasures, :none), :request)"},
+            condition=(
+                "((attribute_not_exists(Erasures) AND UpdatedTime = :read)"
+                " OR (attribute_exists(Erasures) AND size(Erasures) < :most))"
+            ),
+            values={":none": [], ":request": [request], ":read": job["UpdatedTime"], ":most": most},
+        )
+
+    def count_erased(self, job_id: str, objects: int) -> None:
+        """Add ``objects`` to those that were erased of the job."""
+        self._update(
+            job_id,
+            {},
+            computed={"ErasedObjects": "if_not_exists(ErasedObjects, :zero) + :objects"},
+            values={":zero": 0, ":objects": objects},
+        )
+
+    def erased(self, job: Job, *, last: bool) -> Job | None:
+        """Record that the job is erased; None when it was asked for once more since ``job`` was read.
+
+        Error and cause in words may name a file, so the cause goes too. ``last``: nothing can be added any more.
+        """
+        try:
+            return self._update(
+                job.id,
+                {"ErasedTime": now_ms(), "Cause": None, "TaskToken": None, **({"ErasureOpen": None} if last else {})},
+                condition="size(Erasures) = :requests",
+                values={":requests": len(job["Erasures"])},
+            )
+        except MoveRefused:
+            return None
+
+    def to_erase(self, index: str) -> list[str]:
+        """The ids of all jobs whose erasure is not over, oldest first."""
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=index,
+            KeyConditionExpression="Kind = :kind",
+            FilterExpression="attribute_exists(ErasureOpen)",
+            ProjectionExpression="Id",
+            ExpressionAttributeValues={":kind": {"S": KIND}},
+        )
+        return [item["Id"]["S"] for page in pages for item in page["Items"]]
+
     def _update(
         self,
         job_id: str,
@@ -342,10 +434,12 @@ class Jobs:
         condition: str | None = None,
         values: Mapping[str, Any] | None = None,
         keep: bool = False,
+        computed: Mapping[str, str] | None = None,
     ) -> Job:
         """Set ``attributes`` if the status is in ``allowed`` and ``condition`` holds.
 
-        None removes an attribute; ``keep`` leaves those alone that are there.
+        None removes an attribute; ``keep`` leaves those alone that are there; ``computed`` has DynamoDB's own
+        expressions over ``values``. With ``allowed``, an erased job is refused: it stays as it ended.
         """
         conditions = ["attribute_exists(Id)"]
         bound = {name: _serialize(value) for name, value in (values or {}).items()}
@@ -358,10 +452,11 @@ class Jobs:
             else:
                 sets.append(f"#{place} = " + (f"if_not_exists(#{place}, :{place})" if keep else f":{place}"))
                 bound[f":{place}"] = _serialize(value)
+        sets += [f"{name} = {expression}" for name, expression in (computed or {}).items()]
         if allowed is not None:
             names["#status"] = "Status"
             places = {f":from{place}": _serialize(status) for place, status in enumerate(allowed)}
-            conditions.append(f"#status IN ({', '.join(places)})")
+            conditions += [f"#status IN ({', '.join(places)})", "attribute_not_exists(Erasures)"]
             bound |= places
         if condition:
             conditions.append(condition)
@@ -372,7 +467,7 @@ class Jobs:
                 Key={"Id": {"S": job_id}},
                 UpdateExpression=expression,
                 ConditionExpression=" AND ".join(conditions),
-                ExpressionAttributeNames=names,
+                **({"ExpressionAttributeNames": names} if names else {}),
                 ExpressionAttributeValues=bound,
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",

@@ -24,6 +24,7 @@ from pipeline.errors import (
     error_code,
 )
 from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, Status
+from pipeline.tags import tags
 
 GROUND_TRUTH, SUPPLIED = "ground-truth", "supplied"
 LABEL_ATTRIBUTE = "doctype"
@@ -114,10 +115,13 @@ def request(
     work_team: str,
     role: str,
     workers_per_image: int,
+    kms_key_arn: str,
+    cost_tags: Sequence[str],
 ) -> LabelsRequested:
     """Keep the token, see to it that labels are on their way, and answer the token if they are there already.
 
-    May run any number of times for a job: it finds what an earlier run made.
+    May run any number of times for a job: it finds what an earlier run made. The labelling job is tagged with
+    ``cost_tags`` (``key=value``) and the job; ``kms_key_arn`` encrypts its output, nothing means the bucket's own way.
 
     Raises:
         LabellingUnavailable: no work team is set, or the Region has no Ground Truth functions.
@@ -136,10 +140,19 @@ def request(
 
     if not work_team:
         raise LabellingUnavailable(
-            "The stack has no work team. Deploy it with the context value workTeamArn, then resume the job, or start "
+            "The stack has no work team. Deploy it with the setting workTeam, then resume the job, or start "
             "a job with supplied labels."
         )
-    ground_truth = GroundTruth(sagemaker, s3, bucket=bucket, team=work_team, role=role, workers=workers_per_image)
+    ground_truth = GroundTruth(
+        sagemaker,
+        s3,
+        bucket=bucket,
+        team=work_team,
+        role=role,
+        workers=workers_per_image,
+        kms_key_arn=kms_key_arn,
+        cost_tags=cost_tags,
+    )
     description = ground_truth.find_or_make(request)
     name = description["LabelingJobName"]
     jobs.advance(
@@ -250,13 +263,26 @@ def outcome(description: Mapping[str, Any]) -> LabelsMade:
 class GroundTruth:
     """Labelling jobs at Ground Truth with the built-in bounding box task."""
 
-    def __init__(self, sagemaker: Any, s3: Any, *, bucket: str, team: str, role: str, workers: int) -> None:
+    def __init__(
+        self,
+        sagemaker: Any,
+        s3: Any,
+        *,
+        bucket: str,
+        team: str,
+        role: str,
+        workers: int,
+        kms_key_arn: str,
+        cost_tags: Sequence[str],
+    ) -> None:
         self._sagemaker = sagemaker
         self._s3 = s3
         self._bucket = bucket
         self._team = team
         self._role = role
         self._workers = workers
+        self._kms_key_arn = kms_key_arn
+        self._cost_tags = cost_tags
 
     def find_or_make(self, request: RequestLabels) -> dict[str, Any]:
         """The description of the labelling job to wait for.
@@ -319,7 +345,11 @@ class GroundTruth:
             "LabelingJobName": name,
             "LabelAttributeName": LABEL_ATTRIBUTE,
             "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": request.images_manifest}}},
-            "OutputConfig": {"S3OutputPath": f"s3://{self._bucket}/{folder}/output/"},
+            "OutputConfig": {
+                "S3OutputPath": f"s3://{self._bucket}/{folder}/output/",
+                **({"KmsKeyId": self._kms_key_arn} if self._kms_key_arn else {}),
+            },
+            "Tags": [{"Key": key, "Value": value} for key, value in tags(request.job_id, self._cost_tags).items()],
             "RoleArn": self._role,
             "LabelCategoryConfigS3Uri": self._put(f"{folder}/categories.json", json.dumps(categories)),
             "HumanTaskConfig": {
@@ -335,7 +365,6 @@ class GroundTruth:
                 "TaskAvailabilityLifetimeInSeconds": AVAILABILITY_SECONDS,
                 "MaxConcurrentTaskCount": CONCURRENT_TASKS,
             },
-            "Tags": [{"Key": "ekyc-job", "Value": request.job_id}],
         }
 
     def _put(self, key: str, text: str) -> str:

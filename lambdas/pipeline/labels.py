@@ -1,11 +1,13 @@
 """Imports labels that were made elsewhere: a COCO file or a Ground Truth output manifest."""
 
 import json
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -32,7 +34,7 @@ PROVIDER = "supplied"
 MAX_COCO_BYTES = 100 * 1024 * 1024
 COCO_PARTS = ("images", "annotations", "categories")
 COCO_KEYS = frozenset({*COCO_PARTS, "id", "name", "file_name", "width", "height", "image_id", "category_id", "bbox"})
-MAX_PROBLEMS_TOLD = 10
+MAX_PLACES_TOLD = 10
 
 
 @dataclass(frozen=True)
@@ -56,36 +58,61 @@ class LabelsImported:
     labelled: int
 
 
+class _Place(NamedTuple):
+    """Where something is in the file, counted from 1; ``kind`` is line, category, image or annotation."""
+
+    kind: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.number}"
+
+
 class _Problems:
-    """What is wrong in the file: all is counted, the first few are told."""
+    """What is wrong in the file: the list names it all, the error only counts and places it."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: ManifestWriter) -> None:
         self._file = file
-        self._told: list[str] = []
-        self._count = 0
+        self._codes: Counter[str] = Counter()
+        self._places: list[str] = []
 
-    def add(self, place: str, fault: str) -> None:
-        self._count += 1
-        if self._count <= MAX_PROBLEMS_TOLD:
-            self._told.append(f"{place}: {fault}")
+    def add(self, place: _Place, why: Drop, own_id: object = None) -> None:
+        """``own_id`` is the id that the file itself has for the place."""
+        self._codes[why.code] += 1
+        if len(self._places) < MAX_PLACES_TOLD:
+            self._places.append(str(place))
+        line = {place.kind: place.number, "reason": why.reason, "code": why.code}
+        self._file.write(json.dumps(line if own_id is None else {**line, "id": own_id}))
 
     def raise_if_any(self) -> None:
         """Raises LabelsInvalid."""
-        if self._count:
-            more = f"; and {self._count - MAX_PROBLEMS_TOLD} more" if self._count > MAX_PROBLEMS_TOLD else ""
-            problems = "1 problem" if self._count == 1 else f"{self._count} problems"
-            raise LabelsInvalid(f"{self._file} has {problems}: {'; '.join(self._told)}{more}.")
+        count = self._codes.total()
+        if not count:
+            return
+        codes = ", ".join(f"{code} {times}" for code, times in self._codes.most_common())
+        more = f" and {count - MAX_PLACES_TOLD} more" if count > MAX_PLACES_TOLD else ""
+        raise LabelsInvalid(
+            f"The labels file has {'1 problem' if count == 1 else f'{count} problems'} ({codes}): "
+            f"{', '.join(self._places)}{more}. {self._file.uri} lists each with its reason."
+        )
+
+
+class _Known(NamedTuple):
+    """A photo of the job: where the object to train on lies, without its file name, and its size in pixels."""
+
+    folder: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
 class _Source:
-    """The supplied file and what it is read against. ``sizes``: the job's photos by file name, width and height."""
+    """What the supplied file is read against. ``photos``: the job's by file name."""
 
-    file: str
     job_name: str
     uploaded: str
     document_types: frozenset[str]
-    sizes: Mapping[str, tuple[int, int]]
+    photos: Mapping[str, _Known]
     problems: _Problems
 
 
@@ -97,55 +124,64 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any) -> LabelsImpor
     """Check the supplied labels and write them as ``labels.manifest``, in the form of a Ground Truth output manifest.
 
     Whether the file is COCO or a Ground Truth output manifest is told from its content. Photos are found by file name:
-    the last part of COCO's ``file_name``, or of the manifest's ``source-ref``, whose bucket may be another one.
-    Photos that the job has not, or that were rejected, stay in the manifest without their labels, so that Prepare
-    datasets lists and counts them among the dropped ones. So do photos that nobody labelled and those that failed.
+    the last part of COCO's ``file_name``, or of the manifest's ``source-ref``, whose bucket may be another one, and
+    which may name an upload that has an upright copy. Photos that the job has not, or that were rejected, stay in the
+    manifest without their labels, so that Prepare datasets lists and counts them among the dropped ones. So do photos
+    that nobody labelled and those that failed. What is wrong is listed in ``label-problems.jsonl``.
 
     A COCO file of 100 MB needs some 600 MB of memory, a manifest of any size some 60 MB.
 
     Raises:
-        LabelsInvalid: names the file, and the lines or annotations that are wrong.
+        LabelsInvalid: counts the problems and says where they are; it names no photo.
     """
     try:
         answer = s3.get_object(Bucket=bucket, Key=request.labels_key)
     except ClientError as error:
         if error_code(error) != "NoSuchKey":
             raise
-        raise LabelsInvalid(f"{request.labels_key} does not exist. Upload the labels under that key.") from None
-    prefix = f"s3://{bucket}/images/{request.job_id}/"
-    source = _Source(
-        file=request.labels_key,
-        job_name=f"labeling-job/{request.job_id}-{PROVIDER}",
-        uploaded=answer["LastModified"].strftime("%Y-%m-%dT%H:%M:%S"),
-        document_types=frozenset(request.document_types),
-        sizes={
-            photo.source_ref.removeprefix(prefix): (photo.width, photo.height)
-            for photo in read_photos(s3, request.images_manifest)
-        },
-        problems=_Problems(request.labels_key),
-    )
+        raise LabelsInvalid("The labels file does not exist. Upload it under the name that the job names.") from None
+    uploads = f"s3://{bucket}/images/{request.job_id}/"
+    photos = _photos(request.images_manifest, s3)
     class_ids = {name: index for index, name in enumerate(request.document_types)}
     labelled = 0
     with (
         closing(answer["Body"]) as body,
         ManifestWriter(s3, bucket, f"manifests/{request.job_id}/labels.manifest") as manifest,
     ):
-        lines = read_lines(body)
-        first = next(lines, (1, ""))
-        if _is_ground_truth(first[1]):
-            entries = _read_ground_truth(chain([first], lines), source)
-        else:
-            entries = _read_coco(_coco(source.file, bucket, s3), source)
-        for name, entry in entries:
-            manifest.write(_line(f"{prefix}{name}", entry, class_ids))
-            labelled += isinstance(entry, Labelled) and bool(entry.boxes)
+        with ManifestWriter(s3, bucket, f"manifests/{request.job_id}/label-problems.jsonl") as listed:
+            source = _Source(
+                job_name=f"labeling-job/{request.job_id}-{PROVIDER}",
+                uploaded=answer["LastModified"].strftime("%Y-%m-%dT%H:%M:%S"),
+                document_types=frozenset(request.document_types),
+                photos=photos,
+                problems=_Problems(listed),
+            )
+            lines = read_lines(body)
+            first = next(lines, (1, ""))
+            if _is_ground_truth(first[1]):
+                entries = _read_ground_truth(chain([first], lines), source)
+            else:
+                entries = _read_coco(_coco(request.labels_key, bucket, s3), source)
+            for name, entry in entries:
+                folder = photos[name].folder if name in photos else uploads
+                manifest.write(_line(f"{folder}{name}", entry, class_ids))
+                labelled += isinstance(entry, Labelled) and bool(entry.boxes)
         source.problems.raise_if_any()
         if not labelled:
             raise LabelsInvalid(
-                f"{source.file} marks no document in any of the job's {len(source.sizes)} photos; it has entries for "
+                f"The labels file marks no document in any of the job's {len(photos)} photos; it has entries for "
                 f"{manifest.count} photos. Photos are found by their file names: they must be those of the uploads."
             )
     return LabelsImported(PROVIDER, manifest.uri, LABEL_ATTRIBUTE, manifest.sha256, labelled)
+
+
+def _photos(images_manifest: str, s3: Any) -> dict[str, _Known]:
+    """The job's photos by file name."""
+    known = {}
+    for photo in read_photos(s3, images_manifest):
+        folder, slash, name = photo.source_ref.rpartition("/")
+        known[name] = _Known(sys.intern(folder + slash), photo.width, photo.height)
+    return known
 
 
 def _line(source_ref: str, entry: Labelled | Drop, class_ids: Mapping[str, int]) -> str:
@@ -173,34 +209,33 @@ def _read_ground_truth(lines: Iterable[tuple[int, str | Drop]], source: _Source)
     attribute = LABEL_ATTRIBUTE
     seen: set[str] = set()
     for number, text in lines:
-        place = f"line {number}"
+        place = _Place("line", number)
         document = text if isinstance(text, Drop) else decode(text)
         if isinstance(document, Drop):
-            source.problems.add(place, document.reason)
+            source.problems.add(place, document)
             continue
         source_ref = document.get("source-ref")
         if not isinstance(source_ref, str):
-            source.problems.add(place, "source-ref is missing or no text")
+            source.problems.add(place, Drop("InvalidSourceRef", "source-ref is missing or no text"))
             continue
         name = _file_name(source_ref)
-        if name not in source.sizes:
+        if name not in source.photos:
             yield name, Drop("UnknownPhoto", "the job has no such photo")
             continue
         if name in seen:
-            source.problems.add(place, f"an earlier line has a photo named {name} too")
+            source.problems.add(place, Drop("RepeatedPhoto", f"an earlier line has a photo named {name} too"))
         seen.add(name)
         attribute = _label_attribute(document, place, source.problems) or attribute
         entry = parse(document, attribute)
-        if isinstance(entry, Drop):
-            if entry.code in ("NotLabelled", "LabellingFailed"):
-                yield name, entry
-            else:
-                source.problems.add(place, entry.reason)
-        elif _fits(entry, name, place, source):
-            yield name, entry._replace(job_name=source.job_name)
+        if isinstance(entry, Labelled):
+            entry = _misfit(entry, name, source) or entry._replace(job_name=source.job_name)
+        if isinstance(entry, Labelled) or entry.code in ("NotLabelled", "LabellingFailed"):
+            yield name, entry
+        else:
+            source.problems.add(place, entry)
 
 
-def _label_attribute(document: Mapping[str, Any], place: str, problems: _Problems) -> str | None:
+def _label_attribute(document: Mapping[str, Any], place: _Place, problems: _Problems) -> str | None:
     """The key under which the line has boxes; its metadata says that it does."""
     found = [
         key.removesuffix("-metadata")
@@ -208,30 +243,35 @@ def _label_attribute(document: Mapping[str, Any], place: str, problems: _Problem
         if key.endswith("-metadata") and isinstance(value, dict) and value.get("type") == DETECTION_TYPE
     ]
     if len(found) > 1:
-        problems.add(place, f"it has boxes under {', '.join(found)}: leave those of one labelling job only")
+        reason = f"it has boxes under {', '.join(found)}: leave those of one labelling job only"
+        problems.add(place, Drop("SeveralAttributes", reason))
     return found[0] if found else None
 
 
-def _fits(entry: Labelled, name: str, place: str, source: _Source) -> bool:
-    """Whether the labels fit the photo and the job's document types; a problem is noted if not."""
-    width, height = source.sizes[name]
-    if (entry.width, entry.height) != (width, height):
-        source.problems.add(
-            place, f"it was labelled as {entry.width}x{entry.height} px, but {name} is {width}x{height} px"
-        )
-        return False
+def _misfit(entry: Labelled, name: str, source: _Source) -> Drop | None:
+    """Why the labels do not fit the photo or the job's document types, if so."""
+    photo = source.photos[name]
+    if (entry.width, entry.height) != (photo.width, photo.height):
+        return _wrong_size(entry.width, entry.height, name, photo)
     unknown = sorted({box.label for box in entry.boxes} - source.document_types)
-    if unknown:
-        source.problems.add(place, _unknown_types(unknown, source))
-        return False
-    return True
+    return _unknown_types(unknown, source) if unknown else None
 
 
-def _unknown_types(names: Iterable[str], source: _Source) -> str:
-    return f"{', '.join(names)} is none of the job's document types ({', '.join(sorted(source.document_types))})"
+def _wrong_size(width: object, height: object, name: str, photo: _Known) -> Drop:
+    turned = (height, width) == (photo.width, photo.height)
+    hint = ": draw boxes on the photo as people see it, turned as its EXIF orientation says" if turned else ""
+    return Drop(
+        "WrongImageSize",
+        f"it was labelled as {width}x{height} px, but {name} is {photo.width}x{photo.height} px{hint}",
+    )
 
 
-def _coco(file: str, bucket: str, s3: Any) -> dict[str, Any]:
+def _unknown_types(names: Iterable[str], source: _Source) -> Drop:
+    types = ", ".join(sorted(source.document_types))
+    return Drop("UnknownType", f"{', '.join(names)} is none of the job's document types ({types})")
+
+
+def _coco(key: str, bucket: str, s3: Any) -> dict[str, Any]:
     """The COCO document as a whole, without the parts that nobody reads here, such as outlines.
 
     Raises:
@@ -241,11 +281,11 @@ def _coco(file: str, bucket: str, s3: Any) -> dict[str, Any]:
     def lean(part: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in part.items() if key in COCO_KEYS}
 
-    with closing(s3.get_object(Bucket=bucket, Key=file)["Body"]) as body:
+    with closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
         data = body.read(MAX_COCO_BYTES + 1)
     if len(data) > MAX_COCO_BYTES:
         raise LabelsInvalid(
-            f"{file} is larger than {MAX_COCO_BYTES // 2**20} MB, too large for a COCO file. Leave outlines "
+            f"The labels file is larger than {MAX_COCO_BYTES // 2**20} MB, too large for a COCO file. Leave outlines "
             "out of it, or supply a Ground Truth output manifest, which may have any size."
         )
     try:
@@ -256,8 +296,8 @@ def _coco(file: str, bucket: str, s3: Any) -> dict[str, Any]:
         why = f"it is no valid JSON: {error}"
     if not isinstance(document, dict) or not all(isinstance(document.get(part), list) for part in COCO_PARTS):
         raise LabelsInvalid(
-            f"{file} is neither a COCO file, which has lists named {', '.join(COCO_PARTS)}, nor a Ground Truth output "
-            f"manifest, whose lines are JSON with a source-ref: {why}."
+            f"The labels file is neither a COCO file, which has lists named {', '.join(COCO_PARTS)}, nor a Ground "
+            f"Truth output manifest, whose lines are JSON with a source-ref: {why}."
         )
     return document
 
@@ -269,45 +309,49 @@ def _read_coco(document: dict[str, Any], source: _Source) -> Iterator[Entry]:
     """
     problems = source.problems
     categories: dict[Any, str] = {}
-    for index, category in enumerate(document["categories"]):
+    for number, category in enumerate(document["categories"], 1):
         if isinstance(category, dict) and _is_id(category.get("id")) and isinstance(category.get("name"), str):
             categories[category["id"]] = category["name"]
         else:
-            problems.add(f"category {index} of the list", "it needs an id and a name")
+            problems.add(_Place("category", number), Drop("InvalidCategory", "it needs an id and a name"))
 
     names: dict[Any, str] = {}
     boxes_of: dict[Any, list[Box]] = {}
+    places: dict[Any, _Place] = {}
     seen: set[str] = set()
-    for index, image in enumerate(document["images"]):
+    for number, image in enumerate(document["images"], 1):
+        place = _Place("image", number)
         if not (isinstance(image, dict) and _is_id(image.get("id")) and isinstance(image.get("file_name"), str)):
-            problems.add(f"image {index} of the list", "it needs an id and a file_name")
+            problems.add(place, Drop("InvalidImage", "it needs an id and a file_name"))
             continue
-        place, name = f"image {image['id']}", _file_name(image["file_name"])
-        if image["id"] in names:
-            problems.add(place, "another image has this id too")
+        image_id, name = image["id"], _file_name(image["file_name"])
+        if image_id in names:
+            problems.add(place, Drop("RepeatedId", "an earlier image has this id too"), image_id)
         if name in seen:
-            problems.add(place, f"another image has the file name {name} too")
+            reason = f"an earlier image has the file name {name} too"
+            problems.add(place, Drop("RepeatedPhoto", reason), image_id)
         seen.add(name)
-        names[image["id"]] = name
+        names[image_id] = name
+        if name not in source.photos:
+            continue
+        photo = source.photos[name]
         size = image.get("width"), image.get("height")
-        if name not in source.sizes:
-            continue
-        if size != source.sizes[name]:
-            width, height = source.sizes[name]
-            problems.add(place, f"it was labelled as {size[0]}x{size[1]} px, but {name} is {width}x{height} px")
-        boxes_of[image["id"]] = []
+        if size != (photo.width, photo.height):
+            problems.add(place, _wrong_size(*size, name, photo), image_id)
+        boxes_of[image_id], places[image_id] = [], place
 
-    for index, annotation in enumerate(document["annotations"]):
+    for number, annotation in enumerate(document["annotations"], 1):
+        place = _Place("annotation", number)
         if not isinstance(annotation, dict):
-            problems.add(f"annotation {index} of the list", "it is no JSON object")
+            problems.add(place, Drop("InvalidAnnotation", "it is no JSON object"))
             continue
-        place, image_id = f"annotation {annotation.get('id', f'{index} of the list')}", annotation.get("image_id")
+        own_id, image_id = annotation.get("id"), annotation.get("image_id")
         if not _is_id(image_id) or image_id not in names:
-            problems.add(place, f"no image has its image_id {image_id}")
+            problems.add(place, Drop("UnknownImage", f"no image has its image_id {image_id}"), own_id)
         elif image_id in boxes_of:
             box = _coco_box(annotation, categories, source)
             if isinstance(box, Drop):
-                problems.add(place, box.reason)
+                problems.add(place, box, own_id)
             else:
                 boxes_of[image_id].append(box)
 
@@ -317,8 +361,10 @@ def _read_coco(document: dict[str, Any], source: _Source) -> Iterator[Entry]:
             continue
         boxes = boxes_of[image_id]
         if len(boxes) > MAX_BOXES:
-            problems.add(f"image {image_id}", f"it has {len(boxes)} boxes; at most {MAX_BOXES} can be trained on")
-        yield name, Labelled("", *source.sizes[name], 3, boxes, "yes", source.uploaded, source.job_name)
+            reason = f"it has {len(boxes)} boxes; at most {MAX_BOXES} can be trained on"
+            problems.add(places[image_id], Drop("TooManyBoxes", reason), image_id)
+        photo = source.photos[name]
+        yield name, Labelled("", photo.width, photo.height, 3, boxes, "yes", source.uploaded, source.job_name)
 
 
 def _is_id(value: object) -> bool:
@@ -329,10 +375,10 @@ def _coco_box(annotation: Mapping[str, Any], categories: Mapping[Any, str], sour
     """The annotation's box in whole pixels, or what is wrong with it."""
     category_id, bbox = annotation.get("category_id"), annotation.get("bbox")
     if not _is_id(category_id) or category_id not in categories:
-        return Drop("InvalidBox", f"no category has its category_id {category_id}")
+        return Drop("UnknownCategory", f"no category has its category_id {category_id}")
     label = categories[category_id]
     if label not in source.document_types:
-        return Drop("UnknownType", _unknown_types([label], source))
+        return _unknown_types([label], source)
     if not isinstance(bbox, list) or len(bbox) != 4 or not is_frame(bbox) or min(bbox[2:]) <= 0:
         return Drop("InvalidBox", "its bbox needs finite x, y, width and height in pixels, the last two above 0")
     left, top, width, height = bbox

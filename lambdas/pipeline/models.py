@@ -1,7 +1,7 @@
 """A job's model (a Rekognition project version, named by the job id): train it, start it, look at it, stop it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.errors import (
     error_code,
 )
 from pipeline.projects import overdue
+from pipeline.tags import tags
 
 # Both stand for a quota in CreateProjectVersion (Rekognition API reference).
 QUOTA_CODES = frozenset({"LimitExceededException", "ServiceQuotaExceededException"})
@@ -114,8 +115,13 @@ def describe(project_arn: str, name: str, rekognition: Any) -> dict[str, Any] | 
     return next(iter(answer["ProjectVersionDescriptions"]), None)
 
 
-def start_training(request: StartTraining, *, bucket: str, rekognition: Any) -> TrainingStarted:
+def start_training(
+    request: StartTraining, *, bucket: str, kms_key_arn: str, cost_tags: Sequence[str], rekognition: Any
+) -> TrainingStarted:
     """Find or make the job's project version, which starts its training.
+
+    The model is tagged with ``cost_tags`` (``key=value``) and the job. ``kms_key_arn`` encrypts the copies of photos
+    and manifests that Rekognition makes, and what it writes to ``bucket``; nothing means a key that AWS owns.
 
     Raises:
         TrainingSlotsBusy: the account's concurrent trainings are in use.
@@ -130,6 +136,8 @@ def start_training(request: StartTraining, *, bucket: str, rekognition: Any) -> 
             ProjectArn=request.project_arn,
             VersionName=name,
             OutputConfig={"S3Bucket": bucket, "S3KeyPrefix": f"training/{request.job_id}"},
+            Tags=tags(request.job_id, cost_tags),
+            **({"KmsKeyId": kms_key_arn} if kms_key_arn else {}),
         )["ProjectVersionArn"]
     except ClientError as error:
         message = error.response["Error"].get("Message", "")

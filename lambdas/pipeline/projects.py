@@ -1,5 +1,6 @@
 """A job's Rekognition project with its TRAIN and TEST dataset. One project per job, named by the job id."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from pipeline.errors import DatasetFailed, DatasetTimedOut, Throttled, UnexpectedAnswer, error_code
 from pipeline.jobs import now_ms
+from pipeline.tags import tags
 
 FAILED = ("CREATE_FAILED", "UPDATE_FAILED")
 COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
@@ -59,14 +61,14 @@ def overdue(waiting_since: int, deadline_seconds: float) -> bool:
     return now_ms() - waiting_since > deadline_seconds * 1000
 
 
-def create_datasets(request: CreateDatasets, *, rekognition: Any) -> DatasetsCreated:
-    """Find or make the job's project and both datasets.
+def create_datasets(request: CreateDatasets, *, cost_tags: Sequence[str], rekognition: Any) -> DatasetsCreated:
+    """Find or make the job's project, tagged with ``cost_tags`` (``key=value``) and the job, and both datasets.
 
     Raises:
         DatasetFailed: no project may be added, or a manifest cannot be read.
         Throttled: the project is not ready for a dataset.
     """
-    project_arn = _find_or_make_project(request.job_id, rekognition)
+    project_arn = _find_or_make_project(request.job_id, cost_tags, rekognition)
     arns = {
         kind: _find_or_make_dataset(request.job_id, project_arn, kind, manifest, rekognition)
         for kind, manifest in (("TRAIN", request.train_manifest), ("TEST", request.test_manifest))
@@ -97,9 +99,9 @@ def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsCheck
     return DatasetsChecked(ready, statuses["TRAIN"], statuses["TEST"])
 
 
-def _find_or_make_project(name: str, rekognition: Any) -> str:
+def _find_or_make_project(name: str, cost_tags: Sequence[str], rekognition: Any) -> str:
     try:
-        arn: str = rekognition.create_project(ProjectName=name)["ProjectArn"]
+        arn: str = rekognition.create_project(ProjectName=name, Tags=tags(name, cost_tags))["ProjectArn"]
     except ClientError as error:
         if error_code(error) == "LimitExceededException":
             raise DatasetFailed(

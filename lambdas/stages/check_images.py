@@ -1,6 +1,7 @@
-"""Check images: read every photo's header; list what may be labelled, and what Rekognition would reject and why."""
+"""Check images: list the photos that may be labelled, upright, and those that Rekognition would reject and why."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline import aws, images
 from pipeline.images import CheckImages, ImagesChecked
@@ -23,14 +24,21 @@ s3 = aws.client("s3")
 
 
 @stage
-def handler(request: CheckImages) -> ImagesChecked:
+def handler(request: CheckImages, context: Any) -> ImagesChecked:
     jobs.advance(request.job_id, Status.CHECKING_IMAGES, stage="Check images")
     checked = images.check(
         request,
         bucket=settings.bucket,
         min_images=settings.min_images,
         max_rejected_share=settings.max_rejected_share,
+        seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
         s3=s3,
     )
-    jobs.note(request.job_id, Images=checked.accepted, Rejected=checked.rejected, Duplicates=checked.duplicates)
+    jobs.note(
+        request.job_id,
+        Images=checked.accepted,
+        Rejected=checked.rejected,
+        Duplicates=checked.duplicates,
+        Turned=checked.turned,
+    )
     return checked

@@ -12,6 +12,7 @@ from stages.stage import stage
 @dataclass(frozen=True)
 class Settings(BaseSettings):
     jobs_table: str
+    cost_tags: tuple[str, ...]
 
 
 settings = Settings.from_env()
@@ -22,7 +23,7 @@ rekognition = aws.client("rekognition")
 @stage
 def handler(request: CreateDatasets) -> DatasetsCreated:
     jobs.advance(request.job_id, Status.CREATING_DATASET, stage="Create datasets")
-    created = projects.create_datasets(request, rekognition=rekognition)
+    created = projects.create_datasets(request, cost_tags=settings.cost_tags, rekognition=rekognition)
     jobs.note(
         request.job_id,
         ProjectArn=created.project_arn,

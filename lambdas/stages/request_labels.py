@@ -16,6 +16,8 @@ class Settings(BaseSettings):
     work_team_arn: str
     labelling_role_arn: str
     workers_per_image: int
+    kms_key_arn: str
+    cost_tags: tuple[str, ...]
 
 
 settings = Settings.from_env()
@@ -37,4 +39,6 @@ def handler(request: RequestLabels) -> LabelsRequested:
         work_team=settings.work_team_arn,
         role=settings.labelling_role_arn,
         workers_per_image=settings.workers_per_image,
+        kms_key_arn=settings.kms_key_arn,
+        cost_tags=settings.cost_tags,
     )

@@ -13,6 +13,8 @@ from stages.stage import stage
 class Settings(BaseSettings):
     jobs_table: str
     bucket: str
+    kms_key_arn: str
+    cost_tags: tuple[str, ...]
 
 
 settings = Settings.from_env()
@@ -23,6 +25,12 @@ rekognition = aws.client("rekognition")
 @stage
 def handler(request: StartTraining) -> TrainingStarted:
     jobs.advance(request.job_id, Status.TRAINING, stage="Start training")
-    started = models.start_training(request, bucket=settings.bucket, rekognition=rekognition)
+    started = models.start_training(
+        request,
+        bucket=settings.bucket,
+        kms_key_arn=settings.kms_key_arn,
+        cost_tags=settings.cost_tags,
+        rekognition=rekognition,
+    )
     jobs.note_first(request.job_id, ProjectVersionArn=started.project_version_arn, TrainingStartTime=now_ms())
     return started

@@ -15,11 +15,13 @@ def _source(owner: object) -> str:
 
 def _gaps() -> dict[str, Callable[[], bool]]:
     """What to look at in a moto that nobody has mended: True while the mend is needed."""
+    from moto.apigateway import models as apigateway
     from moto.awslambda.models import LambdaFunction
     from moto.cloudformation.models import Stack
     from moto.dynamodb.models import DynamoDBBackend
     from moto.events.models import EventsBackend, Rule
     from moto.s3 import responses as s3
+    from moto.s3.models import FakeKey, S3Backend
     from moto.stepfunctions.models import StateMachine
     from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
     from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
@@ -56,8 +58,19 @@ def _gaps() -> dict[str, Callable[[], bool]]:
         "definition substitutions": lambda: (
             "Substitutions" not in _source(StateMachine.create_from_cloudformation_json)
         ),
+        "gateway responses, validators and models are deployed": lambda: (
+            not any(
+                hasattr(kind, "create_from_cloudformation_json")
+                for kind in (apigateway.GatewayResponse, apigateway.RequestValidator, apigateway.Model)
+            )
+        ),
+        "methods are deployed with their validator": lambda: (
+            "RequestValidatorId" not in _source(apigateway.Method.create_from_cloudformation_json)
+        ),
         "templates are read as JSON": lambda: "yaml.load" in _source(Stack.parse_template),
         "DynamoDB writes are atomic": lambda: "lock" not in _source(DynamoDBBackend.put_item).lower(),
+        "KMS makes the ETag another one": lambda: "kms" not in _source(FakeKey.etag.fget),
+        "uploads get a checksum": lambda: "CRC64NVME" not in _source(S3Backend.put_object),
         "presigned URLs expire": lambda: "X-Amz-Expires" not in _source(s3),
     }
 

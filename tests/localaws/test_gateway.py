@@ -56,6 +56,19 @@ def method(http_method: str, resource_name: str) -> dict[str, Any]:
     }
 
 
+def gateway_response(kind: str, detail: str, status: str | None = None, **headers: str) -> dict[str, Any]:
+    return {
+        "Type": "AWS::ApiGateway::GatewayResponse",
+        "Properties": {
+            "RestApiId": ref("Rest"),
+            "ResponseType": kind,
+            **({"StatusCode": status} if status else {}),
+            "ResponseParameters": {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in headers.items()},
+            "ResponseTemplates": {"application/json": json.dumps({"detail": detail})},
+        },
+    }
+
+
 RESOURCES = {
     "Api": function("app.handler"),
     "Rest": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "test"}},
@@ -140,3 +153,115 @@ def test_slow_function_times_out(api: httpx.Client, monkeypatch: pytest.MonkeyPa
 def test_body_over_the_limit(api: httpx.Client) -> None:
     response = api.post("/api/jobs", content=b"x" * (10 * 1024 * 1024 + 1))
     assert (response.status_code, response.json()) == (413, {"message": "Request Too Long"})
+
+
+# --- Validation ------------------------------------------------------------------------------------------------------
+
+SCHEMA = {
+    "$schema": "http://json-schema.org/draft-04/schema#",
+    "type": "object",
+    "required": ["names"],
+    "properties": {"names": {"type": "array", "items": {"type": "string"}}},
+}
+
+
+def validated(of: dict[str, Any], **properties: Any) -> dict[str, Any]:
+    return {**of, "Properties": {**of["Properties"], **properties}}
+
+
+VALIDATING = {
+    **RESOURCES,
+    "Check": {
+        "Type": "AWS::ApiGateway::RequestValidator",
+        "Properties": {"RestApiId": ref("Rest"), "ValidateRequestBody": True, "ValidateRequestParameters": True},
+    },
+    "Names": {
+        "Type": "AWS::ApiGateway::Model",
+        "Properties": {"RestApiId": ref("Rest"), "ContentType": "application/json", "Schema": SCHEMA},
+    },
+    "CreateJob": validated(
+        method("POST", "Jobs"),
+        RequestValidatorId=ref("Check"),
+        RequestModels={"application/json": ref("Names")},
+        RequestParameters={"method.request.querystring.b": True, "method.request.querystring.a": True},
+    ),
+    "GetJob": validated(
+        method("GET", "Job"),
+        RequestValidatorId=ref("Check"),
+        RequestParameters={"method.request.path.id": True, "method.request.querystring.kind": False},
+    ),
+    "BadParameters": gateway_response("BAD_REQUEST_PARAMETERS", "$context.error.message", "422", **{"X-Why": "a"}),
+    "BadBody": gateway_response("BAD_REQUEST_BODY", "no ($context.error.validationErrorString)"),
+    "Other": gateway_response("DEFAULT_4XX", "$context.error.responseType $context.error.message"),
+    "Broken": gateway_response("DEFAULT_5XX", "$context.requestId", **{"Content-Type": "application/problem+json"}),
+}
+
+
+@pytest.fixture
+def validating_api(deploy: Deploy, local_aws: LocalAws) -> Any:
+    deploy(CODE, VALIDATING)
+    with httpx.Client(base_url=local_aws.api_url) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("query", "missing"), [("", "a, b"), ("?a=1", "b"), ("?a=&b=1", "a")])
+def test_a_parameter_that_is_missing_or_blank_is_refused(
+    validating_api: httpx.Client, query: str, missing: str
+) -> None:
+    # When a call lacks what its method demands
+    answer = validating_api.post(f"/api/jobs{query}", json={"names": []})
+    # Then the API's own answer of this kind comes, with its status, its headers and its variables filled in
+    assert (answer.status_code, answer.headers["X-Why"]) == (422, "a")
+    assert answer.json() == {"detail": f"Missing required request parameters: [{missing}]"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"names": "a"}', "'a' is not of type 'array'"),
+        (b"{}", "'names' is a required property"),
+        (b"", "'names' is a required property"),
+        (b"[]", "is not of type 'object'"),
+        (b"{", "no JSON"),
+        (b'{"names": NaN}', "no JSON"),
+        (b"\xff", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+    ],
+)
+def test_a_body_that_does_not_fit_its_model_is_refused(
+    validating_api: httpx.Client, content: bytes, words: str
+) -> None:
+    answer = validating_api.post("/api/jobs?a=1&b=2", content=content)
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"] == "application/json"
+    assert words in answer.json()["detail"]
+
+
+def test_what_fits_reaches_the_function(validating_api: httpx.Client) -> None:
+    assert validating_api.post("/api/jobs?a=1&b=2", json={"names": ["x"]}).status_code == 201
+    assert validating_api.get("/api/jobs/1").status_code == 201
+    # And so does a body of a content type that no model is for, as with API Gateway
+    of_another_type = {"content": b"{", "headers": {"Content-Type": "text/plain"}}
+    assert validating_api.post("/api/jobs?a=1&b=2", **of_another_type).status_code == 201
+
+
+def test_the_apis_defaults_answer_for_all_other_errors(validating_api: httpx.Client) -> None:
+    # Given an API with answers of its own for 4xx and 5xx, which leave the status as it is
+    unknown, failed = validating_api.get("/api/nothing"), validating_api.get("/api/jobs/1?kind=error")
+    assert unknown.status_code == 403
+    assert unknown.json() == {"detail": "MISSING_AUTHENTICATION_TOKEN Missing Authentication Token"}
+    assert (failed.status_code, failed.headers["Content-Type"]) == (502, "application/problem+json")
+    assert len(failed.json()["detail"]) == 36
+
+
+def test_the_function_learns_who_signed(api: httpx.Client) -> None:
+    # Given a call with a signature, and one without
+    signature = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/execute-api/aws4_request, Signature=0"
+    signed, unsigned = (
+        api.get("/api/jobs", headers=headers).json()["requestContext"]["identity"]
+        for headers in ({"Authorization": signature}, {"Authorization": "Bearer local"})
+    )
+    # Then the key's user is named, or nobody
+    assert signed["userArn"] == "arn:aws:iam::123456789012:user/local"
+    assert (signed["accountId"], signed["accessKey"]) == ("123456789012", "local")
+    assert (unsigned["userArn"], unsigned["accountId"], unsigned["accessKey"]) == (None, None, None)

@@ -204,7 +204,14 @@ def test_photos_that_phones_store_lying_keep_their_size_and_are_not_dropped(acco
     for name in labelled:
         lying = stored_lying(account.photos[name]).jpeg
         account.s3.put_object(Bucket=BUCKET, Key=f"images/{job}/{name}", Body=lying)
-    checked = images.check(images.CheckImages(job), bucket=BUCKET, min_images=1, max_rejected_share=0, s3=account.s3)
+    checked = images.check(
+        images.CheckImages(job),
+        bucket=BUCKET,
+        min_images=1,
+        max_rejected_share=0,
+        seconds_left=lambda: 900.0,
+        s3=account.s3,
+    )
 
     # When they are labelled
     account.sagemaker.create_labeling_job(

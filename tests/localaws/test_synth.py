@@ -38,3 +38,10 @@ def test_a_failure_of_the_app_is_told_without_its_traceback(
     with pytest.raises(synth.SynthesisFailed) as failure:
         synth.synthesize(tmp_path / "cdk.out")
     assert str(failure.value) == words
+
+
+def test_the_region_of_the_users_credentials_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given credentials of a Region in which the local work team is not, and which has no Ground Truth
+    monkeypatch.setenv("CDK_DEFAULT_REGION", "eu-west-3")
+    # Then the stack is synthesized for the local AWS all the same
+    assert (synth.synthesize(tmp_path / "cdk.out") / "manifest.json").exists()

@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from stacks.settings import Poll, Settings, SettingsError
+from pipeline.labelling import FUNCTION_ACCOUNTS
+from pipeline.tags import JOB_TAG
+from stacks import settings as module
+from stacks.settings import LEAVES, Poll, Settings, SettingsError
 
 PROJECT = Path(__file__).parents[2]
+TEAM = "arn:aws:sagemaker:eu-west-1:111122223333:workteam/private-crowd/checkers"
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+POOL = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_aB3dE5gH7"
+WEB_ACL = "arn:aws:wafv2:eu-west-1:111122223333:regional/webacl/kyc/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
 @pytest.fixture
@@ -16,9 +23,9 @@ def context() -> dict[str, Any]:
     return json.loads((PROJECT / "cdk.json").read_text())["context"]
 
 
-def faults(context: dict[str, Any]) -> list[str]:
+def faults(context: dict[str, Any], region: str = "") -> list[str]:
     with pytest.raises(SettingsError) as error:
-        Settings.from_context(context)
+        Settings.from_context(context, region=region)
     return [line.removeprefix("- ") for line in str(error.value).splitlines()[1:]]
 
 
@@ -28,7 +35,7 @@ def test_the_defaults_of_cdk_json_are_valid(context: dict[str, Any]) -> None:
     settings = Settings.from_context(context)
     # Then it holds the eight document types and the schedules of the three loops
     assert len(settings.document_types) == 8
-    assert settings.training == Poll(first=30, growth=1.01, ceiling=300, deadline=72 * 3600)
+    assert settings.polls.training == Poll(first=30, growth=1.01, ceiling=300, deadline=72 * 3600)
     assert settings.stop_previous_model is False
 
 
@@ -47,44 +54,177 @@ def test_values_may_come_as_text_from_the_command_line(context: dict[str, Any]) 
 
 
 def test_everything_that_is_wrong_is_named_at_once(context: dict[str, Any]) -> None:
-    # Given an unknown key, a missing one, values out of range, and a first wait above its ceiling
+    # Given an unknown key, a missing one, values out of range, a public work team, a first wait above its ceiling, and
+    # photos that expire while people still label them
     del context["minF1"]
-    context |= {"minImage": 10, "workersPerImage": 0, "workTeamArn": "my-team", "labelProvider": "mturk"}
+    context |= {
+        "minImage": 10,
+        "colour": "blue",
+        "workersPerImage": 0,
+        "labelProvider": "mturk",
+        "workTeam": "arn:aws:sagemaker:us-east-1:394669845002:workteam/public-crowd/default",
+        "webOrigins": ["https://kyc.example.com/app"],
+        "retentionDays": 30,
+    }
     context["polls"]["model"] |= {"first": 60, "ceiling": 30}
+    context["polls"]["training"]["celing"] = 30
     # When it is read
     found = faults(context)
     # Then each has a line that says what to give
+    team = context["workTeam"]
     assert found == [
-        "minImage is unknown",
+        "polls.training.celing is unknown: did you mean polls.training.ceiling?",
+        "minImage is unknown: did you mean minImages?",
+        "colour is unknown",
         'labelProvider is "mturk": give "ground-truth" or "supplied"',
-        'workTeamArn is "my-team": give the ARN of a private or vendor work team '
-        "(arn:aws:sagemaker:REGION:ACCOUNT:workteam/...), or nothing",
+        f'workTeam is "{team}" (a public workforce may not see identity documents, which are personal data): give the '
+        'ARN of a private or vendor work team (arn:aws:sagemaker:REGION:ACCOUNT:workteam/...), "create", or nothing',
         "workersPerImage is 0: give a whole number from 1 to 9",
         "minF1 is missing: give a number from 0 to 1",
+        'webOrigins is ["https://kyc.example.com/app"]: give a list of up to 20 different origins such as '
+        "https://kyc.example.com or http://localhost:3000, without a path and without '*'",
         "polls.model.first (60) is above polls.model.ceiling (30)",
+        "retentionDays (30) is shorter than the longest job: labelling.deadline, the polls' deadlines and a week's "
+        "wait for a training slot make 42 days",
     ]
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("documentTypes", []),
-        ("documentTypes", ["ID_KTP", "ID_KTP"]),
-        ("documentTypes", ["ID, KTP"]),
-        ("documentTypes", "ID_KTP"),
-        ("stopPreviousModel", 1),
-        ("minImages", True),
-        ("minF1", "high"),
-        ("maxRejectedShare", 1.5),
-        ("stackName", "1-stack"),
-        ("polls", 30),
-        ("workTeamArn", "arn:aws:sagemaker:us-east-1:394669845002:workteam/public-crowd/default"),
-    ],
-)
+POSSIBLE: list[tuple[str, Any]] = [
+    ("stage", "v1"),
+    ("region", "ap-southeast-1"),
+    ("region", "us-gov-west-1"),
+    ("documentTypes", ["A"]),
+    ("workTeam", "create"),
+    ("workTeam", TEAM),
+    ("workTeam", TEAM.replace("arn:aws:", "arn:aws-cn:").replace("private", "vendor")),
+    ("minF1", 1),
+    ("inferenceUnits", 5),
+    ("apiAuthorization", POOL),
+    ("apiLogRole", "create"),
+    ("webOrigins", ["https://kyc.example.com", "https://kyc.example.com:8443", "http://localhost:3000"]),
+    ("webAclArn", WEB_ACL),
+    ("kmsKeyArn", KEY),
+    ("kmsKeyArn", KEY.replace("1234abcd-12ab-34cd-56ef-1234567890ab", "mrk-1234abcd12ab34cd56ef1234567890ab")),
+    ("retentionDays", 42),
+    ("longRunningModels", "stop"),
+    ("notificationEmail", "ops+kyc@example.co.id"),
+    ("tags", {"Cost Centre": "4711", "équipe": "kyc/ops+1@x", "empty": ""}),
+    ("executionHours", 744),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), POSSIBLE)
+def test_a_possible_value_is_taken(context: dict[str, Any], key: str, value: Any) -> None:
+    context |= {"labelProvider": "supplied"}
+    settings = Settings.from_context(context | {key: value})
+    (name,) = (name for name, field in Settings.model_fields.items() if field.alias == key)
+    found = getattr(settings, name)
+    assert (list(found) if isinstance(found, tuple) else found) == value
+
+
+IMPOSSIBLE: list[tuple[str, Any]] = [
+    ("stackName", "1-stack"),
+    ("stackName", "a" * 65),
+    ("stackName", "stack\n"),
+    ("stage", ""),
+    ("stage", "v1/beta"),
+    ("region", "Ireland"),
+    ("region", "eu-west-1a"),
+    ("documentTypes", []),
+    ("documentTypes", ["ID_KTP", "ID_KTP"]),
+    ("documentTypes", ["ID, KTP"]),
+    ("documentTypes", "ID_KTP"),
+    ("documentTypes", [1]),
+    ("documentTypes", [f"T{number}" for number in range(51)]),
+    ("labelProvider", None),
+    ("workTeam", "arn:aws:sagemaker:us-east-1:394669845002:workteam/public-crowd/default"),
+    ("workTeam", "arn:aws:sagemaker:us-east-1:1234:workteam/private-crowd/team"),
+    ("workTeam", "arn:aws:iam::111122223333:workteam/private-crowd/team"),
+    ("workersPerImage", 1.5),
+    ("minImages", True),
+    ("minImages", 0),
+    ("minImages", 250_001),
+    ("minF1", "high"),
+    ("minF1", True),
+    ("minF1", -0.1),
+    ("maxRejectedShare", 1.5),
+    ("maxF1Drop", [0.1]),
+    ("stopPreviousModel", 1),
+    ("stopPreviousModel", "yes"),
+    ("inferenceUnits", 6),
+    ("polls", 30),
+    ("polls.training", 30),
+    ("polls.trainings.first", 30),
+    ("labelling", {"heartbeat": 30, "deadline": 2678400}),
+    ("apiAuthorization", "none"),
+    ("apiAuthorization", "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/pool"),
+    ("apiLogRole", "arn:aws:iam::111122223333:role/api"),
+    ("webOrigins", ["*"]),
+    ("webOrigins", ["https://*.example.com"]),
+    ("webOrigins", ["http://kyc.example.com"]),
+    ("webOrigins", ["https://kyc.example.com/"]),
+    ("webOrigins", ["http://localhost.example.com"]),
+    ("webOrigins", ["https://kyc.example.com"] * 2),
+    ("webOrigins", "https://kyc.example.com"),
+    ("webAclArn", WEB_ACL.replace("regional", "global")),
+    ("kmsKeyArn", "alias/kyc"),
+    ("kmsKeyArn", KEY.replace("key/1234abcd-12ab-34cd-56ef-1234567890ab", "alias/kyc")),
+    ("retentionDays", 0),
+    ("modelHours", 0),
+    ("longRunningModels", "kill"),
+    ("executionHours", 1441),
+    ("notificationEmail", "ops"),
+    ("notificationEmail", "ops@example.com, dev@example.com"),
+    ("tags", ["team"]),
+    ("tags", {"team": 1}),
+    ("tags", {"a=b": "c"}),
+    ("tags", {"a": "b,c"}),
+    ("tags", {"": "b"}),
+    ("tags", {"aws:team": "kyc"}),
+    ("tags", {JOB_TAG: "kyc"}),
+    ("tags", {f"tag{number}": "x" for number in range(41)}),
+    ("tags", {f"tag{number}": "x" * 200 for number in range(11)}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), IMPOSSIBLE)
 def test_an_impossible_value_is_refused(context: dict[str, Any], key: str, value: Any) -> None:
-    # Given one value that cannot be; among them a public work team, which may not see identity documents
-    # Then it is named
-    assert any(fault.startswith(key) for fault in faults(context | {key: value}))
+    # Given one value that cannot be
+    # Then it is the only one that is named, with what to give
+    (fault,) = faults(context | {key: value})
+    assert fault.startswith(key)
+    assert ": give " in fault or "did you mean" in fault
+
+
+@pytest.mark.parametrize("key", LEAVES)
+def test_every_setting_must_be_given(context: dict[str, Any], key: str) -> None:
+    # Given a context without one key
+    *groups, last = key.split(".")
+    inner = context
+    for group in groups:
+        inner = inner[group]
+    del inner[last]
+    # Then it is named with what to give
+    (fault,) = faults(context)
+    assert fault.startswith(f"{key} is missing: give ")
+
+
+def test_a_part_of_a_group_may_be_given_by_its_path(context: dict[str, Any]) -> None:
+    # Given `cdk synth -c polls.training.deadline=7200`, and none of its neighbours
+    settings = Settings.from_context({"polls.training.deadline": "7200", **context})
+    # Then that one is changed
+    assert settings.polls.training == Poll(first=30, growth=1.01, ceiling=300, deadline=7200)
+
+
+def test_the_keys_of_the_cdk_itself_are_passed_over(context: dict[str, Any]) -> None:
+    context |= {"aws:cdk:bundling-stacks": ["**"], "availability-zones:account=1:region=eu-west-1": ["a"], "a/b": 1}
+    assert Settings.from_context(context).stack_name == "ekyc-training"
+
+
+def test_settings_do_not_change(context: dict[str, Any]) -> None:
+    settings = Settings.from_context(context)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.min_f1 = 0  # type: ignore[misc]
 
 
 def test_a_schedule_that_would_fill_the_execution_history_is_refused(context: dict[str, Any]) -> None:
@@ -102,6 +242,82 @@ def test_a_loop_looks_until_its_deadline() -> None:
     assert Poll(first=10, growth=2, ceiling=30, deadline=100).count() == 5
 
 
-def test_the_labelling_heartbeat_is_below_its_deadline(context: dict[str, Any]) -> None:
-    context["labelling"] = {"heartbeat": 7200, "deadline": 3600}
-    assert faults(context) == ["labelling.heartbeat (7200) is not below labelling.deadline (3600)"]
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"polls.datasets.ceiling": 8000},
+            "polls.datasets.ceiling (8000) is above polls.datasets.deadline (7200)",
+        ),
+        (
+            {"labelling.heartbeat": 7200, "labelling.deadline": 3600},
+            "labelling.heartbeat (7200) is not below labelling.deadline (3600)",
+        ),
+        (
+            {"executionHours": 700},
+            "executionHours (700) is shorter than labelling.deadline (2678400 seconds, 744 hours): people who are in "
+            "time would raise an alarm",
+        ),
+        (
+            {"retentionDays": 41},
+            "retentionDays (41) is shorter than the longest job: labelling.deadline, the polls' deadlines and a week's "
+            "wait for a training slot make 42 days",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(
+    context: dict[str, Any], change: dict[str, Any], words: str
+) -> None:
+    assert faults(context | change) == [words]
+
+
+def test_a_contradiction_is_not_looked_for_in_a_value_that_is_wrong_by_itself(context: dict[str, Any]) -> None:
+    assert faults(context | {"labelling.deadline": "soon"}) == [
+        'labelling.deadline is "soon": give a whole number from 60 to 31536000'
+    ]
+
+
+def test_a_region_without_ground_truth_is_refused_for_those_who_want_it(context: dict[str, Any]) -> None:
+    # Given a Region that AWS gives no bounding box functions, and a work team for it
+    context |= {"region": "eu-west-3", "workTeam": "create"}
+    # Then both settings that want Ground Truth are named, with the Regions that have it
+    found = faults(context)
+    assert [fault.split(" needs ")[0] for fault in found] == ['labelProvider "ground-truth"', "workTeam"]
+    assert "eu-west-1, eu-west-2, us-east-1" in found[0]
+    # But labels from elsewhere are welcome anywhere
+    settings = Settings.from_context(context | {"labelProvider": "supplied", "workTeam": ""})
+    assert settings.region == "eu-west-3"
+
+
+def test_the_region_of_the_credentials_counts_when_none_is_set(context: dict[str, Any]) -> None:
+    # Given credentials of a Region without Ground Truth
+    assert faults(context, region="sa-east-1")[0].startswith('labelProvider "ground-truth" needs Ground Truth')
+    # Then a Region that is set comes first, and is not taken for set when it only is known
+    assert Settings.from_context(context | {"region": "eu-west-1"}, region="sa-east-1").region == "eu-west-1"
+    assert Settings.from_context(context, region="eu-west-1").region == ""
+
+
+def test_a_resource_of_another_region_is_refused(context: dict[str, Any]) -> None:
+    # Given resources of eu-west-1 for a stack in us-east-1
+    elsewhere = {"workTeam": TEAM, "kmsKeyArn": KEY, "webAclArn": WEB_ACL, "apiAuthorization": POOL}
+    # Then each is named
+    assert faults(context | elsewhere | {"region": "us-east-1"}) == [
+        f"{key} is in eu-west-1, and the stack goes to us-east-1: give one of that Region"
+        for key in ("workTeam", "apiAuthorization", "webAclArn", "kmsKeyArn")
+    ]
+    # And where the stack goes to eu-west-1, or nobody knows yet, they are taken
+    for region in ("eu-west-1", ""):
+        assert Settings.from_context(context | elsewhere, region=region).kms_key_arn == KEY
+
+
+def test_what_the_settings_believe_of_the_pipeline_is_so() -> None:
+    # Given the state machine's definition and what runs in Lambda, which the stacks do not import
+    machine = json.loads((PROJECT / "statemachine" / "training.asl.json").read_text())
+    (wait,) = (
+        retry for retry in machine["States"]["Start training"]["Retry"] if retry["ErrorEquals"] == ["TrainingSlotsBusy"]
+    )
+    # Then the Regions, the tag, and how long an execution and its wait for a training slot may take are the same
+    assert set(FUNCTION_ACCOUNTS) == module.GROUND_TRUTH_REGIONS
+    assert module.JOB_TAG == JOB_TAG
+    assert machine["TimeoutSeconds"] == module.LONGEST_EXECUTION_HOURS * 3600
+    assert wait["MaxAttempts"] * wait["MaxDelaySeconds"] == pytest.approx(module.WAIT_FOR_TRAINING_SLOT, rel=0.02)

@@ -395,8 +395,13 @@ def test_labels_of_an_unknown_type_end_the_job_at_import_with_the_types_name(
     # Then it fails where the file was read
     job = pipeline.reaches(job_id, "Failed")
     assert (job["error"], job["stage"]) == ("LabelsInvalid", "Import labels")
-    assert "LIBRARY_CARD" in job["cause"]
-    assert "labels.json" in job["cause"]
+    # And the cause says where, and the list in the bucket what is wrong
+    assert "UnknownType" in job["cause"]
+    assert "LIBRARY_CARD" not in job["cause"]
+    assert "labels.json" not in job["cause"]
+    assert "LIBRARY_CARD is none of the job's document types" in pipeline.read(
+        f"manifests/{job_id}/label-problems.jsonl"
+    )
     # When a corrected file takes its place and the job is resumed
     labels.write_text((pipeline.photos / "annotations.json").read_text())
     pipeline.upload(job_id, labels)

@@ -193,11 +193,11 @@ class FakeRekognition(FakeService):
         self.versions: dict[str, dict[str, Any]] = {}
         self.running_limit = 2
 
-    def create_project(self, ProjectName: str) -> dict[str, Any]:  # noqa: N803
+    def create_project(self, ProjectName: str, Tags: dict[str, str] | None = None) -> dict[str, Any]:  # noqa: N803
         if ProjectName in self.projects:
             raise Refusal("ResourceInUseException", "A project with this name exists.")
         arn = f"arn:aws:rekognition:{REGION}:{ACCOUNT}:project/{ProjectName}/1795487703000"
-        self.projects[ProjectName] = {"ProjectArn": arn, "Status": "CREATED", "Datasets": []}
+        self.projects[ProjectName] = {"ProjectArn": arn, "Status": "CREATED", "Datasets": [], "Tags": Tags}
         return {"ProjectArn": arn}
 
     def describe_projects(self, ProjectNames: list[str]) -> dict[str, Any]:  # noqa: N803
@@ -223,6 +223,12 @@ class FakeRekognition(FakeService):
 
     def describe_dataset(self, DatasetArn: str) -> dict[str, Any]:  # noqa: N803
         return {"DatasetDescription": self.dataset(DatasetArn)}
+
+    def delete_dataset(self, DatasetArn: str) -> None:  # noqa: N803
+        dataset = self.dataset(DatasetArn)
+        if dataset["Status"].endswith("IN_PROGRESS"):
+            raise Refusal("ResourceInUseException", "in use")
+        dataset["Status"] = "DELETE_IN_PROGRESS"
 
     def create_project_version(self, **request: Any) -> dict[str, Any]:
         name = request["VersionName"]

@@ -102,6 +102,9 @@ def job_record(table: str) -> dict[str, Any]:
 class LambdaContext:
     aws_request_id = "a-request"
 
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
 
 def run_stage(
     monkeypatch: pytest.MonkeyPatch, module: str, environment: Mapping[str, str], event: Mapping[str, Any]

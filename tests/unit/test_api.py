@@ -4,10 +4,12 @@ import importlib
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from openapi_schema_validator import OAS30Validator
 
 from pipeline import aws
 from pipeline.jobs import Jobs, Status, now_ms
@@ -32,7 +34,10 @@ ENVIRONMENT = {
     "WORK_TEAM_ARN": TEAM,
     "PROJECT_PARAMETER": PROJECT,
     "MODEL_PARAMETER": MODEL,
+    "ERASE_FUNCTION": "erase",
+    "WEB_ORIGINS": "",
 }
+DESCRIPTION = json.loads((Path(__file__).parents[2] / "lambdas" / "api" / "openapi.json").read_text())
 UNKNOWN = "ekyc-20200101000000-0000000000000000"
 
 
@@ -47,6 +52,23 @@ class Answer:
     @property
     def json(self) -> Any:
         return json.loads(self.text)
+
+
+def proxy_event(method: str, path: str, query: dict[str, str] | None = None, body: Any = None) -> dict[str, Any]:
+    """A request as API Gateway's Lambda proxy integration passes it on; ``body`` is text, or sent as JSON."""
+    return {
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "headers": {},
+        "multiValueHeaders": {},
+        "queryStringParameters": query,
+        "multiValueQueryStringParameters": {name: [value] for name, value in (query or {}).items()} or None,
+        "pathParameters": {"proxy": path.lstrip("/")},
+        "requestContext": {"stage": "prod", "path": f"/prod{path}"},
+        "body": body if body is None or isinstance(body, str) else json.dumps(body),
+        "isBase64Encoded": False,
+    }
 
 
 class Api:
@@ -72,21 +94,11 @@ class Api:
         self.function = importlib.reload(importlib.import_module("api.app"))
 
     def call(self, method: str, path: str, *, query: dict[str, str] | None = None, body: Any = None) -> Answer:
-        """A request as API Gateway's Lambda proxy integration passes it on; ``body`` is text, or sent as JSON."""
-        event = {
-            "resource": "/{proxy+}",
-            "path": path,
-            "httpMethod": method,
-            "headers": {},
-            "multiValueHeaders": {},
-            "queryStringParameters": query,
-            "multiValueQueryStringParameters": {name: [value] for name, value in (query or {}).items()} or None,
-            "pathParameters": {"proxy": path.lstrip("/")},
-            "requestContext": {"stage": "prod", "path": f"/prod{path}"},
-            "body": body if body is None or isinstance(body, str) else json.dumps(body),
-            "isBase64Encoded": False,
-        }
-        return Answer(self.function.handler(event, LambdaContext()))
+        """The answer to a request; ``body`` is text, or sent as JSON."""
+        event = proxy_event(method, path, query, body)
+        answer = Answer(self.function.handler(event, LambdaContext()))
+        check_against_description(method, path, answer)
+        return answer
 
     def get(self, path: str, **query: str) -> Answer:
         return self.call("GET", f"/api/training/{path}", query=query or None)
@@ -118,6 +130,23 @@ class Api:
 
     def execution(self, job_id: str) -> dict[str, Any]:
         return self.machine.executions[execution_arn(job_id)]
+
+
+def check_against_description(method: str, path: str, answer: Answer) -> None:
+    """Every answer of these tests is one that the API's description has."""
+    for template, item in DESCRIPTION["paths"].items():
+        if method.lower() in item and re.fullmatch(re.sub("{[a-z]+}", "[^/]+", template), path):
+            break
+    else:
+        return
+    described = item[method.lower()]["responses"][str(answer.status)]
+    if "$ref" in described:
+        described = DESCRIPTION["components"]["responses"][described["$ref"].rpartition("/")[2]]
+    content = described["content"][answer.headers["content-type"]]
+    document = answer.text if answer.headers["content-type"] == "text/plain" else answer.json
+    OAS30Validator({"allOf": [content["schema"]], "components": DESCRIPTION["components"]}).validate(document)
+    required = {name.lower() for name, header in described.get("headers", {}).items() if header.get("required")}
+    assert required <= answer.headers.keys()
 
 
 def execution_arn(job_id: str) -> str:
@@ -281,7 +310,7 @@ def test_ground_truth_needs_a_work_team(jobs: Jobs, s3: Any, monkeypatch: pytest
     api = Api(jobs, s3, monkeypatch, WORK_TEAM_ARN="")
     job_id = api.new_job()
     # Then only supplied labels can start a job
-    assert is_problem(api.post("start", JobId=job_id), 422, "workTeamArn")
+    assert is_problem(api.post("start", JobId=job_id), 422, "the setting workTeam")
     assert api.post("start", {"labels": {"provider": "supplied"}}, JobId=job_id).status == 200
 
 
@@ -483,6 +512,7 @@ def test_a_mistake_is_answered_in_words_and_nothing_is_lost(
 def test_a_body_that_came_as_base64_is_read(api: Api) -> None:
     job_id = api.new_job()
     event = {
+        "resource": "/api/training/jobs/{id}/urls",
         "path": f"/api/training/jobs/{job_id}/urls",
         "httpMethod": "POST",
         "headers": {},
@@ -568,7 +598,8 @@ def test_a_job_tells_its_progress_and_what_it_costs(api: Api) -> None:
     api.jobs.advance(
         job_id, Status.DEPLOYING, stage="Check model", Poll=7, TrainingSeconds=1800, InferenceUnits=1, Labelled=90
     )
-    api.jobs.note(job_id, ModelStartTime=now_ms() - 3_600_000, F1=0.97)
+    api.jobs.note(job_id, ModelStartTime=now_ms() - 3_600_000)
+    api.jobs.note(job_id, Passed=True, F1=0.97, Precision=0.98, Recall=0.96, Labels=[], Reasons=[])
     # Then it shows what it knows
     shown = api.get(f"jobs/{job_id}").json
     assert (shown["progress"]["labelled"], shown["progress"]["polls"]) == (90, 7)
@@ -747,3 +778,51 @@ def test_the_live_model_tells_what_it_costs(api: Api, status: str, cost: float) 
     assert (shown["projectArn"], shown["projectVersionArn"], shown["status"]) == (project, arn, status)
     assert (shown["inferenceUnits"], shown["costPerHourUsd"]) == (2, cost)
     assert abs(shown["since"] - now_ms()) < 60_000
+
+
+# --- Web pages and the description -----------------------------------------------------------------------------------
+
+
+def test_the_api_describes_itself(api: Api) -> None:
+    answer = api.get("openapi.json")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json == DESCRIPTION
+
+
+def test_the_routes_are_the_calls_of_the_description(api: Api) -> None:
+    # Given the routes that the function answers
+    routes = {
+        (route.method, re.sub("<[a-z_]+>", "{id}", route.path))
+        for route in api.function.app._static_routes + api.function.app._dynamic_routes
+    }
+    # Then they are those that the API's description has, from which API Gateway is made
+    assert routes == {(method.upper(), path) for path, item in DESCRIPTION["paths"].items() for method in item}
+
+
+def test_only_the_pages_of_the_deployment_read_answers(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a deployment for two origins
+    api = Api(jobs, s3, monkeypatch, WEB_ORIGINS="https://a.example,https://b.example")
+
+    def from_page(origin: str, method: str = "GET") -> Answer:
+        event = proxy_event(method, "/api/training/list") | {"multiValueHeaders": {"origin": [origin]}}
+        return Answer(api.function.handler(event | {"headers": {"origin": origin}}, LambdaContext()))
+
+    # Then pages of these may read an answer, and no other page
+    for origin in ("https://a.example", "https://b.example"):
+        for method in ("GET", "OPTIONS"):
+            assert from_page(origin, method).headers["access-control-allow-origin"] == origin
+    for origin in ("https://c.example", "https://a.example.evil", "http://a.example", "null"):
+        for method in ("GET", "OPTIONS"):
+            assert "access-control-allow-origin" not in from_page(origin, method).headers
+
+
+def test_a_call_is_logged_by_its_route_and_job_alone(api: Api, logs: io.StringIO) -> None:
+    # When a URL for a photo is asked for, rightly and wrongly
+    job_id = api.new_job(photos=0)
+    api.get("url", JobId=job_id, S3Key="anna-meyer.jpg")
+    api.get("url", JobId=job_id, S3Key="../anna-meyer.jpg")
+    # Then the log has the job, and neither the photo's name nor the URL
+    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
+    assert {line.get("job_id") for line in lines} >= {job_id}
+    assert "meyer" not in logs.getvalue()
+    assert "X-Amz" not in logs.getvalue()

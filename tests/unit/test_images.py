@@ -3,17 +3,22 @@
 import hashlib
 import io
 import random
+import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, JpegImagePlugin
 
-from pipeline import images
-from pipeline.errors import ImagesNotFound, NotEnoughImages, TooManyBadImages
+from pipeline import images, upright
+from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages
 from pipeline.images import CheckImages, ImagesChecked
+from pipeline.manifests import Drop
 from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, photo, run_stage, s3_in_moto
 
 
@@ -28,12 +33,20 @@ def bucket(s3: Any) -> Bucket:
     return Bucket(s3)
 
 
-def check(bucket: Bucket, *, min_images: int = 1, max_rejected_share: float = 1.0, s3: Any = None) -> ImagesChecked:
+def check(
+    bucket: Bucket,
+    *,
+    min_images: int = 1,
+    max_rejected_share: float = 1.0,
+    seconds_left: Callable[[], float] = lambda: 900.0,
+    s3: Any = None,
+) -> ImagesChecked:
     return images.check(
         CheckImages(JOB),
         bucket=bucket.name,
         min_images=min_images,
         max_rejected_share=max_rejected_share,
+        seconds_left=seconds_left,
         s3=s3 or bucket.s3,
     )
 
@@ -51,6 +64,32 @@ def jpeg_with(segment: bytes, blocks: int) -> bytes:
     plain = photo()
     block = b"\xff" + segment + (65_000 + 2).to_bytes(2, "big") + bytes(65_000)
     return plain[:2] + block * blocks + plain[2:]
+
+
+class Clock:
+    """The bucket's S3 as it looks a minute after the uploads: what was not written through it is old."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._s3 = bucket.s3
+        self.written: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def put_object(self, **request: Any) -> Any:
+        self.written.append(request["Key"])
+        return self._s3.put_object(**request)
+
+    def get_paginator(self, operation: str) -> Any:
+        self._pages = self._s3.get_paginator(operation)
+        return self
+
+    def paginate(self, **request: Any) -> Iterator[Any]:
+        for page in self._pages.paginate(**request):
+            for entry in page.get("Contents", ()):
+                if entry["Key"] not in self.written:
+                    entry["LastModified"] -= timedelta(minutes=1)
+            yield page
 
 
 def test_good_photos_are_listed_in_the_order_of_their_names(bucket: Bucket) -> None:
@@ -141,13 +180,269 @@ def test_a_header_beyond_4_mb_is_given_up(bucket: Bucket) -> None:
     assert "4,194,304" in reason
 
 
-def test_the_size_is_that_of_the_photo_as_people_see_it(bucket: Bucket) -> None:
-    # Given a phone's photo: stored lying, with the note in EXIF to turn it by 90 degrees
+# How a phone stores what people see, by EXIF orientation: the inverse of the turn that EXIF 2.32 names.
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def scene(seed: int = 0, width: int = 160, height: int = 96) -> Image.Image:
+    """A smooth picture that differs from itself however it is turned."""
+    dots = np.random.default_rng(seed).integers(0, 256, (height // 32, width // 32, 3), dtype=np.uint8)
+    return Image.fromarray(dots).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def noisy(picture: Image.Image) -> Image.Image:
+    """The picture as a small sensor sees it at night: hard to compress."""
+    grain = np.random.default_rng(5).normal(0, 12, np.asarray(picture).shape)
+    return Image.fromarray((np.asarray(picture) + grain).clip(0, 255).astype(np.uint8))
+
+
+def phone_photo(seen: Image.Image, orientation: int, kind: str = "JPEG", **options: Any) -> bytes:
+    """A phone's photo that people see as ``seen``, with who took it, with what and where in EXIF."""
     exif = Image.Exif()
-    exif[0x0112] = 6
-    bucket.put_photo("phone.jpg", photo(640, 480, exif=exif))
-    # When checked; Then its size is the turned one, on which boxes are drawn
-    assert bucket.lines(check(bucket).manifest)[0]["image-size"] == {"width": 480, "height": 640}
+    exif[0x0112], exif[0x010F], exif[0x013B] = orientation, "SpyPhone", "Jane Doe"
+    exif.get_ifd(0x8825)[1] = "N"
+    file = io.BytesIO()
+    stored = seen.transpose(STORED[orientation]) if orientation in STORED else seen
+    stored.save(file, kind, exif=exif, **options)
+    return file.getvalue()
+
+
+def stored_pixels(content: bytes) -> Image.Image:
+    """The pixels as they are in the file, whatever EXIF says."""
+    return Image.open(io.BytesIO(content)).convert("RGB")
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """Root mean square of the difference, in grey levels."""
+    assert one.size == other.size
+    return float(np.sqrt(np.mean(np.square(np.asarray(ImageChops.difference(one, other), float)))))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "MPO"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_phones_photo_is_labelled_upright_and_without_exif(bucket: Bucket, kind: str, orientation: int) -> None:
+    # Given what a phone stores of a photo, with the note in EXIF how to turn it
+    original = phone_photo(scene(), orientation, kind, icc_profile=b"colours")
+    name = f"phone.{'png' if kind == 'PNG' else 'jpg'}"
+    bucket.put_photo(name, original)
+    # When checked
+    checked = check(bucket)
+    # Then the manifest names an object whose very pixels are what people see, in their size
+    [line] = bucket.lines(checked.manifest)
+    upright = bucket.read(line["source-ref"])
+    assert line["image-size"] == {"width": 160, "height": 96}
+    assert difference(stored_pixels(upright), scene()) < (0.01 if kind == "PNG" else 3)
+    # And the hash is that of what was uploaded
+    assert line["image-hash"] == hashlib.md5(original).hexdigest()  # noqa: S324 - S3's ETag is an MD5
+    # And a turned photo is a copy of the same file name, in the same format and colours, that tells nothing else
+    assert checked.turned == (orientation != 1)
+    if orientation == 1:
+        assert line["source-ref"] == f"s3://{bucket.name}/images/{JOB}/{name}"
+        assert not bucket.has(f"upright/{JOB}/")
+        return
+    assert line["source-ref"] == f"s3://{bucket.name}/upright/{JOB}/{name}"
+    copy = Image.open(io.BytesIO(upright))
+    assert copy.format == ("PNG" if kind == "PNG" else "JPEG")
+    assert not copy.getexif()
+    assert copy.info["icc_profile"] == b"colours"
+    assert not [secret for secret in (b"Exif", b"SpyPhone", b"Jane") if secret in upright]
+    stored_as = bucket.s3.head_object(Bucket=bucket.name, Key=f"upright/{JOB}/{name}")["ContentType"]
+    assert stored_as == ("image/png" if kind == "PNG" else "image/jpeg")
+    # And the upload is as it was
+    assert bucket.read(f"s3://{bucket.name}/images/{JOB}/{name}") == original
+
+
+@pytest.mark.parametrize(
+    ("options", "colour"),
+    [
+        ({"quality": 95, "subsampling": 0}, 0),
+        ({"quality": 90, "subsampling": 1}, 0),  # half the colour across would be half along
+        ({"quality": 60, "subsampling": 2}, 2),
+        ({"quality": 80, "progressive": True}, 2),
+    ],
+)
+def test_a_jpeg_is_turned_in_its_own_quality(bucket: Bucket, options: dict[str, Any], colour: int) -> None:
+    # Given a JPEG of some quality and colour resolution, with a comment and XMP
+    original = phone_photo(scene(width=320, height=240), 6, comment=b"by Jane", xmp=b"<x/>", **options)
+    bucket.put_photo("phone.jpg", original)
+    # When turned
+    copy = bucket.read(bucket.lines(check(bucket).manifest)[0]["source-ref"])
+    # Then it has the original's tables, no less colour and about its size, and no eye could tell it from the original
+    before, after = Image.open(io.BytesIO(original)), Image.open(io.BytesIO(copy))
+    assert isinstance(before, JpegImagePlugin.JpegImageFile)
+    assert isinstance(after, JpegImagePlugin.JpegImageFile)
+    assert after.quantization == before.quantization
+    assert JpegImagePlugin.get_sampling(after) == colour
+    assert len(copy) < 1.3 * len(original)
+    shown = stored_pixels(original).transpose(Image.Transpose.ROTATE_270)
+    assert difference(stored_pixels(copy), shown) < 1.5
+    # And neither comment nor XMP is left
+    assert b"Jane" not in copy
+    assert b"<x/>" not in copy
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_jpegs_of_other_colours_are_turned(bucket: Bucket, mode: str) -> None:
+    bucket.put_photo("phone.jpg", phone_photo(scene().convert(mode), 6))
+    copy = bucket.read(bucket.lines(check(bucket).manifest)[0]["source-ref"])
+    assert Image.open(io.BytesIO(copy)).mode == mode
+    assert difference(stored_pixels(copy), scene().convert(mode).convert("RGB")) < 5
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_pngs_of_other_colours_are_turned(bucket: Bucket, mode: str) -> None:
+    bucket.put_photo("phone.png", phone_photo(scene().convert(mode), 8, "PNG"))
+    copy = bucket.read(bucket.lines(check(bucket).manifest)[0]["source-ref"])
+    assert Image.open(io.BytesIO(copy)).mode == mode
+    assert difference(stored_pixels(copy), scene().convert(mode).convert("RGB")) == 0
+
+
+@pytest.mark.parametrize("nonsense", [0, 9, 65_535])
+def test_a_nonsense_orientation_turns_nothing(bucket: Bucket, nonsense: int) -> None:
+    bucket.put_photo("phone.jpg", phone_photo(scene(), nonsense))
+    assert check(bucket).turned == 0
+
+
+def test_an_orientation_in_xmp_alone_turns_nothing(bucket: Bucket) -> None:
+    # Given a note that browsers and labelling pages do not follow
+    file = io.BytesIO()
+    scene().save(file, "JPEG", xmp=b'<x tiff:Orientation="6"/>')
+    bucket.put_photo("edited.jpg", file.getvalue())
+    # When checked; Then the photo is taken as everybody sees it
+    [line] = bucket.lines(check(bucket).manifest)
+    assert line["image-size"] == {"width": 160, "height": 96}
+
+
+def test_broken_pixels_of_a_photo_to_turn_are_found(bucket: Bucket) -> None:
+    # Given photos whose header is whole: one is cut off, one is garbled
+    cut = phone_photo(scene(1, 320, 240), 6)[:-2000]
+    garbled = bytearray(phone_photo(scene(2), 3, "PNG"))
+    garbled[-500:-100] = bytes(400)
+    bucket.put_photo("cut.jpg", cut)
+    bucket.put_photo("garbled.png", bytes(garbled))
+    bucket.put_photo("good.jpg", photo())
+    # When checked; Then both are rejected in words, and no copy is left
+    checked = check(bucket)
+    assert [(line["code"], line["reason"]) for line in bucket.lines(checked.rejected_list)] == [
+        ("Unreadable", "the pixels are broken or cut off")
+    ] * 2
+    assert not bucket.has(f"upright/{JOB}/")
+
+
+def test_a_copy_that_gets_too_large_is_lowered_in_quality(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a photo whose copy is above the limit: colour halved across takes more space once it is turned
+    jpeg = phone_photo(noisy(scene(1, 640, 480)), 6, quality=98, subsampling=1)
+    bucket.put_photo("a.jpg", jpeg)
+    monkeypatch.setattr(images, "MAX_BYTES", len(jpeg))
+    # When checked; Then the copy is as good as fits
+    [line] = bucket.lines(check(bucket).manifest)
+    copy = bucket.read(line["source-ref"])
+    assert len(copy) <= len(jpeg)
+    assert difference(stored_pixels(copy), noisy(scene(1, 640, 480))) < 12
+    assert Image.open(io.BytesIO(copy)).quantization != Image.open(io.BytesIO(jpeg)).quantization
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_photo_that_cannot_be_made_small_enough_is_rejected(kind: str) -> None:
+    # Given a limit that no copy can keep; When the photo is turned; Then the reason says both sizes
+    refused = upright.turn(phone_photo(scene(), 6, kind), 6, 300)
+    assert isinstance(refused, Drop)
+    assert refused.code == "FileTooLarge"
+    assert re.fullmatch(r"turned upright it has [\d,]+ bytes; at most 300 are allowed", refused.reason)
+
+
+def test_copies_that_are_there_are_taken_and_those_of_other_photos_are_not(bucket: Bucket) -> None:
+    # Given photos that an earlier run turned, of which one was replaced since
+    clock = Clock(bucket)
+    for number in range(3):
+        bucket.put_photo(f"{number}.jpg", phone_photo(scene(number), 6))
+    first = check(bucket, s3=clock)
+    kept = bucket.s3.head_object(Bucket=bucket.name, Key=f"upright/{JOB}/0.jpg")["LastModified"]
+    bucket.put_photo("1.jpg", phone_photo(scene(10), 3))
+    clock.written.append(f"images/{JOB}/1.jpg")
+    # When checked again
+    second = check(bucket, s3=clock)
+    # Then only that one was turned anew
+    copies = [key for key in clock.written if key.startswith("upright/")]
+    assert (sorted(copies[:3]), copies[3:]) == (
+        [f"upright/{JOB}/{name}.jpg" for name in "012"],
+        [f"upright/{JOB}/1.jpg"],
+    )
+    assert bucket.s3.head_object(Bucket=bucket.name, Key=f"upright/{JOB}/0.jpg")["LastModified"] == kept
+    assert difference(stored_pixels(bucket.read(f"s3://{bucket.name}/upright/{JOB}/1.jpg")), scene(10)) < 3
+    # And the result is the same, but for what changed
+    assert (second.accepted, second.turned) == (first.accepted, first.turned) == (3, 3)
+
+
+def test_turning_goes_on_over_several_runs(bucket: Bucket) -> None:
+    # Given seven phone photos and one that needs no turn, and runs that have time for two or three photos
+    clock = Clock(bucket)
+    for number in range(7):
+        bucket.put_photo(f"{number}.jpg", phone_photo(scene(number), 6))
+    bucket.put_photo("upright.jpg", photo())
+    turned_in_run = []
+    checked = None
+    # When run until nothing is left
+    while not checked:
+        before = len(clock.written)
+        times = iter([100.0, 100.0])
+        with suppress(PhotosLeft):
+            checked = check(bucket, seconds_left=lambda times=times: next(times, 59.0), s3=clock)  # type: ignore[misc]
+        turned_in_run.append(len(clock.written) - before)
+        assert bool(checked) == bucket.has(f"manifests/{JOB}/")  # no half list
+    # Then each run turned some, and no photo was turned twice
+    assert len(turned_in_run) >= 2
+    assert all(turned_in_run[:-1])
+    assert sorted(clock.written) == [f"upright/{JOB}/{number}.jpg" for number in range(7)]
+    # And the last one lists them all
+    assert (checked.accepted, checked.turned) == (8, 7)
+
+
+def test_a_run_that_has_no_time_at_all_still_turns_some(bucket: Bucket) -> None:
+    # Given more photos than are held at a time, and no time left when the first is reached
+    clock = Clock(bucket)
+    for number in range(9):
+        bucket.put_photo(f"{number}.jpg", phone_photo(scene(number), 6))
+    # When run; Then it gives up, yet not without a step forward
+    with pytest.raises(PhotosLeft, match=r"Turned [1-4] photos upright in this run; the rest follows in the next\."):
+        check(bucket, seconds_left=lambda: 0.0, s3=clock)
+    assert clock.written
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+def test_with_kms_equal_photos_are_found_by_their_checksum(bucket: Bucket, checksums: bool) -> None:
+    # Given a bucket in which KMS encrypts, so that equal photos have other ETags, with and without checksums
+    class Encrypted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bucket.s3, name)
+
+        def get_object(self, **request: Any) -> Any:
+            return bucket.s3.get_object(**request) | {"ServerSideEncryption": "aws:kms"}
+
+        def head_object(self, **request: Any) -> Any:
+            assert request["ChecksumMode"] == "ENABLED"
+            answer = bucket.s3.head_object(**request)
+            crc = "same" if answer["ContentLength"] == len(photo(shade=7)) else "other"
+            kept = {name: value for name, value in answer.items() if not name.startswith("Checksum")}
+            return kept | ({"ChecksumCRC64NVME": crc} if checksums else {})
+
+    bucket.put_photo("a.jpg", photo(shade=7))
+    bucket.put_photo("b.jpg", photo(shade=7) + b"\0")
+    # When checked
+    hashes = [line["image-hash"] for line in bucket.lines(check(bucket, s3=Encrypted()).manifest)]
+    # Then the hash is the checksum with the size, or without any the ETag
+    if checksums:
+        assert hashes == [f"CRC64NVME:same:{len(photo(shade=7))}", f"CRC64NVME:other:{len(photo(shade=7)) + 1}"]
+    else:
+        assert all(re.fullmatch("[0-9a-f]{32}", found) for found in hashes)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -207,7 +502,7 @@ def test_a_photo_that_is_replaced_meanwhile_is_rejected(bucket: Bucket) -> None:
 
 
 def test_no_photos(bucket: Bucket) -> None:
-    with pytest.raises(ImagesNotFound, match=f"images/{JOB}/"):
+    with pytest.raises(ImagesNotFound, match="No photo is uploaded"):
         check(bucket)
 
 
@@ -277,6 +572,7 @@ def test_the_stage_records_the_counts(bucket: Bucket, monkeypatch: pytest.Monkey
         "accepted": 1,
         "rejected": 1,
         "duplicates": 0,
+        "turned": 0,
     }
     record = job_record(table)
     assert (record["Status"], record["Images"], record["Rejected"]) == ("CheckingImages", "1", "1")

@@ -16,6 +16,7 @@ from tests.unit.conftest import BUCKET
 
 TEAM = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:workteam/private-crowd/checkers"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/labelling"
+KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 FIRST = "token-1"
 TYPES = ["ID_KTP", "MY_NRIC"]
 
@@ -38,6 +39,7 @@ class Setting:
         provider: str = "ground-truth",
         asked: timedelta = timedelta(),
         team: str = TEAM,
+        kms_key_arn: str = "",
     ) -> None:
         self.machine.tokens.add(token)
         labelling.request(
@@ -59,6 +61,8 @@ class Setting:
             work_team=team,
             role=ROLE,
             workers_per_image=3,
+            kms_key_arn=kms_key_arn,
+            cost_tags=["cost-centre=4711", "team="],
         )
 
     def event(self, attempt: int = 1, status: str = "Completed", job_id: str | None = None) -> None:
@@ -110,6 +114,19 @@ def test_a_labelling_job_is_made_as_ground_truth_wants_it(setting: Setting) -> N
     # And the record shows it
     assert setting.job.status is Status.LABELLING
     assert setting.job["LabellingJobArn"] == made["LabelingJobArn"]
+
+
+def test_the_labelling_job_is_billed_by_its_tags_and_encrypted_by_the_key(setting: Setting) -> None:
+    # Given a deployment with a key of its own and cost tags, one of them without a value
+    setting.request(kms_key_arn=KEY)
+    # Then the labelling job has them, and the job's tag
+    made = setting.ground_truth.jobs[f"{setting.id}-1"]
+    assert made["OutputConfig"]["KmsKeyId"] == KEY
+    assert {tag["Key"]: tag["Value"] for tag in made["Tags"]} == {
+        "cost-centre": "4711",
+        "team": "",
+        "ekyc-job": setting.id,
+    }
 
 
 def read(setting: Setting, uri: str) -> str:
@@ -300,7 +317,7 @@ def test_a_deadline_that_has_passed_ends_the_wait(setting: Setting) -> None:
 
 
 def test_without_a_work_team_the_cause_says_what_to_do(setting: Setting) -> None:
-    with pytest.raises(LabellingUnavailable, match="workTeamArn"):
+    with pytest.raises(LabellingUnavailable, match="the setting workTeam"):
         setting.request(team="")
 
 

@@ -1,6 +1,7 @@
 """Import labels: a COCO file or a Ground Truth output manifest becomes the job's labelled manifest."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipeline import datasets, labels
 from pipeline.datasets import PrepareDatasets
 from pipeline.errors import LabelsInvalid
 from pipeline.labels import ImportLabels, LabelsImported
+from pipeline.manifests import Photo, photo_line
 from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, put_input_manifest, run_stage, s3_in_moto
 
 TYPES = ["ID_KTP", "MY_NRIC", "KH_IC"]
@@ -184,91 +186,172 @@ def broken(path: str, value: Any) -> dict[str, Any]:
     return document
 
 
+def refusal(bucket: Bucket, name: str, content: bytes | str) -> str:
+    """The cause with which a labels file is refused; it names nothing that people named, and no manifest is left."""
+    with pytest.raises(LabelsInvalid) as error:
+        import_file(bucket, name, content)
+    cause = str(error.value)
+    assert cause.startswith("The labels file ")
+    assert not [told for told in (name, "1.jpg", "2.jpg", "CAT", "bounding-box", f"labels/{JOB}") if told in cause]
+    assert not bucket.has(f"manifests/{JOB}/labels.manifest")
+    return cause
+
+
+def listed(bucket: Bucket) -> list[dict[str, Any]]:
+    return bucket.lines(f"s3://{bucket.name}/manifests/{JOB}/label-problems.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("document", "place", "code", "reason"),
+    [
+        (broken("annotations/0/category_id", 13), "annotation 1", "UnknownType", "CAT is none of the job's document"),
+        (
+            broken("annotations/0/category_id", 99),
+            "annotation 1",
+            "UnknownCategory",
+            "no category has its category_id 99",
+        ),
+        (broken("annotations/0/category_id", [1]), "annotation 1", "UnknownCategory", "no category"),
+        (broken("annotations/1/image_id", 77), "annotation 2", "UnknownImage", "no image has its image_id 77"),
+        (broken("annotations/2/bbox", [1, 2, 3]), "annotation 3", "InvalidBox", "its bbox needs"),
+        (broken("annotations/2/bbox", [1, 2, 0, 5]), "annotation 3", "InvalidBox", "its bbox needs"),
+        (broken("annotations/2/bbox", [1, float("nan"), 4, 5]), "annotation 3", "InvalidBox", "its bbox needs"),
+        (broken("annotations/2/bbox", [1, 2, float("inf"), 5]), "annotation 3", "InvalidBox", "its bbox needs"),
+        (broken("annotations/2/bbox", "1 2 3 4"), "annotation 3", "InvalidBox", "its bbox needs"),
+        (broken("annotations", ["a"]), "annotation 1", "InvalidAnnotation", "it is no JSON object"),
+        (broken("images/0/width", 641), "image 1", "WrongImageSize", "labelled as 641x480 px, but 1.jpg is 640x480 px"),
+        (broken("images/0/height", None), "image 1", "WrongImageSize", "it was labelled as 640xNone px"),
+        (broken("images/0/file_name", None), "image 1", "InvalidImage", "it needs an id and a file_name"),
+        (
+            broken("images/1/file_name", "other/1.jpg"),
+            "image 2",
+            "RepeatedPhoto",
+            "an earlier image has the file name 1",
+        ),
+        (broken("images/1/id", 1), "image 2", "RepeatedId", "an earlier image has this id too"),
+        (broken("categories/0/name", 5), "category 1", "InvalidCategory", "it needs an id and a name"),
+        (
+            broken("annotations", coco()["annotations"][1:2] * 51),
+            "image 1",
+            "TooManyBoxes",
+            "it has 51 boxes; at most 50",
+        ),
+        (broken("images", []), "annotation 1", "UnknownImage", "no image has its image_id 1"),
+    ],
+)
+def test_what_is_wrong_in_a_coco_file_is_placed_and_listed(
+    bucket: Bucket, document: Any, place: str, code: str, reason: str
+) -> None:
+    # Given a COCO file with a fault; When imported; Then the cause counts it, says the place and where the list is
+    cause = refusal(bucket, "jane-doe.json", json.dumps(document))
+    assert re.match(rf"The labels file has \d problems? \(.*{code} \d", cause)
+    assert place in cause
+    assert cause.endswith(f"s3://{bucket.name}/manifests/{JOB}/label-problems.jsonl lists each with its reason.")
+    # And the list says what it is, with the names
+    kind, number = place.split()
+    [problem] = [line for line in listed(bucket) if line.get(kind) == int(number)][:1]
+    assert problem["code"] == code
+    assert reason in problem["reason"]
+
+
+def test_a_problem_is_listed_with_the_files_own_id(bucket: Bucket) -> None:
+    refusal(bucket, "a.json", json.dumps(broken("annotations/0/category_id", 13)))
+    assert listed(bucket) == [
+        {
+            "annotation": 1,
+            "reason": "CAT is none of the job's document types (ID_KTP, KH_IC, MY_NRIC)",
+            "code": "UnknownType",
+            "id": 101,
+        }
+    ]
+
+
 @pytest.mark.parametrize(
     ("document", "said"),
     [
-        (broken("annotations/0/category_id", 13), "annotation 101: CAT is none of the job's document types"),
-        (broken("annotations/0/category_id", 99), "annotation 101: no category has its category_id 99"),
-        (broken("annotations/0/category_id", [1]), "annotation 101: no category"),
-        (broken("annotations/1/image_id", 77), "annotation 102: no image has its image_id 77"),
-        (broken("annotations/2/bbox", [1, 2, 3]), "annotation 103: its bbox needs"),
-        (broken("annotations/2/bbox", [1, 2, 0, 5]), "annotation 103: its bbox needs"),
-        (broken("annotations/2/bbox", [1, float("nan"), 4, 5]), "annotation 103: its bbox needs"),
-        (broken("annotations/2/bbox", [1, 2, float("inf"), 5]), "annotation 103: its bbox needs"),
-        (broken("annotations/2/bbox", "1 2 3 4"), "annotation 103: its bbox needs"),
-        (broken("annotations", ["a"]), "annotation 0 of the list: it is no JSON object"),
-        (broken("images/0/width", 641), "image 1: it was labelled as 641x480 px, but 1.jpg is 640x480 px"),
-        (broken("images/0/height", None), "image 1: it was labelled as 640xNone px"),
-        (broken("images/0/file_name", None), "image 0 of the list: it needs an id and a file_name"),
-        (broken("images/1/file_name", "other/1.jpg"), "image 2: another image has the file name 1.jpg too"),
-        (broken("images/1/id", 1), "image 1: another image has this id too"),
-        (broken("categories/0/name", 5), "category 0 of the list: it needs an id and a name"),
-        (broken("annotations", coco()["annotations"][1:2] * 51), "image 1: it has 51 boxes; at most 50"),
-        (broken("images", []), "no image has its image_id 1"),
         (broken("annotations", []), "marks no document in any of the job's 4 photos"),
         (
             broken("images", {}),
-            "neither a COCO file, which has lists named images, annotations, categories, nor a Ground",
+            "is neither a COCO file, which has lists named images, annotations, categories, nor a Gr",
         ),
-        ([], "neither a COCO file"),
-        ("text", "neither a COCO file"),
+        ([], "is neither a COCO file"),
+        ("text", "is neither a COCO file"),
     ],
 )
-def test_what_is_wrong_in_a_coco_file_is_named(bucket: Bucket, document: Any, said: str) -> None:
-    # Given a COCO file with one fault; When imported; Then the error names the file and the place
-    with pytest.raises(LabelsInvalid) as error:
-        import_coco(bucket, document)
-    assert str(error.value).startswith(f"labels/{JOB}/annotations.json ")
-    assert said in str(error.value)
-    # And no half manifest is written
-    assert not bucket.has(f"manifests/{JOB}/labels.manifest")
+def test_a_file_that_says_nothing_of_the_photos_is_refused(bucket: Bucket, document: Any, said: str) -> None:
+    assert said in refusal(bucket, "jane-doe.json", json.dumps(document))
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "code", "reason"),
     [
-        (ground_truth("2.jpg", label="CAT"), "line 2: CAT is none of the job's document types"),
-        ("{", "line 2: the line is no valid JSON"),
-        ("", "line 2: the line is blank"),
-        ("x" * 100_001, "line 2: the line is longer than 100,000 characters"),
-        ({"source-ref": 5}, "line 2: source-ref is missing"),
-        (ground_truth("1.jpg"), "line 2: an earlier line has a photo named 1.jpg too"),
+        (ground_truth("2.jpg", label="CAT"), "UnknownType", "CAT is none of the job's document types"),
+        ("{", "InvalidJson", "the line is no valid JSON"),
+        ("", "Blank", "the line is blank"),
+        ("x" * 100_001, "TooLong", "the line is longer than 100,000 characters"),
+        ({"source-ref": 5}, "InvalidSourceRef", "source-ref is missing"),
+        (ground_truth("1.jpg"), "RepeatedPhoto", "an earlier line has a photo named 1.jpg too"),
         (
             ground_truth("2.jpg") | {"other-metadata": {"type": "groundtruth/object-detection"}},
-            "line 2: it has boxes under bounding-box, other",
+            "SeveralAttributes",
+            "it has boxes under bounding-box, other",
         ),
-        (ground_truth("2.jpg") | {"bounding-box-metadata": {}}, "line 2: bounding-box-metadata needs"),
+        (ground_truth("2.jpg") | {"bounding-box-metadata": {}}, "InvalidMetadata", "bounding-box-metadata needs"),
         (
             ground_truth("2.jpg") | {"bounding-box": {"image_size": [{"width": 1, "height": 2}], "annotations": []}},
-            "line 2: 0 annotations but 1 objects",
+            "MissingConfidence",
+            "0 annotations but 1 objects",
         ),
     ],
 )
-def test_what_is_wrong_in_a_manifest_is_named(bucket: Bucket, line: Any, said: str) -> None:
-    # Given a manifest whose second line has a fault; When imported; Then the error names the file and the line
-    with pytest.raises(LabelsInvalid) as error:
-        import_lines(bucket, ground_truth("1.jpg"), line, ground_truth("3.jpg"))
-    assert str(error.value).startswith(f"labels/{JOB}/output.manifest has 1 problem: ")
-    assert said in str(error.value)
+def test_what_is_wrong_in_a_manifest_is_placed_and_listed(bucket: Bucket, line: Any, code: str, reason: str) -> None:
+    # Given a manifest whose second line has a fault; When imported
+    lines = [ground_truth("1.jpg"), line, ground_truth("3.jpg")]
+    text = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
+    cause = refusal(bucket, "jane-doe.manifest", text)
+    # Then the cause says the line, and the list what is wrong with it
+    assert cause == (
+        f"The labels file has 1 problem ({code} 1): line 2. "
+        f"s3://{bucket.name}/manifests/{JOB}/label-problems.jsonl lists each with its reason."
+    )
+    [problem] = listed(bucket)
+    assert (problem["line"], problem["code"]) == (2, code)
+    assert reason in problem["reason"]
 
 
-def test_a_photo_labelled_in_another_size_is_named(bucket: Bucket) -> None:
-    line = ground_truth("2.jpg")
-    line["bounding-box"]["image_size"][0]["width"] = 320
-    with pytest.raises(LabelsInvalid, match=r"line 1: it was labelled as 320x480 px, but 2\.jpg is 640x480 px"):
-        import_lines(bucket, line)
+def test_a_photo_labelled_in_another_size_is_listed(bucket: Bucket) -> None:
+    # Given a photo labelled in half its width, and one labelled as it is stored and not as people see it
+    half, lying = ground_truth("2.jpg"), ground_truth("3.jpg")
+    half["bounding-box"]["image_size"][0]["width"] = 320
+    lying["bounding-box"]["image_size"][0] |= {"width": 480, "height": 640}
+    with pytest.raises(LabelsInvalid, match=r"2 problems \(WrongImageSize 2\): line 1, line 2\."):
+        import_lines(bucket, half, lying)
+    # Then the list says the sizes, and how the second comes about
+    assert [problem["reason"] for problem in listed(bucket)] == [
+        "it was labelled as 320x480 px, but 2.jpg is 640x480 px",
+        "it was labelled as 480x640 px, but 3.jpg is 640x480 px: draw boxes on the photo as people see it, turned as "
+        "its EXIF orientation says",
+    ]
 
 
-def test_many_problems_are_counted_and_the_first_ten_told(bucket: Bucket) -> None:
-    with pytest.raises(LabelsInvalid, match=r"has 12 problems: line 2: .* line 11: .*; and 2 more\.") as error:
+def test_many_problems_are_counted_and_the_first_ten_placed(bucket: Bucket) -> None:
+    # Given 12 broken lines; When imported
+    with pytest.raises(LabelsInvalid, match=r"has 12 problems \(InvalidJson 12\): line 2, .*, line 11 and 2 more\."):
         import_lines(bucket, ground_truth("1.jpg"), *["{"] * 12)
-    assert "line 12" not in str(error.value)
+    # Then all are listed
+    assert [problem["line"] for problem in listed(bucket)] == list(range(2, 14))
+
+
+def test_a_corrected_file_leaves_no_problems_listed(bucket: Bucket) -> None:
+    refusal(bucket, "x.manifest", "{")
+    refusal(bucket, "x.manifest", json.dumps(ground_truth("1.jpg", label="CAT")))
+    import_lines(bucket, ground_truth("1.jpg"))
+    assert listed(bucket) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"not labels\n", b'{"a":' * 3000])
 def test_a_file_that_is_neither_is_refused(bucket: Bucket, content: bytes) -> None:
-    with pytest.raises(LabelsInvalid, match=r"x\.json is neither a COCO file.* nor a Ground Truth output manifest"):
-        import_file(bucket, "x.json", content)
+    assert "is neither a COCO file" in refusal(bucket, "x.json", content)
 
 
 def test_a_manifest_of_image_level_labels_marks_no_document(bucket: Bucket) -> None:
@@ -283,11 +366,37 @@ def test_a_coco_file_beyond_the_limit_is_refused(bucket: Bucket, monkeypatch: py
         import_coco(bucket, coco() | {"info": "x" * 1024 * 1024})
 
 
-def test_a_missing_file_is_named(bucket: Bucket) -> None:
+def test_a_missing_file_is_told(bucket: Bucket) -> None:
     manifest = put_input_manifest(bucket, PHOTOS)
     request = ImportLabels(JOB, manifest, f"labels/{JOB}/none.json", TYPES)
-    with pytest.raises(LabelsInvalid, match=rf"labels/{JOB}/none\.json does not exist"):
+    with pytest.raises(LabelsInvalid, match="The labels file does not exist"):
         labels.import_labels(request, bucket=bucket.name, s3=bucket.s3)
+
+
+@pytest.mark.parametrize("kind", ["coco", "ground truth"])
+def test_labels_of_a_photo_that_was_turned_are_of_its_upright_copy(bucket: Bucket, kind: str) -> None:
+    # Given a job in which one of two photos has an upright copy
+    upright = f"s3://{bucket.name}/upright/{JOB}/1.jpg"
+    original = f"s3://{bucket.name}/images/{JOB}/2.jpg"
+    photos = [Photo(upright, "hash-1", 640, 480), Photo(original, "hash-2", 640, 480)]
+    manifest = bucket.put_lines(f"manifests/{JOB}/input.manifest", [photo_line(photo) for photo in photos])
+    # And labels that name the uploads
+    if kind == "coco":
+        document = coco()
+        document["annotations"], document["images"] = document["annotations"][1:], document["images"][:2]
+        key, content = f"labels/{JOB}/a.json", json.dumps(document)
+    else:
+        lines = [ground_truth(name) | {"source-ref": f"s3://{bucket.name}/images/{JOB}/{name}"} for name in PHOTOS]
+        key, content = f"labels/{JOB}/a.manifest", "".join(json.dumps(line) + "\n" for line in lines[:2])
+    bucket.put(key, content)
+    bucket.put(f"manifests/{JOB}/rejected.jsonl", "")
+    # When imported; Then the labels are of what is trained on, the copy, and the datasets take both
+    imported = labels.import_labels(ImportLabels(JOB, manifest, key, TYPES), bucket=bucket.name, s3=bucket.s3)
+    assert [line["source-ref"] for line in bucket.lines(imported.manifest)] == [upright, original]
+    prepared = datasets.prepare(
+        PrepareDatasets(JOB, manifest, imported.manifest, "doctype", TYPES), bucket=bucket.name, s3=bucket.s3
+    )
+    assert (prepared.train_images, prepared.test_images, prepared.dropped) == (1, 1, 0)
 
 
 def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

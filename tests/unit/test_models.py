@@ -22,6 +22,7 @@ from tests.unit.aws_fakes import FakeRekognition, Refusal
 from tests.unit.conftest import BUCKET
 
 JOB = "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
 @pytest.fixture
@@ -35,9 +36,11 @@ def project(rekognition: FakeRekognition) -> str:
     return str(rekognition.projects[JOB]["ProjectArn"])
 
 
-def start_training(rekognition: FakeRekognition) -> TrainingStarted:
+def start_training(rekognition: FakeRekognition, kms_key_arn: str = "") -> TrainingStarted:
     request = StartTraining(JOB, project(rekognition))
-    return models.start_training(request, bucket=BUCKET, rekognition=rekognition.client())
+    return models.start_training(
+        request, bucket=BUCKET, kms_key_arn=kms_key_arn, cost_tags=["team=kyc"], rekognition=rekognition.client()
+    )
 
 
 def check_training(
@@ -67,6 +70,20 @@ def test_training_starts_with_its_output_in_the_bucket(rekognition: FakeRekognit
     assert started == TrainingStarted(version["ProjectVersionArn"], JOB)
     assert version["OutputConfig"] == {"S3Bucket": BUCKET, "S3KeyPrefix": f"training/{JOB}"}
     assert models.version_name(started.project_version_arn) == JOB
+
+
+def test_the_model_is_billed_by_its_tags_and_encrypted_by_the_key(rekognition: FakeRekognition) -> None:
+    # Given a deployment with a key of its own
+    start_training(rekognition, kms_key_arn=KEY)
+    # Then the model has it, and the cost tags with the job's
+    version = rekognition.versions[JOB]
+    assert version["KmsKeyId"] == KEY
+    assert version["Tags"] == {"team": "kyc", "ekyc-job": JOB}
+
+
+def test_without_a_key_of_its_own_rekognition_takes_one_that_aws_owns(rekognition: FakeRekognition) -> None:
+    start_training(rekognition)
+    assert "KmsKeyId" not in rekognition.versions[JOB]
 
 
 def test_a_training_that_runs_is_found(rekognition: FakeRekognition) -> None:

@@ -18,7 +18,7 @@ def rekognition() -> FakeRekognition:
 
 
 def create(rekognition: FakeRekognition) -> DatasetsCreated:
-    return projects.create_datasets(REQUEST, rekognition=rekognition.client())
+    return projects.create_datasets(REQUEST, cost_tags=["team=kyc"], rekognition=rekognition.client())
 
 
 def check(rekognition: FakeRekognition, created: DatasetsCreated, waited: float = 0) -> DatasetsChecked:
@@ -38,6 +38,11 @@ def test_a_project_gets_a_training_and_a_test_dataset(rekognition: FakeRekogniti
     assert datasets["TEST"]["Source"] == {
         "GroundTruthManifest": {"S3Object": {"Bucket": "bucket", "Name": "manifests/j/test.manifest"}}
     }
+
+
+def test_the_project_is_billed_by_its_tags(rekognition: FakeRekognition) -> None:
+    create(rekognition)
+    assert rekognition.projects[JOB]["Tags"] == {"team": "kyc", "ekyc-job": JOB}
 
 
 def test_a_second_run_finds_what_the_first_made(rekognition: FakeRekognition) -> None:

@@ -1,0 +1,41 @@
+"""Erase job: the API says that somebody wants a job erased, or a day has passed and erasures may not be over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pipeline import aws, erasure, errors
+from pipeline.jobs import Jobs
+from pipeline.settings import Settings as BaseSettings
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    jobs_index: str
+    bucket: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+s3 = aws.client("s3")
+rekognition = aws.client("rekognition")
+logger = Logger()
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: Mapping[str, Any], _context: Any) -> None:
+    """Erase the job ``jobId``, or without one every job whose erasure is not over. Fails once it has tried them all."""
+    failure: errors.PipelineError | None = None
+    for job_id in [event["jobId"]] if "jobId" in event else jobs.to_erase(settings.jobs_index):
+        logger.append_keys(job_id=job_id)
+        try:
+            erasure.erase(job_id, bucket=settings.bucket, jobs=jobs, s3=s3, rekognition=rekognition)
+        except (ClientError, BotoCoreError, errors.PipelineError) as error:
+            failure = error if isinstance(error, errors.PipelineError) else errors.named(error)
+            logger.error("Not erased", extra={"error": type(failure).__name__})
+    if failure:
+        raise failure from None

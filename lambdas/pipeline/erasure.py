@@ -1,0 +1,149 @@
+"""Erases what a job holds of people: its objects in the bucket and its datasets at Rekognition. The record stays.
+
+Erasing is deleting what is found, so it may run any number of times, and goes on where a run that broke off has ended.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pipeline.errors import TRANSIENT_CODES, PipelineError, error_code
+from pipeline.jobs import Jobs, now_ms
+
+FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
+# Calls of DeleteObjects at once; each deletes a page of at most 1,000 keys, which is the most that it takes (S3 API
+# reference). S3 takes 3,500 deletions a second below a prefix (S3 guide, "Optimizing performance").
+DELETERS = 4
+# A page's keys are held until it is deleted, so there are never more than this many pages in memory.
+PAGES_AHEAD = 2 * DELETERS
+# Listings of a folder: one finds and deletes, one finds nothing; the others are for what S3 was too busy to delete.
+LISTINGS = 6
+# What was begun before the request may still add an object: an upload URL is valid for 15 minutes, a function of a
+# stopped job runs for at most 15. So an erasure is over only when a run that began this much later has found nothing.
+LATE_MS = 30 * 60 * 1000
+
+logger = Logger(child=True)
+
+
+class NotErased(PipelineError):
+    """Not all objects of a job could be deleted. No execution ends with it: the function is tried again."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where the job's objects are, and the record that counts those erased."""
+
+    bucket: str
+    s3: Any
+    jobs: Jobs
+
+
+def erase(job_id: str, *, bucket: str, jobs: Jobs, s3: Any, rekognition: Any) -> None:
+    """Delete the job's objects and datasets, if somebody has asked for it, and record that it is done.
+
+    Objects are counted in the record page by page; a run that works beside another counts the same ones again.
+
+    Raises:
+        JobNotFound: no job has this id.
+        NotErased: S3 did not delete all objects; the cause has their number and S3's error codes, no names.
+        ClientError, BotoCoreError: another call failed; also while a dataset is still being made.
+    """
+    job, began = jobs.get(job_id), now_ms()
+    if not job.is_erased:
+        logger.warning("Not erased: nobody has asked for it")
+        return
+    storage = Storage(bucket, s3, jobs)
+    left = [words for folder in FOLDERS if (words := _empty(job_id, folder, storage))]
+    datasets = _delete_datasets(job_id, rekognition)
+    if left:
+        raise NotErased(f"Not everything could be erased. {' '.join(left)}")
+    last = began - job["Erasures"][-1]["RequestedTime"] >= LATE_MS
+    done = jobs.erased(job, last=last) is not None
+    logger.info("Erased" if done else "Erased, and asked for once more", extra={"datasets": datasets, "last": last})
+
+
+def _empty(job_id: str, folder: str, storage: Storage) -> str:
+    """Delete all of the job's objects in ``folder`` until a listing finds none; what is left, in words, or nothing."""
+    deleted, refused = 0, Counter[str]()
+    for listing in range(LISTINGS):
+        time.sleep(listing if refused else 0)
+        count, refused = _delete_listed(job_id, f"{folder}/{job_id}/", storage)
+        deleted += count
+        if not count and not refused:
+            logger.info("Folder emptied", extra={"folder": folder, "objects": deleted})
+            return ""
+        if refused.keys() - TRANSIENT_CODES:
+            break
+    codes = ", ".join(f"{number} {code}" for code, number in sorted(refused.items()))
+    return f"S3 left objects in {folder}/: {codes}." if codes else f"Objects are still being added to {folder}/."
+
+
+def _delete_listed(job_id: str, prefix: str, storage: Storage) -> tuple[int, Counter[str]]:
+    """Delete what one listing finds: how many were deleted, and S3's error codes for those that were not."""
+    deleted, refused = 0, Counter[str]()
+    pending: list[Future[tuple[int, Counter[str]]]] = []
+
+    def settle() -> None:
+        nonlocal deleted
+        count, codes = pending.pop(0).result()
+        if count:
+            storage.jobs.count_erased(job_id, count)
+        deleted += count
+        refused.update(codes)
+
+    with ThreadPoolExecutor(DELETERS) as pool:
+        for keys in _pages(prefix, storage):
+            pending.append(pool.submit(_delete, keys, storage))
+            if len(pending) == PAGES_AHEAD:
+                settle()
+        while pending:
+            settle()
+    return deleted, refused
+
+
+def _pages(prefix: str, storage: Storage) -> Iterator[list[str]]:
+    """The keys below ``prefix``, up to 1,000 at a time."""
+    for page in storage.s3.get_paginator("list_objects_v2").paginate(Bucket=storage.bucket, Prefix=prefix):
+        if page.get("Contents"):
+            yield [entry["Key"] for entry in page["Contents"]]
+
+
+def _delete(keys: list[str], storage: Storage) -> tuple[int, Counter[str]]:
+    """One call of DeleteObjects, which succeeds even if it deletes nothing: it names the keys that it left.
+
+    A call that fails has left all of them, so that what other calls have deleted is counted all the same.
+    """
+    try:
+        answer = storage.s3.delete_objects(
+            Bucket=storage.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        )
+    except (ClientError, BotoCoreError) as error:
+        code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+        return 0, Counter({code: len(keys)})
+    refused = Counter(error.get("Code", "Unknown") for error in answer.get("Errors", []))
+    return len(keys) - refused.total(), refused
+
+
+def _delete_datasets(job_id: str, rekognition: Any) -> int:
+    """Have Rekognition delete the datasets of the job's project, which hold labels and the photos' names.
+
+    It is asked which there are: a stage that broke off may have made one that the record does not know.
+    """
+    deleted = 0
+    for project in rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
+        for dataset in project.get("Datasets", []):
+            if dataset["Status"] == "DELETE_IN_PROGRESS":
+                continue
+            try:
+                rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"])
+            except ClientError as error:
+                if error_code(error) != "ResourceNotFoundException":
+                    raise
+            deleted += 1
+    return deleted

@@ -1,0 +1,97 @@
+"""The combinations of settings that ``docs/settings.md`` names: ``python -m stacks.combinations FOLDER``.
+
+Each is synthesized by the tests, by cdk-nag and by cfn-lint. The command writes one template each, with an empty layer:
+for checks, not for a deployment.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+
+from stacks.settings import Settings
+from stacks.stack import TrainingStack
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+WORK_TEAM = "arn:aws:sagemaker:eu-west-1:111122223333:workteam/private-crowd/identity-documents"
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+USER_POOL = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_aB3dE5gH7"
+WEB_ACL = "arn:aws:wafv2:eu-west-1:111122223333:regional/webacl/kyc/1234abcd-12ab-34cd-56ef-1234567890ab"
+OPERATIONS: Mapping[str, Any] = {
+    "modelHours": 12,
+    "longRunningModels": "stop",
+    "notificationEmail": "mlops@example.com",
+    "tags": {"cost-centre": "4711", "team": "kyc"},
+}
+BROWSER: Mapping[str, Any] = {
+    "apiAuthorization": USER_POOL,
+    "webOrigins": ["https://kyc.example.com", "http://localhost:3000"],
+    "webAclArn": WEB_ACL,
+}
+
+COMBINATIONS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "supplied-labels": {"labelProvider": "supplied"},
+    "created-work-team": {"workTeam": "create"},
+    "existing-work-team": {"workTeam": WORK_TEAM},
+    "own-key": {"kmsKeyArn": KEY},
+    "called-from-a-browser": BROWSER,
+    "watched-closely": OPERATIONS,
+    "created-api-log-role": {"apiLogRole": "create"},
+    "chosen-region": {"region": "eu-west-1"},
+    "everything": {
+        **BROWSER,
+        **OPERATIONS,
+        "workTeam": "create",
+        "kmsKeyArn": KEY,
+        "apiLogRole": "create",
+        "region": "eu-west-1",
+    },
+}
+"""What each sets beyond the defaults of ``cdk.json``."""
+
+
+def committed() -> dict[str, Any]:
+    """The context as ``cdk.json`` has it: the defaults of all settings and the CDK's own flags."""
+    return json.loads((PROJECT / "cdk.json").read_text(encoding="utf-8"))["context"]
+
+
+def compose(name: str, outdir: Path) -> tuple[cdk.App, TrainingStack]:
+    """The combination's app and stack, not yet synthesized, whose assembly goes to ``outdir``."""
+    context = committed() | dict(COMBINATIONS[name])
+    return assemble(Settings.from_context(context), outdir, context=context)
+
+
+def assemble(settings: Settings, outdir: Path, *, context: Mapping[str, Any]) -> tuple[cdk.App, TrainingStack]:
+    """App and stack of ``settings`` with an empty layer; ``context`` has the flags of the CDK."""
+    app = cdk.App(outdir=str(outdir), context=dict(context))
+    with tempfile.TemporaryDirectory() as layer:  # copied to the assembly when the stack is made
+        Path(layer, "python").mkdir()
+        return app, TrainingStack(app, settings, layer=Path(layer))
+
+
+def synthesize(name: str, outdir: Path) -> Path:
+    """Synthesize the combination into ``outdir``; answers its template."""
+    app, stack = compose(name, outdir)
+    app.synth()
+    return outdir / stack.template_file
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in COMBINATIONS:
+        with tempfile.TemporaryDirectory() as outdir:
+            template = synthesize(name, Path(outdir)).read_text(encoding="utf-8")
+        (folder / f"{name}.template.json").write_text(template, encoding="utf-8")
+    print(f"{len(COMBINATIONS)} combinations of settings synthesized.")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("Give the folder for the templates: python -m stacks.combinations FOLDER")
+    main(Path(sys.argv[1]))

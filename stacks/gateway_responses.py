@@ -1,0 +1,132 @@
+"""What API Gateway answers itself, as the function answers its own problems: ``application/problem+json`` in words."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aws_cdk import aws_apigateway as apigateway
+
+HOW_TO_SIGN = (
+    "A call is signed by AWS Signature Version 4, by credentials that may execute-api:Invoke on it. "
+    "GET /api/training/openapi.json lists the calls."
+)
+HOW_TO_SIGN_IN = (
+    "A call carries the ID token of a user of the user pool in the header Authorization. "
+    "GET /api/training/openapi.json lists the calls."
+)
+
+
+@dataclass(frozen=True)
+class GatewayResponse:
+    """One of API Gateway's own answers. A ``status`` of None leaves each of the answers that it stands for its own.
+
+    API Gateway replaces the variables in ``detail`` and escapes quotes in them; none is next to a dot, which would be
+    read as a part of its name.
+    Source: API Gateway guide, 'Gateway response types' and 'Variables for access logging'.
+    """
+
+    type: apigateway.ResponseType
+    status: int | None
+    kind: str
+    title: str
+    detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def template(self) -> str:
+        """The body, an RFC 9457 problem."""
+        status = {} if self.status is None else {"status": self.status}
+        return json.dumps(
+            {"type": f"urn:ekyc:problem:{self.kind}", "title": self.title, **status, "detail": self.detail}
+        )
+
+
+def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
+    """Every answer that API Gateway may give instead of the function, in the words for who may call it."""
+    kinds = apigateway.ResponseType
+    how = HOW_TO_SIGN_IN if user_pool else HOW_TO_SIGN
+    yield GatewayResponse(
+        kinds.BAD_REQUEST_PARAMETERS,
+        400,
+        "bad-request",
+        "Bad Request",
+        "The call lacks something ($context.error.message). GET /api/training/openapi.json lists what it takes.",
+    )
+    yield GatewayResponse(
+        kinds.BAD_REQUEST_BODY,
+        400,
+        "bad-request",
+        "Bad Request",
+        "The body is not the JSON that this call takes ($context.error.validationErrorString). "
+        "GET /api/training/openapi.json lists its fields.",
+    )
+    yield GatewayResponse(
+        kinds.UNAUTHORIZED, 401, "unauthorized", "Unauthorized", f"The call has no valid token. {how}"
+    )
+    yield GatewayResponse(kinds.ACCESS_DENIED, 403, "forbidden", "Forbidden", f"You may not make this call. {how}")
+    yield GatewayResponse(
+        kinds.EXPIRED_TOKEN, 403, "credentials-expired", "Forbidden", "Your credentials have expired: get new ones."
+    )
+    yield GatewayResponse(
+        kinds.INVALID_SIGNATURE,
+        403,
+        "signature-wrong",
+        "Forbidden",
+        "The signature is wrong: check the Region, the service name execute-api, your clock, and that nothing changed "
+        "the call after it was signed.",
+    )
+    yield GatewayResponse(
+        kinds.WAF_FILTERED,
+        403,
+        "filtered",
+        "Forbidden",
+        "The web firewall refused this call. Tell the operator this request id: $context.requestId",
+    )
+    # API Gateway answers so what is no call, and with IAM what is one but came without a signature.
+    yield GatewayResponse(kinds.MISSING_AUTHENTICATION_TOKEN, 404, "unknown-route", "Not Found", f"No such call. {how}")
+    yield GatewayResponse(kinds.RESOURCE_NOT_FOUND, 404, "unknown-route", "Not Found", f"No such call. {how}")
+    yield GatewayResponse(
+        kinds.REQUEST_TOO_LARGE,
+        413,
+        "body-too-large",
+        "Content Too Large",
+        "The call is larger than 10 MB. Ask for fewer names at a time; photos go to the URLs that the API answers.",
+    )
+    yield GatewayResponse(
+        kinds.THROTTLED,
+        429,
+        "throttled",
+        "Too Many Requests",
+        "Too many calls at a time. Try again in a second.",
+        {"Retry-After": "'1'"},
+    )
+    yield GatewayResponse(
+        kinds.INTEGRATION_TIMEOUT,
+        504,
+        "timed-out",
+        "Gateway Timeout",
+        "The call took too long. Look at the job before you try again: it may have been done.",
+    )
+    yield GatewayResponse(
+        kinds.DEFAULT_4_XX, None, "refused", "Refused", f"API Gateway refused the call ($context.error.message). {how}"
+    )
+    yield GatewayResponse(
+        kinds.DEFAULT_5_XX,
+        None,
+        "internal",
+        "Failed",
+        "Something failed that is not your request's fault. Tell the operator this request id: $context.requestId",
+    )
+
+
+def headers_for(response: GatewayResponse, web_origins: Sequence[str]) -> dict[str, str]:
+    """The headers of the answer; API Gateway takes fixed text in single quotes.
+
+    A web page reads such an answer only when the deployment names one web origin: API Gateway cannot choose from a
+    list, and to repeat whatever origin asks would let every page read it.
+    """
+    headers = {"Content-Type": "'application/problem+json'", **response.headers}
+    if len(web_origins) == 1:
+        headers["Access-Control-Allow-Origin"] = f"'{web_origins[0]}'"
+        if "Retry-After" in headers:
+            headers["Access-Control-Expose-Headers"] = "'Retry-After'"
+    return headers

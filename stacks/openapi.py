@@ -1,0 +1,93 @@
+"""The API's description, ``lambdas/api/openapi.json``, as the gateway is built from it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = Path(__file__).resolve().parent.parent / "lambdas" / "api" / "openapi.json"
+
+METHODS = ("get", "put", "post", "delete", "patch")
+
+SHAPE_AND_SIZE = ("type", "required", "maxItems", "maxLength")
+"""What API Gateway checks of a body's schema, besides its properties and items.
+
+Ranges, patterns and choices are left to the function, whose answer names the field: API Gateway's would be "numeric
+instance is greater than the required maximum", whichever field that is.
+"""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of the API.
+
+    ``parameters`` are its query and path parameters by API Gateway's name of them, with whether each must be there.
+    ``body`` is the name of the schema of its JSON body, None when it reads none.
+    """
+
+    id: str
+    method: str
+    path: str
+    parameters: Mapping[str, bool]
+    body: str | None
+
+
+class Description:
+    """The OpenAPI 3.0 document."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+
+    @classmethod
+    def read(cls) -> "Description":
+        """The description that the function serves."""
+        return cls(json.loads(DESCRIPTION.read_text(encoding="utf-8")))
+
+    def operations(self) -> Iterator[Operation]:
+        """Every call, in the document's order."""
+        for path, item in self.document["paths"].items():
+            for method in METHODS:
+                if method not in item:
+                    continue
+                parameters = [self._resolved(parameter) for parameter in item[method].get("parameters", [])]
+                body = item[method].get("requestBody")
+                yield Operation(
+                    id=item[method]["operationId"],
+                    method=method.upper(),
+                    path=path,
+                    parameters={
+                        f"method.request.{'querystring' if one['in'] == 'query' else one['in']}.{one['name']}": one.get(
+                            "required", False
+                        )
+                        for one in parameters
+                    },
+                    body=body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2] if body else None,
+                )
+
+    def model(self, name: str) -> dict[str, Any]:
+        """The schema ``name`` in JSON Schema draft 4, which API Gateway's models are in; references are written out.
+
+        Source: API Gateway guide, 'Data models for REST APIs'.
+        """
+        schema = self._draft4(self.document["components"]["schemas"][name])
+        return {"$schema": "http://json-schema.org/draft-04/schema#", "title": name, **schema}
+
+    def _draft4(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        schema = self._resolved(schema)
+        converted: dict[str, Any] = {key: schema[key] for key in SHAPE_AND_SIZE if key in schema}
+        if "properties" in schema:
+            converted["properties"] = {name: self._draft4(part) for name, part in schema["properties"].items()}
+        if "additionalProperties" in schema:
+            converted["additionalProperties"] = schema["additionalProperties"]
+        if "items" in schema:
+            converted["items"] = self._draft4(schema["items"])
+        return converted
+
+    def _resolved(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "$ref" not in part:
+            return part
+        found: Any = self.document
+        for key in part["$ref"].removeprefix("#/").split("/"):
+            found = found[key]
+        return self._resolved(found)

@@ -1,0 +1,305 @@
+"""The REST API of the synthesized template: made from the API's description, closed to whoever may not call it."""
+
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft4Validator
+from openapi_schema_validator import OAS30Validator
+from openapi_spec_validator import validate
+
+from stacks import combinations
+from stacks.gateway_responses import GatewayResponse, gateway_responses, headers_for
+from stacks.openapi import DESCRIPTION, Description
+
+PROJECT = Path(__file__).parents[2]
+DOCUMENT: dict[str, Any] = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
+CALLS = {
+    (method.upper(), path): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()
+}
+
+Resources = dict[str, dict[str, Any]]
+Synthesized = Callable[[str], Resources]
+
+
+@pytest.fixture(scope="module")
+def synthesized(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+    """The resources of a combination of settings, by logical id."""
+
+    @cache
+    def resources(name: str) -> Resources:
+        template = combinations.synthesize(name, tmp_path_factory.mktemp(name))
+        return json.loads(template.read_text(encoding="utf-8"))["Resources"]
+
+    return resources
+
+
+def of(resources: Resources, kind: str) -> Resources:
+    """The properties of the resources of one type."""
+    return {id: one.get("Properties", {}) for id, one in resources.items() if one["Type"] == kind}
+
+
+def methods(resources: Resources) -> dict[tuple[str, str], dict[str, Any]]:
+    """The REST API's methods by verb and path."""
+    parts = of(resources, "AWS::ApiGateway::Resource")
+
+    def path(id: str) -> str:
+        parent = parts[id]["ParentId"].get("Ref")
+        return (path(parent) if parent else "") + "/" + parts[id]["PathPart"]
+
+    return {
+        (method["HttpMethod"], path(method["ResourceId"]["Ref"])): method
+        for method in of(resources, "AWS::ApiGateway::Method").values()
+    }
+
+
+# --- The description -------------------------------------------------------------------------------------------------
+
+
+def test_the_description_is_a_valid_openapi_document() -> None:
+    validate(DOCUMENT)
+
+
+def test_the_documentation_has_the_description_that_is_deployed() -> None:
+    assert (PROJECT / "docs" / "openapi.json").read_bytes() == DESCRIPTION.read_bytes()
+
+
+def test_every_example_of_the_description_is_true_to_its_schema() -> None:
+    # Given each example beside the schema of its body or answer
+    answers = [answer for call in CALLS.values() for answer in call["responses"].values() if "content" in answer]
+    bodies = [call["requestBody"] for call in CALLS.values() if "requestBody" in call]
+    examples = [
+        content
+        for part in (*answers, *bodies, *DOCUMENT["components"]["responses"].values())
+        for content in part["content"].values()
+        if "example" in content
+    ]
+    assert len(examples) > 20
+    # Then each is valid
+    for content in examples:
+        schema = {"allOf": [content["schema"]], "components": DOCUMENT["components"]}
+        OAS30Validator(schema).validate(content["example"])
+
+
+def test_every_call_says_what_it_answers() -> None:
+    for call, operation in CALLS.items():
+        assert operation["summary"], call
+        assert operation["operationId"], call
+        answers = set(operation["responses"])
+        assert {"401", "403", "404", "429", "500", "503", "504"} <= answers, call
+        assert answers & {"200", "202"}, call
+        assert ("400" in answers) == bool(operation.get("requestBody") or _in_query(operation)), call
+
+
+def _in_query(operation: dict[str, Any]) -> bool:
+    names = [one["$ref"].rpartition("/")[2] for one in operation.get("parameters", [])]
+    return any(DOCUMENT["components"]["parameters"][name]["in"] == "query" for name in names)
+
+
+# --- Methods ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_methods_are_the_calls_of_the_description(synthesized: Synthesized) -> None:
+    found = methods(synthesized("default"))
+    assert set(found) == set(CALLS)
+    for call, method in found.items():
+        assert method["OperationName"] == CALLS[call]["operationId"]
+        assert method["Integration"]["Type"] == "AWS_PROXY"
+
+
+def test_every_route_asks_for_a_signature_by_default(synthesized: Synthesized) -> None:
+    for method in methods(synthesized("default")).values():
+        assert method["AuthorizationType"] == "AWS_IAM"
+        assert "AuthorizerId" not in method
+
+
+def test_every_route_asks_for_a_users_token_when_a_pool_is_set(synthesized: Synthesized) -> None:
+    # Given a user pool, and web pages that may call
+    resources = synthesized("called-from-a-browser")
+    ((authorizer_id, authorizer),) = of(resources, "AWS::ApiGateway::Authorizer").items()
+    assert authorizer["Type"] == "COGNITO_USER_POOLS"
+    assert authorizer["ProviderARNs"] == [combinations.USER_POOL]
+    assert authorizer["IdentitySource"] == "method.request.header.Authorization"
+    found = methods(resources)
+    # Then each call is authorized by it
+    for call in CALLS:
+        assert found[call]["AuthorizationType"] == "COGNITO_USER_POOLS"
+        assert found[call]["AuthorizerId"] == {"Ref": authorizer_id}
+    # And only preflights are not, which browsers send without credentials: one for each path
+    open_calls = {call for call, method in found.items() if method["AuthorizationType"] == "NONE"}
+    assert open_calls == {("OPTIONS", path) for path in DOCUMENT["paths"]}
+    assert set(found) == set(CALLS) | open_calls
+
+
+def test_each_method_checks_what_the_call_needs(synthesized: Synthesized) -> None:
+    resources = synthesized("default")
+    validators, models = (of(resources, f"AWS::ApiGateway::{kind}") for kind in ("RequestValidator", "Model"))
+    required = {
+        call: {name for name, needed in method.get("RequestParameters", {}).items() if needed}
+        for call, method in methods(resources).items()
+    }
+    assert required["GET", "/api/training/url"] == {
+        "method.request.querystring.JobId",
+        "method.request.querystring.S3Key",
+    }
+    assert required["POST", "/api/training/start"] == {"method.request.querystring.JobId"}
+    assert required["DELETE", "/api/training/jobs/{id}"] == {"method.request.path.id"}
+    assert required["GET", "/api/training/list"] == set()
+    for call, method in methods(resources).items():
+        validator = validators[method["RequestValidatorId"]["Ref"]]
+        assert validator["ValidateRequestParameters"] is True
+        # And a body is checked whatever its content type is said to be
+        assert ("requestBody" in CALLS[call]) == validator.get("ValidateRequestBody", False)
+        if "requestBody" in CALLS[call]:
+            ((content_type, model),) = method["RequestModels"].items()
+            assert content_type == "$default"
+            Draft4Validator.check_schema(models[model["Ref"]]["Schema"])
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "passes"),
+    [
+        ("UploadRequest", {"names": ["a.jpg"]}, True),
+        ("UploadRequest", {}, False),
+        ("UploadRequest", {"names": "a.jpg"}, False),
+        ("UploadRequest", {"names": [1]}, False),
+        ("UploadRequest", {"names": ["a.jpg"], "more": 1}, False),
+        ("UploadRequest", {"names": ["a.jpg"] * 1001}, False),
+        ("UploadRequest", {"names": ["a" * 256]}, False),
+        ("StartRequest", {}, True),
+        ("StartRequest", {"labels": {"provider": "supplied"}, "minF1": 0.5, "deploy": False}, True),
+        ("StartRequest", {"labels": {"provider": "supplied", "keys": "a.json"}}, False),
+        ("StartRequest", {"deploy": "no"}, False),
+        # A value that cannot be is the function's to refuse: its answer names the field
+        ("StartRequest", {"minF1": 2}, True),
+        ("LabelsRequest", {"key": "../a.json"}, True),
+        ("LabelsRequest", {"key": None}, False),
+    ],
+)
+def test_the_models_check_shape_and_size_of_a_body(name: str, body: Any, passes: bool) -> None:
+    schema = Description(DOCUMENT).model(name)
+    assert schema["$schema"] == "http://json-schema.org/draft-04/schema#"
+    assert "$ref" not in json.dumps(schema).replace("$schema", "")
+    assert Draft4Validator(schema).is_valid(body) is passes
+
+
+# --- API Gateway's own answers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["default", "called-from-a-browser"])
+def test_api_gateway_answers_problems_in_words(synthesized: Synthesized, name: str) -> None:
+    answers = {
+        response["ResponseType"]: response
+        for response in of(synthesized(name), "AWS::ApiGateway::GatewayResponse").values()
+    }
+    assert {
+        "BAD_REQUEST_PARAMETERS",
+        "BAD_REQUEST_BODY",
+        "UNAUTHORIZED",
+        "ACCESS_DENIED",
+        "EXPIRED_TOKEN",
+        "INVALID_SIGNATURE",
+        "MISSING_AUTHENTICATION_TOKEN",
+        "REQUEST_TOO_LARGE",
+        "THROTTLED",
+        "INTEGRATION_TIMEOUT",
+        "DEFAULT_4XX",
+        "DEFAULT_5XX",
+    } <= set(answers)
+    problem_schema = DOCUMENT["components"]["schemas"]["Problem"]
+    for kind, response in answers.items():
+        ((_, template),) = response["ResponseTemplates"].items()
+        problem = json.loads(template)
+        assert {"type", "title", "detail"} <= set(problem)
+        assert re.fullmatch(problem_schema["properties"]["type"]["pattern"], problem["type"])
+        assert response["ResponseParameters"]["gatewayresponse.header.Content-Type"] == "'application/problem+json'"
+        # A status of the defaults would be that of every answer they stand for
+        if kind.startswith("DEFAULT"):
+            assert "StatusCode" not in response
+            assert "status" not in problem
+        else:
+            assert str(problem["status"]) == response["StatusCode"]
+    for answer in CALLS["GET", "/api/training/list"]["responses"]:
+        if answer in ("401", "403", "429", "504"):
+            assert answer in {response.get("StatusCode") for response in answers.values()}
+
+
+def test_a_page_reads_api_gateways_own_answers_only_when_it_is_the_one_that_may() -> None:
+    throttled = next(response for response in gateway_responses(user_pool=False) if response.status == 429)
+    assert _allowed(throttled, []) is None
+    assert _allowed(throttled, ["https://a.example"]) == "'https://a.example'"
+    assert _allowed(throttled, ["https://a.example", "https://b.example"]) is None
+
+
+def _allowed(response: GatewayResponse, origins: list[str]) -> str | None:
+    return headers_for(response, origins).get("Access-Control-Allow-Origin")
+
+
+# --- The stage -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "caller"),
+    [("default", "$context.identity.userArn"), ("called-from-a-browser", "$context.authorizer.claims.sub")],
+)
+def test_the_access_log_names_the_caller_and_no_photograph(synthesized: Synthesized, name: str, caller: str) -> None:
+    (stage,) = of(synthesized(name), "AWS::ApiGateway::Stage").values()
+    line = json.loads(stage["AccessLogSetting"]["Format"])
+    assert line["caller"] == caller
+    # S3Key is a query parameter; the path has job ids only, and the resource's path not even these
+    assert not {"$context.path", "$context.identity.sourceIp"} & set(line.values())
+    assert "query" not in stage["AccessLogSetting"]["Format"].lower()
+    # And the log of each call's data is off
+    for setting in stage["MethodSettings"]:
+        assert setting.get("DataTraceEnabled", False) is False
+        assert setting.get("LoggingLevel", "OFF") == "OFF"
+
+
+def test_the_api_is_throttled_and_more_so_where_a_call_costs_money(synthesized: Synthesized) -> None:
+    (stage,) = of(synthesized("default"), "AWS::ApiGateway::Stage").values()
+    assert stage["StageName"] == "prod"
+    limits = {
+        (setting["HttpMethod"], setting["ResourcePath"]): (
+            setting["ThrottlingRateLimit"],
+            setting["ThrottlingBurstLimit"],
+        )
+        for setting in stage["MethodSettings"]
+    }
+    everything = limits.pop(("*", "/*"))
+    assert everything == (50, 100)
+    assert {(method, path.replace("~1", "/")) for method, path in limits} == {
+        ("POST", "//api/training/create"),
+        ("POST", "//api/training/start"),
+        ("POST", "//api/training/jobs/{id}/resume"),
+        ("DELETE", "//api/training/jobs/{id}"),
+    }
+    assert set(limits.values()) == {(5, 10)}
+
+
+def test_a_web_firewall_is_put_before_the_stage(synthesized: Synthesized) -> None:
+    assert not of(synthesized("default"), "AWS::WAFv2::WebACLAssociation")
+    resources = synthesized("called-from-a-browser")
+    ((id, association),) = of(resources, "AWS::WAFv2::WebACLAssociation").items()
+    assert association["WebACLArn"] == combinations.WEB_ACL
+    assert "/stages/prod" in json.dumps(association["ResourceArn"])
+    (stage,) = of(resources, "AWS::ApiGateway::Stage")
+    assert stage in resources[id]["DependsOn"]
+
+
+def test_the_role_that_writes_the_accounts_api_logs_is_made_on_request_and_kept(synthesized: Synthesized) -> None:
+    # Given a deployment that does not ask for it, then the account's setting is left alone
+    assert not of(synthesized("default"), "AWS::ApiGateway::Account")
+    # Given one that does
+    resources = synthesized("created-api-log-role")
+    ((account_id, account),) = of(resources, "AWS::ApiGateway::Account").items()
+    role_id = account["CloudWatchRoleArn"]["Fn::GetAtt"][0]
+    # Then the role and the setting outlive the stack, since other APIs may rely on them
+    for id in (account_id, role_id):
+        assert resources[id]["DeletionPolicy"] == "Retain"
+    # And the stage, whose logs need them, comes after
+    (stage,) = (one for one in resources.values() if one["Type"] == "AWS::ApiGateway::Stage")
+    assert account_id in stage["DependsOn"]

@@ -1,0 +1,97 @@
+"""Every combination of settings that the documentation names becomes a template."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.combinations import COMBINATIONS, committed, main, synthesize
+from stacks.settings import LEAVES, Settings, SettingsError
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("combinations")
+    return {name: json.loads(synthesize(name, folder / name).read_text()) for name in COMBINATIONS}
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_a_combination_is_synthesized(templates: dict[str, dict[str, Any]], name: str) -> None:
+    kinds = {resource["Type"] for resource in templates[name]["Resources"].values()}
+    assert {"AWS::StepFunctions::StateMachine", "AWS::Lambda::Function", "AWS::ApiGateway::RestApi"} <= kinds
+
+
+def test_one_has_everything_on() -> None:
+    # Given the settings that any other combination changes
+    changed = {key for settings in COMBINATIONS.values() for key in settings}
+    # Then one has them all changed, but for labels from elsewhere, which need no work team
+    assert set(COMBINATIONS["everything"]) == changed - {"labelProvider"}
+
+
+def test_a_combination_is_told_by_what_it_changes() -> None:
+    # Given keys that `cdk -c` takes, of which each value is another than the default
+    defaults = committed()
+    for settings in COMBINATIONS.values():
+        for key, value in settings.items():
+            assert key in LEAVES
+            assert value != defaults[key]
+
+
+def test_cost_tags_are_on_all_that_takes_tags(templates: dict[str, dict[str, Any]]) -> None:
+    # Given cost tags
+    wanted = COMBINATIONS["watched-closely"]["tags"]
+    resources = templates["watched-closely"]["Resources"].values()
+    # Then what costs money has them
+    billed = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::StepFunctions::StateMachine"}
+    for resource in resources:
+        if resource["Type"] in billed:
+            tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
+            assert wanted.items() <= tags.items()
+    # And the stages that make projects, models and labelling jobs are told them
+    told = [
+        variables["COST_TAGS"] for resource in resources if "COST_TAGS" in (variables := dict(_variables(resource)))
+    ]
+    assert told == ["cost-centre=4711,team=kyc"] * 3
+
+
+def test_the_own_key_reaches_models_and_labelling_jobs(templates: dict[str, dict[str, Any]]) -> None:
+    for name, key in {"own-key": COMBINATIONS["own-key"]["kmsKeyArn"], "default": ""}.items():
+        found = [
+            variables["KMS_KEY_ARN"]
+            for resource in templates[name]["Resources"].values()
+            if "KMS_KEY_ARN" in (variables := dict(_variables(resource)))
+        ]
+        assert found == [key] * 2
+
+
+def test_a_region_is_that_of_the_stack(tmp_path: Path) -> None:
+    # Given a Region
+    synthesize("chosen-region", tmp_path / "cdk.out")
+    # Then the CDK deploys there and nowhere else
+    manifest = json.loads((tmp_path / "cdk.out" / "manifest.json").read_text())
+    assert manifest["artifacts"]["ekyc-training"]["environment"] == "aws://unknown-account/eu-west-1"
+
+
+def test_the_examples_agree_about_their_region() -> None:
+    # Given a Region other than the one that the examples' resources are in
+    everything = committed() | COMBINATIONS["everything"] | {"region": "us-east-1"}
+    # Then they are refused, so that each is seen to be checked
+    with pytest.raises(SettingsError, match="webAclArn is in eu-west-1"):
+        Settings.from_context(everything)
+
+
+def test_the_command_writes_a_template_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given two combinations
+    chosen = {name: COMBINATIONS[name] for name in ("default", "chosen-region")}
+    monkeypatch.setattr("stacks.combinations.COMBINATIONS", chosen)
+    # When the command runs
+    main(tmp_path / "templates")
+    # Then cfn-lint finds both
+    assert {path.name for path in (tmp_path / "templates").iterdir()} == {f"{name}.template.json" for name in chosen}
+
+
+def _variables(resource: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The environment of a function, and of anything else nothing."""
+    yield from resource.get("Properties", {}).get("Environment", {}).get("Variables", {}).items()

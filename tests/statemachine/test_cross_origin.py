@@ -1,0 +1,81 @@
+"""The API called by web pages: those that the deployment names get answers, others get none."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from deployed import Pipeline, deployed
+
+from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
+
+PAGE, OTHER_PAGE = "https://kyc.example.com", "http://localhost:3000"
+STRANGER = "https://kyc.example.com.evil.example"
+
+
+@pytest.fixture(scope="module")
+def web(local_aws: LocalAws, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """The pipeline deployed for two web origins."""
+    assembly = synthesize(tmp_path_factory.mktemp("web"), {**LOCAL_SETTINGS, "webOrigins": [PAGE, OTHER_PAGE]})
+    with deployed(local_aws, assembly, photos) as pipeline:
+        yield pipeline
+
+
+def preflight(http: httpx.Client, path: str, origin: str, method: str = "POST") -> httpx.Response:
+    """What a browser asks before it calls, without credentials."""
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    return http.options(path, headers=headers)
+
+
+@pytest.mark.parametrize("origin", [PAGE, OTHER_PAGE])
+@pytest.mark.parametrize(
+    ("path", "method"), [("create", "POST"), ("jobs/ekyc-1/urls", "POST"), ("jobs/ekyc-1", "DELETE"), ("list", "GET")]
+)
+def test_a_preflight_of_an_allowed_page(web: Pipeline, origin: str, path: str, method: str) -> None:
+    # When the browser of an allowed page asks whether it may call
+    answer = preflight(web.http, path, origin, method)
+    # Then it may, with the headers of a signature or a token, and remembers so for a while
+    assert (answer.status_code, answer.text) == (204, "")
+    assert answer.headers["Access-Control-Allow-Origin"] == origin
+    assert method in answer.headers["Access-Control-Allow-Methods"].split(",")
+    allowed = {name.lower() for name in answer.headers["Access-Control-Allow-Headers"].split(",")}
+    assert {"authorization", "content-type", "x-amz-date", "x-amz-security-token"} <= allowed
+    assert int(answer.headers["Access-Control-Max-Age"]) > 0
+    assert "Access-Control-Allow-Credentials" not in answer.headers  # no cookies
+
+
+def test_a_preflight_does_nothing_else(web: Pipeline) -> None:
+    before = web.http.get("list").json()
+    assert preflight(web.http, "create", PAGE).status_code == 204
+    assert preflight(web.http, "create", STRANGER).status_code == 204
+    assert web.http.get("list").json() == before
+
+
+def test_a_page_reads_answers_and_their_headers(web: Pipeline) -> None:
+    # When an allowed page calls, rightly or wrongly
+    for path, status in (("list", 200), ("jobs/ekyc-1", 404)):
+        answer = web.http.get(path, headers={"origin": PAGE})
+        # Then its browser hands it the answer, with the headers that it needs
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, PAGE)
+        exposed = answer.headers["Access-Control-Expose-Headers"].split(",")
+        assert {"X-Execution-Arn", "X-Next-Token", "Retry-After"} == set(exposed)
+
+
+def test_no_other_page_gets_an_answer(web: Pipeline) -> None:
+    for origin in (STRANGER, "null", "http://kyc.example.com"):
+        for answer in (preflight(web.http, "create", origin), web.http.get("list", headers={"Origin": origin})):
+            assert "Access-Control-Allow-Origin" not in answer.headers
+    # And a caller that is no page is told nothing of pages
+    assert not [name for name in web.http.get("list").headers if name.startswith("access-control")]
+
+
+def test_without_web_origins_no_page_is_answered(pipeline: Pipeline) -> None:
+    # Given a deployment that names no page
+    # Then there is no preflight, and no answer may be read by a page
+    assert preflight(pipeline.http, "create", PAGE).status_code == 404
+    assert "Access-Control-Allow-Origin" not in pipeline.http.get("list", headers={"Origin": PAGE}).headers
