@@ -71,7 +71,7 @@ check: lint synth  ## everything that CI runs
 	$(BIN)/python -m stacks.docs --check
 	$(BIN)/python -m stacks.combinations build/combinations
 	$(BIN)/cfn-lint --ignore-checks E3601 W3005 -- cdk.out/*.template.json build/combinations/*.template.json
-	node statemachine/validate.mjs
+	node statemachine/validate.mjs cdk.out/*.template.json build/combinations/*.template.json
 	node statemachine/draw.mjs --check
 	$(MAKE) test
 
