@@ -89,7 +89,9 @@ def _send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> N
     """moto's Rule.send_to_targets, with the targets that it lacks (functions) and queues."""
     from moto.events.models import EventTemplateParser
 
-    if rule.state != "ENABLED" or not rule.event_pattern.matches_event(event):
+    # A rule that has a schedule and no pattern matches no event; moto takes it to match every one.
+    pattern = rule.event_pattern
+    if rule.state != "ENABLED" or not pattern.get_pattern() or not pattern.matches_event(event):
         return
     sent = {name: value for name, value in event.items() if name != "ingestion-time"}
     if not isinstance(sent["time"], str):
