@@ -432,10 +432,9 @@ def encryption_key(patient: Patient) -> Finding:
         return problem(f"there is no key {arn}", "Set kmsKeyArn to a key of this Region.")
     if key["KeyState"] != "Enabled":
         return problem(f"the key is {key['KeyState']}", "Enable the key, or set another one.")
-    if key["KeyUsage"] != "ENCRYPT_DECRYPT" or key.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":
-        return problem(
-            f"the key is a {key.get('KeySpec')} key for {key['KeyUsage']}", "Give a symmetric key that encrypts."
-        )
+    usage, spec = key.get("KeyUsage", "ENCRYPT_DECRYPT"), key.get("KeySpec", "SYMMETRIC_DEFAULT")
+    if (usage, spec) != ("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT"):
+        return problem(f"the key is a {spec} key for {usage}", "Give a symmetric key that encrypts.")
     policy = json.loads(kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
     principals = list(_principals(policy))
     lacking = []
