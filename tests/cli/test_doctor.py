@@ -425,7 +425,7 @@ def test_an_encryption_key_must_be_enabled_and_let_logs_use_it(aws: LocalAws) ->
     policy["Statement"].append({"Effect": "Allow", "Principal": logs, "Action": "kms:*", "Resource": "*"})
     kms.put_key_policy(KeyId=arn, PolicyName="default", Policy=json.dumps(policy))
     assert look("Encryption key", kmsKeyArn=arn).status == "ok"
-    kms.disable_key(KeyId=arn)
+    kms.disable_key(KeyId=arn.rpartition("/")[2])
     assert look("Encryption key", kmsKeyArn=arn).found == "the key is Disabled"
     signing = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="RSA_2048")["KeyMetadata"]["Arn"]
     assert "RSA_2048 key for SIGN_VERIFY" in look("Encryption key", kmsKeyArn=signing).found
