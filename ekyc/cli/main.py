@@ -120,6 +120,29 @@ def detect(
     console.print(f"The crops are in {out}.")
 
 
+@cli.command()
+def doctor(
+    context: Annotated[
+        list[str], typer.Option("--context", "-c", metavar="KEY=VALUE", help="A setting, as for cdk deploy.")
+    ] = [],  # noqa: B006  # Typer makes a list of its own
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Look, before a deployment or a first job, at what would make it fail. Exit code 1: there is a problem."""
+    from ekyc.cli import doctor  # starts with what no other command needs
+
+    wrong = [text for text in context if "=" not in text]
+    if wrong:
+        raise CommandError(f"{wrong[0]!r} is no setting: give KEY=VALUE, such as -c labelProvider=supplied.")
+    given = {key: value for key, _, value in (text.partition("=") for text in context)}
+    with console.status("Looking"):
+        patient, findings = doctor.examine(given)
+    if as_json:
+        print(doctor.as_json(patient, findings))
+    else:
+        doctor.report(findings)
+    raise typer.Exit(doctor.count(findings, "problem") > 0)
+
+
 def _api(session: Any) -> Api:
     url = os.environ.get("EKYC_API_URL")
     if not url:
