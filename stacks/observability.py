@@ -118,7 +118,7 @@ class Observability(Construct):
         alarms = [*self._execution_alarms(settings), *self._function_alarms(unhandled), *self._model_alarms(settings)]
         self._add_dashboard(alarms, unhandled, stages)
 
-    def _execution_alarms(self, settings: Settings) -> list[cloudwatch.Alarm]:
+    def _execution_alarms(self, settings: Settings) -> list[cloudwatch.IAlarm]:
         ended = "The pipeline's own message on this topic says which job, at which stage and why."
         return [
             self._alarm(
@@ -150,7 +150,7 @@ class Observability(Construct):
             ),
         ]
 
-    def _function_alarms(self, unhandled: Mapping[str, cloudwatch.IMetric]) -> list[cloudwatch.Alarm]:
+    def _function_alarms(self, unhandled: Mapping[str, cloudwatch.IMetric]) -> list[cloudwatch.IAlarm]:
         return [
             self._alarm(
                 "event-unhandled",
@@ -170,7 +170,7 @@ class Observability(Construct):
             ),
         ]
 
-    def _model_alarms(self, settings: Settings) -> list[cloudwatch.Alarm]:
+    def _model_alarms(self, settings: Settings) -> list[cloudwatch.IAlarm]:
         does = "It is being stopped" if settings.long_running_models == "stop" else "Nobody stops it for you"
         return [
             self._alarm(
@@ -192,16 +192,17 @@ class Observability(Construct):
         above: float = 0,
         periods: int = 1,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
-    ) -> cloudwatch.Alarm:
+    ) -> cloudwatch.IAlarm:
         """An alarm while ``metric`` is ``above`` for so many ``periods``, which tells the topic.
 
         Services send no data point when there was nothing to count, which is no breach. The watch sends one an hour:
         one that is missing says nothing, so the alarm stays as it is.
         """
+        id, full_name = "".join(part.capitalize() for part in name.split("-")), f"{self._name}-{name}"
         alarm = cloudwatch.Alarm(
             self,
-            "".join(part.capitalize() for part in name.split("-")),
-            alarm_name=f"{self._name}-{name}",
+            id,
+            alarm_name=full_name,
             alarm_description=f"{description} What to do: {MANUAL}, {name}.",
             metric=metric,
             threshold=above,
@@ -210,7 +211,8 @@ class Observability(Construct):
             treat_missing_data=missing,
         )
         alarm.add_alarm_action(self._action)
-        return alarm
+        # By name and not by reference: the local AWS makes the dashboard, which shows it, and has no alarms.
+        return cloudwatch.Alarm.from_alarm_name(self, f"{id}ByName", full_name)
 
     def _of_machine(self, metric: str) -> cloudwatch.Metric:
         """Step Functions' metric of the state machine. Source: Step Functions guide, 'Monitoring metrics'."""
@@ -231,7 +233,7 @@ class Observability(Construct):
 
     def _add_dashboard(
         self,
-        alarms: Sequence[cloudwatch.Alarm],
+        alarms: Sequence[cloudwatch.IAlarm],
         unhandled: Mapping[str, cloudwatch.IMetric],
         stages: Mapping[str, lambda_.IFunction],
     ) -> None:
