@@ -70,7 +70,7 @@ class Api(Construct):
         erase_job: EraseJob,
     ) -> None:
         super().__init__(scope, id)
-        function = PipelineFunction(
+        self.function = PipelineFunction(
             self,
             "Api",
             runtime=runtime,
@@ -151,7 +151,7 @@ class Api(Construct):
                 # API Gateway chooses among templates by what the caller accepts, and takes this one for all else.
                 templates={"application/json": response.template()},
             )
-        self._integration = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
+        self._integration = apigateway.LambdaIntegration(self.function, scope_permission_to_method=False)
         self._add_methods(description, self._authorization(settings.api_authorization))
         if settings.web_origins:
             self._add_preflights(description)

@@ -15,6 +15,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from stacks.notifications import Notifications
 from stacks.permissions import Permissions
 from stacks.settings import Settings
 from stacks.storage import Storage
@@ -98,7 +99,12 @@ class PipelineFunction(lambda_.Function):
             timeout=cdk.Duration.seconds(timeout_seconds),
             memory_size=memory_mb,
             dead_letter_queue=dead_letter_queue,
-            environment={"POWERTOOLS_SERVICE_NAME": id, "POWERTOOLS_LOG_LEVEL": "INFO", **environment},
+            environment={
+                "POWERTOOLS_SERVICE_NAME": id,
+                "POWERTOOLS_METRICS_NAMESPACE": cdk.Stack.of(scope).stack_name,
+                "POWERTOOLS_LOG_LEVEL": "INFO",
+                **environment,
+            },
         )
 
 
@@ -177,6 +183,7 @@ class StageFunctions(Construct):
         storage: Storage,
         labelling_role: iam.IRole,
         permissions: Permissions,
+        notifications: Notifications,
     ) -> None:
         super().__init__(scope, id)
         self.by_name = {
@@ -191,12 +198,16 @@ class StageFunctions(Construct):
                 timeout_seconds=stage.timeout_seconds,
                 memory_mb=stage.memory_mb,
             )
-            for name, stage in _stages(settings, storage, labelling_role, permissions).items()
+            for name, stage in _stages(settings, storage, labelling_role, permissions, notifications).items()
         }
 
 
 def _stages(
-    settings: Settings, storage: Storage, labelling_role: iam.IRole, permissions: Permissions
+    settings: Settings,
+    storage: Storage,
+    labelling_role: iam.IRole,
+    permissions: Permissions,
+    notifications: Notifications,
 ) -> dict[str, Stage]:
     bucket = {"BUCKET": storage.bucket.bucket_name}
     cost_tags = {"COST_TAGS": ",".join(f"{key}={value}" for key, value in settings.tags.items())}
@@ -239,6 +250,7 @@ def _stages(
                 permissions.labelling_jobs("AddTags", "CreateLabelingJob", "DescribeLabelingJob"),
                 permissions.pass_labelling_role(labelling_role),
                 permissions.answer_task(),
+                *notifications.tell(),
             ],
             {
                 **bucket,
@@ -247,6 +259,7 @@ def _stages(
                 "WORK_TEAM_ARN": settings.work_team,
                 "LABELLING_ROLE_ARN": labelling_role.role_arn,
                 "WORKERS_PER_IMAGE": str(settings.workers_per_image),
+                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
             },
         ),
         "PrepareDatasets": Stage(

@@ -6,6 +6,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from stacks.functions import BackgroundFunction, Runtime
+from stacks.notifications import Notifications
 from stacks.permissions import Permissions
 from stacks.storage import Storage
 
@@ -48,7 +49,14 @@ class ResumeLabelling(BackgroundFunction):
     """Wakes a job's execution when its Ground Truth labelling job has ended."""
 
     def __init__(
-        self, scope: Construct, id: str, *, runtime: Runtime, storage: Storage, permissions: Permissions
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        runtime: Runtime,
+        storage: Storage,
+        permissions: Permissions,
+        notifications: Notifications,
     ) -> None:
         super().__init__(
             scope,
@@ -56,11 +64,15 @@ class ResumeLabelling(BackgroundFunction):
             runtime=runtime,
             module="events.resume_labelling",
             description="Answers the task token of a job whose labelling has ended.",
-            environment={"JOBS_TABLE": storage.table.table_name},
+            environment={
+                "JOBS_TABLE": storage.table.table_name,
+                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
+            },
             permissions=[
                 permissions.job_record(),
                 permissions.labelling_jobs("DescribeLabelingJob"),
                 permissions.answer_task(),
+                *notifications.tell(),
             ],
         )
         self.call_by(

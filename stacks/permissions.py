@@ -115,6 +115,10 @@ class Permissions:
         """Start an execution."""
         return _allow(["states:StartExecution"], self.state_machine_arn)
 
+    def list_executions(self) -> iam.PolicyStatement:
+        """List the executions of the state machine."""
+        return _allow(["states:ListExecutions"], self.state_machine_arn)
+
     def executions(self, *actions: str) -> iam.PolicyStatement:
         """Actions of Step Functions on the state machine's executions."""
         return _allow([f"states:{action}" for action in actions], self._executions)

@@ -10,6 +10,7 @@ from stacks.erasure import EraseJob
 from stacks.functions import Runtime, StageFunctions
 from stacks.labelling import LabellingRole, ResumeLabelling
 from stacks.notifications import Notifications
+from stacks.observability import Observability, WatchRunning
 from stacks.permissions import Permissions
 from stacks.settings import Settings
 from stacks.storage import Storage
@@ -34,6 +35,7 @@ class TrainingStack(cdk.Stack):
         self.storage = Storage(self, "Storage", stack_name=settings.stack_name)
         permissions = Permissions(self, self.storage, state_machine_name=settings.stack_name)
         runtime = Runtime(self, "Runtime", layer=layer)
+        notifications = Notifications(self, "Notifications", settings=settings)
         stages = StageFunctions(
             self,
             "Stages",
@@ -42,11 +44,18 @@ class TrainingStack(cdk.Stack):
             storage=self.storage,
             labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage),
             permissions=permissions,
+            notifications=notifications,
         )
         state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages)
-        ResumeLabelling(self, "ResumeLabelling", runtime=runtime, storage=self.storage, permissions=permissions)
-        notifications = Notifications(self, "Notifications")
-        RecordOutcome(
+        resume_labelling = ResumeLabelling(
+            self,
+            "ResumeLabelling",
+            runtime=runtime,
+            storage=self.storage,
+            permissions=permissions,
+            notifications=notifications,
+        )
+        record_outcome = RecordOutcome(
             self,
             "RecordOutcome",
             runtime=runtime,
@@ -65,6 +74,25 @@ class TrainingStack(cdk.Stack):
             permissions=permissions,
             state_machine=state_machine,
             erase_job=erase_job,
+        )
+        watch_running = WatchRunning(
+            self,
+            "WatchRunning",
+            settings=settings,
+            runtime=runtime,
+            storage=self.storage,
+            permissions=permissions,
+            notifications=notifications,
+        )
+        Observability(
+            self,
+            "Observability",
+            settings=settings,
+            topic=notifications.topic,
+            state_machine=state_machine,
+            stages=stages.by_name,
+            background=[resume_labelling, record_outcome, erase_job, watch_running],
+            api=self.api.function,
         )
         for name, value in {
             "ApiUrl": self.api.url,

@@ -96,7 +96,7 @@ class RecordOutcome(BackgroundFunction):
             permissions=[
                 permissions.job_record(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
-                notifications.publish(),
+                *notifications.tell(),
             ],
         )
         self.call_by(

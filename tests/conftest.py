@@ -15,6 +15,9 @@ hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
+# Where functions put their metrics that run in this process; each deployed one has the stack's name.
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "tests")
+
 # Waiting in tests: a minute on AWS is a tenth of a second here.
 SPEED = 600.0
 

@@ -69,7 +69,19 @@ METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1
 # What is known of the job's erasure: shown together, as ``erasure``.
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime")
 # What the record keeps for itself: a token resumes the machine for whoever holds it.
-PRIVATE = frozenset({"Kind", "TaskToken", "RunningStatus", "NotifiedEnd", "ResumedTime", *METRICS, *ERASURE})
+PRIVATE = frozenset(
+    {
+        "Kind",
+        "TaskToken",
+        "RunningStatus",
+        "NotifiedEnd",
+        "NotifiedLabelling",
+        "LabelsRequestedTime",
+        "ResumedTime",
+        *METRICS,
+        *ERASURE,
+    }
+)
 # What existing clients read: always there, null when the job has none yet.
 ALWAYS_SHOWN = (
     "Id",
@@ -351,18 +363,17 @@ class Jobs:
             values={":end": end_time},
         )
 
-    def claim_notice(self, job_id: str, end_time: int) -> bool:
-        """True once for each end of a job: whoever gets it sends the message."""
+    def notified(self, job_id: str, mark: str, value: int) -> None:
+        """Record that people and systems were told: ``mark`` names what of, ``value`` only ever grows."""
         try:
             self._update(
                 job_id,
-                {"NotifiedEnd": end_time},
-                condition="(attribute_not_exists(NotifiedEnd) OR NotifiedEnd < :end)",
-                values={":end": end_time},
+                {mark: value},
+                condition=f"(attribute_not_exists({mark}) OR {mark} < :told)",
+                values={":told": value},
             )
-        except MoveRefused:
-            return False
-        return True
+        except (MoveRefused, JobNotFound):
+            logger.info("Told by somebody else", extra={"mark": mark})
 
     def request_erasure(self, job: Job, requested_by: str, most: int, **attributes: Any) -> Job:
         """Add a request to erase the job, if the job is as ``job`` was read, or was asked to be erased before.

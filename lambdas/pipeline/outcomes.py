@@ -1,4 +1,4 @@
-"""How an execution ended, written to the job's record and told to whoever follows the topic."""
+"""How an execution ended, written to the job's record."""
 
 import json
 from collections.abc import Mapping
@@ -77,42 +77,6 @@ def record(job_id: str, execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -
     except JobNotFound:
         logger.info("The execution belongs to no job of ours")
         return None
-
-
-def notify(job: Job, *, jobs: Jobs, topic: str, sns: Any) -> None:
-    """Publish one readable message for this end of the job, however often this is called.
-
-    The message holds figures and error words of the pipeline, no file names and no personal data.
-    """
-    if not jobs.claim_notice(job.id, job["EndTime"]):
-        return
-    sns.publish(TopicArn=topic, Subject=f"eKYC training {job.status}: {job.id}"[:100], Message=_message(job))
-
-
-def _message(job: Job) -> str:
-    """One line for each figure that the job has."""
-    minutes = (job["EndTime"] - (job["ExecutionStartTime"] or job["StartTime"])) / 60_000
-    lines = [f"Training job {job.id} is {job.status} after {minutes:.1f} minutes.", ""]
-    for words, name in (
-        ("Ended at stage", "Stage"),
-        ("Error", "Error"),
-        ("Photos", "Images"),
-        ("Photos rejected", "Rejected"),
-        ("F1", "F1"),
-        ("Precision", "Precision"),
-        ("Recall", "Recall"),
-        ("F1 of the model that was live", "LiveF1"),
-        ("Model", "ProjectVersionArn"),
-        ("Execution", "ExecutionArn"),
-    ):
-        value = job[name]
-        if value is not None:
-            lines.append(f"{words}: {value:.4g}" if isinstance(value, float) else f"{words}: {value}")
-    if job.status is Status.REJECTED:
-        lines += ["", *(job["Reasons"] or [])]
-    if job.status is Status.FAILED:
-        lines += ["", "The job's page in the API holds the cause in words."]
-    return "\n".join(lines)
 
 
 def _last_stage(execution_arn: str, stepfunctions: Any) -> str | None:

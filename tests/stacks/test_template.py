@@ -30,6 +30,7 @@ ENVIRONMENT = {
         "WORKERS_PER_IMAGE",
         "KMS_KEY_ARN",
         "COST_TAGS",
+        "NOTIFICATIONS_TOPIC",
     },
     "PrepareDatasets": {"JOBS_TABLE", "BUCKET"},
     "CreateDatasets": {"JOBS_TABLE", "COST_TAGS"},
@@ -40,9 +41,17 @@ ENVIRONMENT = {
     "StartModel": {"JOBS_TABLE", "INFERENCE_UNITS"},
     "CheckModel": {"JOBS_TABLE"},
     "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
-    "ResumeLabelling": {"JOBS_TABLE"},
+    "ResumeLabelling": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
     "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
     "EraseJob": {"JOBS_TABLE", "JOBS_INDEX", "BUCKET"},
+    "WatchRunning": {
+        "JOBS_TABLE",
+        "NOTIFICATIONS_TOPIC",
+        "STATE_MACHINE_ARN",
+        "MODEL_PARAMETER",
+        "MODEL_HOURS",
+        "STOP_LONG_RUNNING_MODELS",
+    },
     "Api": {
         "JOBS_TABLE",
         "JOBS_INDEX",
@@ -189,6 +198,7 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     }
     assert found.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
     assert found.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
+    assert found.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
     assert set(found.values()) == {(900, 1024), (60, 256)}
 
 
@@ -392,7 +402,8 @@ def test_what_is_stored_is_encrypted_and_travels_by_tls_only(template: Template)
         assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert template.one("AWS::DynamoDB::Table")["SSESpecification"] == {"SSEEnabled": True}
-    assert written(template.one("AWS::SNS::Topic")["KmsMasterKeyId"]).endswith("alias/aws/sns")
+    (key,) = template.of("AWS::KMS::Key")
+    assert written(template.one("AWS::SNS::Topic")["KmsMasterKeyId"]) == f"<{key}.Arn>"
     for queue in template.of("AWS::SQS::Queue").values():
         assert queue["SqsManagedSseEnabled"] is True
 

@@ -140,6 +140,11 @@ class FakeStepFunctions(FakeService):
             raise Refusal("ExecutionDoesNotExist", f"Execution Does Not Exist: '{executionArn}'")
         return dict(self.executions[executionArn])
 
+    def list_executions(self, stateMachineArn: str, statusFilter: str) -> dict[str, Any]:  # noqa: N803
+        prefix = stateMachineArn.replace(":stateMachine:", ":execution:")
+        found = [one for arn, one in self.executions.items() if arn.startswith(f"{prefix}:")]
+        return {"executions": [one for one in found if one["status"] == statusFilter]}
+
     def stop_execution(self, executionArn: str, error: str, cause: str) -> dict[str, Any]:  # noqa: N803
         self.end(executionArn, "ABORTED", error=error, cause=cause)
         return {"stopDate": self.clock}
@@ -200,8 +205,9 @@ class FakeRekognition(FakeService):
         self.projects[ProjectName] = {"ProjectArn": arn, "Status": "CREATED", "Datasets": [], "Tags": Tags}
         return {"ProjectArn": arn}
 
-    def describe_projects(self, ProjectNames: list[str]) -> dict[str, Any]:  # noqa: N803
-        return {"ProjectDescriptions": [self.projects[name] for name in ProjectNames if name in self.projects]}
+    def describe_projects(self, ProjectNames: list[str] | None = None) -> dict[str, Any]:  # noqa: N803
+        wanted = self.projects if ProjectNames is None else ProjectNames
+        return {"ProjectDescriptions": [self.projects[name] for name in wanted if name in self.projects]}
 
     def create_dataset(self, ProjectArn: str, DatasetType: str, DatasetSource: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
         project = self.projects[ProjectArn.split("/")[1]]
@@ -241,10 +247,14 @@ class FakeRekognition(FakeService):
         self.versions[name] = {"ProjectVersionArn": arn, "Status": status, "ProjectArn": project_arn, **more}
         return arn
 
-    def describe_project_versions(self, ProjectArn: str, VersionNames: list[str]) -> dict[str, Any]:  # noqa: N803
+    def describe_project_versions(
+        self,
+        ProjectArn: str,  # noqa: N803
+        VersionNames: list[str] | None = None,  # noqa: N803
+    ) -> dict[str, Any]:
         found = [
             self.versions[name]
-            for name in VersionNames
+            for name in (self.versions if VersionNames is None else VersionNames)
             if name in self.versions and self.versions[name]["ProjectArn"] == ProjectArn
         ]
         return {"ProjectVersionDescriptions": found}

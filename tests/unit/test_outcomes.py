@@ -22,7 +22,12 @@ class Setting:
         self.jobs, self.machine = jobs, FakeStepFunctions()
         sns = client("sns")
         self.topic = sns.create_topic(Name="outcomes")["TopicArn"]
-        clients = {"dynamodb": client("dynamodb"), "sns": sns, "stepfunctions": self.machine.client()}
+        clients = {
+            "dynamodb": client("dynamodb"),
+            "sns": sns,
+            "events": client("events"),
+            "stepfunctions": self.machine.client(),
+        }
         monkeypatch.setattr(aws, "client", clients.__getitem__)
         monkeypatch.setenv("JOBS_TABLE", TABLE)
         monkeypatch.setenv("NOTIFICATIONS_TOPIC", self.topic)

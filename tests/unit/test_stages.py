@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "INFERENCE_UNITS": "1",
     "KMS_KEY_ARN": "",
     "COST_TAGS": "team=kyc",
+    "NOTIFICATIONS_TOPIC": f"arn:aws:sns:us-east-1:{ACCOUNT}:outcomes",
 }
 
 
@@ -36,6 +37,7 @@ class Machine:
         self.jobs, self.s3 = jobs, s3
         self.rekognition, self.ground_truth, self.executions = FakeRekognition(), FakeSageMaker(), FakeStepFunctions()
         self.ssm = client("ssm")
+        client("sns").create_topic(Name="outcomes")
         for name in (PROJECT, MODEL):
             self.ssm.put_parameter(Name=name, Value="default", Type="String")
         clients = {
@@ -45,6 +47,8 @@ class Machine:
             "rekognition": self.rekognition.client(),
             "sagemaker": self.ground_truth.client(),
             "stepfunctions": self.executions.client(),
+            "sns": client("sns"),
+            "events": client("events"),
         }
         monkeypatch.setattr(aws, "client", clients.__getitem__)
         for name, value in ENVIRONMENT.items():
