@@ -6,9 +6,10 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from stacks.api import Api
+from stacks.encryption import Encryption
 from stacks.erasure import EraseJob
 from stacks.functions import Runtime, StageFunctions
-from stacks.labelling import LabellingRole, ResumeLabelling
+from stacks.labelling import LabellingRole, ResumeLabelling, work_team
 from stacks.notifications import Notifications
 from stacks.permissions import Permissions
 from stacks.settings import Settings
@@ -31,21 +32,31 @@ class TrainingStack(cdk.Stack):
             description="Trains the model that finds an identity document in a customer's photo.",
             env=cdk.Environment(region=settings.region or None),
         )
-        self.storage = Storage(self, "Storage", stack_name=settings.stack_name)
+        encryption = Encryption(self, "Encryption", settings=settings)
+        self.storage = Storage(
+            self,
+            "Storage",
+            stack_name=settings.stack_name,
+            retention_days=settings.retention_days,
+            key=encryption.key,
+        )
         permissions = Permissions(self, self.storage, state_machine_name=settings.stack_name)
-        runtime = Runtime(self, "Runtime", layer=layer)
+        runtime = Runtime(self, "Runtime", layer=layer, encryption=encryption)
+        team = work_team(self, "Labellers", settings=settings)
         stages = StageFunctions(
             self,
             "Stages",
             settings=settings,
             runtime=runtime,
             storage=self.storage,
-            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage),
+            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage, encryption=encryption),
+            work_team_arn=team.arn,
             permissions=permissions,
         )
-        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages)
+        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
         ResumeLabelling(self, "ResumeLabelling", runtime=runtime, storage=self.storage, permissions=permissions)
         notifications = Notifications(self, "Notifications")
+        encryption.encrypt_topic(notifications.topic)
         RecordOutcome(
             self,
             "RecordOutcome",
@@ -65,6 +76,7 @@ class TrainingStack(cdk.Stack):
             permissions=permissions,
             state_machine=state_machine,
             erase_job=erase_job,
+            work_team_arn=team.arn,
         )
         for name, value in {
             "ApiUrl": self.api.url,
@@ -75,6 +87,7 @@ class TrainingStack(cdk.Stack):
             "ProjectParameter": self.storage.project_parameter.parameter_name,
             "ModelParameter": self.storage.model_parameter.parameter_name,
             "NotificationsTopicArn": notifications.topic.topic_arn,
+            **team.outputs,
         }.items():
             cdk.CfnOutput(self, name, value=value)
         for key, value in settings.tags.items():
