@@ -107,7 +107,7 @@ class RecordOutcome(BackgroundFunction):
                 "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
             },
             permissions=[
-                permissions.job_record(),
+                permissions.job_progress(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
                 notifications.publish(),
             ],
