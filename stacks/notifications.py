@@ -7,6 +7,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from stacks.permissions import Allowed
 from stacks.settings import Settings
 
 SOURCE = "ekyc.training"
@@ -48,14 +49,13 @@ class Notifications(Construct):
     goes with the stack: a topic keeps messages only until they are delivered.
     """
 
-    def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:
+    def __init__(self, scope: Construct, id: str, *, settings: Settings, key: kms.IKey | None) -> None:
+        """``key`` is that of the setting kmsKeyArn, or None."""
         super().__init__(scope, id)
         self._stack = cdk.Stack.of(self)
-        self._key: kms.IKey
-        if settings.kms_key_arn:
-            self._key = kms.Key.from_key_arn(self, "Key", settings.kms_key_arn)
-        else:
-            self._key = kms.Key(
+        self._own_key: kms.Key | None = None
+        if key is None:
+            self._own_key = kms.Key(
                 self,
                 "Key",
                 description=f"Encrypts the messages of {settings.stack_name}.",
@@ -63,9 +63,9 @@ class Notifications(Construct):
                 removal_policy=cdk.RemovalPolicy.DESTROY,
                 pending_window=cdk.Duration.days(7),
             )
-            self._key.add_to_resource_policy(let_alarms_encrypt(self._stack, settings.stack_name))
+            self._own_key.add_to_resource_policy(let_alarms_encrypt(self._stack, settings.stack_name))
         self.topic = sns.Topic(
-            self, "Topic", display_name="eKYC model training", enforce_ssl=True, master_key=self._key
+            self, "Topic", display_name="eKYC model training", enforce_ssl=True, master_key=key or self._own_key
         )
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
@@ -79,19 +79,31 @@ class Notifications(Construct):
         if settings.notification_email:
             self.topic.add_subscription(subscriptions.EmailSubscription(settings.notification_email))
 
-    def tell(self) -> list[iam.PolicyStatement]:
-        """Publish messages to the topic, encrypted with its key, and put the pipeline's own events on the event bus."""
+    def tell(self) -> list[Allowed]:
+        """Publish messages to the topic, encrypted with its own key, and put the pipeline's events on the event bus.
+
+        What a role needs of the key of the setting kmsKeyArn, `Encryption` gives it.
+        """
         bus = self._stack.format_arn(service="events", resource="event-bus", resource_name="default")
-        return [
-            iam.PolicyStatement(actions=["sns:Publish"], resources=[self.topic.topic_arn]),
-            iam.PolicyStatement(
-                actions=["kms:Decrypt", "kms:GenerateDataKey"],
-                resources=[self._key.key_arn],
-                conditions={"StringEquals": {"kms:ViaService": f"sns.{self._stack.region}.amazonaws.com"}},
-            ),
-            iam.PolicyStatement(
-                actions=["events:PutEvents"],
-                resources=[bus],
+        statements = [
+            Allowed("Tell", "Tells people how the job ended.", ["sns:Publish"], self.topic.topic_arn),
+            Allowed(
+                "TellSystems",
+                "Tells the same to other systems.",
+                ["events:PutEvents"],
+                bus,
                 conditions={"StringEquals": {"events:source": SOURCE}},
             ),
         ]
+        if self._own_key is not None:
+            via = f"sns.{self._stack.region}.{self._stack.url_suffix}"
+            statements.append(
+                Allowed(
+                    "SealMessages",
+                    "Messages to people are encrypted by the topic's own key.",
+                    ["kms:Decrypt", "kms:GenerateDataKey"],
+                    self._own_key.key_arn,
+                    conditions={"StringEquals": {"kms:ViaService": via}},
+                )
+            )
+        return statements

@@ -67,8 +67,12 @@ class WatchRunning(BackgroundFunction):
                 permissions.job_record(),
                 permissions.list_executions(),
                 permissions.find_project(),
-                permissions.projects("DescribeProjectVersions", *(["StopProjectVersion"] if stops else [])),
-                permissions.live_model("GetParameter"),
+                permissions.projects(
+                    "DescribeProjectVersions",
+                    *(["StopProjectVersion"] if stops else []),
+                    why="Looks which models run" + (", and stops those that do for too long." if stops else "."),
+                ),
+                permissions.live_model("GetParameter", why="Says which of them is the live one."),
                 *notifications.tell(),
             ],
             timeout_seconds=300,  # for two projects a second, of which an account has 100

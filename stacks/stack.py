@@ -6,9 +6,10 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from stacks.api import Api
+from stacks.encryption import Encryption
 from stacks.erasure import EraseJob
 from stacks.functions import Runtime, StageFunctions
-from stacks.labelling import LabellingRole, ResumeLabelling
+from stacks.labelling import LabellingRole, ResumeLabelling, work_team
 from stacks.notifications import Notifications
 from stacks.observability import Observability, WatchRunning
 from stacks.permissions import Permissions
@@ -32,21 +33,30 @@ class TrainingStack(cdk.Stack):
             description="Trains the model that finds an identity document in a customer's photo.",
             env=cdk.Environment(region=settings.region or None),
         )
-        self.storage = Storage(self, "Storage", stack_name=settings.stack_name)
+        encryption = Encryption(self, "Encryption", settings=settings)
+        self.storage = Storage(
+            self,
+            "Storage",
+            stack_name=settings.stack_name,
+            retention_days=settings.retention_days,
+            key=encryption.key,
+        )
         permissions = Permissions(self, self.storage, state_machine_name=settings.stack_name)
-        runtime = Runtime(self, "Runtime", layer=layer)
-        notifications = Notifications(self, "Notifications", settings=settings)
+        runtime = Runtime(self, "Runtime", layer=layer, encryption=encryption)
+        notifications = Notifications(self, "Notifications", settings=settings, key=encryption.key)
+        team = work_team(self, "Labellers", settings=settings)
         stages = StageFunctions(
             self,
             "Stages",
             settings=settings,
             runtime=runtime,
             storage=self.storage,
-            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage),
+            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage, encryption=encryption),
+            work_team_arn=team.arn,
             permissions=permissions,
             notifications=notifications,
         )
-        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages)
+        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
         resume_labelling = ResumeLabelling(
             self,
             "ResumeLabelling",
@@ -74,6 +84,7 @@ class TrainingStack(cdk.Stack):
             permissions=permissions,
             state_machine=state_machine,
             erase_job=erase_job,
+            work_team_arn=team.arn,
         )
         watch_running = WatchRunning(
             self,
@@ -103,6 +114,7 @@ class TrainingStack(cdk.Stack):
             "ProjectParameter": self.storage.project_parameter.parameter_name,
             "ModelParameter": self.storage.model_parameter.parameter_name,
             "NotificationsTopicArn": notifications.topic.topic_arn,
+            **team.outputs,
         }.items():
             cdk.CfnOutput(self, name, value=value)
         for key, value in settings.tags.items():

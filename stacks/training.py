@@ -9,9 +9,10 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from stacks.encryption import Encryption
 from stacks.functions import BackgroundFunction, Runtime, StageFunctions
 from stacks.notifications import Notifications
-from stacks.permissions import Permissions
+from stacks.permissions import Allowed, Permissions, attach
 from stacks.settings import Poll, Settings
 from stacks.storage import Storage
 
@@ -45,7 +46,9 @@ class TrainingStateMachine(sfn.StateMachine):
     data: payloads stay in the execution history.
     """
 
-    def __init__(self, scope: Construct, id: str, *, settings: Settings, stages: StageFunctions) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, settings: Settings, stages: StageFunctions, encryption: Encryption
+    ) -> None:
         # A prefix that log delivery is allowed to write to without a policy of its own for each group; the stack's
         # own id, because the group outlives the stack. Source: Step Functions guide, 'Logging in CloudWatch Logs'.
         stack_id = cdk.Fn.select(2, cdk.Fn.split("/", cdk.Stack.of(scope).stack_id))
@@ -54,6 +57,15 @@ class TrainingStateMachine(sfn.StateMachine):
             f"{id}Logs",
             log_group_name=f"/aws/vendedlogs/states/{settings.stack_name}-{stack_id}",
             retention=logs.RetentionDays.ONE_YEAR,
+            encryption_key=encryption.key,
+        )
+        # Only this account's state machines. Source: Step Functions guide, 'Cross-service confused deputy prevention'.
+        role = iam.Role(
+            scope,
+            f"{id}Role",
+            assumed_by=iam.ServicePrincipal(
+                "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": cdk.Aws.ACCOUNT_ID}}
+            ),
         )
         arns = {name: function.function_arn for name, function in stages.by_name.items()}
         super().__init__(
@@ -65,8 +77,9 @@ class TrainingStateMachine(sfn.StateMachine):
             definition_substitutions={"Partition": cdk.Aws.PARTITION, **arns, **waits(settings)},
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,
+            role=role,
         )
-        self.add_to_role_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=list(arns.values())))
+        attach(role, [Allowed("CallStages", "Calls its stages.", ["lambda:InvokeFunction"], *arns.values())])
 
 
 class RecordOutcome(BackgroundFunction):
@@ -94,7 +107,7 @@ class RecordOutcome(BackgroundFunction):
                 "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
             },
             permissions=[
-                permissions.job_record(),
+                permissions.job_progress(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
                 *notifications.tell(),
             ],

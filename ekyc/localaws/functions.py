@@ -278,6 +278,7 @@ def _environment(function: Any, code_dir: str) -> dict[str, str]:
     variables"); nothing of this process's environment."""
     return {
         **aws.environment(str(aws.endpoint())),
+        "AWS_ACCESS_KEY_ID": function.function_name,  # by which `calls.py` knows whose a call is
         "AWS_SESSION_TOKEN": "local",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
         "AWS_LAMBDA_FUNCTION_NAME": function.function_name,

@@ -25,7 +25,7 @@ from werkzeug.exceptions import InternalServerError, ServiceUnavailable
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import aws, deploy, events, functions, gateway
+from ekyc.localaws import aws, calls, deploy, events, functions, gateway
 from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import LocalAwsError
 
@@ -183,6 +183,7 @@ def _dispatcher(moto: Any) -> Any:
         refusal = _refuse_expired(environ.get("QUERY_STRING", ""))
         if refusal:
             return refusal(environ, start_response)
+        calls.record(environ)
         return moto(environ, start_response)
 
     return app
