@@ -264,7 +264,7 @@ def _stages(
             "Makes sure that the job's Rekognition project has its two datasets.",
             [
                 permissions.find_or_make_project(),
-                permissions.projects("CreateDataset", "TagResource"),
+                permissions.projects("CreateDataset", "DeleteDataset", "TagResource"),
                 *permissions.let_rekognition_read("images", "manifests"),
             ],
             cost_tags,
@@ -274,7 +274,7 @@ def _stages(
             [permissions.projects("DescribeDataset")],
         ),
         "StartTraining": Stage(
-            "Trains the version of the project that is named after the job.",
+            "Trains a version of the job's project, unless there is one that can be used.",
             [
                 permissions.projects("CreateProjectVersion", "DescribeProjectVersions", "TagResource"),
                 *permissions.let_rekognition_read("images", "manifests"),

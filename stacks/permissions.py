@@ -95,6 +95,14 @@ class Permissions:
         """Actions of SageMaker on the jobs' labelling jobs."""
         return _allow([f"sagemaker:{action}" for action in actions], f"{self.labelling_job_prefix}*")
 
+    def stop_what_runs(self) -> list[iam.PolicyStatement]:
+        """Find and stop what a job runs, unless it is the live model."""
+        return [
+            self.labelling_jobs("DescribeLabelingJob", "StopLabelingJob"),
+            self.projects("DescribeProjectVersions", "StopProjectVersion"),
+            self.live_model("GetParameter"),
+        ]
+
     def pass_labelling_role(self, role: iam.IRole) -> iam.PolicyStatement:
         """Hand ``role`` to SageMaker and to nobody else."""
         return iam.PolicyStatement(

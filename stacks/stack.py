@@ -12,6 +12,7 @@ from stacks.labelling import LabellingRole, ResumeLabelling
 from stacks.notifications import Notifications
 from stacks.permissions import Permissions
 from stacks.settings import Settings
+from stacks.settling import SettleJob
 from stacks.storage import Storage
 from stacks.training import RecordOutcome, TrainingStateMachine
 
@@ -55,6 +56,7 @@ class TrainingStack(cdk.Stack):
             notifications=notifications,
             state_machine=state_machine,
         )
+        SettleJob(self, "SettleJob", runtime=runtime, storage=self.storage, permissions=permissions)
         erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
         self.api = Api(
             self,

@@ -1,5 +1,7 @@
 """What is kept: the bucket, the table of jobs and the two parameters that name the live model."""
 
+from typing import cast
+
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
@@ -44,6 +46,10 @@ class Storage(Construct):
             ],
             lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(1))],
             removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
+        # Its events go to EventBridge. CDK's own way to say so makes a function of its own for it.
+        cast(s3.CfnBucket, self.bucket.node.default_child).add_property_override(
+            "NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True
         )
         self.table = dynamodb.Table(
             self,

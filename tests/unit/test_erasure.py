@@ -44,7 +44,7 @@ class Erasing:
         """A failed job with so many objects in each folder, whose erasure was asked for some time ago; its id."""
         job = self.jobs.create()
         self.jobs.move(job.id, Status.CHECKING_IMAGES)
-        self.jobs.end(job.id, Status.FAILED, now_ms(), Error="LabelsInvalid", Cause="passport-anna.jpg has no box.")
+        self.jobs.end(job.id, Status.FAILED, now_ms(), execution_arn(job.id), Error="LabelsInvalid", Cause="passport-anna.jpg has no box.")
         for folder, count in objects.items():
             self.put(*(f"{folder}/{job.id}/passport-{number}.jpg" for number in range(count)))
         if requested:
@@ -583,6 +583,6 @@ def test_an_end_that_is_told_after_the_erasure_changes_nothing(api: ErasingApi, 
     # Given Step Functions' event, which comes once more
     services = api.function.services
     before = api.jobs.get(erased)
-    outcomes.record(erased, execution_arn(erased), jobs=api.jobs, stepfunctions=services.stepfunctions)
+    outcomes.record(execution_arn(erased), jobs=api.jobs, stepfunctions=services.stepfunctions)
     # Then the record is as it was
     assert api.jobs.get(erased) == before
