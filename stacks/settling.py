@@ -38,7 +38,6 @@ class SettleJob(BackgroundFunction):
         self.call_by(
             "Trained",
             "A training has written its results; Rekognition itself sends no event.",
-            event=events.RuleTargetInput.from_object({"key": events.EventField.from_path("$.detail.object.key")}),
             event_pattern=events.EventPattern(
                 source=["aws.s3"],
                 detail_type=["Object Created"],

@@ -48,8 +48,8 @@ def _checked_and_encrypted(put_object: Any) -> Any:
 
 
 def _send_events_to_eventbridge() -> None:
-    """moto's CloudFormation leaves out that a bucket's events go to EventBridge, and moto hands targets the whole event
-    whatever input they ask for. The event's shape is moto's; S3 User Guide, "EventBridge event message structure"."""
+    """moto's CloudFormation leaves out that a bucket's events go to EventBridge, and moto's events are swallowed when
+    they cannot be delivered. Their shape: S3 User Guide, "EventBridge event message structure"."""
     from moto.s3 import notifications
     from moto.s3.models import FakeBucket
 

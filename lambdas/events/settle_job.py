@@ -30,13 +30,12 @@ logger = Logger()
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Mapping[str, Any], _context: Any) -> None:
-    """Settle the job whose training wrote ``key``, or without one every job of which something may be left running.
+    """Settle the job whose training wrote an object, or without one every job of which something may be left running.
 
     Fails once it has tried them all.
     """
     failure: errors.PipelineError | None = None
-    # training/<jobId>/...
-    for job_id in [event["key"].split("/")[1]] if "key" in event else jobs.unsettled(settings.jobs_index):
+    for job_id in [_job_id(event)] if "detail" in event else jobs.unsettled(settings.jobs_index):
         logger.append_keys(job_id=job_id)
         try:
             stopping.settle(
@@ -55,3 +54,9 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
             logger.error("Not settled", extra={"error": type(failure).__name__})
     if failure:
         raise failure from None
+
+
+def _job_id(event: Mapping[str, Any]) -> str:
+    """Of S3's event: the key is ``training/<jobId>/...``."""
+    key: str = event["detail"]["object"]["key"]
+    return key.split("/")[1]

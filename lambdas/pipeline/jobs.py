@@ -366,7 +366,8 @@ class Jobs:
         Unless the job is ready, something that it started may run on: the record says so until it is `settled`.
 
         Raises:
-            JobNotFound, MoveRefused: as `move`; also when the recorded end is later, or the job has another execution.
+            JobNotFound, MoveRefused: as `move`; also when the recorded end is later, the job has another execution, or
+                it was resumed in this moment.
         """
         return self._update(
             job_id,
@@ -380,8 +381,9 @@ class Jobs:
             condition=(
                 "(attribute_not_exists(EndTime) OR EndTime <= :end)"
                 " AND (attribute_not_exists(ExecutionArn) OR ExecutionArn = :execution)"
+                " AND (attribute_not_exists(ResumedTime) OR ResumedTime < :end OR ResumedTime < :stale)"
             ),
-            values={":end": end_time, ":execution": execution_arn},
+            values={":end": end_time, ":execution": execution_arn, ":stale": now_ms() - CLAIM_MS},
         )
 
     def settled(self, job: Job) -> None:

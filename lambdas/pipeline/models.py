@@ -151,7 +151,7 @@ def start_training(
         Throttled: the project is busy with something else.
     """
     name = request.version_name
-    found = _usable(request.project_arn, rekognition)
+    found = _made(request, rekognition)
     if found is not None:
         return TrainingStarted(found, version_name(found))
     try:
@@ -168,17 +168,20 @@ def start_training(
             raise TrainingSlotsBusy(f"Rekognition trains as many models as it may at a time: {message}") from error
         if error_code(error) != "ResourceInUseException":
             raise
-        found = _usable(request.project_arn, rekognition)
+        found = _made(request, rekognition)
         if found is None:
             raise Throttled(f"The project is in use and has no version {name} yet: {message}") from error
         arn = found
     return TrainingStarted(arn, version_name(arn))
 
 
-def _usable(project_arn: str, rekognition: Any) -> str | None:
-    """The ARN of the project's newest version that is trained or in training."""
-    found = (one for one in versions(project_arn, rekognition) if one["Status"] not in NOT_TRAINED)
-    return next((str(one["ProjectVersionArn"]) for one in found), None)
+def _made(request: StartTraining, rekognition: Any) -> str | None:
+    """The ARN of the project's newest version that is trained or in training, else of the execution's own."""
+    found = versions(request.project_arn, rekognition)
+    arns = [str(one["ProjectVersionArn"]) for one in found if one["Status"] not in NOT_TRAINED]
+    # One that failed in the meantime is for the check to tell.
+    arns += [arn for one in found if version_name(arn := str(one["ProjectVersionArn"])) == request.version_name]
+    return arns[0] if arns else None
 
 
 def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tuple[TrainingChecked, int | None]:

@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from pipeline import executions
-from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, Status
+from pipeline.jobs import ENDED, Job, JobNotFound, Jobs, MoveRefused, Status
 
 REJECTED_ERROR = "ModelRejected"  # raised by the state `Model rejected`
 STATUSES: Mapping[str, Status] = {
@@ -75,7 +75,8 @@ def record(execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
             TaskToken=None,
         )
     except MoveRefused as refusal:
-        return refusal.job if refusal.job["EndTime"] == outcome.end_time else None
+        told = refusal.job["EndTime"] == outcome.end_time and refusal.job.status in ENDED
+        return refusal.job if told else None
     except JobNotFound:
         logger.info("The execution belongs to no job of ours")
         return None
