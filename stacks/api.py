@@ -110,17 +110,7 @@ class Api(Construct):
                     why="Tells, stops and resumes a job.",
                 ),
                 permissions.answer_task(failure=False),
-                permissions.labelling_jobs(
-                    "DescribeLabelingJob",
-                    "StopLabelingJob",
-                    why="Tells how far people are, and stops them with the job.",
-                ),
-                permissions.projects(
-                    "DescribeProjectVersions",
-                    "StopProjectVersion",
-                    why="Tells how the live model does, and stops a model with its job.",
-                ),
-                permissions.live_model("GetParameter", why="Tells which model is live, and stops no such one."),
+                *permissions.stop_what_runs(),
                 erase_job.call(),
             ],
             timeout_seconds=29,

@@ -303,7 +303,11 @@ def _stages(
                 progress,
                 permissions.find_project(),
                 permissions.projects(
-                    "CreateDataset", "CreateProject", "TagResource", why="Makes the job's project and its datasets."
+                    "CreateDataset",
+                    "CreateProject",
+                    "DeleteDataset",
+                    "TagResource",
+                    why="Makes the job's project and its datasets, in place of those that failed.",
                 ),
                 *permissions.let_rekognition_read("images", "manifests", "upright"),
             ],
@@ -314,7 +318,7 @@ def _stages(
             [progress, permissions.projects("DescribeDataset", why="Asks how far the datasets are.")],
         ),
         "StartTraining": Stage(
-            "Trains the version of the project that is named after the job.",
+            "Trains a version of the job's project, unless there is one that can be used.",
             [
                 progress,
                 permissions.projects(

@@ -226,6 +226,24 @@ class Permissions:
             "LabellingJobs", why, [f"sagemaker:{action}" for action in actions], f"{self.labelling_job_prefix}*"
         )
 
+    def stop_what_runs(self, *, and_delete: bool = False) -> list[iam.PolicyStatement]:
+        """Find and stop what a job runs, unless it is the live model, and with ``and_delete`` delete its model."""
+        return [
+            self.labelling_jobs(
+                "DescribeLabelingJob",
+                "StopLabelingJob",
+                why="Looks how far people are, and stops them with the job.",
+            ),
+            self.projects(
+                "DescribeProjectVersions",
+                "StopProjectVersion",
+                *(["DeleteProjectVersion"] if and_delete else []),
+                why="Looks at the job's models, and stops"
+                + (" them with the job, or deletes them." if and_delete else " them with the job."),
+            ),
+            self.live_model("GetParameter", why="Says which model is live, which is not touched."),
+        ]
+
     def pass_labelling_role(self, role: iam.IRole) -> iam.PolicyStatement:
         """Hand ``role`` to SageMaker and to nobody else."""
         return Allowed(

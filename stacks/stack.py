@@ -8,12 +8,13 @@ from constructs import Construct
 from stacks.api import Api
 from stacks.encryption import Encryption
 from stacks.erasure import EraseJob
-from stacks.functions import Runtime, StageFunctions
+from stacks.functions import BackgroundFunction, Runtime, StageFunctions
 from stacks.labelling import LabellingRole, ResumeLabelling, work_team
 from stacks.notifications import Notifications
 from stacks.observability import Observability, WatchRunning
 from stacks.permissions import Permissions
 from stacks.settings import Settings
+from stacks.settling import SettleJob
 from stacks.storage import Storage
 from stacks.training import RecordOutcome, TrainingStateMachine
 
@@ -57,7 +58,7 @@ class TrainingStack(cdk.Stack):
             notifications=notifications,
         )
         state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
-        resume_labelling = ResumeLabelling(
+        ResumeLabelling(
             self,
             "ResumeLabelling",
             runtime=runtime,
@@ -65,7 +66,7 @@ class TrainingStack(cdk.Stack):
             permissions=permissions,
             notifications=notifications,
         )
-        record_outcome = RecordOutcome(
+        RecordOutcome(
             self,
             "RecordOutcome",
             runtime=runtime,
@@ -74,6 +75,7 @@ class TrainingStack(cdk.Stack):
             notifications=notifications,
             state_machine=state_machine,
         )
+        SettleJob(self, "SettleJob", runtime=runtime, storage=self.storage, permissions=permissions)
         erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
         self.api = Api(
             self,
@@ -86,7 +88,7 @@ class TrainingStack(cdk.Stack):
             erase_job=erase_job,
             work_team_arn=team.arn,
         )
-        watch_running = WatchRunning(
+        WatchRunning(
             self,
             "WatchRunning",
             settings=settings,
@@ -102,7 +104,7 @@ class TrainingStack(cdk.Stack):
             topic=notifications.topic,
             state_machine=state_machine,
             stages=stages.by_name,
-            background=[resume_labelling, record_outcome, erase_job, watch_running],
+            background=[one for one in self.node.find_all() if isinstance(one, BackgroundFunction)],
             api=self.api.function,
         )
         for name, value in {

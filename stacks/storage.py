@@ -1,5 +1,7 @@
 """What is kept: the bucket, the table of jobs and the two parameters that name the live model."""
 
+from typing import cast
+
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
@@ -65,6 +67,10 @@ class Storage(Construct):
                 ),
             ],
             removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
+        # Its events go to EventBridge. CDK's own way to say so makes a function of its own for it.
+        cast(s3.CfnBucket, self.bucket.node.default_child).add_property_override(
+            "NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True
         )
         self.table = dynamodb.Table(
             self,

@@ -40,7 +40,7 @@ def waits(settings: Settings) -> dict[str, str]:
 
 
 class TrainingStateMachine(sfn.StateMachine):
-    """The Standard state machine of ``statemachine/training.asl.json``; one execution is one job.
+    """The Standard state machine of ``statemachine/training.asl.json``; a job has one execution, or several.
 
     It has a fixed name, so that the roles of the functions it calls can name it. The log holds every event without its
     data: payloads stay in the execution history.
@@ -83,7 +83,7 @@ class TrainingStateMachine(sfn.StateMachine):
 
 
 class RecordOutcome(BackgroundFunction):
-    """Records how each execution ended and tells it to people and other systems."""
+    """Records how each execution ended, tells it to people and other systems, and stops what was left running."""
 
     def __init__(
         self,
@@ -101,15 +101,17 @@ class RecordOutcome(BackgroundFunction):
             id,
             runtime=runtime,
             module="events.record_outcome",
-            description="Records how an execution ended in the job's record.",
+            description="Records how an execution ended in the job's record and stops what it left running.",
             environment={
                 "JOBS_TABLE": storage.table.table_name,
                 "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
+                "MODEL_PARAMETER": storage.model_parameter.parameter_name,
             },
             permissions=[
-                permissions.job_progress(),
+                permissions.job_record(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
                 *notifications.tell(),
+                *permissions.stop_what_runs(),
             ],
         )
         self.call_by(

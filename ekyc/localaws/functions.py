@@ -365,6 +365,15 @@ def install() -> None:
         function.dead_letter_target = cloudformation_json["Properties"].get("DeadLetterConfig", {}).get("TargetArn")
         return function
 
+    # moto's description of a function leaves it out too.
+    configuration = LambdaFunction.get_configuration
+
+    def get_configuration(self: LambdaFunction, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        target = getattr(self, "dead_letter_target", None)
+        described = configuration(self, *args, **kwargs)
+        return described | ({"DeadLetterConfig": {"TargetArn": target}} if target else {})
+
+    LambdaFunction.get_configuration = get_configuration
     LambdaFunction.invoke = invoke
     LambdaFunction.create_from_cloudformation_json = classmethod(create_with_dead_letter_queue)
 

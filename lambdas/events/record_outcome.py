@@ -1,4 +1,4 @@
-"""Record outcome: Step Functions says that an execution has ended, so write it to the job and tell it."""
+"""Record outcome: an execution has ended, so write it to the job, tell it, and stop what was left running."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from pipeline import aws, notices, outcomes
-from pipeline.jobs import ENDED, Job, Jobs
+from pipeline import aws, notices, outcomes, stopping
+from pipeline.jobs import ENDED, Job, Jobs, Status
 from pipeline.settings import Settings as BaseSettings
 
 
@@ -15,12 +15,16 @@ from pipeline.settings import Settings as BaseSettings
 class Settings(BaseSettings):
     jobs_table: str
     notifications_topic: str
+    model_parameter: str
 
 
 settings = Settings.from_env()
 jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
 stepfunctions = aws.client("stepfunctions")
 channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
+sagemaker = aws.client("sagemaker")
+rekognition = aws.client("rekognition")
+ssm = aws.client("ssm")
 logger = Logger()
 metrics = Metrics()
 
@@ -28,9 +32,18 @@ metrics = Metrics()
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], _context: Any) -> None:
     execution_arn = event["detail"]["executionArn"]
-    job = outcomes.record(execution_arn.rpartition(":")[2], execution_arn, jobs=jobs, stepfunctions=stepfunctions)
+    job = outcomes.record(execution_arn, jobs=jobs, stepfunctions=stepfunctions)
     if job and notices.tell_end(job, jobs=jobs, channels=channels):
         measure(job)
+    if job and job.status is not Status.READY:
+        stopping.stop_what_runs(
+            job,
+            jobs=jobs,
+            sagemaker=sagemaker,
+            rekognition=rekognition,
+            ssm=ssm,
+            model_parameter=settings.model_parameter,
+        )
 
 
 def measure(job: Job) -> None:

@@ -21,6 +21,8 @@ from botocore.exceptions import ClientError
 
 from pipeline.errors import error_code
 
+# A start or a resume that is under way ends within the 29 seconds that an API call has.
+CLAIM_MS = 30_000
 KIND = "training-job"  # partition key of the index: all jobs in one list, ordered by StartTime
 logger = Logger(child=True)
 
@@ -78,6 +80,10 @@ PRIVATE = frozenset(
         "NotifiedLabelling",
         "LabelsRequestedTime",
         "ResumedTime",
+        "StopRequested",
+        "Unsettled",
+        "DiscardedModel",
+        "EarlierTrainingSeconds",
         *METRICS,
         *ERASURE,
     }
@@ -94,6 +100,8 @@ ALWAYS_SHOWN = (
     "ProjectVersionArn",
     "ProjectArn",
 )
+# A resume that was under way is over once the job has ended again, or after CLAIM_MS.
+NOT_BEING_RESUMED = "(attribute_not_exists(ResumedTime) OR ResumedTime < EndTime OR ResumedTime < :stale)"
 SHOWN_WHEN_ENDED = frozenset({"EndTime", "Error", "Cause"})
 
 
@@ -326,42 +334,87 @@ class Jobs:
         except (MoveRefused, JobNotFound):
             logger.info("The token has been replaced")
 
-    def reopen(self, job: Job) -> Job:
-        """Show a failed or stopped job that was redriven as running again, at the status that it ended in.
+    def reopen(self, job: Job, status: Status) -> Job:
+        """Show a failed or stopped job that was resumed as running again, with ``status``.
 
         Raises:
             JobNotFound, MoveRefused: also when the job has moved since ``job`` was read: its stages are quicker.
         """
-        status = Status(job["RunningStatus"] or Status.CHECKING_IMAGES)
         return self._update(
             job.id,
-            {"Status": status, "DetailedStatus": "Resumed"},
+            {"Status": status, "DetailedStatus": "Resumed", "RunningStatus": status},
             allowed=RESUMABLE,
             condition="EndTime = :end",
             values={":end": job["EndTime"]},
         )
 
     def claim_resume(self, job_id: str) -> Job:
-        """Say that the failed or stopped job is being redriven, so that nobody erases it in that moment.
+        """Say that the failed or stopped job is being resumed, so that nobody else resumes or erases it meanwhile.
 
         Raises:
-            JobNotFound, MoveRefused: also when the job was erased.
-        """
-        return self._update(job_id, {"ResumedTime": now_ms()}, allowed=RESUMABLE)
-
-    def end(self, job_id: str, status: Status, end_time: int, **attributes: Any) -> Job:
-        """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
-
-        Raises:
-            JobNotFound, MoveRefused: as `move`; also when the recorded end is later.
+            JobNotFound, MoveRefused: also when the job was erased, or somebody else is resuming it.
         """
         return self._update(
             job_id,
-            {"Status": status, "EndTime": end_time, **attributes},
-            allowed=allowed_from(status),
-            condition="(attribute_not_exists(EndTime) OR EndTime <= :end)",
-            values={":end": end_time},
+            {"ResumedTime": now_ms(), "StopRequested": None},
+            allowed=RESUMABLE,
+            condition=NOT_BEING_RESUMED,
+            values={":stale": now_ms() - CLAIM_MS},
         )
+
+    def end(self, job_id: str, status: Status, end_time: int, execution_arn: str, **attributes: Any) -> Job:
+        """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
+
+        Unless the job is ready, something that it started may run on: the record says so until it is `settled`.
+
+        Raises:
+            JobNotFound, MoveRefused: as `move`; also when the recorded end is later, the job has another execution, or
+                it was resumed in this moment.
+        """
+        return self._update(
+            job_id,
+            {
+                "Status": status,
+                "EndTime": end_time,
+                "Unsettled": None if status is Status.READY else True,
+                **attributes,
+            },
+            allowed=allowed_from(status),
+            condition=(
+                "(attribute_not_exists(EndTime) OR EndTime <= :end)"
+                " AND (attribute_not_exists(ExecutionArn) OR ExecutionArn = :execution)"
+                " AND (attribute_not_exists(ResumedTime) OR ResumedTime < :end OR ResumedTime < :stale)"
+            ),
+            values={":end": end_time, ":execution": execution_arn, ":stale": now_ms() - CLAIM_MS},
+        )
+
+    def settled(self, job: Job) -> None:
+        """Record that nothing is left running of the job that ended, unless it has moved since ``job`` was read."""
+        try:
+            self._update(job.id, {"Unsettled": None}, condition="EndTime = :end", values={":end": job["EndTime"]})
+        except MoveRefused:
+            logger.info("The job has moved")
+
+    def unsettled(self, index: str) -> list[str]:
+        """The ids of all jobs that ended and of which something may be left running, oldest first."""
+        return self._with_attribute(index, "Unsettled")
+
+    def discard_model(self, job: Job, project_version_arn: str, **attributes: Any) -> bool:
+        """Say that the stopped job's model is going to be deleted; False when the job is resumed or was.
+
+        A resume that comes later finds it here, and one that came before keeps its model.
+        """
+        try:
+            self._update(
+                job.id,
+                {"DiscardedModel": project_version_arn, **attributes},
+                allowed=RESUMABLE,
+                condition=f"EndTime = :end AND {NOT_BEING_RESUMED}",
+                values={":end": job["EndTime"], ":stale": now_ms() - CLAIM_MS},
+            )
+        except MoveRefused:
+            return False
+        return True
 
     def notified(self, job_id: str, mark: str, value: int) -> None:
         """Record that people and systems were told: ``mark`` names what of, ``value`` only ever grows."""
@@ -426,11 +479,14 @@ class Jobs:
 
     def to_erase(self, index: str) -> list[str]:
         """The ids of all jobs whose erasure is not over, oldest first."""
+        return self._with_attribute(index, "ErasureOpen")
+
+    def _with_attribute(self, index: str, attribute: str) -> list[str]:
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=index,
             KeyConditionExpression="Kind = :kind",
-            FilterExpression="attribute_exists(ErasureOpen)",
+            FilterExpression=f"attribute_exists({attribute})",
             ProjectionExpression="Id",
             ExpressionAttributeValues={":kind": {"S": KIND}},
         )

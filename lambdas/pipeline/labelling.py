@@ -103,6 +103,17 @@ def job_arn(partition: str, region: str, account: str, job_id: str) -> str:
     return f"arn:{partition}:sagemaker:{region}:{account}:labeling-job/{job_name(job_id, 1)}"
 
 
+def status(name: str, sagemaker: Any) -> str | None:
+    """The labelling job's status in SageMaker's words, or None when it does not exist."""
+    try:
+        found: str = sagemaker.describe_labeling_job(LabelingJobName=name)["LabelingJobStatus"]
+    except ClientError as error:
+        if error_code(error) == "ResourceNotFound":
+            return None
+        raise
+    return found
+
+
 def parse_time(text: str) -> float:
     """Unix seconds of an ISO 8601 time such as ``2026-11-24T01:53:24.123Z``."""
     return datetime.fromisoformat(text).timestamp()

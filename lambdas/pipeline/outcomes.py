@@ -7,7 +7,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, Status
+from pipeline import executions
+from pipeline.jobs import ENDED, Job, JobNotFound, Jobs, MoveRefused, Status
 
 REJECTED_ERROR = "ModelRejected"  # raised by the state `Model rejected`
 STATUSES: Mapping[str, Status] = {
@@ -51,11 +52,11 @@ def find(execution_arn: str, stepfunctions: Any) -> Outcome | None:
     )
 
 
-def record(job_id: str, execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
+def record(execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
     """Write the execution's end to the job; the job as it is then, or None when there is nothing to write.
 
     May be called at any time and any number of times: Step Functions is asked, and an end is never replaced by an
-    earlier one.
+    earlier one, nor by that of another execution than the job's last.
     """
     outcome = find(execution_arn, stepfunctions)
     if outcome is None:
@@ -63,9 +64,10 @@ def record(job_id: str, execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -
     detail = str(outcome.status) if outcome.error is None else f"{outcome.status}: {outcome.error}"
     try:
         return jobs.end(
-            job_id,
+            executions.job_id(execution_arn),
             outcome.status,
             outcome.end_time,
+            execution_arn,
             Stage=outcome.stage,
             DetailedStatus=detail,
             Error=outcome.error,
@@ -73,7 +75,8 @@ def record(job_id: str, execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -
             TaskToken=None,
         )
     except MoveRefused as refusal:
-        return refusal.job if refusal.job["EndTime"] == outcome.end_time else None
+        told = refusal.job["EndTime"] == outcome.end_time and refusal.job.status in ENDED
+        return refusal.job if told else None
     except JobNotFound:
         logger.info("The execution belongs to no job of ours")
         return None

@@ -54,5 +54,5 @@ def publish(
     if request.stop_previous and previous and previous_project:
         stopped = models.stop_model(previous_project, previous, rekognition=rekognition) in models.DOWN
         if stopped:
-            jobs.model_stopped(models.version_name(previous))
+            jobs.model_stopped(models.job_id(previous))
     return ModelPublished(request.project_version_arn, previous, stopped)

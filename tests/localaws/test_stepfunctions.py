@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import threading
 import time
@@ -13,7 +14,7 @@ from assembly import arn, function, state_machine
 from botocore.exceptions import ClientError
 from executions import Deploy, Executions, eventually
 
-from ekyc.localaws import events
+from ekyc.localaws import events, stepfunctions
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 
@@ -396,6 +397,32 @@ def test_redrive_resumes_at_the_state_that_failed(deploy_machine: Any, execution
     assert executions.types(execution).count("TaskStateExited") == 2
     # And what succeeded is not redriven
     assert error_code(executions.client.redrive_execution, executionArn=execution) == "ExecutionNotRedrivable"
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [
+        ("period", "Execution redrivable period exceeded"),
+        ("events", "Execution history event limit exceeded"),
+    ],
+)
+def test_redrive_has_limits(
+    deploy_machine: Any, executions: Executions, monkeypatch: pytest.MonkeyPatch, why: str, reason: str
+) -> None:
+    # Given an execution that failed
+    machine = deploy_machine({"No": {"Type": "Fail", "Error": "No", "Cause": "No."}})
+    execution = executions.start(machine)
+    assert executions.end(execution)["redriveStatus"] == "REDRIVABLE"
+    # When fourteen days have passed, or its history is as long as it may be
+    if why == "period":
+        stepfunctions.age(execution, datetime.timedelta(days=14, seconds=1))
+    else:
+        monkeypatch.setattr(stepfunctions, "REDRIVE_EVENTS", 3)
+    # Then it is refused, and the description says why in AWS's words
+    described = executions.describe(execution)
+    assert (described["redriveStatus"], described["redriveStatusReason"]) == ("NOT_REDRIVABLE", reason)
+    assert error_code(executions.client.redrive_execution, executionArn=execution) == "ExecutionNotRedrivable"
+    assert executions.describe(execution)["status"] == "FAILED"
 
 
 def test_redrive_after_a_stop_gives_a_new_token(deploy_machine: Any, executions: Executions) -> None:

@@ -87,8 +87,12 @@ class Pipeline:
         details = (event.get("stateEnteredEventDetails") for event in self.history(job_id))
         return [entry["name"] for entry in details if entry]
 
+    def last_arn(self, job_id: str) -> str:
+        """The ARN of the job's last execution."""
+        return str(self.job(job_id)["executionArn"])
+
     def arn(self, job_id: str) -> str:
-        """The execution's ARN, which follows from the job's id."""
+        """The ARN of the execution of this name; a job's first one has the job's id."""
         return self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{job_id}"
 
     def labelling_jobs(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ Each fake keeps what it was told and answers from it, with the error names of th
 (DynamoDB, S3, SSM, SNS) are moto's in these tests.
 """
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -121,6 +122,7 @@ class FakeStepFunctions(FakeService):
         super().__init__()
         self.executions: dict[str, dict[str, Any]] = {}
         self.entered: dict[str, list[str]] = {}
+        self.results: dict[str, dict[str, Any]] = {}  # of an execution's states, by their names
         self.tokens: set[str] = set()
         self.answers: dict[str, dict[str, str]] = {}
         self.clock = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
@@ -152,7 +154,7 @@ class FakeStepFunctions(FakeService):
     def redrive_execution(self, executionArn: str, **_: str) -> dict[str, Any]:  # noqa: N803
         execution = self.executions[executionArn]
         if execution["status"] in ("RUNNING", "SUCCEEDED"):
-            raise Refusal("ExecutionNotRedrivable", "Execution is not redrivable.")
+            raise Refusal("ExecutionNotRedrivable", f"Execution is {execution['status']} and cannot be redriven")
         execution["status"] = "RUNNING"
         for name in ("stopDate", "error", "cause"):
             execution.pop(name, None)
@@ -167,6 +169,15 @@ class FakeStepFunctions(FakeService):
                 "stateEnteredEventDetails": {"name": name},
             }
             for place, name in enumerate(self.entered.get(executionArn, []), start=1)
+        ]
+        events += [
+            {
+                "id": place,
+                "type": "TaskStateExited",
+                "timestamp": self.clock,
+                "stateExitedEventDetails": {"name": name, "output": json.dumps(result)},
+            }
+            for place, (name, result) in enumerate(self.results.get(executionArn, {}).items(), start=len(events) + 1)
         ]
         return {"events": list(reversed(events))}
 
@@ -253,11 +264,18 @@ class FakeRekognition(FakeService):
         VersionNames: list[str] | None = None,  # noqa: N803
     ) -> dict[str, Any]:
         found = [
-            self.versions[name]
-            for name in (self.versions if VersionNames is None else VersionNames)
-            if name in self.versions and self.versions[name]["ProjectArn"] == ProjectArn
+            version
+            for name, version in self.versions.items()
+            if (VersionNames is None or name in VersionNames) and version["ProjectArn"] == ProjectArn
         ]
-        return {"ProjectVersionDescriptions": found}
+        return {"ProjectVersionDescriptions": found[::-1]}
+
+    def delete_project_version(self, ProjectVersionArn: str) -> dict[str, Any]:  # noqa: N803
+        version = self.versions[ProjectVersionArn.split("/")[3]]
+        if version["Status"] not in ("TRAINING_COMPLETED", "TRAINING_FAILED", "FAILED", "STOPPED"):
+            raise Refusal("ResourceInUseException", "in use")
+        version["Status"] = "DELETING"
+        return {"Status": "DELETING"}
 
     def start_project_version(self, ProjectVersionArn: str, MinInferenceUnits: int) -> dict[str, Any]:  # noqa: N803
         version = self.versions[ProjectVersionArn.split("/")[3]]

@@ -752,13 +752,88 @@ def test_a_job_that_cannot_be_resumed_says_why(api: Api, status: str, error: str
     assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, words)
 
 
-def test_step_functions_own_reason_is_passed_on(api: Api) -> None:
-    job_id = api.started()
-    reason = "Execution is FAILED and cannot be redriven because it exceeded the redrive period."
-    api.machine.end(execution_arn(job_id), "FAILED", error="X", redriveStatusReason=reason)
-    api.machine.refuse_next("redrive_execution", "ExecutionNotRedrivable", "not redrivable")
-    assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "exceeded the redrive period")
-    assert api.get(f"jobs/{job_id}").json["status"] == "Failed"
+def stopped_in_training(api: Api) -> str:
+    """A job that was stopped while its model was trained, whose execution has results."""
+    job_id, arn = deploying(api, "TRAINING_IN_PROGRESS")
+    project = api.jobs.get(job_id)["ProjectArn"]
+    api.machine.results[execution_arn(job_id)] = {
+        "Check images": {"manifest": "s3://b/input.manifest"},
+        "Import labels": {"manifest": "s3://b/labelled.manifest", "labelAttribute": "doctype"},
+        "Prepare datasets": {"trainManifest": "s3://b/train.manifest"},
+        "Create datasets": {"projectArn": project},
+        "Start training": {"projectVersionArn": arn, "versionName": job_id},
+    }
+    assert api.post(f"jobs/{job_id}/stop").status == 200
+    return job_id
+
+
+def resumed_input(api: Api, name: str) -> Any:
+    return json.loads(api.execution(name)["input"])["resumed"]
+
+
+def test_what_cannot_be_redriven_goes_on_in_a_next_execution_and_another(api: Api) -> None:
+    # Given a stopped job whose execution is too old, and whose training goes on
+    job_id = stopped_in_training(api)
+    api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
+    # When it is resumed
+    answer = api.post(f"jobs/{job_id}/resume")
+    # Then a second execution has all results, the record names it, and late words about the first one change nothing
+    assert answer.status == 200, answer.text
+    assert answer.json["executionArn"] == execution_arn(f"{job_id}-2")
+    assert resumed_input(api, f"{job_id}-2")["model"]["versionName"] == job_id
+    assert api.execution(job_id)["status"] == "ABORTED"
+    # When that one ends too, and can be redriven no more
+    api.machine.end(execution_arn(f"{job_id}-2"), "FAILED", error="TrainingTimedOut")
+    api.execution(f"{job_id}-2")["redriveStatus"] = "NOT_REDRIVABLE"
+    api.jobs.note(job_id, ResumedTime=0)
+    assert api.post(f"jobs/{job_id}/resume").status == 200
+    # Then a third one has the results of the first
+    assert resumed_input(api, f"{job_id}-3") == resumed_input(api, f"{job_id}-2") | {"redrives": 2}
+
+
+@pytest.mark.parametrize("lost", ["TRAINING_FAILED", "DELETING", "discarded"])
+def test_a_model_that_is_lost_is_trained_anew(api: Api, lost: str) -> None:
+    # Given a stopped job whose model has failed, or is deleted or about to be
+    job_id = stopped_in_training(api)
+    arn = api.rekognition.versions[job_id]["ProjectVersionArn"]
+    if lost == "discarded":
+        api.rekognition.versions[job_id]["Status"] = "TRAINING_COMPLETED"
+        assert api.jobs.discard_model(api.jobs.get(job_id), arn, TrainingSeconds=3600)
+    else:
+        api.rekognition.versions[job_id]["Status"] = lost
+    # When it is resumed
+    assert api.post(f"jobs/{job_id}/resume").status == 200
+    # Then the next execution has all but the model, and what the first training cost is not forgotten
+    assert list(resumed_input(api, f"{job_id}-2")) == ["redrives", "images", "labels", "manifests", "datasets"]
+    shown = api.get(f"jobs/{job_id}").json
+    assert shown["projectVersionArn"] is None
+    assert shown["cost"]["trainingUsd"] == (1.0 if lost == "discarded" else 0)
+
+
+def test_a_resume_that_broke_off_is_gone_on_with(api: Api) -> None:
+    # Given a resume that named the next execution and could not start it
+    job_id = stopped_in_training(api)
+    api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
+    api.machine.refuse_next("start_execution", "ExecutionLimitExceeded")
+    assert api.post(f"jobs/{job_id}/resume").status == 500
+    # Then nobody else resumes it in that moment
+    assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "Somebody else")
+    # When it is resumed once more, half a minute later
+    api.jobs.note(job_id, ResumedTime=0)
+    assert api.post(f"jobs/{job_id}/resume").status == 200
+    # Then that execution runs, and there is no third
+    assert api.execution(f"{job_id}-2")["status"] == "RUNNING"
+    assert len(api.machine.executions) == 2
+
+
+def test_a_redrive_that_somebody_made_in_the_console_starts_no_second_execution(api: Api) -> None:
+    job_id = stopped_in_training(api)
+    before = dict(api.execution(job_id))
+    answers = iter([before, before, before | {"status": "RUNNING"}])
+    api.machine.describe_execution = lambda **_: dict(next(answers))  # type: ignore[method-assign, assignment]
+    api.machine.refuse_next("redrive_execution", "ExecutionNotRedrivable", "Execution is RUNNING")
+    assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "is running")
+    assert len(api.machine.executions) == 1
 
 
 # --- The live model --------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from pipeline.jobs import (
 from tests.unit.aws_fakes import client
 from tests.unit.conftest import INDEX, TABLE
 
+ARN = "arn:aws:states:us-east-1:123456789012:execution:training:ekyc-1"
+
 
 def test_a_job_id_names_executions_labelling_jobs_and_models() -> None:
     # When many ids are drawn
@@ -191,13 +193,13 @@ def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
     # Given a job that failed, was redriven and stopped
     job = jobs.create()
     jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
-    jobs.end(job.id, Status.FAILED, 1000, Error="LabelsInvalid")
+    jobs.end(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     jobs.advance(job.id, Status.TRAINING, stage="Start training")
     assert public(jobs.get(job.id)).get("error") is None
-    jobs.end(job.id, Status.STOPPED, 2000, Error=None)
+    jobs.end(job.id, Status.STOPPED, 2000, ARN, Error=None)
     # When the first end is told again
     with pytest.raises(MoveRefused):
-        jobs.end(job.id, Status.FAILED, 1000, Error="LabelsInvalid")
+        jobs.end(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     # Then the last one stays, without the first one's error
     found = public(jobs.get(job.id))
     assert (found["status"], found["endTime"]) == ("Stopped", 2000)
@@ -209,13 +211,13 @@ def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
     job = jobs.create()
     jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
     jobs.advance(job.id, Status.TRAINING, stage="Check training")
-    ended = jobs.end(job.id, Status.STOPPED, 1000)
+    ended = jobs.end(job.id, Status.STOPPED, 1000, ARN)
     # When it is redriven
-    jobs.reopen(ended)
+    jobs.reopen(ended, Status.TRAINING)
     # Then it trains again; and a second reopening of the same end is refused
     assert jobs.get(job.id).status is Status.TRAINING
     with pytest.raises(MoveRefused):
-        jobs.reopen(ended)
+        jobs.reopen(ended, Status.TRAINING)
 
 
 def test_an_end_that_was_told_stays_told_when_an_earlier_one_is_told_late(jobs: Jobs) -> None:
