@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, TypeVar
@@ -61,7 +60,7 @@ class StandIn:
                 work(*arguments)
             except (BotoCoreError, aws.NotRunningError):
                 # While the local AWS stops, its S3 goes away before this thread is told to end: wait to be told.
-                clock.sleep(clock.service_seconds(10))
+                clock.sleep_real(10)
                 raise
 
         clock.background(run)
@@ -118,8 +117,8 @@ def page(
 
 
 def now() -> float:
-    """The time in epoch seconds as AWS's JSON protocol writes it, to the millisecond."""
-    return round(time.time(), 3)
+    """The service time in epoch seconds as AWS's JSON protocol writes it, to the millisecond."""
+    return round(clock.now(), 3)
 
 
 def request_id() -> str:

@@ -6,7 +6,6 @@ Names and shapes of the output files: Custom Labels guide, "Accessing the summar
 
 from __future__ import annotations
 
-import datetime
 import io
 import json
 import os
@@ -211,7 +210,8 @@ def _learn_in_child(
         )
     try:
         while child.poll() is None:
-            sleep(clock.service_seconds(0.05))
+            clock.sleep_real(0.05)
+            sleep(0)
     finally:
         child.kill()
         child.communicate()
@@ -290,4 +290,4 @@ def _assets(s3_object: S3Object) -> dict[str, Any]:
 
 
 def _utc_now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return clock.utc().strftime("%Y-%m-%dT%H:%M:%S.%f")
