@@ -118,7 +118,7 @@ class Clock:
             self._own.computes = True
 
     def background(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
-        """Run `work(*arguments)` in a daemon thread that computes unless it waits, and whose sleeps `interrupt` ends."""
+        """Run `work(*arguments)` in a daemon thread, which computes unless it waits; `interrupt` ends its sleeps."""
         thread = threading.Thread(target=self._run, args=(work, arguments), name=work.__name__, daemon=True)
         with self._changed:
             thread._interruption = self._interruption  # type: ignore[attr-defined]

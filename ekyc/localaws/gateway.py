@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
-import datetime
 import json
 import re
 import uuid

@@ -52,6 +52,9 @@ class StandIn:
                 backend.__dict__[cls.__name__] = cls(backend)
             return backend.__dict__[cls.__name__]
 
+    def admit(self, operation: str) -> None:
+        """Let a call in, or raise the ServiceError with which the service throttles."""
+
     def background(self, work: Callable[..., None], *arguments: Any) -> None:
         """Run `work(*arguments)` in a thread that a stop or a reset of the local AWS ends."""
 
@@ -86,8 +89,10 @@ def install(
         status, body = 200, ""
         try:
             backend = backends[response.current_account][response.region]
+            state = stand_in.of(backend)
+            state.admit(operation)
             request = checked_request(service, operation, response.body)
-            result = getattr(stand_in.of(backend), method_name)(request)
+            result = getattr(state, method_name)(request)
             body = "" if result is None else json.dumps(result)
         except ServiceError as error:
             status, body = error.http_status, json.dumps(error_body(error))

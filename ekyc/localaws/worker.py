@@ -5,7 +5,8 @@ only its own asset and the installed packages.
 
 Control socket, parent to this process: a JSON object per worker to fork, with two descriptors (the worker's socket and
 its log file), or null to end all workers; each is answered by a byte when it is done. Worker socket: one JSON line per
-invocation each way; it tells the service time, which a function finds wherever it looks. Standard output and error belong to the function and go to its log file.
+invocation each way; it tells the service time, which a function finds wherever it looks. Standard output and error
+belong to the function and go to its log file.
 
 The parent's death closes the control socket, and with it everything here ends: no worker is ever left behind.
 """
@@ -144,7 +145,8 @@ def sign_by_real_time() -> None:
         return time.replace(tzinfo=None) if remove_tzinfo else time
 
     with contextlib.suppress(ImportError):
-        importlib.import_module("botocore.auth").get_current_datetime = now
+        signing: Any = importlib.import_module("botocore.auth")
+        signing.get_current_datetime = now
 
 
 class FunctionError(Exception):
