@@ -13,7 +13,7 @@ from assembly import arn, function, state_machine
 from botocore.exceptions import ClientError
 from executions import Deploy, Executions, eventually
 
-from ekyc.localaws import events
+from ekyc.localaws import asl, events
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 
@@ -500,3 +500,26 @@ def test_fifty_executions_at_once(deploy_machine: Any, executions: Executions) -
         started = list(pool.map(lambda n: executions.start(arn, {"n": n}), range(50)))
     # Then all succeed
     assert {executions.end(execution)["status"] for execution in started} == {"SUCCEEDED"}
+
+
+# --- Limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_execution_whose_history_is_full_fails(
+    deploy_machine: Any, executions: Executions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a machine that goes round for ever, and a history that holds 60 events in place of 25,000
+    monkeypatch.setattr(asl, "MAX_HISTORY_EVENTS", 60)
+    arn = deploy_machine({"Work": task("Echo", Next="Again"), "Again": {"Type": "Pass", "Next": "Work"}})
+    # When it runs
+    execution = executions.start(arn, {})
+    described = executions.end(execution)
+    # Then it fails in AWS's words, and that is the last event that the history holds
+    assert (described["status"], described["error"]) == ("FAILED", "States.Runtime")
+    assert described["cause"] == "The execution reached the maximum number of history events (25000)."
+    history = executions.history(execution)
+    assert [event["id"] for event in history] == list(range(1, 61))
+    assert (history[-1]["type"], history[-1]["previousEventId"]) == ("ExecutionFailed", 59)
+    assert history[-1]["executionFailedEventDetails"]["error"] == "States.Runtime"
+    time.sleep(0.1)
+    assert len(executions.history(execution)) == 60
