@@ -5,7 +5,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-# The SDK's standard mode takes Rekognition's LimitExceededException, which refuses a quota for hours, for a throttle: it
+# The SDK's standard mode takes Rekognition's LimitExceededException, a quota used up for hours, for a throttle: it
 # would ask four times for each training slot. Its legacy mode does not.
 RETRY_MODES = {"rekognition": "legacy"}
 CONFIG = Config(
