@@ -64,7 +64,7 @@ def ended(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
 def test_a_month_of_labelling_a_week_for_a_slot_and_three_days_of_training_fit_one_execution(patient: Pipeline) -> None:
     # Given people who need 30 days, no free slot for a week after that, and a training of 72 hours
     photos = sorted(patient.photos.glob("*.jpg"))
-    long_jobs.prolong(len(photos), slot_days=long_jobs.SLOT_DAYS)
+    long_jobs.prolong(len(photos))
     # When a job runs
     job_id = patient.uploaded()
     patient.start(job_id)
