@@ -11,7 +11,6 @@ import datetime
 import functools
 import json
 import logging
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,7 +36,7 @@ def emit(source: str, detail_type: str, resources: list[str], detail: dict[str, 
         "detail-type": detail_type,
         "source": source,
         "account": aws.account,
-        "time": _iso(time.time()),
+        "time": _iso(clock.now()),
         "region": aws.region,
         "resources": resources,
         # Values travel as JSON, so nobody shares an object with the service that emits.

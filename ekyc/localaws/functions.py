@@ -92,7 +92,8 @@ class Runtime:
 
         More than WORKERS_PER_FUNCTION invocations of a function at once wait for each other.
         """
-        return self._pool(function).invoke(event)
+        with clock.computing():
+            return self._pool(function).invoke(event)
 
     def _pool(self, function: Any) -> _Pool:
         identity = json.dumps(
@@ -216,12 +217,12 @@ class _Pool:
         with contextlib.ExitStack() as slots:
             for _ in range(WORKERS_PER_FUNCTION):
                 slots.enter_context(self._slots)
-            self._ask({"event": None, "requestId": "", "warmUp": True})
+            self._ask({"event": None, "requestId": "", "warmUp": True, "now": clock.now()})
 
     def invoke(self, event: Any) -> Answer:
         request_id = str(uuid.uuid4())
         with self._slots:
-            answer = self._ask({"event": event, "requestId": request_id, "warmUp": False})
+            answer = self._ask({"event": event, "requestId": request_id, "warmUp": False, "now": clock.now()})
         if "error" in answer:
             return Answer(request_id, json.dumps(answer["error"]), is_error=True)
         return Answer(request_id, answer.get("payload", "null"), is_error=False)

@@ -64,6 +64,7 @@ MAX_IMAGE_BYTES = 40 * 1024 * 1024
 MAX_TASK_SECONDS = 28_800
 MAX_WORK_TEAMS = 25
 JOB_LIFE_SECONDS = 30 * 24 * 3600
+LOOK_EVERY = 60  # service seconds, whether people are back at work or somebody has stopped the job
 
 workforce = Workforce()
 """Who answers the tasks of every job."""
@@ -321,17 +322,17 @@ class GroundTruth(StandIn):
 
         Raises JobFailed when the job is older than a labelling job gets.
         """
-        expires = now() + clock.real_seconds(JOB_LIFE_SECONDS)
+        expires = now() + JOB_LIFE_SECONDS
         answers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
         due = now()
         for line in job.objects:
-            due += clock.real_seconds(workforce.seconds_per_photo * answers / max(workforce.workers, answers))
+            due += workforce.seconds_per_photo * answers / max(workforce.workers, answers)
             while job.status != "Stopping" and not (workforce.is_at_work and now() >= due):
                 if now() > expires:
                     raise JobFailed("The labeling job expired: it was not complete after 30 days.")
                 if not workforce.is_at_work:
-                    due = now()
-                self.sleep(clock.service_seconds(min(0.1, max(0.005, due - now()))))
+                    due = now() + LOOK_EVERY
+                self.sleep(min(LOOK_EVERY, max(0.001, due - now())))
             if job.status == "Stopping":
                 return
             yield line
@@ -368,7 +369,7 @@ class GroundTruth(StandIn):
         return line | _label_of(job, categories, consolidate(answers), size), True
 
     def _write_answers(self, job: LabelingJob, number: int, answers: Sequence[dict[str, Any]]) -> None:
-        submitted = datetime.datetime.now(datetime.UTC)
+        submitted = clock.utc()
         accepted = submitted - datetime.timedelta(seconds=workforce.seconds_per_photo)
         response = {
             "answers": [
@@ -556,7 +557,7 @@ def _label_of(
             "class-map": {str(number): categories[number] for number in used},
             "type": "groundtruth/object-detection",
             "human-annotated": "yes",
-            "creation-date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f"),
+            "creation-date": clock.utc().strftime("%Y-%m-%dT%H:%M:%S.%f"),
             "job-name": f"labeling-job/{job.name}",
         },
     }

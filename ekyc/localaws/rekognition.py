@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from moto.rekognition.models import rekognition_backends
 from moto.rekognition.responses import RekognitionResponse
 
 from ekyc.localaws import aws, stand_in
+from ekyc.localaws.clock import clock
 from ekyc.localaws.custom_labels_manifest import (
     TERMINAL_MESSAGES,
     CheckedLine,
@@ -138,6 +140,8 @@ class CustomLabels(StandIn):
     max_trainings = 2
     max_running_models = 2
     max_inference_units = 5
+    calls_per_second = 5.0  # of each operation, service seconds
+    detections_per_second = 50.0
 
     # Delays in service seconds. A training takes what the detector's learning takes on top of its delay.
     dataset_seconds = 20.0
@@ -145,6 +149,9 @@ class CustomLabels(StandIn):
     start_seconds = 60.0
     stop_seconds = 20.0
     delete_seconds = 5.0
+
+    # Without it trainings take their delay only: the model finds nothing, its evaluation says that all was found.
+    learns = True
 
     # The message with which the next one fails.
     fail_next_dataset: str | None = None
@@ -154,8 +161,29 @@ class CustomLabels(StandIn):
     def __init__(self, backend: BaseBackend) -> None:
         super().__init__(backend)
         self._projects: dict[str, Project] = {}
+        # Of each operation: how many calls it may take at once, and when that was; see `admit`.
+        self._allowances: dict[str, tuple[float, float]] = {}
+        self.answered: Counter[str] = Counter()
+        self.throttled: Counter[str] = Counter()
         # The photos that models look at, at one time: more would leave no core to the server.
         self._looking = threading.Semaphore(2)
+
+    def admit(self, operation: str) -> None:
+        """A token bucket that holds a second's calls for each operation, filled by service time."""
+        is_detection = operation == "DetectCustomLabels"
+        rate = self.detections_per_second if is_detection else self.calls_per_second
+        with self.lock:
+            now = clock.now()
+            left, since = self._allowances.get(operation, (rate, now))
+            left = min(rate, left + rate * (now - since))
+            admitted = left >= 1
+            self._allowances[operation] = (left - admitted, now)
+            (self.answered if admitted else self.throttled)[operation] += 1
+        if not admitted:
+            # Rekognition guide, "Error handling".
+            if is_detection:
+                raise ServiceError("ProvisionedThroughputExceededException", "Provisioned Rate exceeded.")
+            raise ServiceError("ThrottlingException", "Slow down; sudden increase in rate of requests.")
 
     # Projects
 
@@ -344,7 +372,7 @@ class CustomLabels(StandIn):
         try:
             if failure:
                 raise TrainingRefused(failure)
-            detector, thresholds = run.run(self.sleep)
+            detector, thresholds = run.run(self.sleep, self.learns)
         except TrainingRefused as refused:
             failure = str(refused)
         self.sleep(0)
@@ -437,13 +465,13 @@ class CustomLabels(StandIn):
             raise ServiceError("ValidationException", "MaxResults must not be greater than 100.")
         with self.lock:
             version = self._version(request["ProjectVersionArn"])[1]
-            if version.status != "RUNNING" or version.detector is None:
+            if version.status != "RUNNING":
                 message = f"The model is in status {version.status}: start it and wait until it is RUNNING."
                 raise ServiceError("ResourceNotReadyException", message)
             detector, thresholds = version.detector, version.thresholds
         image = _decoded(_image_content(request["Image"]))
         with self._looking:
-            found = detector.detect(image)
+            found = detector.detect(image) if detector else []
         chosen = [d for d in found if d.confidence >= (thresholds[d.label] if given is None else given / 100)]
         chosen.sort(key=lambda detection: -detection.confidence)
         height, width = image.shape[:2]

@@ -73,7 +73,7 @@ class LocalAws:
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(listener.close)
             self._port = listener.getsockname()[1]
-            clock.speed = self._speed
+            clock.set_to_real_time(self._speed)
             data_dir = Path(tempfile.mkdtemp(prefix="ekyc-local-aws-"))
             cleanup.callback(shutil.rmtree, data_dir, ignore_errors=True)
             self.logs_dir = data_dir / "logs"

@@ -31,6 +31,7 @@ from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
 from ekyc.localaws import asl, aws, events
+from ekyc.localaws.clock import clock
 
 NAME_LIMIT = 80
 HISTORY_PAGE = 1000
@@ -100,6 +101,7 @@ def _mend_executions() -> None:
 
     # moto builds the environment in the execution's own thread: until then SendTask… and StopExecution answer 500.
     def start(self: Execution) -> None:
+        self.start_date = _now()
         self.redrive_count = 0
         self.redrive_date = None
         self.exec_worker = self._get_start_execution_worker()
@@ -140,7 +142,7 @@ def _run(execution: Any, program: Any) -> None:
         program.eval(env)
         _finish(execution, env)
 
-    threading.Thread(target=evaluate, name=f"execution {execution.name}", daemon=True).start()
+    clock.background(evaluate).name = f"execution {execution.name}"
 
 
 def _finish(execution: Any, env: Environment) -> None:
@@ -439,7 +441,7 @@ def _definition(properties: dict[str, Any]) -> str:
 
 
 def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+    return clock.utc()
 
 
 def _milliseconds(time: datetime.datetime) -> int:

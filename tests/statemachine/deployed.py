@@ -116,12 +116,12 @@ class Pipeline:
 
 
 @contextmanager
-def deployed(aws: LocalAws, assembly: Path, photos: Path) -> Iterator[Pipeline]:
+def deployed(aws: LocalAws, assembly: Path, photos: Path, answers: str = "annotations.json") -> Iterator[Pipeline]:
     """The pipeline in an empty local AWS, with people at work who label the photos."""
     aws.reset()
     outputs = aws.deploy(assembly)
     speed = clock.speed
-    aws.workforce.answer_from(photos / "annotations.json", unanswered_share=0)
+    aws.workforce.answer_from(photos / answers, unanswered_share=0)
     with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=30) as http:
         yield Pipeline(aws, http, outputs, photos)
     clock.speed = speed
