@@ -351,62 +351,6 @@ def test_labels_also_come_while_the_job_waits_for_them(api: Api) -> None:
     assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.json", "b.jpg"]}), 409, "labels only")
 
 
-GOOD_NAMES = [
-    "a.jpg",
-    "A.JPG",
-    "фото.jpeg",
-    "it's 1 (2).png",
-    "labels.jsonl",
-    "l.manifest",
-    "a.b.json",
-    "a" * 251 + ".jpg",
-]
-
-
-@pytest.mark.parametrize("name", GOOD_NAMES)
-def test_plain_names_are_taken(api: Api, name: str) -> None:
-    assert api.get("url", JobId=api.new_job(photos=0), S3Key=name).status == 200
-
-
-BAD_NAMES = [
-    ("../a.jpg", "plain name"),
-    ("a/b.jpg", "plain name"),
-    ("/a.jpg", "plain name"),
-    ("images/x/a.jpg", "plain name"),
-    ("a\\b.jpg", "plain name"),
-    ("..\\a.jpg", "plain name"),
-    ("a..jpg", "plain name"),
-    (".a.jpg", "plain name"),
-    (".jpg", "plain name"),
-    ("..", "plain name"),
-    ("a\0.jpg", "control"),
-    ("a\n.jpg", "control"),
-    ("a.jpg\r\n", "control"),
-    ("a\u202egpj.jpg", "control or invisible"),
-    ("a\u2028.jpg", "control or invisible"),
-    ("a\ud800.jpg", "control or invisible"),
-    ("a" * 252 + ".jpg", "longer than 255"),
-    ("字" * 251 + ".jpg", None),
-    ("𠀀" * 251 + ".jpg", "longer"),
-    ("a.gif", "must end in"),
-    ("a.jpg.exe", "must end in"),
-    ("a", "must end in"),
-    ("jpg", "must end in"),
-    ("a.jpg ", "must end in"),
-]
-
-
-@pytest.mark.parametrize(("name", "words"), BAD_NAMES)
-def test_other_names_are_refused_in_words(api: Api, name: str, words: str | None) -> None:
-    job_id = api.new_job(photos=0)
-    one, many = api.get("url", JobId=job_id, S3Key=name), api.post(f"jobs/{job_id}/urls", {"names": ["a.jpg", name]})
-    if words is None:
-        assert (one.status, many.status) == (200, 200)
-    else:
-        assert is_problem(one, 400, words)
-        assert is_problem(many, 400, words)
-
-
 # --- Mistakes --------------------------------------------------------------------------------------------------------
 
 JOB = "{job}"  # stands for a new job's id
