@@ -292,7 +292,7 @@ def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(mov
 
 
 @given(st.lists(st.lists(st.sampled_from([*RUNNING, *ENDED]), min_size=1, max_size=6), min_size=2, max_size=4))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_writers_at_the_same_time_only_make_moves_of_the_table(writers: list[list[Status]]) -> None:
     # Given a job in a real table (moto's), and writers that each want to make moves of their own
     with mock_aws():
