@@ -264,18 +264,24 @@ def test_every_status_is_reached_and_every_running_one_can_end() -> None:
         assert set(ENDED) <= MOVES[status]
 
 
+def with_a_table() -> Any:
+    """A client of DynamoDB with the table of jobs, for properties: each of their examples has one of its own."""
+    dynamodb = client("dynamodb")
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
+    )
+    return dynamodb
+
+
 @given(moves=st.lists(st.sampled_from([*RUNNING, *ENDED]), min_size=1, max_size=6))
 @settings(max_examples=15, deadline=None)
 def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(moves: list[Status]) -> None:
     # Given a job in a real table (moto's) and the rule beside it
     with mock_aws():
-        dynamodb = client("dynamodb")
-        dynamodb.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
-        )
+        dynamodb = with_a_table()
         jobs = Jobs(TABLE, dynamodb)
         job = jobs.create()
         expected = Status.CREATED
@@ -296,13 +302,7 @@ def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(mov
 def test_writers_at_the_same_time_only_make_moves_of_the_table(writers: list[list[Status]]) -> None:
     # Given a job in a real table (moto's), and writers that each want to make moves of their own
     with mock_aws():
-        dynamodb = client("dynamodb")
-        dynamodb.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
-        )
+        dynamodb = with_a_table()
         jobs = Jobs(TABLE, dynamodb)
         job = jobs.create()
 
