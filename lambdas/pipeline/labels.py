@@ -337,6 +337,7 @@ def _read_coco(document: dict[str, Any], source: _Source) -> Iterator[Entry]:
         image_id, name = image["id"], _file_name(image["file_name"])
         if image_id in names:
             problems.add(place, Drop("RepeatedId", "an earlier image has this id too"), image_id)
+            continue
         if name in seen:
             reason = f"an earlier image has the file name {name} too"
             problems.add(place, Drop("RepeatedPhoto", reason), image_id)

@@ -1,6 +1,7 @@
 """Where bad input goes in: the real stages on a bucket of moto's S3, and the API as it is deployed, over real HTTP."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -253,7 +254,14 @@ class Api:
         pipeline.reaches(self._jobs[WAITING], "WaitingForLabelling")
         pipeline.reaches(self._jobs[FAILED], "Failed")
         eventually(lambda: pipeline.job(self._jobs[ERASED])["erasure"]["status"] == "Erased")
-        clock.speed = 1.0  # from here on, nothing changes by itself
+        clock.speed = 1.0
+        eventually(self._is_at_rest)
+
+    def _is_at_rest(self) -> bool:
+        """Whether what began is done: the failed job's end is told last, and nothing changes by itself any more."""
+        before = self.everything()
+        time.sleep(0.5)
+        return "NotifiedEnd" in before[self._jobs[FAILED]] and self.everything() == before
 
     def everything(self) -> dict[str, Any]:
         """Every job's record, object and execution."""
