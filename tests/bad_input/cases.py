@@ -732,6 +732,12 @@ LABELS_FILES = [
                 "an earlier image has the file name 1.jpg too",
             ),
             (
+                "a duplicate image id, of a photo that the job has not",
+                coco("images/1", {"id": 1, "file_name": "9.jpg"}),
+                f"{REFUSED} RepeatedId",
+                "an earlier image has this id too",
+            ),
+            (
                 "a duplicate image id",
                 coco("images/1/id", 1),
                 f"{REFUSED} RepeatedId",
