@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import synthesize
 
 # CI tries the same examples every time, so that what fails there fails for the change and not by chance.
 hypothesis.settings.register_profile("ci", derandomize=True)
@@ -34,3 +36,9 @@ def empty_aws(local_aws: LocalAws) -> LocalAws:
     """The local AWS with nothing in it."""
     local_aws.reset()
     return local_aws
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthesized stack."""
+    return synthesize(tmp_path_factory.mktemp("assembly"))

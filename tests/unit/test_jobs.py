@@ -2,6 +2,9 @@
 
 import itertools
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -267,18 +270,24 @@ def test_every_status_is_reached_and_every_running_one_can_end() -> None:
         assert set(ENDED) <= MOVES[status]
 
 
+def with_a_table() -> Any:
+    """A client of DynamoDB with the table of jobs, for properties: each of their examples has one of its own."""
+    dynamodb = client("dynamodb")
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
+    )
+    return dynamodb
+
+
 @given(moves=st.lists(st.sampled_from([*RUNNING, *ENDED]), min_size=1, max_size=6))
 @settings(max_examples=15, deadline=None)
 def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(moves: list[Status]) -> None:
     # Given a job in a real table (moto's) and the rule beside it
     with mock_aws():
-        dynamodb = client("dynamodb")
-        dynamodb.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
-        )
+        dynamodb = with_a_table()
         jobs = Jobs(TABLE, dynamodb)
         job = jobs.create()
         expected = Status.CREATED
@@ -292,3 +301,45 @@ def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(mov
                     jobs.move(job.id, status)
             # Then the table lets exactly the allowed moves through
             assert jobs.get(job.id).status is expected
+
+
+@given(st.lists(st.lists(st.sampled_from([*RUNNING, *ENDED]), min_size=1, max_size=6), min_size=2, max_size=4))
+@settings(max_examples=5, deadline=None)
+def test_writers_at_the_same_time_only_make_moves_of_the_table(writers: list[list[Status]]) -> None:
+    # Given a job in a real table (moto's), and writers that each want to make moves of their own
+    with mock_aws():
+        dynamodb = with_a_table()
+        jobs = Jobs(TABLE, dynamodb)
+        job = jobs.create()
+
+        transitions: list[tuple[Status, Status]] = []
+        one_at_a_time = Lock()
+
+        class Watched:
+            """The table's client. DynamoDB makes the writes of an item one after the other, which moto does not."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(dynamodb, name)
+
+            def update_item(self, **request: Any) -> Any:
+                with one_at_a_time:
+                    before = jobs.get(job.id).status
+                    answer = dynamodb.update_item(**request)
+                    transitions.append((before, jobs.get(job.id).status))
+                    return answer
+
+        watched = Jobs(TABLE, Watched())
+
+        def write(wishes: list[Status]) -> None:
+            for status in wishes:
+                with suppress(MoveRefused):
+                    watched.move(job.id, status)
+
+        # When they write at the same time
+        with ThreadPoolExecutor(len(writers)) as pool:
+            list(pool.map(write, writers))
+        found = jobs.get(job.id).status
+    # Then every write that went in is a move of the table, and they follow on one another
+    assert all(after in MOVES[before] for before, after in transitions)
+    assert [before for before, _ in transitions] == [Status.CREATED, *(after for _, after in transitions)][:-1]
+    assert found == ([Status.CREATED] + [after for _, after in transitions])[-1]
