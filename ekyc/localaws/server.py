@@ -25,7 +25,7 @@ from werkzeug.exceptions import InternalServerError, ServiceUnavailable
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import aws, deploy, events, functions, gateway
+from ekyc.localaws import aws, calls, deploy, events, functions, gateway
 from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import LocalAwsError
 
@@ -183,7 +183,12 @@ def _dispatcher(moto: Any) -> Any:
         refusal = _refuse_expired(environ.get("QUERY_STRING", ""))
         if refusal:
             return refusal(environ, start_response)
-        return moto(environ, start_response)
+
+        def carry_out() -> Response:
+            return Response.from_app(moto, environ, buffered=True)
+
+        answer = calls.answer(environ, carry_out)
+        return answer(environ, start_response) if answer else moto(environ, start_response)
 
     return app
 
@@ -294,6 +299,9 @@ def _request_handler() -> type:
             environ["CONTENT_LENGTH"] = str(len(body))
             try:
                 response = Response.from_app(self.server.app, environ, buffered=True)
+            except calls.ConnectionDropped:
+                self.close_connection = True
+                return
             except functions.StoppedError:
                 response = ServiceUnavailable().get_response(environ)
             except Exception:
