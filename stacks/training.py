@@ -13,7 +13,7 @@ from stacks.functions import BackgroundFunction, Runtime, StageFunctions
 from stacks.notifications import Notifications
 from stacks.permissions import Permissions
 from stacks.settings import Poll, Settings
-from stacks.storage import Storage
+from stacks.storage import JOBS_INDEX, Storage
 
 DEFINITION = Path(__file__).resolve().parent.parent / "statemachine" / "training.asl.json"
 
@@ -88,16 +88,23 @@ class RecordOutcome(BackgroundFunction):
             id,
             runtime=runtime,
             module="events.record_outcome",
-            description="Records how an execution ended in the job's record.",
+            description="Records how an execution ended in the job's record and stops what it left running.",
             environment={
                 "JOBS_TABLE": storage.table.table_name,
+                "JOBS_INDEX": JOBS_INDEX,
                 "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
+                "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
+                "MODEL_PARAMETER": storage.model_parameter.parameter_name,
             },
             permissions=[
                 permissions.job_record(),
+                permissions.list_job_records(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
+                permissions.projects("DescribeProjectVersions", "StopProjectVersion"),
+                permissions.live_model("GetParameter", "PutParameter"),
                 notifications.publish(),
             ],
+            timeout_seconds=300,
         )
         self.call_by(
             "Ended",
@@ -110,4 +117,10 @@ class RecordOutcome(BackgroundFunction):
                     "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"],
                 },
             ),
+        )
+        self.call_by(
+            "QuarterOfAnHour",
+            "An event may have been lost, and a model that was starting can be stopped only later.",
+            event=events.RuleTargetInput.from_object({}),
+            schedule=events.Schedule.rate(cdk.Duration.minutes(15)),
         )

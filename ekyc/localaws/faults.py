@@ -78,9 +78,9 @@ class Fault:
     """What goes wrong and where; an empty place means any.
 
     `about` are texts that the invocation's or the delivered event, or the resource's name, all holds, such as a job's
-    id: so a fault of one job leaves the others alone. `nth` counts the calls of the operation within an invocation, from 1,
-    tries of the SDK not counted. `detail_type` is that of an event. An event that is early (`event`, as JSON) is put on
-    the bus at a call, and does not come again when it is so; two that are out of order change places.
+    id: so a fault of one job leaves the others alone. `nth` counts the calls of the operation within an invocation,
+    from 1, tries of the SDK not counted. `detail_type` is that of an event. An event that is early (`event`, as JSON)
+    is put on the bus at a call, and does not come again when it is so; two that are out of order change places.
     """
 
     what: What

@@ -22,6 +22,10 @@ from botocore.exceptions import ClientError
 from pipeline.errors import error_code
 
 KIND = "training-job"  # partition key of the index: all jobs in one list, ordered by StartTime
+# An execution may run for 60 days (TimeoutSeconds of the state machine), and a job may wait for its start.
+UNSETTLED_MS = 120 * 24 * 3_600_000
+# Lambda tries an event three times, within a quarter of an hour.
+STALE_CLAIM_MS = 30 * 60_000
 logger = Logger(child=True)
 
 
@@ -69,7 +73,9 @@ METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1
 # What is known of the job's erasure: shown together, as ``erasure``.
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime")
 # What the record keeps for itself: a token resumes the machine for whoever holds it.
-PRIVATE = frozenset({"Kind", "TaskToken", "RunningStatus", "NotifiedEnd", "ResumedTime", *METRICS, *ERASURE})
+PRIVATE = frozenset(
+    {"Kind", "TaskToken", "RunningStatus", "NotifiedEnd", "NoticeClaim", "ModelLeft", "ResumedTime", *METRICS, *ERASURE}
+)
 # What existing clients read: always there, null when the job has none yet.
 ALWAYS_SHOWN = (
     "Id",
@@ -351,18 +357,55 @@ class Jobs:
             values={":end": end_time},
         )
 
-    def claim_notice(self, job_id: str, end_time: int) -> bool:
-        """True once for each end of a job: whoever gets it sends the message."""
+    def claim_notice(self, job_id: str, end_time: int, request_id: str) -> bool:
+        """True for the one request that is to send the message about this end of a job, each time that it asks.
+
+        False once ``NotifiedEnd`` says that the message was sent. A request that claimed it and was heard of no more
+        for `STALE_CLAIM_MS` gives way to any other.
+        """
         try:
             self._update(
                 job_id,
-                {"NotifiedEnd": end_time},
-                condition="(attribute_not_exists(NotifiedEnd) OR NotifiedEnd < :end)",
-                values={":end": end_time},
+                {"NoticeClaim": f"{end_time} {request_id}"},
+                condition=(
+                    "(attribute_not_exists(NotifiedEnd) OR NotifiedEnd < :end) AND (attribute_not_exists(NoticeClaim)"
+                    " OR NoticeClaim = :own OR NOT begins_with(NoticeClaim, :this) OR UpdatedTime < :stale)"
+                ),
+                values={
+                    ":end": end_time,
+                    ":own": f"{end_time} {request_id}",
+                    ":this": f"{end_time} ",
+                    ":stale": now_ms() - STALE_CLAIM_MS,
+                },
             )
         except MoveRefused:
             return False
         return True
+
+    def unsettled(self, index: str) -> list[tuple[str, str]]:
+        """Id and execution's ARN of the jobs that may have ended unnoticed, or whose end is not dealt with.
+
+        Those are jobs shown as running, with a model that could not be stopped, or with an end that nobody was told of.
+        A job is looked for until `UNSETTLED_MS` after its creation.
+        """
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=index,
+            KeyConditionExpression="Kind = :kind AND StartTime > :since",
+            FilterExpression=(
+                "attribute_exists(ExecutionArn) AND (attribute_exists(ModelLeft) OR (attribute_exists(EndTime) AND"
+                " (attribute_not_exists(NotifiedEnd) OR NotifiedEnd < EndTime)) OR"
+                f" #status IN ({', '.join(f':running{place}' for place in range(len(RUNNING)))}))"
+            ),
+            ProjectionExpression="Id, ExecutionArn",
+            ExpressionAttributeNames={"#status": "Status"},
+            ExpressionAttributeValues={
+                ":kind": {"S": KIND},
+                ":since": _serialize(now_ms() - UNSETTLED_MS),
+                **{f":running{place}": _serialize(status) for place, status in enumerate(RUNNING)},
+            },
+        )
+        return [(item["Id"]["S"], item["ExecutionArn"]["S"]) for page in pages for item in page["Items"]]
 
     def request_erasure(self, job: Job, requested_by: str, most: int, **attributes: Any) -> Job:
         """Add a request to erase the job, if the job is as ``job`` was read, or was asked to be erased before.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, Status
 
@@ -79,14 +80,22 @@ def record(job_id: str, execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -
         return None
 
 
-def notify(job: Job, *, jobs: Jobs, topic: str, sns: Any) -> None:
+def notify(job: Job, request_id: str, *, jobs: Jobs, topic: str, sns: Any) -> None:
     """Publish one readable message for this end of the job, however often this is called.
+
+    Of several calls one sends, and its retries, which have the same ``request_id``, may take over from it. A message
+    comes twice only when the sender broke off after it was sent and before that was recorded.
 
     The message holds figures and error words of the pipeline, no file names and no personal data.
     """
-    if not jobs.claim_notice(job.id, job["EndTime"]):
+    if not jobs.claim_notice(job.id, job["EndTime"], request_id):
         return
-    sns.publish(TopicArn=topic, Subject=f"eKYC training {job.status}: {job.id}"[:100], Message=_message(job))
+    try:
+        sns.publish(TopicArn=topic, Subject=f"eKYC training {job.status}: {job.id}"[:100], Message=_message(job))
+    except (ClientError, BotoCoreError):
+        jobs.note(job.id, NoticeClaim=None)  # so that a redelivery, which is another request, may send it
+        raise
+    jobs.note(job.id, NotifiedEnd=job["EndTime"], NoticeClaim=None)
 
 
 def _message(job: Job) -> str:

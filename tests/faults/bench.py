@@ -1,4 +1,4 @@
-"""The deployed pipeline for trials of faults: tiny photos, a training that learns nothing, a quick clock, wide quotas."""
+"""The deployed pipeline for trials of faults: tiny photos, a training without learning, a quick clock, wide quotas."""
 
 from __future__ import annotations
 

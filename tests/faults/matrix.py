@@ -27,6 +27,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench import SETTINGS, SPEED, Bench, bench
+from ekyc.localaws.faults import What
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
@@ -88,14 +89,12 @@ def table(results: Iterable[Result]) -> tuple[list[str], list[tuple[str, str, li
     """The columns, and for each row unit, call and marks."""
     by_row: dict[Row, dict[str, str]] = {}
     columns: dict[str, None] = {}
-    for result in sorted(
-        results,
-        key=lambda one: (
-            one.cell.row,
-            list(type(one.cell.column.what)).index(one.cell.column.what),
-            one.cell.column.lasts,
-        ),
-    ):
+    order = list(What)
+
+    def place(result: Result) -> tuple[Row, int, str]:
+        return result.cell.row, order.index(result.cell.column.what), result.cell.column.lasts
+
+    for result in sorted(results, key=place):
         own_column = result.cell.row.operation != ""
         name = str(result.cell.column) if own_column else "as the row says"
         columns.setdefault(name)

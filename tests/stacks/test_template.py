@@ -41,7 +41,13 @@ ENVIRONMENT = {
     "CheckModel": {"JOBS_TABLE"},
     "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
     "ResumeLabelling": {"JOBS_TABLE"},
-    "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
+    "RecordOutcome": {
+        "JOBS_TABLE",
+        "JOBS_INDEX",
+        "NOTIFICATIONS_TOPIC",
+        "PROJECT_PARAMETER",
+        "MODEL_PARAMETER",
+    },
     "EraseJob": {"JOBS_TABLE", "JOBS_INDEX", "BUCKET"},
     "Api": {
         "JOBS_TABLE",

@@ -547,7 +547,7 @@ def test_a_change_that_does_no_harm_is_waited_out(api: ErasingApi) -> None:
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)
-    api.jobs.claim_notice(job_id, before["EndTime"])
+    api.jobs.claim_notice(job_id, before["EndTime"], "request-1")
     # Then the job is erased all the same
     stale = Job(before.id, before.status, {**before.attributes, "UpdatedTime": before["UpdatedTime"] - 1})
     assert control.erase(stale, AUDITOR, api.function.services).is_erased

@@ -9,8 +9,8 @@ from moto.sns import sns_backends
 
 from pipeline import aws, outcomes
 from pipeline.jobs import Job, Jobs, Status
-from tests.unit.aws_fakes import ACCOUNT, REGION, FakeStepFunctions, client
-from tests.unit.conftest import TABLE
+from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeStepFunctions, client
+from tests.unit.conftest import INDEX, TABLE
 
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:training"
 
@@ -22,9 +22,20 @@ class Setting:
         self.jobs, self.machine = jobs, FakeStepFunctions()
         sns = client("sns")
         self.topic = sns.create_topic(Name="outcomes")["TopicArn"]
-        clients = {"dynamodb": client("dynamodb"), "sns": sns, "stepfunctions": self.machine.client()}
+        self.models, ssm = FakeRekognition(), client("ssm")
+        for parameter in ("project", "model"):
+            ssm.put_parameter(Name=f"/training/{parameter}", Value="default", Type="String", Overwrite=True)
+            monkeypatch.setenv(f"{parameter.upper()}_PARAMETER", f"/training/{parameter}")
+        clients = {
+            "dynamodb": client("dynamodb"),
+            "sns": sns,
+            "ssm": ssm,
+            "stepfunctions": self.machine.client(),
+            "rekognition": self.models.client(),
+        }
         monkeypatch.setattr(aws, "client", clients.__getitem__)
         monkeypatch.setenv("JOBS_TABLE", TABLE)
+        monkeypatch.setenv("JOBS_INDEX", INDEX)
         monkeypatch.setenv("NOTIFICATIONS_TOPIC", self.topic)
         self.function = importlib.reload(importlib.import_module("events.record_outcome"))
         self.id = jobs.create().id
