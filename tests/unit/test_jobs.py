@@ -15,6 +15,7 @@ from pipeline.jobs import (
     MOVES,
     RESUMABLE,
     RUNNING,
+    STALE_CLAIM_MS,
     JobNotFound,
     Jobs,
     MoveRefused,
@@ -218,9 +219,45 @@ def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
         jobs.reopen(ended)
 
 
-def test_only_one_caller_tells_of_an_end(jobs: Jobs) -> None:
+def test_only_one_request_tells_of_an_end_until_it_is_told(jobs: Jobs) -> None:
+    # Given a request that has claimed the message about an end
     job = jobs.create()
-    assert [jobs.claim_notice(job.id, end) for end in (1000, 1000, 2000, 1000)] == [True, False, True, False]
+    assert jobs.claim_notice(job.id, 1000, "first")
+    # Then another request may not send it, while a retry of the first may, as it may have broken off
+    assert not jobs.claim_notice(job.id, 1000, "second")
+    assert jobs.claim_notice(job.id, 1000, "first")
+    # And once it is told nobody may any more, until there is a later end
+    jobs.note(job.id, NotifiedEnd=1000, NoticeClaim=None)
+    assert not jobs.claim_notice(job.id, 1000, "first")
+    assert jobs.claim_notice(job.id, 2000, "second")
+
+
+def test_a_claim_that_nobody_hears_of_any_more_is_given_to_another(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a request that claimed the message about an end and broke off for good
+    job = jobs.create()
+    assert jobs.claim_notice(job.id, 1000, "first")
+    # When more time has passed than Lambda takes for all its tries
+    later = now_ms() + STALE_CLAIM_MS + 1000
+    monkeypatch.setattr("pipeline.jobs.now_ms", lambda: later)
+    # Then another may send it
+    assert jobs.claim_notice(job.id, 1000, "second")
+
+
+def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) -> None:
+    # Given a job that was never started, one that runs, one whose end was told, one whose end was not, and one whose
+    # model could not be stopped
+    made = {name: jobs.create().id for name in ("idle", "runs", "told", "untold", "model left")}
+    for name, job_id in made.items():
+        if name != "idle":
+            jobs.advance(job_id, Status.CHECKING_IMAGES, stage="Check images", ExecutionArn=f"arn:{job_id}")
+        if name not in ("idle", "runs"):
+            jobs.end(job_id, Status.FAILED, 1000)
+        if name in ("told", "model left"):
+            jobs.note(job_id, NotifiedEnd=1000)
+    jobs.note(made["model left"], ModelLeft=True)
+    # Then the ones that somebody has to look at are found, with their executions
+    found = dict(jobs.unsettled(INDEX))
+    assert found == {made[name]: f"arn:{made[name]}" for name in ("runs", "untold", "model left")}
 
 
 def test_other_failures_of_the_table_are_not_swallowed(dynamodb: Any) -> None:

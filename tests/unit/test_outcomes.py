@@ -53,6 +53,24 @@ class Setting:
         event = {"detail-type": "Step Functions Execution Status Change", "source": "aws.states", "detail": detail}
         self.function.handler(event, LambdaContext())
 
+    def sweep(self) -> None:
+        """The schedule, which brings no event."""
+        self.function.handler({}, LambdaContext())
+
+    def model(self, status: str) -> str:
+        """The job's model in this status; its ARN."""
+        project = self.models.create_project(self.id)["ProjectArn"]
+        arn = self.models.add_version(project, self.id, status)
+        self.jobs.note(self.id, ProjectArn=project, ProjectVersionArn=arn, ModelStartTime=1)
+        return arn
+
+    def parameter(self, name: str, value: str | None = None) -> str:
+        """One of the two parameters that name the live model, set to ``value`` if there is one."""
+        ssm = client("ssm")
+        if value:
+            ssm.put_parameter(Name=f"/training/{name}", Value=value, Type="String", Overwrite=True)
+        return str(ssm.get_parameter(Name=f"/training/{name}")["Parameter"]["Value"])
+
     @property
     def job(self) -> Job:
         return self.jobs.get(self.id)
@@ -200,3 +218,88 @@ def test_an_execution_that_is_gone_is_no_end(setting: Setting) -> None:
     error: Any = setting.machine.client().exceptions.ClientError
     with pytest.raises(error, match="ExecutionDoesNotExist"):
         setting.event()
+
+
+@pytest.mark.parametrize(("execution", "status"), [("FAILED", Status.FAILED), ("ABORTED", Status.STOPPED)])
+def test_the_model_of_a_job_that_did_not_publish_it_is_stopped(
+    setting: Setting, execution: str, status: Status
+) -> None:
+    # Given a job whose model runs, and that ends before it is published
+    arn = setting.model("RUNNING")
+    setting.end(execution, stage="Publish model", error="AccessDenied", cause="No.")
+    # When its event comes
+    setting.event()
+    # Then the model is stopped, and the time that it ran counts
+    assert setting.models.versions[setting.id] | {"Status": "STOPPING"} == setting.models.versions[setting.id]
+    assert (setting.job.status, setting.job["ProjectVersionArn"]) == (status, arn)
+    assert setting.job["ModelSeconds"] > 0
+
+
+def test_the_live_model_goes_on_when_its_job_fails_after_publishing(setting: Setting) -> None:
+    # Given a job that fails once its model is live
+    setting.parameter("model", setting.model("RUNNING"))
+    setting.parameter("project", setting.job["ProjectArn"])
+    setting.end("FAILED", stage="Publish model", error="AccessDenied", cause="No.")
+    # When its event comes, then the model runs and is the live one
+    setting.event()
+    assert setting.models.versions[setting.id]["Status"] == "RUNNING"
+    assert setting.parameter("project") == setting.job["ProjectArn"]
+
+
+def test_a_model_that_is_starting_is_stopped_when_it_runs(setting: Setting) -> None:
+    # Given a job that ends while its model is starting, which cannot be stopped then
+    setting.model("STARTING")
+    setting.end("ABORTED", stage="Wait for model")
+    setting.event()
+    assert setting.models.versions[setting.id]["Status"] == "STARTING"
+    # When it runs, and the schedule comes
+    setting.models.versions[setting.id]["Status"] = "RUNNING"
+    setting.sweep()
+    # Then it is stopped, and nobody looks at the job any more
+    assert setting.models.versions[setting.id]["Status"] == "STOPPING"
+    assert setting.jobs.unsettled(INDEX) == []
+    assert len(setting.messages) == 1
+
+
+def test_a_half_published_model_is_taken_back(setting: Setting) -> None:
+    # Given a live model, and a job that failed between the two parameters
+    setting.model("RUNNING")
+    setting.parameter("project", setting.job["ProjectArn"])
+    setting.parameter("model", "arn:of:the/live/model")
+    setting.jobs.note(setting.id, PreviousProject="arn:of:the/live/project", PreviousModel="arn:of:the/live/model")
+    setting.end("FAILED", stage="Publish model", error="AccessDenied", cause="No.")
+    # When its event comes
+    setting.event()
+    # Then both name the live model again
+    assert setting.parameter("project") == "arn:of:the/live/project"
+    assert setting.parameter("model") == "arn:of:the/live/model"
+
+
+def test_an_end_whose_event_was_lost_is_found_by_the_schedule(setting: Setting) -> None:
+    # Given a job that runs, and one whose execution was never made
+    waiting = setting.jobs.create().id
+    setting.jobs.advance(waiting, Status.CHECKING_IMAGES, stage="", ExecutionArn=f"{setting.arn[:-4]}gone")
+    setting.sweep()
+    assert setting.messages == []
+    # When its end comes and no event, then the schedule finds and tells it, once
+    setting.end("FAILED", error="TrainingFailed", cause="No.")
+    setting.sweep()
+    setting.sweep()
+    assert setting.job.status is Status.FAILED
+    assert len(setting.messages) == 1
+
+
+def test_a_message_that_could_not_be_sent_is_sent_by_the_next_request(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a topic that takes no message
+    setting.end("SUCCEEDED", stage="Model ready")
+    client("sns").delete_topic(TopicArn=setting.topic)
+    with pytest.raises(Exception, match="NotFound"):
+        setting.event()
+    # When it does again, and the event is delivered once more by somebody
+    client("sns").create_topic(Name="outcomes")
+    monkeypatch.setattr(LambdaContext, "aws_request_id", "request-2")
+    setting.event()
+    # Then the message is there, once
+    assert len(setting.messages) == 1
