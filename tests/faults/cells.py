@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deployment import ENDED, ApiFailed, Bench, Hangs, Job, eventually
 from invariants import failed_cleanly, violations
 
-from bench import ENDED, ApiFailed, Bench, Hangs, Job, eventually
 from ekyc.localaws import calls, events, faults
 from ekyc.localaws.faults import Fault, Lasts, What
 
@@ -398,7 +398,7 @@ def trial(
                     way.run(bench, job)
                 bench.ended(job)
                 if permanent and module.startswith("events."):
-                    _redeliver(bench, job, module, stack, outcome)
+                    _redeliver(bench, job, way, module, stack, outcome)
                 record = bench.settled(job, waits=0.5)
                 return _end(way, record, cell, bench, job, outcome) + _holds(bench, job, way)
     except (Hangs, ApiFailed) as problem:
@@ -426,16 +426,15 @@ def _freed(struck: list[Fault], stack: contextlib.ExitStack) -> Iterator[None]:
         thread.join()
 
 
-def _redeliver(bench: Bench, job: Job, module: str, stack: contextlib.ExitStack, outcome: list[str]) -> None:
+def _redeliver(bench: Bench, job: Job, way: Way, module: str, stack: contextlib.ExitStack, outcome: list[str]) -> None:
     """What the function could not do is kept in its queue; with the permission given, the event is dealt with."""
     kept: list[Any] = []
 
     def there() -> bool:
         kept.extend(bench.kept(module, job))
-        return bool(kept)
+        return bool(kept) or not _left(bench, job, way)
 
-    with contextlib.suppress(Hangs):
-        eventually(there, "", 3)
+    eventually(there, "the event is neither dealt with nor kept")
     stack.close()
     if kept:
         outcome.append("failed")
@@ -473,26 +472,24 @@ def _states() -> dict[str, str]:
 STATES = _states()
 
 
+def _left(bench: Bench, job: Job, way: Way) -> list[str]:
+    """What does not hold yet."""
+    found = violations(bench, job, labelling_jobs=way.labelling_jobs)
+    if not bench.messages(job):
+        found.append("nobody was told that the job ended")
+    if way.run is erased and ("ErasedTime" not in bench.record(job) or _objects(bench, job)):
+        found.append("the job is not erased")
+    return found
+
+
 def _holds(bench: Bench, job: Job, way: Way) -> list[str]:
     """What does not hold once all that runs in the background has had its time; the schedules fire meanwhile."""
-
-    def left() -> list[str]:
-        found = violations(bench, job, labelling_jobs=way.labelling_jobs)
-        record = bench.record(job)
-        if not bench.messages(job):
-            found.append("nobody was told that the job ended")
-        if way.run is erased and ("ErasedTime" not in record or _objects(bench, job)):
-            found.append("the job is not erased")
-        return found
-
-    for wait in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2):
-        if not (found := left()):
-            return []
+    for seconds in (0.2, 1, 3, 10, 30):
         with contextlib.suppress(Hangs):
-            eventually(lambda: not left(), "", wait)
-        if wait >= 0.4:
-            events.fire_schedules()
-    return found
+            eventually(lambda: not _left(bench, job, way), "", seconds)
+            return []
+        events.fire_schedules()
+    return _left(bench, job, way)
 
 
 def _objects(bench: Bench, job: Job) -> list[str]:

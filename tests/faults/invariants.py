@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from bench import Bench, Job
+from deployment import Bench, Job
+
 from ekyc.localaws import rekognition
 
 STATUS_OF = {"SUCCEEDED": {"Ready"}, "FAILED": {"Failed", "Rejected"}, "TIMED_OUT": {"Failed"}, "ABORTED": {"Stopped"}}
@@ -17,7 +18,7 @@ UNNAMED = frozenset({"UnexpectedAnswer", "Exception", "ClientError", "KeyError",
 
 def violations(bench: Bench, job: Job, *, labelling_jobs: int = 1) -> list[str]:
     """What does not hold, in words; nothing when all holds. ``labelling_jobs``: how many the job may have had."""
-    return [*_work(bench, job, labelling_jobs), *_ends(bench, job), *_live_model(bench, job), *_told(bench, job)]
+    return [*_work(bench, job, labelling_jobs), *_ends(bench, job), *_live_model(bench, job), *bench.leaks(job)]
 
 
 def _work(bench: Bench, job: Job, labelling_jobs: int) -> Iterator[str]:
@@ -66,10 +67,6 @@ def _live_model(bench: Bench, job: Job) -> Iterator[str]:
         yield "the model parameter names a model that does not exist"
     if live != "default" and project.split("/")[1] != live.split("/")[1]:
         yield "the two parameters name different projects"
-
-
-def _told(bench: Bench, job: Job) -> Iterator[str]:
-    yield from bench.secrets_in_new_logs(job)
 
 
 def failed_cleanly(bench: Bench, job: Job, stage: str | None) -> list[str]:

@@ -22,11 +22,11 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 
 from cells import CLEAN, RECOVERED, WAYS, WRONG, Cell, Result, Row, batches, plan, published, recorded, run
+from deployment import SETTINGS, SPEED, Bench, bench
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench import SETTINGS, SPEED, Bench, bench
 from ekyc.localaws.faults import What
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
