@@ -61,7 +61,7 @@ def calling(module: str, service: str, operation: str, nth: int, what: What, way
         (calling("stages.publish_model", "ssm", "PutParameter", 2, What.TIMED_OUT, PUBLISHED), RECOVERED),
         (calling("api.app POST /api/training/start", "states", "StartExecution", 1, What.DENIED, SUPPLIED), CLEAN),
         (
-            Cell(Row("events.record_outcome", "Step Functions Execution Status Change"), Column(What.LOST), SUPPLIED),
+            Cell(Row("events.record_outcome", EXECUTION_EVENT), Column(What.LOST), SUPPLIED),
             RECOVERED,
         ),
         (Cell(Row("state Check model", str(What.MODEL_FAILS)), Column(What.MODEL_FAILS), PUBLISHED), CLEAN),
