@@ -195,6 +195,7 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     }
     assert found.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
     assert found.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
+    assert found.pop("RecordOutcome") == (300, 256)  # it looks at all jobs that run
     assert set(found.values()) == {(900, 1024), (60, 256)}
 
 
@@ -282,6 +283,22 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
         if rule["Targets"][0]["Arn"] == {"Fn::GetAtt": [erase_job, "Arn"]}
     )
     assert (rule["ScheduleExpression"], rule["Targets"][0]["Input"]) == ("rate(1 day)", "{}")
+
+
+def test_ends_of_jobs_are_looked_for_every_quarter_of_an_hour(template: Template) -> None:
+    # Given the function that records how executions end
+    (record_outcome,) = (
+        id
+        for id, one in template.of("AWS::Lambda::Function").items()
+        if one["Handler"] == "events.record_outcome.handler"
+    )
+    # Then a schedule calls it too, as an event may be lost and a model may be left that could not be stopped yet
+    scheduled = [
+        (rule["ScheduleExpression"], rule["Targets"][0]["Input"])
+        for rule in template.of("AWS::Events::Rule").values()
+        if rule["Targets"][0]["Arn"] == {"Fn::GetAtt": [record_outcome, "Arn"]} and "ScheduleExpression" in rule
+    ]
+    assert scheduled == [("rate(15 minutes)", "{}")]
 
 
 def test_what_is_deleted_from_a_bucket_is_gone(template: Template) -> None:
