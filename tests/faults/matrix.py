@@ -75,6 +75,8 @@ def run_all(only: str, processes: int, console: Console) -> list[Result]:
                 for done in as_completed([pool.submit(attempt, batch) for batch in work]):
                     results += done.result()
                     progress.advance(task, len(done.result()))
+                    if not console.is_terminal and len(results) // 50 > (len(results) - len(done.result())) // 50:
+                        console.print(f"{len(results)} of {len(wanted)} cells")
                     for result in done.result():
                         if result.verdict == WRONG:
                             console.print(f"WRONG {_name(result.cell)}: {'; '.join(result.problems)}", markup=False)
