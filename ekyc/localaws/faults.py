@@ -100,7 +100,7 @@ class _Armed:
     """A fault with what it has done so far."""
 
     fault: Fault
-    calls: dict[str, int] = field(default_factory=dict)  # calls of the operation by the invocation's request id
+    calls: dict[str, int] = field(default_factory=dict)  # calls of the operation by invocation
     struck_in: str = ""
     held: list[Callable[[], object]] = field(default_factory=list)
 
@@ -114,16 +114,16 @@ class _Armed:
             and _holds(call.invocation.event, fault)
         ):
             return False
-        request = call.invocation.request_id
+        invocation = call.invocation.id
         if call.attempt == 1:
-            self.calls[request] = self.calls.get(request, 0) + 1
-        if self.calls.get(request, 0) < fault.nth:
+            self.calls[invocation] = self.calls.get(invocation, 0) + 1
+        if self.calls.get(invocation, 0) < fault.nth:
             return False
         if self.struck_in and (
-            fault.lasts is Lasts.ONCE or (fault.lasts is Lasts.INVOCATION and self.struck_in != request)
+            fault.lasts is Lasts.ONCE or (fault.lasts is Lasts.INVOCATION and self.struck_in != invocation)
         ):
             return False
-        self.struck_in = request
+        self.struck_in = invocation
         return True
 
     def is_about(self, name: str, *whats: What) -> bool:

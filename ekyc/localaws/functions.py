@@ -48,9 +48,11 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Invocation:
-    """What a worker is doing now; `event` as the function gets it."""
+    """What a worker is doing now; `event` as the function gets it. The tries of an asynchronous invocation share their
+    request id, and each has an `id` of its own."""
 
     function: str
+    id: str
     request_id: RequestId
     event: Any
     worker: _Worker
@@ -212,7 +214,9 @@ class _Worker:
 
     def ask(self, invocation: dict[str, Any]) -> dict[str, Any] | None:
         """The worker's answer; None when the worker has died."""
-        _at_work[self._token] = Invocation(self._name, invocation["requestId"], invocation["event"], self)
+        _at_work[self._token] = Invocation(
+            self._name, str(uuid.uuid4()), invocation["requestId"], invocation["event"], self
+        )
         try:
             return self._ask(invocation)
         finally:

@@ -276,7 +276,7 @@ def recorded(bench: Bench, way_name: str) -> dict[Row, int]:
         unit = bench.modules[call.function]
         if unit == "api.app":
             unit = f"{unit} {call.invocation.event['httpMethod']} {call.invocation.event['resource']}"
-        key = (call.invocation.request_id, f"{unit} {call.service} {call.operation}")
+        key = (call.invocation.id, f"{unit} {call.service} {call.operation}")
         seen[key] += 1
         row = Row(unit, call.service, call.operation, seen[key])
         most[row] = most.get(row, 0) + 1

@@ -112,7 +112,7 @@ def test_a_dropped_connection_leaves_the_effect_and_the_sdk_asks_again(pipeline:
     assert struck == [fault]
     asked = [call for call in made if call.operation == "CreateProject"]
     assert [call.attempt for call in asked] == [1, 2]
-    assert len({call.invocation.request_id for call in asked}) == 1
+    assert len({call.invocation.id for call in asked}) == 1
     assert asked[0].parameters["ProjectName"] == job.id
 
 
