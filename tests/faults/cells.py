@@ -119,6 +119,12 @@ def published(bench: Bench, job: Job) -> None:
     supplied(bench, job, deploy=True, stopPreviousModel=True)
 
 
+def unnoticed(bench: Bench, job: Job) -> None:
+    """The event of the end is lost, and the schedule finds it."""
+    supplied(bench, job)
+    events.fire_schedules()
+
+
 @dataclass(frozen=True)
 class Way:
     """A job from its start to its end: what the client does, what fails in any case, and how the job ends."""
@@ -130,7 +136,8 @@ class Way:
     fails: tuple[tuple[str, What, str, Lasts], ...] = ()
 
     def faults(self, bench: Bench, job: Job) -> list[Fault]:
-        return [
+        lost = [Fault(What.LOST, about=(job.id,), detail_type=EXECUTION_EVENT)] if self.run is unnoticed else []
+        return lost + [
             Fault(what, bench.functions.get(module, ""), (job.id,), operation=operation, lasts=lasts)
             for module, what, operation, lasts in self.fails
         ]
@@ -142,6 +149,7 @@ WAYS = {
     "labels are posted": Way(posted),
     "stopped": Way(stopped, "Stopped"),
     "erased": Way(erased),
+    "ended unnoticed": Way(unnoticed),
     "resumed": Way(resumed, fails=(("stages.prepare_datasets", What.DENIED, "UpdateItem", Lasts.ONCE),)),
     "labelled by people": Way(labelled),
     "labelled twice": Way(relabelled, labelling_jobs=2, fails=(("", What.LABELLING_FAILS, "", Lasts.ONCE),)),
@@ -152,6 +160,10 @@ WAYS = {
         fails=(("stages.publish_model", What.DENIED, "PutParameter", Lasts.ALWAYS),),
     ),
 }
+
+
+SCHEDULED = " on schedule"
+NO_EVENT = "{}"  # what a schedule gives to a function
 
 
 @dataclass(frozen=True, order=True)
@@ -171,7 +183,7 @@ class Row:
     @property
     def route(self) -> str:
         """Of the API's function: "/api/training/start"."""
-        return self.unit.partition(" ")[2].rpartition(" ")[2]
+        return self.unit.rpartition(" ")[2] if self.module == "api.app" else ""
 
     @property
     def call(self) -> str:
@@ -274,6 +286,11 @@ def recorded(bench: Bench, way_name: str) -> dict[Row, int]:
         if call.attempt > 1:
             continue
         unit = bench.modules[call.function]
+        if not call.invocation.event:
+            # What it finds depends on what else there is, and is dealt with as when an event comes.
+            if way.run is not unnoticed or call.operation != "Query":
+                continue
+            unit += SCHEDULED
         if unit == "api.app":
             unit = f"{unit} {call.invocation.event['httpMethod']} {call.invocation.event['resource']}"
         key = (call.invocation.id, f"{unit} {call.service} {call.operation}")
@@ -502,14 +519,13 @@ def _fault(bench: Bench, cell: Cell, job: Job) -> Fault:
     if row.unit.startswith("state "):
         return Fault(column.what, about=(job.id,), message="The service says why in words.")
     function = bench.functions[row.module]
+    about = (job.mark if row.route.endswith("/create") else NO_EVENT if row.unit.endswith(SCHEDULED) else job.id,)
     if column.what is What.COLD:
-        about = (job.mark,) if row.route.endswith("/create") else (job.id,)
         return Fault(column.what, function, about)
     if column.what is What.EARLY:
         return _early(bench, row, job)
     if column.what in faults.EVENT_FAULTS:
         return Fault(column.what, about=(job.id,), detail_type=row.service)
-    about = (job.mark,) if row.route.endswith("/create") else (job.id,)
     if row.route:
         about = (*about, f'"resource": "{row.route}"', f'"httpMethod": "{row.unit.split(" ")[1]}"')
     return Fault(column.what, function, about, row.service, row.operation, row.nth, column.lasts)

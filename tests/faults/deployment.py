@@ -180,13 +180,13 @@ class Bench:
             return eventually(over, "the job's record has no end")
 
     def kept(self, module: str, job: Job) -> list[dict[str, Any]]:
-        """The events about the job in the function's dead-letter queue, which are taken out."""
+        """Takes the events about the job, and those of a schedule, out of the function's dead-letter queue."""
         sqs, found = self.aws.client("sqs"), []
         url = sqs.get_queue_url(QueueName=self.queues[module].rpartition(":")[2])["QueueUrl"]
         while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get(
             "Messages"
         ):
-            own = [message for message in messages if job.id in message["Body"]]
+            own = [message for message in messages if job.id in message["Body"] or message["Body"] == "{}"]
             for message in own:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             found += [json.loads(message["Body"]) for message in own]
