@@ -226,8 +226,8 @@ class Permissions:
             "LabellingJobs", why, [f"sagemaker:{action}" for action in actions], f"{self.labelling_job_prefix}*"
         )
 
-    def stop_what_runs(self, *, and_delete: bool = False) -> list[iam.PolicyStatement]:
-        """Find and stop what a job runs, unless it is the live model, and with ``and_delete`` delete its model."""
+    def stop_what_runs(self, *, and_settle: bool = False) -> list[iam.PolicyStatement]:
+        """Find and stop what a job runs, unless it is the live model; ``and_settle``: also delete its model."""
         return [
             self.labelling_jobs(
                 "DescribeLabelingJob",
@@ -237,11 +237,16 @@ class Permissions:
             self.projects(
                 "DescribeProjectVersions",
                 "StopProjectVersion",
-                *(["DeleteProjectVersion"] if and_delete else []),
-                why="Looks at the job's models, and stops"
-                + (" them with the job, or deletes them." if and_delete else " them with the job."),
+                *(["DeleteProjectVersion"] if and_settle else []),
+                why="Looks at the job's models, and stops them with the job"
+                + (", or deletes them." if and_settle else "."),
             ),
-            self.live_model("GetParameter", why="Says which model is live, which is not touched."),
+            self.live_model(
+                "GetParameter",
+                *(["PutParameter"] if and_settle else []),
+                why="Says which model is live, which is not touched"
+                + (", and takes back what was half written." if and_settle else "."),
+            ),
         ]
 
     def pass_labelling_role(self, role: iam.IRole) -> iam.PolicyStatement:

@@ -5,15 +5,23 @@ from aws_cdk import aws_events as events
 from constructs import Construct
 
 from stacks.functions import BackgroundFunction, Runtime
+from stacks.notifications import Notifications
 from stacks.permissions import Permissions
 from stacks.storage import JOBS_INDEX, Storage
 
 
 class SettleJob(BackgroundFunction):
-    """Deletes the model of a job that was stopped while it trained, and stops a model that was starting then."""
+    """Deals with what the end of a job left: a training that went on, a model that was starting, a lost event."""
 
     def __init__(
-        self, scope: Construct, id: str, *, runtime: Runtime, storage: Storage, permissions: Permissions
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        runtime: Runtime,
+        storage: Storage,
+        permissions: Permissions,
+        notifications: Notifications,
     ) -> None:
         super().__init__(
             scope,
@@ -24,13 +32,16 @@ class SettleJob(BackgroundFunction):
             environment={
                 "JOBS_TABLE": storage.table.table_name,
                 "JOBS_INDEX": JOBS_INDEX,
+                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
+                "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
                 "MODEL_PARAMETER": storage.model_parameter.parameter_name,
             },
             permissions=[
                 permissions.job_record(),
                 permissions.list_job_records(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
-                *permissions.stop_what_runs(and_delete=True),
+                *permissions.stop_what_runs(and_settle=True),
+                *notifications.tell(),
             ],
             timeout_seconds=300,
         )
@@ -48,7 +59,7 @@ class SettleJob(BackgroundFunction):
         )
         self.call_by(
             "Now",
-            "A model that was starting when its job was stopped runs by now, and costs money.",
+            "An event may have been lost, and a model that was starting when its job ended can be stopped by now.",
             event=events.RuleTargetInput.from_object({}),
             schedule=events.Schedule.rate(cdk.Duration.minutes(15)),
         )

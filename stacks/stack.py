@@ -75,7 +75,14 @@ class TrainingStack(cdk.Stack):
             notifications=notifications,
             state_machine=state_machine,
         )
-        SettleJob(self, "SettleJob", runtime=runtime, storage=self.storage, permissions=permissions)
+        SettleJob(
+            self,
+            "SettleJob",
+            runtime=runtime,
+            storage=self.storage,
+            permissions=permissions,
+            notifications=notifications,
+        )
         erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
         self.api = Api(
             self,

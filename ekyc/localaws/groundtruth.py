@@ -21,9 +21,10 @@ from moto.core.base_backend import BaseBackend
 from moto.sagemaker.models import sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 
-from ekyc.localaws import aws, events, stand_in
+from ekyc.localaws import aws, events, faults, stand_in
 from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import ServiceError
+from ekyc.localaws.faults import What
 from ekyc.localaws.stand_in import Answer, Request, StandIn, now
 from ekyc.localaws.training import image_size
 from ekyc.localaws.workforce import DrawnBox, Workforce, consolidate, raw_answer
@@ -185,6 +186,8 @@ class GroundTruth(StandIn):
         """CreateLabelingJob. What cannot be read from S3 shows later, as a FailureReason."""
         self._check_job(request)
         name = request["LabelingJobName"]
+        if full := faults.of_service(What.LABELLING_JOBS_FULL, name):
+            raise ServiceError("ResourceLimitExceeded", full.message)
         with self.lock:
             # A name is spent for good and upper and lower case do not count.
             if name.lower() in self._jobs:
@@ -290,6 +293,9 @@ class GroundTruth(StandIn):
         try:
             if reason := workforce.take_failure():
                 raise JobFailed(reason)
+            if fault := faults.of_service(What.LABELLING_FAILS, job.name):
+                raise JobFailed(fault.message)
+            nobody_answers = faults.of_service(What.NOTHING_LABELLED, job.name) is not None
             categories = _categories(job.request["LabelCategoryConfigS3Uri"])
             _check_template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
             objects = _objects(job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
@@ -297,8 +303,10 @@ class GroundTruth(StandIn):
                 job.objects = objects
                 if job.status == "Initializing":
                     job.become("InProgress")
+                if faults.of_service(What.LABELLING_STOPS, job.name):
+                    job.become("Stopping")
             for line in self._tasks(job):
-                self._label(job, line, categories)
+                self._label(job, line, None if nobody_answers else categories)
             if job.status == "Stopping":
                 self.sleep(self.stop_seconds)
             output_uri = self._write_output(job)
@@ -337,7 +345,8 @@ class GroundTruth(StandIn):
                 return
             yield line
 
-    def _label(self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str]) -> None:
+    def _label(self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str] | None) -> None:
+        """Deal with one object; without `categories` nobody answers its task."""
         if job.attribute in line and f"{job.attribute}-metadata" in line:
             output, is_labelled = line, True  # a chained job labels only what has no label yet
         else:
@@ -350,7 +359,7 @@ class GroundTruth(StandIn):
             job.updated = now()
 
     def _labelled(
-        self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str]
+        self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str] | None
     ) -> tuple[dict[str, Any], bool]:
         """The output line of an object, and whether it bears a label. Source: Ground Truth guide, "Output data"."""
         content = _read_uri(line["source-ref"])
@@ -361,12 +370,12 @@ class GroundTruth(StandIn):
             return line | {metadata_key: {"failure-reason": reason}}, False
         name = PurePosixPath(line["source-ref"]).name
         count = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
-        drawn = [workforce.draw(name, size, categories, worker) for worker in range(count)]
+        drawn = [workforce.draw(name, size, categories or (), worker) for worker in range(count if categories else 0)]
         answers = [boxes for boxes in drawn if boxes is not None]
         if not answers:
             return line | {metadata_key: {"failure-reason": "The task expired: no worker answered it."}}, False
         self._write_answers(job, len(job.done), [raw_answer(boxes, size) for boxes in answers])
-        return line | _label_of(job, categories, consolidate(answers), size), True
+        return line | _label_of(job, categories or (), consolidate(answers), size), True
 
     def _write_answers(self, job: LabelingJob, number: int, answers: Sequence[dict[str, Any]]) -> None:
         submitted = clock.utc()

@@ -22,7 +22,7 @@ from moto.core.base_backend import BaseBackend
 from moto.rekognition.models import rekognition_backends
 from moto.rekognition.responses import RekognitionResponse
 
-from ekyc.localaws import aws, stand_in
+from ekyc.localaws import aws, faults, stand_in
 from ekyc.localaws.clock import clock
 from ekyc.localaws.custom_labels_manifest import (
     TERMINAL_MESSAGES,
@@ -33,6 +33,7 @@ from ekyc.localaws.custom_labels_manifest import (
 )
 from ekyc.localaws.detector import Detection, Detector
 from ekyc.localaws.errors import ServiceError
+from ekyc.localaws.faults import What
 from ekyc.localaws.stand_in import Answer, Request, StandIn, now
 from ekyc.localaws.training import MAX_IMAGE_BYTES, Training, TrainingRefused, image_size
 
@@ -196,7 +197,7 @@ class CustomLabels(StandIn):
         with self.lock:
             if name in self._projects:
                 raise ServiceError("ResourceInUseException", f"A project with the name {name} exists already.")
-            if len(self._projects) >= self.max_projects:
+            if len(self._projects) >= self.max_projects or faults.of_service(What.PROJECTS_FULL, name):
                 raise _limit(f"The account has {self.max_projects} projects, the most that it may have.")
             created = now()
             arn = self._arn(name, "", created)
@@ -250,6 +251,7 @@ class CustomLabels(StandIn):
             dataset = Dataset(arn, kind, created, created, request.get("Tags", {}))
             project.datasets[kind] = dataset
             failure, self.fail_next_dataset = self.fail_next_dataset, None
+            failure = failure or _failure(What.DATASET_FAILS, arn)
         self.background(self._fill_dataset, dataset, manifest, failure)
         return {"DatasetArn": arn}
 
@@ -341,10 +343,11 @@ class CustomLabels(StandIn):
             project = self._project(request["ProjectArn"])
             if name in project.versions:
                 raise _in_use(f"Project {project.name} has a version {name} already.")
-            if len(project.versions) >= self.max_versions:
+            if len(project.versions) >= self.max_versions or faults.of_service(What.VERSIONS_FULL, project.name):
                 raise _limit(f"Project {project.name} has {self.max_versions} models, the most that it may have.")
             training, testing = (self._training_entries(project, kind) for kind in ("TRAIN", "TEST"))
-            if self._count(["TRAINING_IN_PROGRESS"]) >= self.max_trainings:
+            trainings = self._count(["TRAINING_IN_PROGRESS"])
+            if trainings >= self.max_trainings or faults.of_service(What.TRAININGS_FULL, project.name):
                 raise _limit(f"The account may have {self.max_trainings} trainings at one time.")
             created = now()
             arn = self._arn(project.name, f"version/{name}/", created)
@@ -352,6 +355,7 @@ class CustomLabels(StandIn):
             version = ProjectVersion(arn, name, created, output, request.get("Tags", {}), optional)
             project.versions[name] = version
             failure, self.fail_next_training = self.fail_next_training, None
+            failure = failure or _failure(What.TRAINING_FAILS, arn)
         prefix = output["S3KeyPrefix"].rstrip("/")
         run = Training(project.name, name, arn, output["S3Bucket"], prefix, training, testing)
         self.background(self._train, version, run, failure)
@@ -408,9 +412,11 @@ class CustomLabels(StandIn):
                 raise _in_use(f"A model in status {version.status} cannot be started.")
             if most > self.max_inference_units:
                 raise _limit(f"A model may have {self.max_inference_units} inference units.")
-            if self._count(["STARTING", "RUNNING", "STOPPING"]) >= self.max_running_models:
+            running = self._count(["STARTING", "RUNNING", "STOPPING"])
+            if running >= self.max_running_models or faults.of_service(What.RUNNING_MODELS_FULL, version.arn):
                 raise _limit(f"The account may run {self.max_running_models} models at one time.")
             failure, self.fail_next_start = self.fail_next_start, None
+            failure = failure or _failure(What.MODEL_FAILS, version.arn)
             version.units = {key: request[key] for key in ("MinInferenceUnits", "MaxInferenceUnits") if key in request}
             version.become("STARTING", "The model is being started.")
         self.background(self._start, version, failure)
@@ -540,6 +546,12 @@ def install() -> None:
 def current() -> CustomLabels:
     """What the local AWS holds now, with the knobs on it; another one after a reset."""
     return CustomLabels.of(rekognition_backends[aws.account][aws.region])
+
+
+def _failure(what: What, arn: str) -> str | None:
+    """The message of the fault that this resource is to suffer, if there is one."""
+    fault = faults.of_service(what, arn)
+    return fault.message if fault else None
 
 
 def _invalid(message: str) -> ServiceError:

@@ -183,8 +183,12 @@ def _dispatcher(moto: Any) -> Any:
         refusal = _refuse_expired(environ.get("QUERY_STRING", ""))
         if refusal:
             return refusal(environ, start_response)
-        calls.record(environ)
-        return moto(environ, start_response)
+
+        def carry_out() -> Response:
+            return Response.from_app(moto, environ, buffered=True)
+
+        answer = calls.answer(environ, carry_out)
+        return answer(environ, start_response) if answer else moto(environ, start_response)
 
     return app
 
@@ -295,6 +299,9 @@ def _request_handler() -> type:
             environ["CONTENT_LENGTH"] = str(len(body))
             try:
                 response = Response.from_app(self.server.app, environ, buffered=True)
+            except calls.ConnectionDropped:
+                self.close_connection = True
+                return
             except functions.StoppedError:
                 response = ServiceUnavailable().get_response(environ)
             except Exception:

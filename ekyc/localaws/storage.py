@@ -13,6 +13,7 @@ from ekyc.localaws import events
 def install() -> None:
     """Make conditional writes atomic, as both services promise, and tell of objects what S3 tells."""
     from moto.dynamodb.models import DynamoDBBackend
+    from moto.dynamodb.responses import DynamoHandler
     from moto.s3.models import S3Backend
     from moto.s3.responses import S3Response
 
@@ -20,6 +21,8 @@ def install() -> None:
     table_lock = threading.RLock()
     for name in ("put_item", "update_item", "delete_item", "transact_write_items", "get_item", "query", "scan"):
         _hold(table_lock, DynamoDBBackend, name)
+    # It also copies the item before and after it changes it, while another request may.
+    _hold(table_lock, DynamoHandler, "update_item")
     # The same for `If-None-Match: *`: the check and the write belong together.
     _hold(threading.RLock(), S3Response, "put_object")
     S3Backend.put_object = _checked_and_encrypted(S3Backend.put_object)

@@ -4,9 +4,9 @@ Started by `functions.py` as `python -I worker.py CONTROL_FD`. It imports nothin
 only its own asset and the installed packages.
 
 Control socket, parent to this process: a JSON object per worker to fork, with two descriptors (the worker's socket and
-its log file), or null to end all workers; each is answered by a byte when it is done. Worker socket: one JSON line per
-invocation each way; it tells the service time, which a function finds wherever it looks. Standard output and error
-belong to the function and go to its log file.
+its log file), or null to end all workers; each is answered when it is done, by the worker's process id or a "+".
+Worker socket: one JSON line per invocation each way; it tells the service time, which a function finds wherever it
+looks. Standard output and error belong to the function and go to its log file.
 
 The parent's death closes the control socket, and with it everything here ends: no worker is ever left behind.
 """
@@ -73,6 +73,7 @@ def main(control_descriptor: int) -> None:
             end(workers)
         if not message:
             os.killpg(0, signal.SIGKILL)  # this process, and whatever the functions have started
+        done = b"+"
         if order is not None:
             worker = os.fork()
             if worker == 0:
@@ -80,9 +81,10 @@ def main(control_descriptor: int) -> None:
                 run_worker(order, *descriptors)
                 os._exit(0)
             workers.add(worker)
+            done = str(worker).encode()
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(b"+")
+        control.send(done)
 
 
 def end(workers: set[int]) -> None:

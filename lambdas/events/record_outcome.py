@@ -1,4 +1,4 @@
-"""Record outcome: an execution has ended, so write it to the job, tell it, and stop what was left running."""
+"""Record outcome: an execution has ended, so write it to the job, stop what it left running, and tell it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,17 +33,22 @@ metrics = Metrics()
 def handler(event: Mapping[str, Any], _context: Any) -> None:
     execution_arn = event["detail"]["executionArn"]
     job = outcomes.record(execution_arn, jobs=jobs, stepfunctions=stepfunctions)
-    if job and notices.tell_end(job, jobs=jobs, channels=channels):
-        measure(job)
-    if job and job.status is not Status.READY:
-        stopping.stop_what_runs(
-            job,
-            jobs=jobs,
-            sagemaker=sagemaker,
-            rekognition=rekognition,
-            ssm=ssm,
-            model_parameter=settings.model_parameter,
-        )
+    if job is None:
+        return
+    try:
+        # What costs money first: a message that cannot be sent must not keep a model running.
+        if job.status is not Status.READY:
+            stopping.stop_what_runs(
+                job,
+                jobs=jobs,
+                sagemaker=sagemaker,
+                rekognition=rekognition,
+                ssm=ssm,
+                model_parameter=settings.model_parameter,
+            )
+    finally:
+        if notices.tell_end(job, jobs=jobs, channels=channels):
+            measure(job)
 
 
 def measure(job: Job) -> None:

@@ -23,6 +23,8 @@ from pipeline.errors import error_code
 
 # A start or a resume that is under way ends within the 29 seconds that an API call has.
 CLAIM_MS = 30_000
+# An execution may run for 60 days (TimeoutSeconds of the state machine), and a job may wait for its start.
+UNSETTLED_MS = 120 * 24 * 3_600_000
 KIND = "training-job"  # partition key of the index: all jobs in one list, ordered by StartTime
 logger = Logger(child=True)
 
@@ -396,8 +398,21 @@ class Jobs:
             logger.info("The job has moved")
 
     def unsettled(self, index: str) -> list[str]:
-        """The ids of all jobs that ended and of which something may be left running, oldest first."""
-        return self._with_attribute(index, "Unsettled")
+        """The ids of all jobs that may have ended unnoticed, or whose end is not dealt with, oldest first.
+
+        Those are jobs shown as running, with something that may be left running, or with an end that nobody was told
+        of. A job is looked for until `UNSETTLED_MS` after its creation.
+        """
+        running = {f":running{place}": _serialize(status) for place, status in enumerate(RUNNING)}
+        return self._found(
+            index,
+            "attribute_exists(Unsettled)"
+            " OR (attribute_exists(EndTime) AND (attribute_not_exists(NotifiedEnd) OR NotifiedEnd < EndTime))"
+            f" OR (attribute_exists(ExecutionArn) AND #status IN ({', '.join(running)}))",
+            since=now_ms() - UNSETTLED_MS,
+            names={"#status": "Status"},
+            values=running,
+        )
 
     def discard_model(self, job: Job, project_version_arn: str, **attributes: Any) -> bool:
         """Say that the stopped job's model is going to be deleted; False when the job is resumed or was.
@@ -479,16 +494,26 @@ class Jobs:
 
     def to_erase(self, index: str) -> list[str]:
         """The ids of all jobs whose erasure is not over, oldest first."""
-        return self._with_attribute(index, "ErasureOpen")
+        return self._found(index, "attribute_exists(ErasureOpen)")
 
-    def _with_attribute(self, index: str, attribute: str) -> list[str]:
+    def _found(
+        self,
+        index: str,
+        condition: str,
+        *,
+        since: int = 0,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """The ids of all jobs created after ``since`` (Unix ms) for which ``condition`` holds, oldest first."""
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=index,
-            KeyConditionExpression="Kind = :kind",
-            FilterExpression=f"attribute_exists({attribute})",
+            KeyConditionExpression="Kind = :kind AND StartTime > :since",
+            FilterExpression=condition,
             ProjectionExpression="Id",
-            ExpressionAttributeValues={":kind": {"S": KIND}},
+            **({"ExpressionAttributeNames": dict(names)} if names else {}),
+            ExpressionAttributeValues={":kind": {"S": KIND}, ":since": _serialize(since), **(values or {})},
         )
         return [item["Id"]["S"] for page in pages for item in page["Items"]]
 

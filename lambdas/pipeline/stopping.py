@@ -10,10 +10,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from pipeline import labelling, models, outcomes
+from pipeline import labelling, models, outcomes, publishing
 from pipeline.errors import error_code
 from pipeline.jobs import ENDED, Job, Jobs, Status, now_ms
-from pipeline.publishing import read_parameter
 
 # A function of a stopped execution runs on to its end, and may start what the stop did not find. Those that start
 # something have a minute.
@@ -52,14 +51,29 @@ def stop_what_runs(
     return stopped, remaining
 
 
+def ended(job_id: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
+    """The job as its execution has ended, which is recorded if it was not; None while it runs.
+
+    Raises:
+        JobNotFound: no job has this id.
+    """
+    job = jobs.get(job_id)
+    try:
+        return outcomes.record(job["ExecutionArn"], jobs=jobs, stepfunctions=stepfunctions)
+    except ClientError as error:
+        if error_code(error) != "ExecutionDoesNotExist":
+            raise
+        return job if job.status in ENDED else None  # forgotten after 90 days, or a start that got no further
+
+
 def settle(
-    job_id: str,
+    job: Job,
     *,
     jobs: Jobs,
     sagemaker: Any,
     rekognition: Any,
     ssm: Any,
-    stepfunctions: Any,
+    project_parameter: str,
     model_parameter: str,
 ) -> None:
     """Stop and delete what an earlier stop had to leave, if the job still stands where it ended.
@@ -68,11 +82,9 @@ def settle(
     keeps it: whoever comes first, the resume or the deletion, is written to the record and seen by the other.
 
     Raises:
-        JobNotFound: no job has this id.
         ClientError, BotoCoreError: a service did not answer.
     """
-    job = _ended(jobs.get(job_id), jobs, stepfunctions)
-    if job is None:
+    if job.status is Status.READY:
         return
     _, remaining = stop_what_runs(
         job, jobs=jobs, sagemaker=sagemaker, rekognition=rekognition, ssm=ssm, model_parameter=model_parameter
@@ -86,19 +98,10 @@ def settle(
             logger.info("Model of a stopped job deleted")
         else:
             remaining.append("Somebody resumes the job.")
-    if not remaining and _is_late(job):
-        jobs.settled(job)
-
-
-def _ended(job: Job, jobs: Jobs, stepfunctions: Any) -> Job | None:
-    """The job as its execution ended, or None when that runs or the job is ready."""
-    try:
-        recorded = outcomes.record(job["ExecutionArn"], jobs=jobs, stepfunctions=stepfunctions)
-    except ClientError as error:
-        if error_code(error) != "ExecutionDoesNotExist":
-            raise
-        recorded = job if job.status in ENDED else None  # forgotten after 90 days, or a resume that got no further
-    return recorded if recorded and recorded.status is not Status.READY else None
+    if _is_late(job):
+        publishing.take_back(job, ssm=ssm, project_parameter=project_parameter, model_parameter=model_parameter)
+        if not remaining:
+            jobs.settled(job)
 
 
 def _is_stopped(job: Job) -> bool:
@@ -122,7 +125,7 @@ def _serves(job: Job, project_version_arn: str, ssm: Any, model_parameter: str) 
     """Whether the model is, or once was, the live one."""
     if job["PublishedTime"] and job["ProjectVersionArn"] == project_version_arn:
         return True
-    return read_parameter(model_parameter, ssm) == project_version_arn
+    return publishing.read_parameter(model_parameter, ssm) == project_version_arn
 
 
 def _stop_labelling(job_id: str, sagemaker: Any) -> bool:

@@ -65,6 +65,8 @@ def needs(call: Call, state_machine: str) -> Iterator[Need]:
             yield f"ssm:{operation}", f"arn:aws:ssm:{HERE}:parameter/{given['Name'].lstrip('/')}"
         case "sns", operation:
             yield f"sns:{operation}", given["TopicArn"]
+        case "events", "PutEvents":
+            yield "events:PutEvents", f"arn:aws:events:{HERE}:event-bus/default"
         case "lambda", "Invoke":
             yield "lambda:InvokeFunction", f"arn:aws:lambda:{HERE}:function:{given['FunctionName']}"
         case service, operation:
