@@ -43,7 +43,8 @@ ENVIRONMENT = {
     "CheckModel": {"JOBS_TABLE"},
     "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
     "ResumeLabelling": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
-    "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
+    "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC", "MODEL_PARAMETER"},
+    "SettleJob": {"JOBS_TABLE", "JOBS_INDEX", "NOTIFICATIONS_TOPIC", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
     "EraseJob": {"JOBS_TABLE", "JOBS_INDEX", "BUCKET"},
     "WatchRunning": {
         "JOBS_TABLE",
@@ -123,6 +124,7 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     assert found.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
     assert found.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
     assert found.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
+    assert found.pop("SettleJob") == (300, 256)  # it looks at every job that is not settled
     assert set(found.values()) == {(900, 1024), (60, 256)}
 
 
@@ -184,12 +186,20 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
     (erase_job,) = (
         id for id, one in template.of("AWS::Lambda::Function").items() if one["Handler"] == "events.erase_job.handler"
     )
-    # Then it deletes objects of jobs and datasets, no model and no record, and only the API calls it
+    # Then it deletes objects of jobs and datasets, no model and no record, and only the API calls it; others delete a
+    # dataset that failed and the model of a job that was stopped
     folders = ("images", "upright", "labels", "manifests", "labelling", "training")
     here = "<AWS::Region>:<AWS::AccountId>"
     assert found == {
         *(("EraseJob", "s3:DeleteObject", f"/{folder}/*") for folder in folders),
-        ("EraseJob", "rekognition:DeleteDataset", f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*"),
+        *(
+            (name, f"rekognition:{action}", f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*")
+            for name, action in (
+                ("EraseJob", "DeleteDataset"),
+                ("CreateDatasets", "DeleteDataset"),
+                ("SettleJob", "DeleteProjectVersion"),
+            )
+        ),
         ("Api", "lambda:InvokeFunction", f"<{erase_job}.Arn>"),
     }
     # And a rule calls it every day, for erasures that are not over
@@ -308,13 +318,15 @@ def test_each_rule_retries_and_keeps_what_could_not_be_handled(template: Templat
     by_event = [rule for rule in template.of("AWS::Events::Rule").values() if "EventPattern" in rule]
     rules = {rule["EventPattern"]["source"][0]: rule for rule in by_event}
     functions = template.of("AWS::Lambda::Function")
-    for source, name in {"aws.sagemaker": "ResumeLabelling", "aws.states": "RecordOutcome"}.items():
+    names = {"aws.sagemaker": "ResumeLabelling", "aws.states": "RecordOutcome", "aws.s3": "SettleJob"}
+    for source, name in names.items():
         (target,) = rules[source]["Targets"]
         function = functions[target["Arn"]["Fn::GetAtt"][0]]
         assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == name
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
         # What EventBridge cannot deliver and what the function fails at are kept in the same queue
         assert target["DeadLetterConfig"]["Arn"] == function["DeadLetterConfig"]["TargetArn"]
+    assert rules["aws.s3"]["EventPattern"]["detail"]["object"] == {"key": [{"prefix": "training/"}]}
     labelling, outcome = rules["aws.sagemaker"]["EventPattern"], rules["aws.states"]["EventPattern"]
     assert labelling["detail-type"] == ["SageMaker Ground Truth Labeling Job State Change"]
     assert written(labelling["resources"][0]["prefix"]).endswith(":labeling-job/ekyc-")
