@@ -351,9 +351,7 @@ class _Server(ThreadedWSGIServer):
         super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(
-            sys.exception(), ConnectionError
-        ):  # a client that is gone, such as a function that was killed
+        if not isinstance(sys.exception(), ConnectionError):  # a client is gone, such as a killed function
             super().handle_error(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
