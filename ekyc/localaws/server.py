@@ -350,6 +350,10 @@ class _Server(ThreadedWSGIServer):
         self._connections.add(request)
         super().process_request(request, client_address)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a client is gone, such as a killed function
+            super().handle_error(request, client_address)
+
     def shutdown_request(self, request: Any) -> None:
         self._connections.discard(request)
         super().shutdown_request(request)
