@@ -211,6 +211,7 @@ def _readable(resource: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
 MADE = {
     "AWS::DynamoDB::Table": "the table of jobs",
     "AWS::IAM::Role": "the role of Ground Truth",
+    "AWS::KMS::Key": "the topic's key",
     "AWS::Lambda::Function": "the function {name}",
     "AWS::Logs::LogGroup": "its log group",
     "AWS::S3::Bucket": "the bucket",
@@ -226,6 +227,7 @@ NAMED = {
     r":states:.*:stateMachine:[\w-]+$": "the state machine",
     r":states:.*:execution:[\w-]+:\*$": "executions of the state machine",
     r":kms:.*:key/": "the key",
+    r":events:.*:event-bus/default$": "the account's event bus",
     r":log-group:/aws/sagemaker/LabelingJobs$": "the log group `/aws/sagemaker/LabelingJobs`",
     r":log-group:/aws/sagemaker/LabelingJobs:\*$": "its streams",
 }

@@ -232,6 +232,23 @@ def test_an_end_that_was_told_stays_told_when_an_earlier_one_is_told_late(jobs: 
     jobs.notified("ekyc-nobodys", "NotifiedEnd", 1)
 
 
+def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) -> None:
+    # Given a job that was never started, one that runs, and ended ones: told and settled, untold, with something left
+    made = {name: jobs.create() for name in ("idle", "runs", "settled", "untold", "left")}
+    for name, job in made.items():
+        arn = f"arn:{job.id}"
+        if name != "idle":
+            jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images", ExecutionArn=arn)
+        if name not in ("idle", "runs"):
+            jobs.end(job.id, Status.FAILED, 1000, arn)
+        if name in ("settled", "left"):
+            jobs.notified(job.id, "NotifiedEnd", 1000)
+        if name in ("settled", "untold"):
+            jobs.settled(jobs.get(job.id))
+    # Then those that somebody has to look at are found
+    assert set(jobs.unsettled(INDEX)) == {made[name].id for name in ("runs", "untold", "left")}
+
+
 def test_other_failures_of_the_table_are_not_swallowed(dynamodb: Any) -> None:
     jobs = Jobs("no-such-table", dynamodb)
     with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):

@@ -75,7 +75,7 @@ def ended(jobs: Jobs, status: Status, **attributes: Any) -> Any:
     """A job that ended an hour and a half after it was started."""
     job = jobs.create()
     jobs.move(job.id, Status.CHECKING_IMAGES, ExecutionStartTime=job["StartTime"], ExecutionArn=EXECUTION)
-    return jobs.end(job.id, status, job["StartTime"] + 3 * HOUR // 2, **attributes)
+    return jobs.end(job.id, status, job["StartTime"] + 3 * HOUR // 2, EXECUTION, **attributes)
 
 
 def test_a_model_that_is_ready_is_told_with_figures_and_cost(jobs: Jobs, audience: Audience) -> None:

@@ -41,7 +41,7 @@ class Setting:
         """A job that is Ready, with a model that the pipeline started so many hours ago, or that somebody started."""
         job = self.jobs.create()
         self.jobs.move(job.id, Status.CHECKING_IMAGES)
-        self.jobs.end(job.id, Status.READY, 1)
+        self.jobs.end(job.id, Status.READY, 1, "arn:execution")
         project = self.rekognition.create_project(job.id)["ProjectArn"]
         arn = self.rekognition.add_version(project, job.id, status, MinInferenceUnits=units)
         self.jobs.note(job.id, ProjectArn=project, ProjectVersionArn=arn)

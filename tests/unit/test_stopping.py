@@ -5,12 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from moto.sns import sns_backends
 
-from pipeline import aws
+from pipeline import aws, errors
 from pipeline.jobs import Jobs, Status, now_ms
 from tests.unit.aws_fakes import FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import INDEX, TABLE
 from tests.unit.test_outcomes import MACHINE, MODEL, LambdaContext
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+PROJECT = "/ekyc/project"
 
 
 class Settling:
@@ -25,12 +30,20 @@ class Settling:
             "stepfunctions": self.machine.client(),
             "rekognition": self.rekognition.client(),
             "sagemaker": self.ground_truth.client(),
-            "ssm": client("ssm"),
+            **{name: client(name) for name in ("ssm", "sns", "events")},
         }
         self.ssm = clients["ssm"]
-        self.ssm.put_parameter(Name=MODEL, Value="default", Type="String", Overwrite=True)
+        for name in (PROJECT, MODEL):
+            self.ssm.put_parameter(Name=name, Value="default", Type="String", Overwrite=True)
         monkeypatch.setattr(aws, "client", clients.__getitem__)
-        for name, value in {"JOBS_TABLE": TABLE, "JOBS_INDEX": INDEX, "MODEL_PARAMETER": MODEL}.items():
+        self.topic = clients["sns"].create_topic(Name="outcomes")["TopicArn"]
+        for name, value in {
+            "JOBS_TABLE": TABLE,
+            "JOBS_INDEX": INDEX,
+            "NOTIFICATIONS_TOPIC": self.topic,
+            "PROJECT_PARAMETER": PROJECT,
+            "MODEL_PARAMETER": MODEL,
+        }.items():
             monkeypatch.setenv(name, value)
         self.function = importlib.reload(importlib.import_module("events.settle_job"))
         self.id = jobs.create().id
@@ -63,6 +76,16 @@ class Settling:
     @property
     def version(self) -> dict[str, Any]:
         return self.rekognition.versions[self.id]
+
+    @property
+    def told(self) -> list[str]:
+        """The subjects of the messages about the job."""
+        sent = sns_backends[ACCOUNT][REGION].topics[self.topic].sent_notifications
+        return [subject for _, _, subject, *_ in sent]
+
+    def parameters(self) -> list[str]:
+        """The two parameters that name the live model."""
+        return [self.ssm.get_parameter(Name=name)["Parameter"]["Value"] for name in (PROJECT, MODEL)]
 
     @property
     def is_settled(self) -> bool:
@@ -162,3 +185,53 @@ def test_a_job_that_runs_is_left_alone(settling: Settling) -> None:
     settling.trained()
     assert settling.version["Status"] == "TRAINING_COMPLETED"
     assert "stop_project_version" not in settling.rekognition.calls
+
+
+def test_an_end_whose_event_was_lost_is_found_recorded_and_told_once(settling: Settling) -> None:
+    # Given an execution that failed, of which no event came
+    settling.machine.entered[settling.arn] = ["Check training"]
+    settling.machine.end(settling.arn, "FAILED", error="TrainingFailed")
+    # When the schedule calls, twice
+    for _ in range(2):
+        settling.function.handler({}, LambdaContext())
+    # Then the job has its end, and somebody was told of it, once
+    job = settling.jobs.get(settling.id)
+    assert (job.status, job["Error"]) == (Status.FAILED, "TrainingFailed")
+    assert len(settling.told) == 1
+
+
+def test_a_stop_that_is_denied_is_told_all_the_same(settling: Settling, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a model that runs and that the function may not look at
+    settling.machine.entered[settling.arn] = ["Check model"]
+    settling.machine.end(settling.arn, "FAILED", error="ModelFailed")
+
+    def deny(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DescribeProjectVersions")
+
+    monkeypatch.setattr(settling.rekognition, "describe_project_versions", deny)
+    # When the schedule calls
+    with pytest.raises(errors.AccessDenied):
+        settling.function.handler({}, LambdaContext())
+    # Then people know of the failure, and it is looked at again
+    assert len(settling.told) == 1
+    assert not settling.is_settled
+
+
+@pytest.mark.parametrize("before", ["default", "arn:aws:rekognition:us-east-1:123456789012:project/ekyc-before/1"])
+def test_a_half_published_model_is_taken_back(settling: Settling, before: str) -> None:
+    # Given a job that failed once it had written the first of the two parameters
+    project = settling.jobs.get(settling.id)["ProjectArn"]
+    settling.ssm.put_parameter(Name=PROJECT, Value=project, Type="String", Overwrite=True)
+    settling.jobs.note(settling.id, ProjectVersionArn=settling.version_arn, PreviousProject=before)
+    settling.version.update(Status="RUNNING")
+    # When its end is settled
+    settling.end("FAILED", stage="Publish model")
+    # Then the parameters name what was live before, and the model no longer runs
+    assert settling.parameters() == [before, "default"]
+    assert settling.version["Status"] == "STOPPING"
+    # And a model that did go live is left as it is
+    settling.ssm.put_parameter(Name=PROJECT, Value=project, Type="String", Overwrite=True)
+    settling.ssm.put_parameter(Name=MODEL, Value=settling.version_arn, Type="String", Overwrite=True)
+    settling.jobs.note(settling.id, Unsettled=True)
+    settling.sweep()
+    assert settling.parameters() == [project, settling.version_arn]
