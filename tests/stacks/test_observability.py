@@ -136,7 +136,7 @@ def test_whoever_tells_may_put_our_own_events_and_no_others(templates: dict[str,
     for name in template.functions():
         put = [one for one in template.statements_of(name) if "events:PutEvents" in listed(one["Action"])]
         publishes = any("sns:Publish" in listed(one["Action"]) for one in template.statements_of(name))
-        tells = name in {"RequestLabels", "ResumeLabelling", "RecordOutcome", "WatchRunning"}
+        tells = name in {"RequestLabels", "ResumeLabelling", "RecordOutcome", "SettleJob", "WatchRunning"}
         assert (bool(put), publishes) == (tells, tells)
         for statement in put:
             assert written(statement["Resource"]).endswith(":event-bus/default")
