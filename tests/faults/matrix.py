@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from cells import CLEAN, RECOVERED, WAYS, WRONG, Cell, Result, Row, batches, plan, published, recorded, run
+from cells import CLEAN, NOT_MET, RECOVERED, WAYS, WRONG, Cell, Result, Row, batches, plan, published, recorded, run
 from deployment import SETTINGS, SPEED, Bench, bench
 from rich.console import Console
 from rich.progress import Progress
@@ -32,7 +32,7 @@ from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
 PROJECT = Path(__file__).parents[2]
-MARKS = {RECOVERED: "+", CLEAN: "f", WRONG: "WRONG"}
+MARKS = {RECOVERED: "+", CLEAN: "f", WRONG: "WRONG", NOT_MET: "·"}
 BEGIN, END = "<!-- matrix -->", "<!-- /matrix -->"
 
 _bench: Bench
@@ -111,7 +111,7 @@ def table(results: Iterable[Result]) -> tuple[list[str], list[tuple[str, str, li
 def show(results: list[Result], console: Console) -> None:
     """Print the matrix."""
     names, rows = table(results)
-    printed = Table(title="+ recovered by itself, f failed cleanly", show_lines=False)
+    printed = Table(title="+ recovered by itself, f failed cleanly, · call not made", show_lines=False)
     for name in ("function", "call", *names):
         printed.add_column(name, overflow="fold")
     before = ""
@@ -153,7 +153,7 @@ def write(results: list[Result], seconds: float) -> None:
     _, _, after = rest.partition(END)
     summary = (
         f"{len(results)} cells: {counts[RECOVERED]} recovered (+), {counts[CLEAN]} failed cleanly (f), "
-        f"{counts[WRONG]} WRONG."
+        f"{counts[NOT_MET]} whose call was not made this time (·), {counts[WRONG]} WRONG."
     )
     page.write_text(f"{before}{BEGIN}\n{summary}\n\n{markdown(results)}\n{END}{after}")
 
