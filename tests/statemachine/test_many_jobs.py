@@ -13,7 +13,7 @@ from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
-JOBS = 20
+JOBS = 10
 
 
 @pytest.fixture(scope="module")
