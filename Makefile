@@ -32,7 +32,7 @@ demo: .venv/installed build/layer/installed  ## photographs become a model that 
 	$(BIN)/ekyc demo $(if $(PHOTOS),--photos $(PHOTOS))
 
 test: .venv/installed build/layer/installed  ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .
