@@ -32,7 +32,6 @@ class Clock:
     def __init__(self, speed: float = 60.0) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._speed = speed
-        self._slows_to_compute = True
         self._computing = 0  # how many threads compute
         self._set_at = time.monotonic()
         self._time = time.time()  # what the clock showed then
@@ -70,19 +69,6 @@ class Clock:
         with self._changed:
             self._settle()
             self._speed = speed
-            self._changed.notify()
-
-    @property
-    def slows_to_compute(self) -> bool:
-        """Whether the clock goes at a real clock's pace while something computes. Without that many jobs, of which one
-        always computes, are waited for quickly, and their deadlines come early."""
-        return self._slows_to_compute
-
-    @slows_to_compute.setter
-    def slows_to_compute(self, slows: bool) -> None:
-        with self._changed:
-            self._settle()
-            self._slows_to_compute = slows
             self._changed.notify()
 
     # Waiting and computing
@@ -178,11 +164,8 @@ class Clock:
     # With the lock held
 
     def _now(self) -> float:
-        return self._time + (time.monotonic() - self._set_at) * self._pace()
-
-    def _pace(self) -> float:
-        slow = (self._computing and self._slows_to_compute) or math.isinf(self._speed)
-        return 1.0 if slow else self._speed
+        rate = 1.0 if self._computing or math.isinf(self._speed) else self._speed
+        return self._time + (time.monotonic() - self._set_at) * rate
 
     def _settle(self) -> None:
         self._time, self._set_at = self._now(), time.monotonic()
@@ -225,7 +208,8 @@ class Clock:
                 elif math.isinf(self._speed) and not self._computing:
                     self._time, self._set_at = due, time.monotonic()
                 else:
-                    self._changed.wait(min((due - now) / self._pace(), threading.TIMEOUT_MAX))
+                    pace = 1.0 if self._computing else self._speed
+                    self._changed.wait(min((due - now) / pace, threading.TIMEOUT_MAX))
 
 
 class Signal:

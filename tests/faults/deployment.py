@@ -256,7 +256,7 @@ def bench(aws: LocalAws, assembly: Path, folder: Path) -> Iterator[Bench]:
     """The pipeline in an empty local AWS whose clock runs at SPEED; ``folder`` takes the labels for the workforce."""
     aws.reset()
     outputs = aws.deploy(assembly)
-    speed, clock.speed, clock.slows_to_compute = clock.speed, SPEED, False
+    speed, clock.speed = clock.speed, SPEED
     account = rekognition.current()
     account.learns = False
     account.max_projects = account.max_trainings = account.max_running_models = 100_000
@@ -270,5 +270,5 @@ def bench(aws: LocalAws, assembly: Path, folder: Path) -> Iterator[Bench]:
             eventually(lambda: http.get("openapi.json").is_success, "the API does not answer")
             yield made
         finally:
-            clock.speed, clock.slows_to_compute = speed, True
+            clock.speed = speed
             aws.workforce.stop_answering()

@@ -59,20 +59,6 @@ def test_the_clock_goes_like_a_real_one_while_something_computes(speed: float) -
     assert clock.now() - began >= 3600
 
 
-def test_a_clock_may_be_told_not_to_wait_for_those_that_compute() -> None:
-    # Given a clock that goes at its speed whatever happens
-    clock = Clock(speed=6000)
-    clock.slows_to_compute = False
-    began = clock.now()
-    # When somebody sleeps for an hour while somebody else computes
-    with clock.computing():
-        thread = clock.background(clock.sleep, 3600)
-        thread.join(60)
-        # Then the hour passes
-        assert not thread.is_alive()
-        assert clock.now() - began >= 3600
-
-
 def test_a_signal_ends_a_wait_early_and_its_time_does_not_pass() -> None:
     # Given a thread that waits up to a day for a signal
     clock = Clock(speed=math.inf)

@@ -108,7 +108,7 @@ def test_a_stop_before_the_training_leaves_nothing_and_the_job_goes_on_after_it(
         eventually(lambda: checking)
         # When it is stopped there, and at each later wait once it was resumed, then nothing is left running
         stops_for_good(pipeline, job_id, by=by)
-    rekognition.current().dataset_seconds = 6000.0
+    rekognition.current().dataset_seconds = 1800.0
     resume(pipeline, job_id)
     eventually(lambda: "Check datasets" in pipeline.entered(job_id))
     stops_for_good(pipeline, job_id, by=by)
