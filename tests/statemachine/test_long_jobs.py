@@ -37,7 +37,7 @@ def impatient_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def patient(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """The pipeline as it is deployed; its clock jumps, its trainings learn nothing, and people are quick again after."""
+    """The pipeline as it is deployed; its clock jumps, its trainings learn nothing. People are quick again after."""
     clock.speed = math.inf
     monkeypatch.setattr(pipeline.aws.workforce, "seconds_per_photo", pipeline.aws.workforce.seconds_per_photo)
     return pipeline
