@@ -33,8 +33,8 @@ demo: .venv/installed build/layer/installed  ## photographs become a model that 
 
 # Apart: the local AWS mends moto for the whole process, and unit tests want it as it is.
 test: .venv/installed build/layer/installed  ## all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit tests/stacks
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/unit --ignore tests/stacks
+	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/unit
 
 lint: .venv/installed
 	$(BIN)/ruff check .
