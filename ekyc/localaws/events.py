@@ -30,20 +30,21 @@ def emit(source: str, detail_type: str, resources: list[str], detail: dict[str, 
     """
     from moto.events.models import events_backends
 
-    event = {
+    event: Event = {
         "version": "0",
         "id": str(uuid.uuid4()),
         "detail-type": detail_type,
         "source": source,
         "account": aws.account,
-        "time": _iso(clock.now()),
+        "time": clock.now(),
+        "ingestion-time": clock.now(),  # as moto's own events have it
         "region": aws.region,
         "resources": resources,
         # Values travel as JSON, so nobody shares an object with the service that emits.
         "detail": json.loads(json.dumps(detail)),
     }
     for rule in list(events_backends[aws.account][aws.region].event_buses["default"].rules.values()):
-        rule.send_to_targets(event | {"ingestion-time": event["time"]})  # which moto's archives ask for
+        rule.send_to_targets(event)
 
 
 @contextlib.contextmanager
