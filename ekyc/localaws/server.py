@@ -104,6 +104,8 @@ class LocalAws:
 
         self._end_what_runs()
         moto_api_backend.reset()
+        for log in self.logs_dir.iterdir():
+            log.unlink()
         functions.runtime().start()
 
     def _end_what_runs(self) -> None:
@@ -294,7 +296,11 @@ def _request_handler() -> type:
             environ = self.make_environ()
             stream = environ["wsgi.input"]
             chunked = environ.get("wsgi.input_terminated")
-            body = stream.read() if chunked else stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            body = stream.read() if chunked else stream.read(length)
+            if not chunked and len(body) < length:  # who asked is gone, such as a killed function
+                self.close_connection = True
+                return
             environ["wsgi.input"] = io.BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
             try:
