@@ -99,7 +99,7 @@ async function takeNext() {
         if (turn) return;
         job = await contract.job(job.id);
         showProgress();
-        await (job.status === "InProgress" ? takeNext() : showEnd());
+        await (job.status === "InProgress" && !isComplete() ? takeNext() : showEnd());
       }),
     LOOK_AGAIN,
   );
@@ -111,7 +111,6 @@ async function show(assignment) {
   [past, future, selected, zoom] = [[], [], null, 1];
   $("message").hidden = true;
   $("work").hidden = false;
-  $("photo-title").textContent = `Photo ${turn.photo.number}`;
   const image = new Image();
   image.alt = `Photo ${turn.photo.number} of ${job.progress.total}, to be labelled`;
   image.draggable = false;
@@ -119,10 +118,11 @@ async function show(assignment) {
   await image.decode().catch(() => {
     throw new Refused(0, `Photo ${turn.photo.number} cannot be shown: load this page again, or choose “Cannot tell”.`);
   });
-  annotator?.destroy();
+  leavePhoto();
   const frame = element("div", image);
   frame.className = "frame";
   $("stage").replaceChildren(frame);
+  $("photo-title").textContent = `Photo ${turn.photo.number}`;
   fit(image);
   annotator = createImageAnnotator(image, { style: boxStyle });
   const surface = frame.querySelector("svg");
@@ -136,15 +136,15 @@ async function show(assignment) {
   tags.setAttribute("aria-hidden", "true");
   annotator.element.append(tags);
   annotator.state.store.observe(placeTags);
-  annotator.on("selectionChanged", (chosen) => {
-    selected = chosen[0]?.id ?? null;
+  annotator.on("selectionChanged", () => {
+    selected = annotator.getSelected()[0]?.id ?? null; // the event may be late, and another box selected by now
     showSelection();
   });
   // A press beside the selected box begins a new one, as it does when none is selected.
   frame.addEventListener(
     "pointerdown",
     (event) => {
-      if (selected && !event.target.closest(".selected")) annotator.cancelSelected();
+      if (annotator.getSelected().length > 0 && !event.target.closest(".selected")) annotator.cancelSelected();
     },
     true,
   );
@@ -224,7 +224,10 @@ function takeFromMouse() {
   const drawn = annotator.getAnnotations().map(toBox).filter(Boolean);
   const order = new Map(boxes.map((box, place) => [box.id, place]));
   drawn.sort((one, other) => (order.get(one.id) ?? Infinity) - (order.get(other.id) ?? Infinity));
-  if (JSON.stringify(drawn) !== JSON.stringify(boxes)) change(drawn);
+  if (JSON.stringify(drawn) === JSON.stringify(boxes)) return;
+  // The box that was drawn or changed stays selected: Annotorious takes the end of a quick drag for a click beside it.
+  const isSame = (box) => JSON.stringify(box) === JSON.stringify(boxes[order.get(box.id)]);
+  change(drawn, drawn.find((box) => !isSame(box))?.id ?? null);
 }
 
 // Make `changed` the boxes, so that it can be undone, and keep it at the server.
@@ -324,7 +327,12 @@ async function finish(submitted) {
   isStale = false;
   job = await persistently(() => contract.submit(job.id, turn.id, submitted));
   showProgress();
-  await goOn();
+  await (isComplete() ? showEnd() : goOn());
+}
+
+function isComplete() {
+  const { labelled, failed, total } = job.progress;
+  return labelled + failed === total;
 }
 
 // The photo after this one among those that the worker has had, or else a new one.
@@ -357,7 +365,7 @@ const acts = {
   decline: async () => {
     job = await contract.decline(job.id, turn.id);
     showProgress();
-    await takeNext();
+    await (isComplete() ? showEnd() : takeNext());
   },
   previous: goBack,
   next: () => (turn.answered ? goOn() : acts.save()),
@@ -430,7 +438,14 @@ function showEnd() {
   tell(...words);
 }
 
+function leavePhoto() {
+  annotator?.destroy();
+  annotator = null;
+  $("stage").replaceChildren();
+}
+
 function tell(title, text) {
+  leavePhoto();
   $("work").hidden = true;
   $("message").hidden = false;
   $("message-title").textContent = title;
@@ -448,13 +463,14 @@ function say(text) {
 }
 
 function inWords(box) {
-  return `Box ${boxes.indexOf(box) + 1}: ${box.label}, ${box.width} × ${box.height} at ${box.left}, ${box.top}`;
+  return `Box ${boxes.indexOf(box) + 1}: ${box.label} ${box.width} × ${box.height} at ${box.left}, ${box.top}`;
 }
 
 function boxLine(box) {
-  const choice = element("button", swatch(box.label), element("span", box.label), element("small", `${box.width} × ${box.height}`));
+  const number = unseen(`Box ${boxes.indexOf(box) + 1}: `);
+  const size = element("small", ` ${box.width} × ${box.height}`);
+  const choice = element("button", number, swatch(box.label), element("span", box.label), size, unseen(` at ${box.left}, ${box.top}`));
   choice.type = "button";
-  choice.setAttribute("aria-label", inWords(box));
   choice.addEventListener("click", () => {
     annotator.setSelected(box.id);
     selected = box.id;
@@ -482,6 +498,12 @@ function typeChoice(label, place) {
 function chooseType(label) {
   type = label;
   for (const radio of $("type-list").querySelectorAll("input")) radio.checked = radio.value === label;
+}
+
+function unseen(text) {
+  const made = element("span", text);
+  made.className = "unseen";
+  return made;
 }
 
 function swatch(label) {
