@@ -59,6 +59,21 @@ def demo(
 
 
 @cli.command()
+def label(
+    folder: Annotated[Path, typer.Argument(help="Folder with photos, JPEG or PNG.")],
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help="A document type, once for each; without it those of cdk.json.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the labels, output.manifest.")] = Path("build/label"),
+    browser: Annotated[bool, typer.Option(help="Open the labelling page in the browser.")] = True,
+) -> None:
+    """Label photos in the browser and train a model on them, on the embedded local AWS."""
+    from ekyc.cli.label import run  # starts the local AWS, which the other commands need not wait for
+
+    run(folder, types or [], out, browser)
+
+
+@cli.command()
 def local(
     port: Annotated[int, typer.Option(envvar="EKYC_LOCAL_PORT", help="Port on 127.0.0.1.")] = DEFAULT_PORT,
     answers: Annotated[

@@ -200,7 +200,7 @@ def test_boxes_are_drawn_moved_resized_typed_deleted_and_undone(empty_aws: Local
     page.get_by_role("button", name="Cannot tell").click()
     expect(page.get_by_role("heading", name="All photos are labelled")).to_be_visible()
     labelled, declined = job.output()
-    assert labelled["doctype"]["annotations"] == [{"class_id": 0, "left": 160, "top": 130, "width": 320, "height": 200}]
+    assert labelled["doctype"]["annotations"] == [{"class_id": 1, "left": 160, "top": 130, "width": 320, "height": 200}]
     assert "failure-reason" in declined["doctype-metadata"]
 
 
