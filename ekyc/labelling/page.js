@@ -140,11 +140,14 @@ async function show(assignment) {
     selected = annotator.getSelected()[0]?.id ?? null; // the event may be late, and another box selected by now
     showSelection();
   });
-  // A press beside the selected box begins a new one, as it does when none is selected.
+  // A press beside the selected box begins a new one, as it does when none is selected; and a box that is drawn beyond
+  // the photo's edge ends when the button is let go out there.
   frame.addEventListener(
     "pointerdown",
     (event) => {
-      if (annotator.getSelected().length > 0 && !event.target.closest(".selected")) annotator.cancelSelected();
+      if (!surface.contains(event.target) || event.target.closest(".selected")) return;
+      if (annotator.getSelected().length > 0) annotator.cancelSelected();
+      surface.setPointerCapture(event.pointerId);
     },
     true,
   );

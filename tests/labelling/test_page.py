@@ -113,7 +113,8 @@ def test_a_job_is_labelled_with_the_mouse_and_becomes_a_model(local_aws: LocalAw
         ready(page, number)
         wide = page.locator("#stage img").evaluate("image => image.naturalWidth")
         page.locator("#type-list label", has_text=label).click()
-        drag(page, (left, top), (left + width, top + height), wide)
+        start = (max(left, 2), max(top, 2))  # at the very edge a press is beside the photo
+        drag(page, start, (left + width, top + height), wide)
         expect(page.locator("#boxes li")).to_have_count(1)
         if number == 2:
             before = shown(page)
@@ -129,7 +130,7 @@ def test_a_job_is_labelled_with_the_mouse_and_becomes_a_model(local_aws: LocalAw
     expect(page.locator("#counted")).to_have_text(f"{total} of {total} labelled")
 
     # And the job goes on by itself and ends Ready, with those boxes in its manifest
-    ended = eventually(lambda: (job := api.get(f"jobs/{job_id}").json())["status"] in ENDED and job)
+    ended = eventually(lambda: (job := api.get(f"jobs/{job_id}").json())["status"] in ENDED and job, 180)
     assert ended["status"] == "Ready", ended
     output = labelling.describe_labeling_job(LabelingJobName=manifest["LabelingJobName"])["LabelingJobOutput"]
     lines = [json.loads(line) for line in _read(local_aws, output["OutputDatasetS3Uri"])]
@@ -184,6 +185,11 @@ def test_boxes_are_drawn_moved_resized_typed_deleted_and_undone(empty_aws: Local
     for _ in range(5):
         page.get_by_role("button", name="Undo").click()
     expect(page.locator("#boxes li")).to_have_count(0)
+
+    # When a box is drawn beyond the photo's edge, then it ends there
+    drag(page, (500, 300), (660, 500))
+    assert shown(page) == ["Box 1: AU_PASSPORT 140 x 180 at 500, 300"]
+    page.keyboard.press("z")
 
     # When the photo is saved without a box by mistake, then the page asks for one or the other
     page.get_by_role("button", name="Save and next").click()
