@@ -1,7 +1,7 @@
 # `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, Node >= 20, make).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint synth plan deploy destroy docs draw vendor bench clean
+.PHONY: help demo test check lint synth plan deploy destroy docs draw vendor faults bench fuzz clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -75,12 +75,27 @@ check: lint synth  ## everything that CI runs
 	$(BIN)/python -m stacks.docs --check
 	$(BIN)/python -m stacks.combinations build/combinations
 	$(BIN)/cfn-lint --ignore-checks E3601 W3005 -- cdk.out/*.template.json build/combinations/*.template.json
-	node statemachine/validate.mjs
+	node statemachine/validate.mjs cdk.out/*.template.json build/combinations/*.template.json
 	node statemachine/draw.mjs --check
 	$(MAKE) test
 
+faults: .venv/installed build/layer/installed  ## fail every AWS call in every way, as a matrix (ONLY=regular expression)
+	$(BIN)/python tests/faults/matrix.py $(if $(ONLY),--only '$(ONLY)')
+
 bench: .venv/installed build/layer/installed  ## benchmarks, as tables
 	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+.venv/fuzz: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	@touch $@
+
+# Corpora and crashes stay in build/fuzz, so that the next run goes on from there.
+FUZZ_SECONDS ?= 60
+FUZZ := -max_total_time=$(FUZZ_SECONDS) -timeout=30 -artifact_prefix=build/fuzz/
+fuzz: .venv/fuzz  ## any bytes at all into the readers of labels and photos (FUZZ_SECONDS=60 for each)
+	$(BIN)/python -m fuzz.files
+	$(BIN)/python fuzz/fuzz_labels.py build/fuzz/labels -dict=fuzz/labels.dict $(FUZZ)
+	$(BIN)/python fuzz/fuzz_photos.py build/fuzz/photos -max_len=65536 $(FUZZ)
 
 clean:  ## what was built and installed
 	rm -rf .venv node_modules build cdk.out

@@ -113,14 +113,14 @@ class StateLines:
         self._status, self._api, self._job_id = status, api, job_id
         self._entered: set[str] = set()
         self._left = 0
-        self._told = time.monotonic()
+        self._began = self._told = time.monotonic()
 
     def __call__(self, now: Execution) -> None:
         """Print what happened since the last call, and how far the state is that goes on."""
         for visit in now.visits[self._left :]:
             if visit.state not in self._entered:
                 self._entered.add(visit.state)
-                seconds = (visit.entered - now.started).total_seconds()
+                seconds = time.monotonic() - self._began  # the history's times are the local AWS's, which run ahead
                 console.print(f"[dim]{seconds:6.1f} s[/]  {visit.state} [dim]{visit.kind.lower()}[/]")
             if visit.left is None:
                 break

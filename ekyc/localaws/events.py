@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import json
 import logging
-import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ekyc.localaws import aws, functions
@@ -37,7 +36,7 @@ def emit(source: str, detail_type: str, resources: list[str], detail: dict[str, 
         "detail-type": detail_type,
         "source": source,
         "account": aws.account,
-        "time": _iso(time.time()),
+        "time": _iso(clock.now()),
         "region": aws.region,
         "resources": resources,
         # Values travel as JSON, so nobody shares an object with the service that emits.
@@ -52,14 +51,24 @@ def intercepted(hook: Intercept) -> Iterator[None]:
     """For tests: while the context is open, `hook(event, deliver)` is called in place of each delivery to a function.
 
     The hook drops an event by not calling `deliver`, doubles it by calling it twice, and holds it by keeping
-    `deliver` for later (also after the context has closed).
+    `deliver` for later (also after the context has closed). Of several hooks the newest is asked first, and its
+    `deliver` asks the next.
     """
-    global _intercept
-    previous, _intercept = _intercept, hook
+    _intercepts.append(hook)
     try:
         yield
     finally:
-        _intercept = previous
+        _intercepts.remove(hook)
+
+
+def fire_schedules() -> None:
+    """Deliver every enabled rule that has a schedule, once, as when its time has come: none does so by itself here."""
+    from moto.events.models import events_backends
+
+    for rule in list(events_backends[aws.account][aws.region].event_buses["default"].rules.values()):
+        if rule.scheduled_expression and rule.state == "ENABLED":
+            for target in list(rule.targets):
+                clock.background(_deliver, rule, target, json.loads(target.get("Input") or "{}"))
 
 
 def install() -> None:
@@ -82,14 +91,16 @@ _NOT_AUTHORIZED = {
     "ErrorCode": "NotAuthorizedForSourceException",
     "ErrorMessage": "Not authorized for the source.",
 }
-_intercept: Intercept | None = None
+_intercepts: list[Intercept] = []
 
 
 def _send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> None:
     """moto's Rule.send_to_targets, with the targets that it lacks (functions) and queues."""
     from moto.events.models import EventTemplateParser
 
-    if rule.state != "ENABLED" or not rule.event_pattern.matches_event(event):
+    # A rule that has a schedule and no pattern matches no event; moto takes it to match every one.
+    pattern = rule.event_pattern
+    if rule.state != "ENABLED" or not pattern.get_pattern() or not pattern.matches_event(event):
         return
     sent = {name: value for name, value in event.items() if name != "ingestion-time"}
     if not isinstance(sent["time"], str):
@@ -100,11 +111,10 @@ def _send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> N
         if transformer:
             template, paths = transformer["InputTemplate"], transformer.get("InputPathsMap", {})
             body = EventTemplateParser.parse(template, paths, {**sent, "ingestion-time": sent["time"]})
-        deliver = functools.partial(clock.background, _deliver, rule, target, body)
-        if _intercept:
-            _intercept(sent, deliver)
-        else:
-            deliver()
+        deliver: Callable[[], object] = partial(clock.background, _deliver, rule, target, body)
+        for hook in list(_intercepts):
+            deliver = partial(hook, sent, deliver)
+        deliver()
 
 
 def _deliver(rule: Any, target: dict[str, Any], body: Any) -> None:

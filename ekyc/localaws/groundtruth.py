@@ -23,10 +23,11 @@ from moto.core.base_backend import BaseBackend
 from moto.sagemaker.models import sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 
-from ekyc.localaws import aws, events, stand_in
+from ekyc.localaws import aws, events, faults, stand_in
 from ekyc.localaws.clock import clock
 from ekyc.localaws.custom_labels_manifest import Size
 from ekyc.localaws.errors import ServiceError
+from ekyc.localaws.faults import What
 from ekyc.localaws.labelling_tasks import Assignment, Task, TaskError, Tasks
 from ekyc.localaws.stand_in import Answer, Request, StandIn, now
 from ekyc.localaws.training import image_size
@@ -68,8 +69,7 @@ MAX_IMAGE_BYTES = 40 * 1024 * 1024
 MAX_TASK_SECONDS = 28_800
 MAX_WORK_TEAMS = 25
 JOB_LIFE_SECONDS = 30 * 24 * 3600
-
-LOOK_EVERY = 0.05  # real seconds: whether people have labelled the last photo, or the job is to stop
+LOOK_EVERY = 60  # service seconds, whether the simulated workers are back at work
 
 workforce = Workforce()
 """Who answers the tasks of every job."""
@@ -190,6 +190,8 @@ class GroundTruth(StandIn):
         """CreateLabelingJob. What cannot be read from S3 shows later, as a FailureReason."""
         self._check_job(request)
         name = request["LabelingJobName"]
+        if full := faults.of_service(What.LABELLING_JOBS_FULL, name):
+            raise ServiceError("ResourceLimitExceeded", full.message)
         with self.lock:
             # A name is spent for good and upper and lower case do not count.
             if name.lower() in self._jobs:
@@ -223,6 +225,7 @@ class GroundTruth(StandIn):
             if job.status not in ("Initializing", "InProgress"):
                 raise _invalid(f"A labeling job in status {job.status} cannot be stopped.")
             job.become("Stopping")
+            job.tasks.over.set()
 
     def list_labeling_jobs(self, request: Request) -> Answer:
         """ListLabelingJobs, newest first unless asked otherwise."""
@@ -295,16 +298,23 @@ class GroundTruth(StandIn):
         try:
             if reason := workforce.take_failure():
                 raise JobFailed(reason)
+            if fault := faults.of_service(What.LABELLING_FAILS, job.name):
+                raise JobFailed(fault.message)
             categories = _categories(job.request["LabelCategoryConfigS3Uri"])
             template = _template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
             lines = _objects(job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
             workers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
             # A chained job labels only what has no label yet.
             given = [job.attribute in line and f"{job.attribute}-metadata" in line for line in lines]
+            tasks = Tasks(lines, workers, given)
+            if faults.of_service(What.NOTHING_LABELLED, job.name):
+                tasks.expire()
             with self.lock:
-                job.tasks, job.categories, job.template = Tasks(lines, workers, given), categories, template
+                job.tasks, job.categories, job.template = tasks, categories, template
                 if job.status == "Initializing":
                     job.become("InProgress")
+                if faults.of_service(What.LABELLING_STOPS, job.name):
+                    job.become("Stopping")
             self._label(job)
             if job.status == "Stopping":
                 self.sleep(self.stop_seconds)
@@ -329,19 +339,17 @@ class GroundTruth(StandIn):
 
         Raises JobFailed when the job is older than a labelling job gets.
         """
-        expires = now() + clock.real_seconds(JOB_LIFE_SECONDS)
         answers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
-        due = now()
+        expires, due = now() + JOB_LIFE_SECONDS, now() + workforce.seconds_between_photos(answers)
         while job.status != "Stopping" and not job.tasks.is_complete:
             if now() > expires:
                 raise JobFailed("The labeling job expired: it was not complete after 30 days.")
             if not workforce.is_at_work:
-                due = now()
+                due = now() + LOOK_EVERY
             elif now() >= due:
                 self._simulate(job, answers)
-                due += clock.real_seconds(workforce.seconds_per_photo * answers / max(workforce.workers, answers))
-            pause = max(0.0, due - now()) if workforce.is_at_work else LOOK_EVERY
-            self.sleep(clock.service_seconds(min(LOOK_EVERY, pause)))
+                due += workforce.seconds_between_photos(answers)
+            self.sleep(max(0.001, min(due, expires) - now()), until=job.tasks.over)
 
     def _simulate(self, job: LabelingJob, count: int) -> None:
         """Let `count` simulated workers each label the next photo that nobody else has."""
@@ -593,7 +601,7 @@ def _label_of(job: LabelingJob, boxes: Sequence[tuple[DrawnBox, float]], size: S
             "class-map": {str(number): categories[number] for number in used},
             "type": "groundtruth/object-detection",
             "human-annotated": "yes",
-            "creation-date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f"),
+            "creation-date": clock.utc().strftime("%Y-%m-%dT%H:%M:%S.%f"),
             "job-name": f"labeling-job/{job.name}",
         },
     }

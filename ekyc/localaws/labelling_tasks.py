@@ -14,8 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ekyc.localaws.clock import Signal, clock
 from ekyc.localaws.custom_labels_manifest import Size
 from ekyc.localaws.workforce import DrawnBox
+
+EXPIRED = "The task expired: no worker answered it."
 
 
 class TaskError(Exception):
@@ -103,7 +106,7 @@ class Tasks:
 
     `lines`: the objects of the input manifest; those of `given` bear a label already. Each is wanted from `workers`
     different workers. A claim lasts `lease_seconds` real seconds; a draft renews it, so that a photo whose worker went
-    away comes back and one that is worked on does not.
+    away comes back and one that is worked on does not. `over` is set when no more answers are wanted.
     """
 
     lease_seconds = 180.0
@@ -115,6 +118,7 @@ class Tasks:
         self._unfinished: dict[str, list[Assignment]] = defaultdict(list)  # by worker
         self._first_open = 0
         self._is_closed = False
+        self.over = Signal(clock)
 
     def claim(self, worker: str) -> Assignment | None:
         """The photo that `worker` is to label: the one that they have already, or another; None when there is none.
@@ -162,10 +166,11 @@ class Tasks:
         """
         with self._lock:
             turn = self._held(assignment_id, worker)
-            submitted = datetime.datetime.now(datetime.UTC)
+            submitted = clock.utc()
             accepted = turn.accepted if seconds is None else submitted - datetime.timedelta(seconds=seconds)
             turn.answer, turn.draft = Answer(worker, boxes, accepted, submitted), None
             self._finish(turn)
+            self._tell_if_complete()
 
     def decline(self, assignment_id: str, worker: str) -> None:
         """Give the photo back unanswered; it expires when as many decline it as are wanted to answer. Raises TaskError.
@@ -178,12 +183,22 @@ class Tasks:
             self._finish(turn)
             self._first_open = min(self._first_open, turn.task.number)
             if sum(one.declined for one in turn.task.assignments) >= turn.task.workers:
-                turn.task.failure = "The task expired: no worker answered it."
+                turn.task.failure = EXPIRED
+            self._tell_if_complete()
 
     def fail(self, task: Task, reason: str) -> None:
         """The photo cannot be labelled by anybody."""
         with self._lock:
             task.failure = reason
+            self._tell_if_complete()
+
+    def expire(self) -> None:
+        """Nobody comes to answer what is not answered yet."""
+        with self._lock:
+            for task in self._all:
+                if task.is_open:
+                    task.failure = EXPIRED
+            self._tell_if_complete()
 
     def close(self) -> list[Task]:
         """Take no more answers; all tasks in the manifest's order."""
@@ -206,6 +221,10 @@ class Tasks:
                 self._first_open += 1
             return self._first_open == len(self._all)
 
+    def _tell_if_complete(self) -> None:
+        if self.is_complete:
+            self.over.set()
+
     def _check_open(self) -> None:
         if self._is_closed or self.is_complete:
             raise JobEnded("The labelling job has ended: it takes no more answers.")
@@ -215,9 +234,8 @@ class Tasks:
             self._unfinished[turn.worker].remove(turn)
 
     def _new_turn(self, worker: str, task: Task) -> Assignment:
-        accepted = datetime.datetime.now(datetime.UTC)
         # The id is a secret: whoever has it may see the photo.
-        turn = Assignment(secrets.token_urlsafe(16), worker, task, accepted, time.monotonic() + self.lease_seconds)
+        turn = Assignment(secrets.token_urlsafe(16), worker, task, clock.utc(), time.monotonic() + self.lease_seconds)
         task.assignments.append(turn)
         self._turns[turn.id] = turn
         self._unfinished[worker].append(turn)

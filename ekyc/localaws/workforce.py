@@ -84,6 +84,10 @@ class Workforce:
         """Whether anybody answers tasks."""
         return self._truths is not None
 
+    def seconds_between_photos(self, answers: int) -> float:
+        """Service seconds from one photo to the next, when each is to have so many answers."""
+        return self.seconds_per_photo * answers / max(self.workers, answers)
+
     def draw(self, name: str, size: Size, labels: Collection[str], worker: int) -> list[DrawnBox] | None:
         """What one worker draws on the photo of that file name, with `labels` only; None when nobody answers."""
         with self._lock:

@@ -74,6 +74,35 @@ def test_disabled_rule_delivers_nothing(noted: Callable[[], list[Any]], local_aw
     assert noted() == []
 
 
+def test_a_schedule_is_called_by_no_event(deploy: Deploy, local_aws: LocalAws) -> None:
+    # Given a function that a schedule calls, and one that a rule for events calls
+    schedule = {
+        "Type": "AWS::Events::Rule",
+        "Properties": {
+            "ScheduleExpression": "rate(1 day)",
+            "State": "ENABLED",
+            "Targets": [{"Id": "Daily", "Arn": {"Fn::GetAtt": ["Daily", "Arn"]}}],
+        },
+    }
+    names = deploy(
+        CODE,
+        {
+            "Daily": function("app.note"),
+            "EveryDay": schedule,
+            "MayDaily": permission("Daily", "EveryDay"),
+            "Note": function("app.note"),
+            "Rule": rule(PATTERN, "Note"),
+            "May": permission("Note", "Rule"),
+        },
+    )
+    # When an event comes
+    emit(status="Completed")
+    # Then it calls the one and not the other
+    eventually(lambda: _noted(local_aws, names["Note"]))
+    time.sleep(0.2)
+    assert _noted(local_aws, names["Daily"]) == []
+
+
 def test_events_lost_doubled_and_late(noted: Callable[[], list[Any]]) -> None:
     # Given hooks that lose, double and hold events
     held: list[Callable[[], object]] = []

@@ -1,0 +1,34 @@
+"""Prints the settings of a deployment as JSON: ``python -m stacks.chosen -c labelProvider=supplied``.
+
+For programs that may not import this package, or need not wait for the CDK.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stacks.settings import Settings, SettingsError
+
+CDK_JSON = Path(__file__).resolve().parent.parent / "cdk.json"
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m stacks.chosen", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE", help="a setting")
+    parser.add_argument("--region", default="", help="the Region of the credentials")
+    options = parser.parse_args(arguments)
+    given = {key: value for key, _, value in (text.partition("=") for text in options.context)}
+    committed = json.loads(CDK_JSON.read_text(encoding="utf-8"))["context"]
+    try:
+        settings = Settings.from_context(committed | given, region=options.region)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(settings.model_dump_json(by_alias=True))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

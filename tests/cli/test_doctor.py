@@ -1,0 +1,557 @@
+"""`ekyc doctor`: each check in good and bad condition, and the command as a person runs it.
+
+What the local AWS plays is asked there. Where it does not, or cannot be in the condition, a server answers in AWS's
+words in the place of that one service.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from ekyc.cli import account
+from ekyc.cli.account import Account
+from ekyc.cli.doctor import CHECKS, Finding, Patient, _answer, _as_answered, examine
+from ekyc.localaws import rekognition
+from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import LOCAL_SETTINGS, WORK_TEAM, synthesize
+
+STACK = "ekyc-training"
+ACCOUNT = "arn:aws:{}:us-east-1:123456789012:{}"
+SUPPLIED = {"labelProvider": "supplied", "workTeam": ""}
+NOWHERE = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+
+def ekyc_doctor(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with just these of AWS's variables."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EKYC_"))}
+    return subprocess.run(
+        [Path(sys.executable).with_name("ekyc"), "doctor", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment | NOWHERE | variables,
+        timeout=180,
+    )
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No credentials and no Region, unless a test gives them."""
+    for name in os.environ:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in NOWHERE.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture
+def aws(empty_aws: LocalAws, environment: pytest.MonkeyPatch) -> LocalAws:
+    """An account in which nothing is, and credentials for it."""
+    for name, value in empty_aws.environment().items():
+        environment.setenv(name, value)
+    return empty_aws
+
+
+def look(title: str, *, at_aws: bool = True, **settings: str) -> Finding:
+    """The finding of one check. ``at_aws``: ask as AWS is asked, also for what the local AWS does not play."""
+    patient = Patient(settings)
+    if at_aws:
+        patient.is_local = False
+    return _answer(CHECKS[title], patient)
+
+
+Answers = Callable[[str], tuple[int, Any]]
+
+
+@contextmanager
+def answering(answers: Answers, date: datetime | None = None) -> Iterator[str]:
+    """The address of a server that answers the operation it is asked for with a status and JSON or XML."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2] or body.partition("Action=")[2]
+            status, answer = answers(operation.partition("&")[0])
+            data = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def date_time_string(self, _timestamp: float | None = None) -> str:
+            return format_datetime(date or datetime.now(UTC), usegmt=True)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def denied(permission: str) -> Answers:
+    message = f"User: arn:aws:iam::123456789012:user/x is not authorized to perform: {permission} on resource: *"
+    return lambda _: (400, {"__type": "AccessDeniedException", "message": message})
+
+
+def make_stack(aws: LocalAws, **resources: Any) -> None:
+    aws.client("cloudformation").create_stack(
+        StackName=STACK,
+        TemplateBody=json.dumps(
+            {
+                "Resources": {"Bucket": {"Type": "AWS::S3::Bucket"}} | resources,
+                "Outputs": {"BucketName": {"Value": {"Ref": "Bucket"}}},
+            }
+        ),
+    )
+
+
+# The whole command
+
+
+def test_the_deployed_stack_is_well_and_in_date_until_a_setting_differs(aws: LocalAws, tmp_path: Path) -> None:
+    # Given the stack, deployed to the local AWS as `ekyc local` does
+    aws.deploy(synthesize(tmp_path, LOCAL_SETTINGS))
+    # When the doctor is asked by somebody with what `ekyc local` says to export
+    ended = ekyc_doctor("--json", **aws.environment())
+    # Then there is no problem, and what is not played says so
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    report = json.loads(ended.stdout)
+    found = {check["check"]: check for check in report["checks"]}
+    assert list(found) == list(CHECKS)
+    assert (report["local"], report["problems"]) == (True, 0)
+    assert all(set(check) == {"check", "status", "found", "advice"} for check in report["checks"])
+    assert {check["status"] for check in report["checks"]} <= {"ok", "skipped"}
+    assert found["Template"]["found"].startswith("in date")
+    assert "CREATE_COMPLETE" in found["Stack"]["found"]
+    assert "not played by the local AWS" in found["API Gateway log role"]["found"]
+    assert "0 of 2" in found["Trainings"]["found"]
+    # And when another setting is chosen, the template is no longer what the settings give
+    finding = look("Template", at_aws=False, minF1="0.9")
+    assert finding.status == "warning"
+    assert "changed" in finding.found
+    assert "make deploy" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "problems"),
+    [
+        ({}, (), {"Region": "no Region is known"}),
+        ({"AWS_REGION": "eu-west-1"}, (), {"Credentials": "Unable to locate credentials"}),
+        ({"AWS_PROFILE": "gone"}, (), {"Credentials": "gone", "Region": "no Region is known"}),
+        (
+            {"AWS_REGION": "eu-wset-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"},
+            ("-c", "labelProvider=supplied"),
+            {"Region": "eu-wset-1 is no Region"},
+        ),
+        ({"AWS_REGION": "eu-west-1"}, ("-c", "minF=1"), {"Settings": "the settings are wrong. The CDK context"}),
+        ({"AWS_REGION": "sa-east-1"}, (), {"Settings": "no built-in functions in sa-east-1"}),
+    ],
+)
+def test_what_is_missing_is_told_once_in_words(
+    variables: dict[str, str], arguments: tuple[str, ...], problems: dict[str, str]
+) -> None:
+    # Given nothing that answers in AWS's place
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    # When the doctor is asked, where no terminal is
+    ended = ekyc_doctor(*arguments, **nobody, **variables)
+    # Then a line for each check says how it is, and exit code 1 that there is a problem
+    assert ended.returncode == 1
+    assert ended.stderr == ""
+    lines = {line[9:].partition(":")[0]: line for line in ended.stdout.splitlines()}
+    assert set(CHECKS) <= set(lines)
+    for title, words in problems.items():
+        assert lines[title].startswith("problem")
+        assert words in lines[title]
+    # And what rests on it names it and is not told as a fault of its own
+    assert lines["Stack"].startswith("skipped  Stack: not checked")
+    assert "Traceback" not in ended.stdout
+
+
+def test_a_setting_without_a_value_is_a_sentence() -> None:
+    ended = ekyc_doctor("-c", "labelProvider")
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
+    assert "KEY=VALUE" in ended.stderr
+
+
+def test_a_check_that_may_not_ask_names_the_permission_and_hides_no_other(
+    aws: LocalAws, environment: pytest.MonkeyPatch
+) -> None:
+    # Given credentials that may not look at Rekognition
+    with answering(denied("rekognition:DescribeProjects")) as url:
+        environment.setenv("AWS_ENDPOINT_URL_REKOGNITION", url)
+        # When everything is looked at
+        _, findings = examine(SUPPLIED)
+    # Then the checks that need it say which permission they lack
+    for title in ("Region", "Trainings", "Running models", "Projects"):
+        assert findings[title].status == "warning"
+        assert "could not be checked: your credentials may not call DescribeProjects" in findings[title].found
+        assert "rekognition:DescribeProjects" in findings[title].advice
+    # And the others have their answer
+    assert findings["Credentials"].status == "ok"
+    assert findings["Stack"].found == "the stack is not deployed yet"
+
+
+def test_a_service_that_does_not_answer_in_time_is_told(aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
+    environment.setattr(account, "SECONDS_TO_ANSWER", 0.2)
+    environment.setattr(account, "ATTEMPTS", 1)
+
+    def slow(_: str) -> tuple[int, Any]:
+        time.sleep(1)
+        return 200, {}
+
+    with answering(slow) as url:
+        environment.setenv("AWS_ENDPOINT_URL_SSM", url)
+        finding = look("CDK bootstrap")
+    assert (finding.status, finding.found) == ("warning", f"could not be checked: there is no answer from {url}/")
+
+
+# Credentials, clock
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("ExpiredToken", "have expired"), ("InvalidClientTokenId", "AWS refuses your credentials (InvalidClientTokenId)")],
+)
+def test_credentials_that_aws_refuses(code: str, words: str, aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
+    body = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>No.</Message></Error></ErrorResponse>"
+    with answering(lambda _: (403, body)) as url:
+        environment.setenv("AWS_ENDPOINT_URL_STS", url)
+        patient = Patient({})
+        finding = _answer(CHECKS["Credentials"], patient)
+        rest = _answer(CHECKS["CDK bootstrap"], patient)
+    assert finding.status == "problem"
+    assert words in finding.found
+    assert (rest.status, rest.found) == ("skipped", "not checked: there are no usable credentials")
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(0, "ok"), (4, "ok"), (-7, "problem"), (7, "problem")])
+def test_a_clock_that_is_off_would_spoil_signatures(
+    minutes: int, status: str, aws: LocalAws, environment: pytest.MonkeyPatch
+) -> None:
+    with answering(lambda _: (302, ""), datetime.now(UTC) - timedelta(minutes=minutes, seconds=1)) as url:
+        environment.setenv("AWS_ENDPOINT_URL", url)
+        finding = look("Clock")
+    assert finding.status == status
+    if status == "problem":
+        assert f"7 minutes {'ahead of' if minutes > 0 else 'behind'}" in finding.found
+
+
+# The account
+
+
+@pytest.mark.parametrize(("version", "status"), [(None, "warning"), ("5", "problem"), ("30", "ok")])
+def test_bootstrap(version: str | None, status: str, aws: LocalAws) -> None:
+    if version:
+        aws.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value=version, Type="String")
+    finding = look("CDK bootstrap")
+    assert finding.status == status
+    if status == "problem":
+        assert "npx cdk bootstrap aws://123456789012/us-east-1" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("role", "setting", "status"),
+    [
+        ("", "existing", "problem"),
+        ("", "create", "ok"),
+        ("arn:aws:iam::123456789012:role/logs", "existing", "ok"),
+        ("arn:aws:iam::123456789012:role/logs", "create", "warning"),
+    ],
+)
+def test_api_gateways_log_role(
+    role: str, setting: str, status: str, aws: LocalAws, environment: pytest.MonkeyPatch
+) -> None:
+    with answering(lambda _: (200, {"cloudwatchRoleArn": role} if role else {})) as url:
+        environment.setenv("AWS_ENDPOINT_URL_API_GATEWAY", url)
+        assert look("API Gateway log role", apiLogRole=setting).status == status
+
+
+def labelling_account(jobs: list[dict[str, Any]], teams: list[dict[str, Any]]) -> Answers:
+    answers = {"ListLabelingJobs": {"LabelingJobSummaryList": jobs}, "ListWorkteams": {"Workteams": teams}}
+    return lambda operation: (200, answers[operation])
+
+
+JOB = {
+    "LabelingJobName": "passports",
+    "LabelingJobArn": ACCOUNT.format("sagemaker", "labeling-job/passports"),
+    "CreationTime": 1750000000,
+    "LastModifiedTime": 1750000000,
+    "LabelingJobStatus": "Completed",
+    "LabelCounters": {},
+    "WorkteamArn": WORK_TEAM,
+}
+CLOSED = "Thank you for your interest. Ground Truth is no longer available to new customers."
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "words"),
+    [
+        (labelling_account([JOB], []), "ok", "labelling job passports of 2025-06-15"),
+        (labelling_account([], []), "warning", "neither a labelling job nor a private work team"),
+        (
+            labelling_account([], [{"WorkteamName": "t", "WorkteamArn": WORK_TEAM, "MemberDefinitions": []}]),
+            "warning",
+            "a work team, but no labelling job",
+        ),
+        (lambda _: (400, {"__type": "AccessDeniedException", "message": CLOSED}), "problem", "may not use it"),
+        (denied("sagemaker:ListLabelingJobs"), "warning", "may not call ListLabelingJobs"),
+    ],
+)
+def test_ground_truth(
+    answers: Answers, status: str, words: str, aws: LocalAws, environment: pytest.MonkeyPatch
+) -> None:
+    with answering(answers) as url:
+        environment.setenv("AWS_ENDPOINT_URL_SAGEMAKER", url)
+        finding = look("Ground Truth")
+    assert finding.status == status
+    assert words in finding.found
+    # And labels from elsewhere need none of it
+    assert look("Ground Truth", **SUPPLIED) == Finding("skipped", "not needed: labels are supplied")
+
+
+def test_work_teams(aws: LocalAws) -> None:
+    # Given a team whose group of a user pool is empty
+    cognito = aws.client("cognito-idp")
+    pool = cognito.create_user_pool(PoolName="people")["UserPool"]["Id"]
+    cognito.create_group(UserPoolId=pool, GroupName="labellers")
+    member = {"CognitoMemberDefinition": {"UserPool": pool, "UserGroup": "labellers", "ClientId": "portal"}}
+    arn = aws.client("sagemaker").create_workteam(WorkteamName="desk", Description="A desk", MemberDefinitions=[member])
+    team = arn["WorkteamArn"]
+    # Then nobody can label
+    finding = look("Work team", workTeam=team)
+    assert (finding.status, finding.found) == ("warning", "desk has no members: nobody can label")
+    # And when somebody is in it, it is well
+    cognito.admin_create_user(UserPoolId=pool, Username="ann")
+    cognito.admin_add_user_to_group(UserPoolId=pool, Username="ann", GroupName="labellers")
+    assert look("Work team", workTeam=team) == Finding("ok", "desk, 1 member")
+    # And a team that is not there, of another account, or none at all is a problem
+    assert "there is no team" in look("Work team", workTeam=team.replace("desk", "gone")).found
+    assert "the team of that name is" in look("Work team", workTeam=team.replace("1234567", "7654321")).found
+    assert look("Work team", workTeam="").status == "problem"
+    assert look("Work team", **SUPPLIED).status == "skipped"
+
+
+@pytest.mark.parametrize(("workforces", "status"), [([], "ok"), ([{"WorkforceName": "default"}], "problem")])
+def test_a_team_that_the_stack_makes_needs_an_account_without_a_workforce(
+    workforces: list[dict[str, str]], status: str, aws: LocalAws, environment: pytest.MonkeyPatch
+) -> None:
+    with answering(lambda _: (200, {"Workforces": workforces})) as url:
+        environment.setenv("AWS_ENDPOINT_URL_SAGEMAKER", url)
+        assert look("Work team", workTeam="create").status == status
+
+
+def test_a_vendors_team_is_one_that_the_account_subscribed_to(aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
+    vendor = ACCOUNT.format("sagemaker", "workteam/vendor-crowd/acme")
+    team = {"SubscribedWorkteam": {"WorkteamArn": vendor, "SellerName": "Acme"}}
+    with answering(lambda operation: (200, team) if operation == "DescribeSubscribedWorkteam" else (400, {})) as url:
+        environment.setenv("AWS_ENDPOINT_URL_SAGEMAKER", url)
+        assert look("Work team", workTeam=vendor) == Finding("ok", "subscribed from Acme")
+
+
+def test_quotas_are_held_against_what_is_in_use(aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
+    # Given Service Quotas that lists two of the three, and an account with one project
+    aws.client("rekognition").create_project(ProjectName="one")
+    names = {
+        "Maximum number of concurrent Amazon Rekognition Custom Labels training jobs per account": 0.0,
+        "Maximum number of Amazon Rekognition Custom Labels projects per account": 1.0,
+        "Transactions per second per account for the Amazon Rekognition Custom Labels operation DescribeProjects": 5.0,
+    }
+    quotas = [{"QuotaName": name, "Value": value} for name, value in names.items()]
+    with answering(lambda _: (200, {"Quotas": quotas})) as url:
+        environment.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", url)
+        found = {title: look(title) for title in ("Trainings", "Running models", "Projects")}
+    # Then a job would wait for a training, its project could not be made, and what is not listed has AWS's default
+    assert (found["Trainings"].status, found["Trainings"].found) == ("warning", "0 of 0 at a time (Service Quotas)")
+    assert (found["Projects"].status, found["Projects"].found) == ("problem", "1 of 1 (Service Quotas)")
+    assert found["Running models"].status == "ok"
+    assert "0 of 2 at a time (AWS's default: Service Quotas does not list it)" in found["Running models"].found
+
+
+def test_running_models_are_counted_over_all_projects(aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
+    # Given two projects with a model each, one that runs and one that trains, in Rekognition's own answers
+    local = rekognition.current()
+    statuses = {"one": "RUNNING", "two": "TRAINING_IN_PROGRESS"}
+    for name in statuses:
+        aws.client("rekognition").create_project(ProjectName=name)
+    assert len(aws.client("rekognition").describe_projects()["ProjectDescriptions"]) == 2
+    environment.setattr(
+        type(local),
+        "describe_project_versions",
+        lambda _, request: {"ProjectVersionDescriptions": [{"Status": statuses[request["ProjectArn"].split("/")[1]]}]},
+    )
+    # When the account is looked at
+    patient = Patient({})
+    # Then both are counted, each where it belongs
+    assert _answer(CHECKS["Running models"], patient).found.startswith("1 of 2")
+    assert _answer(CHECKS["Trainings"], patient).found.startswith("1 of 2")
+
+
+# What settings name
+
+
+def test_an_encryption_key_must_be_enabled_and_let_logs_use_it(aws: LocalAws) -> None:
+    kms = aws.client("kms")
+    arn = kms.create_key()["KeyMetadata"]["Arn"]
+    # A new key's policy names the account only
+    finding = look("Encryption key", kmsKeyArn=arn)
+    assert finding == Finding("problem", "the key's policy does not let CloudWatch Logs use it", finding.advice)
+    policy = json.loads(kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
+    logs = {"Service": "logs.us-east-1.amazonaws.com"}
+    policy["Statement"].append({"Effect": "Allow", "Principal": logs, "Action": "kms:*", "Resource": "*"})
+    kms.put_key_policy(KeyId=arn, PolicyName="default", Policy=json.dumps(policy))
+    assert look("Encryption key", kmsKeyArn=arn).status == "ok"
+    kms.disable_key(KeyId=arn.rpartition("/")[2])
+    assert look("Encryption key", kmsKeyArn=arn).found == "the key is Disabled"
+    signing = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="RSA_2048")["KeyMetadata"]["Arn"]
+    assert "RSA_2048 key for SIGN_VERIFY" in look("Encryption key", kmsKeyArn=signing).found
+    assert "there is no key" in look("Encryption key", kmsKeyArn=arn[:-36] + "0" * 8 + arn[-28:]).found
+    assert look("Encryption key").status == "skipped"
+
+
+def test_a_user_pool_and_a_web_acl_must_be_there(aws: LocalAws) -> None:
+    pool = aws.client("cognito-idp").create_user_pool(PoolName="callers")["UserPool"]["Arn"]
+    assert look("User pool", apiAuthorization=pool).status == "ok"
+    assert look("User pool", apiAuthorization=pool + "x").status == "problem"
+    assert look("User pool").status == "skipped"
+    visible = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "kyc"}
+    acl = aws.client("wafv2").create_web_acl(
+        Name="kyc", Scope="REGIONAL", DefaultAction={"Allow": {}}, VisibilityConfig=visible
+    )["Summary"]["ARN"]
+    assert look("Web ACL", webAclArn=acl).status == "ok"
+    assert look("Web ACL", webAclArn=acl + "0").status == "problem"
+    assert look("Web ACL").status == "skipped"
+
+
+# What is deployed
+
+
+@pytest.mark.parametrize(
+    ("stack_status", "status"),
+    [
+        ("UPDATE_COMPLETE", "ok"),
+        ("UPDATE_ROLLBACK_COMPLETE", "warning"),
+        ("UPDATE_IN_PROGRESS", "warning"),
+        ("ROLLBACK_COMPLETE", "problem"),
+        ("UPDATE_ROLLBACK_FAILED", "problem"),
+    ],
+)
+def test_the_stacks_status(stack_status: str, status: str, aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
+    body = (
+        "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>ekyc-training</StackName>"
+        f"<StackStatus>{stack_status}</StackStatus><CreationTime>2026-01-01T00:00:00Z</CreationTime></member></Stacks>"
+        "</DescribeStacksResult></DescribeStacksResponse>"
+    )
+    with answering(lambda _: (200, body)) as url:
+        environment.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", url)
+        finding = look("Stack")
+    assert (finding.status, finding.found) == (status, f"{STACK} is {stack_status}")
+
+
+def test_a_template_is_compared_as_cloudformation_gives_it_back() -> None:
+    # Source: the tests of aws-cdk's mangleLikeCloudFormation: one '?' for each code point beyond ASCII
+    assert _as_answered({"Description": "≥ 2 文字"}) == {"Description": "? 2 ??"}
+
+
+def test_the_buckets_cors_lets_in_what_labels_and_uploads(aws: LocalAws) -> None:
+    origins = {"webOrigins": '["https://kyc.example.com"]'}
+    assert look("Bucket CORS").status == "skipped"
+    make_stack(aws)
+    (output,) = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+    s3, bucket = aws.client("s3"), output["OutputValue"]
+    # Given no rules, neither the labelling page nor a web page gets in
+    found = look("Bucket CORS", **origins)
+    assert found.status == "problem"
+    assert "uploads from https://kyc.example.com, Ground Truth's labelling page" in found.found
+    assert look("Bucket CORS", **SUPPLIED).status == "ok"
+    # A rule that does not show the header is not enough for Ground Truth; with it, it is
+    rule: dict[str, Any] = {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    assert look("Bucket CORS").status == "problem"
+    rule["ExposeHeaders"] = ["Access-Control-Allow-Origin"]
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    assert look("Bucket CORS").status == "ok"
+    # And uploads need a rule of their own, for their origin
+    assert look("Bucket CORS", **origins).status == "problem"
+    put = {"AllowedMethods": ["PUT"], "AllowedOrigins": ["https://*.example.com"], "AllowedHeaders": ["*"]}
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule, put]})
+    assert look("Bucket CORS", **origins).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("subscription", "status", "words"),
+    [
+        (None, "problem", "is not subscribed"),
+        ("PendingConfirmation", "problem", "has not confirmed"),
+        (ACCOUNT.format("sns", "topic:1"), "ok", "is subscribed"),
+    ],
+)
+def test_an_e_mail_address_must_have_confirmed(
+    subscription: str | None, status: str, words: str, aws: LocalAws, environment: pytest.MonkeyPatch
+) -> None:
+    make_stack(aws, Topic={"Type": "AWS::SNS::Topic"})
+    address = "ops@example.com"
+    member = f"<member><Endpoint>{address}</Endpoint><SubscriptionArn>{subscription}</SubscriptionArn></member>"
+    body = (
+        "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions>"
+        f"{member if subscription else ''}</Subscriptions></ListSubscriptionsByTopicResult>"
+        "</ListSubscriptionsByTopicResponse>"
+    )
+    with answering(lambda _: (200, body)) as url:
+        environment.setenv("AWS_ENDPOINT_URL_SNS", url)
+        finding = look("Notifications", notificationEmail=address)
+    assert finding.status == status
+    assert words in finding.found
+    assert look("Notifications").status == "skipped"
+
+
+# The machine
+
+
+def test_tools_that_are_missing_or_old_are_named(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    assert look("Tools").status in ("ok", "warning")
+    environment.setenv("PATH", str(tmp_path))
+    assert "Node is not installed" in look("Tools").found
+    node = tmp_path / "node"
+    node.write_text("#!/bin/sh\necho v18.1.0\n")
+    node.chmod(0o755)
+    assert "Node v18.1.0 is older than 20" in look("Tools").found
+
+
+def test_a_look_up_is_made_once_for_all_checks_and_so_is_its_error(environment: pytest.MonkeyPatch) -> None:
+    # Given settings that are wrong, read by a program that takes its time
+    runs: list[Any] = []
+    run = subprocess.run
+    environment.setattr(account.subprocess, "run", lambda *a, **k: (runs.append(a), run(*a, **k))[1])
+    patient = Account({"minF1": "2"})
+    # When they are asked for again and again
+    for _ in range(3):
+        with pytest.raises(account.NotCheckedError) as error:
+            patient.settings  # noqa: B018
+        assert "minF1" in error.value.advice
+    # Then they were read once
+    assert len(runs) == 1
