@@ -9,6 +9,8 @@ import httpx
 import pytest
 from labelling_jobs import BUCKET, HEIGHT, LABELS, WIDTH, begin, box
 
+from ekyc.localaws import groundtruth
+from ekyc.localaws.clock import clock
 from ekyc.localaws.labelling_tasks import Tasks
 from ekyc.localaws.server import LocalAws
 
@@ -219,6 +221,26 @@ def test_people_and_simulated_workers_label_one_job_together(empty_aws: LocalAws
     ana.answer(hers, box())
     lines = job.output()
     assert [len(line["doctype"]["annotations"]) for line in lines] == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("end", ["Completed", "Stopped"])
+def test_a_job_ends_at_once_however_slow_the_clock(
+    empty_aws: LocalAws, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    # Given a job on a clock that hardly moves, which so never looks by itself whether it is over
+    job = begin(empty_aws, 1)
+    groundtruth.current().stop_seconds = 0
+    monkeypatch.setattr(clock, "speed", 0.001)
+    ana = job.worker("Ana")
+    turn = ana.claim()
+    assert turn
+
+    # When the last photo is labelled or the job is stopped, then it ends
+    if end == "Completed":
+        ana.answer(turn, box())
+    else:
+        empty_aws.client("sagemaker").stop_labeling_job(LabelingJobName=job.name)
+    assert job.ended()["LabelingJobStatus"] == end
 
 
 BAD_BODIES = [

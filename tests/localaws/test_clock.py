@@ -85,6 +85,28 @@ def test_a_signal_ends_a_wait_early_and_its_time_does_not_pass() -> None:
     assert clock.now() - began >= DAY
 
 
+def test_a_sleep_ends_by_a_signal_and_by_an_interruption() -> None:
+    # Given two who sleep on a clock that hardly moves, each until a signal of their own
+    clock = Clock(speed=0.001)
+    first, second = Signal(clock), Signal(clock)
+    over: list[str] = []
+
+    def sleeper(name: str, signal: Signal) -> None:
+        clock.sleep(DAY, until=signal)
+        over.append(name)
+
+    threads = [clock.background(sleeper, name, signal) for name, signal in (("first", first), ("second", second))]
+    # When one signal is given, then that sleep is over and the other is not
+    first.set()
+    threads[0].join(10)
+    assert over == ["first"]
+    assert threads[1].is_alive()
+    # And when the local AWS stops, the other thread ends
+    clock.interrupt()
+    assert not threads[1].is_alive()
+    assert over == ["first"]
+
+
 def test_real_waiting_passes_at_the_speed_and_holds_an_infinitely_fast_clock() -> None:
     # Given a process beside the local AWS that takes a tenth of a second
     fast, infinite = Clock(speed=6000), Clock(speed=math.inf)
