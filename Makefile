@@ -31,8 +31,10 @@ node_modules/installed: package-lock.json
 demo: .venv/installed build/layer/installed  ## photographs become a model that crops documents (PHOTOS=folder with annotations.json)
 	$(BIN)/ekyc demo $(if $(PHOTOS),--photos $(PHOTOS))
 
+# Apart: the local AWS mends moto for the whole process, and unit tests want it as it is.
 test: .venv/installed build/layer/installed node_modules/installed  ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/unit
 
 lint: .venv/installed
 	$(BIN)/ruff check .

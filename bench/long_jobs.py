@@ -51,7 +51,8 @@ PHASES = {
 }
 PHASE_OF = {state: phase for phase, states in PHASES.items() for state in states}
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
-HEADING = "## Long jobs"
+BEGIN, END = "<!-- long jobs -->", "<!-- /long jobs -->"
+MOST_EVENTS, MOST_WITH_SLOT_WAIT = 10_000, 15_000  # of the 25,000 at which Step Functions fails an execution
 
 
 def prolong(photos: int) -> None:
@@ -131,18 +132,10 @@ def table(counts: Mapping[str, Counter[str]]) -> str:
 
 
 def write(text: str) -> None:
-    """Put the table in the place of the one below the heading, or the heading with it at the end of the page."""
-    page = REPORT.read_text() if REPORT.exists() else "# Reliability\n"
-    if HEADING not in page:
-        page += f"\n{HEADING}\n\n{text}\n"
-    else:
-        before, _, section = page.partition(HEADING)
-        lines = section.split("\n")
-        old = [place for place, line in enumerate(lines) if line.startswith("|")]
-        place = old[0] if old else 2
-        kept = [line for line in lines if not line.startswith("|")]
-        page = before + HEADING + "\n".join([*kept[:place], *text.split("\n"), *kept[place:]])
-    REPORT.write_text(page)
+    """Put the table into the page, in the place of the one that is there."""
+    page = REPORT.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    REPORT.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def main() -> None:
@@ -156,6 +149,9 @@ def main() -> None:
         print(f"{days:.1f} days simulated in {time.monotonic() - began:.0f} s\n\n{table(counts)}")
     if "--write" in sys.argv:
         write(table(counts))
+    events, slot_events = counts["whole execution"]["events"], counts["training slot"]["events"]
+    if events - slot_events >= MOST_EVENTS or events >= MOST_WITH_SLOT_WAIT:
+        sys.exit(f"Too many history events: {events:,}, {events - slot_events:,} of them without the wait for a slot.")
 
 
 if __name__ == "__main__":

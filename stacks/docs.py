@@ -46,7 +46,9 @@ something to (the combination [everything](settings.md#everything)); the reasons
 
 - No action is a pattern. `*` as a resource stands only where AWS has none for the action. A test holds every
   combination of settings to that.
-- Rows about *the key* are only there with a [key of your own](operations.md#with-a-kms-key-of-your-own).
+- Rows about *the key* are only there with a [key of your own](operations.md#with-a-kms-key-of-your-own). Without one,
+  those who publish to the topic of messages may `kms:Decrypt` and `kms:GenerateDataKey` with the topic's own key,
+  through SNS alone.
 - Calls that the functions make in whole jobs on the local AWS are held against these roles by a test, and so is the
   other way round: what is allowed and was not seen is in a list there, each with its reason.
 - `aws:SourceAccount` stands where the service that takes on the role is documented to send it. Lambda, SageMaker Ground

@@ -288,7 +288,7 @@ def _stages(
         "PrepareDatasets": Stage(
             "Splits the labelled photos into a training and a test manifest.",
             [
-                progress,
+                permissions.job_record(),  # which says when labels were asked for: a metric
                 tell_missing,
                 permissions.read_objects("labelling", "manifests", why="Reads the labelled photos."),
                 permissions.write_large_objects("manifests", why="Writes the manifests of both datasets."),

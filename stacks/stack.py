@@ -40,6 +40,7 @@ class TrainingStack(cdk.Stack):
             "Storage",
             stack_name=settings.stack_name,
             retention_days=settings.retention_days,
+            web_origins=settings.web_origins,
             key=encryption.key,
         )
         permissions = Permissions(self, self.storage, state_machine_name=settings.stack_name)

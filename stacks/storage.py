@@ -1,5 +1,6 @@
 """What is kept: the bucket, the table of jobs and the two parameters that name the live model."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import aws_cdk as cdk
@@ -22,7 +23,14 @@ class Storage(Construct):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, stack_name: str, retention_days: int, key: kms.IKey | None
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        stack_name: str,
+        retention_days: int,
+        web_origins: Sequence[str],
+        key: kms.IKey | None,
     ) -> None:
         """``key`` encrypts everything but the access logs; None means AWS's own keys."""
         super().__init__(scope, id)
@@ -57,7 +65,19 @@ class Storage(Construct):
                     allowed_origins=["*"],
                     allowed_headers=[],
                     exposed_headers=["Access-Control-Allow-Origin"],
-                )
+                ),
+                *(
+                    # Pages upload photographs to presigned URLs, some of which ask for these headers.
+                    [
+                        s3.CorsRule(
+                            allowed_methods=[s3.HttpMethods.PUT],
+                            allowed_origins=list(web_origins),
+                            allowed_headers=["Content-Type", "If-None-Match"],
+                        )
+                    ]
+                    if web_origins
+                    else []
+                ),
             ],
             lifecycle_rules=[
                 s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(1)),

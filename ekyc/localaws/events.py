@@ -30,20 +30,21 @@ def emit(source: str, detail_type: str, resources: list[str], detail: dict[str, 
     """
     from moto.events.models import events_backends
 
-    event = {
+    event: Event = {
         "version": "0",
         "id": str(uuid.uuid4()),
         "detail-type": detail_type,
         "source": source,
         "account": aws.account,
-        "time": _iso(clock.now()),
+        "time": clock.now(),
+        "ingestion-time": clock.now(),  # as moto's own events have it
         "region": aws.region,
         "resources": resources,
         # Values travel as JSON, so nobody shares an object with the service that emits.
         "detail": json.loads(json.dumps(detail)),
     }
     for rule in list(events_backends[aws.account][aws.region].event_buses["default"].rules.values()):
-        _send_to_targets(rule, event)
+        rule.send_to_targets(event)
 
 
 @contextlib.contextmanager
@@ -84,7 +85,13 @@ def install() -> None:
         return [next(entries) if event in own else _NOT_AUTHORIZED for event in events]
 
     EventsBackend.put_events = put_events_of_others
-    Rule.send_to_targets = _send_to_targets
+    send_to_archive = Rule.send_to_targets
+
+    def send_to_targets(self: Rule, event: Event, transform_input: bool = True) -> None:
+        is_archive = any(target["Arn"].endswith(":::") for target in self.targets)  # as moto names the target of one
+        (send_to_archive if is_archive else _send_to_targets)(self, event, transform_input)
+
+    Rule.send_to_targets = send_to_targets
 
 
 _NOT_AUTHORIZED = {

@@ -196,7 +196,7 @@ def _models(name: str, project_arn: str, live: str, jobs: Jobs, rekognition: Any
         raise
     for version in versions:
         arn = version["ProjectVersionArn"]
-        is_jobs_own = models.version_name(arn) == name
+        is_jobs_own = arn == job["ProjectVersionArn"]  # a resume may have trained another than the first
         units = version.get("MinInferenceUnits", 1)
         if version["Status"] in models.UP:
             since = job["ModelStartTime"] if is_jobs_own else None

@@ -41,7 +41,7 @@ def stop_what_runs(
             its_end = " Its model is deleted when it ends." if _is_stopped(job) else ""
             remaining.append(f"The training goes on: Rekognition cannot cancel one.{its_end}")
         elif status in models.UP and not _serves(job, arn, ssm, model_parameter):
-            if job["Stage"] == PUBLISHING and not _is_late(job):
+            if _may_be_publishing(job):
                 remaining.append("The model may be going live now: if it does not, it is stopped in some minutes.")
             elif models.stop_model(job["ProjectArn"], arn, rekognition=rekognition) in models.DOWN:
                 jobs.model_stopped(job.id)
@@ -98,15 +98,21 @@ def settle(
             logger.info("Model of a stopped job deleted")
         else:
             remaining.append("Somebody resumes the job.")
-    if _is_late(job):
+    if not _may_be_publishing(job):
         publishing.take_back(job, ssm=ssm, project_parameter=project_parameter, model_parameter=model_parameter)
-        if not remaining:
-            jobs.settled(job)
+    if not remaining and _is_late(job):
+        jobs.settled(job)
 
 
 def _is_stopped(job: Job) -> bool:
     """Whether somebody stopped the job, in the console or through the API, and not a failure alone."""
     return job.status is Status.STOPPED or job["StopRequested"] is not None
+
+
+def _may_be_publishing(job: Job) -> bool:
+    """Whether the function that publishes may still be at work: a stop and a time-out of its task do not end it."""
+    unfinished = job.status is Status.STOPPED or job["Error"] == "States.Timeout"
+    return job["Stage"] == PUBLISHING and unfinished and not _is_late(job)
 
 
 def _is_late(job: Job) -> bool:

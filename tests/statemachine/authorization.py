@@ -139,6 +139,7 @@ class Roles:
         kinds = {
             "AWS::S3::Bucket": f"arn:aws:s3:::{made}",
             "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{HERE}:table/{made}",
+            "AWS::KMS::Key": f"arn:aws:kms:{HERE}:key/{made}",
             "AWS::Lambda::Function": f"arn:aws:lambda:{HERE}:function:{made}",
             "AWS::IAM::Role": f"arn:aws:iam::{aws.account}:role/{made}",
             "AWS::Logs::LogGroup": f"arn:aws:logs:{HERE}:log-group:{made}:*",

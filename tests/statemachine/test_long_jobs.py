@@ -1,4 +1,4 @@
-"""Weeks of waiting on the real ASL, with a clock that jumps: counts of events, deadlines, and the ends they lead to."""
+"""What never ends, on the real ASL with a clock that jumps: the deadlines, and the ends that they lead to."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from deployed import Pipeline, deployed, eventually
 
-from bench import long_jobs
 from ekyc.localaws import rekognition
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
@@ -36,13 +35,6 @@ def impatient_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def patient(pipeline: Pipeline) -> Pipeline:
-    """The pipeline as it is deployed; its clock jumps, its trainings learn nothing."""
-    clock.speed = math.inf
-    return pipeline
-
-
-@pytest.fixture
 def impatient(local_aws: LocalAws, impatient_assembly: Path, photos: Path) -> Iterator[Pipeline]:
     """The pipeline with short deadlines; its clock jumps, its trainings learn nothing."""
     with deployed(local_aws, impatient_assembly, photos) as pipeline:
@@ -59,33 +51,6 @@ def ended(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
         return job if job["status"] in ("Ready", "Failed") else None
 
     return eventually(there, PATIENCE)
-
-
-def test_a_month_of_labelling_a_week_for_a_slot_and_three_days_of_training_fit_one_execution(patient: Pipeline) -> None:
-    # Given people who need 30 days, no free slot for a week after that, and a training of 72 hours
-    photos = sorted(patient.photos.glob("*.jpg"))
-    long_jobs.prolong(len(photos))
-    # When a job runs
-    job_id = patient.uploaded()
-    patient.start(job_id)
-    job = ended(patient, job_id)
-    # Then it ends well, as one labelling job and one model
-    assert job["status"] == "Ready", job
-    assert patient.labelling_jobs() == {f"{job_id}-1": "Completed"}
-    versions = patient.aws.client("rekognition").describe_project_versions(ProjectArn=job["projectArn"])
-    assert len(versions["ProjectVersionDescriptions"]) == 1
-    # And it took that long
-    counts = long_jobs.count(patient.history(job_id))
-    assert counts["labelling"]["seconds"] > 29.9 * long_jobs.DAY
-    assert counts["training slot"]["seconds"] > 6.9 * long_jobs.DAY
-    assert counts["training"]["seconds"] > 71.4 * 3600
-    # And its history has room: below 10,000 events, and below 15,000 with the week of waiting
-    whole = counts["whole execution"]["events"]
-    assert whole == len(patient.history(job_id))
-    assert whole - counts["training slot"]["events"] < 10_000
-    assert whole < 15_000
-    # And the API tells what the training cost by the same clock
-    assert 71 < job["cost"]["trainingUsd"] < 73
 
 
 @pytest.mark.parametrize(

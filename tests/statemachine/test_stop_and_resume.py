@@ -86,11 +86,11 @@ def held(function_id: str) -> Iterator[list[Any]]:
     opened, entered = threading.Event(), []
     invoke = functions.Runtime.invoke
 
-    def wait(self: functions.Runtime, function: Any, event: Any) -> functions.Answer:
+    def wait(self: functions.Runtime, function: Any, event: Any, *more: Any) -> functions.Answer:
         if function_id in function.function_name:
             entered.append(event)
             opened.wait(60)
-        return invoke(self, function, event)
+        return invoke(self, function, event, *more)
 
     functions.Runtime.invoke = wait  # type: ignore[method-assign]
     try:
@@ -108,7 +108,7 @@ def test_a_stop_before_the_training_leaves_nothing_and_the_job_goes_on_after_it(
         eventually(lambda: checking)
         # When it is stopped there, and at each later wait once it was resumed, then nothing is left running
         stops_for_good(pipeline, job_id, by=by)
-    rekognition.current().dataset_seconds = 6000.0
+    rekognition.current().dataset_seconds = 1800.0
     resume(pipeline, job_id)
     eventually(lambda: "Check datasets" in pipeline.entered(job_id))
     stops_for_good(pipeline, job_id, by=by)
@@ -182,7 +182,7 @@ def test_a_job_that_was_resumed_before_its_training_ended_keeps_the_model(pipeli
 @pytest.mark.parametrize("by", ["API", "console"])
 def test_a_model_that_starts_is_stopped_once_it_runs_and_started_by_a_resume(pipeline: Pipeline, by: str) -> None:
     # Given a job whose model starts
-    rekognition.current().start_seconds = 6000.0
+    rekognition.current().start_seconds = 1800.0
     job_id = labelled_job(pipeline)
     eventually(lambda: versions(pipeline, job_id) == {job_id: "STARTING"})
     # When it is stopped, then the model is stopped as soon as Rekognition lets it be
@@ -248,10 +248,10 @@ def broken(function_id: str) -> Iterator[None]:
     invoke = functions.Runtime.invoke
     denied = json.dumps({"errorType": "AccessDenied", "errorMessage": "PutParameter answered AccessDenied: no."})
 
-    def fail(self: functions.Runtime, function: Any, event: Any) -> functions.Answer:
+    def fail(self: functions.Runtime, function: Any, event: Any, *more: Any) -> functions.Answer:
         if function_id in function.function_name:
             return functions.Answer("request", denied, is_error=True)
-        return invoke(self, function, event)
+        return invoke(self, function, event, *more)
 
     functions.Runtime.invoke = fail  # type: ignore[method-assign]
     try:

@@ -210,6 +210,19 @@ def test_a_stop_that_is_refused_does_not_stop_the_others(setting: Setting) -> No
     assert (setting.status(first), setting.status(second)) == ("RUNNING", "STOPPING")
 
 
+def test_a_model_that_a_resume_trained_is_the_jobs_own(setting: Setting) -> None:
+    # Given a job whose first training failed, and whose second model has run for 30 hours
+    job = setting.job_with_model(hours=30, status="TRAINING_FAILED")
+    second = setting.rekognition.add_version(job["ProjectArn"], f"{job.id}-2", "RUNNING")
+    setting.jobs.note(job.id, ProjectVersionArn=second)
+    # When the watch looks, and is to stop what runs for too long
+    setting.watch(stop=True)
+    # Then it knows since when that one runs, and stops it
+    assert setting.metrics["LongestModelHours"] == pytest.approx(30, abs=0.1)
+    assert setting.rekognition.versions[f"{job.id}-2"]["Status"] == "STOPPING"
+    assert setting.jobs.get(job.id)["ModelSeconds"] == pytest.approx(30 * 3600, abs=60)
+
+
 def test_models_of_others_are_left_alone(setting: Setting) -> None:
     # Given a model of another deployment's job, one of a project that is not ours, and a second one in a job's project
     strangers: list[Any] = []
