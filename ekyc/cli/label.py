@@ -36,25 +36,34 @@ def run(folder: Path, types: Sequence[str], out: Path, open_browser: bool) -> No
     with TemporaryDirectory() as scratch, LocalAws() as local:
         with console.status("Deploying the stack to the local AWS"):
             local.deploy(synthesize(Path(scratch)))
+        local.workforce.leave_to_people()
         os.environ.update(local.environment())
         api, session = Api(local.api_url, boto3.Session()), boto3.Session()
         job_id = api.create()["id"]
         with progress(f"Uploading {len(photos)} photos to {job_id}", len(photos)) as steps:
             api.upload(job_id, photos, steps.advance)
         arn = api.start(job_id, {"documentTypes": list(types)} if types else {})
-        if _waits_for_labels(api, job_id):
-            console.print(f"Label the photos at {local.labelling_url}; the job goes on when the last one is labelled.")
-            if open_browser:
-                webbrowser.open(local.labelling_url)
+        lead_to_page(local, api, job_id, open_browser)
         with console.status("") as status:
             ended = execution.follow(session, arn, StateLines(status, api, job_id))
-        manifest = _keep_labels(session, job_id, out)
+        manifest = keep_labels(session, job_id, out)
         job = settled(api, job_id)
     if manifest:
         console.print(f"The labels are in {manifest}.")
     if job["status"] != "Ready":
         raise CommandError(f"Job {job_id} ended {job['status']}: {ended.error}: {ended.cause}")
     console.print(f"[bold green]Ready[/]: model {job['projectVersionArn']}")
+
+
+def lead_to_page(local: LocalAws, api: Api, job_id: str, open_browser: bool) -> None:
+    """Say where to label, and open the page if asked, once the job waits for labels; returns at once if it ends before.
+
+    `local.workforce.leave_to_people()` before the job starts gives people the time of a real clock.
+    """
+    if _waits_for_labels(api, job_id):
+        console.print(f"Label the photos at {local.labelling_url}; the job goes on when the last one is labelled.")
+        if open_browser:
+            webbrowser.open(local.labelling_url)
 
 
 def _waits_for_labels(api: Api, job_id: str) -> bool:
@@ -64,7 +73,7 @@ def _waits_for_labels(api: Api, job_id: str) -> bool:
     return status == "Labelling"
 
 
-def _keep_labels(session: boto3.Session, job_id: str, out: Path) -> Path | None:
+def keep_labels(session: boto3.Session, job_id: str, out: Path) -> Path | None:
     """The output manifest of the job's last labelling job as a file below ``out``; None when there is none."""
     sagemaker = session.client("sagemaker")
     found = sagemaker.list_labeling_jobs(NameContains=job_id)["LabelingJobSummaryList"]

@@ -100,11 +100,14 @@ def local(
             outputs = aws.deploy(synthesize(Path(folder)))
         if answers:
             aws.workforce.answer_from(answers)
+        else:
+            aws.workforce.leave_to_people()
         console.print("# The local AWS is up. In another shell:")
         for name, value in (aws.environment() | {"EKYC_API_URL": aws.api_url}).items():
             console.print(f"export {name}={value}")
         console.print(f"# State machine {outputs['StateMachineArn']}")
         console.print(f"# Logs of the functions: {aws.logs_dir}")
+        console.print(f"# Labelling page: {aws.labelling_url}")
         console.print("# Ctrl-C stops it.")
         stopped.wait()
 

@@ -119,6 +119,15 @@ class Clock:
             self._begin_computing()
             self._own.computes = True
 
+    @contextlib.contextmanager
+    def at_real_pace(self) -> Iterator[None]:
+        """While the context is open, the clock goes like a real one, whoever waits: for people who are waited for."""
+        self._begin_computing()
+        try:
+            yield
+        finally:
+            self._end_computing()
+
     def background(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
         """Run `work(*arguments)` in a daemon thread, which computes unless it waits; `interrupt` ends its sleeps."""
         thread = threading.Thread(target=self._run, args=(work, arguments), name=work.__name__, daemon=True)

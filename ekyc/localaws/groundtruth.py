@@ -315,7 +315,8 @@ class GroundTruth(StandIn):
                     job.become("InProgress")
                 if faults.of_service(What.LABELLING_STOPS, job.name):
                     job.become("Stopping")
-            self._label(job)
+            with clock.at_real_pace() if workforce.people_come else contextlib.nullcontext():
+                self._label(job)
             if job.status == "Stopping":
                 self.sleep(self.stop_seconds)
             output_uri = self._write_output(job)

@@ -56,7 +56,12 @@ def _shipped() -> tuple[str, dict[str, str]] | None:
         subprocess.run(
             ["node", PROJECT / "tests/labelling/browser.mjs"], env=environment, check=True, capture_output=True
         )
-    libraries = {"LD_LIBRARY_PATH": str(UNPACKED / "al2023/lib"), "FONTCONFIG_PATH": str(UNPACKED / "fonts")}
+    # The package's own file names AWS Lambda's folders, and without any font Chromium crashes.
+    fonts = UNPACKED / "fonts.conf"
+    fonts.write_text(
+        f"<fontconfig><dir>{UNPACKED / 'fonts'}</dir><cachedir>{UNPACKED / 'fonts-cache'}</cachedir></fontconfig>"
+    )
+    libraries = {"LD_LIBRARY_PATH": str(UNPACKED / "al2023/lib"), "FONTCONFIG_FILE": str(fonts)}
     return str(program), os.environ | libraries
 
 

@@ -173,3 +173,28 @@ def test_interrupt_reaches_threads_that_the_clock_did_not_start() -> None:
     clock.interrupt()
     thread.join(5)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("speed", [6000.0, math.inf])
+def test_the_clock_goes_like_a_real_one_while_people_are_waited_for(speed: float) -> None:
+    # Given a service that waits a day for people, on a fast clock
+    clock = Clock(speed)
+    began = clock.now()
+    done = Signal(clock)
+
+    def service() -> None:
+        with clock.at_real_pace():
+            clock.sleep(DAY, until=done)
+
+    thread = clock.background(service)
+    time.sleep(0.2)
+    # Then hardly any time has passed when they are done
+    assert thread.is_alive()
+    assert clock.now() - began < 600
+    done.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert clock.now() - began < 600
+    # And from then on the clock is fast again
+    clock.sleep(DAY)
+    assert clock.now() - began >= DAY
