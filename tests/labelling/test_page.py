@@ -16,7 +16,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from ekyc import samples
 from ekyc.localaws.server import LocalAws
-from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 
 PAGE = PROJECT / "ekyc/labelling"
 
@@ -76,7 +75,9 @@ def edges(box: dict[str, int]) -> list[int]:
     return [box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"]]
 
 
-def test_a_job_is_labelled_with_the_mouse_and_becomes_a_model(local_aws: LocalAws, page: Page, tmp_path: Path) -> None:
+def test_a_job_is_labelled_with_the_mouse_and_becomes_a_model(
+    local_aws: LocalAws, page: Page, assembly: Path, tmp_path: Path
+) -> None:
     # Given a job of the whole pipeline whose photos nobody but we can label
     local_aws.reset()
     local_aws.workforce.stop_answering()
@@ -84,14 +85,14 @@ def test_a_job_is_labelled_with_the_mouse_and_becomes_a_model(local_aws: LocalAw
     samples.write(photos, 32, 7)
     coco = json.loads((photos / "annotations.json").read_text())
     names = {category["id"]: category["name"] for category in coco["categories"]}
+    types = ["AU_PASSPORT", "ID_KTP", "MY_NRIC"]
     truths = {
         image["file_name"]: (names[one["category_id"]], [edge / 2 for edge in one["bbox"]])
         for one in coco["annotations"]
         for image in coco["images"]
-        if image["id"] == one["image_id"] and names[one["category_id"]] in ("AU_PASSPORT", "ID_KTP")
+        if image["id"] == one["image_id"] and names[one["category_id"]] in types
     }
-    settings = {**LOCAL_SETTINGS, "minImages": 2, "minF1": 0, "minLabelF1": 0}
-    bucket = local_aws.deploy(synthesize(tmp_path / "assembly", settings))["BucketName"]
+    bucket = local_aws.deploy(assembly)["BucketName"]
     api = httpx.Client(base_url=f"{local_aws.api_url}/api/training/", timeout=30)
     job_id = api.post("create").json()["id"]
     targets = api.post(f"jobs/{job_id}/urls", json={"names": list(truths)}).json()
@@ -99,7 +100,7 @@ def test_a_job_is_labelled_with_the_mouse_and_becomes_a_model(local_aws: LocalAw
         half = Image.open(photos / name).reduce(2)  # a quarter of the time to train
         half.save(photos / name, quality=92)
         httpx.put(target["url"], headers=target["headers"], content=(photos / name).read_bytes())
-    options = {"documentTypes": ["AU_PASSPORT", "ID_KTP"], "deploy": False}
+    options = {"documentTypes": types, "deploy": False, "minF1": 0, "minLabelF1": 0}
     assert api.post("start", params={"JobId": job_id}, json=options).status_code == 200
     eventually(lambda: api.get(f"jobs/{job_id}").json()["status"] == "Labelling")
 
