@@ -127,6 +127,11 @@ class LocalAws:
         return self.endpoint
 
     @property
+    def labelling_url(self) -> str:
+        """The labelling page, where people label."""
+        return f"{self.endpoint}/labelling/"
+
+    @property
     def workforce(self) -> Workforce:
         """The people who label."""
         from ekyc.localaws import groundtruth
@@ -177,11 +182,14 @@ _app: Any = None
 
 
 def _dispatcher(moto: Any) -> Any:
-    """Paths below /api/ are the deployed REST API's; everything else is an AWS service."""
+    """Paths below /api/ are the deployed REST API's, below /labelling/ the labelling page's, all others AWS's."""
+    from ekyc.localaws import portal
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith("/api/"):
             return gateway.answer(Request(environ))(environ, start_response)
+        if f"{environ['PATH_INFO']}/".startswith(portal.PATH):
+            return portal.answer(Request(environ))(environ, start_response)
         refusal = _refuse_expired(environ.get("QUERY_STRING", ""))
         if refusal:
             return refusal(environ, start_response)
