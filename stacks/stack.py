@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from stacks.api import Api
+from stacks.audit import AuditBucket, ExportAudit
 from stacks.erasure import EraseJob
 from stacks.functions import Runtime, StageFunctions
 from stacks.labelling import LabellingRole, ResumeLabelling
@@ -56,6 +58,22 @@ class TrainingStack(cdk.Stack):
             state_machine=state_machine,
         )
         erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
+        self.audit = AuditBucket(
+            self,
+            "Audit",
+            retention_years=settings.audit_retention_years,
+            access_logs=self.storage.access_logs,
+            key=kms.Key.from_key_arn(self, "AuditKey", settings.kms_key_arn) if settings.kms_key_arn else None,
+        )
+        export_audit = ExportAudit(
+            self,
+            "ExportAudit",
+            runtime=runtime,
+            storage=self.storage,
+            permissions=permissions,
+            audit=self.audit,
+            state_machine=state_machine,
+        )
         self.api = Api(
             self,
             "HttpApi",
@@ -65,11 +83,14 @@ class TrainingStack(cdk.Stack):
             permissions=permissions,
             state_machine=state_machine,
             erase_job=erase_job,
+            audit=self.audit,
+            export_audit=export_audit,
         )
         for name, value in {
             "ApiUrl": self.api.url,
             "ApiStageArn": self.api.stage_arn,
             "BucketName": self.storage.bucket.bucket_name,
+            "AuditBucketName": self.audit.bucket.bucket_name,
             "JobsTable": self.storage.table.table_name,
             "StateMachineArn": state_machine.state_machine_arn,
             "ProjectParameter": self.storage.project_parameter.parameter_name,

@@ -43,6 +43,7 @@ ENVIRONMENT = {
     "ResumeLabelling": {"JOBS_TABLE"},
     "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
     "EraseJob": {"JOBS_TABLE", "JOBS_INDEX", "BUCKET"},
+    "ExportAudit": {"JOBS_TABLE", "BUCKET", "AUDIT_BUCKET"},
     "Api": {
         "JOBS_TABLE",
         "JOBS_INDEX",
@@ -59,6 +60,8 @@ ENVIRONMENT = {
         "MODEL_PARAMETER",
         "WEB_ORIGINS",
         "ERASE_FUNCTION",
+        "AUDIT_BUCKET",
+        "EXPORT_FUNCTION",
     },
 }
 
@@ -185,6 +188,7 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     assert {name for name, size in found.items() if size == (900, 1024)} == {
         "ImportLabels",
         "PrepareDatasets",
+        "ExportAudit",  # it hashes manifests of 250,000 photos
         "EraseJob",  # it deletes what belongs to 250,000 photos
     }
     assert found.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
@@ -213,10 +217,12 @@ def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> N
     }
     here = "<AWS::Region>:<AWS::AccountId>"
     assert patterns == {
+        "<bucket>/audit/*",
         "<bucket>/images/*",
         "<bucket>/labels/*",
         "<bucket>/labelling/*",
         "<bucket>/manifests/*",
+        "<bucket>/provisional/*",
         "<bucket>/training/*",
         "<bucket>/upright/*",
         f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*",
@@ -261,6 +267,11 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
     (erase_job,) = (
         id for id, one in template.of("AWS::Lambda::Function").items() if one["Handler"] == "events.erase_job.handler"
     )
+    (export_audit,) = (
+        id
+        for id, one in template.of("AWS::Lambda::Function").items()
+        if one["Handler"] == "events.export_audit.handler"
+    )
     # Then it deletes objects of jobs and datasets, no model and no record, and only the API calls it
     folders = ("images", "upright", "labels", "manifests", "labelling", "training")
     here = "<AWS::Region>:<AWS::AccountId>"
@@ -268,6 +279,7 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
         *(("EraseJob", "s3:DeleteObject", f"/{folder}/*") for folder in folders),
         ("EraseJob", "rekognition:DeleteDataset", f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*"),
         ("Api", "lambda:InvokeFunction", f"<{erase_job}.Arn>"),
+        ("Api", "lambda:InvokeFunction", f"<{export_audit}.Arn>"),
     }
     # And a rule calls it every day, for erasures that are not over
     (rule,) = (
@@ -280,7 +292,9 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
 
 def test_what_is_deleted_from_a_bucket_is_gone(template: Template) -> None:
     # Given that a deletion in a bucket with versions or locks would leave the photographs there
-    for bucket in template.of("AWS::S3::Bucket").values():
+    for id, bucket in template.of("AWS::S3::Bucket").items():
+        if id.startswith("AuditBucket"):  # which holds no photograph
+            continue
         assert not {"VersioningConfiguration", "ObjectLockEnabled", "ReplicationConfiguration"} & set(bucket)
 
 
@@ -348,17 +362,23 @@ def test_the_state_machine_logs_every_event_without_its_data(template: Template)
 
 
 def test_each_rule_retries_and_keeps_what_could_not_be_handled(template: Template) -> None:
-    by_event = [rule for rule in template.of("AWS::Events::Rule").values() if "EventPattern" in rule]
-    rules = {rule["EventPattern"]["source"][0]: rule for rule in by_event}
     functions = template.of("AWS::Lambda::Function")
-    for source, name in {"aws.sagemaker": "ResumeLabelling", "aws.states": "RecordOutcome"}.items():
-        (target,) = rules[source]["Targets"]
+    rules = {
+        functions[rule["Targets"][0]["Arn"]["Fn::GetAtt"][0]]["Environment"]["Variables"][
+            "POWERTOOLS_SERVICE_NAME"
+        ]: rule
+        for rule in template.of("AWS::Events::Rule").values()
+        if "EventPattern" in rule
+    }
+    assert set(rules) == {"ResumeLabelling", "RecordOutcome", "ExportAudit"}
+    for name in rules:
+        (target,) = rules[name]["Targets"]
         function = functions[target["Arn"]["Fn::GetAtt"][0]]
-        assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == name
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
         # What EventBridge cannot deliver and what the function fails at are kept in the same queue
         assert target["DeadLetterConfig"]["Arn"] == function["DeadLetterConfig"]["TargetArn"]
-    labelling, outcome = rules["aws.sagemaker"]["EventPattern"], rules["aws.states"]["EventPattern"]
+    labelling, outcome = rules["ResumeLabelling"]["EventPattern"], rules["RecordOutcome"]["EventPattern"]
+    assert rules["ExportAudit"]["EventPattern"] == outcome
     assert labelling["detail-type"] == ["SageMaker Ground Truth Labeling Job State Change"]
     assert written(labelling["resources"][0]["prefix"]).endswith(":labeling-job/ekyc-")
     assert outcome["detail-type"] == ["Step Functions Execution Status Change"]
@@ -395,6 +415,38 @@ def test_what_is_stored_is_encrypted_and_travels_by_tls_only(template: Template)
     assert written(template.one("AWS::SNS::Topic")["KmsMasterKeyId"]).endswith("alias/aws/sns")
     for queue in template.of("AWS::SQS::Queue").values():
         assert queue["SqsManagedSseEnabled"] is True
+
+
+def test_audit_reports_are_locked_for_years(template: Template) -> None:
+    # Given the bucket of reports
+    (bucket,) = (one for id, one in template.of("AWS::S3::Bucket").items() if id.startswith("AuditBucket"))
+    # Then it keeps every version, and nobody deletes one for seven years
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["ObjectLockEnabled"] is True
+    assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {"Mode": "COMPLIANCE", "Days": 7 * 365}
+    assert "DestinationBucketName" in bucket["LoggingConfiguration"]
+    # And only reports on what runs expire
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["Prefix"] == "provisional/"
+    # And nobody may lift a lock or write anything but reports there
+    actions = {
+        (name, action)
+        for name in template.functions()
+        for statement in template.statements_of(name)
+        for resource in listed(statement["Resource"])
+        if written(resource).startswith("<AuditBucket")
+        for action in listed(statement["Action"])
+    }
+    assert actions == {
+        ("Api", "s3:GetObject"),
+        ("Api", "s3:ListBucket"),
+        ("ExportAudit", "s3:GetObject"),
+        ("ExportAudit", "s3:GetObjectVersion"),
+        ("ExportAudit", "s3:ListBucket"),
+        ("ExportAudit", "s3:ListBucketVersions"),
+        ("ExportAudit", "s3:PutObject"),
+        ("ExportAudit", "s3:PutObjectRetention"),
+    }
 
 
 def test_photographs_and_job_records_outlive_the_stack(template: Template) -> None:
@@ -440,6 +492,7 @@ def test_the_stack_deploys_anywhere_and_trusts_no_helper(template: Template) -> 
     assert set(template.body["Outputs"]) == {
         "ApiUrl",
         "ApiStageArn",
+        "AuditBucketName",
         "BucketName",
         "JobsTable",
         "StateMachineArn",

@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "PROJECT_PARAMETER": PROJECT,
     "MODEL_PARAMETER": MODEL,
     "ERASE_FUNCTION": "erase",
+    "AUDIT_BUCKET": "audit-reports",
+    "EXPORT_FUNCTION": "export",
     "WEB_ORIGINS": "",
 }
 DESCRIPTION = json.loads((Path(__file__).parents[2] / "lambdas" / "api" / "openapi.json").read_text())
