@@ -22,6 +22,7 @@ class History:
     def __init__(self, step: timedelta = timedelta(milliseconds=20)) -> None:
         self.events: list[dict[str, Any]] = []
         self.now, self._step = STARTED, step
+        self._data = "{}"  # what one state hands to the next
 
     def add(self, kind: str, **details: Any) -> None:
         """An event with its details, whose member is named after the kind."""
@@ -34,7 +35,7 @@ class History:
 
     def task(self, name: str, payload: dict[str, Any], result: Any, *failures: str, takes: float = 0.1) -> None:
         """A visit of a Task that takes ``takes`` seconds, after attempts that failed by the errors ``failures``."""
-        self.add("TaskStateEntered", name=name, input="{}")
+        self.add("TaskStateEntered", name=name, input=self._data)
         for error in failures:
             self._attempt(payload)
             self.fail("TaskFailed", error)
@@ -47,12 +48,12 @@ class History:
         else:
             answer = {"ExecutedVersion": "$LATEST", "Payload": result, "SdkHttpMetadata": {"HttpHeaders": {}}}
             self.add("TaskSucceeded", output=json.dumps(answer), **call)
-        self.add("TaskStateExited", name=name, output=json.dumps(result))
+        self._data = json.dumps(result)
+        self.add("TaskStateExited", name=name, output=self._data)
 
     def _attempt(self, payload: dict[str, Any]) -> None:
-        parameters = json.dumps(
-            {"FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:f", "Payload": payload}
-        )
+        function = "arn:aws:lambda:us-east-1:123456789012:function:f"
+        parameters = json.dumps({"FunctionName": function, "Payload": payload})
         self.add("TaskScheduled", parameters=parameters, region="us-east-1", resource="invoke", resourceType="lambda")
         self.add("TaskStarted", resource="invoke", resourceType="lambda")
 
@@ -63,9 +64,9 @@ class History:
 
     def pass_by(self, kind: str, name: str, seconds: float = 0) -> None:
         """A visit of a Wait or a Choice."""
-        self.add(f"{kind}StateEntered", name=name, input="{}")
+        self.add(f"{kind}StateEntered", name=name, input=self._data)
         self.now += timedelta(seconds=seconds)
-        self.add(f"{kind}StateExited", name=name, output="{}")
+        self.add(f"{kind}StateExited", name=name, output=self._data)
 
 
 def live_model(*, polls: int = 3, busy: int = 0) -> History:
@@ -90,18 +91,8 @@ def live_model(*, polls: int = 3, busy: int = 0) -> History:
     history.task("Start training", {"jobId": JOB}, model, *["TrainingSlotsBusy"] * busy)
     for poll in range(1, polls + 1):
         history.pass_by("Wait", "Wait for training", 30)
-        asked = {
-            "jobId": JOB,
-            "poll": poll,
-            "versionName": JOB,
-            "waitingSince": 1795487604000,
-            "deadlineSeconds": 259200,
-        }
-        status = {
-            "completed": poll == polls,
-            "status": "TRAINING_IN_PROGRESS",
-            "message": "The model is being trained.",
-        }
+        asked = {"jobId": JOB, "poll": poll, "versionName": JOB, "waitingSince": 1795487604000}
+        status = {"completed": poll == polls, "status": "TRAINING_IN_PROGRESS", "message": "The model is in training."}
         history.task("Check training", asked, status)
         history.pass_by("Choice", "Training done?")
     figures = {"f1": 0.97, "precision": 0.98, "recall": 0.96}
@@ -136,7 +127,7 @@ class StepFunctions:
             **({} if self._status == "RUNNING" else {"stopDate": events[-1]["timestamp"]}),
         }
 
-    def describe_state_machine_for_execution(self, executionArn: str) -> dict[str, Any]:  # noqa: N803
+    def describe_state_machine_for_execution(self, executionArn: str) -> dict[str, Any]:  # noqa: ARG002, N803
         return {"definition": self._definition}
 
     def get_paginator(self, _operation: str) -> "StepFunctions":

@@ -33,7 +33,7 @@ svg text{font:12px system-ui,sans-serif;fill:#0f172a}.lane{text-anchor:end}
 .tick{text-anchor:middle;fill:#475569!important}
 .grid{stroke:#e2e8f0;fill:none}.mark{stroke:#b91c1c;stroke-width:1.2;stroke-dasharray:2 2}.total{fill:#475569!important}
 .state{text-anchor:middle}.seen{font-weight:700!important}.unseen{fill:#475569!important}
-.here{text-anchor:end;fill:#b91c1c!important;font-weight:700!important}
+.here{text-anchor:end;font-weight:700!important}
 .edge{fill:none;stroke:#cbd5e1}.edge.taken{stroke:#1d4ed8;stroke-width:2}
 .events tr{content-visibility:auto;contain-intrinsic-size:auto 24px}
 @media print{body{background:#fff;font-size:12px}main{max-width:none;padding:0}h2{break-after:avoid}
