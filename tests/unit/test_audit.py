@@ -1,6 +1,8 @@
 """The audit report: nothing secret in it, the same bytes every time, and every part that was tampered with is found."""
 
 import copy
+import importlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from jsonschema import Draft202012Validator
 from moto import mock_aws
 
 from api import audit as api_audit
+from pipeline import aws
 from pipeline.audit import facts, inputs, page, report, verify
 from pipeline.audit.export import job_of
 from pipeline.audit.redaction import Redactor
@@ -18,12 +21,17 @@ from pipeline.jobs import Job, Jobs, Status
 from tests.unit.aws_fakes import client
 from tests.unit.conftest import BUCKET
 from tests.unit.histories import EXECUTION, JOB, TOKEN, History, StepFunctions, live_model
+from tests.unit.test_api import Answer, Api, check_against_description, execution_arn, is_problem, proxy_event
+from tests.unit.test_erasure import FakeLambda
+from tests.unit.test_outcomes import LambdaContext
 
 PROJECT = Path(__file__).parents[2]
 DEFINITION = (PROJECT / "statemachine" / "training.asl.json").read_text()
 SCHEMA = json.loads((PROJECT / "docs" / "audit-schema.json").read_text())
 ENGINEER = "arn:aws:iam::123456789012:user/engineer"
 STORED = f"s3://reports/audit/{JOB}/{JOB}.json"
+
+REPORTS = "audit-reports"
 
 Report = dict[str, Any]
 
@@ -352,6 +360,82 @@ def test_what_is_no_report_is_refused_in_words(body: bytes, words: str) -> None:
 )
 def test_browsers_get_the_page_and_programs_json(accept: str, form: str) -> None:
     assert api_audit.form(accept) == form
+
+
+class ReportApi(Api):
+    """The API with a bucket of reports, and the function that makes them, which only notes that it was called."""
+
+    def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(jobs, s3, monkeypatch)
+        self.exporting, others = FakeLambda(), aws.client
+        functions = self.exporting.client()
+        monkeypatch.setattr(aws, "client", lambda service: functions if service == "lambda" else others(service))
+        self.function = importlib.reload(self.function)
+        s3.create_bucket(Bucket=REPORTS)
+
+    def audit(self, job_id: str, accept: str | None = None) -> Answer:
+        event = proxy_event("GET", f"/api/training/jobs/{job_id}/audit")
+        event["headers"] = {"Accept": accept} if accept else {}
+        answer = Answer(self.function.handler(event, LambdaContext()))
+        check_against_description("GET", f"/api/training/jobs/{job_id}/audit", answer)
+        return answer
+
+    def keep(self, job_id: str, ended: int) -> None:
+        for form in ("json", "html"):
+            key = f"audit/{job_id}/{job_id}.{form}"
+            self.s3.put_object(Bucket=REPORTS, Key=key, Body=b"{}", Metadata={"ended": str(ended)})
+
+    def end(self, job_id: str) -> int:
+        """End the job's execution; answers when that was."""
+        self.machine.end(execution_arn(job_id), "FAILED", error="X", cause="y")
+        return int(self.execution(job_id)["stopDate"].timestamp() * 1000)
+
+
+@pytest.fixture
+def api(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> ReportApi:
+    return ReportApi(jobs, s3, monkeypatch)
+
+
+def test_a_report_is_made_once_for_all_who_ask(api: ReportApi, logs: io.StringIO) -> None:
+    # Given a running job
+    job_id = api.started()
+    # When its report is asked for, and again, then both are told to come back, and it is made once
+    for _ in range(2):
+        answer = api.audit(job_id)
+        assert (answer.status, answer.headers["retry-after"]) == (202, "5")
+    assert api.exporting.invoked == [("export", "Event", {"executionArn": execution_arn(job_id)})]
+    # When it is there, then the link leads to it, and is in no log
+    api.s3.put_object(Bucket=REPORTS, Key=f"provisional/{job_id}/{job_id}.json", Body=b"{}")
+    found = api.audit(job_id)
+    assert (found.status, found.headers["cache-control"]) == (303, "no-store")
+    assert f"/provisional/{job_id}/{job_id}.json?" in found.headers["location"]
+    assert "Signature" not in logs.getvalue()
+    # But once the job has ended, a report of before is not it
+    api.end(job_id)
+    assert api.audit(job_id).status == 202
+
+
+def test_a_kept_report_is_answered_as_who_asks_wants_it(api: ReportApi) -> None:
+    # Given a kept report on the end of a job
+    job_id = api.started()
+    api.keep(job_id, api.end(job_id))
+    assert f"/audit/{job_id}/{job_id}.json?" in api.audit(job_id).headers["location"]
+    assert f"/audit/{job_id}/{job_id}.html?" in api.audit(job_id, "text/html").headers["location"]
+    # When the job was resumed and has ended again, then another one is made
+    api.machine.redrive_execution(execution_arn(job_id))
+    api.end(job_id)
+    assert api.audit(job_id).status == 202
+
+
+def test_a_report_outlives_the_execution(api: ReportApi) -> None:
+    # Given an execution that Step Functions has forgotten
+    job_id = api.started()
+    ended = api.end(job_id)
+    api.machine.executions.clear()
+    # Then the report that was kept is answered, and where there is none, that is said
+    assert is_problem(api.audit(job_id), 409, "no report of it was kept")
+    api.keep(job_id, ended)
+    assert api.audit(job_id).status == 303
 
 
 def test_a_record_keeps_who_called_and_does_not_show_it(jobs: Jobs) -> None:
