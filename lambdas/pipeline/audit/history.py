@@ -32,7 +32,7 @@ def read(execution_arn: str, stepfunctions: Any, redactor: Redactor) -> list[dic
 def _events(pages: Any, redactor: Redactor) -> Iterator[dict[str, Any]]:
     for page in pages:
         for event in page["events"]:
-            details = next((part for name, part in event.items() if name.endswith("EventDetails")), {})
+            details: dict[str, Any] = next((part for name, part in event.items() if name.endswith("EventDetails")), {})
             yield {
                 "id": event["id"],
                 "previousId": event.get("previousEventId", 0),
