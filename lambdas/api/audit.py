@@ -20,6 +20,7 @@ from pipeline.jobs import Job
 LINK_SECONDS = 60
 FRESH_SECONDS = 60  # how old a report on a running execution may be
 RETRY_SECONDS = 5
+UNCACHED = {"Cache-Control": "no-store"}
 
 
 def form(accept: str) -> str:
@@ -52,9 +53,6 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     return Response(
         HTTPStatus.ACCEPTED.value, "application/json", text, headers={"Retry-After": str(RETRY_SECONDS), **UNCACHED}
     )
-
-
-UNCACHED = {"Cache-Control": "no-store"}
 
 
 def _stored(job: Job, arn: str, execution: dict[str, Any] | None, kind: str, services: Services) -> str | None:
