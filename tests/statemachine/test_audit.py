@@ -22,6 +22,7 @@ from pipeline.audit.redaction import Redactor
 PROJECT = Path(__file__).parents[2]
 SCHEMA = json.loads((PROJECT / "docs" / "audit-schema.json").read_text())
 NAME = "passport-anna-schmidt.jpg"
+PATIENCE = 300.0  # seconds, for a whole job on a machine that many use
 ARN = "arn:aws:iam::123456789012:user/"
 
 
@@ -69,7 +70,7 @@ def ready(shared_pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -
     job_id = shared_pipeline.uploaded(*sorted(shared_pipeline.photos.glob("*.jpg")), damaged)
     options = {"documentTypes": ["AU_PASSPORT", "ID_KTP", "THAI_ID_BACK"]}
     assert call(shared_pipeline, "POST", "start", "engineer", params={"JobId": job_id}, json=options).is_success
-    shared_pipeline.reaches(job_id, "Ready")
+    eventually(lambda: shared_pipeline.job(job_id)["status"] == "Ready", PATIENCE)
     return job_id
 
 
