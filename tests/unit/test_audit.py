@@ -230,6 +230,14 @@ def test_the_page_shows_texts_as_texts(s3: Any) -> None:
     assert "&lt;script&gt;" in text
 
 
+def test_the_page_is_the_same_for_a_report_that_was_read_from_its_file(s3: Any) -> None:
+    # Given a report whose values came in another order than the file has them
+    history = live_model()
+    history.add("TaskFailed", error="X", cause=json.dumps({"z": 1, "a": 2}))
+    document = made(s3, history)
+    assert page.render(json.loads(report.canonical(document))) == page.render(document)
+
+
 def test_the_timeline_is_bounded_however_long_the_history(s3: Any) -> None:
     few, many = (page.render(made(s3, live_model(polls=polls))) for polls in (100, 500))
     assert len(many.partition('<h2 id="machine"')[0]) < 2 * len(few.partition('<h2 id="machine"')[0]) + 10_000

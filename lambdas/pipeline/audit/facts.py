@@ -1,5 +1,6 @@
 """What the inputs of an audit report say, as figures and names: computed from them alone, the same every time."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -144,7 +145,7 @@ def _caller(job: Mapping[str, Any], calls: str, time: int) -> str | None:
 def words(cause: Any) -> str | None:
     """The cause for people: of a Lambda function's answer its message."""
     if isinstance(cause, Mapping):
-        return str(cause.get("errorMessage") or cause.get("message") or cause)
+        return str(cause.get("errorMessage") or cause.get("message") or json.dumps(cause, sort_keys=True))
     return None if cause is None else str(cause)
 
 

@@ -177,7 +177,7 @@ def _what(kind: str, details: Mapping[str, Any]) -> str:
     if "error" in details or "cause" in details:
         text = f"{details.get('error', '')}: {facts.words(details.get('cause')) or ''}"
     elif kind.endswith("StateExited") and not kind.startswith(("Wait", "Choice")):
-        text = json.dumps(details.get("output"), ensure_ascii=False)
+        text = json.dumps(details.get("output"), ensure_ascii=False, sort_keys=True)
     else:
         text = ""
     return text if len(text) <= MOST_DETAIL else f"{text[:MOST_DETAIL]}…"
