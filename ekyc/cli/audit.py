@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from ekyc.cli.api import Api
@@ -54,7 +55,7 @@ def verify(file: Path) -> bool:
     findings = json.loads(run.stdout)
     table = Table("part", "result", "what was found")
     for one in findings:
-        table.add_row(one["part"], f"[{LOOKS[one['result']]}]{one['result']}", one["words"])
+        table.add_row(escape(one["part"]), f"[{LOOKS[one['result']]}]{one['result']}", escape(one["words"]))
     console.print(table)
     count = {result: sum(one["result"] == result for one in findings) for result in LOOKS}
     console.print(f"{count['ok']} ok, {count['wrong']} wrong, {count['not checked']} not checked.")

@@ -45,7 +45,8 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
         return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": _link(found, services), **UNCACHED})
     if execution is None:
         raise conflict("Step Functions has no such execution any more, and no report of it was kept.")
-    if services.jobs.claim_report(job.id, FRESH_SECONDS):
+    state = f"{execution['executionArn']} {execution.get('stopDate') or execution.get('redriveCount', 0)}"
+    if services.jobs.claim_report(job.id, state, FRESH_SECONDS):
         services.functions.invoke(
             FunctionName=services.export_function, InvocationType="Event", Payload=json.dumps({"executionArn": arn})
         )

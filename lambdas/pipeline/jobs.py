@@ -70,7 +70,7 @@ METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1
 # What is known of the job's erasure: shown together, as ``erasure``.
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime")
 # Who called what, for the audit report, and when one was asked for last.
-CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAskedTime")
+CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime")
 # What the record keeps for itself: a token resumes the machine for whoever holds it.
 PRIVATE = frozenset({"Kind", "TaskToken", "RunningStatus", "NotifiedEnd", "ResumedTime", *METRICS, *ERASURE, *CALLS})
 # What existing clients read: always there, null when the job has none yet.
@@ -383,15 +383,15 @@ class Jobs:
         except MoveRefused:
             logger.warning("The record holds no more calls", extra={"call": name})
 
-    def claim_report(self, job_id: str, seconds: float) -> bool:
-        """True for who asks for an audit report and is the first to do so for ``seconds``."""
+    def claim_report(self, job_id: str, state: str, seconds: float) -> bool:
+        """True for who asks for an audit report on ``state`` and is the first to do so for ``seconds``."""
         now = now_ms()
         try:
             self._update(
                 job_id,
-                {"ReportAskedTime": now},
-                condition="(attribute_not_exists(ReportAskedTime) OR ReportAskedTime < :before)",
-                values={":before": now - round(seconds * 1000)},
+                {"ReportAsked": state, "ReportAskedTime": now},
+                condition=("(attribute_not_exists(ReportAsked) OR ReportAsked <> :state OR ReportAskedTime < :before)"),
+                values={":state": state, ":before": now - round(seconds * 1000)},
             )
         except MoveRefused:
             return False

@@ -104,6 +104,7 @@ def test_what_an_auditor_needs_stays() -> None:
         "arn": f"arn:aws:rekognition:us-east-1:123456789012:project/{JOB}/version/{JOB}/1795487703002",
         "sha256": "0123456789abcdef" * 4,
         "manifest": f"s3://{BUCKET}/manifests/{JOB}/train.manifest",
+        "output": f"s3://{BUCKET}/training/{JOB}/" + "a-long-folder/" * 20 + "summary.json",
         "worker": "private.us-east-1.0123456789abcdef",
     }
     assert Redactor().value(kept) == kept
@@ -451,8 +452,13 @@ def test_a_record_keeps_who_called_and_does_not_show_it(jobs: Jobs) -> None:
     for who in ("a", "b"):
         jobs.note_call(job.id, "StoppedBy", who)
     assert [call["By"] for call in jobs.get(job.id)["StoppedBy"]] == ["a", "b"]
-    # And a report is asked for once a minute, however many ask
-    assert [jobs.claim_report(job.id, 60) for _ in range(3)] == [True, False, False]
+    # And a report on the same state is asked for once a minute, however many ask
+    assert [jobs.claim_report(job.id, state, 60) for state in ("runs", "runs", "ended", "ended")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_the_facts_do_not_change_what_they_are_made_from(s3: Any) -> None:

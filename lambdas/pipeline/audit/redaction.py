@@ -11,9 +11,9 @@ from pipeline.errors import without_names
 
 TOKEN, URL, KEY, EMAIL, STACK = "[task token]", "[signed URL]", "[access key]", "[e-mail]", "[stack trace]"
 
-# A task token is several hundred characters of base64; the longest other word is a hash of 64 or an ARN, which has
-# colons. Tokens of the local engine are shorter, and are known by the name of their argument.
-LONG_SECRET = re.compile(r"[A-Za-z0-9+/=_-]{200,}")
+# A task token is several hundred characters of base64. So may be what follows a colon in an S3 URI or an ARN, which
+# is none. Tokens of the local engine are shorter, and are known by the name of their argument.
+LONG_SECRET = re.compile(r"(?<![A-Za-z0-9+/=_:-])[A-Za-z0-9+/=_-]{200,}")
 # Signature Version 4 and 2. Source: S3 API reference, "Authenticating Requests: Using Query Parameters".
 SIGNED_URL = re.compile(r"https?://[^\s\"'<>]*[?&](?:X-Amz-[A-Za-z-]+|Signature|AWSAccessKeyId)=[^\s\"'<>]*", re.I)
 ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
