@@ -1,7 +1,7 @@
 # `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, Node >= 20, make).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint synth plan deploy destroy docs draw bench clean
+.PHONY: help demo test check lint synth plan deploy destroy docs draw faults bench fuzz clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,8 +31,10 @@ node_modules/installed: package-lock.json
 demo: .venv/installed build/layer/installed  ## photographs become a model that crops documents (PHOTOS=folder with annotations.json)
 	$(BIN)/ekyc demo $(if $(PHOTOS),--photos $(PHOTOS))
 
+# Apart: the local AWS mends moto for the whole process, and unit tests want it as it is.
 test: .venv/installed build/layer/installed  ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/unit
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -75,8 +77,23 @@ check: lint synth  ## everything that CI runs
 	node statemachine/draw.mjs --check
 	$(MAKE) test
 
+faults: .venv/installed build/layer/installed  ## fail every AWS call in every way, as a matrix (ONLY=regular expression)
+	$(BIN)/python tests/faults/matrix.py $(if $(ONLY),--only '$(ONLY)')
+
 bench: .venv/installed build/layer/installed  ## benchmarks, as tables
 	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+.venv/fuzz: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	@touch $@
+
+# Corpora and crashes stay in build/fuzz, so that the next run goes on from there.
+FUZZ_SECONDS ?= 60
+FUZZ := -max_total_time=$(FUZZ_SECONDS) -timeout=30 -artifact_prefix=build/fuzz/
+fuzz: .venv/fuzz  ## any bytes at all into the readers of labels and photos (FUZZ_SECONDS=60 for each)
+	$(BIN)/python -m fuzz.files
+	$(BIN)/python fuzz/fuzz_labels.py build/fuzz/labels -dict=fuzz/labels.dict $(FUZZ)
+	$(BIN)/python fuzz/fuzz_photos.py build/fuzz/photos -max_len=65536 $(FUZZ)
 
 clean:  ## what was built and installed
 	rm -rf .venv node_modules build cdk.out

@@ -71,9 +71,10 @@ class Api(Construct):
         erase_job: EraseJob,
         audit: AuditBucket,
         export_audit: ExportAudit,
+        work_team_arn: str,
     ) -> None:
         super().__init__(scope, id)
-        function = PipelineFunction(
+        self.function = PipelineFunction(
             self,
             "Api",
             runtime=runtime,
@@ -90,7 +91,7 @@ class Api(Construct):
                 "MIN_LABEL_F1": str(settings.min_label_f1),
                 "MAX_F1_DROP": str(settings.max_f1_drop),
                 "STOP_PREVIOUS_MODEL": json.dumps(settings.stop_previous_model),
-                "WORK_TEAM_ARN": settings.work_team,
+                "WORK_TEAM_ARN": work_team_arn,
                 "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
                 "MODEL_PARAMETER": storage.model_parameter.parameter_name,
                 "ERASE_FUNCTION": erase_job.function_name,
@@ -100,16 +101,21 @@ class Api(Construct):
             },
             permissions=[
                 permissions.job_record(),
-                permissions.job_records(),
-                permissions.list_bucket(),
-                permissions.read_objects("images", "labels"),
-                permissions.write_objects("images", "labels"),
+                permissions.create_job_records(),
+                permissions.list_job_records(),
+                permissions.list_bucket("Asks whether a job has photos; a missing file is told as missing."),
+                permissions.look_at_objects("images", "labels", why="Asks whether a file is uploaded; reads none."),
+                permissions.write_objects("images", "labels", why="Signs the URLs that clients upload to."),
                 permissions.start_execution(),
-                permissions.executions("DescribeExecution", "GetExecutionHistory", "RedriveExecution", "StopExecution"),
-                permissions.answer_task(),
-                permissions.labelling_jobs("DescribeLabelingJob", "StopLabelingJob"),
-                permissions.projects("DescribeProjectVersions", "StopProjectVersion"),
-                permissions.live_model("GetParameter"),
+                permissions.executions(
+                    "DescribeExecution",
+                    "GetExecutionHistory",
+                    "RedriveExecution",
+                    "StopExecution",
+                    why="Tells, stops and resumes a job.",
+                ),
+                permissions.answer_task(failure=False),
+                *permissions.stop_what_runs(),
                 erase_job.call(),
                 *audit.read(),
                 export_audit.call(),
@@ -143,7 +149,12 @@ class Api(Construct):
                 },
                 tracing_enabled=True,
                 access_log_destination=apigateway.LogGroupLogDestination(
-                    logs.LogGroup(self, "AccessLog", retention=logs.RetentionDays.ONE_YEAR)
+                    logs.LogGroup(
+                        self,
+                        "AccessLog",
+                        retention=logs.RetentionDays.ONE_YEAR,
+                        encryption_key=runtime.encryption.key,
+                    )
                 ),
                 access_log_format=apigateway.AccessLogFormat.custom(access_log(user_pool=by_user_pool)),
             ),
@@ -158,7 +169,7 @@ class Api(Construct):
                 # API Gateway chooses among templates by what the caller accepts, and takes this one for all else.
                 templates={"application/json": response.template()},
             )
-        self._integration = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
+        self._integration = apigateway.LambdaIntegration(self.function, scope_permission_to_method=False)
         self._add_methods(description, self._authorization(settings.api_authorization))
         if settings.web_origins:
             self._add_preflights(description)

@@ -9,7 +9,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks.functions import BackgroundFunction, Runtime
-from stacks.permissions import Permissions
+from stacks.permissions import Allowed, Permissions
 from stacks.storage import Storage
 
 READ_FOLDERS = ("manifests", "labels", "labelling", "training")
@@ -58,31 +58,60 @@ class AuditBucket(Construct):
         self._key = key
 
     def read(self) -> list[iam.PolicyStatement]:
-        """Look whether a report is there (the list makes S3 answer 404 and not 403) and read it."""
+        """Look whether a report is there and read it; of all that a key of one's own encrypts, no more than that."""
         reports = [self.bucket.arn_for_objects(f"{folder}/*") for folder in (FINAL, PROVISIONAL)]
-        return [
-            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.bucket.bucket_arn]),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=reports),
-            *self._key_for("kms:Decrypt"),
+        statements: list[iam.PolicyStatement] = [
+            Allowed(
+                "ListReports",
+                "Without it S3 answers that a missing report is forbidden.",
+                ["s3:ListBucket"],
+                self.bucket.bucket_arn,
+            ),
+            Allowed("ReadReports", "Signs the links to reports.", ["s3:GetObject"], *reports, opens=False),
         ]
+        if self._key:
+            stack = cdk.Stack.of(self)
+            # A bucket key's context is the bucket. Source: S3 guide, 'Reducing the cost of SSE-KMS with Amazon S3
+            # Bucket Keys'.
+            where = {
+                "kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}",
+                "kms:EncryptionContext:aws:s3:arn": self.bucket.bucket_arn,
+            }
+            statements.append(
+                Allowed(
+                    "OpenReports",
+                    "Reports are encrypted by the stack's key.",
+                    ["kms:Decrypt"],
+                    self._key.key_arn,
+                    conditions={"StringEquals": where},
+                )
+            )
+        return statements
 
     def keep(self) -> list[iam.PolicyStatement]:
         """Write reports, and read those before; lock the provisional ones for less than the bucket would."""
         final, provisional = (self.bucket.arn_for_objects(f"{folder}/*") for folder in (FINAL, PROVISIONAL))
         return [
-            iam.PolicyStatement(actions=["s3:ListBucket", "s3:ListBucketVersions"], resources=[self.bucket.bucket_arn]),
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:GetObjectVersion"], resources=[final]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[final, provisional]),
-            iam.PolicyStatement(actions=["s3:PutObjectRetention"], resources=[provisional]),
-            *self._key_for("kms:Decrypt", "kms:GenerateDataKey"),
+            Allowed(
+                "ListReports",
+                "Finds the report before; without it S3 answers that a missing report is forbidden.",
+                ["s3:ListBucket", "s3:ListBucketVersions"],
+                self.bucket.bucket_arn,
+            ),
+            Allowed(
+                "ReadReports",
+                "Reads the report before, to name its hash.",
+                ["s3:GetObject", "s3:GetObjectVersion"],
+                final,
+            ),
+            Allowed("WriteReports", "Keeps the report, as JSON and as a page.", ["s3:PutObject"], final, provisional),
+            Allowed(
+                "LockProvisionalReports",
+                "Locks reports on running executions for a day only.",
+                ["s3:PutObjectRetention"],
+                provisional,
+            ),
         ]
-
-    def _key_for(self, *actions: str) -> list[iam.PolicyStatement]:
-        if self._key is None:
-            return []
-        stack = cdk.Stack.of(self)
-        via = {"StringEquals": {"kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}"}}
-        return [iam.PolicyStatement(actions=list(actions), resources=[self._key.key_arn], conditions=via)]
 
 
 class ExportAudit(BackgroundFunction):
@@ -111,10 +140,20 @@ class ExportAudit(BackgroundFunction):
                 "AUDIT_BUCKET": audit.bucket.bucket_name,
             },
             permissions=[
-                iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[storage.table.table_arn]),
-                permissions.list_bucket(),
-                permissions.read_objects(*READ_FOLDERS),
-                permissions.executions("DescribeExecution", "DescribeStateMachineForExecution", "GetExecutionHistory"),
+                Allowed(
+                    "ReadJob",
+                    "Reads who started, stopped and resumed the job.",
+                    ["dynamodb:GetItem"],
+                    storage.table.table_arn,
+                ),
+                permissions.list_bucket("Finds the job's files."),
+                permissions.read_objects(*READ_FOLDERS, why="Hashes the job's files, and reads how long people took."),
+                permissions.executions(
+                    "DescribeExecution",
+                    "DescribeStateMachineForExecution",
+                    "GetExecutionHistory",
+                    why="Reads what the report is made from.",
+                ),
                 *audit.keep(),
             ],
             timeout_seconds=900,
@@ -135,4 +174,4 @@ class ExportAudit(BackgroundFunction):
 
     def call(self) -> iam.PolicyStatement:
         """Call this function."""
-        return iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[self.function_arn])
+        return Allowed("ExportAudit", "Has a report made.", ["lambda:InvokeFunction"], self.function_arn)

@@ -6,11 +6,8 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from stacks.functions import BackgroundFunction, Runtime
-from stacks.permissions import Permissions
-from stacks.storage import JOBS_INDEX, Storage
-
-FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
-"""Of the bucket: all that have a folder for each job."""
+from stacks.permissions import Allowed, Permissions
+from stacks.storage import FOLDERS, JOBS_INDEX, Storage
 
 
 class EraseJob(BackgroundFunction):
@@ -33,10 +30,10 @@ class EraseJob(BackgroundFunction):
             permissions=[
                 permissions.job_record(),
                 permissions.list_job_records(),
-                permissions.list_bucket(),
+                permissions.list_bucket("Finds what there is to erase."),
                 permissions.delete_objects(*FOLDERS),
                 permissions.find_project(),
-                permissions.projects("DeleteDataset"),
+                permissions.projects("DeleteDataset", why="Erases the job's datasets, which hold its labels."),
             ],
             timeout_seconds=900,
             memory_mb=1024,  # for 250,000 photos in the time that there is
@@ -50,4 +47,4 @@ class EraseJob(BackgroundFunction):
 
     def call(self) -> iam.PolicyStatement:
         """Call this function."""
-        return iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[self.function_arn])
+        return Allowed("EraseJob", "Has a job erased.", ["lambda:InvokeFunction"], self.function_arn)

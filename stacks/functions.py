@@ -15,7 +15,9 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks.permissions import Permissions
+from stacks.encryption import Encryption
+from stacks.notifications import Notifications
+from stacks.permissions import Permissions, attach, write_logs
 from stacks.settings import Settings
 from stacks.storage import Storage
 
@@ -30,18 +32,19 @@ class LayerMissingError(FileNotFoundError):
 
 
 class Runtime(Construct):
-    """What every function runs on: the code, the layer with its libraries, Python and the processor."""
+    """What every function runs on: the code, the layer with its libraries, Python, the processor and the encryption."""
 
     python = lambda_.Runtime.PYTHON_3_14
     architecture = lambda_.Architecture.ARM_64
 
-    def __init__(self, scope: Construct, id: str, *, layer: Path) -> None:
+    def __init__(self, scope: Construct, id: str, *, layer: Path, encryption: Encryption) -> None:
         """``layer`` holds ``python/`` with the installed libraries.
 
         Raises:
             LayerMissingError: ``layer`` has no such folder.
         """
         super().__init__(scope, id)
+        self.encryption = encryption
         if not (layer / "python").is_dir():
             raise LayerMissingError(
                 f"The functions' libraries are missing: there is no folder {layer / 'python'}. Run 'make synth', which "
@@ -79,10 +82,12 @@ class PipelineFunction(lambda_.Function):
     ) -> None:
         """``module`` below ``lambdas/`` holds ``handler``; ``environment`` is what its Settings ask for."""
         role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        log_group = logs.LogGroup(scope, f"{id}Logs", retention=logs.RetentionDays.THREE_MONTHS)
-        log_group.grant_write(role)
-        for statement in permissions:
-            role.add_to_policy(statement)
+        encryption = runtime.encryption
+        log_group = logs.LogGroup(
+            scope, f"{id}Logs", retention=logs.RetentionDays.THREE_MONTHS, encryption_key=encryption.key
+        )
+        with_key = encryption.for_function(permissions, keeps_unhandled=dead_letter_queue is not None)
+        attach(role, [write_logs(log_group), *permissions, *with_key])
         super().__init__(
             scope,
             id,
@@ -98,7 +103,13 @@ class PipelineFunction(lambda_.Function):
             timeout=cdk.Duration.seconds(timeout_seconds),
             memory_size=memory_mb,
             dead_letter_queue=dead_letter_queue,
-            environment={"POWERTOOLS_SERVICE_NAME": id, "POWERTOOLS_LOG_LEVEL": "INFO", **environment},
+            environment_encryption=encryption.key,
+            environment={
+                "POWERTOOLS_SERVICE_NAME": id,
+                "POWERTOOLS_METRICS_NAMESPACE": cdk.Stack.of(scope).stack_name,
+                "POWERTOOLS_LOG_LEVEL": "INFO",
+                **environment,
+            },
         )
 
 
@@ -118,10 +129,12 @@ class BackgroundFunction(PipelineFunction):
         timeout_seconds: int = 60,
         memory_mb: int = 256,
     ) -> None:
+        key = runtime.encryption.key
         self.unhandled = sqs.Queue(
             scope,
             f"{id}Unhandled",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
+            encryption_master_key=key,
             enforce_ssl=True,
             retention_period=cdk.Duration.days(14),
         )
@@ -176,7 +189,9 @@ class StageFunctions(Construct):
         runtime: Runtime,
         storage: Storage,
         labelling_role: iam.IRole,
+        work_team_arn: str,
         permissions: Permissions,
+        notifications: Notifications,
     ) -> None:
         super().__init__(scope, id)
         self.by_name = {
@@ -187,16 +202,24 @@ class StageFunctions(Construct):
                 module=f"stages.{re.sub('(?<!^)(?=[A-Z])', '_', name).lower()}",
                 description=stage.description,
                 environment={"JOBS_TABLE": storage.table.table_name, **stage.environment},
-                permissions=[permissions.job_record(), *stage.permissions],
+                permissions=stage.permissions,
                 timeout_seconds=stage.timeout_seconds,
                 memory_mb=stage.memory_mb,
             )
-            for name, stage in _stages(settings, storage, labelling_role, permissions).items()
+            for name, stage in _stages(
+                settings, runtime.encryption, storage, labelling_role, work_team_arn, permissions, notifications
+            ).items()
         }
 
 
 def _stages(
-    settings: Settings, storage: Storage, labelling_role: iam.IRole, permissions: Permissions
+    settings: Settings,
+    encryption: Encryption,
+    storage: Storage,
+    labelling_role: iam.IRole,
+    work_team_arn: str,
+    permissions: Permissions,
+    notifications: Notifications,
 ) -> dict[str, Stage]:
     bucket = {"BUCKET": storage.bucket.bucket_name}
     cost_tags = {"COST_TAGS": ",".join(f"{key}={value}" for key, value in settings.tags.items())}
@@ -205,13 +228,20 @@ def _stages(
         "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
         "MODEL_PARAMETER": storage.model_parameter.parameter_name,
     }
+    progress = permissions.job_progress()
+    tell_missing = permissions.list_bucket("Without it S3 answers that a missing object is forbidden.")
     return {
         "CheckImages": Stage(
             "Reads the header of every uploaded photo and writes the input manifest.",
             [
-                permissions.list_bucket(),
-                permissions.read_objects("images"),
-                permissions.write_objects("manifests"),
+                progress,
+                permissions.list_bucket("Lists the job's photos and their upright copies."),
+                permissions.read_objects("images", why="Reads the photos' headers, and whole photos that are turned."),
+                permissions.write_large_objects(
+                    "manifests",
+                    "upright",
+                    why="Writes the input manifest, the list of rejected photos and upright copies of turned photos.",
+                ),
             ],
             {
                 **bucket,
@@ -224,9 +254,10 @@ def _stages(
         "ImportLabels": Stage(
             "Checks supplied labels against the job's photos and writes them as a labelled manifest.",
             [
-                permissions.list_bucket(),
-                permissions.read_objects("labels", "manifests"),
-                permissions.write_objects("manifests"),
+                progress,
+                tell_missing,
+                permissions.read_objects("labels", "manifests", why="Reads the supplied labels and the job's photos."),
+                permissions.write_large_objects("manifests", why="Writes the labels as a manifest."),
             ],
             bucket,
             timeout_seconds=900,
@@ -235,26 +266,32 @@ def _stages(
         "RequestLabels": Stage(
             "Sees to it that the job is labelled and leaves the task's token for whoever finishes that.",
             [
-                permissions.write_objects("labelling"),
-                permissions.labelling_jobs("AddTags", "CreateLabelingJob", "DescribeLabelingJob"),
+                progress,
+                permissions.write_objects("labelling", why="Writes the page and the types that people choose from."),
+                permissions.labelling_jobs(
+                    "AddTags", "CreateLabelingJob", "DescribeLabelingJob", why="Finds or makes the labelling job."
+                ),
                 permissions.pass_labelling_role(labelling_role),
                 permissions.answer_task(),
+                *notifications.tell(),
             ],
             {
                 **bucket,
                 **cost_tags,
                 **kms_key,
-                "WORK_TEAM_ARN": settings.work_team,
+                "WORK_TEAM_ARN": work_team_arn,
                 "LABELLING_ROLE_ARN": labelling_role.role_arn,
                 "WORKERS_PER_IMAGE": str(settings.workers_per_image),
+                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
             },
         ),
         "PrepareDatasets": Stage(
             "Splits the labelled photos into a training and a test manifest.",
             [
-                permissions.list_bucket(),
-                permissions.read_objects("labelling", "manifests"),
-                permissions.write_objects("manifests"),
+                permissions.job_record(),  # which says when labels were asked for: a metric
+                tell_missing,
+                permissions.read_objects("labelling", "manifests", why="Reads the labelled photos."),
+                permissions.write_large_objects("manifests", why="Writes the manifests of both datasets."),
             ],
             bucket,
             timeout_seconds=900,
@@ -263,57 +300,84 @@ def _stages(
         "CreateDatasets": Stage(
             "Makes sure that the job's Rekognition project has its two datasets.",
             [
-                permissions.find_or_make_project(),
-                permissions.projects("CreateDataset", "TagResource"),
-                *permissions.let_rekognition_read("images", "manifests"),
+                progress,
+                permissions.find_project(),
+                permissions.projects(
+                    "CreateDataset",
+                    "CreateProject",
+                    "DeleteDataset",
+                    "TagResource",
+                    why="Makes the job's project and its datasets, in place of those that failed.",
+                ),
+                *permissions.let_rekognition_read("images", "manifests", "upright"),
             ],
             cost_tags,
         ),
         "CheckDatasets": Stage(
             "Asks Rekognition how far both datasets are.",
-            [permissions.projects("DescribeDataset")],
+            [progress, permissions.projects("DescribeDataset", why="Asks how far the datasets are.")],
         ),
         "StartTraining": Stage(
-            "Trains the version of the project that is named after the job.",
+            "Trains a version of the job's project, unless there is one that can be used.",
             [
-                permissions.projects("CreateProjectVersion", "DescribeProjectVersions", "TagResource"),
-                *permissions.let_rekognition_read("images", "manifests"),
-                permissions.write_objects("training"),
+                progress,
+                permissions.projects(
+                    "CreateProjectVersion",
+                    "DescribeProjectVersions",
+                    "TagResource",
+                    why="Finds or makes the job's model, which is then trained.",
+                ),
+                *permissions.let_rekognition_read("images", "manifests", "upright"),
+                permissions.write_objects(
+                    "training", why="Rekognition writes its output with its caller's permissions."
+                ),
+                *encryption.for_training(),
             ],
             {**bucket, **cost_tags, **kms_key},
         ),
         "CheckTraining": Stage(
             "Asks Rekognition how far the training is.",
             [
-                permissions.projects("DescribeProjectVersions"),
-                permissions.list_bucket(),
-                permissions.read_objects("training"),
+                progress,
+                permissions.projects("DescribeProjectVersions", why="Asks how far the training is."),
+                permissions.read_objects("training", why="Reads why a training has failed."),
             ],
         ),
         "EvaluateModel": Stage(
             "Holds the model's figures against the bar and against the live model.",
             [
-                permissions.list_bucket(),
-                permissions.read_objects("training"),
-                permissions.projects("DescribeProjectVersions"),
-                permissions.live_model("GetParameter"),
+                progress,
+                tell_missing,
+                permissions.read_objects("training", why="Reads the model's figures."),
+                permissions.projects("DescribeProjectVersions", why="Asks for the figures of this and the live model."),
+                permissions.live_model("GetParameter", why="Reads which model is live."),
             ],
             live_model,
         ),
         "StartModel": Stage(
             "Starts the model's inference units.",
-            [permissions.projects("DescribeProjectVersions", "StartProjectVersion")],
+            [
+                progress,
+                permissions.projects(
+                    "DescribeProjectVersions", "StartProjectVersion", why="Starts the model, unless it runs already."
+                ),
+            ],
             {"INFERENCE_UNITS": str(settings.inference_units)},
         ),
         "CheckModel": Stage(
             "Asks Rekognition whether the model runs.",
-            [permissions.projects("DescribeProjectVersions")],
+            [progress, permissions.projects("DescribeProjectVersions", why="Asks whether the model runs.")],
         ),
         "PublishModel": Stage(
             "Names the model in the parameters that document-checking services read.",
             [
-                permissions.projects("DescribeProjectVersions", "StopProjectVersion"),
-                permissions.live_model("GetParameter", "PutParameter"),
+                permissions.job_record(),
+                permissions.projects(
+                    "DescribeProjectVersions",
+                    "StopProjectVersion",
+                    why="Stops the model that was live, if the job asks for it.",
+                ),
+                permissions.live_model("GetParameter", "PutParameter", why="Reads and writes which model is live."),
             ],
             live_model,
         ),

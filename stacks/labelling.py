@@ -1,12 +1,20 @@
-"""Labelling by people: the role that Ground Truth takes on, and what wakes a job when its labelling has ended."""
+"""Labelling by people: who they are, the role that Ground Truth takes on, and what wakes a job when they are done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import aws_cdk as cdk
+from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
+from stacks.encryption import Encryption
 from stacks.functions import BackgroundFunction, Runtime
-from stacks.permissions import Permissions
+from stacks.notifications import Notifications
+from stacks.permissions import Allowed, Permissions, attach
+from stacks.settings import Settings
 from stacks.storage import Storage
 
 
@@ -17,7 +25,7 @@ class LabellingRole(iam.Role):
     types.
     """
 
-    def __init__(self, scope: Construct, id: str, *, storage: Storage) -> None:
+    def __init__(self, scope: Construct, id: str, *, storage: Storage, encryption: Encryption) -> None:
         super().__init__(
             scope,
             id,
@@ -25,30 +33,171 @@ class LabellingRole(iam.Role):
             description="Taken on by SageMaker Ground Truth for the labelling jobs of the training pipeline.",
         )
         bucket = storage.bucket
-        log_groups = cdk.Stack.of(self).format_arn(
+        # Source of the name: SageMaker guide, 'CloudWatch Logs for Amazon SageMaker AI'.
+        log_group = cdk.Stack.of(self).format_arn(
             service="logs",
             resource="log-group",
-            resource_name="/aws/sagemaker/*",
+            resource_name="/aws/sagemaker/LabelingJobs",
             arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
         )
-        for actions, resources in (
-            (["s3:GetBucketLocation", "s3:ListBucket"], [bucket.bucket_arn]),
-            (["s3:GetObject"], [bucket.arn_for_objects(f"{folder}/*") for folder in ("images", "manifests")]),
-            (["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], [bucket.arn_for_objects("labelling/*")]),
-            (
-                ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-                [log_groups],
+        attach(
+            self,
+            [
+                Allowed(
+                    "SeeTheBucket",
+                    "Ground Truth looks where the bucket is and what it has.",
+                    ["s3:GetBucketLocation", "s3:ListBucket"],
+                    bucket.bucket_arn,
+                ),
+                Allowed(
+                    "ReadPhotos",
+                    "Reads the input manifest, and shows workers the photos.",
+                    ["s3:GetObject"],
+                    *(bucket.arn_for_objects(f"{folder}/*") for folder in ("images", "manifests", "upright")),
+                ),
+                Allowed(
+                    "WriteLabels",
+                    "Reads the labelling page and the document types, writes what workers draw.",
+                    ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+                    bucket.arn_for_objects("labelling/*"),
+                ),
+                Allowed(
+                    "WriteLogs",
+                    "Ground Truth writes the logs of its labelling jobs into a group of this name.",
+                    ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+                    log_group,
+                    f"{log_group}:*",
+                ),
+                Allowed(
+                    "PutMetrics",
+                    "Ground Truth counts what is labelled; PutMetricData takes no resource.",
+                    ["cloudwatch:PutMetricData"],
+                    "*",
+                ),
+                *encryption.for_labelling(),
+            ],
+        )
+
+
+@dataclass(frozen=True)
+class WorkTeam:
+    """Who labels in Ground Truth; ``arn`` is empty when nobody does."""
+
+    arn: str
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+def work_team(scope: Construct, id: str, *, settings: Settings) -> WorkTeam:
+    """The work team of the setting ``workTeam``, made if it says so."""
+    if settings.work_team != "create":
+        return WorkTeam(settings.work_team)
+    made = CreatedWorkTeam(scope, id, name=settings.stack_name[:63].rstrip("-"))
+    return WorkTeam(
+        made.team.attr_workteam_arn,
+        {
+            "LabellersPortal": f"https://{made.workforce.attr_sub_domain}",
+            "LabellersUserPool": made.pool.user_pool_id,
+            "LabellersGroup": made.group.ref,
+            "LabellersClient": made.client.user_pool_client_id,
+        },
+    )
+
+
+class CreatedWorkTeam(Construct):
+    """A private work team of the users of a Cognito user pool of its own, to which workers are invited.
+
+    An account has one private workforce in a Region, so the stack fails where there is one. The user pool outlives the
+    stack. Sources: SageMaker guide, 'Create a Private Workforce (Amazon Cognito Console)' (the pool has a domain and a
+    group); API reference, CreateWorkforce and CreateWorkteam.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, name: str) -> None:
+        super().__init__(scope, id)
+        self.pool = cognito.UserPool(
+            self,
+            "Users",
+            self_sign_up_enabled=False,
+            sign_in_aliases=cognito.SignInAliases(username=True, email=True),
+            auto_verify=cognito.AutoVerifiedAttrs(email=True),
+            account_recovery=cognito.AccountRecovery.EMAIL_ONLY,
+            mfa=cognito.Mfa.REQUIRED,
+            mfa_second_factor=cognito.MfaSecondFactor(otp=True, sms=False),
+            password_policy=cognito.PasswordPolicy(
+                min_length=14,
+                require_digits=True,
+                require_lowercase=True,
+                require_symbols=True,
+                require_uppercase=True,
+                temp_password_validity=cdk.Duration.days(3),
             ),
-            (["cloudwatch:PutMetricData"], ["*"]),
-        ):
-            self.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
+            feature_plan=cognito.FeaturePlan.PLUS,
+            standard_threat_protection_mode=cognito.StandardThreatProtectionMode.FULL_FUNCTION,
+            removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
+        stack_id = cdk.Fn.select(2, cdk.Fn.split("/", cdk.Stack.of(self).stack_id))
+        domain = self.pool.add_domain(
+            "SignIn",  # a name that no other pool of the Region has
+            cognito_domain=cognito.CognitoDomainOptions(domain_prefix=f"labellers-{stack_id}"),
+        )
+        self.client = self.pool.add_client(
+            "Portal",
+            generate_secret=True,
+            prevent_user_existence_errors=True,
+            auth_flows=cognito.AuthFlow(user_srp=True),
+            supported_identity_providers=[cognito.UserPoolClientIdentityProvider.COGNITO],
+            o_auth=cognito.OAuthSettings(
+                flows=cognito.OAuthFlows(authorization_code_grant=True),
+                scopes=[cognito.OAuthScope.EMAIL, cognito.OAuthScope.OPENID, cognito.OAuthScope.PROFILE],
+                # The portal's address follows from the client: docs/operations.md has the command that sets it.
+                callback_urls=["https://localhost"],
+            ),
+        )
+        self.group = cognito.CfnUserPoolGroup(
+            self,
+            "Group",
+            user_pool_id=self.pool.user_pool_id,
+            group_name="labellers",
+            description="May label the photos of the training pipeline.",
+        )
+        self.workforce = sagemaker.CfnWorkforce(
+            self,
+            "Workforce",
+            workforce_name=name,
+            cognito_config=sagemaker.CfnWorkforce.CognitoConfigProperty(
+                client_id=self.client.user_pool_client_id, user_pool=self.pool.user_pool_id
+            ),
+        )
+        self.workforce.node.add_dependency(domain)
+        self.team = sagemaker.CfnWorkteam(
+            self,
+            "Team",
+            workteam_name=name,
+            workforce_name=self.workforce.ref,
+            description="Labels the photos of the training pipeline.",
+            member_definitions=[
+                sagemaker.CfnWorkteam.MemberDefinitionProperty(
+                    cognito_member_definition=sagemaker.CfnWorkteam.CognitoMemberDefinitionProperty(
+                        cognito_client_id=self.client.user_pool_client_id,
+                        cognito_user_group=self.group.ref,
+                        cognito_user_pool=self.pool.user_pool_id,
+                    )
+                )
+            ],
+        )
 
 
 class ResumeLabelling(BackgroundFunction):
     """Wakes a job's execution when its Ground Truth labelling job has ended."""
 
     def __init__(
-        self, scope: Construct, id: str, *, runtime: Runtime, storage: Storage, permissions: Permissions
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        runtime: Runtime,
+        storage: Storage,
+        permissions: Permissions,
+        notifications: Notifications,
     ) -> None:
         super().__init__(
             scope,
@@ -56,11 +205,15 @@ class ResumeLabelling(BackgroundFunction):
             runtime=runtime,
             module="events.resume_labelling",
             description="Answers the task token of a job whose labelling has ended.",
-            environment={"JOBS_TABLE": storage.table.table_name},
+            environment={
+                "JOBS_TABLE": storage.table.table_name,
+                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
+            },
             permissions=[
                 permissions.job_record(),
-                permissions.labelling_jobs("DescribeLabelingJob"),
+                permissions.labelling_jobs("DescribeLabelingJob", why="Asks how the labelling has ended."),
                 permissions.answer_task(),
+                *notifications.tell(),
             ],
         )
         self.call_by(

@@ -38,7 +38,9 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
         arn.format("rekognition", "project/ekyc-*/*"): "Each job makes a project of its own, named ekyc-<job>.",
         arn.format("sagemaker", "labeling-job/ekyc-*"): "Each job makes labelling jobs of its own, named ekyc-<job>.",
         arn.format("states", f"execution:{stack.stack_name}:*"): "Each job is an execution of the one state machine.",
-        arn.format("logs", "log-group:/aws/sagemaker/*"): "SageMaker makes these log groups and chooses their names.",
+        arn.format(
+            "logs", "log-group:/aws/sagemaker/LabelingJobs:*"
+        ): "Each labelling job has a log stream of its own.",
     }.items():
         yield stack, f"AwsSolutions-IAM5[Resource::{resource}]", reason
     for construct in stack.node.find_all():
@@ -46,8 +48,7 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
             yield (
                 construct,
                 "AwsSolutions-IAM5[Resource::*]",
-                "These actions take no resource: X-Ray's, CloudWatch's and its log deliveries', and CreateProject and "
-                "DescribeProjects. A test lists them.",
+                "AWS has no resource for these actions: they are in TAKE_NO_RESOURCE, which a test holds them to.",
             )
     gateway = stack.api.gateway
     yield gateway, "AwsSolutions-APIG3", "A web firewall is for the account to choose: the setting webAclArn."

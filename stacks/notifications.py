@@ -1,24 +1,109 @@
 """What people and other systems are told: a topic for messages, the account's default event bus for programs."""
 
+import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
+
+from stacks.permissions import Allowed
+from stacks.settings import Settings
+
+SOURCE = "ekyc.training"
+"""The source of the pipeline's own events."""
+
+ALARMS = iam.ServicePrincipal("cloudwatch.amazonaws.com")
+
+
+def let_alarms_encrypt(stack: cdk.Stack, stack_name: str) -> iam.PolicyStatement:
+    """What the policy of the topic's key must say, or alarms come to nothing.
+
+    The key ``alias/aws/sns`` lets only principals of IAM use it and its policy cannot be changed, so CloudWatch cannot
+    publish to a topic that it encrypts. Source: SNS guide, 'Managing Amazon SNS encryption keys and costs', section
+    'Enable compatibility between event sources from AWS services and encrypted topics'.
+    """
+    return iam.PolicyStatement(
+        sid="AlarmsOfTheTrainingPipeline",
+        principals=[ALARMS],
+        actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+        resources=["*"],  # in a key's policy: this key
+        conditions=_alarms_of(stack, stack_name),
+    )
+
+
+def _alarms_of(stack: cdk.Stack, stack_name: str) -> dict[str, dict[str, str]]:
+    alarms = stack.format_arn(
+        service="cloudwatch",
+        resource="alarm",
+        resource_name=f"{stack_name}-*",
+        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+    )
+    return {"StringEquals": {"aws:SourceAccount": stack.account}, "ArnLike": {"aws:SourceArn": alarms}}
 
 
 class Notifications(Construct):
-    """The topic that every message to people goes to: outcomes of jobs, running models, alarms."""
+    """The topic that every message to people goes to: outcomes of jobs, running models, alarms.
 
-    def __init__(self, scope: Construct, id: str) -> None:
+    It is encrypted with the setting kmsKeyArn, whose policy its owner completes, else with a key of its own. That one
+    goes with the stack: a topic keeps messages only until they are delivered.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, settings: Settings, key: kms.IKey | None) -> None:
+        """``key`` is that of the setting kmsKeyArn, or None."""
         super().__init__(scope, id)
+        self._stack = cdk.Stack.of(self)
+        self._own_key: kms.Key | None = None
+        if key is None:
+            self._own_key = kms.Key(
+                self,
+                "Key",
+                description=f"Encrypts the messages of {settings.stack_name}.",
+                enable_key_rotation=True,
+                removal_policy=cdk.RemovalPolicy.DESTROY,
+                pending_window=cdk.Duration.days(7),
+            )
+            self._own_key.add_to_resource_policy(let_alarms_encrypt(self._stack, settings.stack_name))
         self.topic = sns.Topic(
-            self,
-            "Topic",
-            display_name="eKYC model training",
-            enforce_ssl=True,
-            master_key=kms.Alias.from_alias_name(self, "SnsKey", "alias/aws/sns"),
+            self, "Topic", display_name="eKYC model training", enforce_ssl=True, master_key=key or self._own_key
         )
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="Alarms",
+                principals=[ALARMS],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions=_alarms_of(self._stack, settings.stack_name),
+            )
+        )
+        if settings.notification_email:
+            self.topic.add_subscription(subscriptions.EmailSubscription(settings.notification_email))
 
-    def publish(self) -> iam.PolicyStatement:
-        """Publish messages to the topic."""
-        return iam.PolicyStatement(actions=["sns:Publish"], resources=[self.topic.topic_arn])
+    def tell(self) -> list[Allowed]:
+        """Publish messages to the topic, encrypted with its own key, and put the pipeline's events on the event bus.
+
+        What a role needs of the key of the setting kmsKeyArn, `Encryption` gives it.
+        """
+        bus = self._stack.format_arn(service="events", resource="event-bus", resource_name="default")
+        statements = [
+            Allowed("Tell", "Tells people how the job ended.", ["sns:Publish"], self.topic.topic_arn),
+            Allowed(
+                "TellSystems",
+                "Tells the same to other systems.",
+                ["events:PutEvents"],
+                bus,
+                conditions={"StringEquals": {"events:source": SOURCE}},
+            ),
+        ]
+        if self._own_key is not None:
+            via = f"sns.{self._stack.region}.{self._stack.url_suffix}"
+            statements.append(
+                Allowed(
+                    "SealMessages",
+                    "Messages to people are encrypted by the topic's own key.",
+                    ["kms:Decrypt", "kms:GenerateDataKey"],
+                    self._own_key.key_arn,
+                    conditions={"StringEquals": {"kms:ViaService": via}},
+                )
+            )
+        return statements

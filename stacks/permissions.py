@@ -1,12 +1,99 @@
-"""The permissions that functions need, each as narrow as the service allows."""
+"""The permissions that functions and service roles need, each as narrow as the service allows, and why.
+
+Every statement says beside its actions why it is there; ``docs/permissions.md`` tells it in those words.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 
 from stacks.storage import JOBS_INDEX, Storage
 
 JOB_PREFIX = "ekyc-"
 """Every job id starts so, and with it the name of its labelling job, Rekognition project and model."""
+
+WHY = "Why"
+"""The key of a policy's metadata in the template under which it says why each of its statements is there, by Sid."""
+
+WITHOUT_SID: Mapping[str, str] = {
+    "AmazonAPIGatewayPushToCloudWatchLogs": "API Gateway writes its logs; its guide asks for this policy of AWS's own.",
+    "lambda:InvokeFunction": "Calls this function.",
+    "sns:Publish": "Tells people.",
+    "sqs:SendMessage": "Keeps what the function failed at.",
+    **dict.fromkeys(
+        ("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
+        "Sends its trace to X-Ray, which has no resource for that.",
+    ),
+    **dict.fromkeys(
+        ("xray:GetSamplingRules", "xray:GetSamplingTargets"),
+        "Asks X-Ray which executions to trace, which has no resource for that.",
+    ),
+    **dict.fromkeys(
+        (
+            "logs:CreateLogDelivery",
+            "logs:DeleteLogDelivery",
+            "logs:DescribeLogGroups",
+            "logs:DescribeResourcePolicies",
+            "logs:GetLogDelivery",
+            "logs:ListLogDeliveries",
+            "logs:PutResourcePolicy",
+            "logs:UpdateLogDelivery",
+        ),
+        "Step Functions sets up the delivery of its own log, which has no resource (Step Functions guide, 'Logging in "
+        "CloudWatch Logs').",
+    ),
+}
+"""Why there are actions in statements without a Sid: those that the CDK writes by itself."""
+
+TAKE_NO_RESOURCE = frozenset(
+    {
+        "cloudwatch:PutMetricData",
+        "rekognition:DescribeProjects",
+        *(action for action in WITHOUT_SID if action.startswith(("logs:", "xray:"))),
+    }
+)
+"""The actions for which AWS has no resource, so that ``*`` must stand. Source: Service Authorization Reference."""
+
+
+class Allowed(iam.PolicyStatement):
+    """A statement that knows why it is there.
+
+    ``opens`` is false when nothing that is read is decrypted by it, such as the headers of objects.
+    """
+
+    def __init__(
+        self,
+        sid: str,
+        why: str,
+        actions: Sequence[str],
+        *resources: str,
+        conditions: Mapping[str, Any] | None = None,
+        opens: bool = True,
+    ) -> None:
+        super().__init__(sid=sid, actions=list(actions), resources=list(resources), conditions=conditions)
+        self.why = why
+        self.opens = opens
+
+
+def attach(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
+    """Give ``role`` the statements, and the template the reason of each."""
+    reasons = {}
+    for statement in statements:
+        role.add_to_policy(statement)
+        if isinstance(statement, Allowed):
+            reasons[str(statement.sid)] = statement.why
+    policy: Any = role.node.find_child("DefaultPolicy").node.default_child
+    policy.add_metadata(WHY, reasons)
+
+
+def write_logs(log_group: logs.ILogGroup) -> iam.PolicyStatement:
+    """Write to the function's own log group."""
+    return Allowed(
+        "WriteLogs", "Writes its own log.", ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn
+    )
 
 
 class Permissions:
@@ -34,94 +121,174 @@ class Permissions:
             service="sagemaker", resource="labeling-job", resource_name=JOB_PREFIX
         )
 
+    def job_progress(self) -> iam.PolicyStatement:
+        """Change the record of a job."""
+        return Allowed(
+            "WriteJob",
+            "Writes into the job's record how far the job is.",
+            ["dynamodb:UpdateItem"],
+            self._storage.table.table_arn,
+        )
+
     def job_record(self) -> iam.PolicyStatement:
         """Read and change the record of a job."""
-        return _allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], self._storage.table.table_arn)
+        return Allowed(
+            "ReadAndWriteJob",
+            "Reads the job's record, and writes into it how far the job is.",
+            ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+            self._storage.table.table_arn,
+        )
 
-    def job_records(self) -> iam.PolicyStatement:
-        """Create job records and list them, newest first."""
-        table = self._storage.table.table_arn
-        return _allow(["dynamodb:PutItem", "dynamodb:Query"], table, f"{table}/index/{JOBS_INDEX}")
+    def create_job_records(self) -> iam.PolicyStatement:
+        """Create job records."""
+        return Allowed(
+            "CreateJobs", "Makes the record of a new job.", ["dynamodb:PutItem"], self._storage.table.table_arn
+        )
 
     def list_job_records(self) -> iam.PolicyStatement:
         """List the job records."""
-        return _allow(["dynamodb:Query"], f"{self._storage.table.table_arn}/index/{JOBS_INDEX}")
+        return Allowed(
+            "ListJobs",
+            "Lists the jobs' records.",
+            ["dynamodb:Query"],
+            f"{self._storage.table.table_arn}/index/{JOBS_INDEX}",
+        )
 
-    def read_objects(self, *folders: str) -> iam.PolicyStatement:
+    def read_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
         """Read the objects below ``folders`` of the bucket."""
-        return _allow(["s3:GetObject"], *self._objects(folders))
+        return Allowed("ReadObjects", why, ["s3:GetObject"], *self._objects(folders))
 
-    def write_objects(self, *folders: str) -> iam.PolicyStatement:
+    def look_at_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
+        """Ask whether there are objects below ``folders``: S3 has no action of its own for HeadObject."""
+        return Allowed("LookAtObjects", why, ["s3:GetObject"], *self._objects(folders), opens=False)
+
+    def write_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
         """Write objects below ``folders`` of the bucket."""
-        return _allow(["s3:PutObject"], *self._objects(folders))
+        return Allowed("WriteObjects", why, ["s3:PutObject"], *self._objects(folders))
+
+    def write_large_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
+        """Write objects below ``folders`` of the bucket, also in parts, which a failure throws away."""
+        return Allowed("WriteObjects", why, ["s3:AbortMultipartUpload", "s3:PutObject"], *self._objects(folders))
 
     def delete_objects(self, *folders: str) -> iam.PolicyStatement:
         """Delete objects below ``folders`` of the bucket."""
-        return _allow(["s3:DeleteObject"], *self._objects(folders))
+        return Allowed(
+            "DeleteObjects",
+            "Erases what a job holds of people.",
+            ["s3:DeleteObject"],
+            *self._objects(folders),
+        )
 
-    def list_bucket(self) -> iam.PolicyStatement:
+    def list_bucket(self, why: str) -> iam.PolicyStatement:
         """List the bucket, which also makes S3 answer 404 and not 403 for an object that does not exist.
 
         No condition on the prefix: a read of an object has none, so that S3 would answer 403 again.
         """
-        return _allow(["s3:ListBucket"], self._storage.bucket.bucket_arn)
+        return Allowed("ListObjects", why, ["s3:ListBucket"], self._storage.bucket.bucket_arn)
 
     def let_rekognition_read(self, *folders: str) -> list[iam.PolicyStatement]:
         """Let Rekognition, which acts with its caller's permissions, read images and manifests in the bucket.
 
         Source: Custom Labels guide, 'Set up Amazon Rekognition Custom Labels console permissions'.
         """
+        why = "Rekognition reads photos and manifests with its caller's permissions."
         return [
-            _allow(
+            Allowed(
+                "LetRekognitionReadObjects",
+                why,
                 ["s3:GetObject", "s3:GetObjectAcl", "s3:GetObjectTagging", "s3:GetObjectVersion"],
                 *self._objects(folders),
             ),
-            _allow(["s3:GetBucketAcl", "s3:GetBucketLocation", "s3:ListBucket"], self._storage.bucket.bucket_arn),
+            Allowed(
+                "LetRekognitionSeeTheBucket",
+                why,
+                ["s3:GetBucketAcl", "s3:GetBucketLocation", "s3:ListBucket"],
+                self._storage.bucket.bucket_arn,
+            ),
         ]
 
-    def projects(self, *actions: str) -> iam.PolicyStatement:
+    def projects(self, *actions: str, why: str) -> iam.PolicyStatement:
         """Actions of Rekognition on the jobs' projects, their datasets and models."""
-        return _allow([f"rekognition:{action}" for action in actions], self._projects)
-
-    def find_or_make_project(self) -> iam.PolicyStatement:
-        """CreateProject and DescribeProjects, which take no resource."""
-        return _allow(["rekognition:CreateProject", "rekognition:DescribeProjects"], "*")
+        return Allowed("Projects", why, [f"rekognition:{action}" for action in actions], self._projects)
 
     def find_project(self) -> iam.PolicyStatement:
         """DescribeProjects, which takes no resource."""
-        return _allow(["rekognition:DescribeProjects"], "*")
+        return Allowed(
+            "FindProject",
+            "Finds the job's project by its name; DescribeProjects takes no resource.",
+            ["rekognition:DescribeProjects"],
+            "*",
+        )
 
-    def labelling_jobs(self, *actions: str) -> iam.PolicyStatement:
+    def labelling_jobs(self, *actions: str, why: str) -> iam.PolicyStatement:
         """Actions of SageMaker on the jobs' labelling jobs."""
-        return _allow([f"sagemaker:{action}" for action in actions], f"{self.labelling_job_prefix}*")
+        return Allowed(
+            "LabellingJobs", why, [f"sagemaker:{action}" for action in actions], f"{self.labelling_job_prefix}*"
+        )
+
+    def stop_what_runs(self, *, and_settle: bool = False) -> list[iam.PolicyStatement]:
+        """Find and stop what a job runs, unless it is the live model; ``and_settle``: also delete its model."""
+        return [
+            self.labelling_jobs(
+                "DescribeLabelingJob",
+                "StopLabelingJob",
+                why="Looks how far people are, and stops them with the job.",
+            ),
+            self.projects(
+                "DescribeProjectVersions",
+                "StopProjectVersion",
+                *(["DeleteProjectVersion"] if and_settle else []),
+                why="Looks at the job's models, and stops them with the job"
+                + (", or deletes them." if and_settle else "."),
+            ),
+            self.live_model(
+                "GetParameter",
+                *(["PutParameter"] if and_settle else []),
+                why="Says which model is live, which is not touched"
+                + (", and takes back what was half written." if and_settle else "."),
+            ),
+        ]
 
     def pass_labelling_role(self, role: iam.IRole) -> iam.PolicyStatement:
         """Hand ``role`` to SageMaker and to nobody else."""
-        return iam.PolicyStatement(
-            actions=["iam:PassRole"],
-            resources=[role.role_arn],
+        return Allowed(
+            "PassLabellingRole",
+            "Hands Ground Truth the role by which it works, and nobody else.",
+            ["iam:PassRole"],
+            role.role_arn,
             conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
         )
 
-    def answer_task(self) -> iam.PolicyStatement:
+    def answer_task(self, *, failure: bool = True) -> iam.PolicyStatement:
         """Answer a task token of the state machine.
 
         The Service Authorization Reference names no resource for these two actions, but Step Functions checks them
         against the token's state machine.
         """
-        return _allow(["states:SendTaskFailure", "states:SendTaskSuccess"], self.state_machine_arn)
+        return Allowed(
+            "AnswerTask",
+            "Wakes the execution that waits for labels.",
+            ["states:SendTaskSuccess", *(["states:SendTaskFailure"] if failure else [])],
+            self.state_machine_arn,
+        )
 
     def start_execution(self) -> iam.PolicyStatement:
         """Start an execution."""
-        return _allow(["states:StartExecution"], self.state_machine_arn)
+        return Allowed("StartExecution", "Starts a job.", ["states:StartExecution"], self.state_machine_arn)
 
-    def executions(self, *actions: str) -> iam.PolicyStatement:
+    def list_executions(self) -> iam.PolicyStatement:
+        """List the executions of the state machine."""
+        return Allowed("ListExecutions", "Looks for what runs.", ["states:ListExecutions"], self.state_machine_arn)
+
+    def executions(self, *actions: str, why: str = "Asks how an execution ended.") -> iam.PolicyStatement:
         """Actions of Step Functions on the state machine's executions."""
-        return _allow([f"states:{action}" for action in actions], self._executions)
+        return Allowed("Executions", why, [f"states:{action}" for action in actions], self._executions)
 
-    def live_model(self, *actions: str) -> iam.PolicyStatement:
+    def live_model(self, *actions: str, why: str) -> iam.PolicyStatement:
         """Actions of Systems Manager on the two parameters that name the live model."""
-        return _allow(
+        return Allowed(
+            "LiveModel",
+            why,
             [f"ssm:{action}" for action in actions],
             self._storage.project_parameter.parameter_arn,
             self._storage.model_parameter.parameter_arn,
@@ -129,7 +296,3 @@ class Permissions:
 
     def _objects(self, folders: tuple[str, ...]) -> list[str]:
         return [self._storage.bucket.arn_for_objects(f"{folder}/*") for folder in folders]
-
-
-def _allow(actions: list[str], *resources: str) -> iam.PolicyStatement:
-    return iam.PolicyStatement(actions=actions, resources=list(resources))

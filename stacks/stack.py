@@ -3,17 +3,19 @@
 from pathlib import Path
 
 import aws_cdk as cdk
-from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from stacks.api import Api
 from stacks.audit import AuditBucket, ExportAudit
+from stacks.encryption import Encryption
 from stacks.erasure import EraseJob
-from stacks.functions import Runtime, StageFunctions
-from stacks.labelling import LabellingRole, ResumeLabelling
+from stacks.functions import BackgroundFunction, Runtime, StageFunctions
+from stacks.labelling import LabellingRole, ResumeLabelling, work_team
 from stacks.notifications import Notifications
+from stacks.observability import Observability, WatchRunning
 from stacks.permissions import Permissions
 from stacks.settings import Settings
+from stacks.settling import SettleJob
 from stacks.storage import Storage
 from stacks.training import RecordOutcome, TrainingStateMachine
 
@@ -33,21 +35,39 @@ class TrainingStack(cdk.Stack):
             description="Trains the model that finds an identity document in a customer's photo.",
             env=cdk.Environment(region=settings.region or None),
         )
-        self.storage = Storage(self, "Storage", stack_name=settings.stack_name)
+        encryption = Encryption(self, "Encryption", settings=settings)
+        self.storage = Storage(
+            self,
+            "Storage",
+            stack_name=settings.stack_name,
+            retention_days=settings.retention_days,
+            web_origins=settings.web_origins,
+            key=encryption.key,
+        )
         permissions = Permissions(self, self.storage, state_machine_name=settings.stack_name)
-        runtime = Runtime(self, "Runtime", layer=layer)
+        runtime = Runtime(self, "Runtime", layer=layer, encryption=encryption)
+        notifications = Notifications(self, "Notifications", settings=settings, key=encryption.key)
+        team = work_team(self, "Labellers", settings=settings)
         stages = StageFunctions(
             self,
             "Stages",
             settings=settings,
             runtime=runtime,
             storage=self.storage,
-            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage),
+            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage, encryption=encryption),
+            work_team_arn=team.arn,
             permissions=permissions,
+            notifications=notifications,
         )
-        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages)
-        ResumeLabelling(self, "ResumeLabelling", runtime=runtime, storage=self.storage, permissions=permissions)
-        notifications = Notifications(self, "Notifications")
+        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
+        ResumeLabelling(
+            self,
+            "ResumeLabelling",
+            runtime=runtime,
+            storage=self.storage,
+            permissions=permissions,
+            notifications=notifications,
+        )
         RecordOutcome(
             self,
             "RecordOutcome",
@@ -57,13 +77,21 @@ class TrainingStack(cdk.Stack):
             notifications=notifications,
             state_machine=state_machine,
         )
+        SettleJob(
+            self,
+            "SettleJob",
+            runtime=runtime,
+            storage=self.storage,
+            permissions=permissions,
+            notifications=notifications,
+        )
         erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
         self.audit = AuditBucket(
             self,
             "Audit",
             retention_years=settings.audit_retention_years,
             access_logs=self.storage.access_logs,
-            key=kms.Key.from_key_arn(self, "AuditKey", settings.kms_key_arn) if settings.kms_key_arn else None,
+            key=encryption.key,
         )
         export_audit = ExportAudit(
             self,
@@ -85,6 +113,26 @@ class TrainingStack(cdk.Stack):
             erase_job=erase_job,
             audit=self.audit,
             export_audit=export_audit,
+            work_team_arn=team.arn,
+        )
+        WatchRunning(
+            self,
+            "WatchRunning",
+            settings=settings,
+            runtime=runtime,
+            storage=self.storage,
+            permissions=permissions,
+            notifications=notifications,
+        )
+        Observability(
+            self,
+            "Observability",
+            settings=settings,
+            topic=notifications.topic,
+            state_machine=state_machine,
+            stages=stages.by_name,
+            background=[one for one in self.node.find_all() if isinstance(one, BackgroundFunction)],
+            api=self.api.function,
         )
         for name, value in {
             "ApiUrl": self.api.url,
@@ -96,6 +144,7 @@ class TrainingStack(cdk.Stack):
             "ProjectParameter": self.storage.project_parameter.parameter_name,
             "ModelParameter": self.storage.model_parameter.parameter_name,
             "NotificationsTopicArn": notifications.topic.topic_arn,
+            **team.outputs,
         }.items():
             cdk.CfnOutput(self, name, value=value)
         for key, value in settings.tags.items():

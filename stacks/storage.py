@@ -1,19 +1,41 @@
 """What is kept: the bucket, the table of jobs and the two parameters that name the live model."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 JOBS_INDEX = "ByStartTime"
 
+FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
+"""Of the bucket: all that have a folder for each job, and hold what a job knows of people."""
+
 
 class Storage(Construct):
-    """Outlives the stack: photographs, labels, manifests and the record of every job are kept when it is deleted."""
+    """Outlives the stack: photographs, labels, manifests and the record of every job are kept when it is deleted.
 
-    def __init__(self, scope: Construct, id: str, *, stack_name: str) -> None:
+    What the folders hold expires by itself; the records of jobs stay.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        stack_name: str,
+        retention_days: int,
+        web_origins: Sequence[str],
+        key: kms.IKey | None,
+    ) -> None:
+        """``key`` encrypts everything but the access logs; None means AWS's own keys."""
         super().__init__(scope, id)
+        # S3 delivers no access log to a bucket that KMS encrypts by default.
+        # Source: S3 guide, 'Enabling Amazon S3 server access logging'.
         self.access_logs = s3.Bucket(
             self,
             "AccessLogs",
@@ -27,7 +49,10 @@ class Storage(Construct):
         self.bucket = s3.Bucket(
             self,
             "Bucket",
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=key,
+            bucket_key_enabled=True if key else None,  # one call of KMS for many objects
+            minimum_tls_version=1.2,
             enforce_ssl=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
@@ -40,17 +65,40 @@ class Storage(Construct):
                     allowed_origins=["*"],
                     allowed_headers=[],
                     exposed_headers=["Access-Control-Allow-Origin"],
-                )
+                ),
+                *(
+                    # Pages upload photographs to presigned URLs, some of which ask for these headers.
+                    [
+                        s3.CorsRule(
+                            allowed_methods=[s3.HttpMethods.PUT],
+                            allowed_origins=list(web_origins),
+                            allowed_headers=["Content-Type", "If-None-Match"],
+                        )
+                    ]
+                    if web_origins
+                    else []
+                ),
             ],
-            lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(1))],
+            lifecycle_rules=[
+                s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(1)),
+                *(
+                    s3.LifecycleRule(id=folder, prefix=f"{folder}/", expiration=cdk.Duration.days(retention_days))
+                    for folder in FOLDERS
+                ),
+            ],
             removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
+        # Its events go to EventBridge. CDK's own way to say so makes a function of its own for it.
+        cast(s3.CfnBucket, self.bucket.node.default_child).add_property_override(
+            "NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True
         )
         self.table = dynamodb.Table(
             self,
             "Jobs",
             partition_key=dynamodb.Attribute(name="Id", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if key else dynamodb.TableEncryption.AWS_MANAGED,
+            encryption_key=key,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),

@@ -9,9 +9,10 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from stacks.encryption import Encryption
 from stacks.functions import BackgroundFunction, Runtime, StageFunctions
 from stacks.notifications import Notifications
-from stacks.permissions import Permissions
+from stacks.permissions import Allowed, Permissions, attach
 from stacks.settings import Poll, Settings
 from stacks.storage import Storage
 
@@ -39,13 +40,15 @@ def waits(settings: Settings) -> dict[str, str]:
 
 
 class TrainingStateMachine(sfn.StateMachine):
-    """The Standard state machine of ``statemachine/training.asl.json``; one execution is one job.
+    """The Standard state machine of ``statemachine/training.asl.json``; a job has one execution, or several.
 
     It has a fixed name, so that the roles of the functions it calls can name it. The log holds every event without its
     data: payloads stay in the execution history.
     """
 
-    def __init__(self, scope: Construct, id: str, *, settings: Settings, stages: StageFunctions) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, settings: Settings, stages: StageFunctions, encryption: Encryption
+    ) -> None:
         # A prefix that log delivery is allowed to write to without a policy of its own for each group; the stack's
         # own id, because the group outlives the stack. Source: Step Functions guide, 'Logging in CloudWatch Logs'.
         stack_id = cdk.Fn.select(2, cdk.Fn.split("/", cdk.Stack.of(scope).stack_id))
@@ -54,6 +57,15 @@ class TrainingStateMachine(sfn.StateMachine):
             f"{id}Logs",
             log_group_name=f"/aws/vendedlogs/states/{settings.stack_name}-{stack_id}",
             retention=logs.RetentionDays.ONE_YEAR,
+            encryption_key=encryption.key,
+        )
+        # Only this account's state machines. Source: Step Functions guide, 'Cross-service confused deputy prevention'.
+        role = iam.Role(
+            scope,
+            f"{id}Role",
+            assumed_by=iam.ServicePrincipal(
+                "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": cdk.Aws.ACCOUNT_ID}}
+            ),
         )
         arns = {name: function.function_arn for name, function in stages.by_name.items()}
         super().__init__(
@@ -65,12 +77,13 @@ class TrainingStateMachine(sfn.StateMachine):
             definition_substitutions={"Partition": cdk.Aws.PARTITION, **arns, **waits(settings)},
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,
+            role=role,
         )
-        self.add_to_role_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=list(arns.values())))
+        attach(role, [Allowed("CallStages", "Calls its stages.", ["lambda:InvokeFunction"], *arns.values())])
 
 
 class RecordOutcome(BackgroundFunction):
-    """Records how each execution ended and tells it to people and other systems."""
+    """Records how each execution ended, tells it to people and other systems, and stops what was left running."""
 
     def __init__(
         self,
@@ -88,15 +101,17 @@ class RecordOutcome(BackgroundFunction):
             id,
             runtime=runtime,
             module="events.record_outcome",
-            description="Records how an execution ended in the job's record.",
+            description="Records how an execution ended in the job's record and stops what it left running.",
             environment={
                 "JOBS_TABLE": storage.table.table_name,
                 "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
+                "MODEL_PARAMETER": storage.model_parameter.parameter_name,
             },
             permissions=[
                 permissions.job_record(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
-                notifications.publish(),
+                *notifications.tell(),
+                *permissions.stop_what_runs(),
             ],
         )
         self.call_by(

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import synthesize
 
 # CI tries the same examples every time, so that what fails there fails for the change and not by chance.
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+# Where functions put their metrics that run in this process; each deployed one has the stack's name.
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "tests")
 
 # Waiting in tests: a minute on AWS is a tenth of a second here.
 SPEED = 600.0
@@ -31,3 +36,9 @@ def empty_aws(local_aws: LocalAws) -> LocalAws:
     """The local AWS with nothing in it."""
     local_aws.reset()
     return local_aws
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthesized stack."""
+    return synthesize(tmp_path_factory.mktemp("assembly"))

@@ -82,6 +82,14 @@ class Api:
             raise CommandError(f"The report cannot be fetched: {type(error).__name__}.") from None
         return found.content
 
+    def stop(self, job_id: str) -> dict[str, Any]:
+        """Stop what the job runs; the job with what was ``stopped`` and what is ``remaining``."""
+        return self._call("POST", f"jobs/{job_id}/stop").json()
+
+    def resume(self, job_id: str) -> dict[str, Any]:
+        """Go on with a job that failed or was stopped."""
+        return self._call("POST", f"jobs/{job_id}/resume").json()
+
     def model(self) -> dict[str, Any]:
         """The live model."""
         return self._call("GET", "model").json()

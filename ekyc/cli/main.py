@@ -1,9 +1,12 @@
 """The commands, each a few lines: read the arguments, call what does the work, say an error in a sentence."""
 
+import json
 import os
 import signal
 import sys
 import threading
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +15,7 @@ import cv2
 import typer
 from rich.table import Table
 
-from ekyc.cli import detection, photos
+from ekyc.cli import dead_letters, detection, photos
 from ekyc.cli.api import Api
 from ekyc.cli.errors import CommandError
 from ekyc.cli.terminal import console, progress
@@ -164,6 +167,49 @@ def audit(
                 reports.show(api, job_id)
         case _:
             raise CommandError("Give a job's id, or verify and the file of a report.")
+
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+
+
+@cli.command()
+def stop(job: JobId) -> None:
+    """Stop what a job runs: its execution, the people who label, a model that is not live."""
+    answer = _api(boto3.Session()).stop(job)
+    console.print(
+        f"{job} is {answer['status']}. Stopped: {', '.join(answer['stopped']) or 'nothing was left to stop'}."
+    )
+    for words in answer["remaining"]:
+        console.print(words)
+
+
+@cli.command()
+def resume(job: JobId) -> None:
+    """Go on with a job that failed or was stopped, from where it ended."""
+    answer = _api(boto3.Session()).resume(job)
+    console.print(f"{job} is {answer['status']}. Execution {answer['executionArn']}")
+
+
+@cli.command()
+def redeliver(
+    function: Annotated[
+        str | None, typer.Argument(help="A function's name in the stack, such as RecordOutcome; all without it.")
+    ] = None,
+    stack: Annotated[str, typer.Option(envvar="EKYC_STACK", help="The stack's name.")] = "ekyc-training",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a message.")] = False,
+) -> None:
+    """Give the functions once more what they could not handle; says of each message why that was."""
+    count = 0
+    for letter in dead_letters.redeliver(boto3.Session(), stack, function):
+        count += 1
+        if as_json:
+            typer.echo(json.dumps(asdict(letter)))
+            continue
+        when = datetime.fromtimestamp(letter.time / 1000, UTC)
+        done = "sent again" if letter.redelivered else "left in the queue"
+        console.print(f"{when:%Y-%m-%d %H:%M:%S} {letter.function} {letter.job or 'no job'}: {done}. {letter.reason}")
+    if not count and not as_json:
+        console.print("The dead-letter queues are empty.")
 
 
 def _api(session: Any) -> Api:

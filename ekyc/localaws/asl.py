@@ -12,11 +12,11 @@ import datetime
 import functools
 import json
 import threading
-import time
 from typing import Any
 
 from jsonata.jexception import JException
 from jsonata.jsonata import Jsonata
+from jsonata.timebox import Timebox
 from moto.stepfunctions.parser import api
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
@@ -30,6 +30,8 @@ from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
 from moto.stepfunctions.parser.asl.component.program.program import Program
 from moto.stepfunctions.parser.asl.component.state import state
 from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.job import JobPool
+from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchWorkerPool
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import ResourceCondition
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
@@ -53,13 +55,20 @@ from moto.stepfunctions.parser.asl.jsonata import jsonata as moto_jsonata
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 
 from ekyc.localaws import aws
-from ekyc.localaws.clock import Interrupted, clock
+from ekyc.localaws.clock import Interrupted, Signal, clock
+
+# Step Functions quotas, "Quotas related to state machine executions". The last event tells that it was the last.
+MAX_HISTORY_EVENTS = 25_000
+FULL_HISTORY = api.ExecutionFailedEventDetails(
+    error="States.Runtime", cause=f"The execution reached the maximum number of history events ({MAX_HISTORY_EVENTS})."
+)
 
 
 def install() -> None:
     """Mend the engine, once per process."""
     _mend_jsonata()
     _mend_parser()
+    _mend_clock()
     _mend_endings()
     _mend_history()
     _mend_waiting()
@@ -148,6 +157,33 @@ def _mend_parser() -> None:
     AmazonStateLanguageParser.parse = staticmethod(functools.lru_cache(32)(AmazonStateLanguageParser.parse))
 
 
+# --- The clock -------------------------------------------------------------------------------------------------------
+
+
+def _mend_clock() -> None:
+    # moto's engine takes the time of day and waits in real seconds.
+    initialize = Environment.__init__
+
+    def initialize_with_signal(self: Environment, *args: Any, **kwargs: Any) -> None:
+        initialize(self, *args, **kwargs)
+        self.program_state_event = Signal(clock)
+
+    Environment.__init__ = initialize_with_signal
+    EventManager._get_current_timestamp = staticmethod(clock.utc)
+    Timebox.current_milli_time = staticmethod(lambda: round(clock.now() * 1000))  # $now() and $millis()
+
+    # Whoever waits for branches or iterations does not compute.
+    def leaving_to_others(wait: Any) -> Any:
+        def wait_for_others(self: Any) -> None:
+            with clock.leaving_to_others():
+                wait(self)
+
+        return wait_for_others
+
+    BranchWorkerPool.wait = leaving_to_others(BranchWorkerPool.wait)
+    JobPool.await_jobs = leaving_to_others(JobPool.await_jobs)
+
+
 # --- How an execution ends -------------------------------------------------------------------------------------------
 
 
@@ -178,6 +214,12 @@ def _add_last_event(env: Environment, ending: ProgramState) -> None:
             api.HistoryEventType.ExecutionAborted,
             EventDetails(executionAbortedEventDetails=api.ExecutionAbortedEventDetails(**told)),
         )
+    elif isinstance(ending, ProgramError):
+        env.event_manager.add_event(
+            EventHistoryContext(previous_event_id=MAX_HISTORY_EVENTS - 1),
+            api.HistoryEventType.ExecutionFailed,
+            EventDetails(executionFailedEventDetails=ending.error),
+        )
     else:
         env.event_manager.add_event(
             env.event_history_context,
@@ -198,7 +240,7 @@ def _mend_endings() -> None:
 
     def set_error(self: Environment, error: Any) -> None:
         with self._state_mutex:
-            if isinstance(self._program_state, (ProgramStopped, ProgramTimedOut)):
+            if isinstance(self._program_state, (ProgramStopped, ProgramTimedOut, ProgramError)):
                 return
             self._program_state = ProgramError(error=error)
             self.program_state_event.set()
@@ -223,6 +265,8 @@ def _mend_endings() -> None:
     # moto's time limit of a whole machine takes effect only when the state that runs comes back by itself; it also
     # always begins at StartAt, where a redrive must not.
     def run(self: Program, env: Environment) -> None:
+        if not env.is_frame():
+            env.event_manager.end_full = lambda: end(env, ProgramError(error=FULL_HISTORY))
         if env.is_frame() or env.next_state_name is None:
             env.next_state_name = self.start_at.start_at_name
 
@@ -230,25 +274,32 @@ def _mend_endings() -> None:
             with contextlib.suppress(Interrupted):
                 EvalComponent.eval(self, env)
 
-        worker = threading.Thread(target=evaluate, daemon=True)
-        worker.start()
-        limit = self.timeout_seconds.timeout_seconds if self.timeout_seconds else None
-        worker.join(None if limit is None else clock.real_seconds(limit))
-        if worker.is_alive():
+        def evaluate_and_tell() -> None:
+            try:
+                evaluate()
+            finally:
+                ended.set()
+
+        ended = Signal(clock)
+        clock.background(evaluate_and_tell)
+        if not ended.wait(self.timeout_seconds.timeout_seconds if self.timeout_seconds else None):
             env.set_timed_out()
-            worker.join()
+            ended.wait()
 
     Program.eval = run
 
 
 def _mend_history() -> None:
-    # moto's history takes events after the execution has ended and from attempts that have timed out.
+    # moto's history takes events after the execution has ended and from attempts that have timed out, and any number.
     add_event = EventManager.add_event
 
     def add_event_while_open(self: EventManager, context: EventHistoryContext, *args: Any, **kwargs: Any) -> int:
         if getattr(self, "sealed", False) or getattr(context, "closed", False):
             return context.last_published_event_id
-        return add_event(self, context, *args, **kwargs)
+        number = add_event(self, context, *args, **kwargs)
+        if number == MAX_HISTORY_EVENTS - 1:
+            self.end_full()
+        return number
 
     EventManager.add_event = add_event_while_open
 
@@ -259,7 +310,7 @@ def _mend_history() -> None:
 def _mend_waiting() -> None:
     # moto waits real seconds, and sleeps through a stop while it backs off before a retry.
     def wait(_self: WaitFunction, env: Environment, wait_seconds: float) -> None:
-        env.program_state_event.wait(clock.real_seconds(max(0, wait_seconds)))
+        env.program_state_event.wait(wait_seconds)
 
     def retry(self: retrier_decl.RetrierDecl, env: Environment) -> None:
         self.error_equals.eval(env)
@@ -274,7 +325,7 @@ def _mend_waiting() -> None:
         self.backoff_rate.eval(env)
         self.max_delay_seconds.eval(env)
         self.jitter_strategy.eval(env)
-        if env.program_state_event.wait(clock.real_seconds(env.stack.pop())):
+        if env.program_state_event.wait(env.stack.pop()):
             raise Interrupted
         env.stack.append(RetrierOutcome.Executed)
 
@@ -296,8 +347,8 @@ def _mend_task_attempts() -> None:
         timeout_seconds = env.stack.pop()
         if _is_token_task(self):
             _renew_token(env)
-            # Its time-out counts from the submission of the task (see TokenEndpoint): until then there is only
-            # computing, which the clock does not accelerate and the function's own limit bounds.
+            # Its time-out counts from the submission of the task (see TokenEndpoint): until then the function's own
+            # limit bounds it.
             timeout_seconds = None
         frame = env.open_frame()
         frame.states.reset(input_value=env.states.get_input())
@@ -316,7 +367,7 @@ def _mend_task_attempts() -> None:
             finally:
                 frame.program_state_event.set()
 
-        threading.Thread(target=attempt, daemon=True).start()
+        clock.background(attempt)
         on_time = frame.program_state_event.wait(timeout_seconds)
         frame.set_ended()
         frame.event_history_context.closed = True
@@ -366,54 +417,55 @@ class TokenEndpoint(callback.CallbackEndpoint):
 
     def __init__(self, callback_id: str) -> None:
         super().__init__(callback_id)
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = Signal(clock)
         self._outcome: callback.CallbackOutcome | None = None
         self._closed = False
         self._last_sign = 0.0
 
     def answer(self, outcome: callback.CallbackOutcome) -> None:
         """Raises TaskClosedError for all but the first answer."""
-        with self._changed:
+        with self._lock:
             if self._closed or self._outcome:
                 raise TaskClosedError
             self._outcome = outcome
-            self._changed.notify_all()
+        self._changed.set()
 
     def heartbeat(self) -> None:
         """Raises TaskClosedError."""
-        with self._changed:
+        with self._lock:
             if self._closed or self._outcome:
                 raise TaskClosedError
-            self._last_sign = time.monotonic()
-            self._changed.notify_all()
+            self._last_sign = clock.now()
+        self._changed.set()
 
     def close(self) -> None:
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+        self._changed.set()
 
     def await_answer(self, timeout_seconds: float, heartbeat_seconds: float | None) -> callback.CallbackOutcome:
         """Raises CallbackTimeoutError or HeartbeatTimeoutError in service seconds, Interrupted when the task ends."""
-        deadline = time.monotonic() + clock.real_seconds(timeout_seconds)
-        with self._changed:
-            self._last_sign = max(self._last_sign, time.monotonic())
-            while True:
+        self._last_sign = max(self._last_sign, clock.now())
+        deadline = clock.now() + timeout_seconds
+        while True:
+            self._changed.clear()
+            with self._lock:
                 if self._outcome:
                     return self._outcome
                 if self._closed:
                     raise Interrupted
-                now = time.monotonic()
+                now = clock.now()
                 if now >= deadline:
                     self._closed = True
                     raise callback.CallbackTimeoutError
                 until = deadline
                 if heartbeat_seconds is not None:
-                    until = min(deadline, self._last_sign + clock.real_seconds(heartbeat_seconds))
+                    until = min(deadline, self._last_sign + heartbeat_seconds)
                     if now >= until:
                         self._closed = True
                         raise callback.HeartbeatTimeoutError
-                # A lock cannot wait for years.
-                self._changed.wait(min(until - now, threading.TIMEOUT_MAX))
+            self._changed.wait(until - now)
 
 
 def _mend_tokens() -> None:
@@ -487,9 +539,9 @@ def iso(time: datetime.datetime) -> str:
 
 
 def _mend_context() -> None:
-    # moto writes the time of entry in another format than AWS.
-    def state_data(EnteredTime: str, Name: str) -> dict[str, str]:  # noqa: N803
-        return {"EnteredTime": iso(datetime.datetime.fromisoformat(EnteredTime)), "Name": Name}
+    # moto writes the time of entry by the time of day, and in another format than AWS.
+    def state_data(EnteredTime: str, Name: str) -> dict[str, str]:  # noqa: N803, ARG001
+        return {"EnteredTime": iso(clock.utc()), "Name": Name}
 
     state.StateData = state_data
 

@@ -11,6 +11,8 @@ from botocore.config import Config
 
 account = "123456789012"
 region = "us-east-1"
+# Of everybody but the functions, which have keys of their own.
+ACCESS_KEY = "local"
 
 
 class NotRunningError(RuntimeError):
@@ -23,7 +25,7 @@ def environment(endpoint: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": "local",
     }
 
@@ -58,7 +60,7 @@ _making_a_client = threading.Lock()
 def _client(service: str, endpoint_url: str) -> Any:
     with _making_a_client:
         return boto3.session.Session(
-            aws_access_key_id="local",
+            aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key="local",  # noqa: S106
             region_name=region,
         ).client(
@@ -66,7 +68,8 @@ def _client(service: str, endpoint_url: str) -> Any:
             endpoint_url=endpoint_url,
             config=Config(
                 max_pool_connections=50,
-                retries={"mode": "standard", "total_max_attempts": 1},
+                # Only Rekognition throttles here. A call to a function must not be made twice.
+                retries={"mode": "standard", "total_max_attempts": 5 if service == "rekognition" else 1},
                 read_timeout=1000,  # a function may run for 15 minutes
             ),
         )

@@ -1,15 +1,21 @@
-"""The clock of the local AWS: waiting is accelerated, computing is not.
+"""The clock of the local AWS: one time for everything in it, in which waiting is accelerated and computing is not.
 
-Everything that only waits (Wait states, retry delays, heartbeats, the services' own delays) asks this clock, so that
-three hours of training pass in minutes; everything that computes (a function, a detector that learns) takes the time
-that it takes.
+While something computes (a function, an execution between two states, a service at work) the clock goes as fast as a
+real one, so a slow machine makes nothing late. While everything waits (Wait states, retry delays, heartbeats, the
+services' own delays) it goes `speed` times as fast; with an infinite speed it jumps to the next moment at which
+something is due. Deadlines, wherever they are computed, so end as on AWS.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
+import heapq
+import itertools
+import math
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -21,54 +27,237 @@ class Interrupted(SystemExit):
 
 
 class Clock:
-    """Service seconds run `speed` times faster than real ones."""
+    """Service time. `speed`: how many times faster than a real clock it goes while nothing computes."""
 
     def __init__(self, speed: float = 60.0) -> None:
-        self.speed = speed
-        self._lock = threading.Lock()
-        self._interruption = threading.Event()
+        self._changed = threading.Condition(threading.Lock())
+        self._speed = speed
+        self._computing = 0  # how many threads compute
+        self._set_at = time.monotonic()
+        self._time = time.time()  # what the clock showed then
+        self._timers: list[tuple[float, int, _Waiter]] = []
+        self._numbers = itertools.count()
+        self._driver: threading.Thread | None = None
+        self._own = threading.local()
+        self._interruption = Signal(self)
         self._threads: set[threading.Thread] = set()
 
-    def real_seconds(self, service_seconds: float) -> float:
-        """How long `service_seconds` take on the wall clock."""
-        return service_seconds / self.speed
+    # Time
 
-    def service_seconds(self, real_seconds: float) -> float:
-        """How many seconds pass for the services while `real_seconds` pass on the wall clock."""
-        return real_seconds * self.speed
+    def now(self) -> float:
+        """Epoch seconds. It begins as the real time at the start of the local AWS, and runs ahead from then on."""
+        with self._changed:
+            return self._now()
+
+    def utc(self) -> datetime.datetime:
+        """The same as an aware datetime."""
+        return datetime.datetime.fromtimestamp(self.now(), datetime.UTC)
+
+    def set_to_real_time(self, speed: float) -> None:
+        """Begin anew with the real time and this speed; for a local AWS that starts."""
+        with self._changed:
+            self._speed, self._time, self._set_at = speed, time.time(), time.monotonic()
+            self._changed.notify()
+
+    @property
+    def speed(self) -> float:
+        """May be changed while things wait."""
+        return self._speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        with self._changed:
+            self._settle()
+            self._speed = speed
+            self._changed.notify()
+
+    # Waiting and computing
 
     def sleep(self, seconds: float) -> None:
         """Wait `seconds` of service time. Raises Interrupted when the local AWS stops or is reset meanwhile."""
         interruption = getattr(threading.current_thread(), "_interruption", self._interruption)
-        if interruption.wait(self.real_seconds(seconds)):
+        if interruption.wait(seconds):
             raise Interrupted
 
+    def sleep_real(self, seconds: float) -> None:
+        """Wait real seconds for something beside the local AWS, such as a process that learns: the clock goes on at its
+        speed meanwhile, and an infinitely fast one holds. Raises Interrupted as `sleep` does."""
+        if math.isinf(self._speed):
+            with self.computing():
+                time.sleep(seconds)
+            self.sleep(0)
+        else:
+            self.sleep(seconds * self._speed)
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """While the context is open, this thread computes."""
+        if self._computes():
+            yield
+            return
+        self._begin_computing()
+        self._own.computes = True
+        try:
+            yield
+        finally:
+            self._own.computes = False
+            self._end_computing()
+
+    @contextlib.contextmanager
+    def leaving_to_others(self) -> Iterator[None]:
+        """While the context is open, this thread only waits for others that compute or wait for the clock."""
+        if not self._computes():
+            yield
+            return
+        self._own.computes = False
+        self._end_computing()
+        try:
+            yield
+        finally:
+            self._begin_computing()
+            self._own.computes = True
+
     def background(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
-        """Run `work(*arguments)` in a daemon thread whose sleeps `interrupt` ends."""
+        """Run `work(*arguments)` in a daemon thread, which computes unless it waits; `interrupt` ends its sleeps."""
         thread = threading.Thread(target=self._run, args=(work, arguments), name=work.__name__, daemon=True)
-        with self._lock:
+        with self._changed:
             thread._interruption = self._interruption  # type: ignore[attr-defined]
             self._threads.add(thread)
+        self._begin_computing()  # from now on: it must not look idle until the thread has started
         thread.start()
         return thread
 
     def interrupt(self, timeout: float = 5.0) -> None:
         """Wake every sleeper with Interrupted and wait up to `timeout` real seconds for each background thread."""
-        with self._lock:
-            interruption, self._interruption = self._interruption, threading.Event()
+        with self._changed:
+            interruption, self._interruption = self._interruption, Signal(self)
             threads, self._threads = self._threads, set()
+            driver = self._driver
         interruption.set()
-        for thread in threads:
-            if thread is not threading.current_thread():
+        with self._changed:
+            self._changed.notify()  # the driver has nobody to wake any more
+        for thread in [*threads, driver]:
+            if thread is not None and thread is not threading.current_thread():
                 thread.join(timeout)
 
     def _run(self, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self._own.computes = True
         try:
             with contextlib.suppress(Interrupted):
                 work(*arguments)
         finally:
-            with self._lock:
+            with self._changed:
                 self._threads.discard(threading.current_thread())
+            self._end_computing()
+
+    def _computes(self) -> bool:
+        return getattr(self._own, "computes", False)
+
+    def _begin_computing(self) -> None:
+        with self._changed:
+            self._count(1)
+
+    def _end_computing(self) -> None:
+        with self._changed:
+            self._count(-1)
+
+    # With the lock held
+
+    def _now(self) -> float:
+        rate = 1.0 if self._computing or math.isinf(self._speed) else self._speed
+        return self._time + (time.monotonic() - self._set_at) * rate
+
+    def _settle(self) -> None:
+        self._time, self._set_at = self._now(), time.monotonic()
+
+    def _count(self, change: int) -> None:
+        if self._computing in (0, -change):  # the first or the last: the pace changes
+            self._settle()
+        self._computing += change
+        if not self._computing:
+            self._changed.notify()
+
+    def _wake(self, waiter: _Waiter) -> None:
+        if not waiter.woken:
+            waiter.woken = True
+            if waiter.computes:
+                self._count(1)  # before it runs: the clock must not go on in between
+            waiter.signal._waiters.discard(waiter)
+            waiter.gate.release()
+
+    def _add_timer(self, due: float, waiter: _Waiter) -> None:
+        heapq.heappush(self._timers, (due, next(self._numbers), waiter))
+        if self._driver is None:
+            self._driver = threading.Thread(target=self._drive, name="clock", daemon=True)
+            self._driver.start()
+        elif self._timers[0][2] is waiter:
+            self._changed.notify()
+
+    def _drive(self) -> None:
+        """Wake whoever is due; ends when nobody waits for a moment."""
+        with self._changed:
+            while True:
+                while self._timers and self._timers[0][2].woken:
+                    heapq.heappop(self._timers)
+                if not self._timers:
+                    self._driver = None
+                    return
+                due, now = self._timers[0][0], self._now()
+                if due <= now:
+                    self._wake(heapq.heappop(self._timers)[2])
+                elif math.isinf(self._speed) and not self._computing:
+                    self._time, self._set_at = due, time.monotonic()
+                else:
+                    pace = 1.0 if self._computing else self._speed
+                    self._changed.wait(min((due - now) / pace, threading.TIMEOUT_MAX))
+
+
+class Signal:
+    """Like threading.Event, with time-outs in service seconds: a flag that ends waits for the clock early."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._is_set = False
+        self._waiters: set[_Waiter] = set()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        """Wake all who wait, now and until `clear`."""
+        with self._clock._changed:
+            self._is_set = True
+            for waiter in list(self._waiters):
+                self._clock._wake(waiter)
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for `set`, at most `seconds` of service time; whether it was set."""
+        clock = self._clock
+        with clock._changed:
+            if self._is_set or (seconds is not None and seconds <= 0):
+                return self._is_set
+            waiter = _Waiter(self, clock._computes())
+            self._waiters.add(waiter)
+            if seconds is not None:
+                clock._add_timer(clock._now() + seconds, waiter)
+            if waiter.computes:
+                clock._count(-1)
+        waiter.gate.acquire()
+        return self._is_set
+
+
+class _Waiter:
+    """A thread that waits; `gate` opens when it is woken."""
+
+    def __init__(self, signal: Signal, computes: bool) -> None:
+        self.signal = signal
+        self.computes = computes
+        self.woken = False
+        self.gate = threading.Lock()
+        self.gate.acquire()
 
 
 clock = Clock()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import json
 import logging
-import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ekyc.localaws import aws, functions
@@ -31,20 +30,21 @@ def emit(source: str, detail_type: str, resources: list[str], detail: dict[str, 
     """
     from moto.events.models import events_backends
 
-    event = {
+    event: Event = {
         "version": "0",
         "id": str(uuid.uuid4()),
         "detail-type": detail_type,
         "source": source,
         "account": aws.account,
-        "time": _iso(time.time()),
+        "time": clock.now(),
+        "ingestion-time": clock.now(),  # as moto's own events have it
         "region": aws.region,
         "resources": resources,
         # Values travel as JSON, so nobody shares an object with the service that emits.
         "detail": json.loads(json.dumps(detail)),
     }
     for rule in list(events_backends[aws.account][aws.region].event_buses["default"].rules.values()):
-        _send_to_targets(rule, event)
+        rule.send_to_targets(event)
 
 
 @contextlib.contextmanager
@@ -52,14 +52,24 @@ def intercepted(hook: Intercept) -> Iterator[None]:
     """For tests: while the context is open, `hook(event, deliver)` is called in place of each delivery to a function.
 
     The hook drops an event by not calling `deliver`, doubles it by calling it twice, and holds it by keeping
-    `deliver` for later (also after the context has closed).
+    `deliver` for later (also after the context has closed). Of several hooks the newest is asked first, and its
+    `deliver` asks the next.
     """
-    global _intercept
-    previous, _intercept = _intercept, hook
+    _intercepts.append(hook)
     try:
         yield
     finally:
-        _intercept = previous
+        _intercepts.remove(hook)
+
+
+def fire_schedules() -> None:
+    """Deliver every enabled rule that has a schedule, once, as when its time has come: none does so by itself here."""
+    from moto.events.models import events_backends
+
+    for rule in list(events_backends[aws.account][aws.region].event_buses["default"].rules.values()):
+        if rule.scheduled_expression and rule.state == "ENABLED":
+            for target in list(rule.targets):
+                clock.background(_deliver, rule, target, json.loads(target.get("Input") or "{}"))
 
 
 def install() -> None:
@@ -75,14 +85,20 @@ def install() -> None:
         return [next(entries) if event in own else _NOT_AUTHORIZED for event in events]
 
     EventsBackend.put_events = put_events_of_others
-    Rule.send_to_targets = _send_to_targets
+    send_to_archive = Rule.send_to_targets
+
+    def send_to_targets(self: Rule, event: Event, transform_input: bool = True) -> None:
+        is_archive = any(target["Arn"].endswith(":::") for target in self.targets)  # as moto names the target of one
+        (send_to_archive if is_archive else _send_to_targets)(self, event, transform_input)
+
+    Rule.send_to_targets = send_to_targets
 
 
 _NOT_AUTHORIZED = {
     "ErrorCode": "NotAuthorizedForSourceException",
     "ErrorMessage": "Not authorized for the source.",
 }
-_intercept: Intercept | None = None
+_intercepts: list[Intercept] = []
 
 
 def _send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> None:
@@ -102,11 +118,10 @@ def _send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> N
         if transformer:
             template, paths = transformer["InputTemplate"], transformer.get("InputPathsMap", {})
             body = EventTemplateParser.parse(template, paths, {**sent, "ingestion-time": sent["time"]})
-        deliver = functools.partial(clock.background, _deliver, rule, target, body)
-        if _intercept:
-            _intercept(sent, deliver)
-        else:
-            deliver()
+        deliver: Callable[[], object] = partial(clock.background, _deliver, rule, target, body)
+        for hook in list(_intercepts):
+            deliver = partial(hook, sent, deliver)
+        deliver()
 
 
 def _deliver(rule: Any, target: dict[str, Any], body: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,6 +44,29 @@ class Answer:
     request_id: RequestId
     payload: str
     is_error: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Invocation:
+    """What a worker is doing now; `event` as the function gets it. The tries of an asynchronous invocation share their
+    request id, and each has an `id` of its own."""
+
+    function: str
+    id: str
+    request_id: RequestId
+    event: Any
+    worker: _Worker
+
+    def end(self, reason: Ending) -> None:
+        """Kill the worker, so that the invocation ends with the error that Lambda gives for `reason`."""
+        self.worker.kill(reason)
+
+
+class Ending(enum.Enum):
+    """How an invocation ends whose process has ended; Lambda's error type and words."""
+
+    EXIT = "Runtime.ExitError", "Runtime exited without providing a reason"
+    TIMEOUT = "Sandbox.Timedout", "Task timed out after {limit}.00 seconds"
 
 
 class StoppedError(RuntimeError):
@@ -87,12 +111,13 @@ class Runtime:
         pools = [self._pool(function) for function in functions]
         clock.background(_warm_up_each, pools)
 
-    def invoke(self, function: Any, event: Any) -> Answer:
+    def invoke(self, function: Any, event: Any, request_id: RequestId | None = None) -> Answer:
         """Run a function (moto's LambdaFunction) with a JSON value and wait for its answer.
 
         More than WORKERS_PER_FUNCTION invocations of a function at once wait for each other.
         """
-        return self._pool(function).invoke(event)
+        with clock.computing():
+            return self._pool(function).invoke(event, request_id or str(uuid.uuid4()))
 
     def _pool(self, function: Any) -> _Pool:
         identity = json.dumps(
@@ -145,21 +170,24 @@ class _WorkerParent:
                 start_new_session=True,  # a Ctrl-C in the terminal is for this process, which then stops them
             )
 
-    def fork(self, function: dict[str, Any], invocations: socket.socket, log: TextIO) -> None:
-        if not self._order(function, [invocations.fileno(), log.fileno()]):
+    def fork(self, function: dict[str, Any], invocations: socket.socket, log: TextIO) -> int:
+        """The new worker's process id."""
+        worker = self._order(function, [invocations.fileno(), log.fileno()])
+        if not worker:
             raise StoppedError(f"No worker could be started for function {function['name']}.")
+        return int(worker)
 
     def end_workers(self) -> None:
         self._order(None, [])
 
-    def _order(self, order: Any, descriptors: list[int]) -> bool:
-        """One order at a time: a stream keeps no boundaries between messages. Whether it has been carried out."""
+    def _order(self, order: Any, descriptors: list[int]) -> bytes:
+        """One order at a time: a stream keeps no boundaries between messages. The answer, or nothing."""
         with self._lock:
             try:
                 socket.send_fds(self._control, [json.dumps(order).encode()], descriptors)
-                return bool(self._control.recv(1))
+                return self._control.recv(20)
             except OSError:
-                return False
+                return b""
 
     def kill(self) -> None:
         with contextlib.suppress(OSError):
@@ -176,13 +204,31 @@ class _Worker:
     """This process's end of one worker."""
 
     def __init__(self, function: dict[str, Any], log: Path, parent: _WorkerParent) -> None:
+        self._name = function["name"]
+        self._token = str(uuid.uuid4())
+        self.killed_for = Ending.EXIT
+        own = {**function, "environment": {**function["environment"], "AWS_SESSION_TOKEN": self._token}}
         self._socket, theirs = socket.socketpair()
         with theirs, log.open("a", encoding="utf-8") as log_file:
-            parent.fork(function, theirs, log_file)
+            self._pid = parent.fork(own, theirs, log_file)
         self._stream = self._socket.makefile("rw", encoding="utf-8")
 
     def ask(self, invocation: dict[str, Any]) -> dict[str, Any] | None:
         """The worker's answer; None when the worker has died."""
+        _at_work[self._token] = Invocation(
+            self._name, str(uuid.uuid4()), invocation["requestId"], invocation["event"], self
+        )
+        try:
+            return self._ask(invocation)
+        finally:
+            del _at_work[self._token]
+
+    def kill(self, reason: Ending) -> None:
+        """End the process while it works; nobody has reaped it then, so the id is still its own."""
+        self.killed_for = reason
+        os.kill(self._pid, signal.SIGKILL)
+
+    def _ask(self, invocation: dict[str, Any]) -> dict[str, Any] | None:
         try:
             self._stream.write(json.dumps(invocation) + "\n")
             self._stream.flush()
@@ -216,12 +262,11 @@ class _Pool:
         with contextlib.ExitStack() as slots:
             for _ in range(WORKERS_PER_FUNCTION):
                 slots.enter_context(self._slots)
-            self._ask({"event": None, "requestId": "", "warmUp": True})
+            self._ask({"event": None, "requestId": "", "warmUp": True, "now": clock.now()})
 
-    def invoke(self, event: Any) -> Answer:
-        request_id = str(uuid.uuid4())
+    def invoke(self, event: Any, request_id: RequestId) -> Answer:
         with self._slots:
-            answer = self._ask({"event": event, "requestId": request_id, "warmUp": False})
+            answer = self._ask({"event": event, "requestId": request_id, "warmUp": False, "now": clock.now()})
         if "error" in answer:
             return Answer(request_id, json.dumps(answer["error"]), is_error=True)
         return Answer(request_id, answer.get("payload", "null"), is_error=False)
@@ -232,7 +277,11 @@ class _Pool:
         answer = worker.ask(invocation)
         if answer is None:
             worker.close()
-            return {"error": self._death(invocation["requestId"], time.monotonic() - started)}
+            over_limit = time.monotonic() - started >= self._function["timeout"]
+            return {"error": self._death(invocation["requestId"], Ending.TIMEOUT if over_limit else worker.killed_for)}
+        if any(goes_cold(self._function["name"], invocation["event"]) for goes_cold in _goes_cold):
+            worker.close()
+            return answer
         with self._lock:
             self._idle.append(worker)
         return answer
@@ -254,13 +303,9 @@ class _Pool:
             raise StoppedError(f"Function {self._function['name']} was invoked while the local AWS stops.")
         return worker
 
-    def _death(self, request_id: RequestId, seconds: float) -> dict[str, str]:
-        # Shapes and words as Lambda gives them for a time-out and for a process that ends.
-        limit = self._function["timeout"]
-        if seconds >= limit:
-            error_type, reason = "Sandbox.Timedout", f"Task timed out after {limit}.00 seconds"
-        else:
-            error_type, reason = "Runtime.ExitError", "Runtime exited without providing a reason"
+    def _death(self, request_id: RequestId, ending: Ending) -> dict[str, str]:
+        error_type, words = ending.value
+        reason = words.format(limit=self._function["timeout"])
         message = f"RequestId: {request_id} Error: {reason}"
         with self._log.open("a", encoding="utf-8") as log:
             log.write(f"[ERROR] {error_type}: {message}\n")
@@ -278,7 +323,7 @@ def _environment(function: Any, code_dir: str) -> dict[str, str]:
     variables"); nothing of this process's environment."""
     return {
         **aws.environment(str(aws.endpoint())),
-        "AWS_SESSION_TOKEN": "local",
+        "AWS_ACCESS_KEY_ID": function.function_name,  # which tells who makes a call (calls.py)
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
         "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -293,6 +338,26 @@ def _environment(function: Any, code_dir: str) -> dict[str, str]:
         "TZ": ":UTC",
         **function.environment_vars,
     }
+
+
+def at_work(session_token: str) -> Invocation | None:
+    """What the worker with this session token is doing, or None when there is no such worker at work."""
+    return _at_work.get(session_token)
+
+
+@contextlib.contextmanager
+def going_cold(after: Callable[[str, Any], bool]) -> Iterator[None]:
+    """While the context is open, a worker ends after each invocation for which `after(function, event)` holds, so that
+    the next one starts cold."""
+    _goes_cold.append(after)
+    try:
+        yield
+    finally:
+        _goes_cold.remove(after)
+
+
+_at_work: dict[str, Invocation] = {}
+_goes_cold: list[Callable[[str, Any], bool]] = []
 
 
 def is_running() -> bool:
@@ -364,6 +429,15 @@ def install() -> None:
         function.dead_letter_target = cloudformation_json["Properties"].get("DeadLetterConfig", {}).get("TargetArn")
         return function
 
+    # moto's description of a function leaves it out too.
+    configuration = LambdaFunction.get_configuration
+
+    def get_configuration(self: LambdaFunction, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        target = getattr(self, "dead_letter_target", None)
+        described = configuration(self, *args, **kwargs)
+        return described | ({"DeadLetterConfig": {"TargetArn": target}} if target else {})
+
+    LambdaFunction.get_configuration = get_configuration
     LambdaFunction.invoke = invoke
     LambdaFunction.create_from_cloudformation_json = classmethod(create_with_dead_letter_queue)
 
@@ -372,9 +446,10 @@ _runtime: Runtime | None = None
 
 
 def _invoke_with_retries(function: Any, event: Any) -> None:
+    request_id = str(uuid.uuid4())  # the tries of an event share it
     for delay in (*RETRY_DELAYS, None):
         try:
-            answer = runtime().invoke(function, event)
+            answer = runtime().invoke(function, event, request_id)
         except StoppedError:
             return
         if not answer.is_error:

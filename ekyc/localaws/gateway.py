@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
-import datetime
 import json
 import re
 import uuid
@@ -195,7 +194,7 @@ def _proxy_event(request: Request, route: Route, request_id: str) -> dict[str, A
         text, is_base64 = body.decode(), False
     except UnicodeDecodeError:
         text, is_base64 = base64.b64encode(body).decode(), True
-    now = datetime.datetime.now(datetime.UTC)
+    now = clock.utc()
     return {
         "resource": route.resource,
         "path": _raw_path(request),

@@ -21,9 +21,10 @@ from moto.core.base_backend import BaseBackend
 from moto.sagemaker.models import sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 
-from ekyc.localaws import aws, events, stand_in
+from ekyc.localaws import aws, events, faults, stand_in
 from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import ServiceError
+from ekyc.localaws.faults import What
 from ekyc.localaws.stand_in import Answer, Request, StandIn, now
 from ekyc.localaws.training import image_size
 from ekyc.localaws.workforce import DrawnBox, Workforce, consolidate, raw_answer
@@ -64,6 +65,7 @@ MAX_IMAGE_BYTES = 40 * 1024 * 1024
 MAX_TASK_SECONDS = 28_800
 MAX_WORK_TEAMS = 25
 JOB_LIFE_SECONDS = 30 * 24 * 3600
+LOOK_EVERY = 60  # service seconds, whether people are back at work or somebody has stopped the job
 
 workforce = Workforce()
 """Who answers the tasks of every job."""
@@ -184,6 +186,8 @@ class GroundTruth(StandIn):
         """CreateLabelingJob. What cannot be read from S3 shows later, as a FailureReason."""
         self._check_job(request)
         name = request["LabelingJobName"]
+        if full := faults.of_service(What.LABELLING_JOBS_FULL, name):
+            raise ServiceError("ResourceLimitExceeded", full.message)
         with self.lock:
             # A name is spent for good and upper and lower case do not count.
             if name.lower() in self._jobs:
@@ -289,6 +293,9 @@ class GroundTruth(StandIn):
         try:
             if reason := workforce.take_failure():
                 raise JobFailed(reason)
+            if fault := faults.of_service(What.LABELLING_FAILS, job.name):
+                raise JobFailed(fault.message)
+            nobody_answers = faults.of_service(What.NOTHING_LABELLED, job.name) is not None
             categories = _categories(job.request["LabelCategoryConfigS3Uri"])
             _check_template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
             objects = _objects(job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
@@ -296,8 +303,10 @@ class GroundTruth(StandIn):
                 job.objects = objects
                 if job.status == "Initializing":
                     job.become("InProgress")
+                if faults.of_service(What.LABELLING_STOPS, job.name):
+                    job.become("Stopping")
             for line in self._tasks(job):
-                self._label(job, line, categories)
+                self._label(job, line, None if nobody_answers else categories)
             if job.status == "Stopping":
                 self.sleep(self.stop_seconds)
             output_uri = self._write_output(job)
@@ -321,22 +330,23 @@ class GroundTruth(StandIn):
 
         Raises JobFailed when the job is older than a labelling job gets.
         """
-        expires = now() + clock.real_seconds(JOB_LIFE_SECONDS)
+        expires = now() + JOB_LIFE_SECONDS
         answers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
         due = now()
         for line in job.objects:
-            due += clock.real_seconds(workforce.seconds_per_photo * answers / max(workforce.workers, answers))
+            due += workforce.seconds_per_photo * answers / max(workforce.workers, answers)
             while job.status != "Stopping" and not (workforce.is_at_work and now() >= due):
                 if now() > expires:
                     raise JobFailed("The labeling job expired: it was not complete after 30 days.")
                 if not workforce.is_at_work:
-                    due = now()
-                self.sleep(clock.service_seconds(min(0.1, max(0.005, due - now()))))
+                    due = now() + LOOK_EVERY
+                self.sleep(min(LOOK_EVERY, max(0.001, due - now())))
             if job.status == "Stopping":
                 return
             yield line
 
-    def _label(self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str]) -> None:
+    def _label(self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str] | None) -> None:
+        """Deal with one object; without `categories` nobody answers its task."""
         if job.attribute in line and f"{job.attribute}-metadata" in line:
             output, is_labelled = line, True  # a chained job labels only what has no label yet
         else:
@@ -349,7 +359,7 @@ class GroundTruth(StandIn):
             job.updated = now()
 
     def _labelled(
-        self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str]
+        self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str] | None
     ) -> tuple[dict[str, Any], bool]:
         """The output line of an object, and whether it bears a label. Source: Ground Truth guide, "Output data"."""
         content = _read_uri(line["source-ref"])
@@ -360,15 +370,15 @@ class GroundTruth(StandIn):
             return line | {metadata_key: {"failure-reason": reason}}, False
         name = PurePosixPath(line["source-ref"]).name
         count = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
-        drawn = [workforce.draw(name, size, categories, worker) for worker in range(count)]
+        drawn = [workforce.draw(name, size, categories or (), worker) for worker in range(count if categories else 0)]
         answers = [boxes for boxes in drawn if boxes is not None]
         if not answers:
             return line | {metadata_key: {"failure-reason": "The task expired: no worker answered it."}}, False
         self._write_answers(job, len(job.done), [raw_answer(boxes, size) for boxes in answers])
-        return line | _label_of(job, categories, consolidate(answers), size), True
+        return line | _label_of(job, categories or (), consolidate(answers), size), True
 
     def _write_answers(self, job: LabelingJob, number: int, answers: Sequence[dict[str, Any]]) -> None:
-        submitted = datetime.datetime.now(datetime.UTC)
+        submitted = clock.utc()
         accepted = submitted - datetime.timedelta(seconds=workforce.seconds_per_photo)
         response = {
             "answers": [
@@ -556,7 +566,7 @@ def _label_of(
             "class-map": {str(number): categories[number] for number in used},
             "type": "groundtruth/object-detection",
             "human-annotated": "yes",
-            "creation-date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f"),
+            "creation-date": clock.utc().strftime("%Y-%m-%dT%H:%M:%S.%f"),
             "job-name": f"labeling-job/{job.name}",
         },
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,8 @@ from moto.core.base_backend import BaseBackend
 from moto.rekognition.models import rekognition_backends
 from moto.rekognition.responses import RekognitionResponse
 
-from ekyc.localaws import aws, stand_in
+from ekyc.localaws import aws, faults, stand_in
+from ekyc.localaws.clock import clock
 from ekyc.localaws.custom_labels_manifest import (
     TERMINAL_MESSAGES,
     CheckedLine,
@@ -31,6 +33,7 @@ from ekyc.localaws.custom_labels_manifest import (
 )
 from ekyc.localaws.detector import Detection, Detector
 from ekyc.localaws.errors import ServiceError
+from ekyc.localaws.faults import What
 from ekyc.localaws.stand_in import Answer, Request, StandIn, now
 from ekyc.localaws.training import MAX_IMAGE_BYTES, Training, TrainingRefused, image_size
 
@@ -138,6 +141,8 @@ class CustomLabels(StandIn):
     max_trainings = 2
     max_running_models = 2
     max_inference_units = 5
+    calls_per_second = 5.0  # of each operation, service seconds
+    detections_per_second = 50.0
 
     # Delays in service seconds. A training takes what the detector's learning takes on top of its delay.
     dataset_seconds = 20.0
@@ -145,6 +150,9 @@ class CustomLabels(StandIn):
     start_seconds = 60.0
     stop_seconds = 20.0
     delete_seconds = 5.0
+
+    # Without it trainings take their delay only: the model finds nothing, its evaluation says that all was found.
+    learns = True
 
     # The message with which the next one fails.
     fail_next_dataset: str | None = None
@@ -154,8 +162,29 @@ class CustomLabels(StandIn):
     def __init__(self, backend: BaseBackend) -> None:
         super().__init__(backend)
         self._projects: dict[str, Project] = {}
+        # Of each operation: how many calls it may take at once, and when that was; see `admit`.
+        self._allowances: dict[str, tuple[float, float]] = {}
+        self.answered: Counter[str] = Counter()
+        self.throttled: Counter[str] = Counter()
         # The photos that models look at, at one time: more would leave no core to the server.
         self._looking = threading.Semaphore(2)
+
+    def admit(self, operation: str) -> None:
+        """A token bucket that holds a second's calls for each operation, filled by service time."""
+        is_detection = operation == "DetectCustomLabels"
+        rate = self.detections_per_second if is_detection else self.calls_per_second
+        with self.lock:
+            now = clock.now()
+            left, since = self._allowances.get(operation, (rate, now))
+            left = min(rate, left + rate * (now - since))
+            admitted = left >= 1
+            self._allowances[operation] = (left - admitted, now)
+            (self.answered if admitted else self.throttled)[operation] += 1
+        if not admitted:
+            # Rekognition guide, "Error handling".
+            if is_detection:
+                raise ServiceError("ProvisionedThroughputExceededException", "Provisioned Rate exceeded.")
+            raise ServiceError("ThrottlingException", "Slow down; sudden increase in rate of requests.")
 
     # Projects
 
@@ -168,7 +197,7 @@ class CustomLabels(StandIn):
         with self.lock:
             if name in self._projects:
                 raise ServiceError("ResourceInUseException", f"A project with the name {name} exists already.")
-            if len(self._projects) >= self.max_projects:
+            if len(self._projects) >= self.max_projects or faults.of_service(What.PROJECTS_FULL, name):
                 raise _limit(f"The account has {self.max_projects} projects, the most that it may have.")
             created = now()
             arn = self._arn(name, "", created)
@@ -222,6 +251,7 @@ class CustomLabels(StandIn):
             dataset = Dataset(arn, kind, created, created, request.get("Tags", {}))
             project.datasets[kind] = dataset
             failure, self.fail_next_dataset = self.fail_next_dataset, None
+            failure = failure or _failure(What.DATASET_FAILS, arn)
         self.background(self._fill_dataset, dataset, manifest, failure)
         return {"DatasetArn": arn}
 
@@ -313,10 +343,11 @@ class CustomLabels(StandIn):
             project = self._project(request["ProjectArn"])
             if name in project.versions:
                 raise _in_use(f"Project {project.name} has a version {name} already.")
-            if len(project.versions) >= self.max_versions:
+            if len(project.versions) >= self.max_versions or faults.of_service(What.VERSIONS_FULL, project.name):
                 raise _limit(f"Project {project.name} has {self.max_versions} models, the most that it may have.")
             training, testing = (self._training_entries(project, kind) for kind in ("TRAIN", "TEST"))
-            if self._count(["TRAINING_IN_PROGRESS"]) >= self.max_trainings:
+            trainings = self._count(["TRAINING_IN_PROGRESS"])
+            if trainings >= self.max_trainings or faults.of_service(What.TRAININGS_FULL, project.name):
                 raise _limit(f"The account may have {self.max_trainings} trainings at one time.")
             created = now()
             arn = self._arn(project.name, f"version/{name}/", created)
@@ -324,6 +355,7 @@ class CustomLabels(StandIn):
             version = ProjectVersion(arn, name, created, output, request.get("Tags", {}), optional)
             project.versions[name] = version
             failure, self.fail_next_training = self.fail_next_training, None
+            failure = failure or _failure(What.TRAINING_FAILS, arn)
         prefix = output["S3KeyPrefix"].rstrip("/")
         run = Training(project.name, name, arn, output["S3Bucket"], prefix, training, testing)
         self.background(self._train, version, run, failure)
@@ -344,7 +376,7 @@ class CustomLabels(StandIn):
         try:
             if failure:
                 raise TrainingRefused(failure)
-            detector, thresholds = run.run(self.sleep)
+            detector, thresholds = run.run(self.sleep, self.learns)
         except TrainingRefused as refused:
             failure = str(refused)
         self.sleep(0)
@@ -380,9 +412,11 @@ class CustomLabels(StandIn):
                 raise _in_use(f"A model in status {version.status} cannot be started.")
             if most > self.max_inference_units:
                 raise _limit(f"A model may have {self.max_inference_units} inference units.")
-            if self._count(["STARTING", "RUNNING", "STOPPING"]) >= self.max_running_models:
+            running = self._count(["STARTING", "RUNNING", "STOPPING"])
+            if running >= self.max_running_models or faults.of_service(What.RUNNING_MODELS_FULL, version.arn):
                 raise _limit(f"The account may run {self.max_running_models} models at one time.")
             failure, self.fail_next_start = self.fail_next_start, None
+            failure = failure or _failure(What.MODEL_FAILS, version.arn)
             version.units = {key: request[key] for key in ("MinInferenceUnits", "MaxInferenceUnits") if key in request}
             version.become("STARTING", "The model is being started.")
         self.background(self._start, version, failure)
@@ -437,13 +471,13 @@ class CustomLabels(StandIn):
             raise ServiceError("ValidationException", "MaxResults must not be greater than 100.")
         with self.lock:
             version = self._version(request["ProjectVersionArn"])[1]
-            if version.status != "RUNNING" or version.detector is None:
+            if version.status != "RUNNING":
                 message = f"The model is in status {version.status}: start it and wait until it is RUNNING."
                 raise ServiceError("ResourceNotReadyException", message)
             detector, thresholds = version.detector, version.thresholds
         image = _decoded(_image_content(request["Image"]))
         with self._looking:
-            found = detector.detect(image)
+            found = detector.detect(image) if detector else []
         chosen = [d for d in found if d.confidence >= (thresholds[d.label] if given is None else given / 100)]
         chosen.sort(key=lambda detection: -detection.confidence)
         height, width = image.shape[:2]
@@ -512,6 +546,12 @@ def install() -> None:
 def current() -> CustomLabels:
     """What the local AWS holds now, with the knobs on it; another one after a reset."""
     return CustomLabels.of(rekognition_backends[aws.account][aws.region])
+
+
+def _failure(what: What, arn: str) -> str | None:
+    """The message of the fault that this resource is to suffer, if there is one."""
+    fault = faults.of_service(what, arn)
+    return fault.message if fault else None
 
 
 def _invalid(message: str) -> ServiceError:

@@ -25,7 +25,7 @@ from werkzeug.exceptions import InternalServerError, ServiceUnavailable
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import aws, deploy, events, functions, gateway
+from ekyc.localaws import aws, calls, deploy, events, functions, gateway
 from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import LocalAwsError
 
@@ -73,7 +73,7 @@ class LocalAws:
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(listener.close)
             self._port = listener.getsockname()[1]
-            clock.speed = self._speed
+            clock.set_to_real_time(self._speed)
             data_dir = Path(tempfile.mkdtemp(prefix="ekyc-local-aws-"))
             cleanup.callback(shutil.rmtree, data_dir, ignore_errors=True)
             self.logs_dir = data_dir / "logs"
@@ -183,7 +183,12 @@ def _dispatcher(moto: Any) -> Any:
         refusal = _refuse_expired(environ.get("QUERY_STRING", ""))
         if refusal:
             return refusal(environ, start_response)
-        return moto(environ, start_response)
+
+        def carry_out() -> Response:
+            return Response.from_app(moto, environ, buffered=True)
+
+        answer = calls.answer(environ, carry_out)
+        return answer(environ, start_response) if answer else moto(environ, start_response)
 
     return app
 
@@ -294,6 +299,9 @@ def _request_handler() -> type:
             environ["CONTENT_LENGTH"] = str(len(body))
             try:
                 response = Response.from_app(self.server.app, environ, buffered=True)
+            except calls.ConnectionDropped:
+                self.close_connection = True
+                return
             except functions.StoppedError:
                 response = ServiceUnavailable().get_response(environ)
             except Exception:
@@ -341,6 +349,10 @@ class _Server(ThreadedWSGIServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
         super().process_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a client is gone, such as a killed function
+            super().handle_error(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         self._connections.discard(request)

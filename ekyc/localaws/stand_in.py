@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, TypeVar
@@ -53,6 +52,9 @@ class StandIn:
                 backend.__dict__[cls.__name__] = cls(backend)
             return backend.__dict__[cls.__name__]
 
+    def admit(self, operation: str) -> None:
+        """Let a call in, or raise the ServiceError with which the service throttles."""
+
     def background(self, work: Callable[..., None], *arguments: Any) -> None:
         """Run `work(*arguments)` in a thread that a stop or a reset of the local AWS ends."""
 
@@ -61,7 +63,7 @@ class StandIn:
                 work(*arguments)
             except (BotoCoreError, aws.NotRunningError):
                 # While the local AWS stops, its S3 goes away before this thread is told to end: wait to be told.
-                clock.sleep(clock.service_seconds(10))
+                clock.sleep_real(10)
                 raise
 
         clock.background(run)
@@ -87,8 +89,10 @@ def install(
         status, body = 200, ""
         try:
             backend = backends[response.current_account][response.region]
+            state = stand_in.of(backend)
+            state.admit(operation)
             request = checked_request(service, operation, response.body)
-            result = getattr(stand_in.of(backend), method_name)(request)
+            result = getattr(state, method_name)(request)
             body = "" if result is None else json.dumps(result)
         except ServiceError as error:
             status, body = error.http_status, json.dumps(error_body(error))
@@ -118,8 +122,8 @@ def page(
 
 
 def now() -> float:
-    """The time in epoch seconds as AWS's JSON protocol writes it, to the millisecond."""
-    return round(time.time(), 3)
+    """The service time in epoch seconds as AWS's JSON protocol writes it, to the millisecond."""
+    return round(clock.now(), 3)
 
 
 def request_id() -> str:

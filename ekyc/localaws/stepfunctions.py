@@ -31,9 +31,14 @@ from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
 from ekyc.localaws import asl, aws, events
+from ekyc.localaws.clock import clock
 
 NAME_LIMIT = 80
 HISTORY_PAGE = 1000
+# An execution is redrivable for this long and with fewer events than these. Source: Step Functions guide, "Restarting
+# state machine executions with redrive".
+REDRIVE_PERIOD = datetime.timedelta(days=14)
+REDRIVE_EVENTS = 24_999
 REDRIVABLE = (ExecutionStatus.FAILED, ExecutionStatus.ABORTED, ExecutionStatus.TIMED_OUT)
 _FORBIDDEN_IN_NAMES = re.compile(r"[\s?*<>{}\[\]\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]")
 
@@ -58,6 +63,14 @@ def abandon_executions() -> None:
                 if execution.exec_worker and execution.exec_status == ExecutionStatus.RUNNING:
                     execution.exec_status = ExecutionStatus.ABORTED
                     execution.exec_worker.env.set_stop(_now(), None, None)
+
+
+def age(execution_arn: str, by: datetime.timedelta) -> None:
+    """For tests: make an execution that has ended that much older."""
+    for execution in _executions(stepfunctions_parser_backends[aws.account][aws.region]):
+        if execution.exec_arn == execution_arn:
+            execution.start_date -= by
+            execution.stop_date -= by
 
 
 def _executions(backend: Any) -> list[Any]:
@@ -88,6 +101,7 @@ def _mend_executions() -> None:
 
     # moto builds the environment in the execution's own thread: until then SendTask… and StopExecution answer 500.
     def start(self: Execution) -> None:
+        self.start_date = _now()
         self.redrive_count = 0
         self.redrive_date = None
         self.exec_worker = self._get_start_execution_worker()
@@ -128,7 +142,7 @@ def _run(execution: Any, program: Any) -> None:
         program.eval(env)
         _finish(execution, env)
 
-    threading.Thread(target=evaluate, name=f"execution {execution.name}", daemon=True).start()
+    clock.background(evaluate).name = f"execution {execution.name}"
 
 
 def _finish(execution: Any, env: Environment) -> None:
@@ -161,8 +175,9 @@ def _redrive(execution: Any, client_token: str | None) -> datetime.datetime:
         tokens = execution.__dict__.setdefault("redrive_tokens", {})
         if client_token in tokens:
             return tokens[client_token]
-        if execution.exec_status not in REDRIVABLE:
-            raise AWSError(f"Execution is {execution.status} and cannot be redriven", "ExecutionNotRedrivable", 400)
+        reason = _not_redrivable_because(execution)
+        if reason:
+            raise AWSError(reason, "ExecutionNotRedrivable", 400)
         before = execution.exec_worker.env
         execution.redrive_count += 1
         execution.redrive_date = _now()
@@ -237,10 +252,19 @@ def _emit_status_change(execution: Any) -> None:
 
 
 def _redrive_status(execution: Any) -> dict[str, str | None]:
-    if execution.exec_status in REDRIVABLE:
-        return {"redriveStatus": "REDRIVABLE", "redriveStatusReason": None}
-    reason = f"Execution is {execution.status} and cannot be redriven"
-    return {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": reason}
+    reason = _not_redrivable_because(execution)
+    return {"redriveStatus": "NOT_REDRIVABLE" if reason else "REDRIVABLE", "redriveStatusReason": reason}
+
+
+def _not_redrivable_because(execution: Any) -> str | None:
+    """The reason in AWS's words, or None. Source: DescribeExecution in the Step Functions API reference."""
+    if execution.exec_status not in REDRIVABLE:
+        return f"Execution is {execution.status} and cannot be redriven"
+    if _now() - execution.stop_date > REDRIVE_PERIOD:
+        return "Execution redrivable period exceeded"
+    if len(execution.exec_worker.env.event_manager._history_event_list) >= REDRIVE_EVENTS:
+        return "Execution history event limit exceeded"
+    return None
 
 
 # --- Task tokens -----------------------------------------------------------------------------------------------------
@@ -417,7 +441,7 @@ def _definition(properties: dict[str, Any]) -> str:
 
 
 def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+    return clock.utc()
 
 
 def _milliseconds(time: datetime.datetime) -> int:

@@ -1,4 +1,4 @@
-"""S3 and DynamoDB: what moto leaves open to races between threads, and S3's checksums and ETags."""
+"""S3 and DynamoDB: what moto leaves open to races between threads, and S3's checksums, ETags and events."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import threading
 import uuid
 from typing import Any
 
+from ekyc.localaws import events
+
 
 def install() -> None:
     """Make conditional writes atomic, as both services promise, and tell of objects what S3 tells."""
     from moto.dynamodb.models import DynamoDBBackend
+    from moto.dynamodb.responses import DynamoHandler
     from moto.s3.models import S3Backend
     from moto.s3.responses import S3Response
 
@@ -18,9 +21,12 @@ def install() -> None:
     table_lock = threading.RLock()
     for name in ("put_item", "update_item", "delete_item", "transact_write_items", "get_item", "query", "scan"):
         _hold(table_lock, DynamoDBBackend, name)
+    # It also copies the item before and after it changes it, while another request may.
+    _hold(table_lock, DynamoHandler, "update_item")
     # The same for `If-None-Match: *`: the check and the write belong together.
     _hold(threading.RLock(), S3Response, "put_object")
     S3Backend.put_object = _checked_and_encrypted(S3Backend.put_object)
+    _send_events_to_eventbridge()
 
 
 def _checked_and_encrypted(put_object: Any) -> Any:
@@ -42,6 +48,36 @@ def _checked_and_encrypted(put_object: Any) -> Any:
         return key
 
     return put
+
+
+def _send_events_to_eventbridge() -> None:
+    """moto's CloudFormation leaves out that a bucket's events go to EventBridge, and moto's events are swallowed when
+    they cannot be delivered. Their shape: S3 User Guide, "EventBridge event message structure"."""
+    from moto.s3 import notifications
+    from moto.s3.models import FakeBucket
+
+    create = FakeBucket.create_from_cloudformation_json.__func__
+
+    def create_with_events(
+        cls: type[FakeBucket], resource_name: str, cloudformation_json: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> FakeBucket:
+        bucket = create(cls, resource_name, cloudformation_json, *args, **kwargs)
+        configuration = cloudformation_json.get("Properties", {}).get("NotificationConfiguration", {})
+        if configuration.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
+            bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
+        return bucket
+
+    def send(_account_id: str, bucket: Any, event_name: str, key: Any) -> None:
+        detail = {
+            "version": "0",
+            "bucket": {"name": bucket.name},
+            "object": {"key": key.name, "size": key.size, "etag": key.etag.replace('"', "")},
+            "reason": "PutObject" if event_name.endswith("Put") else event_name.rpartition(":")[2],
+        }
+        events.emit("aws.s3", notifications._detail_type(event_name), [bucket.arn], detail)
+
+    FakeBucket.create_from_cloudformation_json = classmethod(create_with_events)
+    notifications._send_event_bridge_message = send
 
 
 def _hold(lock: Any, owner: type, name: str) -> None:

@@ -4,13 +4,15 @@ Started by `functions.py` as `python -I worker.py CONTROL_FD`. It imports nothin
 only its own asset and the installed packages.
 
 Control socket, parent to this process: a JSON object per worker to fork, with two descriptors (the worker's socket and
-its log file), or null to end all workers; each is answered by a byte when it is done. Worker socket: one JSON line per
-invocation each way. Standard output and error belong to the function and go to its log file.
+its log file), or null to end all workers; each is answered when it is done, by the worker's process id or a "+".
+Worker socket: one JSON line per invocation each way; it tells the service time, which a function finds wherever it
+looks. Standard output and error belong to the function and go to its log file.
 
 The parent's death closes the control socket, and with it everything here ends: no worker is ever left behind.
 """
 
 import contextlib
+import datetime
 import decimal
 import gc
 import importlib
@@ -22,6 +24,8 @@ import sys
 import time
 import traceback
 from typing import Any
+
+import time_machine
 
 # What the Lambda runtime and the layer bring; imported once and shared by all workers.
 RUNTIME_LIBRARIES = (
@@ -69,6 +73,7 @@ def main(control_descriptor: int) -> None:
             end(workers)
         if not message:
             os.killpg(0, signal.SIGKILL)  # this process, and whatever the functions have started
+        done = b"+"
         if order is not None:
             worker = os.fork()
             if worker == 0:
@@ -76,9 +81,10 @@ def main(control_descriptor: int) -> None:
                 run_worker(order, *descriptors)
                 os._exit(0)
             workers.add(worker)
+            done = str(worker).encode()
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(b"+")
+        control.send(done)
 
 
 def end(workers: set[int]) -> None:
@@ -103,8 +109,12 @@ def run_worker(function: dict[str, Any], invocations_descriptor: int, log_descri
     sys.path.insert(0, function["code"])
     connection = socket.socket(fileno=invocations_descriptor).makefile("rw", encoding="utf-8")
     handler = None
+    # The service's clock and a real one go at the same pace while a function computes.
+    service_time = time_machine.travel(0, tick=True).start()
+    sign_by_real_time()
     for line in connection:
         invocation = json.loads(line)
+        service_time.move_to(invocation["now"])
         try:
             # The kernel ends a worker that runs over its limit, whatever it is doing.
             signal.setitimer(signal.ITIMER_REAL, INIT_SECONDS)
@@ -127,6 +137,18 @@ def run_worker(function: dict[str, Any], invocations_descriptor: int, log_descri
             sys.stderr.writelines(answer["error"]["stackTrace"])
         connection.write(json.dumps(answer) + "\n")
         connection.flush()
+
+
+def sign_by_real_time() -> None:
+    """Presigned URLs are for clients, whose time is real: they have as many real seconds as on AWS."""
+
+    def now(remove_tzinfo: bool = True) -> datetime.datetime:
+        time = time_machine.escape_hatch.datetime.datetime.now(datetime.UTC)
+        return time.replace(tzinfo=None) if remove_tzinfo else time
+
+    with contextlib.suppress(ImportError):
+        signing: Any = importlib.import_module("botocore.auth")
+        signing.get_current_datetime = now
 
 
 class FunctionError(Exception):

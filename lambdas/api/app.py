@@ -241,8 +241,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _job(text: str) -> Job:
     job_id = validation.job_id(text)
-    logger.append_keys(job_id=job_id, execution=job_id)  # the execution is named after the job
-    return services.jobs.get(job_id)
+    logger.append_keys(job_id=job_id)
+    job = services.jobs.get(job_id)
+    logger.append_keys(execution=services.last_execution_arn(job).rpartition(":")[2])
+    return job
 
 
 def _query() -> Mapping[str, str]:

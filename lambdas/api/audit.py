@@ -36,10 +36,11 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     Raises:
         Problem: 409 when there is no execution to report on.
     """
-    arn = job["ExecutionArn"]
-    if not arn:
+    if not job["ExecutionArn"]:
         raise conflict("The job was never started: there is nothing to report.")
-    execution = control.describe_execution(arn.rpartition(":")[2], services)
+    execution = control.describe_execution(job, services)
+    # A resume that got no further than the record has named an execution that does not exist.
+    arn: str = execution["executionArn"] if execution else job["ExecutionArn"]
     found = _stored(job, arn, execution, form(accept), services)
     if found:
         return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": _link(found, services), **UNCACHED})

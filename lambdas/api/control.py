@@ -8,15 +8,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from api.problems import conflict, not_begun, unmet
 from api.services import Services
-from pipeline import errors, labelling, models, outcomes
+from pipeline import errors, executions, labelling, models, outcomes, stopping
 from pipeline.errors import error_code
-from pipeline.jobs import RUNNING, Job, MoveRefused, Status, now_ms
+from pipeline.jobs import CLAIM_MS, RESUMABLE, RUNNING, Job, MoveRefused, Status, now_ms
 from pipeline.labelling import FUNCTION_ACCOUNTS, GROUND_TRUTH, SUPPLIED
-from pipeline.publishing import read_parameter
 
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
-# A start or a resume that is under way ends within the 29 seconds that an API call has.
-CLAIM_MS = 30_000
+UP = ("RUNNING", "PENDING_REDRIVE")  # statuses of an execution
+DATASET_FAILED = errors.DatasetFailed.__name__
 ERASURE_TRIES = 3  # against a record that changes all the time
 MOST_ERASURES = 100  # requests in a record, which may have 400 KB
 
@@ -34,17 +33,23 @@ def exists(key: str, services: Services) -> bool:
     return True
 
 
-def describe_execution(job_id: str, services: Services) -> dict[str, Any] | None:
-    """The job's execution, or None when it has none."""
-    try:
-        execution: dict[str, Any] = services.stepfunctions.describe_execution(
-            executionArn=services.execution_arn(job_id)
-        )
-    except ClientError as error:
-        if error_code(error) == "ExecutionDoesNotExist":
-            return None
-        raise
-    return execution
+def describe_execution(job: Job, services: Services) -> dict[str, Any] | None:
+    """The job's last execution, or None when it has none.
+
+    A resume that got no further than the record has named one that does not exist: then it is the one before.
+    """
+    _, last = executions.parse(services.last_execution_arn(job).rpartition(":")[2])
+    for attempt in (last, last - 1)[: 1 if last == 1 else 2]:
+        try:
+            execution: dict[str, Any] = services.stepfunctions.describe_execution(
+                executionArn=services.execution_arn(job.id, attempt)
+            )
+        except ClientError as error:
+            if error_code(error) != "ExecutionDoesNotExist":
+                raise
+        else:
+            return execution
+    return None
 
 
 def start(job: Job, execution_input: dict[str, Any], *, work_team: str, started_by: str, services: Services) -> str:
@@ -85,7 +90,7 @@ def start(job: Job, execution_input: dict[str, Any], *, work_team: str, started_
         )
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
-        if describe_execution(job.id, services):
+        if describe_execution(refusal.job, services):
             raise _started_before(refusal.job) from None
         _claim_again(job, services)
     try:
@@ -123,47 +128,46 @@ def stop(job: Job, services: Services) -> tuple[list[str], list[str]]:
     Raises:
         Problem: 409 when the job was never started.
     """
-    execution = describe_execution(job.id, services)
+    execution = describe_execution(job, services)
     if execution is None:
         raise conflict("The job was never started.")
+    services.jobs.note_first(job.id, StopRequested=now_ms())
     stopped: list[str] = []
-    remaining: list[str] = []
-    if execution["status"] == "RUNNING":
+    if execution["status"] in UP:
         services.stepfunctions.stop_execution(
             executionArn=execution["executionArn"],
             error="StoppedByRequest",
             cause="Somebody stopped the job through the API.",
         )
         stopped.append("execution")
-    if job["LabellingJobArn"] and _stop_labelling(job["LabellingJobArn"].rpartition("/")[2], services):
-        stopped.append("labelling job")
-    if not job["ProjectVersionArn"]:
-        return stopped, remaining
-    version = models.describe(job["ProjectArn"], models.version_name(job["ProjectVersionArn"]), services.rekognition)
-    status = version["Status"] if version else None
-    if status == "TRAINING_IN_PROGRESS":
-        remaining.append("The training goes on: Rekognition cannot cancel one.")
-    elif status in models.UP and not _published(job, services):
-        status = models.stop_model(job["ProjectArn"], job["ProjectVersionArn"], rekognition=services.rekognition)
-        if status in models.DOWN:
-            services.jobs.model_stopped(job.id)
-            stopped.append("model")
-        else:
-            remaining.append(f"The model is {status} and cannot be stopped yet: stop the job again in some minutes.")
-    return stopped, remaining
+    recorded = outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
+    also_stopped, remaining = stopping.stop_what_runs(
+        recorded or services.jobs.get(job.id),
+        jobs=services.jobs,
+        sagemaker=services.sagemaker,
+        rekognition=services.rekognition,
+        ssm=services.ssm,
+        model_parameter=services.model_parameter,
+    )
+    return stopped + also_stopped, remaining
 
 
 def resume(job: Job, services: Services) -> None:
-    """Redrive the job's execution from the state that it ended in.
+    """Go on with the job where its execution ended.
+
+    That is a redrive from the state that it ended in. Where Step Functions allows none any more (14 days after the end,
+    or a history that is too long), or that state can only fail again, a new execution goes on with what is done.
 
     Raises:
-        Problem: 409 when there is nothing to redrive, with Step Functions' reason if it gives one.
+        Problem: 409 when there is nothing to resume, or somebody else is resuming it.
     """
     check_not_erased(job)
-    execution = describe_execution(job.id, services)
+    execution = describe_execution(job, services)
+    if execution is None and job.status in RESUMABLE:
+        raise conflict("Step Functions keeps an execution for 90 days, and has forgotten this one. Start a new job.")
     if execution is None:
         raise conflict("The job was never started: start it instead.")
-    if execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
+    if execution["status"] in UP:
         raise conflict("The job is running.")
     if execution["status"] == "SUCCEEDED":
         raise conflict("The job is done: there is nothing to resume.")
@@ -172,21 +176,78 @@ def resume(job: Job, services: Services) -> None:
             "The model was rejected, and the same figures would reject it again. Start a new job with more photos or "
             "other bars."
         )
-    outcomes.record(job.id, execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
+    outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
     try:
         ended = services.jobs.claim_resume(job.id)
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
+        if refusal.job.status in RESUMABLE:
+            raise conflict("Somebody else is resuming the job, or has tried to. Ask again in half a minute.") from None
         raise conflict("The job is running.") from None
+    if (
+        execution.get("redriveStatus") == "NOT_REDRIVABLE"
+        or execution.get("error") == DATASET_FAILED
+        or _is_lost(ended["ProjectVersionArn"], ended, services)
+        or execution["executionArn"] != services.last_execution_arn(ended)  # a resume that got no further
+    ):
+        _start_anew(ended, execution, services)
+        return
     try:
         services.stepfunctions.redrive_execution(executionArn=execution["executionArn"])
     except ClientError as error:
         if error_code(error) != "ExecutionNotRedrivable":
             raise
-        reason = execution.get("redriveStatusReason") or error.response["Error"].get("Message", "")
-        raise conflict(f"Step Functions cannot resume this execution: {reason} Start a new job.") from None
+        # It ran out of time in this moment, or somebody has redriven it in the console.
+        now = services.stepfunctions.describe_execution(executionArn=execution["executionArn"])
+        if now["status"] in UP:
+            raise conflict("The job is running.") from None
+        _start_anew(ended, now, services)
+        return
+    _reopen(ended, Status(ended["RunningStatus"] or Status.CHECKING_IMAGES), services)
+
+
+def _is_lost(project_version_arn: str | None, job: Job, services: Services) -> bool:
+    """Whether the model's training failed, or it is deleted or about to be."""
+    if project_version_arn is None:
+        return False
+    version = models.describe(job["ProjectArn"], models.version_name(project_version_arn), services.rekognition)
+    return version is None or version["Status"] in models.NOT_TRAINED or job["DiscardedModel"] == project_version_arn
+
+
+def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> None:
+    """Start the job's next execution, which skips what ``execution`` has done.
+
+    The record names it first, so that a late word about the one before is none about the job. A crash in between leaves
+    an execution that does not exist, and the next resume goes on from the one before it.
+    """
+    _, attempt = executions.parse(execution["executionArn"].rpartition(":")[2])
+    again_from = "datasets" if execution.get("error") == DATASET_FAILED else None
+    execution_input = executions.next_input(execution, services.stepfunctions, again_from=again_from)
+    model = execution_input["resumed"].get("model")
+    if model and _is_lost(model["projectVersionArn"], job, services):
+        del execution_input["resumed"]["model"]
+    attributes: dict[str, Any] = {"ExecutionArn": services.execution_arn(job.id, attempt + 1)}
+    if "model" not in execution_input["resumed"]:
+        trained = (job["EarlierTrainingSeconds"] or 0) + (job["TrainingSeconds"] or 0)
+        attributes |= {"ProjectVersionArn": None, "TrainingStartTime": None, "TrainingSeconds": None}
+        attributes |= {"EarlierTrainingSeconds": trained or None}
+    services.jobs.note(job.id, **attributes)
     try:
-        services.jobs.reopen(ended)
+        services.stepfunctions.start_execution(
+            stateMachineArn=services.state_machine_arn,
+            name=executions.name(job.id, attempt + 1),
+            input=json.dumps(execution_input),
+        )
+    except ClientError as error:
+        if error_code(error) == "ExecutionAlreadyExists":
+            raise conflict("The job is running.") from None
+        raise
+    _reopen(job, Status.CHECKING_IMAGES, services)
+
+
+def _reopen(job: Job, status: Status, services: Services) -> None:
+    try:
+        services.jobs.reopen(job, status)
     except MoveRefused:
         return  # the resumed stage has told where it is already
 
@@ -240,14 +301,14 @@ def _check_at_rest(job: Job, services: Services) -> bool:
     Raises:
         Problem: 409 when something may.
     """
-    execution = describe_execution(job.id, services)
-    if execution and execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
+    execution = describe_execution(job, services)
+    if execution and execution["status"] in UP:
         raise conflict("The job is running. Stop it first, then erase it.")
     claimed = max(job["ResumedTime"] or 0, (not execution and job["ExecutionStartTime"]) or 0)
     if now_ms() - claimed < CLAIM_MS:
         raise conflict("The job is being started or resumed. Ask again in a minute, or stop it first.")
     if job["LabellingJobArn"]:
-        status = _labelling_status(job["LabellingJobArn"].rpartition("/")[2], services)
+        status = labelling.status(job["LabellingJobArn"].rpartition("/")[2], services.sagemaker)
         if status in LABELLING_UP:
             raise conflict(f"The labelling job is {status}. Stop the job first, and erase it once that is done.")
     if job["ProjectVersionArn"]:
@@ -274,26 +335,3 @@ def _claim_again(job: Job, services: Services) -> None:
 
 def _started_before(job: Job) -> Exception:
     return conflict(f"The job was started before; it is {job.status}. Resume it, or create a new job.")
-
-
-def _published(job: Job, services: Services) -> bool:
-    live = read_parameter(services.model_parameter, services.ssm)
-    return bool(job["PublishedTime"]) or live == job["ProjectVersionArn"]
-
-
-def _stop_labelling(name: str, services: Services) -> bool:
-    if _labelling_status(name, services) not in ("Initializing", "InProgress"):
-        return False
-    services.sagemaker.stop_labeling_job(LabelingJobName=name)
-    return True
-
-
-def _labelling_status(name: str, services: Services) -> str | None:
-    """The labelling job's status in SageMaker's words, or None when it does not exist."""
-    try:
-        status: str = services.sagemaker.describe_labeling_job(LabelingJobName=name)["LabelingJobStatus"]
-    except ClientError as error:
-        if error_code(error) == "ResourceNotFound":
-            return None
-        raise
-    return status

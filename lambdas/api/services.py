@@ -3,8 +3,8 @@
 from functools import cached_property
 from typing import Any
 
-from pipeline import aws
-from pipeline.jobs import Jobs
+from pipeline import aws, executions
+from pipeline.jobs import Job, Jobs
 
 
 class Services:
@@ -30,9 +30,14 @@ class Services:
         _, self.partition, _, self.region, self.account, _, self._machine = state_machine_arn.split(":")
         self.state_machine_arn = state_machine_arn
 
-    def execution_arn(self, job_id: str) -> str:
-        """The ARN of the job's execution: its name is the job id."""
-        return f"arn:{self.partition}:states:{self.region}:{self.account}:execution:{self._machine}:{job_id}"
+    def execution_arn(self, job_id: str, attempt: int = 1) -> str:
+        """The ARN of the job's execution number ``attempt``, counted from 1."""
+        name = executions.name(job_id, attempt)
+        return f"arn:{self.partition}:states:{self.region}:{self.account}:execution:{self._machine}:{name}"
+
+    def last_execution_arn(self, job: Job) -> str:
+        """The ARN of the job's last execution; of a job that was never started, the one that it will have."""
+        return job["ExecutionArn"] or self.execution_arn(job.id)
 
     @cached_property
     def jobs(self) -> Jobs:

@@ -82,8 +82,12 @@ def file_name(name: Any) -> str:
         raise bad_request("A file name must not be empty.")
     if any(unicodedata.category(character) in INVISIBLE for character in name):
         raise bad_request(f"The file name {shown} has control or invisible characters.")
-    if len(name) > LONGEST_NAME or len(name.encode()) > LONGEST_NAME_BYTES:
-        raise bad_request(f"The file name {shown} is longer than {LONGEST_NAME} characters.")
+    if len(name) > LONGEST_NAME:
+        raise bad_request(f"The file name {shown} has {len(name)} characters; at most {LONGEST_NAME} are allowed.")
+    if len(name.encode()) > LONGEST_NAME_BYTES:
+        raise bad_request(
+            f"The file name {shown} has {len(name.encode())} bytes in UTF-8; at most {LONGEST_NAME_BYTES} are allowed."
+        )
     if "/" in name or "\\" in name or ".." in name or name.startswith("."):
         raise bad_request(
             f"The file name {shown} must be a plain name: no folders, no '..', no leading dot, such as 'photo-1.jpg'."

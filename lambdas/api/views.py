@@ -17,9 +17,9 @@ def healed(job: Job, services: Services) -> Job:
     """The job with its execution's end, should the event that tells it have been lost."""
     if job.status not in RUNNING:
         return job
-    arn = services.execution_arn(job.id)
+    arn = services.last_execution_arn(job)
     try:
-        ended = outcomes.record(job.id, arn, jobs=services.jobs, stepfunctions=services.stepfunctions)
+        ended = outcomes.record(arn, jobs=services.jobs, stepfunctions=services.stepfunctions)
     except ClientError as error:
         if error_code(error) != "ExecutionDoesNotExist":
             raise
@@ -82,9 +82,10 @@ def _cost(job: Job) -> dict[str, float]:
     """
     now = now_ms()
     training_ms = (job["TrainingSeconds"] or 0) * 1000
+    earlier_ms = (job["EarlierTrainingSeconds"] or 0) * 1000
     if not training_ms and job.status is Status.TRAINING and job["TrainingStartTime"]:
         training_ms = now - job["TrainingStartTime"]
     model_ms = (job["ModelSeconds"] or 0) * 1000 + (now - job["ModelStartTime"] if job["ModelStartTime"] else 0)
-    training = training_ms / HOUR_MS * models.TRAINING_PRICE
+    training = (earlier_ms + training_ms) / HOUR_MS * models.TRAINING_PRICE
     model = model_ms / HOUR_MS * (job["InferenceUnits"] or 0) * models.INFERENCE_UNIT_PRICE
     return {"trainingUsd": round(training, 4), "modelUsd": round(model, 4), "totalUsd": round(training + model, 4)}

@@ -1,13 +1,13 @@
-"""Record outcome: Step Functions says that an execution has ended, so write it to the job and tell the topic."""
+"""Record outcome: an execution has ended, so write it to the job, stop what it left running, and tell it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aws_lambda_powertools import Logger
+from aws_lambda_powertools import Logger, Metrics
 
-from pipeline import aws, outcomes
-from pipeline.jobs import Jobs
+from pipeline import aws, notices, outcomes, stopping
+from pipeline.jobs import ENDED, Job, Jobs, Status
 from pipeline.settings import Settings as BaseSettings
 
 
@@ -15,18 +15,47 @@ from pipeline.settings import Settings as BaseSettings
 class Settings(BaseSettings):
     jobs_table: str
     notifications_topic: str
+    model_parameter: str
 
 
 settings = Settings.from_env()
 jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
 stepfunctions = aws.client("stepfunctions")
-sns = aws.client("sns")
+channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
+sagemaker = aws.client("sagemaker")
+rekognition = aws.client("rekognition")
+ssm = aws.client("ssm")
 logger = Logger()
+metrics = Metrics()
 
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], _context: Any) -> None:
     execution_arn = event["detail"]["executionArn"]
-    job = outcomes.record(execution_arn.rpartition(":")[2], execution_arn, jobs=jobs, stepfunctions=stepfunctions)
-    if job:
-        outcomes.notify(job, jobs=jobs, topic=settings.notifications_topic, sns=sns)
+    job = outcomes.record(execution_arn, jobs=jobs, stepfunctions=stepfunctions)
+    if job is None:
+        return
+    try:
+        # What costs money first: a message that cannot be sent must not keep a model running.
+        if job.status is not Status.READY:
+            stopping.stop_what_runs(
+                job,
+                jobs=jobs,
+                sagemaker=sagemaker,
+                rekognition=rekognition,
+                ssm=ssm,
+                model_parameter=settings.model_parameter,
+            )
+    finally:
+        if notices.tell_end(job, jobs=jobs, channels=channels):
+            measure(job)
+
+
+def measure(job: Job) -> None:
+    """Count the end, and how long it took to get there since somebody started the job."""
+    for status in ENDED:
+        metrics.add_metric(name=status, unit="Count", value=job.status is status)
+    began = job["ExecutionStartTime"] or job["StartTime"]
+    metrics.add_metric(name="JobTime", unit="Seconds", value=(job["EndTime"] - began) / 1000)
+    metrics.add_metadata("job_id", job.id)
+    metrics.flush_metrics()

@@ -1,12 +1,13 @@
-"""Resume labelling: Ground Truth says that a labelling job has ended, so answer the token that waits for it."""
+"""Resume labelling: Ground Truth says that a labelling job has ended, so answer the token that waits, and tell it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from pipeline import aws, labelling
+from pipeline import aws, labelling, notices
 from pipeline.jobs import Jobs
 from pipeline.settings import Settings as BaseSettings
 
@@ -14,15 +15,18 @@ from pipeline.settings import Settings as BaseSettings
 @dataclass(frozen=True)
 class Settings(BaseSettings):
     jobs_table: str
+    notifications_topic: str
 
 
 settings = Settings.from_env()
 jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
 sagemaker = aws.client("sagemaker")
 stepfunctions = aws.client("stepfunctions")
+channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
+tell = partial(notices.tell_labelled, jobs=jobs, channels=channels)
 logger = Logger()
 
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], _context: Any) -> None:
-    labelling.resume(event, jobs=jobs, sagemaker=sagemaker, stepfunctions=stepfunctions)
+    labelling.resume(event, jobs=jobs, sagemaker=sagemaker, stepfunctions=stepfunctions, tell=tell)

@@ -5,8 +5,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+# The SDK's standard mode takes Rekognition's LimitExceededException, a quota used up for hours, for a throttle: it
+# would ask four times for each training slot. Its legacy mode does not.
+RETRY_MODES = {"rekognition": "legacy"}
 CONFIG = Config(
-    retries={"mode": "standard", "total_max_attempts": 4},
     connect_timeout=5,
     read_timeout=30,
     max_pool_connections=64,
@@ -17,4 +19,5 @@ CONFIG = Config(
 
 def client(service: str) -> Any:
     """A boto3 client of ``service``, such as ``rekognition``."""
-    return boto3.client(service, config=CONFIG)
+    retries = {"mode": RETRY_MODES.get(service, "standard"), "total_max_attempts": 4}
+    return boto3.client(service, config=CONFIG.merge(Config(retries=retries)))

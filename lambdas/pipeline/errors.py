@@ -25,7 +25,10 @@ TRANSIENT_CODES = frozenset(
         "TransactionInProgressException",
     }
 )
-DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+# "403" is what S3 answers to HeadObject, whose answers have no body; "AuthorizationError" is SNS's word.
+DENIED_CODES = frozenset(
+    {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
+)
 
 
 # The last part of these keys is the name that people gave a photo or a labels file. It ends at the quotation mark that

@@ -21,6 +21,10 @@ from botocore.exceptions import ClientError
 
 from pipeline.errors import error_code
 
+# A start or a resume that is under way ends within the 29 seconds that an API call has.
+CLAIM_MS = 30_000
+# An execution may run for 60 days (TimeoutSeconds of the state machine), and a job may wait for its start.
+UNSETTLED_MS = 120 * 24 * 3_600_000
 KIND = "training-job"  # partition key of the index: all jobs in one list, ordered by StartTime
 logger = Logger(child=True)
 
@@ -72,7 +76,24 @@ ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime")
 # Who called what, for the audit report, and when one was asked for last.
 CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime")
 # What the record keeps for itself: a token resumes the machine for whoever holds it.
-PRIVATE = frozenset({"Kind", "TaskToken", "RunningStatus", "NotifiedEnd", "ResumedTime", *METRICS, *ERASURE, *CALLS})
+PRIVATE = frozenset(
+    {
+        "Kind",
+        "TaskToken",
+        "RunningStatus",
+        "NotifiedEnd",
+        "NotifiedLabelling",
+        "LabelsRequestedTime",
+        "ResumedTime",
+        "StopRequested",
+        "Unsettled",
+        "DiscardedModel",
+        "EarlierTrainingSeconds",
+        *METRICS,
+        *ERASURE,
+        *CALLS,
+    }
+)
 # What existing clients read: always there, null when the job has none yet.
 ALWAYS_SHOWN = (
     "Id",
@@ -85,6 +106,8 @@ ALWAYS_SHOWN = (
     "ProjectVersionArn",
     "ProjectArn",
 )
+# A resume that was under way is over once the job has ended again, or after CLAIM_MS.
+NOT_BEING_RESUMED = "(attribute_not_exists(ResumedTime) OR ResumedTime < EndTime OR ResumedTime < :stale)"
 SHOWN_WHEN_ENDED = frozenset({"EndTime", "Error", "Cause"})
 
 
@@ -317,51 +340,96 @@ class Jobs:
         except (MoveRefused, JobNotFound):
             logger.info("The token has been replaced")
 
-    def reopen(self, job: Job) -> Job:
-        """Show a failed or stopped job that was redriven as running again, at the status that it ended in.
+    def reopen(self, job: Job, status: Status) -> Job:
+        """Show a failed or stopped job that was resumed as running again, with ``status``.
 
         Raises:
             JobNotFound, MoveRefused: also when the job has moved since ``job`` was read: its stages are quicker.
         """
-        status = Status(job["RunningStatus"] or Status.CHECKING_IMAGES)
         return self._update(
             job.id,
-            {"Status": status, "DetailedStatus": "Resumed"},
+            {"Status": status, "DetailedStatus": "Resumed", "RunningStatus": status},
             allowed=RESUMABLE,
             condition="EndTime = :end",
             values={":end": job["EndTime"]},
         )
 
     def claim_resume(self, job_id: str) -> Job:
-        """Say that the failed or stopped job is being redriven, so that nobody erases it in that moment.
+        """Say that the failed or stopped job is being resumed, so that nobody else resumes or erases it meanwhile.
 
         Raises:
-            JobNotFound, MoveRefused: also when the job was erased.
-        """
-        return self._update(job_id, {"ResumedTime": now_ms()}, allowed=RESUMABLE)
-
-    def end(self, job_id: str, status: Status, end_time: int, **attributes: Any) -> Job:
-        """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
-
-        Raises:
-            JobNotFound, MoveRefused: as `move`; also when the recorded end is later.
+            JobNotFound, MoveRefused: also when the job was erased, or somebody else is resuming it.
         """
         return self._update(
             job_id,
-            {"Status": status, "EndTime": end_time, **attributes},
-            allowed=allowed_from(status),
-            condition="(attribute_not_exists(EndTime) OR EndTime <= :end)",
-            values={":end": end_time},
+            {"ResumedTime": now_ms(), "StopRequested": None},
+            allowed=RESUMABLE,
+            condition=NOT_BEING_RESUMED,
+            values={":stale": now_ms() - CLAIM_MS},
         )
 
-    def claim_notice(self, job_id: str, end_time: int) -> bool:
-        """True once for each end of a job: whoever gets it sends the message."""
+    def end(self, job_id: str, status: Status, end_time: int, execution_arn: str, **attributes: Any) -> Job:
+        """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
+
+        Unless the job is ready, something that it started may run on: the record says so until it is `settled`.
+
+        Raises:
+            JobNotFound, MoveRefused: as `move`; also when the recorded end is later, the job has another execution, or
+                it was resumed in this moment.
+        """
+        return self._update(
+            job_id,
+            {
+                "Status": status,
+                "EndTime": end_time,
+                "Unsettled": None if status is Status.READY else True,
+                **attributes,
+            },
+            allowed=allowed_from(status),
+            condition=(
+                "(attribute_not_exists(EndTime) OR EndTime <= :end)"
+                " AND (attribute_not_exists(ExecutionArn) OR ExecutionArn = :execution)"
+                " AND (attribute_not_exists(ResumedTime) OR ResumedTime < :end OR ResumedTime < :stale)"
+            ),
+            values={":end": end_time, ":execution": execution_arn, ":stale": now_ms() - CLAIM_MS},
+        )
+
+    def settled(self, job: Job) -> None:
+        """Record that nothing is left running of the job that ended, unless it has moved since ``job`` was read."""
+        try:
+            self._update(job.id, {"Unsettled": None}, condition="EndTime = :end", values={":end": job["EndTime"]})
+        except MoveRefused:
+            logger.info("The job has moved")
+
+    def unsettled(self, index: str) -> list[str]:
+        """The ids of all jobs that may have ended unnoticed, or whose end is not dealt with, oldest first.
+
+        Those are jobs shown as running, with something that may be left running, or with an end that nobody was told
+        of. A job is looked for until `UNSETTLED_MS` after its creation.
+        """
+        running = {f":running{place}": _serialize(status) for place, status in enumerate(RUNNING)}
+        return self._found(
+            index,
+            "attribute_exists(Unsettled)"
+            " OR (attribute_exists(EndTime) AND (attribute_not_exists(NotifiedEnd) OR NotifiedEnd < EndTime))"
+            f" OR (attribute_exists(ExecutionArn) AND #status IN ({', '.join(running)}))",
+            since=now_ms() - UNSETTLED_MS,
+            names={"#status": "Status"},
+            values=running,
+        )
+
+    def discard_model(self, job: Job, project_version_arn: str, **attributes: Any) -> bool:
+        """Say that the stopped job's model is going to be deleted; False when the job is resumed or was.
+
+        A resume that comes later finds it here, and one that came before keeps its model.
+        """
         try:
             self._update(
-                job_id,
-                {"NotifiedEnd": end_time},
-                condition="(attribute_not_exists(NotifiedEnd) OR NotifiedEnd < :end)",
-                values={":end": end_time},
+                job.id,
+                {"DiscardedModel": project_version_arn, **attributes},
+                allowed=RESUMABLE,
+                condition=f"EndTime = :end AND {NOT_BEING_RESUMED}",
+                values={":end": job["EndTime"], ":stale": now_ms() - CLAIM_MS},
             )
         except MoveRefused:
             return False
@@ -396,6 +464,18 @@ class Jobs:
         except MoveRefused:
             return False
         return True
+
+    def notified(self, job_id: str, mark: str, value: int) -> None:
+        """Record that people and systems were told: ``mark`` names what of, ``value`` only ever grows."""
+        try:
+            self._update(
+                job_id,
+                {mark: value},
+                condition=f"(attribute_not_exists({mark}) OR {mark} < :told)",
+                values={":told": value},
+            )
+        except (MoveRefused, JobNotFound):
+            logger.info("Told by somebody else", extra={"mark": mark})
 
     def request_erasure(self, job: Job, requested_by: str, most: int, **attributes: Any) -> Job:
         """Add a request to erase the job, if the job is as ``job`` was read, or was asked to be erased before.
@@ -448,13 +528,26 @@ class Jobs:
 
     def to_erase(self, index: str) -> list[str]:
         """The ids of all jobs whose erasure is not over, oldest first."""
+        return self._found(index, "attribute_exists(ErasureOpen)")
+
+    def _found(
+        self,
+        index: str,
+        condition: str,
+        *,
+        since: int = 0,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """The ids of all jobs created after ``since`` (Unix ms) for which ``condition`` holds, oldest first."""
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=index,
-            KeyConditionExpression="Kind = :kind",
-            FilterExpression="attribute_exists(ErasureOpen)",
+            KeyConditionExpression="Kind = :kind AND StartTime > :since",
+            FilterExpression=condition,
             ProjectionExpression="Id",
-            ExpressionAttributeValues={":kind": {"S": KIND}},
+            **({"ExpressionAttributeNames": dict(names)} if names else {}),
+            ExpressionAttributeValues={":kind": {"S": KIND}, ":since": _serialize(since), **(values or {})},
         )
         return [item["Id"]["S"] for page in pages for item in page["Items"]]
 

@@ -5,14 +5,14 @@ A token is a secret: whoever has it can resume the execution. It is never logged
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.errors import (
     LabellingFailed,
@@ -89,6 +89,10 @@ class LabelsMade:
     unlabelled: int
 
 
+Tell = Callable[[str, int, LabelsMade], object]
+"""Tells people and systems that this attempt of the job's labelling is done; may be called any number of times."""
+
+
 def job_name(job_id: str, attempt: int) -> str:
     """The labelling job's name; a name is spent for good, so each attempt has its own."""
     return f"{job_id}-{attempt}"
@@ -97,6 +101,17 @@ def job_name(job_id: str, attempt: int) -> str:
 def job_arn(partition: str, region: str, account: str, job_id: str) -> str:
     """The ARN that the job's first labelling job will have."""
     return f"arn:{partition}:sagemaker:{region}:{account}:labeling-job/{job_name(job_id, 1)}"
+
+
+def status(name: str, sagemaker: Any) -> str | None:
+    """The labelling job's status in SageMaker's words, or None when it does not exist."""
+    try:
+        found: str = sagemaker.describe_labeling_job(LabelingJobName=name)["LabelingJobStatus"]
+    except ClientError as error:
+        if error_code(error) == "ResourceNotFound":
+            return None
+        raise
+    return found
 
 
 def parse_time(text: str) -> float:
@@ -117,6 +132,7 @@ def request(
     workers_per_image: int,
     kms_key_arn: str,
     cost_tags: Sequence[str],
+    tell: Tell,
 ) -> LabelsRequested:
     """Keep the token, see to it that labels are on their way, and answer the token if they are there already.
 
@@ -132,6 +148,7 @@ def request(
         jobs.store_token(request.job_id, request.task_token, request.provider)
     except (JobNotFound, MoveRefused) as error:
         raise UnexpectedAnswer(f"Job {request.job_id} does not wait for labels: {error}") from error
+    jobs.note_first(request.job_id, LabelsRequestedTime=int(parse_time(request.requested_at) * 1000))
     if request.provider == SUPPLIED:
         _check_deadline(request, "no labels were posted")
         detail = "Waiting for labels: upload a COCO file or a manifest and post its name"
@@ -166,17 +183,24 @@ def request(
     # before.
     description = sagemaker.describe_labeling_job(LabelingJobName=name)
     if description["LabelingJobStatus"] in ENDED:
+        # Told first: once the token is answered nobody runs this stage again should it die. But labels do not wait for
+        # a message that cannot be sent.
+        try:
+            _tell(request.job_id, description, tell)
+        except (ClientError, BotoCoreError, PipelineError) as error:
+            logger.error("Labelled, and nobody told", extra={"error": type(error).__name__})
         answer(request.job_id, request.task_token, description, jobs=jobs, stepfunctions=stepfunctions)
     else:
         _check_deadline(request, f"labelling job {name} is still {description['LabelingJobStatus']}")
     return LabelsRequested(waits_for=name)
 
 
-def resume(event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunctions: Any) -> None:
+def resume(event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunctions: Any, tell: Tell) -> None:
     """Act on Ground Truth's event that a labelling job ended. The event is a hint: DescribeLabelingJob is the truth.
 
-    Left alone: labelling jobs that are not ours, a job that waits for no token yet (`request` looks for itself), and an
-    older attempt than the one that the job waits for.
+    Left alone: labelling jobs that are not ours, one that the job's record does not name yet (`request` looks for
+    itself), and an older attempt than the one that it names. Called again after it has died, it tells what was not
+    told, also when the token is answered.
     """
     arn = event["resources"][0]
     name = arn.rpartition("/")[2]
@@ -186,13 +210,15 @@ def resume(event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunction
     except JobNotFound:
         logger.info("The labelling job belongs to no job of ours")
         return
-    token = job["TaskToken"]
-    if not token or str(job["LabellingJobArn"]).rpartition("/")[2] != name:
+    if str(job["LabellingJobArn"]).rpartition("/")[2] != name:
         logger.info("Nothing waits for this labelling job", extra={"job_id": job_id})
         return
     description = sagemaker.describe_labeling_job(LabelingJobName=name)
-    if description["LabelingJobStatus"] in ENDED:
-        answer(job_id, token, description, jobs=jobs, stepfunctions=stepfunctions)
+    if description["LabelingJobStatus"] not in ENDED:
+        return
+    if job["TaskToken"]:
+        answer(job_id, job["TaskToken"], description, jobs=jobs, stepfunctions=stepfunctions)
+    _tell(job_id, description, tell)
 
 
 def supply(job: Job, labels_key: str, *, jobs: Jobs, stepfunctions: Any) -> bool:
@@ -370,6 +396,15 @@ class GroundTruth:
     def _put(self, key: str, text: str) -> str:
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=text.encode())
         return f"s3://{self._bucket}/{key}"
+
+
+def _tell(job_id: str, description: Mapping[str, Any], tell: Tell) -> None:
+    """Tell that people have labelled; a labelling job without labels fails the execution, which is told then."""
+    try:
+        made = outcome(description)
+    except PipelineError:
+        return
+    tell(job_id, int(description["LabelingJobName"].rpartition("-")[2]), made)
 
 
 def _check_deadline(request: RequestLabels, state: str) -> None:

@@ -32,9 +32,11 @@ from pipeline.manifests import (
 PROVIDER = "supplied"
 # A COCO file is one JSON document and has to be in memory as a whole; a Ground Truth manifest is streamed.
 MAX_COCO_BYTES = 100 * 1024 * 1024
+# Custom Labels guide, "Guidelines and quotas": the size of a manifest.
+MAX_BYTES = 1024 * 1024 * 1024
 COCO_PARTS = ("images", "annotations", "categories")
 COCO_KEYS = frozenset({*COCO_PARTS, "id", "name", "file_name", "width", "height", "image_id", "category_id", "bbox"})
-MAX_PLACES_TOLD = 10
+MAX_PLACES_TOLD, MAX_CHARS_TOLD = 10, 100
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class _Problems:
         if len(self._places) < MAX_PLACES_TOLD:
             self._places.append(str(place))
         line = {place.kind: place.number, "reason": why.reason, "code": why.code}
-        self._file.write(json.dumps(line if own_id is None else {**line, "id": own_id}))
+        self._file.write(json.dumps({**line, "id": own_id} if _is_id(own_id) else line))
 
     def raise_if_any(self) -> None:
         """Raises LabelsInvalid."""
@@ -129,7 +131,8 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any) -> LabelsImpor
     manifest without their labels, so that Prepare datasets lists and counts them among the dropped ones. So do photos
     that nobody labelled and those that failed. What is wrong is listed in ``label-problems.jsonl``.
 
-    A COCO file of 100 MB needs some 600 MB of memory, a manifest of any size some 60 MB.
+    A COCO file of 100 MB needs some 600 MB of memory, a manifest of 1 GB some 60 MB. What is larger is refused by the
+    size that S3 tells, before it is read.
 
     Raises:
         LabelsInvalid: counts the problems and says where they are; it names no photo.
@@ -140,6 +143,12 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any) -> LabelsImpor
         if error_code(error) != "NoSuchKey":
             raise
         raise LabelsInvalid("The labels file does not exist. Upload it under the name that the job names.") from None
+    if answer["ContentLength"] > MAX_BYTES:
+        answer["Body"].close()
+        raise LabelsInvalid(
+            f"The labels file has {answer['ContentLength']:,} bytes; at most {MAX_BYTES:,} (1 GB) are allowed. Leave "
+            "out what is not of the job's photos."
+        )
     uploads = f"s3://{bucket}/images/{request.job_id}/"
     photos = _photos(request.images_manifest, s3)
     class_ids = {name: index for index, name in enumerate(request.document_types)}
@@ -262,13 +271,13 @@ def _wrong_size(width: object, height: object, name: str, photo: _Known) -> Drop
     hint = ": draw boxes on the photo as people see it, turned as its EXIF orientation says" if turned else ""
     return Drop(
         "WrongImageSize",
-        f"it was labelled as {width}x{height} px, but {name} is {photo.width}x{photo.height} px{hint}",
+        f"it was labelled as {_told(width)}x{_told(height)} px, but {name} is {photo.width}x{photo.height} px{hint}",
     )
 
 
 def _unknown_types(names: Iterable[str], source: _Source) -> Drop:
     types = ", ".join(sorted(source.document_types))
-    return Drop("UnknownType", f"{', '.join(names)} is none of the job's document types ({types})")
+    return Drop("UnknownType", f"{', '.join(map(_cut, names))} is none of the job's document types ({types})")
 
 
 def _coco(key: str, bucket: str, s3: Any) -> dict[str, Any]:
@@ -281,13 +290,14 @@ def _coco(key: str, bucket: str, s3: Any) -> dict[str, Any]:
     def lean(part: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in part.items() if key in COCO_KEYS}
 
-    with closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
-        data = body.read(MAX_COCO_BYTES + 1)
-    if len(data) > MAX_COCO_BYTES:
-        raise LabelsInvalid(
-            f"The labels file is larger than {MAX_COCO_BYTES // 2**20} MB, too large for a COCO file. Leave outlines "
-            "out of it, or supply a Ground Truth output manifest, which may have any size."
-        )
+    answer = s3.get_object(Bucket=bucket, Key=key)
+    with closing(answer["Body"]) as body:
+        if answer["ContentLength"] > MAX_COCO_BYTES:
+            raise LabelsInvalid(
+                f"The labels file has {answer['ContentLength']:,} bytes, too large for a COCO file, which may have "
+                f"{MAX_COCO_BYTES:,} (100 MB). Leave outlines out of it, or supply a Ground Truth output manifest."
+            )
+        data = body.read()
     try:
         document = json.loads(data, object_hook=lean)
         why = "it lacks one of those lists"
@@ -327,6 +337,7 @@ def _read_coco(document: dict[str, Any], source: _Source) -> Iterator[Entry]:
         image_id, name = image["id"], _file_name(image["file_name"])
         if image_id in names:
             problems.add(place, Drop("RepeatedId", "an earlier image has this id too"), image_id)
+            continue
         if name in seen:
             reason = f"an earlier image has the file name {name} too"
             problems.add(place, Drop("RepeatedPhoto", reason), image_id)
@@ -347,7 +358,7 @@ def _read_coco(document: dict[str, Any], source: _Source) -> Iterator[Entry]:
             continue
         own_id, image_id = annotation.get("id"), annotation.get("image_id")
         if not _is_id(image_id) or image_id not in names:
-            problems.add(place, Drop("UnknownImage", f"no image has its image_id {image_id}"), own_id)
+            problems.add(place, Drop("UnknownImage", f"no image has its image_id {_told(image_id)}"), own_id)
         elif image_id in boxes_of:
             box = _coco_box(annotation, categories, source)
             if isinstance(box, Drop):
@@ -368,14 +379,23 @@ def _read_coco(document: dict[str, Any], source: _Source) -> Iterator[Entry]:
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, int | str)
+    return type(value) in (int, str)
+
+
+def _told(value: object) -> str:
+    """Any JSON value as the list of problems tells it: what is long is cut."""
+    return _cut(json.dumps(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CHARS_TOLD else f"{text[:MAX_CHARS_TOLD]}..."
 
 
 def _coco_box(annotation: Mapping[str, Any], categories: Mapping[Any, str], source: _Source) -> Box | Drop:
     """The annotation's box in whole pixels, or what is wrong with it."""
     category_id, bbox = annotation.get("category_id"), annotation.get("bbox")
     if not _is_id(category_id) or category_id not in categories:
-        return Drop("UnknownCategory", f"no category has its category_id {category_id}")
+        return Drop("UnknownCategory", f"no category has its category_id {_told(category_id)}")
     label = categories[category_id]
     if label not in source.document_types:
         return _unknown_types([label], source)

@@ -118,12 +118,17 @@ def read_lines(stream: Stream) -> Iterator[tuple[int, str | Drop]]:
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             number += 1
-            yield number, _too_long() if overlong else _text(number, line)
+            if not overlong:
+                yield number, _text(number, line)
             overlong = False
-        if overlong or len(rest) > MAX_LINE_BYTES:
+        if overlong:
+            rest = b""
+        elif len(rest) > MAX_LINE_BYTES:
+            # Told at once: whoever reads no further need not wait for a line end that may be a gigabyte away.
+            yield number + 1, _too_long()
             rest, overlong = b"", True
-    if rest or overlong:
-        yield number + 1, _too_long() if overlong else _text(number + 1, rest)
+    if rest:
+        yield number + 1, _text(number + 1, rest)
 
 
 def _too_long() -> Drop:

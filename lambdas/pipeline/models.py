@@ -1,4 +1,4 @@
-"""A job's model (a Rekognition project version, named by the job id): train it, start it, look at it, stop it."""
+"""A job's model (a Rekognition project version, named by the execution): train it, start it, look at it, stop it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -39,6 +39,7 @@ class StartTraining:
 
     job_id: str
     project_arn: str
+    version_name: str
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,25 @@ def version_name(project_version_arn: str) -> str:
     return project_version_arn.split("/")[3]
 
 
+def job_id(project_version_arn: str) -> str:
+    """The id of the job that made the model, which is its project's name."""
+    return project_version_arn.split("/")[1]
+
+
+def versions(project_arn: str, rekognition: Any) -> list[dict[str, Any]]:
+    """DescribeProjectVersions' descriptions of all versions, newest first; a project has at most 100, which is a page.
+
+    Source: Custom Labels guide, "Guidelines and quotas".
+    """
+    try:
+        answer = rekognition.describe_project_versions(ProjectArn=project_arn)
+    except ClientError as error:
+        if error_code(error) == "ResourceNotFoundException":
+            return []
+        raise
+    return list(answer["ProjectVersionDescriptions"])
+
+
 def describe(project_arn: str, name: str, rekognition: Any) -> dict[str, Any] | None:
     """DescribeProjectVersions' description of one version, or None when there is no such version or project."""
     try:
@@ -120,6 +140,9 @@ def start_training(
 ) -> TrainingStarted:
     """Find or make the job's project version, which starts its training.
 
+    A project has the versions of one job: what an earlier execution has trained, or trains, is never trained again. One
+    whose training failed stays and keeps its name, so each execution has its own.
+
     The model is tagged with ``cost_tags`` (``key=value``) and the job. ``kms_key_arn`` encrypts the copies of photos
     and manifests that Rekognition makes, and what it writes to ``bucket``; nothing means a key that AWS owns.
 
@@ -127,10 +150,10 @@ def start_training(
         TrainingSlotsBusy: the account's concurrent trainings are in use.
         Throttled: the project is busy with something else.
     """
-    name = request.job_id
-    found = describe(request.project_arn, name, rekognition)
+    name = request.version_name
+    found = _made(request, rekognition)
     if found is not None:
-        return TrainingStarted(found["ProjectVersionArn"], name)
+        return TrainingStarted(found, version_name(found))
     try:
         arn = rekognition.create_project_version(
             ProjectArn=request.project_arn,
@@ -145,11 +168,20 @@ def start_training(
             raise TrainingSlotsBusy(f"Rekognition trains as many models as it may at a time: {message}") from error
         if error_code(error) != "ResourceInUseException":
             raise
-        found = describe(request.project_arn, name, rekognition)
+        found = _made(request, rekognition)
         if found is None:
             raise Throttled(f"The project is in use and has no version {name} yet: {message}") from error
-        arn = found["ProjectVersionArn"]
-    return TrainingStarted(arn, name)
+        arn = found
+    return TrainingStarted(arn, version_name(arn))
+
+
+def _made(request: StartTraining, rekognition: Any) -> str | None:
+    """The ARN of the project's newest version that is trained or in training, else of the execution's own."""
+    found = versions(request.project_arn, rekognition)
+    arns = [str(one["ProjectVersionArn"]) for one in found if one["Status"] not in NOT_TRAINED]
+    # One that failed in the meantime is for the check to tell.
+    arns += [arn for one in found if version_name(arn := str(one["ProjectVersionArn"])) == request.version_name]
+    return arns[0] if arns else None
 
 
 def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tuple[TrainingChecked, int | None]:

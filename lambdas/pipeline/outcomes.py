@@ -1,4 +1,4 @@
-"""How an execution ended, written to the job's record and told to whoever follows the topic."""
+"""How an execution ended, written to the job's record."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, Status
+from pipeline import executions
+from pipeline.jobs import ENDED, Job, JobNotFound, Jobs, MoveRefused, Status
 
 REJECTED_ERROR = "ModelRejected"  # raised by the state `Model rejected`
 STATUSES: Mapping[str, Status] = {
@@ -51,11 +52,11 @@ def find(execution_arn: str, stepfunctions: Any) -> Outcome | None:
     )
 
 
-def record(job_id: str, execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
+def record(execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
     """Write the execution's end to the job; the job as it is then, or None when there is nothing to write.
 
     May be called at any time and any number of times: Step Functions is asked, and an end is never replaced by an
-    earlier one.
+    earlier one, nor by that of another execution than the job's last.
     """
     outcome = find(execution_arn, stepfunctions)
     if outcome is None:
@@ -63,9 +64,10 @@ def record(job_id: str, execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -
     detail = str(outcome.status) if outcome.error is None else f"{outcome.status}: {outcome.error}"
     try:
         return jobs.end(
-            job_id,
+            executions.job_id(execution_arn),
             outcome.status,
             outcome.end_time,
+            execution_arn,
             Stage=outcome.stage,
             DetailedStatus=detail,
             Error=outcome.error,
@@ -73,46 +75,11 @@ def record(job_id: str, execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -
             TaskToken=None,
         )
     except MoveRefused as refusal:
-        return refusal.job if refusal.job["EndTime"] == outcome.end_time else None
+        told = refusal.job["EndTime"] == outcome.end_time and refusal.job.status in ENDED
+        return refusal.job if told else None
     except JobNotFound:
         logger.info("The execution belongs to no job of ours")
         return None
-
-
-def notify(job: Job, *, jobs: Jobs, topic: str, sns: Any) -> None:
-    """Publish one readable message for this end of the job, however often this is called.
-
-    The message holds figures and error words of the pipeline, no file names and no personal data.
-    """
-    if not jobs.claim_notice(job.id, job["EndTime"]):
-        return
-    sns.publish(TopicArn=topic, Subject=f"eKYC training {job.status}: {job.id}"[:100], Message=_message(job))
-
-
-def _message(job: Job) -> str:
-    """One line for each figure that the job has."""
-    minutes = (job["EndTime"] - (job["ExecutionStartTime"] or job["StartTime"])) / 60_000
-    lines = [f"Training job {job.id} is {job.status} after {minutes:.1f} minutes.", ""]
-    for words, name in (
-        ("Ended at stage", "Stage"),
-        ("Error", "Error"),
-        ("Photos", "Images"),
-        ("Photos rejected", "Rejected"),
-        ("F1", "F1"),
-        ("Precision", "Precision"),
-        ("Recall", "Recall"),
-        ("F1 of the model that was live", "LiveF1"),
-        ("Model", "ProjectVersionArn"),
-        ("Execution", "ExecutionArn"),
-    ):
-        value = job[name]
-        if value is not None:
-            lines.append(f"{words}: {value:.4g}" if isinstance(value, float) else f"{words}: {value}")
-    if job.status is Status.REJECTED:
-        lines += ["", *(job["Reasons"] or [])]
-    if job.status is Status.FAILED:
-        lines += ["", "The job's page in the API holds the cause in words."]
-    return "\n".join(lines)
 
 
 def _last_stage(execution_arn: str, stepfunctions: Any) -> str | None:

@@ -66,7 +66,7 @@ def create_datasets(request: CreateDatasets, *, cost_tags: Sequence[str], rekogn
 
     Raises:
         DatasetFailed: no project may be added, or a manifest cannot be read.
-        Throttled: the project is not ready for a dataset.
+        Throttled: the project is not ready for a dataset, or one that failed is being deleted to be made anew.
     """
     project_arn = _find_or_make_project(request.job_id, cost_tags, rekognition)
     arns = {
@@ -139,7 +139,11 @@ def _find_or_make_dataset(name: str, project_arn: str, kind: str, manifest: str,
         if project["ProjectArn"] != project_arn:
             raise UnexpectedAnswer(f"Project {name} was deleted and made anew while its datasets were made.") from error
         for dataset in project.get("Datasets", []):
-            if dataset["DatasetType"] == kind:
+            if dataset["DatasetType"] != kind or dataset["Status"] == "DELETE_IN_PROGRESS":
+                continue
+            if dataset["Status"] not in FAILED:
                 return str(dataset["DatasetArn"])
+            rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"])
+            raise Throttled(f"The {kind} dataset is {dataset['Status']}; it is deleted, to be made anew.") from error
         raise Throttled(f"Project {name} is not ready for a {kind} dataset: {error_code(error)}.") from error
     return arn

@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from aws_lambda_powertools import Logger
+
 from pipeline import models
-from pipeline.jobs import Jobs
+from pipeline.jobs import Job, Jobs
+
+logger = Logger(child=True)
 
 NONE_YET = "default"  # the parameters' value before the first model; existing readers rely on the word
 
@@ -54,5 +58,15 @@ def publish(
     if request.stop_previous and previous and previous_project:
         stopped = models.stop_model(previous_project, previous, rekognition=rekognition) in models.DOWN
         if stopped:
-            jobs.model_stopped(models.version_name(previous))
+            jobs.model_stopped(models.job_id(previous))
     return ModelPublished(request.project_version_arn, previous, stopped)
+
+
+def take_back(job: Job, *, ssm: Any, project_parameter: str, model_parameter: str) -> None:
+    """Put the project's parameter back, should the job have ended between the writes of the two."""
+    if not job["ProjectArn"] or read_parameter(project_parameter, ssm) != job["ProjectArn"]:
+        return
+    if read_parameter(model_parameter, ssm) == job["ProjectVersionArn"]:
+        return
+    ssm.put_parameter(Name=project_parameter, Value=job["PreviousProject"] or NONE_YET, Type="String", Overwrite=True)
+    logger.warning("The project of the live model was put back")

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from pipeline.manifests import Drop
 
 FORMATS = ("JPEG", "PNG")
+JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 AS_STORED = 1
 # EXIF 2.32, "Orientation": what has to be done to the stored pixels to see the photo as it was taken.
 TURNS = {
@@ -28,6 +29,9 @@ SIDEWAYS = frozenset({5, 6, 7, 8})
 FULL_COLOUR, HALF_WIDE_COLOUR, UNKNOWN_COLOUR = 0, 1, -1  # Pillow's numbers for 4:4:4, 4:2:2 and any that it lacks
 # What is tried one after the other when a copy is too large; at 60 a photo of the largest size has some 4 MB.
 LOWER_QUALITIES = (90, 80, 70, 60)
+# A JPEG may send its pixels in any number of scans of a few bytes, each of which costs the decoder a walk over the
+# whole photo: one of 15 MB would take it hours. Cameras and editors write some ten.
+MAX_SCANS, SCAN_START = 500, b"\xff\xda"
 
 
 def orientation(image: Image.Image) -> int:
@@ -52,6 +56,9 @@ def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] 
 
     A photo of 4096x4096 pixels takes some 130 MB of memory and both files, one of 12 megapixels 100 MB.
     """
+    scans = content.count(SCAN_START) if content.startswith(JPEG_START) else 0
+    if scans > MAX_SCANS:
+        return Drop("Unreadable", f"the JPEG has {scans:,} scans, which take too long to decode; save it anew")
     try:
         upright, kind, ways = _decode(content, orientation)
     except MemoryError:

@@ -6,7 +6,7 @@ from pipeline import aws, projects
 from pipeline.jobs import Jobs, Status
 from pipeline.projects import CheckDatasets, DatasetsChecked
 from pipeline.settings import Settings as BaseSettings
-from stages.stage import stage
+from stages.stage import measure, seconds_since, stage
 
 
 @dataclass(frozen=True)
@@ -30,4 +30,6 @@ def handler(request: CheckDatasets) -> DatasetsChecked:
         Poll=request.poll,
         DatasetCreated=checked.ready,
     )
+    if checked.ready:
+        measure("Seconds", DatasetTime=seconds_since(request.waiting_since))
     return checked

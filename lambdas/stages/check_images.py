@@ -7,7 +7,7 @@ from pipeline import aws, images
 from pipeline.images import CheckImages, ImagesChecked
 from pipeline.jobs import Jobs, Status
 from pipeline.settings import Settings as BaseSettings
-from stages.stage import stage
+from stages.stage import measure, stage
 
 
 @dataclass(frozen=True)
@@ -41,4 +41,5 @@ def handler(request: CheckImages, context: Any) -> ImagesChecked:
         Duplicates=checked.duplicates,
         Turned=checked.turned,
     )
+    measure(Images=checked.accepted, Rejected=checked.rejected, Duplicates=checked.duplicates, Turned=checked.turned)
     return checked

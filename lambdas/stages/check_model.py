@@ -6,7 +6,7 @@ from pipeline import aws, models
 from pipeline.jobs import Jobs, Status
 from pipeline.models import CheckModel, ModelStatus
 from pipeline.settings import Settings as BaseSettings
-from stages.stage import stage
+from stages.stage import measure, seconds_since, stage
 
 
 @dataclass(frozen=True)
@@ -29,4 +29,6 @@ def handler(request: CheckModel) -> ModelStatus:
         detail=f"Model start: poll {request.poll}, {checked.status}",
         Poll=request.poll,
     )
+    if checked.status == "RUNNING":
+        measure("Seconds", ModelStartupTime=seconds_since(request.waiting_since))
     return checked

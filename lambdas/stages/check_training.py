@@ -6,7 +6,7 @@ from pipeline import aws, models
 from pipeline.jobs import Jobs, Status
 from pipeline.models import CheckTraining, TrainingChecked
 from pipeline.settings import Settings as BaseSettings
-from stages.stage import stage
+from stages.stage import measure, seconds_since, stage
 
 
 @dataclass(frozen=True)
@@ -31,4 +31,6 @@ def handler(request: CheckTraining) -> TrainingChecked:
         Poll=request.poll,
         TrainingSeconds=billed_seconds,
     )
+    if checked.completed:
+        measure("Seconds", TrainingTime=seconds_since(request.waiting_since), BilledTrainingTime=billed_seconds)
     return checked

@@ -6,7 +6,7 @@ from pipeline import aws, labels
 from pipeline.jobs import Jobs, Status
 from pipeline.labels import ImportLabels, LabelsImported
 from pipeline.settings import Settings as BaseSettings
-from stages.stage import stage
+from stages.stage import measure, stage
 
 
 @dataclass(frozen=True)
@@ -25,4 +25,5 @@ def handler(request: ImportLabels) -> LabelsImported:
     jobs.advance(request.job_id, Status.LABELLING, stage="Import labels", LabelProvider=labels.PROVIDER)
     imported = labels.import_labels(request, bucket=settings.bucket, s3=s3)
     jobs.note(request.job_id, Labelled=imported.labelled)
+    measure(Labelled=imported.labelled)
     return imported

@@ -6,7 +6,7 @@ from pipeline import aws, datasets
 from pipeline.datasets import DatasetsPrepared, PrepareDatasets
 from pipeline.jobs import Jobs, Status
 from pipeline.settings import Settings as BaseSettings
-from stages.stage import stage
+from stages.stage import measure, seconds_since, stage
 
 
 @dataclass(frozen=True)
@@ -30,4 +30,7 @@ def handler(request: PrepareDatasets) -> DatasetsPrepared:
         TestImages=prepared.test_images,
         Dropped=prepared.dropped,
     )
+    measure(TrainImages=prepared.train_images, TestImages=prepared.test_images, Dropped=prepared.dropped)
+    if requested := jobs.get(request.job_id)["LabelsRequestedTime"]:  # none when the labels came with the start
+        measure("Seconds", LabellingTime=seconds_since(requested))
     return prepared

@@ -1,8 +1,9 @@
 """Request labels: keep the task token, then find or make the labelling job that will answer it."""
 
 from dataclasses import dataclass
+from functools import partial
 
-from pipeline import aws, labelling
+from pipeline import aws, labelling, notices
 from pipeline.jobs import Jobs
 from pipeline.labelling import LabelsRequested, RequestLabels
 from pipeline.settings import Settings as BaseSettings
@@ -18,6 +19,7 @@ class Settings(BaseSettings):
     workers_per_image: int
     kms_key_arn: str
     cost_tags: tuple[str, ...]
+    notifications_topic: str
 
 
 settings = Settings.from_env()
@@ -25,6 +27,7 @@ jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
 sagemaker = aws.client("sagemaker")
 s3 = aws.client("s3")
 stepfunctions = aws.client("stepfunctions")
+channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
 
 
 @stage
@@ -41,4 +44,5 @@ def handler(request: RequestLabels) -> LabelsRequested:
         workers_per_image=settings.workers_per_image,
         kms_key_arn=settings.kms_key_arn,
         cost_tags=settings.cost_tags,
+        tell=partial(notices.tell_labelled, jobs=jobs, channels=channels),
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline import aws, models
+from pipeline.errors import TrainingSlotsBusy
 from pipeline.jobs import Jobs, Status, now_ms
 from pipeline.models import StartTraining, TrainingStarted
 from pipeline.settings import Settings as BaseSettings
@@ -25,12 +26,16 @@ rekognition = aws.client("rekognition")
 @stage
 def handler(request: StartTraining) -> TrainingStarted:
     jobs.advance(request.job_id, Status.TRAINING, stage="Start training")
-    started = models.start_training(
-        request,
-        bucket=settings.bucket,
-        kms_key_arn=settings.kms_key_arn,
-        cost_tags=settings.cost_tags,
-        rekognition=rekognition,
-    )
+    try:
+        started = models.start_training(
+            request,
+            bucket=settings.bucket,
+            kms_key_arn=settings.kms_key_arn,
+            cost_tags=settings.cost_tags,
+            rekognition=rekognition,
+        )
+    except TrainingSlotsBusy:
+        jobs.advance(request.job_id, Status.TRAINING, stage="Start training", detail="Waiting for a training slot")
+        raise
     jobs.note_first(request.job_id, ProjectVersionArn=started.project_version_arn, TrainingStartTime=now_ms())
     return started

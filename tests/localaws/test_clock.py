@@ -1,24 +1,115 @@
-"""The clock: waiting is accelerated, and ends when the local AWS does."""
+"""The clock: waiting is accelerated, computing is not, and both end when the local AWS does."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
 import pytest
 
-from ekyc.localaws.clock import Clock, Interrupted
+from ekyc.localaws.clock import Clock, Interrupted, Signal
+
+DAY = 86400
 
 
 def test_sleep_is_accelerated() -> None:
     # Given a clock that is 600 times faster
     clock = Clock(speed=600)
     # When a minute is slept
-    started = time.monotonic()
+    began, began_real = clock.now(), time.monotonic()
     clock.sleep(60)
-    # Then a tenth of a second has passed
-    assert 0.1 <= time.monotonic() - started < 0.5
-    assert clock.service_seconds(clock.real_seconds(7)) == pytest.approx(7)
+    # Then a minute has passed for the services, and no less than a tenth of a second really
+    assert clock.now() - began >= 60
+    assert time.monotonic() - began_real >= 0.1
+
+
+def test_an_infinitely_fast_clock_jumps_from_one_due_moment_to_the_next() -> None:
+    # Given three sleepers, who wake in another order than they fall asleep
+    clock = Clock(speed=math.inf)
+    began = clock.now()
+    woken: list[tuple[str, int]] = []
+
+    def sleeper(name: str, days: float) -> None:
+        clock.sleep(days * DAY)
+        woken.append((name, round((clock.now() - began) / DAY)))
+
+    # When they sleep for months
+    with clock.computing():
+        threads = [clock.background(sleeper, name, days) for name, days in (("c", 60), ("a", 1), ("b", 30))]
+    for thread in threads:
+        thread.join(10)
+    # Then each woke at its day
+    assert woken == [("a", 1), ("b", 30), ("c", 60)]
+
+
+@pytest.mark.parametrize("speed", [6000.0, math.inf])
+def test_the_clock_goes_like_a_real_one_while_something_computes(speed: float) -> None:
+    # Given somebody who sleeps for an hour while somebody else computes
+    clock = Clock(speed)
+    began = clock.now()
+    with clock.computing():
+        thread = clock.background(clock.sleep, 3600)
+        time.sleep(0.2)
+        # Then hardly any time has passed, however fast the clock is
+        assert clock.now() - began < 600
+        assert thread.is_alive()
+    # And when nobody computes any more, the hour passes
+    thread.join(60)
+    assert clock.now() - began >= 3600
+
+
+def test_a_signal_ends_a_wait_early_and_its_time_does_not_pass() -> None:
+    # Given a thread that waits up to a day for a signal
+    clock = Clock(speed=math.inf)
+    signal = Signal(clock)
+    heard: list[tuple[bool, float]] = []
+    began = clock.now()
+
+    def listen() -> None:
+        heard.append((signal.wait(DAY), clock.now() - began))
+
+    with clock.computing():
+        listener = clock.background(listen)
+        time.sleep(0.05)
+        # When it is given
+        signal.set()
+    listener.join(10)
+    # Then it was heard, long before the day was over
+    ((was_set, seconds),) = heard
+    assert was_set
+    assert seconds < 3600
+    # And without one the wait lasts its time
+    signal.clear()
+    assert not signal.wait(DAY)
+    assert clock.now() - began >= DAY
+
+
+def test_real_waiting_passes_at_the_speed_and_holds_an_infinitely_fast_clock() -> None:
+    # Given a process beside the local AWS that takes a tenth of a second
+    fast, infinite = Clock(speed=6000), Clock(speed=math.inf)
+    sleeper = infinite.background(infinite.sleep, DAY)
+    # When it is waited for, then its time is accelerated with the clock
+    began = fast.now()
+    fast.sleep_real(0.1)
+    assert fast.now() - began >= 600
+    # And an infinitely fast clock, for which no time would be too short, waits for it
+    with infinite.computing():
+        began = infinite.now()
+        infinite.sleep_real(0.1)
+        assert infinite.now() - began < 3600
+    sleeper.join(10)
+
+
+def test_the_speed_may_change_while_somebody_sleeps() -> None:
+    # Given somebody who sleeps for a day by a real clock
+    clock = Clock(speed=1)
+    thread = clock.background(clock.sleep, DAY)
+    time.sleep(0.05)
+    # When the clock is made fast, then the sleeper wakes
+    clock.speed = math.inf
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_interrupt_ends_sleepers_and_what_they_would_do_next() -> None:
@@ -28,10 +119,10 @@ def test_interrupt_ends_sleepers_and_what_they_would_do_next() -> None:
 
     def work() -> None:
         try:
-            clock.sleep(86400)
+            clock.sleep(DAY)
         except Interrupted:
             woken.append("first")
-            clock.sleep(86400)
+            clock.sleep(DAY)
 
     thread = clock.background(work)
     # When the clock is interrupted
@@ -50,7 +141,7 @@ def test_interrupt_reaches_threads_that_the_clock_did_not_start() -> None:
     def work() -> None:
         sleeping.set()
         with pytest.raises(Interrupted):
-            clock.sleep(86400)
+            clock.sleep(DAY)
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -103,6 +103,19 @@ def test_a_schedule_is_called_by_no_event(deploy: Deploy, local_aws: LocalAws) -
     assert _noted(local_aws, names["Daily"]) == []
 
 
+def test_an_archive_keeps_what_programs_and_services_tell(local_aws: LocalAws) -> None:
+    # Given an archive of the default bus
+    local_aws.reset()
+    client = local_aws.client("events")
+    bus = client.describe_event_bus()["Arn"]
+    client.create_archive(ArchiveName="all", EventSourceArn=bus)
+    # When a program puts an event, and a service sends one
+    client.put_events(Entries=[{"Source": "ekyc.training", "DetailType": "Ready", "Detail": "{}"}])
+    emit(status="Completed")
+    # Then the archive has both
+    assert client.describe_archive(ArchiveName="all")["EventCount"] == 2
+
+
 def test_events_lost_doubled_and_late(noted: Callable[[], list[Any]]) -> None:
     # Given hooks that lose, double and hold events
     held: list[Callable[[], object]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import threading
 import time
@@ -13,7 +14,7 @@ from assembly import arn, function, state_machine
 from botocore.exceptions import ClientError
 from executions import Deploy, Executions, eventually
 
-from ekyc.localaws import events
+from ekyc.localaws import asl, events, stepfunctions
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 
@@ -165,18 +166,16 @@ def test_context_object_has_what_aws_gives(deploy_machine: Any, executions: Exec
 # --- Waiting ---------------------------------------------------------------------------------------------------------
 
 
-def test_waits_and_retry_delays_pass_at_the_clock_s_speed(deploy_machine: Any, executions: Executions) -> None:
+def test_waits_and_retry_delays_pass_by_the_clock(deploy_machine: Any, executions: Executions) -> None:
     # Given a wait of two minutes and retries after one and two minutes
     retry = [{"ErrorEquals": ["Busy"], "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2}]
     arn = deploy_machine({"Wait": {"Type": "Wait", "Seconds": 120, "Next": "Try"}, "Try": task("Fail", Retry=retry)})
     # When it runs
-    started = time.monotonic()
     described = executions.run(arn)
-    seconds = time.monotonic() - started
-    # Then it took the accelerated time, and the error's name chose the retry
+    # Then that is the time that passed, and the error's name chose the retry
     assert described["error"] == "Busy"
     assert executions.types(described["executionArn"]).count("TaskFailed") == 3
-    assert clock.real_seconds(300) <= seconds < clock.real_seconds(300) + 5
+    assert 300 <= (described["stopDate"] - described["startDate"]).total_seconds() < 330
 
 
 def test_time_out_of_an_invocation_is_in_real_seconds(deploy_machine: Any, executions: Executions) -> None:
@@ -254,7 +253,7 @@ def test_missed_heartbeat_retries_with_a_new_token(deploy_machine: Any, executio
     first = token_of(executions, execution)
     # When heartbeats come for a while and then stop
     for _ in range(4):
-        time.sleep(clock.real_seconds(150))
+        time.sleep(150 / clock.speed)
         executions.client.send_task_heartbeat(taskToken=first)
     assert "TaskTimedOut" not in executions.types(execution)
     executions.wait_for(execution, "TaskTimedOut")
@@ -275,7 +274,7 @@ def test_token_task_times_out_although_heartbeats_come(deploy_machine: Any, exec
     token = token_of(executions, execution)
     # When heartbeats come for longer
     while _code(executions.client.send_task_heartbeat, taskToken=token) == "ok":
-        time.sleep(clock.real_seconds(60))
+        time.sleep(60 / clock.speed)
     # Then it is the task that timed out
     assert executions.end(execution)["error"] == "States.Timeout"
 
@@ -398,6 +397,32 @@ def test_redrive_resumes_at_the_state_that_failed(deploy_machine: Any, execution
     assert error_code(executions.client.redrive_execution, executionArn=execution) == "ExecutionNotRedrivable"
 
 
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [
+        ("period", "Execution redrivable period exceeded"),
+        ("events", "Execution history event limit exceeded"),
+    ],
+)
+def test_redrive_has_limits(
+    deploy_machine: Any, executions: Executions, monkeypatch: pytest.MonkeyPatch, why: str, reason: str
+) -> None:
+    # Given an execution that failed
+    machine = deploy_machine({"No": {"Type": "Fail", "Error": "No", "Cause": "No."}})
+    execution = executions.start(machine)
+    assert executions.end(execution)["redriveStatus"] == "REDRIVABLE"
+    # When fourteen days have passed, or its history is as long as it may be
+    if why == "period":
+        stepfunctions.age(execution, datetime.timedelta(days=14, seconds=1))
+    else:
+        monkeypatch.setattr(stepfunctions, "REDRIVE_EVENTS", 3)
+    # Then it is refused, and the description says why in AWS's words
+    described = executions.describe(execution)
+    assert (described["redriveStatus"], described["redriveStatusReason"]) == ("NOT_REDRIVABLE", reason)
+    assert error_code(executions.client.redrive_execution, executionArn=execution) == "ExecutionNotRedrivable"
+    assert executions.describe(execution)["status"] == "FAILED"
+
+
 def test_redrive_after_a_stop_gives_a_new_token(deploy_machine: Any, executions: Executions) -> None:
     # Given an execution that was stopped while it waited for a token
     execution = executions.start(deploy_machine({"Ask": token_task()}))
@@ -502,3 +527,26 @@ def test_fifty_executions_at_once(deploy_machine: Any, executions: Executions) -
         started = list(pool.map(lambda n: executions.start(arn, {"n": n}), range(50)))
     # Then all succeed
     assert {executions.end(execution)["status"] for execution in started} == {"SUCCEEDED"}
+
+
+# --- Limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_execution_whose_history_is_full_fails(
+    deploy_machine: Any, executions: Executions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a machine that goes round for ever, and a history that holds 60 events in place of 25,000
+    monkeypatch.setattr(asl, "MAX_HISTORY_EVENTS", 60)
+    arn = deploy_machine({"Work": task("Echo", Next="Again"), "Again": {"Type": "Pass", "Next": "Work"}})
+    # When it runs
+    execution = executions.start(arn, {})
+    described = executions.end(execution)
+    # Then it fails in AWS's words, and that is the last event that the history holds
+    assert (described["status"], described["error"]) == ("FAILED", "States.Runtime")
+    assert described["cause"] == "The execution reached the maximum number of history events (25000)."
+    history = executions.history(execution)
+    assert [event["id"] for event in history] == list(range(1, 61))
+    assert (history[-1]["type"], history[-1]["previousEventId"]) == ("ExecutionFailed", 59)
+    assert history[-1]["executionFailedEventDetails"]["error"] == "States.Runtime"
+    time.sleep(0.1)
+    assert len(executions.history(execution)) == 60

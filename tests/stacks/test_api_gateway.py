@@ -303,3 +303,19 @@ def test_the_role_that_writes_the_accounts_api_logs_is_made_on_request_and_kept(
     # And the stage, whose logs need them, comes after
     (stage,) = (one for one in resources.values() if one["Type"] == "AWS::ApiGateway::Stage")
     assert account_id in stage["DependsOn"]
+
+
+def test_pages_of_allowed_origins_upload_photos_and_others_do_not(synthesized: Synthesized) -> None:
+    # Given a deployment with web origins, and one without
+    uploads = {}
+    for name in ("called-from-a-browser", "default"):
+        rules = [
+            rule
+            for one in synthesized(name).values()
+            for rule in one.get("Properties", {}).get("CorsConfiguration", {}).get("CorsRules", [])
+            if "PUT" in rule["AllowedMethods"]
+        ]
+        uploads[name] = [(rule["AllowedMethods"], rule["AllowedOrigins"], rule["AllowedHeaders"]) for rule in rules]
+    # Then the bucket takes uploads from pages of these origins alone, with the headers that a presigned URL may ask for
+    origins = ["https://kyc.example.com", "http://localhost:3000"]
+    assert uploads == {"called-from-a-browser": [(["PUT"], origins, ["Content-Type", "If-None-Match"])], "default": []}

@@ -11,12 +11,6 @@ from stacks.combinations import COMBINATIONS, committed, main, synthesize
 from stacks.settings import LEAVES, Settings, SettingsError
 
 
-@pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("combinations")
-    return {name: json.loads(synthesize(name, folder / name).read_text()) for name in COMBINATIONS}
-
-
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_a_combination_is_synthesized(templates: dict[str, dict[str, Any]], name: str) -> None:
     kinds = {resource["Type"] for resource in templates[name]["Resources"].values()}

@@ -11,6 +11,7 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from templates import Template, listed, written
 
 from stacks.functions import LayerMissingError
 from stacks.settings import Settings
@@ -30,6 +31,7 @@ ENVIRONMENT = {
         "WORKERS_PER_IMAGE",
         "KMS_KEY_ARN",
         "COST_TAGS",
+        "NOTIFICATIONS_TOPIC",
     },
     "PrepareDatasets": {"JOBS_TABLE", "BUCKET"},
     "CreateDatasets": {"JOBS_TABLE", "COST_TAGS"},
@@ -40,10 +42,19 @@ ENVIRONMENT = {
     "StartModel": {"JOBS_TABLE", "INFERENCE_UNITS"},
     "CheckModel": {"JOBS_TABLE"},
     "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
-    "ResumeLabelling": {"JOBS_TABLE"},
-    "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
+    "ResumeLabelling": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
+    "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC", "MODEL_PARAMETER"},
+    "SettleJob": {"JOBS_TABLE", "JOBS_INDEX", "NOTIFICATIONS_TOPIC", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
     "EraseJob": {"JOBS_TABLE", "JOBS_INDEX", "BUCKET"},
     "ExportAudit": {"JOBS_TABLE", "BUCKET", "AUDIT_BUCKET"},
+    "WatchRunning": {
+        "JOBS_TABLE",
+        "NOTIFICATIONS_TOPIC",
+        "STATE_MACHINE_ARN",
+        "MODEL_PARAMETER",
+        "MODEL_HOURS",
+        "STOP_LONG_RUNNING_MODELS",
+    },
     "Api": {
         "JOBS_TABLE",
         "JOBS_INDEX",
@@ -64,83 +75,6 @@ ENVIRONMENT = {
         "EXPORT_FUNCTION",
     },
 }
-
-TAKE_NO_RESOURCE = {
-    # X-Ray
-    "xray:PutTraceSegments",
-    "xray:PutTelemetryRecords",
-    "xray:GetSamplingRules",
-    "xray:GetSamplingTargets",
-    # vended logs of the state machine
-    "logs:CreateLogDelivery",
-    "logs:GetLogDelivery",
-    "logs:UpdateLogDelivery",
-    "logs:DeleteLogDelivery",
-    "logs:ListLogDeliveries",
-    "logs:PutResourcePolicy",
-    "logs:DescribeResourcePolicies",
-    "logs:DescribeLogGroups",
-    # metrics of Ground Truth
-    "cloudwatch:PutMetricData",
-    # finding or making a project
-    "rekognition:CreateProject",
-    "rekognition:DescribeProjects",
-}
-
-
-class Template:
-    """The template with look-ups by type and by construct name."""
-
-    def __init__(self, body: dict[str, Any]) -> None:
-        self.body = body
-        self.resources: dict[str, dict[str, Any]] = body["Resources"]
-
-    def of(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The properties of every resource of the type ``kind``, by logical id."""
-        return {
-            id: resource.get("Properties", {}) for id, resource in self.resources.items() if resource["Type"] == kind
-        }
-
-    def one(self, kind: str) -> dict[str, Any]:
-        (properties,) = self.of(kind).values()
-        return properties
-
-    def functions(self) -> dict[str, dict[str, Any]]:
-        """The functions by name, which is their Powertools service."""
-        return {
-            function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]: function
-            for function in self.of("AWS::Lambda::Function").values()
-        }
-
-    def statements(self, role: str) -> list[dict[str, Any]]:
-        """What the role with this logical id may do."""
-        return [
-            statement
-            for policy in self.of("AWS::IAM::Policy").values()
-            if {"Ref": role} in policy["Roles"]
-            for statement in policy["PolicyDocument"]["Statement"]
-        ]
-
-    def statements_of(self, function: str) -> list[dict[str, Any]]:
-        return self.statements(self.functions()[function]["Role"]["Fn::GetAtt"][0])
-
-
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def written(value: Any) -> str:
-    """An ARN with its references in angle brackets, such as ``<Table.Arn>/index/ByStartTime``."""
-    match value:
-        case str():
-            return value
-        case {"Ref": name}:
-            return f"<{name}>"
-        case {"Fn::GetAtt": path}:
-            return f"<{'.'.join(path)}>"
-        case {"Fn::Join": [separator, parts]}:
-            return separator.join(map(written, parts))
-    raise AssertionError(value)
 
 
 @pytest.fixture(scope="session")
@@ -193,18 +127,9 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     }
     assert found.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
     assert found.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
+    assert found.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
+    assert found.pop("SettleJob") == (300, 256)  # it looks at every job that is not settled
     assert set(found.values()) == {(900, 1024), (60, 256)}
-
-
-def test_no_permission_is_on_everything_but_where_the_service_takes_no_resource(template: Template) -> None:
-    # Given every statement of every policy
-    for policy in template.of("AWS::IAM::Policy").values():
-        for statement in policy["PolicyDocument"]["Statement"]:
-            actions, resources = listed(statement["Action"]), listed(statement["Resource"])
-            # Then no action is a pattern, and `*` stands only for actions that take no resource
-            assert not [action for action in actions if "*" in action]
-            if "*" in resources:
-                assert set(actions) <= TAKE_NO_RESOURCE
 
 
 def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> None:
@@ -228,7 +153,7 @@ def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> N
         f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*",
         f"arn:<AWS::Partition>:sagemaker:{here}:labeling-job/ekyc-*",
         f"arn:<AWS::Partition>:states:{here}:execution:ekyc-training:*",
-        f"arn:<AWS::Partition>:logs:{here}:log-group:/aws/sagemaker/*",
+        f"arn:<AWS::Partition>:logs:{here}:log-group:/aws/sagemaker/LabelingJobs:*",
     }
 
 
@@ -272,12 +197,20 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
         for id, one in template.of("AWS::Lambda::Function").items()
         if one["Handler"] == "events.export_audit.handler"
     )
-    # Then it deletes objects of jobs and datasets, no model and no record, and only the API calls it
+    # Then it deletes objects of jobs and datasets, no model and no record, and only the API calls it; others delete a
+    # dataset that failed and the model of a job that was stopped
     folders = ("images", "upright", "labels", "manifests", "labelling", "training")
     here = "<AWS::Region>:<AWS::AccountId>"
     assert found == {
         *(("EraseJob", "s3:DeleteObject", f"/{folder}/*") for folder in folders),
-        ("EraseJob", "rekognition:DeleteDataset", f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*"),
+        *(
+            (name, f"rekognition:{action}", f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*")
+            for name, action in (
+                ("EraseJob", "DeleteDataset"),
+                ("CreateDatasets", "DeleteDataset"),
+                ("SettleJob", "DeleteProjectVersion"),
+            )
+        ),
         ("Api", "lambda:InvokeFunction", f"<{erase_job}.Arn>"),
         ("Api", "lambda:InvokeFunction", f"<{export_audit}.Arn>"),
     }
@@ -313,6 +246,40 @@ def test_the_labelling_role_goes_to_sagemaker_alone(template: Template) -> None:
     assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
 
 
+def test_step_functions_takes_on_its_role_for_this_account_alone(template: Template) -> None:
+    machine = template.one("AWS::StepFunctions::StateMachine")
+    role = template.of("AWS::IAM::Role")[machine["RoleArn"]["Fn::GetAtt"][0]]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "states.amazonaws.com"}
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_whoever_may_call_a_function_is_one_of_the_stack(template: Template) -> None:
+    # Given the permissions to call a function that AWS services have
+    for permission in template.of("AWS::Lambda::Permission").values():
+        # Then each names the rule or the API that it is for
+        assert "SourceArn" in permission
+
+
+def test_photos_and_what_is_made_of_them_expire(template: Template) -> None:
+    # Given 180 days of retention, the default
+    (rules,) = (
+        bucket["LifecycleConfiguration"]["Rules"]
+        for bucket in template.of("AWS::S3::Bucket").values()
+        if "CorsConfiguration" in bucket
+    )
+    # Then each folder of a job expires after them, and parts of uploads that broke off after a day
+    expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
+    folders = ("images", "upright", "labels", "manifests", "labelling", "training")
+    assert expiring == {f"{folder}/": 180 for folder in folders}
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
+    (aborting,) = [rule for rule in rules if "AbortIncompleteMultipartUpload" in rule]
+    assert aborting["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    # And access logs after a year
+    (logs,) = (bucket for bucket in template.of("AWS::S3::Bucket").values() if "CorsConfiguration" not in bucket)
+    assert [rule["ExpirationInDays"] for rule in logs["LifecycleConfiguration"]["Rules"]] == [365]
+
+
 def test_whoever_makes_datasets_and_models_lets_rekognition_reach_the_bucket(template: Template) -> None:
     # Given that Rekognition acts with its caller's permissions
     for name, written_folders in {"CreateDatasets": set(), "StartTraining": {"training"}}.items():
@@ -323,7 +290,7 @@ def test_whoever_makes_datasets_and_models_lets_rekognition_reach_the_bucket(tem
             for resource in listed(statement["Resource"])
         }
         # Then they may read photographs and manifests and what the bucket is, and training may write its output
-        for folder in ("images/*", "manifests/*"):
+        for folder in ("images/*", "manifests/*", "upright/*"):
             assert ("s3:GetObject", folder) in allowed
         for action in ("s3:GetBucketAcl", "s3:GetBucketLocation", "s3:ListBucket"):
             assert (action, "") in allowed
@@ -370,13 +337,14 @@ def test_each_rule_retries_and_keeps_what_could_not_be_handled(template: Templat
         for rule in template.of("AWS::Events::Rule").values()
         if "EventPattern" in rule
     }
-    assert set(rules) == {"ResumeLabelling", "RecordOutcome", "ExportAudit"}
+    assert set(rules) == {"ResumeLabelling", "RecordOutcome", "ExportAudit", "SettleJob"}
     for name in rules:
         (target,) = rules[name]["Targets"]
         function = functions[target["Arn"]["Fn::GetAtt"][0]]
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
         # What EventBridge cannot deliver and what the function fails at are kept in the same queue
         assert target["DeadLetterConfig"]["Arn"] == function["DeadLetterConfig"]["TargetArn"]
+    assert rules["SettleJob"]["EventPattern"]["detail"]["object"] == {"key": [{"prefix": "training/"}]}
     labelling, outcome = rules["ResumeLabelling"]["EventPattern"], rules["RecordOutcome"]["EventPattern"]
     assert rules["ExportAudit"]["EventPattern"] == outcome
     assert labelling["detail-type"] == ["SageMaker Ground Truth Labeling Job State Change"]
@@ -412,7 +380,8 @@ def test_what_is_stored_is_encrypted_and_travels_by_tls_only(template: Template)
         assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert template.one("AWS::DynamoDB::Table")["SSESpecification"] == {"SSEEnabled": True}
-    assert written(template.one("AWS::SNS::Topic")["KmsMasterKeyId"]).endswith("alias/aws/sns")
+    (key,) = template.of("AWS::KMS::Key")
+    assert written(template.one("AWS::SNS::Topic")["KmsMasterKeyId"]) == f"<{key}.Arn>"
     for queue in template.of("AWS::SQS::Queue").values():
         assert queue["SqsManagedSseEnabled"] is True
 

@@ -10,13 +10,6 @@ from PIL import Image
 
 from ekyc import samples
 from ekyc.localaws.server import LocalAws
-from ekyc.localaws.synth import synthesize
-
-
-@pytest.fixture(scope="session")
-def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The synthesized stack."""
-    return synthesize(tmp_path_factory.mktemp("assembly"))
 
 
 @pytest.fixture(scope="session")

@@ -87,8 +87,12 @@ class Pipeline:
         details = (event.get("stateEnteredEventDetails") for event in self.history(job_id))
         return [entry["name"] for entry in details if entry]
 
+    def last_arn(self, job_id: str) -> str:
+        """The ARN of the job's last execution."""
+        return str(self.job(job_id)["executionArn"])
+
     def arn(self, job_id: str) -> str:
-        """The execution's ARN, which follows from the job's id."""
+        """The ARN of the execution of this name; a job's first one has the job's id."""
         return self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{job_id}"
 
     def labelling_jobs(self) -> dict[str, str]:
@@ -112,12 +116,12 @@ class Pipeline:
 
 
 @contextmanager
-def deployed(aws: LocalAws, assembly: Path, photos: Path) -> Iterator[Pipeline]:
+def deployed(aws: LocalAws, assembly: Path, photos: Path, answers: str = "annotations.json") -> Iterator[Pipeline]:
     """The pipeline in an empty local AWS, with people at work who label the photos."""
     aws.reset()
     outputs = aws.deploy(assembly)
     speed = clock.speed
-    aws.workforce.answer_from(photos / "annotations.json", unanswered_share=0)
+    aws.workforce.answer_from(photos / answers, unanswered_share=0)
     with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=30) as http:
         yield Pipeline(aws, http, outputs, photos)
     clock.speed = speed

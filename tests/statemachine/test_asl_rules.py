@@ -70,6 +70,20 @@ def test_every_named_error_in_a_retry_is_one_that_the_pipeline_raises() -> None:
     assert {"TrainingSlotsBusy", "RunningModelsLimit", "Throttled"} <= ours
 
 
+@pytest.mark.parametrize(
+    ("name", "error"), [("Start training", "TrainingSlotsBusy"), ("Start model", "RunningModelsLimit")]
+)
+def test_a_quota_in_use_is_asked_for_a_week(name: str, error: str) -> None:
+    # Given the retries of a task that a quota may refuse
+    retry = next(retry for retry in TASKS[name]["Retry"] if retry["ErrorEquals"] == [error])
+    # When all of them are used up
+    first, growth, most = retry["IntervalSeconds"], retry["BackoffRate"], retry["MaxDelaySeconds"]
+    delays = [min(most, first * growth**attempt) for attempt in range(retry["MaxAttempts"])]
+    # Then a week has passed, and the history has room for them: three events each
+    assert 7 * 86400 <= sum(delays) < 8 * 86400
+    assert 3 * retry["MaxAttempts"] < 5000
+
+
 def test_every_loop_waits_and_has_a_deadline() -> None:
     # When all cycles are walked
     found = list(cycles())

@@ -13,6 +13,7 @@ from ekyc.localaws.clock import clock
 
 LABELLING_EVENT = "SageMaker Ground Truth Labeling Job State Change"
 MAIN_PATH = [
+    "What is done?",
     "Check images",
     "Labels supplied?",
     "Request labels",
@@ -261,7 +262,8 @@ def test_labels_can_be_posted_while_the_machine_waits_for_them(pipeline: Pipelin
     assert posted.status_code == 200
     pipeline.reaches(job_id, "Ready")
     visited = without_repeats(pipeline.entered(job_id))
-    assert visited[:6] == [
+    assert visited[:7] == [
+        "What is done?",
         "Check images",
         "Labels supplied?",
         "Request labels",

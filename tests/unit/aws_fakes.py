@@ -4,6 +4,7 @@ Each fake keeps what it was told and answers from it, with the error names of th
 (DynamoDB, S3, SSM, SNS) are moto's in these tests.
 """
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -121,6 +122,7 @@ class FakeStepFunctions(FakeService):
         super().__init__()
         self.executions: dict[str, dict[str, Any]] = {}
         self.entered: dict[str, list[str]] = {}
+        self.results: dict[str, dict[str, Any]] = {}  # of an execution's states, by their names
         self.tokens: set[str] = set()
         self.answers: dict[str, dict[str, str]] = {}
         self.clock = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
@@ -140,6 +142,11 @@ class FakeStepFunctions(FakeService):
             raise Refusal("ExecutionDoesNotExist", f"Execution Does Not Exist: '{executionArn}'")
         return dict(self.executions[executionArn])
 
+    def list_executions(self, stateMachineArn: str, statusFilter: str) -> dict[str, Any]:  # noqa: N803
+        prefix = stateMachineArn.replace(":stateMachine:", ":execution:")
+        found = [one for arn, one in self.executions.items() if arn.startswith(f"{prefix}:")]
+        return {"executions": [one for one in found if one["status"] == statusFilter]}
+
     def stop_execution(self, executionArn: str, error: str, cause: str) -> dict[str, Any]:  # noqa: N803
         self.end(executionArn, "ABORTED", error=error, cause=cause)
         return {"stopDate": self.clock}
@@ -147,7 +154,7 @@ class FakeStepFunctions(FakeService):
     def redrive_execution(self, executionArn: str, **_: str) -> dict[str, Any]:  # noqa: N803
         execution = self.executions[executionArn]
         if execution["status"] in ("RUNNING", "SUCCEEDED"):
-            raise Refusal("ExecutionNotRedrivable", "Execution is not redrivable.")
+            raise Refusal("ExecutionNotRedrivable", f"Execution is {execution['status']} and cannot be redriven")
         execution["status"] = "RUNNING"
         for name in ("stopDate", "error", "cause"):
             execution.pop(name, None)
@@ -162,6 +169,15 @@ class FakeStepFunctions(FakeService):
                 "stateEnteredEventDetails": {"name": name},
             }
             for place, name in enumerate(self.entered.get(executionArn, []), start=1)
+        ]
+        events += [
+            {
+                "id": place,
+                "type": "TaskStateExited",
+                "timestamp": self.clock,
+                "stateExitedEventDetails": {"name": name, "output": json.dumps(result)},
+            }
+            for place, (name, result) in enumerate(self.results.get(executionArn, {}).items(), start=len(events) + 1)
         ]
         return {"events": list(reversed(events))}
 
@@ -200,8 +216,9 @@ class FakeRekognition(FakeService):
         self.projects[ProjectName] = {"ProjectArn": arn, "Status": "CREATED", "Datasets": [], "Tags": Tags}
         return {"ProjectArn": arn}
 
-    def describe_projects(self, ProjectNames: list[str]) -> dict[str, Any]:  # noqa: N803
-        return {"ProjectDescriptions": [self.projects[name] for name in ProjectNames if name in self.projects]}
+    def describe_projects(self, ProjectNames: list[str] | None = None) -> dict[str, Any]:  # noqa: N803
+        wanted = self.projects if ProjectNames is None else ProjectNames
+        return {"ProjectDescriptions": [self.projects[name] for name in wanted if name in self.projects]}
 
     def create_dataset(self, ProjectArn: str, DatasetType: str, DatasetSource: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
         project = self.projects[ProjectArn.split("/")[1]]
@@ -241,13 +258,24 @@ class FakeRekognition(FakeService):
         self.versions[name] = {"ProjectVersionArn": arn, "Status": status, "ProjectArn": project_arn, **more}
         return arn
 
-    def describe_project_versions(self, ProjectArn: str, VersionNames: list[str]) -> dict[str, Any]:  # noqa: N803
+    def describe_project_versions(
+        self,
+        ProjectArn: str,  # noqa: N803
+        VersionNames: list[str] | None = None,  # noqa: N803
+    ) -> dict[str, Any]:
         found = [
-            self.versions[name]
-            for name in VersionNames
-            if name in self.versions and self.versions[name]["ProjectArn"] == ProjectArn
+            version
+            for name, version in self.versions.items()
+            if (VersionNames is None or name in VersionNames) and version["ProjectArn"] == ProjectArn
         ]
-        return {"ProjectVersionDescriptions": found}
+        return {"ProjectVersionDescriptions": found[::-1]}
+
+    def delete_project_version(self, ProjectVersionArn: str) -> dict[str, Any]:  # noqa: N803
+        version = self.versions[ProjectVersionArn.split("/")[3]]
+        if version["Status"] not in ("TRAINING_COMPLETED", "TRAINING_FAILED", "FAILED", "STOPPED"):
+            raise Refusal("ResourceInUseException", "in use")
+        version["Status"] = "DELETING"
+        return {"Status": "DELETING"}
 
     def start_project_version(self, ProjectVersionArn: str, MinInferenceUnits: int) -> dict[str, Any]:  # noqa: N803
         version = self.versions[ProjectVersionArn.split("/")[3]]

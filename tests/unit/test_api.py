@@ -354,64 +354,9 @@ def test_labels_also_come_while_the_job_waits_for_them(api: Api) -> None:
     assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.json", "b.jpg"]}), 409, "labels only")
 
 
-GOOD_NAMES = [
-    "a.jpg",
-    "A.JPG",
-    "фото.jpeg",
-    "it's 1 (2).png",
-    "labels.jsonl",
-    "l.manifest",
-    "a.b.json",
-    "a" * 251 + ".jpg",
-]
-
-
-@pytest.mark.parametrize("name", GOOD_NAMES)
-def test_plain_names_are_taken(api: Api, name: str) -> None:
-    assert api.get("url", JobId=api.new_job(photos=0), S3Key=name).status == 200
-
-
-BAD_NAMES = [
-    ("../a.jpg", "plain name"),
-    ("a/b.jpg", "plain name"),
-    ("/a.jpg", "plain name"),
-    ("images/x/a.jpg", "plain name"),
-    ("a\\b.jpg", "plain name"),
-    ("..\\a.jpg", "plain name"),
-    ("a..jpg", "plain name"),
-    (".a.jpg", "plain name"),
-    (".jpg", "plain name"),
-    ("..", "plain name"),
-    ("a\0.jpg", "control"),
-    ("a\n.jpg", "control"),
-    ("a.jpg\r\n", "control"),
-    ("a\u202egpj.jpg", "control or invisible"),
-    ("a\u2028.jpg", "control or invisible"),
-    ("a\ud800.jpg", "control or invisible"),
-    ("a" * 252 + ".jpg", "longer than 255"),
-    ("字" * 251 + ".jpg", None),
-    ("𠀀" * 251 + ".jpg", "longer"),
-    ("a.gif", "must end in"),
-    ("a.jpg.exe", "must end in"),
-    ("a", "must end in"),
-    ("jpg", "must end in"),
-    ("a.jpg ", "must end in"),
-]
-
-
-@pytest.mark.parametrize(("name", "words"), BAD_NAMES)
-def test_other_names_are_refused_in_words(api: Api, name: str, words: str | None) -> None:
-    job_id = api.new_job(photos=0)
-    one, many = api.get("url", JobId=job_id, S3Key=name), api.post(f"jobs/{job_id}/urls", {"names": ["a.jpg", name]})
-    if words is None:
-        assert (one.status, many.status) == (200, 200)
-    else:
-        assert is_problem(one, 400, words)
-        assert is_problem(many, 400, words)
-
-
 # --- Mistakes --------------------------------------------------------------------------------------------------------
 
+# What API Gateway lets through is in tests/bad_input: these it answers itself, and the function would know as well.
 JOB = "{job}"  # stands for a new job's id
 MISTAKES = [
     # method, path, query, body, status, words
@@ -419,11 +364,7 @@ MISTAKES = [
     ("GET", "url", {"JobId": JOB}, None, 400, "Missing query parameter: S3Key"),
     ("GET", "url", {"S3Key": "a.jpg"}, None, 400, "Missing query parameter: JobId"),
     ("GET", "url", {"JobId": JOB, "S3Key": ""}, None, 400, "S3Key"),
-    ("GET", "url", {"JobId": UNKNOWN, "S3Key": "a.jpg"}, None, 404, UNKNOWN),
-    ("GET", "url", {"JobId": "../../x", "S3Key": "a.jpg"}, None, 404, "There is no job '../../x'"),
-    ("GET", "url", {"JobId": "x" * 3000, "S3Key": "a.jpg"}, None, 404, "There is no job"),
     ("POST", "start", {}, None, 400, "JobId"),
-    ("POST", "start", {"JobId": UNKNOWN}, None, 404, UNKNOWN),
     ("POST", "start", {"JobId": JOB.upper()}, None, 404, "There is no job"),
     ("POST", "start", {"JobId": JOB}, "{", 400, "not valid JSON"),
     ("POST", "start", {"JobId": JOB}, '{"minF1": NaN}', 400, "not valid JSON"),
@@ -436,57 +377,26 @@ MISTAKES = [
     ("POST", "start", {"JobId": JOB}, {"minf1": 0.5}, 400, "unknown field 'minf1'"),
     ("POST", "start", {"JobId": JOB}, {"minF1": "0.5"}, 400, "minF1 must be a number from 0 to 1"),
     ("POST", "start", {"JobId": JOB}, {"minF1": True}, 400, "minF1"),
-    ("POST", "start", {"JobId": JOB}, {"minF1": 1.01}, 400, "minF1"),
     ("POST", "start", {"JobId": JOB}, {"minF1": 1e400}, 400, "not valid JSON"),
-    ("POST", "start", {"JobId": JOB}, '{"minF1": 1e400}', 400, "minF1"),
-    ("POST", "start", {"JobId": JOB}, {"minLabelF1": -0.1}, 400, "minLabelF1"),
     ("POST", "start", {"JobId": JOB}, {"maxF1Drop": None}, 400, "maxF1Drop"),
     ("POST", "start", {"JobId": JOB}, {"deploy": "yes"}, 400, "deploy must be true or false"),
     ("POST", "start", {"JobId": JOB}, {"deploy": 1}, 400, "deploy"),
     ("POST", "start", {"JobId": JOB}, {"stopPreviousModel": None}, 400, "stopPreviousModel"),
-    ("POST", "start", {"JobId": JOB}, {"documentTypes": []}, 400, "documentTypes"),
-    ("POST", "start", {"JobId": JOB}, {"documentTypes": ["a", "a"]}, 400, "different names"),
     ("POST", "start", {"JobId": JOB}, {"documentTypes": ["a", ["b"]]}, 400, "documentTypes"),
-    ("POST", "start", {"JobId": JOB}, {"documentTypes": [" "]}, 400, "documentTypes"),
-    ("POST", "start", {"JobId": JOB}, {"documentTypes": ["a\0"]}, 400, "documentTypes"),
     ("POST", "start", {"JobId": JOB}, {"documentTypes": [str(n) for n in range(51)]}, 400, "1 to 50"),
     ("POST", "start", {"JobId": JOB}, {"documentTypes": "ID_KTP"}, 400, "documentTypes"),
     ("POST", "start", {"JobId": JOB}, {"labels": "supplied"}, 400, "labels must be an object"),
-    ("POST", "start", {"JobId": JOB}, {"labels": {"provider": "me"}}, 400, "labels.provider"),
     ("POST", "start", {"JobId": JOB}, {"labels": {"provider": ["supplied"]}}, 400, "labels.provider"),
     ("POST", "start", {"JobId": JOB}, {"labels": {"token": "x"}}, 400, "labels has the unknown field 'token'"),
-    ("POST", "start", {"JobId": JOB}, {"labels": {"key": "a.json"}}, 400, "goes with the provider 'supplied'"),
-    ("POST", "start", {"JobId": JOB}, {"labels": {"provider": "supplied", "key": "a.jpg"}}, 400, "labels file"),
-    ("POST", "start", {"JobId": JOB}, {"labels": {"provider": "supplied", "key": "../a.json"}}, 400, "plain name"),
     ("POST", "start", {"JobId": JOB}, {"labels": {"provider": "supplied", "key": 3}}, 400, "must be a string"),
-    ("GET", "list", {"limit": "0"}, None, 400, "limit"),
-    ("GET", "list", {"limit": "101"}, None, 400, "limit"),
-    ("GET", "list", {"limit": "-1"}, None, 400, "limit"),
-    ("GET", "list", {"limit": "ten"}, None, 400, "limit"),
-    ("GET", "list", {"limit": "1" * 5000}, None, 400, "limit"),
-    ("GET", "list", {"limit": "¹"}, None, 400, "limit"),
-    ("GET", "list", {"nextToken": "made-up"}, None, 400, "nextToken"),
-    ("GET", f"jobs/{UNKNOWN}", {}, None, 404, UNKNOWN),
-    ("GET", "jobs/x", {}, None, 404, "There is no job 'x'"),
-    ("POST", f"jobs/{UNKNOWN}/urls", {}, {"names": ["a.jpg"]}, 404, UNKNOWN),
     ("POST", f"jobs/{JOB}/urls", {}, None, 400, "names must be a list"),
-    ("POST", f"jobs/{JOB}/urls", {}, {"names": []}, 400, "names must be a list of 1 to 1000"),
     ("POST", f"jobs/{JOB}/urls", {}, {"names": "a.jpg"}, 400, "names must be a list"),
     ("POST", f"jobs/{JOB}/urls", {}, {"names": {"a.jpg": 1}}, 400, "names must be a list"),
     ("POST", f"jobs/{JOB}/urls", {}, {"names": [None]}, 400, "must be a string"),
-    ("POST", f"jobs/{JOB}/urls", {}, {"names": [""]}, 400, "must not be empty"),
-    ("POST", f"jobs/{JOB}/urls", {}, {"names": ["a.jpg", "b.jpg", "a.jpg"]}, 400, "'a.jpg' is in the list twice"),
     ("POST", f"jobs/{JOB}/urls", {}, {"names": [f"{n}.jpg" for n in range(1001)]}, 400, "1 to 1000"),
     ("POST", f"jobs/{JOB}/urls", {}, {"names": ["a.jpg"], "expires": 9}, 400, "unknown field 'expires'"),
     ("POST", f"jobs/{JOB}/urls", {}, '{"names": ["' + "a" * 3_000_000 + '"]}', 413, "more than 2097152 bytes"),
-    ("POST", f"jobs/{JOB}/labels", {}, {"key": "a.json"}, 409, "does not wait for supplied labels; it is Created"),
     ("POST", f"jobs/{JOB}/labels", {}, {}, 400, "must be a string"),
-    ("POST", f"jobs/{JOB}/labels", {}, {"key": "a.jpg"}, 400, "labels file"),
-    ("POST", f"jobs/{UNKNOWN}/labels", {}, {"key": "a.json"}, 404, UNKNOWN),
-    ("POST", f"jobs/{JOB}/stop", {}, None, 409, "never started"),
-    ("POST", f"jobs/{UNKNOWN}/stop", {}, None, 404, UNKNOWN),
-    ("POST", f"jobs/{JOB}/resume", {}, None, 409, "never started"),
-    ("POST", f"jobs/{UNKNOWN}/resume", {}, None, 404, UNKNOWN),
     ("GET", "nothing", {}, None, 404, "no path '/api/training/nothing'"),
     ("GET", "", {}, None, 404, "no path"),
     ("POST", "jobs/a/b/c", {}, None, 404, "no path"),
@@ -755,13 +665,88 @@ def test_a_job_that_cannot_be_resumed_says_why(api: Api, status: str, error: str
     assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, words)
 
 
-def test_step_functions_own_reason_is_passed_on(api: Api) -> None:
-    job_id = api.started()
-    reason = "Execution is FAILED and cannot be redriven because it exceeded the redrive period."
-    api.machine.end(execution_arn(job_id), "FAILED", error="X", redriveStatusReason=reason)
-    api.machine.refuse_next("redrive_execution", "ExecutionNotRedrivable", "not redrivable")
-    assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "exceeded the redrive period")
-    assert api.get(f"jobs/{job_id}").json["status"] == "Failed"
+def stopped_in_training(api: Api) -> str:
+    """A job that was stopped while its model was trained, whose execution has results."""
+    job_id, arn = deploying(api, "TRAINING_IN_PROGRESS")
+    project = api.jobs.get(job_id)["ProjectArn"]
+    api.machine.results[execution_arn(job_id)] = {
+        "Check images": {"manifest": "s3://b/input.manifest"},
+        "Import labels": {"manifest": "s3://b/labelled.manifest", "labelAttribute": "doctype"},
+        "Prepare datasets": {"trainManifest": "s3://b/train.manifest"},
+        "Create datasets": {"projectArn": project},
+        "Start training": {"projectVersionArn": arn, "versionName": job_id},
+    }
+    assert api.post(f"jobs/{job_id}/stop").status == 200
+    return job_id
+
+
+def resumed_input(api: Api, name: str) -> Any:
+    return json.loads(api.execution(name)["input"])["resumed"]
+
+
+def test_what_cannot_be_redriven_goes_on_in_a_next_execution_and_another(api: Api) -> None:
+    # Given a stopped job whose execution is too old, and whose training goes on
+    job_id = stopped_in_training(api)
+    api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
+    # When it is resumed
+    answer = api.post(f"jobs/{job_id}/resume")
+    # Then a second execution has all results, the record names it, and late words about the first one change nothing
+    assert answer.status == 200, answer.text
+    assert answer.json["executionArn"] == execution_arn(f"{job_id}-2")
+    assert resumed_input(api, f"{job_id}-2")["model"]["versionName"] == job_id
+    assert api.execution(job_id)["status"] == "ABORTED"
+    # When that one ends too, and can be redriven no more
+    api.machine.end(execution_arn(f"{job_id}-2"), "FAILED", error="TrainingTimedOut")
+    api.execution(f"{job_id}-2")["redriveStatus"] = "NOT_REDRIVABLE"
+    api.jobs.note(job_id, ResumedTime=0)
+    assert api.post(f"jobs/{job_id}/resume").status == 200
+    # Then a third one has the results of the first
+    assert resumed_input(api, f"{job_id}-3") == resumed_input(api, f"{job_id}-2") | {"redrives": 2}
+
+
+@pytest.mark.parametrize("lost", ["TRAINING_FAILED", "DELETING", "discarded"])
+def test_a_model_that_is_lost_is_trained_anew(api: Api, lost: str) -> None:
+    # Given a stopped job whose model has failed, or is deleted or about to be
+    job_id = stopped_in_training(api)
+    arn = api.rekognition.versions[job_id]["ProjectVersionArn"]
+    if lost == "discarded":
+        api.rekognition.versions[job_id]["Status"] = "TRAINING_COMPLETED"
+        assert api.jobs.discard_model(api.jobs.get(job_id), arn, TrainingSeconds=3600)
+    else:
+        api.rekognition.versions[job_id]["Status"] = lost
+    # When it is resumed
+    assert api.post(f"jobs/{job_id}/resume").status == 200
+    # Then the next execution has all but the model, and what the first training cost is not forgotten
+    assert list(resumed_input(api, f"{job_id}-2")) == ["redrives", "images", "labels", "manifests", "datasets"]
+    shown = api.get(f"jobs/{job_id}").json
+    assert shown["projectVersionArn"] is None
+    assert shown["cost"]["trainingUsd"] == (1.0 if lost == "discarded" else 0)
+
+
+def test_a_resume_that_broke_off_is_gone_on_with(api: Api) -> None:
+    # Given a resume that named the next execution and could not start it
+    job_id = stopped_in_training(api)
+    api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
+    api.machine.refuse_next("start_execution", "ExecutionLimitExceeded")
+    assert api.post(f"jobs/{job_id}/resume").status == 500
+    # Then nobody else resumes it in that moment
+    assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "Somebody else")
+    # When it is resumed once more, half a minute later
+    api.jobs.note(job_id, ResumedTime=0)
+    assert api.post(f"jobs/{job_id}/resume").status == 200
+    # Then that execution runs, and there is no third
+    assert api.execution(f"{job_id}-2")["status"] == "RUNNING"
+    assert len(api.machine.executions) == 2
+
+
+def test_a_redrive_that_somebody_made_in_the_console_starts_no_second_execution(api: Api) -> None:
+    job_id = stopped_in_training(api)
+    before = dict(api.execution(job_id))
+    answers = iter([before, before, before | {"status": "RUNNING"}])
+    api.machine.describe_execution = lambda **_: dict(next(answers))  # type: ignore[method-assign, assignment]
+    api.machine.refuse_next("redrive_execution", "ExecutionNotRedrivable", "Execution is RUNNING")
+    assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "is running")
+    assert len(api.machine.executions) == 1
 
 
 # --- The live model --------------------------------------------------------------------------------------------------

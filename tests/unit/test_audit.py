@@ -15,7 +15,6 @@ from moto import mock_aws
 from api import audit as api_audit
 from pipeline import aws
 from pipeline.audit import facts, inputs, page, report, verify
-from pipeline.audit.export import job_of
 from pipeline.audit.redaction import Redactor
 from pipeline.jobs import Job, Jobs, Status
 from tests.unit.aws_fakes import client
@@ -206,7 +205,6 @@ def test_a_later_execution_knows_what_it_was_given(s3: Any) -> None:
     found = made(s3, history)["facts"]
     assert found["photos"]["accepted"] == 9
     assert found["training"]["projectVersionArn"] == "arn:model"
-    assert (job_of(f"{JOB}-2"), job_of(JOB), job_of("else-1")) == (JOB, JOB, "else-1")
 
 
 def test_a_report_of_a_running_execution_says_that_it_is_provisional(s3: Any) -> None:

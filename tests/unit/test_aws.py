@@ -1,9 +1,14 @@
-"""The boto3 clients' settings, by the URLs that they presign."""
+"""The boto3 clients' settings, by the URLs that they presign and by what they ask again."""
 
+import io
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
+import botocore.endpoint
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
 
 from pipeline import aws
 
@@ -36,3 +41,48 @@ def test_a_presigned_url_names_the_host_that_takes_the_upload(s3: Any, start: st
     url = urlsplit(s3.generate_presigned_url("put_object", Params=PLACE))
     assert f"{url.scheme}://{url.netloc}{url.path}" == start
     assert "X-Amz-Signature" in url.query
+
+
+class Body(io.BytesIO):
+    """A body as urllib3 hands it to botocore."""
+
+    def stream(self) -> Any:
+        yield self.read()
+
+
+@pytest.mark.parametrize(
+    ("code", "asked"),
+    [
+        # A quota in use stays so for hours: the state machine asks again, the SDK must not
+        ("LimitExceededException", 1),
+        ("ServiceQuotaExceededException", 1),
+        # A rate that was exceeded is below its limit a moment later
+        ("ThrottlingException", 4),
+        ("ProvisionedThroughputExceededException", 4),
+    ],
+)
+def test_rekognition_is_asked_again_for_a_throttle_and_not_for_a_quota(
+    monkeypatch: pytest.MonkeyPatch, code: str, asked: int
+) -> None:
+    # Given a Rekognition that always refuses
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _seconds: None)
+    rekognition = aws.client("rekognition")
+    urls = []
+
+    def refuse(request: Any, **_: Any) -> AWSResponse:
+        urls.append(request.url)
+        return AWSResponse(request.url, 400, {}, Body(json.dumps({"__type": code, "Message": "no"}).encode()))
+
+    rekognition.meta.events.register("before-send.rekognition", refuse)
+    # When it is asked for a training
+    with pytest.raises(ClientError, match=code):
+        rekognition.create_project_version(
+            ProjectArn="arn:aws:rekognition:eu-west-1:123456789012:project/job/1",
+            VersionName="job",
+            OutputConfig={"S3Bucket": "photos", "S3KeyPrefix": "training"},
+        )
+    # Then it was asked so often
+    assert len(urls) == asked

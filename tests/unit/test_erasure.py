@@ -44,7 +44,8 @@ class Erasing:
         """A failed job with so many objects in each folder, whose erasure was asked for some time ago; its id."""
         job = self.jobs.create()
         self.jobs.move(job.id, Status.CHECKING_IMAGES)
-        self.jobs.end(job.id, Status.FAILED, now_ms(), Error="LabelsInvalid", Cause="passport-anna.jpg has no box.")
+        cause = "passport-anna.jpg has no box."
+        self.jobs.end(job.id, Status.FAILED, now_ms(), execution_arn(job.id), Error="LabelsInvalid", Cause=cause)
         for folder, count in objects.items():
             self.put(*(f"{folder}/{job.id}/passport-{number}.jpg" for number in range(count)))
         if requested:
@@ -260,7 +261,7 @@ def test_words_that_may_name_a_photo_leave_the_record_and_do_not_come_back(erasi
     assert (job.status, job["Error"], job["Cause"]) == (Status.FAILED, "LabelsInvalid", None)
     # And when the execution's end is told once more, late
     with pytest.raises(job_records.MoveRefused):
-        erasing.jobs.end(job_id, Status.FAILED, before["EndTime"] + 1, Cause=before["Cause"])
+        erasing.jobs.end(job_id, Status.FAILED, before["EndTime"] + 1, execution_arn(job_id), Cause=before["Cause"])
     # Then it is not written
     assert erasing.jobs.get(job_id)["Cause"] is None
 
@@ -547,7 +548,7 @@ def test_a_change_that_does_no_harm_is_waited_out(api: ErasingApi) -> None:
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)
-    api.jobs.claim_notice(job_id, before["EndTime"])
+    api.jobs.notified(job_id, "NotifiedEnd", before["EndTime"])
     # Then the job is erased all the same
     stale = Job(before.id, before.status, {**before.attributes, "UpdatedTime": before["UpdatedTime"] - 1})
     assert control.erase(stale, AUDITOR, api.function.services).is_erased
@@ -583,6 +584,6 @@ def test_an_end_that_is_told_after_the_erasure_changes_nothing(api: ErasingApi, 
     # Given Step Functions' event, which comes once more
     services = api.function.services
     before = api.jobs.get(erased)
-    outcomes.record(erased, execution_arn(erased), jobs=api.jobs, stepfunctions=services.stepfunctions)
+    outcomes.record(execution_arn(erased), jobs=api.jobs, stepfunctions=services.stepfunctions)
     # Then the record is as it was
     assert api.jobs.get(erased) == before

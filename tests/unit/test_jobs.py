@@ -2,6 +2,9 @@
 
 import itertools
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -26,6 +29,8 @@ from pipeline.jobs import (
 )
 from tests.unit.aws_fakes import client
 from tests.unit.conftest import INDEX, TABLE
+
+ARN = "arn:aws:states:us-east-1:123456789012:execution:training:ekyc-1"
 
 
 def test_a_job_id_names_executions_labelling_jobs_and_models() -> None:
@@ -191,13 +196,13 @@ def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
     # Given a job that failed, was redriven and stopped
     job = jobs.create()
     jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
-    jobs.end(job.id, Status.FAILED, 1000, Error="LabelsInvalid")
+    jobs.end(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     jobs.advance(job.id, Status.TRAINING, stage="Start training")
     assert public(jobs.get(job.id)).get("error") is None
-    jobs.end(job.id, Status.STOPPED, 2000, Error=None)
+    jobs.end(job.id, Status.STOPPED, 2000, ARN, Error=None)
     # When the first end is told again
     with pytest.raises(MoveRefused):
-        jobs.end(job.id, Status.FAILED, 1000, Error="LabelsInvalid")
+        jobs.end(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     # Then the last one stays, without the first one's error
     found = public(jobs.get(job.id))
     assert (found["status"], found["endTime"]) == ("Stopped", 2000)
@@ -209,18 +214,39 @@ def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
     job = jobs.create()
     jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
     jobs.advance(job.id, Status.TRAINING, stage="Check training")
-    ended = jobs.end(job.id, Status.STOPPED, 1000)
+    ended = jobs.end(job.id, Status.STOPPED, 1000, ARN)
     # When it is redriven
-    jobs.reopen(ended)
+    jobs.reopen(ended, Status.TRAINING)
     # Then it trains again; and a second reopening of the same end is refused
     assert jobs.get(job.id).status is Status.TRAINING
     with pytest.raises(MoveRefused):
-        jobs.reopen(ended)
+        jobs.reopen(ended, Status.TRAINING)
 
 
-def test_only_one_caller_tells_of_an_end(jobs: Jobs) -> None:
+def test_an_end_that_was_told_stays_told_when_an_earlier_one_is_told_late(jobs: Jobs) -> None:
     job = jobs.create()
-    assert [jobs.claim_notice(job.id, end) for end in (1000, 1000, 2000, 1000)] == [True, False, True, False]
+    for end in (1000, 2000, 1000):
+        jobs.notified(job.id, "NotifiedEnd", end)
+    assert jobs.get(job.id)["NotifiedEnd"] == 2000
+    # And a job that is gone is no error
+    jobs.notified("ekyc-nobodys", "NotifiedEnd", 1)
+
+
+def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) -> None:
+    # Given a job that was never started, one that runs, and ended ones: told and settled, untold, with something left
+    made = {name: jobs.create() for name in ("idle", "runs", "settled", "untold", "left")}
+    for name, job in made.items():
+        arn = f"arn:{job.id}"
+        if name != "idle":
+            jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images", ExecutionArn=arn)
+        if name not in ("idle", "runs"):
+            jobs.end(job.id, Status.FAILED, 1000, arn)
+        if name in ("settled", "left"):
+            jobs.notified(job.id, "NotifiedEnd", 1000)
+        if name in ("settled", "untold"):
+            jobs.settled(jobs.get(job.id))
+    # Then those that somebody has to look at are found
+    assert set(jobs.unsettled(INDEX)) == {made[name].id for name in ("runs", "untold", "left")}
 
 
 def test_other_failures_of_the_table_are_not_swallowed(dynamodb: Any) -> None:
@@ -261,18 +287,24 @@ def test_every_status_is_reached_and_every_running_one_can_end() -> None:
         assert set(ENDED) <= MOVES[status]
 
 
+def with_a_table() -> Any:
+    """A client of DynamoDB with the table of jobs, for properties: each of their examples has one of its own."""
+    dynamodb = client("dynamodb")
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
+    )
+    return dynamodb
+
+
 @given(moves=st.lists(st.sampled_from([*RUNNING, *ENDED]), min_size=1, max_size=6))
 @settings(max_examples=15, deadline=None)
 def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(moves: list[Status]) -> None:
     # Given a job in a real table (moto's) and the rule beside it
     with mock_aws():
-        dynamodb = client("dynamodb")
-        dynamodb.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
-        )
+        dynamodb = with_a_table()
         jobs = Jobs(TABLE, dynamodb)
         job = jobs.create()
         expected = Status.CREATED
@@ -286,3 +318,45 @@ def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(mov
                     jobs.move(job.id, status)
             # Then the table lets exactly the allowed moves through
             assert jobs.get(job.id).status is expected
+
+
+@given(st.lists(st.lists(st.sampled_from([*RUNNING, *ENDED]), min_size=1, max_size=6), min_size=2, max_size=4))
+@settings(max_examples=5, deadline=None)
+def test_writers_at_the_same_time_only_make_moves_of_the_table(writers: list[list[Status]]) -> None:
+    # Given a job in a real table (moto's), and writers that each want to make moves of their own
+    with mock_aws():
+        dynamodb = with_a_table()
+        jobs = Jobs(TABLE, dynamodb)
+        job = jobs.create()
+
+        transitions: list[tuple[Status, Status]] = []
+        one_at_a_time = Lock()
+
+        class Watched:
+            """The table's client. DynamoDB makes the writes of an item one after the other, which moto does not."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(dynamodb, name)
+
+            def update_item(self, **request: Any) -> Any:
+                with one_at_a_time:
+                    before = jobs.get(job.id).status
+                    answer = dynamodb.update_item(**request)
+                    transitions.append((before, jobs.get(job.id).status))
+                    return answer
+
+        watched = Jobs(TABLE, Watched())
+
+        def write(wishes: list[Status]) -> None:
+            for status in wishes:
+                with suppress(MoveRefused):
+                    watched.move(job.id, status)
+
+        # When they write at the same time
+        with ThreadPoolExecutor(len(writers)) as pool:
+            list(pool.map(write, writers))
+        found = jobs.get(job.id).status
+    # Then every write that went in is a move of the table, and they follow on one another
+    assert all(after in MOVES[before] for before, after in transitions)
+    assert [before for before, _ in transitions] == [Status.CREATED, *(after for _, after in transitions)][:-1]
+    assert found == ([Status.CREATED] + [after for _, after in transitions])[-1]

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline import labelling
 from pipeline.errors import LabellingTimedOut, LabellingUnavailable, Throttled, UnexpectedAnswer, named
-from pipeline.jobs import Job, Jobs, Status
-from pipeline.labelling import RequestLabels
+from pipeline.jobs import Job, Jobs, Status, now_ms
+from pipeline.labelling import LabelsMade, RequestLabels
 from tests.unit.aws_fakes import ACCOUNT, FakeSageMaker, FakeStepFunctions
 from tests.unit.conftest import BUCKET
 
@@ -28,6 +28,8 @@ class Setting:
         self.jobs, self.s3 = jobs, s3
         self.ground_truth, self.machine = FakeSageMaker(), FakeStepFunctions()
         self.sagemaker, self.stepfunctions = self.ground_truth.client(), self.machine.client()
+        self.told: list[tuple[int, int, int]] = []  # attempt, photos labelled, tokens that were answered by then
+        self.cannot_tell = 0  # so often
         self.id = jobs.create().id
         jobs.advance(self.id, Status.CHECKING_IMAGES, stage="Check images")
 
@@ -63,6 +65,7 @@ class Setting:
             workers_per_image=3,
             kms_key_arn=kms_key_arn,
             cost_tags=["cost-centre=4711", "team="],
+            tell=self.tell,
         )
 
     def event(self, attempt: int = 1, status: str = "Completed", job_id: str | None = None) -> None:
@@ -74,7 +77,16 @@ class Setting:
             "resources": [arn],
             "detail": {"LabelingJobStatus": status},
         }
-        labelling.resume(event, jobs=self.jobs, sagemaker=self.sagemaker, stepfunctions=self.stepfunctions)
+        labelling.resume(
+            event, jobs=self.jobs, sagemaker=self.sagemaker, stepfunctions=self.stepfunctions, tell=self.tell
+        )
+
+    def tell(self, job_id: str, attempt: int, made: LabelsMade) -> None:
+        if self.cannot_tell:
+            self.cannot_tell -= 1
+            raise Throttled("The event bus is busy.")
+        assert job_id == self.id
+        self.told.append((attempt, made.labelled, len(self.machine.answers)))
 
     @property
     def job(self) -> Job:
@@ -359,3 +371,51 @@ def test_supplied_labels_are_waited_for_and_posted(setting: Setting) -> None:
 def test_supplied_labels_that_never_come_time_out(setting: Setting) -> None:
     with pytest.raises(LabellingTimedOut, match="no labels were posted"):
         setting.request(provider="supplied", asked=timedelta(hours=2))
+
+
+def test_it_is_told_that_people_have_labelled_once_the_job_goes_on(setting: Setting) -> None:
+    # Given labelling that has ended
+    setting.request()
+    setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=4)
+    # When its event comes and the message cannot be sent
+    setting.cannot_tell = 1
+    with pytest.raises(Throttled):
+        setting.event()
+    # Then the execution goes on all the same, and Lambda's second try tells it
+    assert setting.answered()["labelled"] == 4
+    setting.event()
+    assert setting.told == [(1, 4, 1)]
+
+
+def test_labels_that_were_there_at_once_are_told_before_the_token_is_answered(setting: Setting) -> None:
+    # Given a labelling job of an earlier run, whose event came to nothing
+    setting.request()
+    setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=4)
+    # When the stage looks itself
+    setting.request("token-2")
+    # Then nothing is lost if it dies between the two
+    assert setting.told == [(1, 4, 0)]
+    assert setting.answered("token-2")["labelled"] == 4
+
+
+def test_labels_do_not_wait_for_a_message_that_cannot_be_sent(setting: Setting) -> None:
+    setting.request()
+    setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=4)
+    setting.cannot_tell = 1
+    setting.request("token-2")
+    assert setting.answered("token-2")["labelled"] == 4
+
+
+def test_labelling_without_labels_is_told_by_the_failure_only(setting: Setting) -> None:
+    setting.request()
+    setting.ground_truth.finish(f"{setting.id}-1", "Stopped")
+    setting.event(status="Stopped")
+    assert setting.told == []
+
+
+def test_the_record_keeps_when_labels_were_asked_for_first(setting: Setting) -> None:
+    setting.request(asked=timedelta(minutes=10))
+    first = setting.job["LabelsRequestedTime"]
+    assert 590 < (now_ms() - first) / 1000 < 700
+    setting.request("token-2")
+    assert setting.job["LabelsRequestedTime"] == first

@@ -1,7 +1,6 @@
 """Import labels: a COCO file or a Ground Truth output manifest becomes the job's labelled manifest."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -141,11 +140,6 @@ def test_a_ground_truth_manifest_is_mapped_onto_the_jobs_photos(bucket: Bucket) 
     assert imported.labelled == 1
 
 
-def test_lines_with_windows_line_ends_and_a_byte_order_mark_are_read(bucket: Bucket) -> None:
-    text = "\ufeff" + "\r\n".join(json.dumps(ground_truth(name)) for name in ("1.jpg", "2.jpg"))
-    assert import_file(bucket, "x.manifest", text.encode()).labelled == 2
-
-
 @pytest.mark.parametrize("kind", ["coco", "ground truth"])
 def test_labels_of_other_photos_are_left_to_prepare_datasets_to_list(bucket: Bucket, kind: str) -> None:
     # Given labels of two of the job's photos, of a rejected one and of one that the job never had
@@ -201,59 +195,6 @@ def listed(bucket: Bucket) -> list[dict[str, Any]]:
     return bucket.lines(f"s3://{bucket.name}/manifests/{JOB}/label-problems.jsonl")
 
 
-@pytest.mark.parametrize(
-    ("document", "place", "code", "reason"),
-    [
-        (broken("annotations/0/category_id", 13), "annotation 1", "UnknownType", "CAT is none of the job's document"),
-        (
-            broken("annotations/0/category_id", 99),
-            "annotation 1",
-            "UnknownCategory",
-            "no category has its category_id 99",
-        ),
-        (broken("annotations/0/category_id", [1]), "annotation 1", "UnknownCategory", "no category"),
-        (broken("annotations/1/image_id", 77), "annotation 2", "UnknownImage", "no image has its image_id 77"),
-        (broken("annotations/2/bbox", [1, 2, 3]), "annotation 3", "InvalidBox", "its bbox needs"),
-        (broken("annotations/2/bbox", [1, 2, 0, 5]), "annotation 3", "InvalidBox", "its bbox needs"),
-        (broken("annotations/2/bbox", [1, float("nan"), 4, 5]), "annotation 3", "InvalidBox", "its bbox needs"),
-        (broken("annotations/2/bbox", [1, 2, float("inf"), 5]), "annotation 3", "InvalidBox", "its bbox needs"),
-        (broken("annotations/2/bbox", "1 2 3 4"), "annotation 3", "InvalidBox", "its bbox needs"),
-        (broken("annotations", ["a"]), "annotation 1", "InvalidAnnotation", "it is no JSON object"),
-        (broken("images/0/width", 641), "image 1", "WrongImageSize", "labelled as 641x480 px, but 1.jpg is 640x480 px"),
-        (broken("images/0/height", None), "image 1", "WrongImageSize", "it was labelled as 640xNone px"),
-        (broken("images/0/file_name", None), "image 1", "InvalidImage", "it needs an id and a file_name"),
-        (
-            broken("images/1/file_name", "other/1.jpg"),
-            "image 2",
-            "RepeatedPhoto",
-            "an earlier image has the file name 1",
-        ),
-        (broken("images/1/id", 1), "image 2", "RepeatedId", "an earlier image has this id too"),
-        (broken("categories/0/name", 5), "category 1", "InvalidCategory", "it needs an id and a name"),
-        (
-            broken("annotations", coco()["annotations"][1:2] * 51),
-            "image 1",
-            "TooManyBoxes",
-            "it has 51 boxes; at most 50",
-        ),
-        (broken("images", []), "annotation 1", "UnknownImage", "no image has its image_id 1"),
-    ],
-)
-def test_what_is_wrong_in_a_coco_file_is_placed_and_listed(
-    bucket: Bucket, document: Any, place: str, code: str, reason: str
-) -> None:
-    # Given a COCO file with a fault; When imported; Then the cause counts it, says the place and where the list is
-    cause = refusal(bucket, "jane-doe.json", json.dumps(document))
-    assert re.match(rf"The labels file has \d problems? \(.*{code} \d", cause)
-    assert place in cause
-    assert cause.endswith(f"s3://{bucket.name}/manifests/{JOB}/label-problems.jsonl lists each with its reason.")
-    # And the list says what it is, with the names
-    kind, number = place.split()
-    [problem] = [line for line in listed(bucket) if line.get(kind) == int(number)][:1]
-    assert problem["code"] == code
-    assert reason in problem["reason"]
-
-
 def test_a_problem_is_listed_with_the_files_own_id(bucket: Bucket) -> None:
     refusal(bucket, "a.json", json.dumps(broken("annotations/0/category_id", 13)))
     assert listed(bucket) == [
@@ -264,59 +205,6 @@ def test_a_problem_is_listed_with_the_files_own_id(bucket: Bucket) -> None:
             "id": 101,
         }
     ]
-
-
-@pytest.mark.parametrize(
-    ("document", "said"),
-    [
-        (broken("annotations", []), "marks no document in any of the job's 4 photos"),
-        (
-            broken("images", {}),
-            "is neither a COCO file, which has lists named images, annotations, categories, nor a Gr",
-        ),
-        ([], "is neither a COCO file"),
-        ("text", "is neither a COCO file"),
-    ],
-)
-def test_a_file_that_says_nothing_of_the_photos_is_refused(bucket: Bucket, document: Any, said: str) -> None:
-    assert said in refusal(bucket, "jane-doe.json", json.dumps(document))
-
-
-@pytest.mark.parametrize(
-    ("line", "code", "reason"),
-    [
-        (ground_truth("2.jpg", label="CAT"), "UnknownType", "CAT is none of the job's document types"),
-        ("{", "InvalidJson", "the line is no valid JSON"),
-        ("", "Blank", "the line is blank"),
-        ("x" * 100_001, "TooLong", "the line is longer than 100,000 characters"),
-        ({"source-ref": 5}, "InvalidSourceRef", "source-ref is missing"),
-        (ground_truth("1.jpg"), "RepeatedPhoto", "an earlier line has a photo named 1.jpg too"),
-        (
-            ground_truth("2.jpg") | {"other-metadata": {"type": "groundtruth/object-detection"}},
-            "SeveralAttributes",
-            "it has boxes under bounding-box, other",
-        ),
-        (ground_truth("2.jpg") | {"bounding-box-metadata": {}}, "InvalidMetadata", "bounding-box-metadata needs"),
-        (
-            ground_truth("2.jpg") | {"bounding-box": {"image_size": [{"width": 1, "height": 2}], "annotations": []}},
-            "MissingConfidence",
-            "0 annotations but 1 objects",
-        ),
-    ],
-)
-def test_what_is_wrong_in_a_manifest_is_placed_and_listed(bucket: Bucket, line: Any, code: str, reason: str) -> None:
-    # Given a manifest whose second line has a fault; When imported
-    lines = [ground_truth("1.jpg"), line, ground_truth("3.jpg")]
-    text = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
-    cause = refusal(bucket, "jane-doe.manifest", text)
-    # Then the cause says the line, and the list what is wrong with it
-    assert cause == (
-        f"The labels file has 1 problem ({code} 1): line 2. "
-        f"s3://{bucket.name}/manifests/{JOB}/label-problems.jsonl lists each with its reason."
-    )
-    [problem] = listed(bucket)
-    assert (problem["line"], problem["code"]) == (2, code)
-    assert reason in problem["reason"]
 
 
 def test_a_photo_labelled_in_another_size_is_listed(bucket: Bucket) -> None:
@@ -347,23 +235,6 @@ def test_a_corrected_file_leaves_no_problems_listed(bucket: Bucket) -> None:
     refusal(bucket, "x.manifest", json.dumps(ground_truth("1.jpg", label="CAT")))
     import_lines(bucket, ground_truth("1.jpg"))
     assert listed(bucket) == []
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"not labels\n", b'{"a":' * 3000])
-def test_a_file_that_is_neither_is_refused(bucket: Bucket, content: bytes) -> None:
-    assert "is neither a COCO file" in refusal(bucket, "x.json", content)
-
-
-def test_a_manifest_of_image_level_labels_marks_no_document(bucket: Bucket) -> None:
-    line = {"source-ref": "s3://there/1.jpg", "type": 1, "type-metadata": {"type": "groundtruth/image-classification"}}
-    with pytest.raises(LabelsInvalid, match="marks no document in any of the job's 4 photos; it has entries for 1"):
-        import_lines(bucket, line)
-
-
-def test_a_coco_file_beyond_the_limit_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labels, "MAX_COCO_BYTES", 1024 * 1024)
-    with pytest.raises(LabelsInvalid, match="larger than 1 MB"):
-        import_coco(bucket, coco() | {"info": "x" * 1024 * 1024})
 
 
 def test_a_missing_file_is_told(bucket: Bucket) -> None:

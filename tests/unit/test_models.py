@@ -36,8 +36,8 @@ def project(rekognition: FakeRekognition) -> str:
     return str(rekognition.projects[JOB]["ProjectArn"])
 
 
-def start_training(rekognition: FakeRekognition, kms_key_arn: str = "") -> TrainingStarted:
-    request = StartTraining(JOB, project(rekognition))
+def start_training(rekognition: FakeRekognition, kms_key_arn: str = "", version_name: str = JOB) -> TrainingStarted:
+    request = StartTraining(JOB, project(rekognition), version_name)
     return models.start_training(
         request, bucket=BUCKET, kms_key_arn=kms_key_arn, cost_tags=["team=kyc"], rekognition=rekognition.client()
     )
@@ -93,6 +93,28 @@ def test_a_training_that_runs_is_found(rekognition: FakeRekognition) -> None:
     # When the stage runs again
     # Then it finds it and asks for no other
     assert start_training(rekognition) == first
+
+
+@pytest.mark.parametrize("status", ["TRAINING_IN_PROGRESS", "TRAINING_COMPLETED", "STOPPED"])
+def test_a_later_execution_finds_what_an_earlier_one_trained(rekognition: FakeRekognition, status: str) -> None:
+    first = start_training(rekognition)
+    rekognition.versions[JOB]["Status"] = status
+    assert start_training(rekognition, version_name=f"{JOB}-2") == first
+    assert list(rekognition.versions) == [JOB]
+
+
+@pytest.mark.parametrize("status", ["TRAINING_FAILED", "DELETING"])
+def test_what_cannot_be_used_is_trained_again_under_another_name(rekognition: FakeRekognition, status: str) -> None:
+    # Given a version that failed, whose name is taken, or that is being deleted
+    start_training(rekognition)
+    rekognition.versions[JOB]["Status"] = status
+    # When a later execution trains, twice as a stage may
+    later = [start_training(rekognition, version_name=f"{JOB}-2") for _ in range(2)]
+    # Then there is one more version, of the same job
+    assert later[0] == later[1]
+    assert list(rekognition.versions) == [JOB, f"{JOB}-2"]
+    assert rekognition.versions[f"{JOB}-2"]["OutputConfig"]["S3KeyPrefix"] == f"training/{JOB}"
+    assert models.job_id(later[0].project_version_arn) == JOB
 
 
 def test_a_training_that_starts_in_the_same_moment_is_found(rekognition: FakeRekognition) -> None:

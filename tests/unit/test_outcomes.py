@@ -9,10 +9,12 @@ from moto.sns import sns_backends
 
 from pipeline import aws, outcomes
 from pipeline.jobs import Job, Jobs, Status
-from tests.unit.aws_fakes import ACCOUNT, REGION, FakeStepFunctions, client
+from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import TABLE
 
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:training"
+
+MODEL = "/ekyc-training/rekognition-project-version-arn"
 
 
 class Setting:
@@ -22,10 +24,21 @@ class Setting:
         self.jobs, self.machine = jobs, FakeStepFunctions()
         sns = client("sns")
         self.topic = sns.create_topic(Name="outcomes")["TopicArn"]
-        clients = {"dynamodb": client("dynamodb"), "sns": sns, "stepfunctions": self.machine.client()}
+        self.rekognition, self.ground_truth = FakeRekognition(), FakeSageMaker()
+        clients = {
+            "dynamodb": client("dynamodb"),
+            "sns": sns,
+            "events": client("events"),
+            "stepfunctions": self.machine.client(),
+            "rekognition": self.rekognition.client(),
+            "sagemaker": self.ground_truth.client(),
+            "ssm": client("ssm"),
+        }
+        clients["ssm"].put_parameter(Name=MODEL, Value="default", Type="String", Overwrite=True)
         monkeypatch.setattr(aws, "client", clients.__getitem__)
         monkeypatch.setenv("JOBS_TABLE", TABLE)
         monkeypatch.setenv("NOTIFICATIONS_TOPIC", self.topic)
+        monkeypatch.setenv("MODEL_PARAMETER", MODEL)
         self.function = importlib.reload(importlib.import_module("events.record_outcome"))
         self.id = jobs.create().id
         self.arn = self.machine.start_execution(MACHINE, self.id, "{}")["executionArn"]
@@ -153,7 +166,7 @@ def test_each_end_of_a_redriven_job_is_told(setting: Setting) -> None:
 def test_an_end_that_the_api_wrote_first_is_still_told_once(setting: Setting) -> None:
     # Given a job whose end somebody saw in the API before the event came
     setting.end("SUCCEEDED", stage="Model ready")
-    outcomes.record(setting.id, setting.arn, jobs=setting.jobs, stepfunctions=setting.machine.client())
+    outcomes.record(setting.arn, jobs=setting.jobs, stepfunctions=setting.machine.client())
     assert setting.job.status is Status.READY
     # When the event comes, twice
     setting.event()

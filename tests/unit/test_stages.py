@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "INFERENCE_UNITS": "1",
     "KMS_KEY_ARN": "",
     "COST_TAGS": "team=kyc",
+    "NOTIFICATIONS_TOPIC": f"arn:aws:sns:us-east-1:{ACCOUNT}:outcomes",
 }
 
 
@@ -36,6 +37,7 @@ class Machine:
         self.jobs, self.s3 = jobs, s3
         self.rekognition, self.ground_truth, self.executions = FakeRekognition(), FakeSageMaker(), FakeStepFunctions()
         self.ssm = client("ssm")
+        client("sns").create_topic(Name="outcomes")
         for name in (PROJECT, MODEL):
             self.ssm.put_parameter(Name=name, Value="default", Type="String")
         clients = {
@@ -45,6 +47,8 @@ class Machine:
             "rekognition": self.rekognition.client(),
             "sagemaker": self.ground_truth.client(),
             "stepfunctions": self.executions.client(),
+            "sns": client("sns"),
+            "events": client("events"),
         }
         monkeypatch.setattr(aws, "client", clients.__getitem__)
         for name, value in ENVIRONMENT.items():
@@ -67,6 +71,12 @@ def machine(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
     ready = Machine(jobs, s3, monkeypatch)
     jobs.move(ready.id, Status.CHECKING_IMAGES)
     return ready
+
+
+def start_training(machine: Machine) -> None:
+    """The stage in a project of its own."""
+    project = machine.rekognition.create_project("p")["ProjectArn"]
+    machine.call("stages.start_training", projectArn=project, versionName=machine.id)
 
 
 def test_from_labels_to_a_live_model(machine: Machine) -> None:
@@ -112,7 +122,7 @@ def test_from_labels_to_a_live_model(machine: Machine) -> None:
 
     # And the model is trained
     project = {"projectArn": created["projectArn"]}
-    started = machine.call("stages.start_training", **project)
+    started = machine.call("stages.start_training", **project, **version)
     assert started["versionName"] == machine.id
     assert machine.call("stages.check_training", **project, **version, **wait)["completed"] is False
     assert machine.shown()["detailedStatus"] == "Training: poll 1, IN_PROGRESS"
@@ -167,13 +177,13 @@ def test_a_service_error_is_named_for_the_state_machine(
 ) -> None:
     machine.rekognition.refuse_next("describe_project_versions", code, http_status=status)
     with pytest.raises(error, match=code):
-        machine.call("stages.start_training", projectArn=machine.rekognition.create_project("p")["ProjectArn"])
+        start_training(machine)
 
 
 def test_a_denial_says_what_to_do_in_a_sentence_of_its_own(machine: Machine) -> None:
     machine.rekognition.refuse_next("describe_project_versions", "AccessDeniedException", "You may not")
     with pytest.raises(AccessDenied, match=r"You may not\. Give the function's role this permission"):
-        machine.call("stages.start_training", projectArn=machine.rekognition.create_project("p")["ProjectArn"])
+        start_training(machine)
 
 
 def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine, logs: io.StringIO) -> None:
@@ -204,6 +214,6 @@ def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine
 def test_the_log_of_a_refused_call_has_none_of_its_words(machine: Machine, logs: io.StringIO) -> None:
     machine.rekognition.refuse_next("describe_project_versions", "ValidationException", "jane-doe.jpg is no name")
     with pytest.raises(UnexpectedAnswer, match="jane-doe"):
-        machine.call("stages.start_training", projectArn=machine.rekognition.create_project("p")["ProjectArn"])
+        start_training(machine)
     assert "UnexpectedAnswer" in logs.getvalue()
     assert "jane-doe" not in logs.getvalue()

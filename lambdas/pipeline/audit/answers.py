@@ -57,9 +57,12 @@ def _end(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _started(facts: Mapping[str, Any]) -> Iterator[str]:
     started = facts["started"]
-    yield f"{_caller(started['by'])}, at {moment(started['time'])}."
-    if "resumed" in started["options"]:
-        yield "This execution goes on where an earlier one of the job ended: see the report before this one."
+    when = "at a time that is forgotten" if started["time"] is None else f"at {moment(started['time'])}"
+    yield f"{_caller(started['by'])}, {when}."
+    resumed = started["resumed"]
+    if resumed:
+        yield f"{resumed['by'] or NOBODY[0].upper() + NOBODY[1:]} resumed it in this execution, number"
+        yield f"{len(facts['earlier']) + 1} of the job, at {moment(resumed['time'])}, from where the one before ended."
 
 
 def _photos(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -125,10 +128,12 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{training['projectVersionArn']}."
         if training["seconds"] is not None:
             yield f"It took {duration(training['seconds'] * 1000)}."
+        if training["earlierBilledSeconds"]:
+            yield f"Trainings before it, of this job, took {duration(training['earlierBilledSeconds'] * 1000)}."
         if training["billedSeconds"] is not None:
             yield f"Rekognition billed {duration(training['billedSeconds'] * 1000)}, {training['usd']:.2f} USD."
         if not training["completed"]:
-            yield "The training was not seen to be done."
+            yield "The training was not seen to be done. Rekognition cannot cancel one: it goes on and is billed."
     yield f"The execution made {cost['transitions']} state transitions, {cost['transitionsUsd']:.4f} USD."
     if cost["modelUsdPerHour"]:
         yield f"The model costs {cost['modelUsdPerHour']:.2f} USD an hour while it runs."
@@ -175,8 +180,15 @@ def _go_live(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _incidents(facts: Mapping[str, Any]) -> Iterator[str]:
     incidents = facts["incidents"]
+    for one in facts["earlier"]:
+        if "status" not in one:
+            yield f"The execution {one['name']} before this one is forgotten by Step Functions; its report tells of it."
+            continue
+        redrives = f", redriven {one['redriveCount']} times" if one.get("redriveCount") else ""
+        yield f"{moment(one.get('stopDate'))}: the execution {one['name']} before this one ended {one['status']}"
+        yield f"with {one.get('error') or 'no error'}{redrives}; its report tells of it."
     if not incidents:
-        yield "Nothing."
+        yield "In this execution nothing." if facts["earlier"] else "Nothing."
     for one in incidents:
         when, where = moment(one["firstTime"]), f"in the state {one['state']}"
         if one["what"] == "redrive":

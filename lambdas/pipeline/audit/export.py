@@ -1,23 +1,15 @@
 """Makes the audit report of an execution and keeps it."""
 
-import re
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from pipeline import executions
 from pipeline.audit import history, inputs, report
 from pipeline.audit.store import FINAL, PROVISIONAL, Store, key
 from pipeline.jobs import Job, JobNotFound, Jobs
 
-LATER_EXECUTION = re.compile(r"(ekyc-[0-9]{14}-[0-9a-f]{16})-[0-9]+")
-
 logger = Logger(child=True)
-
-
-def job_of(execution: str) -> str:
-    """The id of the job that an execution of this name belongs to: the name itself, or ``<jobId>-<number>``."""
-    later = LATER_EXECUTION.fullmatch(execution)
-    return later[1] if later else execution
 
 
 def export(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfunctions: Any, s3: Any) -> None:
@@ -26,7 +18,7 @@ def export(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfun
     A report that is there is never made again: what it was made from, such as the job's files, goes in time.
     """
     name = execution_arn.rpartition(":")[2]
-    job_id = job_of(name)
+    job_id = executions.job_id(execution_arn)
     described = stepfunctions.describe_execution(executionArn=execution_arn)
     if described.get("stopDate"):
         found = store.find(key(job_id, name, "json"))

@@ -25,7 +25,7 @@ CALL_MS, AHEAD_MS = 60_000, 5_000
 
 RESUMED = {
     "images": "Check images",
-    "labels": "Import labels",
+    "labels": "Import labels",  # or the state before it, which names the provider
     "manifests": "Prepare datasets",
     "datasets": "Create datasets",
     "model": "Start training",
@@ -67,7 +67,8 @@ def walk(inputs: Mapping[str, Any]) -> Walk:
     given = inputs["execution"].get("input")
     for variable, result in (given.get("resumed", {}) if isinstance(given, dict) else {}).items():
         if variable in RESUMED:
-            found.results[RESUMED[variable]] = result
+            is_request = variable == "labels" and "provider" in result
+            found.results["Request labels" if is_request else RESUMED[variable]] = result
     before, ended_at, redriven = "", 0, False
     visit: Visit | None = None
     for event in inputs["history"]:
@@ -165,7 +166,13 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "error": execution.get("error"),
             "cause": words(execution.get("cause")),
         },
-        "started": {"by": job.get("StartedBy"), "time": execution["startDate"], "options": given},
+        "started": {
+            "by": job.get("StartedBy"),
+            "time": _first_start(inputs),
+            "options": given,
+            "resumed": _resumed(inputs),
+        },
+        "earlier": [{**one, "cause": words(one.get("cause"))} for one in inputs["earlier"]],
         "photos": _photos(found, inputs),
         "labelling": _labelling(found, inputs, given),
         "split": _split(found),
@@ -187,6 +194,20 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "pauses": found.pauses,
         },
     }
+
+
+def _first_start(inputs: Mapping[str, Any]) -> int | None:
+    """When the job was started; None when the first of several executions is forgotten."""
+    first = (*inputs["earlier"], inputs["execution"])[0]
+    return first.get("startDate")
+
+
+def _resumed(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Who had a later execution go on with the job, and when."""
+    if not inputs["earlier"]:
+        return None
+    time = inputs["execution"]["startDate"]
+    return {"by": _caller(inputs["job"], "ResumedBy", time), "time": time}
 
 
 def _last_time(inputs: Mapping[str, Any]) -> int:
@@ -245,7 +266,7 @@ def _labelling(found: Walk, inputs: Mapping[str, Any], given: Mapping[str, Any])
         "labelled": made.get("labelled"),
         "files": [entry for entry in inputs["files"] if "/labels/" in entry["object"]],
         "postedBy": inputs["job"].get("StartedBy") if at_start else (posted[-1]["By"] if posted else None),
-        "postedTime": inputs["execution"]["startDate"] if at_start else (posted[-1]["Time"] if posted else None),
+        "postedTime": _first_start(inputs) if at_start else (posted[-1]["Time"] if posted else None),
         "atStart": at_start,
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from pipeline import executions
 from pipeline.audit import history
 from pipeline.audit.redaction import Redactor
 from pipeline.errors import error_code
@@ -33,6 +34,9 @@ RECORD = (
 )
 """What the report takes of the job's record: what no history says, and what does not change by itself after the end."""
 
+EARLIER = ("name", "status", "startDate", "stopDate", "error", "cause", "redriveCount")
+"""What the report takes of an execution before this one, which has a report of its own."""
+
 MOST_REJECTED = 1000  # photos that are listed one by one; the list in the bucket has them all
 ANSWERS = "/annotations/worker-response/"
 OTHER_ANNOTATIONS = "/annotations/"
@@ -53,9 +57,10 @@ def gather(execution_arn: str, job: Job | None, *, bucket: str, stepfunctions: A
         "history": events,
         "execution": redactor.value(execution),
         "stateMachine": read_machine(execution_arn, stepfunctions),
+        "earlier": redactor.value(read_earlier(execution_arn, stepfunctions)),
         "job": record(job),
     }
-    job_id = job.id if job else execution["name"]
+    job_id = executions.job_id(execution_arn)
     files = list(read_files(job_id, bucket, s3))
     inputs["files"] = [{**entry, "object": redactor.text(entry["object"])} for entry in files]
     inputs["rejected"] = read_rejected(job_id, bucket, s3)
@@ -80,6 +85,24 @@ def read_execution(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
         if told.get(name):
             execution[name] = history.milliseconds(told[name])
     return execution
+
+
+def read_earlier(execution_arn: str, stepfunctions: Any) -> list[dict[str, Any]]:
+    """The job's executions before this one, the first one first; only the name of one that is forgotten by now."""
+    machine, _, name = execution_arn.rpartition(":")
+    job_id, attempt = executions.parse(name)
+    earlier: list[dict[str, Any]] = []
+    for number in range(1, attempt):
+        one = executions.name(job_id, number)
+        try:
+            told = read_execution(f"{machine}:{one}", stepfunctions)
+        except ClientError as error:
+            if error_code(error) != "ExecutionDoesNotExist":
+                raise
+            earlier.append({"name": one})
+        else:
+            earlier.append({name: value for name, value in told.items() if name in EARLIER})
+    return earlier
 
 
 def read_machine(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:

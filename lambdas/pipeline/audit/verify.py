@@ -21,7 +21,7 @@ from pipeline.audit import answers, facts, history, inputs, page, report
 from pipeline.audit.redaction import Redactor
 from pipeline.errors import error_code
 
-PARTS = ("execution", "files", "history", "job", "rejected", "stateMachine", "workers")
+PARTS = ("earlier", "execution", "files", "history", "job", "rejected", "stateMachine", "workers")
 MEMBERS = frozenset(
     {
         "schema",
@@ -141,6 +141,8 @@ def check_against_aws(body: bytes, *, s3: Any, stepfunctions: Any) -> Iterator[F
     arn = document["inputs"]["execution"]["executionArn"]
     yield _asked("history at AWS", lambda: _history(document, arn, stepfunctions, redactor))
     yield _asked("execution at AWS", lambda: _execution(document, arn, stepfunctions, redactor))
+    if document["inputs"]["earlier"]:
+        yield _asked("earlier executions at AWS", lambda: _earlier(document, arn, stepfunctions, redactor))
 
 
 def _kept(document: Mapping[str, Any], body: bytes, s3: Any) -> Finding:
@@ -222,6 +224,16 @@ def _execution(document: Mapping[str, Any], arn: str, stepfunctions: Any, redact
     if told.get("stopDate") != own.get("stopDate"):  # it went on since
         own, told = ({name: one[name] for name in one.keys() - changing} for one in (own, told))
     return _verdict("execution at AWS", own == told, "It is the same.", "Step Functions says otherwise.")
+
+
+def _earlier(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor: Redactor) -> Finding:
+    part, own = "earlier executions at AWS", document["inputs"]["earlier"]
+    told = redactor.value(inputs.read_earlier(arn, stepfunctions))
+    known = [one for one in told if "status" in one]
+    if not known:
+        return Finding(part, UNKNOWN, "They are gone.")
+    same = len(told) == len(own) and all(one in own for one in known)
+    return _verdict(part, same, "They are the same.", "Step Functions says otherwise.")
 
 
 def _asked(part: str, look: Callable[[], Finding]) -> Finding:

@@ -1,0 +1,158 @@
+"""The longest job that its deadlines allow, on the local AWS with a clock that jumps: its history by phase.
+
+    python bench/long_jobs.py [--write]
+
+One execution of the real state machine with its default settings: people label for 30 days, no training slot is free
+for a week, and the training takes 72 hours. `--write` puts the table into docs/reliability.md, below its heading
+"Long jobs".
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from ekyc import samples
+from ekyc.cli.api import Api
+from ekyc.localaws import groundtruth, rekognition
+from ekyc.localaws.clock import clock
+from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import synthesize
+
+DAY = 86400
+LABELLING_DAYS, TRAINING_HOURS, SLOT_DAYS = 30, 72, 7
+# A heartbeat, a poll and a retry before the limit, so that the job ends well.
+MARGIN = 1800
+PHASES = {
+    "labelling": ["Check images", "Labels supplied?", "Request labels", "Labels posted?", "Import labels"],
+    "datasets": ["Prepare datasets", "Create datasets", "Wait for datasets", "Check datasets", "Datasets ready?"],
+    "training slot": ["Start training"],
+    "training": ["Wait for training", "Check training", "Training done?"],
+    "model": [
+        "Evaluate model",
+        "Good enough?",
+        "Deploy?",
+        "Start model",
+        "Wait for model",
+        "Check model",
+        "Model running?",
+        "Publish model",
+        "Model ready",
+    ],
+}
+PHASE_OF = {state: phase for phase, states in PHASES.items() for state in states}
+REPORT = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+BEGIN, END = "<!-- long jobs -->", "<!-- /long jobs -->"
+MOST_EVENTS, MOST_WITH_SLOT_WAIT = 10_000, 15_000  # of the 25,000 at which Step Functions fails an execution
+
+
+def prolong(photos: int) -> None:
+    """Make labelling of so many photos take 30 days and trainings 72 hours, and let no slot be free for a week after
+    labelling (less a margin each). Trainings learn nothing: what they find is not the point."""
+    workforce, custom_labels = groundtruth.workforce, rekognition.current()
+    workforce.seconds_per_photo = (LABELLING_DAYS * DAY - MARGIN) * workforce.workers / photos
+    custom_labels.training_seconds = TRAINING_HOURS * 3600 - MARGIN
+    custom_labels.learns = False
+    custom_labels.max_trainings = 0
+    clock.background(_free_slots, custom_labels, (LABELLING_DAYS + SLOT_DAYS) * DAY - MARGIN)
+
+
+def _free_slots(custom_labels: rekognition.CustomLabels, after: float) -> None:
+    custom_labels.sleep(after)
+    custom_labels.max_trainings = 2
+
+
+def count(history: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]]:
+    """Of each phase, and in all: history events, state transitions as they are billed, and seconds.
+
+    A transition is a state entered or a retry (Step Functions pricing page). The first and last event are of no phase.
+    """
+    counts: dict[str, Counter[str]] = {phase: Counter() for phase in PHASES}
+    phase = ""
+    since: datetime | None = None
+    scheduled = 0
+    for event in history:
+        if phase and since:
+            counts[phase]["seconds"] += round((event["timestamp"] - since).total_seconds())
+        since = event["timestamp"]
+        if entered := event.get("stateEnteredEventDetails"):
+            phase, scheduled = PHASE_OF[entered["name"]], 0
+            counts[phase]["transitions"] += 1
+        if event["type"] == "TaskScheduled":
+            counts[phase]["transitions"] += scheduled > 0
+            scheduled += 1
+        if phase and not event["type"].startswith("Execution"):
+            counts[phase]["events"] += 1
+    total: Counter[str] = sum(counts.values(), Counter())
+    total["events"] += 2
+    return counts | {"whole execution": total}
+
+
+def run(assembly: Path, photos: Path) -> dict[str, Counter[str]]:
+    """One job from photos to a running model; its counts."""
+    paths = sorted(photos.glob("*.jpg"))
+    with LocalAws(speed=math.inf) as aws:
+        outputs = aws.deploy(assembly)
+        aws.workforce.answer_from(photos / "annotations.json", unanswered_share=0)
+        prolong(len(paths))
+        api = Api(aws.api_url, boto3.Session("local", "local", region_name="us-east-1"))
+        job_id = api.create()["id"]
+        api.upload(job_id, paths, lambda: None)
+        arn = api.start(job_id, {})
+        stepfunctions = aws.client("stepfunctions")
+        while (execution := stepfunctions.describe_execution(executionArn=arn))["status"] == "RUNNING":
+            time.sleep(0.5)
+        if execution["status"] != "SUCCEEDED":
+            raise SystemExit(f"{outputs['StateMachineArn']}: {execution.get('error')}: {execution.get('cause')}")
+        pages = stepfunctions.get_paginator("get_execution_history").paginate(executionArn=arn)
+        return count(event for page in pages for event in page["events"])
+
+
+def table(counts: Mapping[str, Counter[str]]) -> str:
+    """A row for each phase, and the whole with and without the wait for a slot."""
+    whole, slot = counts["whole execution"], counts["training slot"]
+    # With a free slot the state is entered, scheduled, started, succeeded and left, in one transition.
+    at_once = Counter(events=5, transitions=1)
+    rows = counts | {"whole execution, with a slot free at once": whole - slot + at_once}
+    lines = ["| Phase | time | history events | billed transitions |", "|---|---:|---:|---:|"]
+    for phase, figures in rows.items():
+        seconds = figures["seconds"]
+        duration = f"{seconds / DAY:.1f} days" if seconds > DAY else f"{seconds / 60:.0f} min"
+        lines.append(f"| {phase} | {duration} | {figures['events']:,} | {figures['transitions']:,} |")
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Put the table into the page, in the place of the one that is there."""
+    page = REPORT.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    REPORT.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def main() -> None:
+    """Run it and print the table."""
+    with tempfile.TemporaryDirectory(prefix="ekyc-bench-") as folder:
+        assembly, photos = synthesize(Path(folder) / "cdk.out"), Path(folder) / "photos"
+        samples.write(photos, 30, seed=0)
+        began = time.monotonic()
+        counts = run(assembly, photos)
+        days = counts["whole execution"]["seconds"] / DAY
+        print(f"{days:.1f} days simulated in {time.monotonic() - began:.0f} s\n\n{table(counts)}")
+    if "--write" in sys.argv:
+        write(table(counts))
+    events, slot_events = counts["whole execution"]["events"], counts["training slot"]["events"]
+    if events - slot_events >= MOST_EVENTS or events >= MOST_WITH_SLOT_WAIT:
+        sys.exit(f"Too many history events: {events:,}, {events - slot_events:,} of them without the wait for a slot.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What the fuzzers share: an S3 that is a dictionary, and the real files from which they start."""
+
+import io
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ekyc import samples
+
+CORPUS = Path(__file__).parents[1] / "build" / "fuzz"
+BUCKET, JOB = "bucket", "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
+UPLOADED = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+class Objects(dict[str, bytes]):
+    """A bucket's objects by key, with as much of boto3's S3 client as the stages call."""
+
+    def get_object(self, *, Key: str, Range: str = "bytes=0-", **_: Any) -> dict[str, Any]:
+        first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", Range).groups()  # type: ignore[union-attr]
+        assert int(first) < max(1, len(self[Key])), "S3 would answer InvalidRange"
+        content = self[Key][int(first) : int(last) + 1 if last else None]
+        return {"Body": io.BytesIO(content), "ContentLength": len(content), "LastModified": UPLOADED}
+
+    def put_object(self, *, Key: str, Body: bytes, **_: Any) -> None:
+        self[Key] = Body
+
+    def upload_fileobj(self, file: io.BytesIO, _bucket: str, key: str, **_: Any) -> None:
+        self[key] = file.read()
+
+    def get_paginator(self, _operation: str) -> "Objects":
+        return self
+
+    def paginate(self, *, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:
+        entries = [
+            {"Key": key, "ETag": f'"{key}"', "Size": len(content), "LastModified": UPLOADED}
+            for key, content in sorted(self.items())
+            if key.startswith(Prefix)
+        ]
+        yield {"Contents": entries}
+
+    def json_lines(self, key: str) -> list[dict[str, Any]]:
+        """The objects of a JSON Lines file, which has to be strict JSON."""
+        return [json.loads(line, parse_constant=_no_constant) for line in self[key].splitlines()]
+
+
+def _no_constant(word: str) -> None:
+    raise AssertionError(f"{word} is no JSON")
+
+
+def seed() -> None:
+    """Draw specimen photos and write them small, with their labels in both forms, into the fuzzers' corpora."""
+    photos, labels = CORPUS / "photos", CORPUS / "labels"
+    for folder in (photos, labels):
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as drawn:
+        samples.write(Path(drawn), 8, 1)
+        coco = json.loads((Path(drawn) / "annotations.json").read_text())
+        exif = Image.Exif()
+        for image in coco["images"]:
+            picture = Image.open(Path(drawn) / image["file_name"])
+            picture.thumbnail((96, 96))
+            for orientation in (1, 6):
+                exif[0x0112] = orientation
+                name = f"{orientation}-{image['file_name']}"
+                picture.save(photos / name, quality=60, exif=exif, progressive=orientation == 6)
+                picture.quantize(16).save((photos / name).with_suffix(".png"), exif=exif)
+    (labels / "coco.json").write_text(json.dumps(coco))
+    types = {category["id"]: category["name"] for category in coco["categories"]}
+    lines = []
+    for image in coco["images"]:
+        boxes = [one for one in coco["annotations"] if one["image_id"] == image["id"]]
+        annotations = [
+            {"class_id": one["category_id"], **dict(zip(("left", "top", "width", "height"), one["bbox"], strict=True))}
+            for one in boxes
+        ]
+        line = {
+            "source-ref": f"s3://{BUCKET}/images/{JOB}/{image['file_name']}",
+            "doctype": {
+                "image_size": [{"width": image["width"], "height": image["height"], "depth": 3}],
+                "annotations": annotations,
+            },
+            "doctype-metadata": {
+                "objects": [{"confidence": 1} for _ in boxes],
+                "class-map": {str(one["category_id"]): types[one["category_id"]] for one in boxes},
+                "type": "groundtruth/object-detection",
+                "human-annotated": "yes",
+                "creation-date": "2026-11-24T01:53:24.000001",
+                "job-name": f"labeling-job/{JOB}-1",
+            },
+        }
+        lines.append(json.dumps(line))
+        (labels / f"{image['id']}.manifest").write_text(lines[-1])
+    (labels / "all.manifest").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(seed())

@@ -1,0 +1,70 @@
+"""Fuzzes what reads labels: any bytes as a supplied labels file, and as the manifest that datasets are made of.
+
+python fuzz/fuzz_labels.py build/fuzz/labels -max_total_time=60
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import atheris
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "lambdas")]
+
+with atheris.instrument_imports(include=["pipeline", "json"]):
+    from pipeline import datasets, labels
+    from pipeline.errors import LabelsInvalid, NoUsableLabels, TooFewImagesPerLabel
+    from pipeline.manifests import Photo, photo_line, rejected_list_key
+
+from ekyc.localaws.custom_labels_manifest import check_sets, read_dataset  # noqa: E402 - needs the path above
+from fuzz.files import BUCKET, CORPUS, JOB, Objects  # noqa: E402
+
+COCO = json.loads((CORPUS / "labels" / "coco.json").read_text())
+TYPES = [category["name"] for category in COCO["categories"]]
+FOLDER = f"s3://{BUCKET}/images/{JOB}/"
+PHOTOS = [Photo(f"{FOLDER}{i['file_name']}", str(i["id"]), i["width"], i["height"]) for i in COCO["images"]]
+INPUT = "".join(f"{photo_line(photo)}\n" for photo in PHOTOS).encode()
+MANIFESTS = f"s3://{BUCKET}/manifests/{JOB}"
+
+
+def any_file(content: bytes) -> None:
+    """Import it, and prepare datasets of it, and of what was imported: every outcome has a name, every list is JSON."""
+    s3 = Objects()
+    s3[f"manifests/{JOB}/input.manifest"] = INPUT
+    s3[rejected_list_key(JOB)] = b""
+    s3["labels/file"] = content
+    imported = False
+    try:
+        labels.import_labels(
+            labels.ImportLabels(JOB, f"{MANIFESTS}/input.manifest", "labels/file", TYPES), bucket=BUCKET, s3=s3
+        )
+        imported = True
+    except LabelsInvalid as error:
+        assert str(error).startswith("The labels file ")
+    if f"manifests/{JOB}/label-problems.jsonl" in s3:
+        s3.json_lines(f"manifests/{JOB}/label-problems.jsonl")
+    for manifest in ("labels/file", *([f"manifests/{JOB}/labels.manifest"] * imported)):
+        prepare(s3, manifest)
+
+
+def prepare(s3: Objects, manifest: str) -> None:
+    request = datasets.PrepareDatasets(
+        JOB, f"{MANIFESTS}/input.manifest", f"s3://{BUCKET}/{manifest}", "doctype", TYPES
+    )
+    try:
+        prepared = datasets.prepare(request, bucket=BUCKET, s3=s3)
+    except (NoUsableLabels, TooFewImagesPerLabel):
+        return
+    finally:
+        s3.json_lines(f"manifests/{JOB}/dropped.jsonl")
+    # The stand-in for Rekognition, which has AWS's rules from the guide, has nothing to say against what is written.
+    written = (prepared.train_manifest, prepared.test_manifest)
+    sets = [read_dataset(uri, s3[uri.removeprefix(f"s3://{BUCKET}/")]) for uri in written]
+    assert not [line for lines in sets for line in lines if line.has_errors]
+    assert not check_sets(*sets)[1]
+    s3.json_lines(f"manifests/{JOB}/train.manifest")
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, any_file)
+    atheris.Fuzz()

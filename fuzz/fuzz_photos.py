@@ -1,0 +1,40 @@
+"""Fuzzes what reads photos: any bytes as an upload that Check images measures and turns upright.
+
+python fuzz/fuzz_photos.py build/fuzz/photos -max_total_time=60
+"""
+
+import io
+import sys
+from pathlib import Path
+
+import atheris
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "lambdas")]
+
+with atheris.instrument_imports(include=["pipeline", "PIL"]):
+    from PIL import Image
+
+    from pipeline import images
+
+from fuzz.files import BUCKET, JOB, Objects  # noqa: E402 - needs the path above
+
+
+def any_photo(content: bytes) -> None:
+    """Check it: it is accepted or rejected in words, and a copy that was turned has the size that the manifest says."""
+    s3 = Objects({f"images/{JOB}/a.jpg": content})
+    checked = images.check(
+        images.CheckImages(JOB), bucket=BUCKET, min_images=0, max_rejected_share=1, seconds_left=lambda: 900.0, s3=s3
+    )
+    rejected = s3.json_lines(f"manifests/{JOB}/rejected.jsonl")
+    assert checked.accepted + len(rejected) == 1
+    if checked.turned:
+        [photo] = s3.json_lines(f"manifests/{JOB}/input.manifest")
+        copy = Image.open(io.BytesIO(s3[f"upright/{JOB}/a.jpg"]))
+        copy.load()
+        assert copy.size == (photo["image-size"]["width"], photo["image-size"]["height"])
+        assert not copy.getexif()
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, any_photo)
+    atheris.Fuzz()

@@ -1,0 +1,78 @@
+"""Settle job: a training has written its results, or minutes have passed, so deal with what the end of a job left.
+
+Nothing of it is to run on, and an end whose event was lost is to be recorded and told.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pipeline import aws, errors, notices, stopping
+from pipeline.jobs import JobNotFound, Jobs
+from pipeline.settings import Settings as BaseSettings
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    jobs_index: str
+    notifications_topic: str
+    project_parameter: str
+    model_parameter: str
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+sagemaker = aws.client("sagemaker")
+rekognition = aws.client("rekognition")
+ssm = aws.client("ssm")
+stepfunctions = aws.client("stepfunctions")
+channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
+logger = Logger()
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: Mapping[str, Any], _context: Any) -> None:
+    """Settle the job whose training wrote an object, or without one every job that is not settled.
+
+    Fails once it has tried them all.
+    """
+    failure: errors.PipelineError | None = None
+    for job_id in [_job_id(event)] if "detail" in event else jobs.unsettled(settings.jobs_index):
+        logger.append_keys(job_id=job_id)
+        try:
+            _settle(job_id)
+        except JobNotFound:
+            logger.info("The training belongs to no job of ours")
+        except (ClientError, BotoCoreError, errors.PipelineError) as error:
+            failure = error if isinstance(error, errors.PipelineError) else errors.named(error)
+            logger.error("Not settled", extra={"error": type(failure).__name__})
+    if failure:
+        raise failure from None
+
+
+def _settle(job_id: str) -> None:
+    job = stopping.ended(job_id, jobs=jobs, stepfunctions=stepfunctions)
+    if job is None:
+        return
+    try:
+        stopping.settle(
+            job,
+            jobs=jobs,
+            sagemaker=sagemaker,
+            rekognition=rekognition,
+            ssm=ssm,
+            project_parameter=settings.project_parameter,
+            model_parameter=settings.model_parameter,
+        )
+    finally:  # whoever has to mend what could not be stopped learns of it
+        notices.tell_end(job, jobs=jobs, channels=channels)
+
+
+def _job_id(event: Mapping[str, Any]) -> str:
+    """Of S3's event: the key is ``training/<jobId>/...``."""
+    key: str = event["detail"]["object"]["key"]
+    return key.split("/")[1]

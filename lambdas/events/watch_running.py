@@ -1,0 +1,70 @@
+"""Watch running: every hour, how old the oldest execution is and which models run; once a day a reminder of these."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+
+from pipeline import aws, notices, running
+from pipeline.jobs import Jobs
+from pipeline.settings import Settings as BaseSettings
+
+
+@dataclass(frozen=True)
+class Settings(BaseSettings):
+    jobs_table: str
+    notifications_topic: str
+    state_machine_arn: str
+    model_parameter: str
+    model_hours: int
+    stop_long_running_models: bool
+
+
+settings = Settings.from_env()
+jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
+stepfunctions = aws.client("stepfunctions")
+rekognition = aws.client("rekognition")
+ssm = aws.client("ssm")
+channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
+logger = Logger()
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+def handler(event: Mapping[str, Any], _context: Any) -> None:
+    """Measure what runs; with ``remind`` send the table of running models, else stop those that run for too long.
+
+    Raises:
+        PipelineError: a project could not be looked at or a model not stopped, once everything else is done. A reminder
+            says so itself: Lambda would run this again and remind again.
+    """
+    executions = running.executions(settings.state_machine_arn, stepfunctions)
+    metrics.add_metric(name="RunningExecutions", unit="Count", value=executions.count)
+    metrics.add_metric(name="OldestExecutionHours", unit="None", value=executions.oldest_hours)
+    metrics.flush_metrics()  # before the models, which may take a minute and fail
+    found = running.find_models(
+        jobs=jobs, rekognition=rekognition, ssm=ssm, model_parameter=settings.model_parameter, pause=time.sleep
+    )
+    metrics.add_metric(name="RunningModels", unit="Count", value=len(found.models))
+    metrics.add_metric(
+        name="LongestModelHours", unit="None", value=max((model.hours or 0 for model in found.models), default=0)
+    )
+    metrics.add_metric(
+        name="ModelDollarsAnHour", unit="None", value=sum(model.dollars_an_hour for model in found.models)
+    )
+    metrics.flush_metrics()
+    if event.get("remind"):
+        running.remind(found, settings.model_hours, channels)
+        return
+    failure = found.not_looked_at[-1][1] if found.not_looked_at else None
+    if settings.stop_long_running_models:
+        failure = (
+            running.stop_long_running(
+                found.models, settings.model_hours, jobs=jobs, rekognition=rekognition, channels=channels
+            )
+            or failure
+        )
+    if failure:
+        raise failure

@@ -1,0 +1,64 @@
+"""A job's executions: the first has the job's id as its name, later ones `<jobId>-2`, `-3` and so on.
+
+A later one is made when a redrive cannot help: its input holds what the one before it has done, which it skips.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+NAME = re.compile(r"(ekyc-[0-9]{14}-[0-9a-f]{16})-([2-9]|[1-9][0-9]+)")
+# The variable of the state machine that keeps a state's result, in the order of the states.
+VARIABLES = ("images", "labels", "manifests", "datasets", "model")
+RESULTS: Mapping[str, str] = {
+    "Check images": "images",
+    "Request labels": "labels",
+    "Import labels": "labels",
+    "Prepare datasets": "manifests",
+    "Create datasets": "datasets",
+    "Start training": "model",
+}
+
+
+def name(job_id: str, attempt: int) -> str:
+    """The name of the job's execution number ``attempt``, counted from 1."""
+    return job_id if attempt == 1 else f"{job_id}-{attempt}"
+
+
+def parse(execution_name: str) -> tuple[str, int]:
+    """The job's id and the number of the execution; a name that is none of ours is taken for a job's id."""
+    later = NAME.fullmatch(execution_name)
+    return (later[1], int(later[2])) if later else (execution_name, 1)
+
+
+def job_id(execution_arn: str) -> str:
+    """The id of the job that the execution belongs to."""
+    return parse(execution_arn.rpartition(":")[2])[0]
+
+
+def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: str | None) -> dict[str, Any]:
+    """The input of the execution that goes on where ``execution`` (as DescribeExecution tells it) has ended.
+
+    It is the same input with ``resumed``: the results of the states that are done, by the names of `VARIABLES`, and
+    ``redrives``, the resumes so far. ``again_from`` names the first result that is to be made again, if any.
+    """
+    job: dict[str, Any] = json.loads(execution["input"])
+    before = job.get("resumed", {})
+    found = before | _results(execution["executionArn"], stepfunctions)
+    results = {}
+    for variable in VARIABLES:
+        if variable not in found or variable == again_from:
+            break
+        results[variable] = found[variable]
+    redrives = before.get("redrives", 0) + execution.get("redriveCount", 0) + 1
+    return job | {"resumed": {"redrives": redrives, **results}}
+
+
+def _results(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
+    """What the states that ended well have returned, the last one of each. A history has at most 25 pages."""
+    pages = stepfunctions.get_paginator("get_execution_history").paginate(
+        executionArn=execution_arn, PaginationConfig={"PageSize": 1000}
+    )
+    left = (event.get("stateExitedEventDetails", {}) for page in pages for event in page["events"])
+    return {RESULTS[state["name"]]: json.loads(state["output"]) for state in left if state.get("name") in RESULTS}

@@ -1,0 +1,196 @@
+"""What people and other systems are told: one message on the topic and the same as an event, for each outcome.
+
+A notice is sent first and marked as sent afterwards, so a function that dies in between sends it once more when it is
+called again. That way round because a lost notice leaves a failed job or a model that bills unnoticed, and a doubled
+one costs a glance: its event has the same ``noticeId``.
+
+Messages hold figures and error words, no file names (`pipeline.errors.without_names`) and nothing else of a person.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import Throttled, UnexpectedAnswer, without_names
+from pipeline.jobs import Job, JobNotFound, Jobs, Status
+from pipeline.labelling import LabelsMade
+from pipeline.models import INFERENCE_UNIT_PRICE, TRAINING_PRICE
+
+SOURCE = "ekyc.training"
+VERSION = 1  # of an event's detail: grows when a field goes or changes its meaning
+SUBJECT_LENGTH = 100  # Publish in the SNS API reference: ASCII, no line break
+RETRYABLE = frozenset({"InternalFailure", "ThrottlingException"})  # PutEventsResultEntry, EventBridge API reference
+HOUR_MS = 3_600_000
+ARNS = (("Model", "ProjectVersionArn"), ("Execution", "ExecutionArn"))
+
+# The job's attributes that are told, by their name in an event and in words.
+FIGURES: Mapping[str, tuple[str, str]] = {
+    "Images": ("images", "Photos"),
+    "Rejected": ("rejected", "Photos rejected"),
+    "Labelled": ("labelled", "Photos labelled"),
+    "TrainImages": ("trainImages", "Photos to train on"),
+    "TestImages": ("testImages", "Photos to test on"),
+    "F1": ("f1", "F1"),
+    "Precision": ("precision", "Precision"),
+    "Recall": ("recall", "Recall"),
+    "LiveF1": ("liveF1", "F1 of the model that was live"),
+    "TrainingSeconds": ("trainingSeconds", "Training seconds billed"),
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing that is told: ``kind`` is the event's detail-type, ``id`` the same however often it is told."""
+
+    id: str
+    kind: str
+    subject: str
+    lines: Sequence[str]
+    resources: Sequence[str]
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Where notices go: the topic for people, the account's default event bus for programs."""
+
+    topic: str
+    sns: Any
+    events: Any
+
+    def publish(self, subject: str, lines: Sequence[str]) -> None:
+        """Send a message to the topic."""
+        line = " ".join(subject.split()).encode("ascii", "replace").decode()
+        self.sns.publish(TopicArn=self.topic, Subject=line[:SUBJECT_LENGTH], Message="\n".join(lines))
+
+    def send(self, notice: Notice) -> None:
+        """Send the event, then the message.
+
+        Raises:
+            Throttled, UnexpectedAnswer: EventBridge did not take the event.
+        """
+        detail = {"version": VERSION, "noticeId": notice.id, **notice.detail}
+        answer = self.events.put_events(
+            Entries=[
+                {
+                    "Source": SOURCE,
+                    "DetailType": notice.kind,
+                    "Resources": list(notice.resources),
+                    "Detail": json.dumps(detail),
+                }
+            ]
+        )
+        if answer["FailedEntryCount"]:
+            code = answer["Entries"][0].get("ErrorCode", "no code")
+            raise (Throttled if code in RETRYABLE else UnexpectedAnswer)(f"EventBridge did not take an event: {code}.")
+        self.publish(notice.subject, notice.lines)
+
+
+def tell_end(job: Job, *, jobs: Jobs, channels: Channels) -> bool:
+    """Tell how the job ended, once for each of its ends; True when this call did it."""
+    if (job["NotifiedEnd"] or 0) >= job["EndTime"]:
+        return False
+    channels.send(end(job))
+    jobs.notified(job.id, "NotifiedEnd", job["EndTime"])
+    return True
+
+
+def tell_labelled(job_id: str, attempt: int, made: LabelsMade, *, jobs: Jobs, channels: Channels) -> bool:
+    """Tell that people have labelled the job's photos, once for each labelling job; True when this call did it."""
+    try:
+        job = jobs.get(job_id)
+    except JobNotFound:
+        return False
+    if (job["NotifiedLabelling"] or 0) >= attempt:
+        return False
+    channels.send(labelled(job, attempt, made))
+    jobs.notified(job_id, "NotifiedLabelling", attempt)
+    return True
+
+
+def end(job: Job) -> Notice:
+    """What is told of a job that has ended; ``job`` holds its end."""
+    began = job["ExecutionStartTime"] or job["StartTime"]
+    lines = [f"Training job {job.id} is {job.status}, {_duration(job['EndTime'] - began)} after its start."]
+    more: dict[str, Any] = {}
+    if job.status is Status.READY:
+        lines.append(_model_in_words(job))
+    if job.status is Status.REJECTED:
+        more["reasons"] = list(job["Reasons"] or [])
+        lines += ["Its model is not good enough and was not started:", *(f"- {one}" for one in more["reasons"])]
+    if job.status is Status.FAILED:
+        more |= {"stage": job["Stage"], "error": job["Error"], "cause": without_names(job["Cause"] or "") or None}
+        lines += [
+            f"It failed at the stage {more['stage']} with {more['error']}: {more['cause'] or 'no cause is known.'}",
+            "Mend that, then resume the job: docs/operations.md, 'When a job has failed'.",
+        ]
+    if job.status is Status.STOPPED:
+        more["stage"] = job["Stage"]
+        lines.append(f"Somebody stopped it at the stage {job['Stage']}.")
+    figures = [(name, words, job[attribute]) for attribute, (name, words) in FIGURES.items()]
+    lines += ["", *(f"{words}: {_number(value)}" for _, words, value in figures if value is not None)]
+    if job["TrainingSeconds"]:
+        lines.append(f"Training cost: {job['TrainingSeconds'] / 3600 * TRAINING_PRICE:.2f} USD at list price")
+    lines += [f"{words}: {job[name]}" for words, name in ARNS if job[name]]
+    return Notice(
+        id=f"{job.id}/{job.status}/{job['EndTime']}",
+        kind=f"Training Job {job.status}",
+        subject=f"eKYC training {job.status}: {job.id}",
+        lines=lines,
+        resources=[job["ExecutionArn"]] if job["ExecutionArn"] else [],
+        detail={
+            "jobId": job.id,
+            "status": str(job.status),
+            "startTime": began,
+            "endTime": job["EndTime"],
+            "figures": {name: value for name, _, value in figures if value is not None},
+            "projectArn": job["ProjectArn"],
+            "projectVersionArn": job["ProjectVersionArn"],
+            **more,
+        },
+    )
+
+
+def labelled(job: Job, attempt: int, made: LabelsMade) -> Notice:
+    """What is told of a labelling job that has ended with labels."""
+    lines = [
+        f"People have labelled the photos of training job {job.id}. The job goes on by itself.",
+        "",
+        f"Labelled: {made.labelled}",
+        f"Could not be labelled: {made.failed}",
+        f"Not labelled: {made.unlabelled}",
+    ]
+    return Notice(
+        id=f"{job.id}/Labelled/{attempt}",
+        kind="Training Job Labelled",
+        subject=f"eKYC training labelled: {job.id}",
+        lines=lines,
+        resources=[job["ExecutionArn"]] if job["ExecutionArn"] else [],
+        detail={
+            "jobId": job.id,
+            "labellingJob": f"{job.id}-{attempt}",
+            "figures": {"labelled": made.labelled, "failed": made.failed, "unlabelled": made.unlabelled},
+        },
+    )
+
+
+def _model_in_words(job: Job) -> str:
+    if not job["PublishedTime"]:
+        return "Its model is good enough. It was not to be started."
+    dollars = (job["InferenceUnits"] or 1) * INFERENCE_UNIT_PRICE
+    return (
+        f"Its model is the live one and bills {dollars:.2f} USD an hour until somebody stops it: docs/operations.md, "
+        "'Running models and what they cost'."
+    )
+
+
+def _duration(milliseconds: int) -> str:
+    hours = milliseconds / HOUR_MS
+    if hours < 2:
+        return f"{hours * 60:.1f} minutes"
+    return f"{hours:.1f} hours" if hours < 72 else f"{hours / 24:.1f} days"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

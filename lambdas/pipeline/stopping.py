@@ -1,0 +1,145 @@
+"""Stops what a job that has ended left running: people who label, its model. A model that serves is never touched.
+
+Whatever ended the job (a stop through the API or in the console, a failure, a time-out), the same is done: at once when
+the end is recorded, and once more some minutes later for what could not be stopped before.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from pipeline import labelling, models, outcomes, publishing
+from pipeline.errors import error_code
+from pipeline.jobs import ENDED, Job, Jobs, Status, now_ms
+
+# A function of a stopped execution runs on to its end, and may start what the stop did not find. Those that start
+# something have a minute.
+LATE_MS = 5 * 60_000
+
+PUBLISHING = "Publish model"  # the state
+
+logger = Logger(child=True)
+
+
+def stop_what_runs(
+    job: Job, *, jobs: Jobs, sagemaker: Any, rekognition: Any, ssm: Any, model_parameter: str
+) -> tuple[list[str], list[str]]:
+    """Stop what runs of the job that ended: what was stopped, and what cannot be stopped yet, in words.
+
+    People who label for a job that failed go on: their labels are there when it is resumed. May be called any number of
+    times. All is looked for by the job's id, as a stage that broke off may have made what the record does not know.
+    """
+    stopped: list[str] = []
+    remaining: list[str] = []
+    if _is_stopped(job) and _stop_labelling(job.id, sagemaker):
+        stopped.append("labelling job")
+    for version in models.versions(job["ProjectArn"], rekognition) if job["ProjectArn"] else []:
+        arn, status = version["ProjectVersionArn"], version["Status"]
+        if status == "TRAINING_IN_PROGRESS":
+            its_end = " Its model is deleted when it ends." if _is_stopped(job) else ""
+            remaining.append(f"The training goes on: Rekognition cannot cancel one.{its_end}")
+        elif status in models.UP and not _serves(job, arn, ssm, model_parameter):
+            if _may_be_publishing(job):
+                remaining.append("The model may be going live now: if it does not, it is stopped in some minutes.")
+            elif models.stop_model(job["ProjectArn"], arn, rekognition=rekognition) in models.DOWN:
+                jobs.model_stopped(job.id)
+                stopped.append("model")
+            else:
+                remaining.append("The model is STARTING and cannot be stopped yet: it is stopped once it runs.")
+    return stopped, remaining
+
+
+def ended(job_id: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
+    """The job as its execution has ended, which is recorded if it was not; None while it runs.
+
+    Raises:
+        JobNotFound: no job has this id.
+    """
+    job = jobs.get(job_id)
+    try:
+        return outcomes.record(job["ExecutionArn"], jobs=jobs, stepfunctions=stepfunctions)
+    except ClientError as error:
+        if error_code(error) != "ExecutionDoesNotExist":
+            raise
+        return job if job.status in ENDED else None  # forgotten after 90 days, or a start that got no further
+
+
+def settle(
+    job: Job,
+    *,
+    jobs: Jobs,
+    sagemaker: Any,
+    rekognition: Any,
+    ssm: Any,
+    project_parameter: str,
+    model_parameter: str,
+) -> None:
+    """Stop and delete what an earlier stop had to leave, if the job still stands where it ended.
+
+    A training cannot be cancelled, so the model of a stopped job is deleted when it is trained. A job that is resumed
+    keeps it: whoever comes first, the resume or the deletion, is written to the record and seen by the other.
+
+    Raises:
+        ClientError, BotoCoreError: a service did not answer.
+    """
+    if job.status is Status.READY:
+        return
+    _, remaining = stop_what_runs(
+        job, jobs=jobs, sagemaker=sagemaker, rekognition=rekognition, ssm=ssm, model_parameter=model_parameter
+    )
+    for version in models.versions(job["ProjectArn"], rekognition) if job["ProjectArn"] else []:
+        if not _trained_for_nobody(job, version):
+            continue
+        arn, seconds = version["ProjectVersionArn"], version.get("BillableTrainingTimeInSeconds")
+        if jobs.discard_model(job, arn, TrainingSeconds=seconds):
+            rekognition.delete_project_version(ProjectVersionArn=arn)
+            logger.info("Model of a stopped job deleted")
+        else:
+            remaining.append("Somebody resumes the job.")
+    if not _may_be_publishing(job):
+        publishing.take_back(job, ssm=ssm, project_parameter=project_parameter, model_parameter=model_parameter)
+    if not remaining and _is_late(job):
+        jobs.settled(job)
+
+
+def _is_stopped(job: Job) -> bool:
+    """Whether somebody stopped the job, in the console or through the API, and not a failure alone."""
+    return job.status is Status.STOPPED or job["StopRequested"] is not None
+
+
+def _may_be_publishing(job: Job) -> bool:
+    """Whether the function that publishes may still be at work: a stop and a time-out of its task do not end it."""
+    unfinished = job.status is Status.STOPPED or job["Error"] == "States.Timeout"
+    return job["Stage"] == PUBLISHING and unfinished and not _is_late(job)
+
+
+def _is_late(job: Job) -> bool:
+    return bool(now_ms() - (job["EndTime"] or now_ms()) > LATE_MS)
+
+
+def _trained_for_nobody(job: Job, version: Mapping[str, Any]) -> bool:
+    """Whether the training went on after its job was stopped, and has ended well."""
+    if not _is_stopped(job) or version["Status"] != "TRAINING_COMPLETED":
+        return False
+    stop_time = max(job["EndTime"], job["StopRequested"] or 0)  # a job that failed may be stopped after that
+    return int(version["TrainingEndTimestamp"].timestamp() * 1000) > stop_time
+
+
+def _serves(job: Job, project_version_arn: str, ssm: Any, model_parameter: str) -> bool:
+    """Whether the model is, or once was, the live one."""
+    if job["PublishedTime"] and job["ProjectVersionArn"] == project_version_arn:
+        return True
+    return publishing.read_parameter(model_parameter, ssm) == project_version_arn
+
+
+def _stop_labelling(job_id: str, sagemaker: Any) -> bool:
+    """Stop every labelling job of the job that goes on; attempts are numbered without a gap."""
+    stopped, attempt = False, 1
+    while status := labelling.status(labelling.job_name(job_id, attempt), sagemaker):
+        if status in ("Initializing", "InProgress"):
+            sagemaker.stop_labeling_job(LabelingJobName=labelling.job_name(job_id, attempt))
+            stopped = True
+        attempt += 1
+    return stopped

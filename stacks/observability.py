@@ -1,0 +1,348 @@
+"""What operators look at: the function that watches what runs, the alarms and the dashboard.
+
+Every alarm is explained in docs/operations.md, section 'Alarms', by the last part of its name.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.functions import BackgroundFunction, Runtime
+from stacks.notifications import Notifications
+from stacks.permissions import Permissions
+from stacks.settings import Settings
+from stacks.storage import Storage
+
+FIVE_MINUTES, HOUR = cdk.Duration.minutes(5), cdk.Duration.hours(1)
+MANUAL = "docs/operations.md, section Alarms"
+
+PHASES = {
+    "Labels": ("PrepareDatasets", "LabellingTime"),
+    "Datasets": ("CheckDatasets", "DatasetTime"),
+    "Training": ("CheckTraining", "TrainingTime"),
+    "Model start": ("CheckModel", "ModelStartupTime"),
+}
+"""What a job waits for: the stage that sees the end of it and the metric of how long it took, in seconds."""
+
+
+class WatchRunning(BackgroundFunction):
+    """Asks every hour what runs, and reminds of running models once a day."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        runtime: Runtime,
+        storage: Storage,
+        permissions: Permissions,
+        notifications: Notifications,
+    ) -> None:
+        stops = settings.long_running_models == "stop"
+        super().__init__(
+            scope,
+            id,
+            runtime=runtime,
+            module="events.watch_running",
+            description="Measures how old the oldest execution is and which models run, and reminds of these.",
+            environment={
+                "JOBS_TABLE": storage.table.table_name,
+                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
+                "STATE_MACHINE_ARN": permissions.state_machine_arn,
+                "MODEL_PARAMETER": storage.model_parameter.parameter_name,
+                "MODEL_HOURS": str(settings.model_hours),
+                "STOP_LONG_RUNNING_MODELS": json.dumps(stops),
+            },
+            permissions=[
+                permissions.job_record(),
+                permissions.list_executions(),
+                permissions.find_project(),
+                permissions.projects(
+                    "DescribeProjectVersions",
+                    *(["StopProjectVersion"] if stops else []),
+                    why="Looks which models run" + (", and stops those that do for too long." if stops else "."),
+                ),
+                permissions.live_model("GetParameter", why="Says which of them is the live one."),
+                *notifications.tell(),
+            ],
+            timeout_seconds=300,  # for two projects a second, of which an account has 100
+        )
+        self.call_by(
+            "EveryHour",
+            "Executions may be stuck and models may run for too long.",
+            event=events.RuleTargetInput.from_object({"remind": False}),
+            schedule=events.Schedule.rate(HOUR),
+        )
+        self.call_by(
+            "EveryMorning",
+            "Running models bill by the hour: people are reminded of them.",
+            event=events.RuleTargetInput.from_object({"remind": True}),
+            schedule=events.Schedule.cron(hour="6", minute="30"),
+        )
+
+
+class Observability(Construct):
+    """The alarms, which go to the topic, and the dashboard, which has the stack's name."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        topic: sns.ITopic,
+        state_machine: sfn.StateMachine,
+        stages: Mapping[str, lambda_.IFunction],
+        background: Sequence[BackgroundFunction],
+        api: lambda_.IFunction,
+    ) -> None:
+        super().__init__(scope, id)
+        self._name = settings.stack_name
+        self._action = actions.SnsAction(topic)
+        self._machine = state_machine
+        # The stages' errors and throttles are no alarm: the state machine tries them again, and an execution that had
+        # to give up is one.
+        self._unwatched = {"Api": api, **{function.node.id: function for function in background}}
+        unhandled = {
+            function.node.id: function.unhandled.metric_approximate_number_of_messages_visible(
+                statistic="Maximum", period=FIVE_MINUTES
+            )
+            for function in background
+        }
+        alarms = [*self._execution_alarms(settings), *self._function_alarms(unhandled), *self._model_alarms(settings)]
+        self._add_dashboard(alarms, unhandled, stages)
+
+    def _execution_alarms(self, settings: Settings) -> list[cloudwatch.IAlarm]:
+        ended = "The pipeline's own message on this topic says which job, at which stage and why."
+        return [
+            self._alarm(
+                "execution-failed", self._of_machine("ExecutionsFailed"), f"A job failed or was rejected. {ended}"
+            ),
+            self._alarm(
+                "execution-timed-out",
+                self._of_machine("ExecutionsTimedOut"),
+                f"A job ran for 60 days and was ended. {ended}",
+            ),
+            self._alarm(
+                "execution-aborted",
+                self._of_machine("ExecutionsAborted"),
+                f"Somebody stopped a job. {ended} Stopped on purpose: nothing to do.",
+            ),
+            self._alarm(
+                "execution-throttled",
+                self._of_machine("ExecutionThrottled"),
+                "The account has used up its state transitions for half an hour: jobs go on, but late.",
+                periods=6,
+            ),
+            self._alarm(
+                "execution-overdue",
+                self._of_watch("OldestExecutionHours"),
+                f"A job has run for more than {settings.execution_hours} hours, the setting executionHours: something "
+                "may be stuck.",
+                above=settings.execution_hours,
+                missing=cloudwatch.TreatMissingData.IGNORE,
+            ),
+        ]
+
+    def _function_alarms(self, unhandled: Mapping[str, cloudwatch.IMetric]) -> list[cloudwatch.IAlarm]:
+        return [
+            self._alarm(
+                "event-unhandled",
+                _sum(unhandled),
+                "A function failed at an event three times or could not be called; the event is kept for 14 days. A "
+                "job's end, its labels, an erasure or a reminder is waiting.",
+            ),
+            self._alarm(
+                "function-failing",
+                _sum({name: one.metric_errors(period=FIVE_MINUTES) for name, one in self._unwatched.items()}),
+                "The API or a background function raised an error; its log says which.",
+            ),
+            self._alarm(
+                "function-throttled",
+                _sum({name: one.metric_throttles(period=FIVE_MINUTES) for name, one in self._unwatched.items()}),
+                "Lambda refused to run the API or a background function: the account's concurrency is used up.",
+            ),
+        ]
+
+    def _model_alarms(self, settings: Settings) -> list[cloudwatch.IAlarm]:
+        does = "It is being stopped" if settings.long_running_models == "stop" else "Nobody stops it for you"
+        return [
+            self._alarm(
+                "model-running-long",
+                self._of_watch("LongestModelHours"),
+                f"A model has run for more than {settings.model_hours} hours, the setting modelHours. {does} (setting "
+                "longRunningModels).",
+                above=settings.model_hours,
+                missing=cloudwatch.TreatMissingData.IGNORE,
+            )
+        ]
+
+    def _alarm(
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        description: str,
+        *,
+        above: float = 0,
+        periods: int = 1,
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+    ) -> cloudwatch.IAlarm:
+        """An alarm while ``metric`` is ``above`` for so many ``periods``, which tells the topic.
+
+        Services send no data point when there was nothing to count, which is no breach. The watch sends one an hour:
+        one that is missing says nothing, so the alarm stays as it is.
+        """
+        id, full_name = "".join(part.capitalize() for part in name.split("-")), f"{self._name}-{name}"
+        alarm = cloudwatch.Alarm(
+            self,
+            id,
+            alarm_name=full_name,
+            alarm_description=f"{description} What to do: {MANUAL}, {name}.",
+            metric=metric,
+            threshold=above,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            evaluation_periods=periods,
+            treat_missing_data=missing,
+        )
+        alarm.add_alarm_action(self._action)
+        # By name and not by reference: the local AWS makes the dashboard, which shows it, and has no alarms.
+        return cloudwatch.Alarm.from_alarm_name(self, f"{id}ByName", full_name)
+
+    def _of_machine(self, metric: str) -> cloudwatch.Metric:
+        """Step Functions' metric of the state machine. Source: Step Functions guide, 'Monitoring metrics'."""
+        return self._machine.metric(metric, statistic="Sum", period=FIVE_MINUTES)
+
+    def _own(self, service: str, metric: str, statistic: str = "Sum", period: cdk.Duration = HOUR) -> cloudwatch.Metric:
+        """A metric that the function ``service`` writes to its log."""
+        return cloudwatch.Metric(
+            namespace=self._name,
+            metric_name=metric,
+            dimensions_map={"service": service},
+            statistic=statistic,
+            period=period,
+        )
+
+    def _of_watch(self, metric: str) -> cloudwatch.Metric:
+        return self._own("WatchRunning", metric, "Maximum")
+
+    def _add_dashboard(
+        self,
+        alarms: Sequence[cloudwatch.IAlarm],
+        unhandled: Mapping[str, cloudwatch.IMetric],
+        stages: Mapping[str, lambda_.IFunction],
+    ) -> None:
+        def now(title: str, metrics: Mapping[str, cloudwatch.IMetric]) -> cloudwatch.SingleValueWidget:
+            return cloudwatch.SingleValueWidget(title=title, metrics=_labelled(metrics), width=12, height=4)
+
+        def days(title: str, metrics: Mapping[str, cloudwatch.IMetric], unit: str) -> cloudwatch.GraphWidget:
+            axis = cloudwatch.YAxisProps(label=unit, show_units=False, min=0)
+            return cloudwatch.GraphWidget(title=title, left=_labelled(metrics), left_y_axis=axis, width=12, height=6)
+
+        def of_outcome(status: str) -> cloudwatch.Metric:
+            return self._own("RecordOutcome", status, period=cdk.Duration.days(1))
+
+        cloudwatch.Dashboard(
+            self,
+            "Dashboard",
+            dashboard_name=self._name,
+            default_interval=cdk.Duration.days(14),
+            widgets=[
+                [
+                    now(
+                        "Is anything stuck?",
+                        {
+                            "Jobs that run": self._of_watch("RunningExecutions"),
+                            "Hours of the oldest": self._of_watch("OldestExecutionHours"),
+                            "Events unhandled": _sum(unhandled),
+                        },
+                    ),
+                    now(
+                        "What does it cost?",
+                        {
+                            "Models that run": self._of_watch("RunningModels"),
+                            "USD an hour for them": self._of_watch("ModelDollarsAnHour"),
+                            "Hours of the longest": self._of_watch("LongestModelHours"),
+                        },
+                    ),
+                ],
+                [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=alarms, width=24, height=3)],
+                [
+                    days(
+                        "How jobs ended",
+                        {status: of_outcome(status) for status in ("Ready", "Rejected", "Failed", "Stopped")},
+                        "jobs a day",
+                    ),
+                    days(
+                        "What jobs waited for",
+                        {
+                            phase: _hours(self._own(stage, metric, "Average", cdk.Duration.days(1)))
+                            for phase, (stage, metric) in PHASES.items()
+                        },
+                        "hours",
+                    ),
+                ],
+                [
+                    days(
+                        "Photos",
+                        {
+                            "Accepted": self._own("CheckImages", "Images"),
+                            "Rejected": self._own("CheckImages", "Rejected"),
+                            "To train on": self._own("PrepareDatasets", "TrainImages"),
+                            "To test on": self._own("PrepareDatasets", "TestImages"),
+                            "Labels not usable": self._own("PrepareDatasets", "Dropped"),
+                        },
+                        "photos",
+                    ),
+                    days(
+                        "How good models are",
+                        {name: self._own("EvaluateModel", name, "Average") for name in ("F1", "Precision", "Recall")},
+                        "share",
+                    ),
+                ],
+                [
+                    days(
+                        "Training billed",
+                        {"Training": _hours(self._own("CheckTraining", "BilledTrainingTime"))},
+                        "hours",
+                    ),
+                    days("Stages tried again", {name: self._own(name, "Retries") for name in stages}, "runs"),
+                ],
+                [
+                    days("Stages throttled", {name: one.metric_throttles() for name, one in stages.items()}, "calls"),
+                    days(
+                        "Errors of the API and of background functions",
+                        {name: one.metric_errors() for name, one in self._unwatched.items()},
+                        "errors",
+                    ),
+                ],
+            ],
+        )
+
+
+def _sum(metrics: Mapping[str, cloudwatch.IMetric]) -> cloudwatch.MathExpression:
+    """The sum of metrics that have no data point while there is nothing to count."""
+    by_id = {f"m{place}": metric for place, metric in enumerate(metrics.values())}
+    return cloudwatch.MathExpression(
+        expression=" + ".join(f"FILL({name}, 0)" for name in by_id), using_metrics=by_id, period=FIVE_MINUTES
+    )
+
+
+def _hours(seconds: cloudwatch.Metric) -> cloudwatch.MathExpression:
+    """The same in hours. An id of its own: those of a widget's metrics may not meet."""
+    name = "".join(c for c in f"{seconds.metric_name}" if c.isalnum())
+    id = name[0].lower() + name[1:]
+    return cloudwatch.MathExpression(expression=f"{id} / 3600", using_metrics={id: seconds}, period=seconds.period)
+
+
+def _labelled(metrics: Mapping[str, Any]) -> list[cloudwatch.IMetric]:
+    return [metric.with_(label=label) for label, metric in metrics.items()]

@@ -1,0 +1,274 @@
+"""The deployed pipeline for trials of faults: tiny photos, a training without learning, a quick clock, wide quotas."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from boto3.dynamodb.types import TypeDeserializer
+from PIL import Image
+
+from ekyc.localaws import events, functions, rekognition
+from ekyc.localaws.clock import clock
+from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import LOCAL_SETTINGS
+
+SPEED = 6000.0
+TYPES = ("AU_PASSPORT", "ID_KTP")
+LOOP = {"growth": 1.5, "ceiling": 3600, "deadline": 30 * 24 * 3600}
+# Waits that are some hundredths of a second here, so that a loop looks two or three times.
+SETTINGS: Mapping[str, Any] = {
+    **LOCAL_SETTINGS,
+    "minImages": 4,
+    "polls": {kind: {"first": first, **LOOP} for kind, first in (("datasets", 60), ("training", 900), ("model", 300))},
+}
+ENDED = frozenset({"Ready", "Rejected", "Failed", "Stopped"})
+ENOUGH = 300.0  # seconds; whatever takes longer hangs, also on a machine that is busy with other things
+TRIES = 8  # a client that repeats what the API answered with 5xx
+# Who asks: the local API takes the access key for the user and checks no signature.
+CALLER = {
+    "Authorization": "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/execute-api/aws4_request, "
+    "SignedHeaders=host, Signature=0"
+}
+TOKEN = re.compile(r'"taskToken":\s?"([^"]+)"')
+
+
+class Hangs(Exception):
+    """Something did not come about; says what."""
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = ENOUGH) -> Any:
+    """Wait until ``condition`` gives something true, and give it."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise Hangs(what)
+        time.sleep(0.02)
+    return result
+
+
+class ApiFailed(Exception):
+    """The API did not do what was asked; holds its answer."""
+
+
+@dataclass
+class Job:
+    """A job of a trial. `mark` is in every HTTP request of it, also the first one, which knows no id yet."""
+
+    id: str
+    mark: str
+
+
+@dataclass
+class Bench:
+    """The pipeline deployed in this process's local AWS; one trial after the other."""
+
+    aws: LocalAws
+    outputs: dict[str, str]
+    http: httpx.Client
+    _read_up_to: dict[Path, int] = field(default_factory=dict)
+    _leaks: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        listed = self.aws.client("lambda").list_functions()["Functions"]
+        self.functions = {one["Handler"].removesuffix(".handler"): one["FunctionName"] for one in listed}
+        self.modules = {name: module for module, name in self.functions.items()}
+        self.queues = {
+            one["Handler"].removesuffix(".handler"): functions.find(one["FunctionName"]).dead_letter_target
+            for one in listed
+        }
+        self.photos = dict(_photos())
+
+    # What a client does
+
+    def call(self, method: str, path: str, job: Job, *, done: Callable[[], bool] | None = None, **request: Any) -> Any:
+        """Ask the API as a client does that repeats what was answered with 5xx.
+
+        A refusal is no failure when ``done`` says that an earlier request has had its effect.
+        """
+        answer = None
+        for _ in range(TRIES):
+            answer = self.http.request(method, path, headers={"X-Trial": job.mark, **CALLER}, **request)
+            if answer.is_success:
+                return answer
+            if answer.status_code < 500:
+                if done and done():
+                    return answer
+                break
+            _check_problem(answer)
+            time.sleep(0.05)
+        raise ApiFailed(f"{method} {path}: {answer.status_code} {answer.text[:300]}")  # type: ignore[union-attr]
+
+    def create(self, mark: str) -> Job:
+        """A new job without photos."""
+        job = Job("", mark)
+        job.id = self.call("POST", "create", job).json()["id"]
+        return job
+
+    def upload(self, job: Job, *names: str) -> None:
+        """Put the named photos, or all of them, and ``labels.json``, into the job's folders."""
+        for name, content in self.photos.items():
+            folder = "labels" if name.endswith(".json") else "images"
+            if not names or name in names:
+                self.s3.put_object(Bucket=self.outputs["BucketName"], Key=f"{folder}/{job.id}/{name}", Body=content)
+
+    def start(self, job: Job, **options: Any) -> None:
+        """Start the job."""
+        self.call(
+            "POST",
+            "start",
+            job,
+            params={"JobId": job.id},
+            json={"documentTypes": list(TYPES), "deploy": False, **options},
+            done=lambda: self.execution(job) is not None,
+        )
+
+    # What an observer sees
+
+    @property
+    def s3(self) -> Any:
+        return self.aws.client("s3")
+
+    def record(self, job: Job) -> dict[str, Any]:
+        """The job's record in the table. The API would heal it."""
+        found = self.aws.client("dynamodb").get_item(TableName=self.outputs["JobsTable"], Key={"Id": {"S": job.id}})
+        deserialize = TypeDeserializer().deserialize
+        return {name: deserialize(value) for name, value in found["Item"].items()}
+
+    def execution(self, job: Job) -> Any | None:
+        """The execution in Step Functions, or None; read without a call, as it is asked for all the time."""
+        from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+        machines = stepfunctions_parser_backends["123456789012"]["us-east-1"].state_machines
+        return next((one for machine in machines for one in machine.executions if one.name == job.id), None)
+
+    def execution_arn(self, job: Job) -> str:
+        return self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{job.id}"
+
+    def history(self, job: Job) -> list[dict[str, Any]]:
+        pages = self.aws.client("stepfunctions").get_paginator("get_execution_history")
+        return [event for page in pages.paginate(executionArn=self.execution_arn(job)) for event in page["events"]]
+
+    def ended(self, job: Job) -> Any:
+        """The execution, once it runs no longer."""
+
+        def over() -> Any:
+            execution = self.execution(job)
+            return execution if execution and execution.status != "RUNNING" else None
+
+        return eventually(over, "the execution does not end")
+
+    def settled(self, job: Job, *, waits: float = 1.0) -> dict[str, Any]:
+        """The record once it has an end; the schedules fire when none has come after ``waits`` seconds."""
+
+        def over() -> dict[str, Any] | None:
+            record = self.record(job)
+            return record if record["Status"] in ENDED and self.execution(job).status != "RUNNING" else None
+
+        try:
+            return eventually(over, "", waits)
+        except Hangs:
+            events.fire_schedules()
+            return eventually(over, "the job's record has no end")
+
+    def kept(self, module: str, job: Job) -> list[dict[str, Any]]:
+        """Takes the events about the job, and those of a schedule, out of the function's dead-letter queue."""
+        sqs, found = self.aws.client("sqs"), []
+        url = sqs.get_queue_url(QueueName=self.queues[module].rpartition(":")[2])["QueueUrl"]
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get(
+            "Messages"
+        ):
+            own = [message for message in messages if job.id in message["Body"] or message["Body"] == "{}"]
+            for message in own:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            found += [json.loads(message["Body"]) for message in own]
+            if not own:
+                break
+        return found
+
+    def invoke(self, module: str, event: Any) -> None:
+        """Have the function deal with an event, as a redelivery does."""
+        functions.invoke_later(functions.find(self.functions[module]), event)
+
+    def messages(self, job: Job) -> list[str]:
+        """The subjects of what the topic was told about the job."""
+        from moto.sns import sns_backends
+
+        sent = sns_backends["123456789012"]["us-east-1"].topics[self.outputs["NotificationsTopicArn"]]
+        return [subject for _, _, subject, *_ in list(sent.sent_notifications) if job.id in (subject or "")]
+
+    def live(self) -> tuple[str, str]:
+        """The two parameters that name the live model: the project's and the model's."""
+        names = [self.outputs["ProjectParameter"], self.outputs["ModelParameter"]]
+        found = self.aws.client("ssm").get_parameters(Names=names)["Parameters"]
+        values = {one["Name"]: one["Value"] for one in found}
+        return values[names[0]], values[names[1]]
+
+    def leaks(self, job: Job) -> list[str]:
+        """What no log may hold and the functions' logs have got since the job before was looked at."""
+        tokens = set(TOKEN.findall(json.dumps(self.history(job), default=str).replace('\\"', '"')))
+        found = self._leaks.setdefault(job.id, [])
+        for path in self.aws.logs_dir.glob("*"):
+            with path.open("rb") as file:
+                file.seek(self._read_up_to.get(path, 0))
+                text = file.read().decode(errors="replace")
+                self._read_up_to[path] = file.tell()
+            if "Signature=" in text:
+                found.append(f"a presigned URL in the log of {path.stem}")
+            if any(token in text for token in tokens):
+                found.append(f"a task token in the log of {path.stem}")
+        return found
+
+
+def _check_problem(answer: httpx.Response) -> None:
+    """A failure is told as a problem, or by API Gateway itself when the function died."""
+    if answer.headers["content-type"] != "application/problem+json" or "Traceback" in answer.text:
+        raise ApiFailed(f"{answer.status_code} is no problem document: {answer.text[:200]}")
+
+
+def _photos() -> Iterator[tuple[str, bytes]]:
+    """Four tiny photos, two of each type, and their labels."""
+    images, annotations = [], []
+    for number in range(4):
+        name = f"photo-{number}.png"
+        file = io.BytesIO()
+        Image.effect_noise((96, 96), 20 + number).save(file, "PNG")
+        images.append({"id": number, "file_name": name, "width": 96, "height": 96})
+        annotations.append({"id": number, "image_id": number, "category_id": number % 2, "bbox": [20, 20, 50, 40]})
+        yield name, file.getvalue()
+    categories = [{"id": number, "name": name} for number, name in enumerate(TYPES)]
+    yield (
+        "labels.json",
+        json.dumps({"images": images, "annotations": annotations, "categories": categories}).encode(),
+    )
+
+
+@contextlib.contextmanager
+def bench(aws: LocalAws, assembly: Path, folder: Path) -> Iterator[Bench]:
+    """The pipeline in an empty local AWS whose clock runs at SPEED; ``folder`` takes the labels for the workforce."""
+    aws.reset()
+    outputs = aws.deploy(assembly)
+    speed, clock.speed = clock.speed, SPEED
+    account = rekognition.current()
+    account.learns = False
+    account.max_projects = account.max_trainings = account.max_running_models = 100_000
+    with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=60) as http:
+        made = Bench(aws, outputs, http)
+        labels = folder / "labels.json"
+        labels.write_bytes(made.photos["labels.json"])
+        aws.workforce.answer_from(labels, jitter_px=0, unanswered_share=0)
+        try:
+            # On a busy machine the first import of a function may take longer than a function has for it.
+            eventually(lambda: http.get("openapi.json").is_success, "the API does not answer")
+            yield made
+        finally:
+            clock.speed = speed
+            aws.workforce.stop_answering()

@@ -1,0 +1,86 @@
+"""What must hold after every job, whatever failed on its way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from deployment import Bench, Job
+
+from ekyc.localaws import rekognition
+
+STATUS_OF = {"SUCCEEDED": {"Ready"}, "FAILED": {"Failed", "Rejected"}, "TIMED_OUT": {"Failed"}, "ABORTED": {"Stopped"}}
+# A name of our own: States.Runtime, Lambda.Unknown and Runtime.ExitError have a full stop.
+NAMED_ERROR = re.compile(r"[A-Z][A-Za-z]+")
+UNNAMED = frozenset({"UnexpectedAnswer", "Exception", "ClientError", "KeyError", "TypeError", "ValueError"})
+
+
+def violations(bench: Bench, job: Job, *, labelling_jobs: int = 1) -> list[str]:
+    """What does not hold, in words; nothing when all holds. ``labelling_jobs``: how many the job may have had."""
+    return [*_work(bench, job, labelling_jobs), *_ends(bench, job), *_live_model(bench, job), *bench.leaks(job)]
+
+
+def _work(bench: Bench, job: Job, labelling_jobs: int) -> Iterator[str]:
+    listed = bench.aws.client("sagemaker").list_labeling_jobs(NameContains=job.id)["LabelingJobSummaryList"]
+    if len(listed) > labelling_jobs:
+        yield f"{len(listed)} labelling jobs"
+    if under_way := [one for one in listed if one["LabelingJobStatus"] in ("Initializing", "InProgress")]:
+        yield f"{len(under_way)} labelling jobs still under way"
+    client = bench.aws.client("rekognition")
+    projects = [one for one in client.describe_projects()["ProjectDescriptions"] if job.id in one["ProjectArn"]]
+    if len(projects) > 1:
+        yield f"{len(projects)} projects"
+    for project in projects:
+        kinds = sorted(one["DatasetType"] for one in project["Datasets"])
+        if len(kinds) > len(set(kinds)):
+            yield f"datasets {kinds}"
+        versions = client.describe_project_versions(ProjectArn=project["ProjectArn"])["ProjectVersionDescriptions"]
+        if len(versions) > 1:
+            yield f"{len(versions)} model versions"
+
+
+def _ends(bench: Bench, job: Job) -> Iterator[str]:
+    record, execution = bench.record(job), bench.execution(job)
+    if execution is None:
+        yield "no execution"
+        return
+    if record["Status"] not in STATUS_OF.get(execution.status, set()):
+        yield f"the job is {record['Status']}, the execution {execution.status}"
+    if execution.status == "FAILED" and record.get("Error") != execution.error:
+        yield f"the job's error is {record.get('Error')}, the execution's {execution.error}"
+    if "TaskToken" in record:
+        yield "the record still holds a task token"
+
+
+def _live_model(bench: Bench, job: Job) -> Iterator[str]:
+    project, live = bench.live()
+    models = {
+        version.arn: version
+        for one in list(rekognition.current()._projects.values())
+        for version in list(one.versions.values())
+    }
+    for arn, version in models.items():
+        if f"/{job.id}/" in arn and version.status in ("STARTING", "RUNNING") and arn != live:
+            yield f"the job's model is {version.status} and not published"
+    if live != "default" and live not in models:
+        yield "the model parameter names a model that does not exist"
+    if live != "default" and project.split("/")[1] != live.split("/")[1]:
+        yield "the two parameters name different projects"
+
+
+def failed_cleanly(bench: Bench, job: Job, stage: str | None) -> list[str]:
+    """Why the job's failure is none that a person can act on; nothing when it is."""
+    record: dict[str, Any] = bench.record(job)
+    execution = bench.execution(job)
+    problems = []
+    if execution.status != "FAILED" or record["Status"] != "Failed":
+        problems.append(f"execution {execution.status}, job {record['Status']}")
+    error = record.get("Error") or ""
+    if not NAMED_ERROR.fullmatch(error) or error in UNNAMED:
+        problems.append(f"error {error or 'none'}: {(record.get('Cause') or '')[:200]}")
+    if len(record.get("Cause") or "") < 20:
+        problems.append(f"cause {record.get('Cause')!r}")
+    if stage and record.get("Stage") != stage:
+        problems.append(f"stage {record.get('Stage')}, not {stage}")
+    return problems

@@ -1,0 +1,133 @@
+"""The matrix of faults: a sample of its cells, and that it leaves no function out and sees what is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cells import (
+    CLEAN,
+    EXECUTION_EVENT,
+    NOT_MET,
+    OF_CALLS,
+    RECOVERED,
+    WAYS,
+    WRONG,
+    Cell,
+    Column,
+    Row,
+    batches,
+    plan,
+    recorded,
+    run,
+    units,
+)
+from deployment import TYPES, Bench
+from invariants import violations
+
+from ekyc.localaws import calls, faults
+from ekyc.localaws.faults import Fault, Lasts, What
+
+SUPPLIED, LABELLED, PUBLISHED = "labels come with the start", "labelled by people", "published"
+
+
+def test_every_function_of_the_template_has_rows(pipeline: Bench, stack_for_trials: Path) -> None:
+    # Given the calls that jobs of every way make
+    made = {way: recorded(pipeline, way) for way in WAYS}
+    # When the cells are planned
+    planned = plan(made)
+    # Then each function of the template has some, and each of its recorded calls all faults of calls
+    template = json.loads((stack_for_trials / "ekyc-training.template.json").read_text())
+    assert {cell.row.module for cell in planned if not cell.row.unit.startswith("state ")} == set(units(template))
+    columns = {(cell.row, cell.column) for cell in planned}
+    ending = Row("events.record_outcome", "dynamodb", "UpdateItem", 1)
+    assert {(ending, column) for column in OF_CALLS} <= columns
+    assert len(planned) == len({(cell.row, cell.column) for cell in planned}) > 1000
+    # And the jobs in which they are tried hold each cell once
+    assert sorted(map(repr, planned)) == sorted(repr(cell) for batch in batches(planned) for cell in batch)
+
+
+def calling(module: str, service: str, operation: str, nth: int, what: What, way: str) -> Cell:
+    lasts = Lasts.ALWAYS if what is What.DENIED else Lasts.ONCE
+    return Cell(Row(module, service, operation, nth), Column(what, lasts), way)
+
+
+@pytest.mark.parametrize(
+    ("cell", "verdict"),
+    [
+        (calling("stages.start_training", "rekognition", "CreateProjectVersion", 1, What.DROPPED, SUPPLIED), RECOVERED),
+        (calling("stages.request_labels", "sagemaker", "CreateLabelingJob", 1, What.CRASH_AFTER, LABELLED), RECOVERED),
+        (calling("events.record_outcome", "sns", "Publish", 1, What.CRASH_BEFORE, SUPPLIED), RECOVERED),
+        (calling("events.record_outcome", "dynamodb", "UpdateItem", 1, What.DENIED, SUPPLIED), CLEAN),
+        (calling("stages.publish_model", "ssm", "PutParameter", 2, What.DENIED, PUBLISHED), CLEAN),
+        (calling("stages.publish_model", "ssm", "PutParameter", 2, What.TIMED_OUT, PUBLISHED), RECOVERED),
+        (calling("api.app POST /api/training/start", "states", "StartExecution", 1, What.DENIED, SUPPLIED), CLEAN),
+        (
+            Cell(Row("events.record_outcome", EXECUTION_EVENT), Column(What.LOST), SUPPLIED),
+            RECOVERED,
+        ),
+        (Cell(Row("state Check model", str(What.MODEL_FAILS)), Column(What.MODEL_FAILS), PUBLISHED), CLEAN),
+        (Cell(Row("state Start training", str(What.TRAININGS_FULL)), Column(What.TRAININGS_FULL), SUPPLIED), RECOVERED),
+    ],
+    ids=lambda value: f"{value.row.unit} {value.row.call} {value.column}" if isinstance(value, Cell) else "",
+)
+def test_a_fault_is_recovered_from_or_told(pipeline: Bench, cell: Cell, verdict: str) -> None:
+    (result,) = run(pipeline, [cell])
+    assert (result.verdict, result.problems) == (verdict, ())
+
+
+def test_a_transient_fault_that_ends_a_job_is_wrong(pipeline: Bench) -> None:
+    # Given a stage that crashes at every try, called a fault that passes
+    cell = Cell(Row("stages.import_labels", "s3", "PutObject", 1), Column(What.CRASH_BEFORE, Lasts.ALWAYS), SUPPLIED)
+    # Then the matrix says so, with how the job ended
+    (result,) = run(pipeline, [cell])
+    assert result.verdict == WRONG
+    assert "Runtime.ExitError" in result.problems[0]
+
+
+def test_a_fault_that_does_not_happen_is_not_counted_as_recovered(pipeline: Bench) -> None:
+    (result,) = run(pipeline, [calling("stages.check_images", "s3", "PutObject", 99, What.DENIED, SUPPLIED)])
+    assert result.verdict == NOT_MET
+
+
+def test_a_model_left_running_is_seen(pipeline: Bench) -> None:
+    # Given a job that was not to be deployed
+    job = pipeline.create("left running")
+    WAYS[SUPPLIED].run(pipeline, job)
+    pipeline.settled(job)
+    assert violations(pipeline, job) == []
+    # When somebody starts its model
+    arn = pipeline.record(job)["ProjectVersionArn"]
+    pipeline.aws.client("rekognition").start_project_version(ProjectVersionArn=arn, MinInferenceUnits=1)
+    # Then that is told
+    assert any("not published" in problem for problem in violations(pipeline, job))
+
+
+def test_a_dropped_connection_leaves_the_effect_and_the_sdk_asks_again(pipeline: Bench) -> None:
+    # Given a connection that is lost once the project is made
+    job = pipeline.create("dropped")
+    fault = Fault(What.DROPPED, pipeline.functions["stages.create_datasets"], (job.id,), operation="CreateProject")
+    # When the job runs
+    with calls.recorded() as made, faults.injected(fault) as struck:
+        WAYS[SUPPLIED].run(pipeline, job)
+    # Then the function has asked twice, in one invocation, and was told of the project the second time
+    assert struck == [fault]
+    asked = [call for call in made if call.operation == "CreateProject"]
+    assert [call.attempt for call in asked] == [1, 2]
+    assert len({call.invocation.id for call in asked}) == 1
+    assert asked[0].parameters["ProjectName"] == job.id
+
+
+@pytest.mark.parametrize(
+    ("what", "error"), [(What.CRASH_AFTER, "Runtime.ExitError"), (What.TIMED_OUT, "Sandbox.Timedout")]
+)
+def test_a_function_that_dies_fails_as_lambda_says(pipeline: Bench, what: What, error: str) -> None:
+    # Given a function that dies at its first call
+    job = pipeline.create("dies")
+    pipeline.upload(job)
+    with faults.injected(Fault(what, pipeline.functions["stages.check_images"], (job.id,))):
+        pipeline.start(job, labels={"provider": "supplied", "key": "labels.json"}, documentTypes=list(TYPES))
+        pipeline.ended(job)
+    # Then the history has Lambda's error, and the next try went well
+    failed = [event["taskFailedEventDetails"] for event in pipeline.history(job) if event["type"] == "TaskFailed"]
+    assert [one["error"] for one in failed] == [error]
+    assert pipeline.execution(job).status == "SUCCEEDED"

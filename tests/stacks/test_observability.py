@@ -1,0 +1,193 @@
+"""Alarms, dashboard and topic in the synthesized template."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.combinations import synthesize
+from tests.stacks.test_template import Template, listed, written
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Template]:
+    """The templates of the combinations that change what is looked at here."""
+    return {
+        name: Template(json.loads(synthesize(name, tmp_path_factory.mktemp(name)).read_text()))
+        for name in ("default", "watched-closely", "own-key")
+    }
+
+
+def alarms(template: Template) -> dict[str, dict[str, Any]]:
+    """The alarms by the last part of their name."""
+    return {
+        alarm["AlarmName"].removeprefix("ekyc-training-"): alarm
+        for alarm in template.of("AWS::CloudWatch::Alarm").values()
+    }
+
+
+def metrics(alarm: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Namespace, name and dimensions of every metric that the alarm looks at."""
+    for metric in [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one] or [alarm]:
+        dimensions = ",".join(f"{one['Name']}={written(one['Value'])}" for one in metric["Dimensions"])
+        yield metric["Namespace"], metric["MetricName"], dimensions
+
+
+def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]) -> None:
+    template = templates["default"]
+    (machine,) = template.of("AWS::StepFunctions::StateMachine")
+    found = {name: set(metrics(alarm)) for name, alarm in alarms(template).items()}
+    # Then Step Functions' are of our state machine, in its own words
+    for name, metric in {
+        "execution-failed": "ExecutionsFailed",
+        "execution-timed-out": "ExecutionsTimedOut",
+        "execution-aborted": "ExecutionsAborted",
+        "execution-throttled": "ExecutionThrottled",
+    }.items():
+        assert found.pop(name) == {("AWS/States", metric, f"StateMachineArn=<{machine}>")}
+    # And those of functions and queues are of each that no state machine tries again
+    functions = {
+        id for id, one in template.of("AWS::Lambda::Function").items() if not one["Handler"].startswith("stages.")
+    }
+    assert len(functions) == 7
+    for name, metric in {"function-failing": "Errors", "function-throttled": "Throttles"}.items():
+        assert found.pop(name) == {("AWS/Lambda", metric, f"FunctionName=<{id}>") for id in functions}
+    queues = {f"QueueName=<{id}.QueueName>" for id in template.of("AWS::SQS::Queue")}
+    assert found.pop("event-unhandled") == {("AWS/SQS", "ApproximateNumberOfMessagesVisible", one) for one in queues}
+    # And our own are the watch's (that it writes them, a test of a whole job says)
+    assert found == {
+        "execution-overdue": {("ekyc-training", "OldestExecutionHours", "service=WatchRunning")},
+        "model-running-long": {("ekyc-training", "LongestModelHours", "service=WatchRunning")},
+    }
+
+
+@pytest.mark.parametrize(("combination", "model_hours"), [("default", 24), ("watched-closely", 12)])
+def test_thresholds_are_the_settings(templates: dict[str, Template], combination: str, model_hours: int) -> None:
+    found = alarms(templates[combination])
+    assert found["execution-overdue"]["Threshold"] == 1008
+    assert found["model-running-long"]["Threshold"] == model_hours
+    assert {one["ComparisonOperator"] for one in found.values()} == {"GreaterThanThreshold"}
+
+
+def test_silence_is_no_alarm_and_does_not_end_one_that_the_watch_raised(templates: dict[str, Template]) -> None:
+    found = {name: alarm["TreatMissingData"] for name, alarm in alarms(templates["default"]).items()}
+    assert {name for name, treatment in found.items() if treatment == "ignore"} == {
+        "execution-overdue",
+        "model-running-long",
+    }
+    assert set(found.values()) == {"ignore", "notBreaching"}
+
+
+def test_each_alarm_tells_the_topic_and_says_what_to_do(templates: dict[str, Template]) -> None:
+    template = templates["default"]
+    (topic,) = template.of("AWS::SNS::Topic")
+    manual = (PROJECT / "docs/operations.md").read_text()
+    section = manual.partition("\n## Alarms\n")[2].partition("\n## ")[0]
+    for name, alarm in alarms(template).items():
+        assert alarm["AlarmActions"] == [{"Ref": topic}]
+        assert alarm["AlarmDescription"].endswith(f"What to do: docs/operations.md, section Alarms, {name}.")
+        # And what it points to is there
+        assert f"\n### {name}\n" in section
+
+
+def test_alarms_reach_the_topic_through_its_encryption(templates: dict[str, Template]) -> None:
+    template = templates["default"]
+    # Given that no service may use the key alias/aws/sns, the topic's is one that lets CloudWatch use it
+    (key,) = template.of("AWS::KMS::Key").values()
+    (use,) = (one for one in key["KeyPolicy"]["Statement"] if "Service" in one["Principal"])
+    (publish,) = (
+        one
+        for policy in template.of("AWS::SNS::TopicPolicy").values()
+        for one in policy["PolicyDocument"]["Statement"]
+        if one["Effect"] == "Allow"
+    )
+    assert (publish["Action"], set(use["Action"])) == ("sns:Publish", {"kms:Decrypt", "kms:GenerateDataKey*"})
+    for statement in (use, publish):
+        assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+        # And for our own alarms only, as their names begin
+        pattern = written(statement["Condition"]["ArnLike"]["aws:SourceArn"])
+        assert pattern.endswith(":<AWS::AccountId>:alarm:ekyc-training-*")
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    assert all(
+        alarm["AlarmName"].startswith("ekyc-training-") for alarm in template.of("AWS::CloudWatch::Alarm").values()
+    )
+    assert key["EnableKeyRotation"] is True
+
+
+def test_a_key_of_ones_own_encrypts_the_topic_too(templates: dict[str, Template]) -> None:
+    template = templates["own-key"]
+    key = template.one("AWS::SNS::Topic")["KmsMasterKeyId"]
+    assert key.startswith("arn:aws:kms:")
+    assert key in {
+        resource
+        for statement in template.statements_of("RecordOutcome")
+        if "kms:GenerateDataKey" in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+
+
+def test_whoever_tells_may_put_our_own_events_and_no_others(templates: dict[str, Template]) -> None:
+    template = templates["default"]
+    for name in template.functions():
+        put = [one for one in template.statements_of(name) if "events:PutEvents" in listed(one["Action"])]
+        publishes = any("sns:Publish" in listed(one["Action"]) for one in template.statements_of(name))
+        tells = name in {"RequestLabels", "ResumeLabelling", "RecordOutcome", "SettleJob", "WatchRunning"}
+        assert (bool(put), publishes) == (tells, tells)
+        for statement in put:
+            assert written(statement["Resource"]).endswith(":event-bus/default")
+            assert statement["Condition"] == {"StringEquals": {"events:source": "ekyc.training"}}
+
+
+def test_models_can_be_stopped_only_if_one_wants_that(templates: dict[str, Template]) -> None:
+    for combination, may in {"default": False, "watched-closely": True}.items():
+        template = templates[combination]
+        actions = {action for one in template.statements_of("WatchRunning") for action in listed(one["Action"])}
+        assert ("rekognition:StopProjectVersion" in actions) is may
+        environment = template.functions()["WatchRunning"]["Environment"]["Variables"]
+        assert environment["STOP_LONG_RUNNING_MODELS"] == json.dumps(may)
+
+
+def test_the_watch_looks_every_hour_and_reminds_once_a_day(templates: dict[str, Template]) -> None:
+    template = templates["default"]
+    (watch,) = (id for id, one in template.of("AWS::Lambda::Function").items() if "watch_running" in one["Handler"])
+    assert {
+        (rule["ScheduleExpression"], rule["Targets"][0]["Input"])
+        for rule in template.of("AWS::Events::Rule").values()
+        if rule["Targets"][0]["Arn"] == {"Fn::GetAtt": [watch, "Arn"]}
+    } == {("rate(1 hour)", '{"remind":false}'), ("cron(30 6 * * ? *)", '{"remind":true}')}
+
+
+def test_an_e_mail_address_is_subscribed(templates: dict[str, Template]) -> None:
+    subscription = templates["watched-closely"].one("AWS::SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "mlops@example.com")
+    assert templates["default"].of("AWS::SNS::Subscription") == {}
+
+
+def test_the_dashboard_answers_in_its_first_row_what_is_stuck_and_what_it_costs(templates: dict[str, Template]) -> None:
+    dashboard = templates["default"].one("AWS::CloudWatch::Dashboard")
+    assert dashboard["DashboardName"] == "ekyc-training"
+    # Given its body with a word for each reference
+    body = json.loads(re.sub(r"<[\w.:]+>", "x", written(dashboard["DashboardBody"])))
+    first_row = [widget["properties"] for widget in body["widgets"] if widget["y"] == 0]
+    assert [widget["title"] for widget in first_row] == ["Is anything stuck?", "What does it cost?"]
+    shown = [metric[1] for widget in first_row for metric in widget["metrics"] if metric[0] == "ekyc-training"]
+    assert shown == [
+        "RunningExecutions",
+        "OldestExecutionHours",
+        "RunningModels",
+        "ModelDollarsAnHour",
+        "LongestModelHours",
+    ]
+    # And no two metrics of a widget share an id
+    for widget in body["widgets"]:
+        ids = [
+            metric[-1]["id"]
+            for metric in widget["properties"].get("metrics", [])
+            if isinstance(metric[-1], dict) and "id" in metric[-1]
+        ]
+        assert len(ids) == len(set(ids))

@@ -1,0 +1,161 @@
+"""What the roles may do, in every combination of settings."""
+
+from typing import Any
+
+import pytest
+from templates import Template, listed, written
+
+from stacks.combinations import COMBINATIONS
+from stacks.permissions import TAKE_NO_RESOURCE, WHY, WITHOUT_SID
+
+KEY = COMBINATIONS["own-key"]["kmsKeyArn"]
+
+
+@pytest.fixture(scope="session")
+def every(templates: dict[str, dict[str, Any]]) -> dict[str, Template]:
+    """The template of each combination."""
+    return {name: Template(body) for name, body in templates.items()}
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_nothing_is_allowed_on_everything_but_where_aws_has_no_resource(every: dict[str, Template], name: str) -> None:
+    # Given every statement of every role
+    for policy in every[name].of("AWS::IAM::Policy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions = listed(statement["Action"])
+            # Then it names what it allows, and no action is a pattern
+            assert "NotAction" not in statement
+            assert "NotResource" not in statement
+            assert not [action for action in actions if "*" in action]
+            # And `*` stands only for actions that take no resource
+            if "*" in [written(resource) for resource in listed(statement["Resource"])]:
+                assert set(actions) <= TAKE_NO_RESOURCE
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_every_permission_says_why(every: dict[str, Template], name: str) -> None:
+    for resource in every[name].resources.values():
+        if resource["Type"] == "AWS::IAM::Policy":
+            reasons = resource["Metadata"][WHY]
+            statements = resource["Properties"]["PolicyDocument"]["Statement"]
+            # Given that IAM wants each Sid of a policy once
+            sids = [statement["Sid"] for statement in statements if "Sid" in statement]
+            assert len(sids) == len(set(sids))
+            # Then each has a reason, by its Sid or, where the CDK wrote it, by its actions
+            assert set(reasons) == set(sids)
+            for statement in statements:
+                assert "Sid" in statement or set(listed(statement["Action"])) <= set(WITHOUT_SID)
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_the_key_is_used_where_there_is_one(every: dict[str, Template], name: str) -> None:
+    used = {
+        written(resource)
+        for policy in every[name].of("AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if any(action.startswith("kms:") for action in listed(statement["Action"]))
+        for resource in listed(statement["Resource"])
+    }
+    (own,) = every[name].of("AWS::KMS::Key") or (None,)  # the topic's, when there is none of one's own
+    assert used == ({KEY} if "kmsKeyArn" in COMBINATIONS[name] else {f"<{own}.Arn>"})
+
+
+def test_who_reads_no_object_cannot_decrypt_one(every: dict[str, Template]) -> None:
+    # Given a key of one's own, and the functions that read objects or have Rekognition read them
+    template = every["own-key"]
+    reading = {
+        "CheckImages",
+        "CheckTraining",
+        "CreateDatasets",
+        "EvaluateModel",
+        "ImportLabels",
+        "PrepareDatasets",
+        "StartTraining",
+    }
+    found = set()
+    for name in template.functions():
+        for statement in template.statements_of(name):
+            via = written(statement.get("Condition", {}).get("StringEquals", {}).get("kms:ViaService", ""))
+            if "kms:Decrypt" in listed(statement["Action"]) and via.startswith("s3."):
+                found.add(name)
+    # Then they, and not the API that only asks whether a photo is there, may decrypt objects
+    assert found == reading
+
+
+def test_only_training_hands_the_key_on(every: dict[str, Template]) -> None:
+    template = every["own-key"]
+    granting = {
+        name
+        for name in template.functions()
+        for statement in template.statements_of(name)
+        if "kms:CreateGrant" in listed(statement["Action"])
+    }
+    assert granting == {"StartTraining"}
+
+
+def test_an_own_key_encrypts_everything_but_access_logs(every: dict[str, Template]) -> None:
+    template = every["own-key"]
+    # Given that S3 writes no access log into a bucket that KMS encrypts
+    for bucket in template.of("AWS::S3::Bucket").values():
+        (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        if "CorsConfiguration" in bucket:
+            assert rule["BucketKeyEnabled"] is True
+            assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+        else:
+            assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    # Then the key encrypts all else that is stored
+    table = template.one("AWS::DynamoDB::Table")["SSESpecification"]
+    assert table == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    for kind, name in {
+        "AWS::SNS::Topic": "KmsMasterKeyId",
+        "AWS::SQS::Queue": "KmsMasterKeyId",
+        "AWS::Logs::LogGroup": "KmsKeyId",
+        "AWS::Lambda::Function": "KmsKeyArn",
+    }.items():
+        assert {resource[name] for resource in template.of(kind).values()} == {KEY}
+
+
+def test_a_created_work_team_is_private_and_labels(every: dict[str, Template]) -> None:
+    template = every["created-work-team"]
+    # Given a team of users that only an administrator adds, with strong passwords and a second factor
+    pool = template.one("AWS::Cognito::UserPool")
+    assert pool["AdminCreateUserConfig"] == {"AllowAdminCreateUserOnly": True}
+    assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("ON", ["SOFTWARE_TOKEN_MFA"])
+    assert pool["Policies"]["PasswordPolicy"]["MinimumLength"] >= 14
+    assert pool["UserPoolAddOns"] == {"AdvancedSecurityMode": "ENFORCED"}
+    (kept,) = (one for one in template.resources.values() if one["Type"] == "AWS::Cognito::UserPool")
+    assert kept["DeletionPolicy"] == kept["UpdateReplacePolicy"] == "Retain"
+    # And what a private workforce needs: a domain, a client with a secret, a group
+    (pool_id,), (client,), (group,) = (
+        template.of(f"AWS::Cognito::{kind}") for kind in ("UserPool", "UserPoolClient", "UserPoolGroup")
+    )
+    assert template.one("AWS::Cognito::UserPoolDomain")["UserPoolId"] == {"Ref": pool_id}
+    assert template.one("AWS::Cognito::UserPoolClient")["GenerateSecret"] is True
+    assert template.one("AWS::SageMaker::Workforce")["CognitoConfig"] == {
+        "ClientId": {"Ref": client},
+        "UserPool": {"Ref": pool_id},
+    }
+    (member,) = template.one("AWS::SageMaker::Workteam")["MemberDefinitions"]
+    assert member["CognitoMemberDefinition"] == {
+        "CognitoClientId": {"Ref": client},
+        "CognitoUserGroup": {"Ref": group},
+        "CognitoUserPool": {"Ref": pool_id},
+    }
+    # Then labelling jobs are made for it, and the outputs say where people sign in
+    (team,) = template.of("AWS::SageMaker::Workteam")
+    for name in ("RequestLabels", "Api"):
+        variables = template.functions()[name]["Environment"]["Variables"]
+        assert variables["WORK_TEAM_ARN"] == {"Fn::GetAtt": [team, "WorkteamArn"]}
+    outputs = {"LabellersPortal", "LabellersUserPool", "LabellersGroup", "LabellersClient"}
+    assert outputs <= set(template.body["Outputs"])
+
+
+def test_an_existing_work_team_is_used_as_it_is(every: dict[str, Template]) -> None:
+    for name, arn in {"existing-work-team": COMBINATIONS["existing-work-team"]["workTeam"], "default": ""}.items():
+        template = every[name]
+        found = [
+            template.functions()[one]["Environment"]["Variables"]["WORK_TEAM_ARN"] for one in ("RequestLabels", "Api")
+        ]
+        assert found == [arn, arn]
+        assert not template.of("AWS::SageMaker::Workteam")
+        assert not template.of("AWS::Cognito::UserPool")

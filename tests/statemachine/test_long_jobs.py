@@ -1,0 +1,114 @@
+"""What never ends, on the real ASL with a clock that jumps: the deadlines, and the ends that they lead to."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployed import Pipeline, deployed, eventually
+
+from ekyc.localaws import rekognition
+from ekyc.localaws.clock import clock
+from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
+
+PATIENCE = 300.0  # real seconds, on a machine that does much else
+SHORT_POLLS = {
+    "datasets": {"first": 5, "growth": 1.1, "ceiling": 30, "deadline": 300},
+    "training": {"first": 30, "growth": 1.01, "ceiling": 300, "deadline": 900},
+    "model": {"first": 10, "growth": 1.05, "ceiling": 30, "deadline": 300},
+}
+SHORT_LABELLING = {"heartbeat": 21600, "deadline": 172800}
+
+
+@pytest.fixture(scope="module")
+def impatient_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stack with short deadlines and with ten retries where the real one asks for a week."""
+    settings = {**LOCAL_SETTINGS, "polls": SHORT_POLLS, "labelling": SHORT_LABELLING}
+    folder = synthesize(tmp_path_factory.mktemp("impatient"), settings)
+    (template,) = folder.glob("*.template.json")
+    text = template.read_text()
+    assert text.count('\\"MaxAttempts\\": 680') == 2
+    template.write_text(text.replace('\\"MaxAttempts\\": 680', '\\"MaxAttempts\\": 10'))
+    return folder
+
+
+@pytest.fixture
+def impatient(local_aws: LocalAws, impatient_assembly: Path, photos: Path) -> Iterator[Pipeline]:
+    """The pipeline with short deadlines; its clock jumps, its trainings learn nothing."""
+    with deployed(local_aws, impatient_assembly, photos) as pipeline:
+        clock.speed = math.inf
+        rekognition.current().learns = False
+        yield pipeline
+
+
+def ended(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
+    """The job once its record says how it ended."""
+
+    def there() -> dict[str, Any] | None:
+        job = pipeline.job(job_id)
+        return job if job["status"] in ("Ready", "Failed") else None
+
+    return eventually(there, PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("knob", "error", "state"),
+    [
+        ("dataset_seconds", "DatasetTimedOut", "Check datasets"),
+        ("training_seconds", "TrainingTimedOut", "Check training"),
+        ("start_seconds", "ModelTimedOut", "Check model"),
+    ],
+)
+def test_what_never_ends_ends_by_its_deadline_and_resume_waits_once_more(
+    impatient: Pipeline, knob: str, error: str, state: str
+) -> None:
+    # Given a step of Rekognition that takes half an hour, and a deadline before that
+    setattr(rekognition.current(), knob, 1800.0)
+    # When a job runs
+    job_id = impatient.uploaded()
+    impatient.start(job_id)
+    # Then it fails by the deadline's name, at the state that looked
+    job = ended(impatient, job_id)
+    assert (job["error"], job["stage"]) == (error, state)
+    # And when it is resumed until the step is done, then it goes on to its end, with nothing made twice
+    while job["status"] == "Failed":
+        assert job["error"] == error
+        assert impatient.http.post(f"jobs/{job_id}/resume").status_code == 200
+        job = ended(impatient, job_id)
+    assert impatient.entered(job_id).count("Create datasets") == 1
+    assert impatient.entered(job_id).count("Start training") == 1
+
+
+def test_labels_that_never_come_end_the_job_by_the_labelling_deadline(impatient: Pipeline) -> None:
+    # Given a job that waits for labels which nobody posts
+    job_id = impatient.uploaded()
+    impatient.start(job_id, labels={"provider": "supplied"})
+    # Then it fails after two days, and looked every six hours
+    job = ended(impatient, job_id)
+    assert (job["error"], job["stage"]) == ("LabellingTimedOut", "Request labels")
+    missed = [event["type"] for event in impatient.history(job_id)].count("TaskTimedOut")
+    assert missed == 8
+
+
+@pytest.mark.parametrize(
+    ("quota", "error", "state"),
+    [
+        ("max_trainings", "TrainingSlotsBusy", "Start training"),
+        ("max_running_models", "RunningModelsLimit", "Start model"),
+    ],
+)
+def test_a_quota_that_never_has_room_ends_the_job_in_its_name(
+    impatient: Pipeline, quota: str, error: str, state: str
+) -> None:
+    # Given a quota that others use up
+    setattr(rekognition.current(), quota, 0)
+    # When a job has asked as often as it may
+    job_id = impatient.uploaded()
+    impatient.start(job_id)
+    job = ended(impatient, job_id)
+    # Then it fails with the quota's name
+    assert (job["error"], job["stage"]) == (error, state)
+    failures = [event["taskFailedEventDetails"] for event in impatient.history(job_id) if event["type"] == "TaskFailed"]
+    assert [failure["error"] for failure in failures] == [error] * 11

@@ -1,0 +1,195 @@
+"""Whole jobs need no permission that a role lacks, and a role has none that nobody needs."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from authorization import Roles, needs
+from deployed import Pipeline, deployed, eventually
+from PIL import Image
+
+from ekyc.localaws import calls, events
+from ekyc.localaws.calls import Call
+from ekyc.localaws.server import LocalAws
+
+BY_LAMBDA = "Lambda itself does it by the function's role."
+BY_REKOGNITION = "Rekognition does it as its caller; the local one reads without asking."
+RARE = "Only after a failure that this job does not have: "
+
+NEVER_SEEN: dict[tuple[str, str], str] = {
+    **{
+        ("*", action): BY_LAMBDA
+        for action in (
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+            "sqs:SendMessage",
+            "xray:PutTelemetryRecords",
+            "xray:PutTraceSegments",
+        )
+    },
+    **{
+        (function, action): BY_REKOGNITION
+        for function in ("CreateDatasets", "StartTraining")
+        for action in (
+            "s3:GetObjectAcl",
+            "s3:GetObjectTagging",
+            "s3:GetObjectVersion",
+            "s3:GetBucketAcl",
+            "s3:GetBucketLocation",
+            "s3:ListBucket",
+        )
+    },
+    ("CreateDatasets", "s3:GetObject"): BY_REKOGNITION,
+    ("StartTraining", "s3:GetObject"): BY_REKOGNITION,
+    **{
+        (function, "s3:ListBucket"): "No call, but the answer to one: S3 tells a missing object as missing."
+        for function in ("ImportLabels", "PrepareDatasets", "EvaluateModel")
+    },
+    **{
+        (function, "s3:AbortMultipartUpload"): RARE + "a part of a manifest above 8 MB could not be uploaded."
+        for function in ("CheckImages", "ImportLabels", "PrepareDatasets")
+    },
+    **{("*", action): "SNS does it as whoever publishes." for action in ("kms:Decrypt", "kms:GenerateDataKey")},
+    ("Api", "sagemaker:StopLabelingJob"): "The API or RecordOutcome stops it, whoever is quicker.",
+    **{
+        ("RecordOutcome", action): RARE + "a job that ended had a model, which may run."
+        for action in (
+            "dynamodb:GetItem",
+            "rekognition:DescribeProjectVersions",
+            "rekognition:StopProjectVersion",
+            "ssm:GetParameter",
+        )
+    },
+    **{
+        ("RequestLabels", action): RARE + "labels were there before the task's token was stored, and that is told."
+        for action in ("events:PutEvents", "sns:Publish")
+    },
+    **{
+        ("SettleJob", action): RARE + "something was left when a job ended."
+        for action in (
+            "events:PutEvents",
+            "rekognition:DeleteProjectVersion",
+            "rekognition:DescribeProjectVersions",
+            "rekognition:StopProjectVersion",
+            "sagemaker:DescribeLabelingJob",
+            "sagemaker:StopLabelingJob",
+            "sns:Publish",
+            "ssm:GetParameter",
+            "ssm:PutParameter",
+        )
+    },
+    **{
+        ("WatchRunning", action): "Only when a model runs at that hour, or it is time to remind."
+        for action in ("dynamodb:UpdateItem", "events:PutEvents", "sns:Publish", "ssm:GetParameter")
+    },
+    ("CreateDatasets", "rekognition:DeleteDataset"): RARE + "a dataset that failed makes room for another.",
+    ("CreateDatasets", "rekognition:DescribeProjects"): RARE + "a run that broke off has made the project.",
+    ("CheckTraining", "s3:GetObject"): RARE + "the training failed, and a summary of the manifests says why.",
+    ("StartModel", "rekognition:DescribeProjectVersions"): RARE + "the model starts already, or cannot be started.",
+    ("Api", "s3:PutObject"): "The API signs the URLs that clients upload to; S3 asks whether it may write there.",
+    ("Api", "rekognition:StopProjectVersion"): RARE + "a job is stopped between its model's start and going live.",
+    ("RequestLabels", "states:SendTaskFailure"): RARE + "a labelling job had failed before its token was stored.",
+    ("RequestLabels", "states:SendTaskSuccess"): RARE + "a labelling job had ended before its token was stored.",
+}
+"""What is allowed and was not seen: function (or all, ``*``), action, and why it is allowed all the same."""
+
+
+@pytest.fixture(scope="module")
+def recorded(local_aws: LocalAws, assembly: Path, photos: Path) -> Iterator[tuple[Roles, list[Call], str]]:
+    """The roles, every call of every function in some whole jobs, and the state machine."""
+    with deployed(local_aws, assembly, photos) as pipeline:
+        roles = Roles(json.loads((assembly / "ekyc-training.template.json").read_text()), local_aws)
+        with calls.recorded() as seen:
+            run_jobs(pipeline)
+        yield roles, seen, pipeline.outputs["StateMachineArn"]
+
+
+def run_jobs(pipeline: Pipeline) -> None:
+    """Have every function do what it does, through the API as a client does."""
+    # people label, the model goes live
+    first = pipeline.uploaded()
+    name = min(pipeline.photos.glob("*.jpg")).name
+    assert pipeline.http.get("url", params={"JobId": first, "S3Key": name}).status_code == 409
+    pipeline.start(first)
+    pipeline.reaches(first, "Ready")
+    # a photo that is stored sideways; labels are posted while the machine waits; the next model takes the place
+    second = pipeline.uploaded()
+    sideways = pipeline.photos.parent / "sideways.jpg"
+    photo = Image.open(pipeline.photos / name)
+    exif = photo.getexif()
+    exif[0x0112] = 6
+    photo.save(sideways, exif=exif, quality=92)
+    pipeline.upload(second, sideways, pipeline.photos / "annotations.json")
+    pipeline.start(second, labels={"provider": "supplied"}, stopPreviousModel=True, minF1=0.1, minLabelF1=0)
+    pipeline.reaches(second, "WaitingForLabelling")
+    assert pipeline.http.post(f"jobs/{second}/labels", json={"key": "annotations.json"}).status_code == 200
+    job = pipeline.reaches(second, "Ready")
+    assert job["turned"] == 1
+    # nobody labels: stopped, resumed, and then Ground Truth's job is stopped by somebody else
+    pipeline.aws.workforce.stop_answering()
+    third = pipeline.uploaded()
+    pipeline.start(third)
+    pipeline.reaches(third, "Labelling")
+    assert "execution" in pipeline.http.post(f"jobs/{third}/stop").json()["stopped"]
+    pipeline.reaches(third, "Stopped")
+    eventually(lambda: set(pipeline.labelling_jobs().values()) <= {"Stopped", "Completed"})
+    assert pipeline.http.post(f"jobs/{third}/resume").status_code == 200
+    pipeline.reaches(third, "Labelling")
+    eventually(lambda: pipeline.labelling_jobs().get(f"{third}-2") == "InProgress")
+    pipeline.aws.client("sagemaker").stop_labeling_job(LabelingJobName=f"{third}-2")
+    pipeline.reaches(third, "Failed")
+    # what else is asked, and erasures
+    assert pipeline.http.get("list").status_code == pipeline.http.get("model").status_code == 200
+    signed = "AWS4-HMAC-SHA256 Credential=auditor/20261124/us-east-1/execute-api/aws4_request, SignedHeaders=host, "
+    for job_id in (first, second):
+        erasing = pipeline.http.delete(f"jobs/{job_id}", headers={"Authorization": f"{signed}Signature=0"})
+        assert erasing.status_code == 202, erasing.text
+    for job_id in (first, second):
+        eventually(lambda job_id=job_id: pipeline.job(job_id)["erasure"]["status"] == "Erased")
+    # and what the schedules call
+    events.fire_schedules()
+    eventually(lambda: "RunningModels" in pipeline.logs())
+
+
+def test_no_call_is_one_that_the_functions_role_denies(recorded: tuple[Roles, list[Call], str]) -> None:
+    # Given every call that the functions made in whole jobs
+    roles, seen, state_machine = recorded
+    assert {roles.titles[call.function] for call in seen} == set(roles.titles.values())
+    # When each is held against the role of its function
+    denied = {
+        (roles.titles[call.function], *need)
+        for call in seen
+        for need in needs(call, state_machine)
+        if not any(statement.allows(need) for statement in roles.statements[call.function])
+    }
+    # Then none is denied
+    assert denied == set()
+
+
+def test_what_is_allowed_is_needed_or_has_a_reason(recorded: tuple[Roles, list[Call], str]) -> None:
+    # Given what the functions needed in whole jobs
+    roles, seen, state_machine = recorded
+    needed = {(call.function, *need) for call in seen for need in needs(call, state_machine)}
+    # When what their roles allow is held against it, resource by resource
+    unseen = {
+        (roles.titles[function], action, resource)
+        for function, statements in roles.statements.items()
+        for statement in statements
+        for action in statement.actions
+        for resource in statement.resources
+        if not any(
+            by == function and type(statement)((action,), (resource,)).allows((needed_action, on))
+            for by, needed_action, on in needed
+        )
+    }
+    # Then all that was not needed has a reason
+    assert {one for one in unseen if not {(one[0], one[1]), ("*", one[1])} & set(NEVER_SEEN)} == set()
+    # And no reason is about something that nobody may do any more
+    allowed = {
+        (roles.titles[function], action)
+        for function, statements in roles.statements.items()
+        for statement in statements
+        for action in statement.actions
+    }
+    assert set(NEVER_SEEN) <= allowed | {("*", action) for _, action in allowed}

@@ -1,0 +1,186 @@
+"""Notices: what people and systems are told of each outcome, and that a crash loses none."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto.events import events_backends
+from moto.sns import sns_backends
+
+from pipeline import notices
+from pipeline.errors import Throttled, UnexpectedAnswer
+from pipeline.jobs import Jobs, Status
+from pipeline.labelling import GROUND_TRUTH, LabelsMade
+from tests.unit.aws_fakes import ACCOUNT, REGION, client
+
+EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:training:ekyc-1"
+MADE = LabelsMade(GROUND_TRUTH, "s3://bucket/output.manifest", "doctype", labelled=88, failed=1, unlabelled=1)
+HOUR = 3_600_000
+
+
+class Crash(BaseException):
+    """The function dies: nothing of it runs any more."""
+
+
+class Dying:
+    """A client of which every call is carried out, and of which some then kill the function."""
+
+    def __init__(self, made: Any) -> None:
+        self._client = made
+        self.deadly: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**request: Any) -> Any:
+            answer = getattr(self._client, name)(**request)
+            if name in self.deadly:
+                self.deadly.remove(name)
+                raise Crash
+            return answer
+
+        return call
+
+
+class Audience:
+    """The channels, and what comes out of them at the other end."""
+
+    def __init__(self) -> None:
+        self.sns, self.events = Dying(client("sns")), Dying(client("events"))
+        self.topic = client("sns").create_topic(Name="outcomes")["TopicArn"]
+        self.channels = notices.Channels(self.topic, sns=self.sns, events=self.events)
+        client("events").create_archive(ArchiveName="all", EventSourceArn=self._bus)
+
+    @property
+    def _bus(self) -> str:
+        return f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        """Subject and text of what the topic got."""
+        sent = sns_backends[ACCOUNT][REGION].topics[self.topic].sent_notifications
+        return [(subject, message) for _, message, subject, *_ in sent]
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """The events that the bus got."""
+        return [event for event in events_backends[ACCOUNT][REGION].archives["all"].events if "noticeId" in str(event)]
+
+
+@pytest.fixture
+def audience(moto_aws: None) -> Iterator[Audience]:
+    return Audience()
+
+
+def ended(jobs: Jobs, status: Status, **attributes: Any) -> Any:
+    """A job that ended an hour and a half after it was started."""
+    job = jobs.create()
+    jobs.move(job.id, Status.CHECKING_IMAGES, ExecutionStartTime=job["StartTime"], ExecutionArn=EXECUTION)
+    return jobs.end(job.id, status, job["StartTime"] + 3 * HOUR // 2, EXECUTION, **attributes)
+
+
+def test_a_model_that_is_ready_is_told_with_figures_and_cost(jobs: Jobs, audience: Audience) -> None:
+    # Given a job whose model went live
+    figures = {"Images": 90, "Rejected": 2, "Labelled": 88, "F1": 0.9731, "TrainingSeconds": 5400}
+    model = {"PublishedTime": 1, "InferenceUnits": 2, "ProjectVersionArn": "arn:model", "ProjectArn": "arn:project"}
+    job = ended(jobs, Status.READY, **figures, **model)
+    # When it is told
+    assert notices.tell_end(job, jobs=jobs, channels=audience.channels)
+    # Then people read how it went and what it costs from now on
+    ((subject, text),) = audience.messages
+    assert subject == f"eKYC training Ready: {job.id}"
+    assert text.splitlines()[0] == f"Training job {job.id} is Ready, 90.0 minutes after its start."
+    assert "bills 8.00 USD an hour" in text
+    for line in ("Photos: 90", "Photos rejected: 2", "F1: 0.9731", "Training cost: 1.50 USD at list price"):
+        assert line in text.splitlines()
+    # And systems get the same
+    (event,) = audience.told
+    assert (event["source"], event["detail-type"]) == ("ekyc.training", "Training Job Ready")
+    assert event["resources"] == [EXECUTION]
+    assert event["detail"] == {
+        "version": 1,
+        "noticeId": f"{job.id}/Ready/{job['EndTime']}",
+        "jobId": job.id,
+        "status": "Ready",
+        "startTime": job["StartTime"],
+        "endTime": job["EndTime"],
+        "figures": {"images": 90, "rejected": 2, "labelled": 88, "f1": 0.9731, "trainingSeconds": 5400},
+        "projectArn": "arn:project",
+        "projectVersionArn": "arn:model",
+    }
+
+
+def test_a_rejected_model_is_told_with_what_fell_short(jobs: Jobs, audience: Audience) -> None:
+    reasons = ["F1 0.71 is below the bar of 0.80"]
+    job = ended(jobs, Status.REJECTED, F1=0.71, Reasons=reasons, Error="ModelRejected")
+    notices.tell_end(job, jobs=jobs, channels=audience.channels)
+    ((_, text),) = audience.messages
+    assert f"- {reasons[0]}" in text.splitlines()
+    assert audience.told[0]["detail"]["reasons"] == reasons
+
+
+def test_a_failure_is_told_with_stage_and_cause_and_no_file_name(jobs: Jobs, audience: Audience) -> None:
+    # Given a cause that quotes an object of the bucket
+    cause = "The headers of images/ekyc-1/jane doe.jpg cannot be read."
+    job = ended(jobs, Status.FAILED, Stage="Check images", Error="TooManyBadImages", Cause=cause)
+    notices.tell_end(job, jobs=jobs, channels=audience.channels)
+    # Then stage, error and cause are told, and whose photo it is is not
+    ((_, text),) = audience.messages
+    assert "It failed at the stage Check images with TooManyBadImages: The headers of images/ekyc-1/" in text
+    detail = audience.told[0]["detail"]
+    assert (detail["stage"], detail["error"]) == ("Check images", "TooManyBadImages")
+    assert "jane" not in text + json.dumps(detail)
+
+
+def test_what_somebody_says_of_a_stop_is_kept_to_the_record(jobs: Jobs, audience: Audience) -> None:
+    job = ended(jobs, Status.STOPPED, Stage="Check training", Cause="jane asked me to")
+    notices.tell_end(job, jobs=jobs, channels=audience.channels)
+    ((_, text),) = audience.messages
+    assert "Somebody stopped it at the stage Check training." in text
+    assert "jane" not in text
+
+
+def test_labelling_that_is_done_is_told_once_for_each_labelling_job(jobs: Jobs, audience: Audience) -> None:
+    job = jobs.create()
+    told = [notices.tell_labelled(job.id, n, MADE, jobs=jobs, channels=audience.channels) for n in (1, 1, 2, 1)]
+    assert told == [True, False, True, False]
+    ((subject, text), _) = audience.messages
+    assert subject == f"eKYC training labelled: {job.id}"
+    assert "Labelled: 88" in text.splitlines()
+    assert audience.told[0]["detail"]["labellingJob"] == f"{job.id}-1"
+
+
+@pytest.mark.parametrize(("service", "call"), [("events", "put_events"), ("sns", "publish")])
+def test_a_function_that_dies_loses_no_notice(jobs: Jobs, audience: Audience, service: str, call: str) -> None:
+    # Given a function that dies right after a call, which AWS has carried out
+    job = ended(jobs, Status.FAILED, Stage="Check images", Error="NotEnoughImages", Cause="3 photos.")
+    getattr(audience, service).deadly.add(call)
+    with pytest.raises(Crash):
+        notices.tell_end(job, jobs=jobs, channels=audience.channels)
+    # When Lambda runs it again, and once more for a doubled event
+    assert notices.tell_end(jobs.get(job.id), jobs=jobs, channels=audience.channels)
+    assert not notices.tell_end(jobs.get(job.id), jobs=jobs, channels=audience.channels)
+    # Then both were told, and a doubled event can be told by its id
+    assert audience.messages
+    assert {event["detail"]["noticeId"] for event in audience.told} == {f"{job.id}/Failed/{job['EndTime']}"}
+
+
+@pytest.mark.parametrize(("code", "error"), [("ThrottlingException", Throttled), ("MalformedDetail", UnexpectedAnswer)])
+def test_an_event_that_the_bus_refuses_is_no_notice(
+    jobs: Jobs, audience: Audience, monkeypatch: pytest.MonkeyPatch, code: str, error: type[Exception]
+) -> None:
+    # Given a bus that answers 200 and takes nothing, as PutEvents does
+    job = ended(jobs, Status.READY)
+    answer = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": code, "ErrorMessage": "no"}]}
+    monkeypatch.setattr(audience.events, "put_events", lambda **_: answer, raising=False)
+    # Then the function fails, so that it is called again, and the job is not taken for told
+    with pytest.raises(error, match=code):
+        notices.tell_end(job, jobs=jobs, channels=audience.channels)
+    assert jobs.get(job.id)["NotifiedEnd"] is None
+
+
+def test_a_subject_is_what_sns_takes(audience: Audience) -> None:
+    audience.channels.publish("über\n" + "x" * 200, ["text"])
+    ((subject, _),) = audience.messages
+    assert subject.isascii()
+    assert len(subject) == 100
+    assert "\n" not in subject

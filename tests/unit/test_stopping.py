@@ -1,0 +1,237 @@
+"""What an ended job left running is stopped, at once or later; a stopped job's model is deleted when it is trained."""
+
+import importlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto.sns import sns_backends
+
+from pipeline import aws, errors
+from pipeline.jobs import Jobs, Status, now_ms
+from tests.unit.aws_fakes import FakeRekognition, FakeSageMaker, FakeStepFunctions, client
+from tests.unit.conftest import INDEX, TABLE
+from tests.unit.test_outcomes import MACHINE, MODEL, LambdaContext
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+PROJECT = "/ekyc/project"
+
+
+class Settling:
+    """A job that has ended, what it left, and the function that settles it."""
+
+    def __init__(self, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.jobs, self.machine = jobs, FakeStepFunctions()
+        self.machine.clock = datetime.now(UTC) - timedelta(hours=1)
+        self.rekognition, self.ground_truth = FakeRekognition(), FakeSageMaker()
+        clients = {
+            "dynamodb": client("dynamodb"),
+            "stepfunctions": self.machine.client(),
+            "rekognition": self.rekognition.client(),
+            "sagemaker": self.ground_truth.client(),
+            **{name: client(name) for name in ("ssm", "sns", "events")},
+        }
+        self.ssm = clients["ssm"]
+        for name in (PROJECT, MODEL):
+            self.ssm.put_parameter(Name=name, Value="default", Type="String", Overwrite=True)
+        monkeypatch.setattr(aws, "client", clients.__getitem__)
+        self.topic = clients["sns"].create_topic(Name="outcomes")["TopicArn"]
+        for name, value in {
+            "JOBS_TABLE": TABLE,
+            "JOBS_INDEX": INDEX,
+            "NOTIFICATIONS_TOPIC": self.topic,
+            "PROJECT_PARAMETER": PROJECT,
+            "MODEL_PARAMETER": MODEL,
+        }.items():
+            monkeypatch.setenv(name, value)
+        self.function = importlib.reload(importlib.import_module("events.settle_job"))
+        self.id = jobs.create().id
+        self.arn = self.machine.start_execution(MACHINE, self.id, "{}")["executionArn"]
+        project = self.rekognition.create_project(self.id)["ProjectArn"]
+        jobs.advance(self.id, Status.CHECKING_IMAGES, stage="Check images", ExecutionArn=self.arn)
+        jobs.advance(self.id, Status.TRAINING, stage="Start training", ProjectArn=project)
+        self.version_arn = self.rekognition.add_version(project, self.id, "TRAINING_IN_PROGRESS")
+
+    def end(self, status: str, stage: str = "Check training") -> None:
+        """End the execution, three quarters of an hour ago, and record it."""
+        self.machine.entered[self.arn] = [stage]
+        self.machine.end(self.arn, status, error="X")
+        self.sweep()
+
+    def sweep(self) -> None:
+        """As the schedule calls the function."""
+        if not self.jobs.get(self.id)["EndTime"]:
+            self.jobs.note(self.id, Unsettled=True)
+        self.function.handler({}, LambdaContext())
+
+    def trained(self, *, minutes_ago: int = 5) -> None:
+        """The training ends; S3 tells it."""
+        end = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+        trained = {"TrainingEndTimestamp": end, "BillableTrainingTimeInSeconds": 3600}
+        self.version.update(Status="TRAINING_COMPLETED", **trained)
+        key = f"training/{self.id}/EvaluationResult/summary.json"
+        self.function.handler({"detail": {"object": {"key": key}}}, LambdaContext())
+
+    @property
+    def version(self) -> dict[str, Any]:
+        return self.rekognition.versions[self.id]
+
+    @property
+    def told(self) -> list[str]:
+        """The subjects of the messages about the job."""
+        sent = sns_backends[ACCOUNT][REGION].topics[self.topic].sent_notifications
+        return [subject for _, _, subject, *_ in sent]
+
+    def parameters(self) -> list[str]:
+        """The two parameters that name the live model."""
+        return [self.ssm.get_parameter(Name=name)["Parameter"]["Value"] for name in (PROJECT, MODEL)]
+
+    @property
+    def is_settled(self) -> bool:
+        return self.jobs.get(self.id)["Unsettled"] is None
+
+
+@pytest.fixture
+def settling(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Settling:
+    return Settling(jobs, monkeypatch)
+
+
+def test_the_model_of_a_stopped_job_is_deleted_when_it_is_trained(settling: Settling) -> None:
+    # Given a job that was stopped in training, which cannot be cancelled
+    settling.end("ABORTED")
+    assert not settling.is_settled
+    # When the training ends
+    settling.trained()
+    # Then its model goes, once, and nothing is left to look at
+    assert settling.version["Status"] == "DELETING"
+    assert settling.is_settled
+    settling.trained()
+    assert settling.rekognition.calls.count("delete_project_version") == 2
+    assert settling.jobs.get(settling.id).status is Status.STOPPED
+
+
+def test_a_job_that_failed_or_was_resumed_keeps_its_model(settling: Settling) -> None:
+    # Given a job whose time ran out in training
+    settling.end("TIMED_OUT")
+    # When the training ends, then a resume finds the model
+    settling.trained()
+    assert settling.version["Status"] == "TRAINING_COMPLETED"
+
+
+def test_a_resume_that_comes_first_keeps_the_model(settling: Settling) -> None:
+    settling.end("ABORTED")
+    settling.jobs.claim_resume(settling.id)
+    settling.trained()
+    assert settling.version["Status"] == "TRAINING_COMPLETED"
+    assert not settling.is_settled
+
+
+def test_a_model_that_was_trained_before_the_stop_is_kept(settling: Settling) -> None:
+    settling.end("ABORTED")
+    settling.trained(minutes_ago=120)
+    assert settling.version["Status"] == "TRAINING_COMPLETED"
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED"])
+def test_a_model_that_was_starting_is_stopped_once_it_runs(settling: Settling, status: str) -> None:
+    # Given a job that ended while its model started
+    settling.version["Status"] = "STARTING"
+    settling.end(status, "Check model")
+    assert settling.version["Status"] == "STARTING"
+    assert not settling.is_settled
+    # When it runs and somebody looks
+    settling.version["Status"] = "RUNNING"
+    settling.sweep()
+    # Then it is stopped
+    assert settling.version["Status"] == "STOPPING"
+    assert settling.is_settled
+
+
+def test_the_live_model_runs_on(settling: Settling) -> None:
+    settling.version["Status"] = "RUNNING"
+    settling.ssm.put_parameter(Name=MODEL, Value=settling.version_arn, Overwrite=True)
+    settling.end("ABORTED", "Publish model")
+    assert settling.version["Status"] == "RUNNING"
+    assert settling.is_settled
+
+
+def test_what_is_going_live_is_looked_at_again(settling: Settling) -> None:
+    # Given a job that was stopped a moment ago in the state that makes its model the live one
+    settling.version["Status"] = "RUNNING"
+    settling.machine.clock = datetime.now(UTC) - timedelta(minutes=1)
+    settling.end("ABORTED", "Publish model")
+    # Then its model is left alone for now
+    assert settling.version["Status"] == "RUNNING"
+    assert not settling.is_settled
+
+
+def test_every_labelling_job_of_a_stopped_job_is_stopped_and_none_of_a_failed_one(settling: Settling) -> None:
+    # Given two labelling jobs, of which the record knows none
+    for attempt, status in ((1, "Stopped"), (2, "InProgress")):
+        output = {"OutputConfig": {"S3OutputPath": "s3://b/"}}
+        settling.ground_truth.jobs[f"{settling.id}-{attempt}"] = {"LabelingJobStatus": status, **output}
+    # When the job fails, then people go on; when it is then stopped through the API, they are stopped
+    settling.end("FAILED", "Request labels")
+    assert settling.ground_truth.jobs[f"{settling.id}-2"]["LabelingJobStatus"] == "InProgress"
+    settling.jobs.note_first(settling.id, StopRequested=now_ms())
+    settling.sweep()
+    assert settling.ground_truth.jobs[f"{settling.id}-2"]["LabelingJobStatus"] == "Stopped"
+
+
+def test_a_job_that_runs_is_left_alone(settling: Settling) -> None:
+    settling.version["Status"] = "RUNNING"
+    settling.sweep()
+    settling.trained()
+    assert settling.version["Status"] == "TRAINING_COMPLETED"
+    assert "stop_project_version" not in settling.rekognition.calls
+
+
+def test_an_end_whose_event_was_lost_is_found_recorded_and_told_once(settling: Settling) -> None:
+    # Given an execution that failed, of which no event came
+    settling.machine.entered[settling.arn] = ["Check training"]
+    settling.machine.end(settling.arn, "FAILED", error="TrainingFailed")
+    # When the schedule calls, twice
+    for _ in range(2):
+        settling.function.handler({}, LambdaContext())
+    # Then the job has its end, and somebody was told of it, once
+    job = settling.jobs.get(settling.id)
+    assert (job.status, job["Error"]) == (Status.FAILED, "TrainingFailed")
+    assert len(settling.told) == 1
+
+
+def test_a_stop_that_is_denied_is_told_all_the_same(settling: Settling, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a model that runs and that the function may not look at
+    settling.machine.entered[settling.arn] = ["Check model"]
+    settling.machine.end(settling.arn, "FAILED", error="ModelFailed")
+
+    def deny(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DescribeProjectVersions")
+
+    monkeypatch.setattr(settling.rekognition, "describe_project_versions", deny)
+    # When the schedule calls
+    with pytest.raises(errors.AccessDenied):
+        settling.function.handler({}, LambdaContext())
+    # Then people know of the failure, and it is looked at again
+    assert len(settling.told) == 1
+    assert not settling.is_settled
+
+
+@pytest.mark.parametrize("before", ["default", "arn:aws:rekognition:us-east-1:123456789012:project/ekyc-before/1"])
+def test_a_half_published_model_is_taken_back(settling: Settling, before: str) -> None:
+    # Given a job that failed once it had written the first of the two parameters
+    project = settling.jobs.get(settling.id)["ProjectArn"]
+    settling.ssm.put_parameter(Name=PROJECT, Value=project, Type="String", Overwrite=True)
+    settling.jobs.note(settling.id, ProjectVersionArn=settling.version_arn, PreviousProject=before)
+    settling.version.update(Status="RUNNING")
+    # When its end is settled
+    settling.end("FAILED", stage="Publish model")
+    # Then the parameters name what was live before, and the model no longer runs
+    assert settling.parameters() == [before, "default"]
+    assert settling.version["Status"] == "STOPPING"
+    # And a model that did go live is left as it is
+    settling.ssm.put_parameter(Name=PROJECT, Value=project, Type="String", Overwrite=True)
+    settling.ssm.put_parameter(Name=MODEL, Value=settling.version_arn, Type="String", Overwrite=True)
+    settling.jobs.note(settling.id, Unsettled=True)
+    settling.sweep()
+    assert settling.parameters() == [project, settling.version_arn]
