@@ -77,14 +77,6 @@ class TrainingStack(cdk.Stack):
             notifications=notifications,
             state_machine=state_machine,
         )
-        SettleJob(
-            self,
-            "SettleJob",
-            runtime=runtime,
-            storage=self.storage,
-            permissions=permissions,
-            notifications=notifications,
-        )
         erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
         self.audit = AuditBucket(
             self,
@@ -101,6 +93,15 @@ class TrainingStack(cdk.Stack):
             permissions=permissions,
             audit=self.audit,
             state_machine=state_machine,
+        )
+        SettleJob(
+            self,
+            "SettleJob",
+            runtime=runtime,
+            storage=self.storage,
+            permissions=permissions,
+            notifications=notifications,
+            export_audit=export_audit,
         )
         self.api = Api(
             self,

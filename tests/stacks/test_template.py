@@ -44,7 +44,14 @@ ENVIRONMENT = {
     "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
     "ResumeLabelling": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
     "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC", "MODEL_PARAMETER"},
-    "SettleJob": {"JOBS_TABLE", "JOBS_INDEX", "NOTIFICATIONS_TOPIC", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
+    "SettleJob": {
+        "JOBS_TABLE",
+        "JOBS_INDEX",
+        "NOTIFICATIONS_TOPIC",
+        "PROJECT_PARAMETER",
+        "MODEL_PARAMETER",
+        "EXPORT_FUNCTION",
+    },
     "EraseJob": {"JOBS_TABLE", "JOBS_INDEX", "BUCKET"},
     "ExportAudit": {"JOBS_TABLE", "BUCKET", "AUDIT_BUCKET"},
     "WatchRunning": {
@@ -213,6 +220,7 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
         ),
         ("Api", "lambda:InvokeFunction", f"<{erase_job}.Arn>"),
         ("Api", "lambda:InvokeFunction", f"<{export_audit}.Arn>"),
+        ("SettleJob", "lambda:InvokeFunction", f"<{export_audit}.Arn>"),
     }
     # And a rule calls it every day, for erasures that are not over
     (rule,) = (
@@ -276,7 +284,7 @@ def test_photos_and_what_is_made_of_them_expire(template: Template) -> None:
     (aborting,) = [rule for rule in rules if "AbortIncompleteMultipartUpload" in rule]
     assert aborting["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     # And access logs after a year
-    (logs,) = (bucket for bucket in template.of("AWS::S3::Bucket").values() if "CorsConfiguration" not in bucket)
+    (logs,) = (bucket for bucket in template.of("AWS::S3::Bucket").values() if "LoggingConfiguration" not in bucket)
     assert [rule["ExpirationInDays"] for rule in logs["LifecycleConfiguration"]["Rules"]] == [365]
 
 

@@ -69,6 +69,7 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
         ("SettleJob", action): RARE + "something was left when a job ended."
         for action in (
             "events:PutEvents",
+            "lambda:InvokeFunction",
             "rekognition:DeleteProjectVersion",
             "rekognition:DescribeProjectVersions",
             "rekognition:StopProjectVersion",
@@ -139,7 +140,8 @@ def run_jobs(pipeline: Pipeline) -> None:
     eventually(lambda: pipeline.labelling_jobs().get(f"{third}-2") == "InProgress")
     pipeline.aws.client("sagemaker").stop_labeling_job(LabelingJobName=f"{third}-2")
     pipeline.reaches(third, "Failed")
-    # what else is asked, and erasures
+    # what else is asked, and erasures; the report is there, or the one who asks sets its maker to work
+    eventually(lambda: pipeline.http.get(f"jobs/{third}/audit").status_code == 303)
     assert pipeline.http.get("list").status_code == pipeline.http.get("model").status_code == 200
     signed = "AWS4-HMAC-SHA256 Credential=auditor/20261124/us-east-1/execute-api/aws4_request, SignedHeaders=host, "
     for job_id in (first, second):

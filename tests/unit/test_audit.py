@@ -47,6 +47,20 @@ def made(s3: Any, history: History, status: str = "SUCCEEDED", **attributes: Any
     return report.build(gathered(s3, history, status, **attributes), job_id=JOB, stored=STORED, previous=None)
 
 
+def second(s3: Any, history: History) -> Report:
+    """The report on the second execution of the job, which an operator resumed."""
+    start = int(history.events[0]["timestamp"].timestamp() * 1000)
+    record = {"Id": JOB, "StartedBy": ENGINEER, "ResumedBy": [{"By": "arn:operator", "Time": start - 900}]}
+    found = inputs.gather(
+        f"{EXECUTION}-2",
+        Job(JOB, Status.READY, record),
+        bucket=BUCKET,
+        stepfunctions=StepFunctions(history, DEFINITION, "SUCCEEDED"),
+        s3=s3,
+    )
+    return report.build(found, job_id=JOB, stored=STORED, previous=None)
+
+
 def put_files(s3: Any) -> None:
     """What a job with three rejected photos and two workers has in the bucket."""
     codes = ("TooLarge", "TooLarge", "Duplicate")
@@ -202,8 +216,14 @@ def test_a_later_execution_knows_what_it_was_given(s3: Any) -> None:
     history.add("ExecutionStarted", input=json.dumps(given), roleArn="r")
     history.task("Check training", {"jobId": JOB}, {"completed": True})
     history.add("ExecutionSucceeded", output="{}")
-    found = made(s3, history)["facts"]
+    document = second(s3, history)
+    Draft202012Validator(SCHEMA).validate(document)
+    found, said = document["facts"], {one["question"]: one["answer"] for one in document["answers"]}
     assert found["photos"]["accepted"] == 9
+    # And who went on with it, and the execution before, are told
+    assert "operator resumed it in this execution, number 2 of the job" in said["Who started the job, and when?"]
+    assert [one["name"] for one in found["earlier"]] == [JOB]
+    assert f"the execution {JOB} before this one ended" in said["What failed, was retried, stopped or redriven?"]
     assert found["training"]["projectVersionArn"] == "arn:model"
 
 
@@ -282,6 +302,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Report], None], str]] = {
     "a rejected photo": (set_at("inputs", "rejected", "codes", "TooLarge", to=0), "inputs.rejected"),
     "a worker's photos": (set_at("inputs", "workers", 0, "workers", 0, "photos", to=1), "inputs.workers"),
     "the execution's status": (set_at("inputs", "execution", "status", to="FAILED"), "inputs.execution"),
+    "an execution before": (set_at("inputs", "earlier", to=[{"name": JOB}]), "inputs.earlier"),
     "the definition": (set_at("inputs", "stateMachine", "definitionSha256", to="0" * 64), "inputs.stateMachine"),
     "the report before": (set_at("previous", to={"object": "s3://a/b", "versionId": "1", "sha256": "0" * 64}), "seal"),
     "where it is kept": (set_at("stored", to="s3://elsewhere/report.json"), "seal"),
