@@ -14,11 +14,12 @@ from api import control
 from api.problems import conflict
 from api.services import Services
 from pipeline.audit.history import milliseconds
-from pipeline.audit.store import FINAL, PROVISIONAL, Store, key
+from pipeline.audit.store import FINAL, PROVISIONAL, Store, Stored, key
 from pipeline.jobs import Job
 
 LINK_SECONDS = 60
 FRESH_SECONDS = 60  # how old a report on a running execution may be
+MAKING_SECONDS = 900  # the function's limit: after that it is called anew
 RETRY_SECONDS = 5
 UNCACHED = {"Cache-Control": "no-store"}
 
@@ -41,13 +42,20 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     execution = control.describe_execution(job, services)
     # A resume that got no further than the record has named an execution that does not exist.
     arn: str = execution["executionArn"] if execution else job["ExecutionArn"]
-    found = _stored(job, arn, execution, form(accept), services)
-    if found:
-        return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": _link(found, services), **UNCACHED})
+    store = Store(services.audit_bucket, services.s3)
+    name = arn.rpartition(":")[2]
+    ended = execution.get("stopDate") if execution else None
+    folder = PROVISIONAL if execution and not ended else FINAL
+    found = store.find(key(job.id, name, "json", folder=folder))  # which is written last: the page is there too
+    state = f"{arn} {ended or (execution or {}).get('redriveCount', 0)}"
+    if found and _is_right(found, job, execution, state):
+        if folder == PROVISIONAL:
+            services.jobs.note(job.id, ReportAsked=None)  # whoever asks later than FRESH_SECONDS gets another one
+        link = _link(key(job.id, name, form(accept), folder=folder), services)
+        return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": link, **UNCACHED})
     if execution is None:
         raise conflict("Step Functions has no such execution any more, and no report of it was kept.")
-    state = f"{execution['executionArn']} {execution.get('stopDate') or execution.get('redriveCount', 0)}"
-    if services.jobs.claim_report(job.id, state, FRESH_SECONDS):
+    if services.jobs.claim_report(job.id, state, found.version if found else None, MAKING_SECONDS):
         services.functions.invoke(
             FunctionName=services.export_function, InvocationType="Event", Payload=json.dumps({"executionArn": arn})
         )
@@ -57,17 +65,18 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     )
 
 
-def _stored(job: Job, arn: str, execution: dict[str, Any] | None, kind: str, services: Services) -> str | None:
-    """The key of the report that is right for the execution as it is now; None when it has yet to be made."""
-    store = Store(services.audit_bucket, services.s3)
-    name = arn.rpartition(":")[2]
-    if execution and "stopDate" not in execution:
-        found = store.find(key(job.id, name, kind, folder=PROVISIONAL))
-        is_right = found and (datetime.now(UTC) - found.written).total_seconds() < FRESH_SECONDS
-    else:
-        found = store.find(key(job.id, name, kind, folder=FINAL))
-        is_right = found and (execution is None or found.ended == milliseconds(execution["stopDate"]))
-    return found.key if found and is_right else None
+def _is_right(found: Stored, job: Job, execution: dict[str, Any] | None, state: str) -> bool:
+    """Whether a stored report is of the execution as it is now.
+
+    One on a running execution is if it is fresh, or was made for whoever asked last and has not been answered since:
+    between two calls of a client more time may pass than a report stays fresh for.
+    """
+    if execution is None:
+        return True
+    if execution.get("stopDate"):
+        return found.ended == milliseconds(execution["stopDate"])
+    is_fresh = (datetime.now(UTC) - found.written).total_seconds() < FRESH_SECONDS
+    return is_fresh or (job["ReportAsked"] == state and job["ReportBefore"] != found.version)
 
 
 def _link(object_key: str, services: Services) -> str:

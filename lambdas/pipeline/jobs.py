@@ -74,7 +74,7 @@ METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1
 # What is known of the job's erasure: shown together, as ``erasure``.
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime")
 # Who called what, for the audit report, and when one was asked for last.
-CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime")
+CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime", "ReportBefore")
 # What the record keeps for itself: a token resumes the machine for whoever holds it.
 PRIVATE = frozenset(
     {
@@ -451,13 +451,16 @@ class Jobs:
         except MoveRefused:
             logger.warning("The record holds no more calls", extra={"call": name})
 
-    def claim_report(self, job_id: str, state: str, seconds: float) -> bool:
-        """True for who asks for an audit report on ``state`` and is the first to do so for ``seconds``."""
+    def claim_report(self, job_id: str, state: str, before: str | None, seconds: float) -> bool:
+        """True for who asks for an audit report on ``state`` and is the first to do so for ``seconds``.
+
+        ``before`` is the version of the report that there is, which is not the one asked for.
+        """
         now = now_ms()
         try:
             self._update(
                 job_id,
-                {"ReportAsked": state, "ReportAskedTime": now},
+                {"ReportAsked": state, "ReportAskedTime": now, "ReportBefore": before},
                 condition=("(attribute_not_exists(ReportAsked) OR ReportAsked <> :state OR ReportAskedTime < :before)"),
                 values={":state": state, ":before": now - round(seconds * 1000)},
             )

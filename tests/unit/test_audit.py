@@ -5,12 +5,14 @@ import importlib
 import io
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from moto import mock_aws
+from time_machine import TimeMachineFixture
 
 from api import audit as api_audit
 from pipeline import aws
@@ -400,6 +402,7 @@ class ReportApi(Api):
         monkeypatch.setattr(aws, "client", lambda service: functions if service == "lambda" else others(service))
         self.function = importlib.reload(self.function)
         s3.create_bucket(Bucket=REPORTS)
+        s3.put_bucket_versioning(Bucket=REPORTS, VersioningConfiguration={"Status": "Enabled"})
 
     def audit(self, job_id: str, accept: str | None = None) -> Answer:
         event = proxy_event("GET", f"/api/training/jobs/{job_id}/audit")
@@ -424,7 +427,9 @@ def api(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> ReportApi:
     return ReportApi(jobs, s3, monkeypatch)
 
 
-def test_a_report_is_made_once_for_all_who_ask(api: ReportApi, logs: io.StringIO) -> None:
+def test_a_report_is_made_once_for_all_who_ask(
+    api: ReportApi, logs: io.StringIO, time_machine: TimeMachineFixture
+) -> None:
     # Given a running job
     job_id = api.started()
     # When its report is asked for, and again, then both are told to come back, and it is made once
@@ -438,6 +443,12 @@ def test_a_report_is_made_once_for_all_who_ask(api: ReportApi, logs: io.StringIO
     assert (found.status, found.headers["cache-control"]) == (303, "no-store")
     assert f"/provisional/{job_id}/{job_id}.json?" in found.headers["location"]
     assert "Signature" not in logs.getvalue()
+    # When it is asked for again much later, then another one is made, and answered however late the client is
+    time_machine.move_to(datetime.now(UTC) + timedelta(hours=1))
+    assert api.audit(job_id).status == 202
+    api.s3.put_object(Bucket=REPORTS, Key=f"provisional/{job_id}/{job_id}.json", Body=b"{}")
+    time_machine.shift(timedelta(hours=1))
+    assert [api.audit(job_id).status for _ in range(2)] == [303, 202]
     # But once the job has ended, a report of before is not it
     api.end(job_id)
     assert api.audit(job_id).status == 202
@@ -472,7 +483,7 @@ def test_a_record_keeps_who_called_and_does_not_show_it(jobs: Jobs) -> None:
         jobs.note_call(job.id, "StoppedBy", who)
     assert [call["By"] for call in jobs.get(job.id)["StoppedBy"]] == ["a", "b"]
     # And a report on the same state is asked for once a minute, however many ask
-    assert [jobs.claim_report(job.id, state, 60) for state in ("runs", "runs", "ended", "ended")] == [
+    assert [jobs.claim_report(job.id, state, None, 60) for state in ("runs", "runs", "ended", "ended")] == [
         True,
         False,
         True,
