@@ -35,7 +35,7 @@ def needs(call: Call, state_machine: str) -> Iterator[Need]:
         case "s3", operation:
             bucket, action = f"arn:aws:s3:::{given['Bucket']}", f"s3:{S3_ACTIONS.get(operation, operation)}"
             keys = given.get("Keys") or ([given["Key"]] if "Key" in given else [])
-            if "VersionId" in given and action == "s3:GetObject":
+            if "versionId" in given and action == "s3:GetObject":
                 action = "s3:GetObjectVersion"
             yield from ((action, f"{bucket}/{key}") for key in keys)
             if "ObjectLockMode" in given:
