@@ -1,7 +1,7 @@
 # `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, Node >= 20, make).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint synth plan deploy destroy docs draw faults bench fuzz clean
+.PHONY: help demo test check lint synth plan deploy destroy docs draw vendor faults bench fuzz clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,10 +31,11 @@ node_modules/installed: package-lock.json
 demo: .venv/installed build/layer/installed  ## photographs become a model that crops documents (PHOTOS=folder with annotations.json)
 	$(BIN)/ekyc demo $(if $(PHOTOS),--photos $(PHOTOS))
 
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 # Apart: the local AWS mends moto for the whole process, and unit tests want it as it is.
-test: .venv/installed build/layer/installed  ## all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/unit
+test: .venv/installed build/layer/installed node_modules/installed  ## all tests
+	$(PYTEST) tests/unit
+	$(PYTEST) --ignore tests/unit
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -66,6 +67,10 @@ docs: .venv/installed  ## the pages that follow from the settings and the templa
 
 draw: node_modules/installed  ## the state machine's picture and table, from its ASL
 	node statemachine/draw.mjs
+
+vendor: node_modules/installed  ## the labelling page's copy of Annotorious, after package.json has another version of it
+	cp node_modules/@annotorious/annotorious/dist/annotorious.js node_modules/@annotorious/annotorious/dist/annotorious.css \
+		ekyc/labelling/annotorious/
 
 # cfn-lint's E3601 knows no JSONata where a number may stand; W3005 is about CDK's own DependsOn.
 check: lint synth  ## everything that CI runs

@@ -153,8 +153,6 @@ def main(training: int, deploying: int) -> None:
         print("| Jobs at once | | |\n|---|---|---:|", flush=True)
         outcome = run(aws, files, training, "Start training", deploy=False)
         print(rows(f"{training} that train", outcome), flush=True)
-        # Two jobs that publish in the same second may each miss that the other is the one before: one after the other.
-        custom_labels.max_trainings = 1
         outcome = run(aws, files, deploying, "Start model", deploy=True, stopPreviousModel=True)
         print(rows(f"{deploying} that deploy and stop the one before", outcome), flush=True)
         print(f"\nLocal AWS: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most.")

@@ -33,7 +33,14 @@ LABELLING_DAYS, TRAINING_HOURS, SLOT_DAYS = 30, 72, 7
 # A heartbeat, a poll and a retry before the limit, so that the job ends well.
 MARGIN = 1800
 PHASES = {
-    "labelling": ["Check images", "Labels supplied?", "Request labels", "Labels posted?", "Import labels"],
+    "labelling": [
+        "What is done?",
+        "Check images",
+        "Labels supplied?",
+        "Request labels",
+        "Labels posted?",
+        "Import labels",
+    ],
     "datasets": ["Prepare datasets", "Create datasets", "Wait for datasets", "Check datasets", "Datasets ready?"],
     "training slot": ["Start training"],
     "training": ["Wait for training", "Check training", "Training done?"],

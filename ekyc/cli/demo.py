@@ -67,7 +67,7 @@ def _train_and_check(api: Api, labelled: LabelledFolder, out: Path) -> dict[str,
     console.print(f"Execution {arn}")
     with console.status("") as status:
         ended = execution.follow(session, arn, StateLines(status, api, job_id))
-    job = _settled(api, job_id)
+    job = settled(api, job_id)
     if job["status"] != "Ready":
         raise CommandError(f"Job {job_id} ended {job['status']}: {ended.error}: {ended.cause}")
     model = api.model()["projectVersionArn"]
@@ -97,7 +97,7 @@ def _train_and_check(api: Api, labelled: LabelledFolder, out: Path) -> dict[str,
     }
 
 
-def _settled(api: Api, job_id: str) -> dict[str, Any]:
+def settled(api: Api, job_id: str) -> dict[str, Any]:
     """The job once its record says how the execution ended, which an event tells it a moment later."""
     for _ in range(40):
         job = api.job(job_id)

@@ -62,6 +62,21 @@ def demo(
 
 
 @cli.command()
+def label(
+    folder: Annotated[Path, typer.Argument(help="Folder with photos, JPEG or PNG.")],
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help="A document type, once for each; without it those of cdk.json.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the labels, output.manifest.")] = Path("build/label"),
+    browser: Annotated[bool, typer.Option(help="Open the labelling page in the browser.")] = True,
+) -> None:
+    """Label photos in the browser and train a model on them, on the embedded local AWS."""
+    from ekyc.cli.label import run  # starts the local AWS, which the other commands need not wait for
+
+    run(folder, types or [], out, browser)
+
+
+@cli.command()
 def local(
     port: Annotated[int, typer.Option(envvar="EKYC_LOCAL_PORT", help="Port on 127.0.0.1.")] = DEFAULT_PORT,
     answers: Annotated[
@@ -85,11 +100,14 @@ def local(
             outputs = aws.deploy(synthesize(Path(folder)))
         if answers:
             aws.workforce.answer_from(answers)
+        else:
+            aws.workforce.leave_to_people()
         console.print("# The local AWS is up. In another shell:")
         for name, value in (aws.environment() | {"EKYC_API_URL": aws.api_url}).items():
             console.print(f"export {name}={value}")
         console.print(f"# State machine {outputs['StateMachineArn']}")
         console.print(f"# Logs of the functions: {aws.logs_dir}")
+        console.print(f"# Labelling page: {aws.labelling_url}")
         console.print("# Ctrl-C stops it.")
         stopped.wait()
 

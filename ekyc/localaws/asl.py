@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import functools
 import json
+import re
 import threading
 from typing import Any
 
@@ -93,11 +94,40 @@ class Checkpoint:
 
 def evaluate_jsonata(expression: str) -> Any:
     """The JSON value of an expression; None for null and for undefined alike. Raises moto's JSONataException."""
+    variables, own = _without_declarations(expression)
     try:
-        result = Jsonata(expression).evaluate(None)
+        # `evaluate` changes the object, and states run in threads: each has a copy.
+        parsed = copy.copy(_parsed(own))
+        parsed.environment = parsed.create_frame(Jsonata.static_frame)
+        Jsonata.CURRENT.jsonata = parsed
+        result = parsed.evaluate(None, variables)
     except JException as error:
         raise moto_jsonata.JSONataException("UNKNOWN", str(error)) from error
     return _json_value(result)
+
+
+_parsed = functools.lru_cache(512)(Jsonata)  # parsing takes far longer than evaluating
+
+
+def _without_declarations(expression: str) -> tuple[dict[str, Any], str]:
+    """The variables that moto declares at the beginning, "($a:=1;$b:={};…", and the expression without them, which is
+    the same at every visit of a state."""
+    variables: dict[str, Any] = {}
+    end = 1 if expression.startswith("(") else 0
+    while end and (declared := _DECLARED.match(expression, end)):
+        try:
+            value, after = _decoder.raw_decode(expression, declared.end())
+        except ValueError:
+            break
+        if expression[after : after + 1] != ";":
+            break
+        variables[declared[1]] = value
+        end = after + 1
+    return variables, expression[:1] + expression[end:] if end else expression
+
+
+_DECLARED = re.compile(r"\$(\w+):=")
+_decoder = json.JSONDecoder()
 
 
 def _json_value(value: Any) -> Any:

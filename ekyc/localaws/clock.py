@@ -15,7 +15,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
@@ -73,10 +73,12 @@ class Clock:
 
     # Waiting and computing
 
-    def sleep(self, seconds: float) -> None:
-        """Wait `seconds` of service time. Raises Interrupted when the local AWS stops or is reset meanwhile."""
+    def sleep(self, seconds: float, until: Signal | None = None) -> None:
+        """Wait `seconds` of service time, or for `until` to be set. Raises Interrupted when the local AWS stops or is
+        reset meanwhile."""
         interruption = getattr(threading.current_thread(), "_interruption", self._interruption)
-        if interruption.wait(seconds):
+        self._wait([interruption, until] if until else [interruption], seconds)
+        if interruption.is_set():
             raise Interrupted
 
     def sleep_real(self, seconds: float) -> None:
@@ -117,6 +119,15 @@ class Clock:
             self._begin_computing()
             self._own.computes = True
 
+    @contextlib.contextmanager
+    def at_real_pace(self) -> Iterator[None]:
+        """While the context is open, the clock goes like a real one, whoever waits: for people who are waited for."""
+        self._begin_computing()
+        try:
+            yield
+        finally:
+            self._end_computing()
+
     def background(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
         """Run `work(*arguments)` in a daemon thread, which computes unless it waits; `interrupt` ends its sleeps."""
         thread = threading.Thread(target=self._run, args=(work, arguments), name=work.__name__, daemon=True)
@@ -150,6 +161,20 @@ class Clock:
                 self._threads.discard(threading.current_thread())
             self._end_computing()
 
+    def _wait(self, signals: Sequence[Signal], seconds: float | None) -> None:
+        """Wait for one of `signals` to be set, at most `seconds` of service time."""
+        with self._changed:
+            if any(signal._is_set for signal in signals) or (seconds is not None and seconds <= 0):
+                return
+            waiter = _Waiter(signals, self._computes())
+            for signal in signals:
+                signal._waiters.add(waiter)
+            if seconds is not None:
+                self._add_timer(self._now() + seconds, waiter)
+            if waiter.computes:
+                self._count(-1)
+        waiter.gate.acquire()
+
     def _computes(self) -> bool:
         return getattr(self._own, "computes", False)
 
@@ -182,7 +207,8 @@ class Clock:
             waiter.woken = True
             if waiter.computes:
                 self._count(1)  # before it runs: the clock must not go on in between
-            waiter.signal._waiters.discard(waiter)
+            for signal in waiter.signals:
+                signal._waiters.discard(waiter)
             waiter.gate.release()
 
     def _add_timer(self, due: float, waiter: _Waiter) -> None:
@@ -235,25 +261,15 @@ class Signal:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for `set`, at most `seconds` of service time; whether it was set."""
-        clock = self._clock
-        with clock._changed:
-            if self._is_set or (seconds is not None and seconds <= 0):
-                return self._is_set
-            waiter = _Waiter(self, clock._computes())
-            self._waiters.add(waiter)
-            if seconds is not None:
-                clock._add_timer(clock._now() + seconds, waiter)
-            if waiter.computes:
-                clock._count(-1)
-        waiter.gate.acquire()
+        self._clock._wait([self], seconds)
         return self._is_set
 
 
 class _Waiter:
     """A thread that waits; `gate` opens when it is woken."""
 
-    def __init__(self, signal: Signal, computes: bool) -> None:
-        self.signal = signal
+    def __init__(self, signals: Sequence[Signal], computes: bool) -> None:
+        self.signals = signals
         self.computes = computes
         self.woken = False
         self.gate = threading.Lock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import re
@@ -72,7 +73,7 @@ def _upload_assets(assembly_dir: Path, manifest_path: Path) -> None:
         source = assembly_dir / asset["source"]["path"]
         if not source.exists():
             raise DeployError(f"Asset {asset_id} is missing: {source} does not exist.")
-        body = _zipped(source) if asset["source"]["packaging"] == "zip" else source.read_bytes()
+        body = _zipped(source, asset_id) if asset["source"]["packaging"] == "zip" else source.read_bytes()
         for destination in asset["destinations"].values():
             bucket = _fill_in(destination["bucketName"])
             if bucket not in buckets:
@@ -86,7 +87,8 @@ def _fill_in(text: str) -> str:
     return re.sub(r"\$\{(AWS::\w+)\}", lambda match: values[match[1]], text)
 
 
-def _zipped(folder: Path) -> bytes:
+@functools.lru_cache(4)
+def _zipped(folder: Path, _content_hash: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.rglob("*")):

@@ -1,17 +1,19 @@
 """SageMaker Ground Truth: bounding-box labelling jobs and private work teams inside the moto server.
 
-A job reads its manifest, label categories and worker template from S3, lets the simulated workforce answer, writes the
-output manifest and the workers' answers as Ground Truth writes them, and ends with the EventBridge event. Not played:
-streaming jobs, automated labelling, stopping conditions, task types other than bounding boxes.
+A job reads its manifest, label categories and worker template from S3, lets the simulated workforce and people at the
+labelling page answer, writes the output manifest and the workers' answers as Ground Truth writes them, and ends with
+the EventBridge event. Not played: streaming jobs, automated labelling, stopping conditions, other tasks than boxes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -23,8 +25,10 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from ekyc.localaws import aws, events, faults, stand_in
 from ekyc.localaws.clock import clock
+from ekyc.localaws.custom_labels_manifest import Size
 from ekyc.localaws.errors import ServiceError
 from ekyc.localaws.faults import What
+from ekyc.localaws.labelling_tasks import Assignment, Task, TaskError, Tasks
 from ekyc.localaws.stand_in import Answer, Request, StandIn, now
 from ekyc.localaws.training import image_size
 from ekyc.localaws.workforce import DrawnBox, Workforce, consolidate, raw_answer
@@ -65,7 +69,7 @@ MAX_IMAGE_BYTES = 40 * 1024 * 1024
 MAX_TASK_SECONDS = 28_800
 MAX_WORK_TEAMS = 25
 JOB_LIFE_SECONDS = 30 * 24 * 3600
-LOOK_EVERY = 60  # service seconds, whether people are back at work or somebody has stopped the job
+LOOK_EVERY = 60  # service seconds, whether the simulated workers are back at work
 
 workforce = Workforce()
 """Who answers the tasks of every job."""
@@ -77,7 +81,7 @@ class JobFailed(Exception):
 
 @dataclass
 class LabelingJob:
-    """A job as it was asked for, and how far it is. `done` holds the output line of each object dealt with."""
+    """A job as it was asked for, and how far it is; tasks, categories and template are there once it is in progress."""
 
     request: Request
     arn: str
@@ -86,10 +90,9 @@ class LabelingJob:
     status: str = "Initializing"
     updated: float = 0.0
     failure_reason: str = ""
-    objects: list[dict[str, Any]] = field(default_factory=list)
-    done: list[dict[str, Any]] = field(default_factory=list)
-    labelled: int = 0
-    failed: int = 0
+    tasks: Tasks = field(default_factory=lambda: Tasks([], 1, []))
+    categories: list[str] = field(default_factory=list)
+    template: str = ""
     output_uri: str = ""
 
     @property
@@ -114,6 +117,7 @@ class LabelingJob:
     @property
     def summary(self) -> Answer:
         """What DescribeLabelingJob and ListLabelingJobs both show."""
+        labelled, failed, objects = self.tasks.counts
         optional: Answer = {}
         if self.failure_reason:
             optional["FailureReason"] = self.failure_reason[:1024]
@@ -127,11 +131,11 @@ class LabelingJob:
             "LastModifiedTime": self.updated,
             "InputConfig": self.request["InputConfig"],
             "LabelCounters": {
-                "TotalLabeled": self.labelled,
-                "HumanLabeled": self.labelled,
+                "TotalLabeled": labelled,
+                "HumanLabeled": labelled,
                 "MachineLabeled": 0,
-                "FailedNonRetryableError": self.failed,
-                "Unlabeled": len(self.objects) - len(self.done),
+                "FailedNonRetryableError": failed,
+                "Unlabeled": objects - labelled - failed,
             },
             **optional,
         }
@@ -221,6 +225,7 @@ class GroundTruth(StandIn):
             if job.status not in ("Initializing", "InProgress"):
                 raise _invalid(f"A labeling job in status {job.status} cannot be stopped.")
             job.become("Stopping")
+            job.tasks.over.set()
 
     def list_labeling_jobs(self, request: Request) -> Answer:
         """ListLabelingJobs, newest first unless asked otherwise."""
@@ -295,18 +300,23 @@ class GroundTruth(StandIn):
                 raise JobFailed(reason)
             if fault := faults.of_service(What.LABELLING_FAILS, job.name):
                 raise JobFailed(fault.message)
-            nobody_answers = faults.of_service(What.NOTHING_LABELLED, job.name) is not None
             categories = _categories(job.request["LabelCategoryConfigS3Uri"])
-            _check_template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
-            objects = _objects(job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
+            template = _template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
+            lines = _objects(job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
+            workers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
+            # A chained job labels only what has no label yet.
+            given = [job.attribute in line and f"{job.attribute}-metadata" in line for line in lines]
+            tasks = Tasks(lines, workers, given)
+            if faults.of_service(What.NOTHING_LABELLED, job.name):
+                tasks.expire()
             with self.lock:
-                job.objects = objects
+                job.tasks, job.categories, job.template = tasks, categories, template
                 if job.status == "Initializing":
                     job.become("InProgress")
                 if faults.of_service(What.LABELLING_STOPS, job.name):
                     job.become("Stopping")
-            for line in self._tasks(job):
-                self._label(job, line, None if nobody_answers else categories)
+            with clock.at_real_pace() if workforce.people_come else contextlib.nullcontext():
+                self._label(job)
             if job.status == "Stopping":
                 self.sleep(self.stop_seconds)
             output_uri = self._write_output(job)
@@ -325,86 +335,105 @@ class GroundTruth(StandIn):
             {"LabelingJobStatus": job.status},
         )
 
-    def _tasks(self, job: LabelingJob) -> Iterator[dict[str, Any]]:
-        """The objects, each at the moment when its answers are there; ends early when the job is stopped.
+    def _label(self, job: LabelingJob) -> None:
+        """Let the simulated workforce label and people at the page, until all is labelled or the job is stopped.
 
         Raises JobFailed when the job is older than a labelling job gets.
         """
-        expires = now() + JOB_LIFE_SECONDS
         answers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
-        due = now()
-        for line in job.objects:
-            due += workforce.seconds_per_photo * answers / max(workforce.workers, answers)
-            while job.status != "Stopping" and not (workforce.is_at_work and now() >= due):
-                if now() > expires:
-                    raise JobFailed("The labeling job expired: it was not complete after 30 days.")
-                if not workforce.is_at_work:
-                    due = now() + LOOK_EVERY
-                self.sleep(min(LOOK_EVERY, max(0.001, due - now())))
-            if job.status == "Stopping":
-                return
-            yield line
+        expires, due = now() + JOB_LIFE_SECONDS, now() + workforce.seconds_between_photos(answers)
+        while job.status != "Stopping" and not job.tasks.is_complete:
+            if now() > expires:
+                raise JobFailed("The labeling job expired: it was not complete after 30 days.")
+            if not workforce.is_at_work:
+                due = now() + LOOK_EVERY
+            elif now() >= due:
+                self._simulate(job, answers)
+                due += workforce.seconds_between_photos(answers)
+            self.sleep(max(0.001, min(due, expires) - now()), until=job.tasks.over)
 
-    def _label(self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str] | None) -> None:
-        """Deal with one object; without `categories` nobody answers its task."""
-        if job.attribute in line and f"{job.attribute}-metadata" in line:
-            output, is_labelled = line, True  # a chained job labels only what has no label yet
-        else:
-            output, is_labelled = self._labelled(job, line, categories)
-        self.sleep(0)
-        with self.lock:
-            job.done.append(output)
-            job.labelled += is_labelled
-            job.failed += not is_labelled
-            job.updated = now()
+    def _simulate(self, job: LabelingJob, count: int) -> None:
+        """Let `count` simulated workers each label the next photo that nobody else has."""
+        for number in range(count):
+            worker = f"specimen-labeller-{number}"
+            with contextlib.suppress(TaskError):  # people may have labelled the last photo meanwhile
+                claimed = self.claim(job, worker)
+                if claimed is None:
+                    continue
+                turn, size = claimed
+                name = PurePosixPath(turn.task.line["source-ref"]).name
+                boxes = workforce.draw(name, size, job.categories, number)
+                if boxes is None:
+                    job.tasks.decline(turn.id, worker)
+                else:
+                    job.tasks.submit(turn.id, worker, boxes, workforce.seconds_per_photo)
 
-    def _labelled(
-        self, job: LabelingJob, line: dict[str, Any], categories: Sequence[str] | None
-    ) -> tuple[dict[str, Any], bool]:
-        """The output line of an object, and whether it bears a label. Source: Ground Truth guide, "Output data"."""
-        content = _read_uri(line["source-ref"])
-        size = image_size(content) if content is not None and len(content) <= MAX_IMAGE_BYTES else None
-        metadata_key = f"{job.attribute}-metadata"
-        if content is None or size is None:
+    def claim(self, job: LabelingJob, worker: str) -> tuple[Assignment, Size] | None:
+        """The photo that `worker` is to label and its size; None when there is none for them now.
+
+        Photos that cannot be read fail on the way. Raises JobEnded.
+        """
+        while turn := job.tasks.claim(worker):
+            if size := self.size_of(turn):
+                return turn, size
             reason = "ClientError: the object could not be read, or is no JPEG or PNG of at most 40 MB."
-            return line | {metadata_key: {"failure-reason": reason}}, False
-        name = PurePosixPath(line["source-ref"]).name
-        count = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
-        drawn = [workforce.draw(name, size, categories or (), worker) for worker in range(count if categories else 0)]
-        answers = [boxes for boxes in drawn if boxes is not None]
-        if not answers:
-            return line | {metadata_key: {"failure-reason": "The task expired: no worker answered it."}}, False
-        self._write_answers(job, len(job.done), [raw_answer(boxes, size) for boxes in answers])
-        return line | _label_of(job, categories or (), consolidate(answers), size), True
+            job.tasks.fail(turn.task, reason)
+        return None
 
-    def _write_answers(self, job: LabelingJob, number: int, answers: Sequence[dict[str, Any]]) -> None:
-        submitted = clock.utc()
-        accepted = submitted - datetime.timedelta(seconds=workforce.seconds_per_photo)
+    def size_of(self, turn: Assignment) -> Size | None:
+        """The size of the assignment's photo as people see it; None when it cannot be read."""
+        if turn.task.size is None:
+            content = _read_uri(turn.task.line["source-ref"])
+            turn.task.size = image_size(content) if content is not None and len(content) <= MAX_IMAGE_BYTES else None
+        return turn.task.size
+
+    def photo_of(self, turn: Assignment) -> bytes | None:
+        """The assignment's photo; None when it cannot be read any more."""
+        return _read_uri(turn.task.line["source-ref"])
+
+    def jobs(self) -> list[LabelingJob]:
+        """All labelling jobs, newest first."""
+        with self.lock:
+            return list(reversed(self._jobs.values()))
+
+    def _output_line(self, job: LabelingJob, task: Task) -> dict[str, Any]:
+        """The output line of an object: as it came, if it has no label. Source: Ground Truth guide, "Output data"."""
+        if task.failure:
+            return task.line | {f"{job.attribute}-metadata": {"failure-reason": task.failure}}
+        if task.given or not task.is_labelled:
+            return task.line
+        assert task.size  # noqa: S101  (it was looked at when the first worker came)
+        self._write_answers(job, task, task.size)
+        merged = consolidate([answer.boxes for answer in task.answers])
+        return task.line | _label_of(job, merged, task.size)
+
+    def _write_answers(self, job: LabelingJob, task: Task, size: Size) -> None:
         response = {
             "answers": [
                 {
-                    "answerContent": answer,
-                    "acceptanceTime": _milliseconds(accepted),
-                    "submissionTime": _milliseconds(submitted),
-                    "timeSpentInSeconds": workforce.seconds_per_photo,
-                    "workerId": f"private.{self.region}.{worker:016x}",
+                    "answerContent": raw_answer(answer.boxes, size),
+                    "acceptanceTime": _milliseconds(answer.accepted),
+                    "submissionTime": _milliseconds(answer.submitted),
+                    "timeSpentInSeconds": round((answer.submitted - answer.accepted).total_seconds(), 3),
+                    "workerId": f"private.{self.region}.{hashlib.sha256(answer.worker.encode()).hexdigest()[:16]}",
                     "workerMetadata": {
                         "identityData": {
                             "identityProviderType": "Cognito",
                             "issuer": f"https://cognito-idp.{self.region}.amazonaws.com/{self.region}_Specimens",
-                            "sub": f"specimen-labeller-{worker}",
+                            "sub": answer.worker,
                         }
                     },
                 }
-                for worker, answer in enumerate(answers)
+                for answer in task.answers
             ]
         }
-        name = f"{submitted:%Y-%m-%d_%H:%M:%S}.json"
-        _write_uri(f"{job.output_path}/annotations/worker-response/iteration-1/{number}/{name}", json.dumps(response))
+        name = f"{max(answer.submitted for answer in task.answers):%Y-%m-%d_%H:%M:%S}.json"
+        folder = f"{job.output_path}/annotations/worker-response/iteration-1/{task.number}"
+        _write_uri(f"{folder}/{name}", json.dumps(response))
 
     def _write_output(self, job: LabelingJob) -> str:
-        """Write the output manifest; objects that nobody came to stand in it as they came. Returns its URI."""
-        lines = [*job.done, *job.objects[len(job.done) :]]
+        """Write the workers' answers and the output manifest. Returns the manifest's URI."""
+        lines = [self._output_line(job, task) for task in job.tasks.close()]
         uri = f"{job.output_path}/manifests/output/output.manifest"
         _write_uri(uri, "".join(json.dumps(line) + "\n" for line in lines))
         return uri
@@ -442,6 +471,11 @@ class GroundTruth(StandIn):
         )
         shown, following = stand_in.page(chosen, request, _invalid_token)
         return {"Workteams": shown, **following}
+
+
+def current() -> GroundTruth:
+    """What the local AWS holds now; another one after a reset."""
+    return GroundTruth.of(sagemaker_backends[aws.account][aws.region])
 
 
 def install() -> None:
@@ -521,12 +555,15 @@ def _categories(uri: str) -> list[str]:
     return names
 
 
-def _check_template(uri: str) -> None:
-    """The built-in functions need an element of this name. Source: Ground Truth guide, "Bounding box"."""
+def _template(uri: str) -> str:
+    """The worker template; the built-in functions need an element of this name. Source: Ground Truth guide, "Bounding
+    box".
+    """
     template = _text(uri, "worker template")
     element = re.search(r"<crowd-bounding-box\b[^>]*>", template)
     if not element or not re.search(r"""\bname=["']boundingBox["']""", element[0]):
         raise JobFailed(f'ClientError: {uri} has no <crowd-bounding-box name="boundingBox">.')
+    return template
 
 
 def _objects(uri: str) -> list[dict[str, Any]]:
@@ -548,9 +585,8 @@ def _objects(uri: str) -> list[dict[str, Any]]:
     return lines
 
 
-def _label_of(
-    job: LabelingJob, categories: Sequence[str], boxes: Sequence[tuple[DrawnBox, float]], size: Any
-) -> dict[str, Any]:
+def _label_of(job: LabelingJob, boxes: Sequence[tuple[DrawnBox, float]], size: Size) -> dict[str, Any]:
+    categories = job.categories
     ids = {name: number for number, name in enumerate(categories)}
     used = sorted({ids[box.label] for box, _ in boxes})
     return {

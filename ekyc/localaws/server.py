@@ -104,6 +104,8 @@ class LocalAws:
 
         self._end_what_runs()
         moto_api_backend.reset()
+        for log in self.logs_dir.iterdir():
+            log.unlink()
         functions.runtime().start()
 
     def _end_what_runs(self) -> None:
@@ -123,6 +125,11 @@ class LocalAws:
     def api_url(self) -> str:
         """Where the deployed REST API is: `<api_url>/api/…`."""
         return self.endpoint
+
+    @property
+    def labelling_url(self) -> str:
+        """The labelling page, where people label."""
+        return f"{self.endpoint}/labelling/"
 
     @property
     def workforce(self) -> Workforce:
@@ -175,11 +182,14 @@ _app: Any = None
 
 
 def _dispatcher(moto: Any) -> Any:
-    """Paths below /api/ are the deployed REST API's; everything else is an AWS service."""
+    """Paths below /api/ are the deployed REST API's, below /labelling/ the labelling page's, all others AWS's."""
+    from ekyc.localaws import portal
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith("/api/"):
             return gateway.answer(Request(environ))(environ, start_response)
+        if f"{environ['PATH_INFO']}/".startswith(portal.PATH):
+            return portal.answer(Request(environ))(environ, start_response)
         refusal = _refuse_expired(environ.get("QUERY_STRING", ""))
         if refusal:
             return refusal(environ, start_response)
@@ -294,7 +304,11 @@ def _request_handler() -> type:
             environ = self.make_environ()
             stream = environ["wsgi.input"]
             chunked = environ.get("wsgi.input_terminated")
-            body = stream.read() if chunked else stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            body = stream.read() if chunked else stream.read(length)
+            if not chunked and len(body) < length:  # who asked is gone, such as a killed function
+                self.close_connection = True
+                return
             environ["wsgi.input"] = io.BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
             try:

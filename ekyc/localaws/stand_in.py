@@ -20,7 +20,7 @@ from moto.core.responses import BaseResponse
 from moto.core.utils import camelcase_to_underscores
 
 from ekyc.localaws import aws
-from ekyc.localaws.clock import Interrupted, clock
+from ekyc.localaws.clock import Interrupted, Signal, clock
 from ekyc.localaws.errors import ServiceError
 from ekyc.localaws.validation import checked_request
 
@@ -68,9 +68,10 @@ class StandIn:
 
         clock.background(run)
 
-    def sleep(self, seconds: float) -> None:
-        """Wait `seconds` of service time. Raises Interrupted when the local AWS stops or this state was forgotten."""
-        clock.sleep(seconds)
+    def sleep(self, seconds: float, until: Signal | None = None) -> None:
+        """Wait `seconds` of service time, or for `until` to be set. Raises Interrupted when the local AWS stops or this
+        state was forgotten."""
+        clock.sleep(seconds, until)
         if self._backend.__dict__.get(type(self).__name__) is not self:
             raise Interrupted
 

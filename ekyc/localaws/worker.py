@@ -35,6 +35,8 @@ RUNTIME_LIBRARIES = (
     "aws_lambda_powertools.event_handler",
     "PIL.Image",
 )
+# Services whose descriptions are read once too: to parse them takes longer than all else that a function imports.
+SERVICES = ("cloudwatch", "dynamodb", "events", "rekognition", "s3", "sagemaker", "sns", "sqs", "ssm", "stepfunctions")
 # Lambda gives module-level code ten seconds; here it shares two cores with everything else.
 INIT_SECONDS = 30
 
@@ -62,6 +64,8 @@ def main(control_descriptor: int) -> None:
     for library in RUNTIME_LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
+    with contextlib.suppress(ImportError):
+        read_service_descriptions()
     gc.freeze()  # what is imported stays shared with the workers
     control = socket.socket(fileno=control_descriptor)
     workers: set[int] = set()
@@ -85,6 +89,19 @@ def main(control_descriptor: int) -> None:
         for descriptor in descriptors:
             os.close(descriptor)
         control.send(done)
+
+
+def read_service_descriptions() -> None:
+    """Fill the cache of the session that `boto3.client` uses; it looks for Region and credentials only later."""
+    boto3, exceptions = importlib.import_module("boto3"), importlib.import_module("botocore.exceptions")
+    boto3.setup_default_session()
+    loader = boto3.DEFAULT_SESSION._session.get_component("data_loader")
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+    for service in SERVICES:
+        for kind in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
+            with contextlib.suppress(exceptions.UnknownServiceError):  # not every service has each
+                loader.load_service_model(service, kind)
 
 
 def end(workers: set[int]) -> None:

@@ -39,6 +39,7 @@ class Workforce:
         self.workers = 3
         self._lock = threading.Lock()
         self._truths: dict[str, list[tuple[str, float, float, float, float]]] | None = None
+        self._people_come = False
         self._jitter_px = 0.0
         self._unanswered: frozenset[str] = frozenset()
         self._seed = 0
@@ -61,12 +62,19 @@ class Workforce:
         shuffled = random.Random(seed).sample(sorted(truths), len(truths))  # noqa: S311
         with self._lock:
             self._truths, self._jitter_px, self._seed = truths, jitter_px, seed
+            self._people_come = False
             self._unanswered = frozenset(shuffled[: round(unanswered_share * len(truths))])
 
     def stop_answering(self) -> None:
         """Nobody works any more: jobs stay in progress."""
         with self._lock:
-            self._truths = None
+            self._truths, self._people_come = None, False
+
+    def leave_to_people(self) -> None:
+        """Nobody is simulated, people come to the labelling page: the clock goes like theirs while a job is labelled,
+        so that a night does not use up the job's 30 days."""
+        with self._lock:
+            self._truths, self._people_come = None, True
 
     def fail_next_job(self, reason: str) -> None:
         """Make the next labelling job that starts end as Failed with this FailureReason."""
@@ -83,6 +91,15 @@ class Workforce:
     def is_at_work(self) -> bool:
         """Whether anybody answers tasks."""
         return self._truths is not None
+
+    @property
+    def people_come(self) -> bool:
+        """Whether jobs are left to people at the labelling page."""
+        return self._people_come
+
+    def seconds_between_photos(self, answers: int) -> float:
+        """Service seconds from one photo to the next, when each is to have so many answers."""
+        return self.seconds_per_photo * answers / max(self.workers, answers)
 
     def draw(self, name: str, size: Size, labels: Collection[str], worker: int) -> list[DrawnBox] | None:
         """What one worker draws on the photo of that file name, with `labels` only; None when nobody answers."""

@@ -8,7 +8,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,12 +20,15 @@ from aws_lambda_powertools import Logger
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from pipeline.errors import error_code
+from pipeline.errors import Throttled, error_code
 
 # A start or a resume that is under way ends within the 29 seconds that an API call has.
 CLAIM_MS = 30_000
 # An execution may run for 60 days (TimeoutSeconds of the state machine), and a job may wait for its start.
 UNSETTLED_MS = 120 * 24 * 3_600_000
+# Who changes what is live has two minutes for it, which is longer than the function that does it may run.
+GOING_LIVE_MS = 120_000
+GOING_LIVE = "going-live"  # key of the item that says whose model goes live at this moment; no job has such an id
 KIND = "training-job"  # partition key of the index: all jobs in one list, ordered by StartTime
 logger = Logger(child=True)
 
@@ -479,6 +483,45 @@ class Jobs:
             )
         except (MoveRefused, JobNotFound):
             logger.info("Told by somebody else", extra={"mark": mark})
+
+    @contextmanager
+    def going_live(self, job_id: str) -> Iterator[None]:
+        """While the context is open, no other job changes which model is live.
+
+        A job that has died in it keeps others out for `GOING_LIVE_MS`, and not itself.
+
+        Raises:
+            Throttled: another job is at it.
+        """
+        key = {"TableName": self._table, "Key": {"Id": {"S": GOING_LIVE}}}
+        now, mine = now_ms(), {"S": job_id}
+        try:
+            self._dynamodb.update_item(
+                **key,
+                UpdateExpression="SET Job = :mine, HeldUntil = :until",
+                ConditionExpression="attribute_not_exists(Job) OR Job = :mine OR HeldUntil < :now",
+                ExpressionAttributeValues={
+                    ":mine": mine,
+                    ":until": _serialize(now + GOING_LIVE_MS),
+                    ":now": _serialize(now),
+                },
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            raise Throttled("Another job changes in this moment which model is live.") from None
+        try:
+            yield
+        finally:
+            try:
+                self._dynamodb.update_item(
+                    **key,
+                    UpdateExpression="REMOVE Job",
+                    ConditionExpression="Job = :mine",
+                    ExpressionAttributeValues={":mine": mine},
+                )
+            except ClientError:
+                logger.warning("Left to end by itself", extra={"item": GOING_LIVE})
 
     def request_erasure(self, job: Job, requested_by: str, most: int, **attributes: Any) -> Job:
         """Add a request to erase the job, if the job is as ``job`` was read, or was asked to be erased before.

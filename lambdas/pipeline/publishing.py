@@ -44,13 +44,18 @@ def publish(
     """Make the job's model the live one, remember the previous one, and stop that if asked.
 
     The previous model is written to the job's record before the first parameter changes and read back from there, so
-    that a second run does not take the job's own model for the previous one.
+    that a second run does not take the job's own model for the previous one. Jobs do it one after the other, so that
+    each knows the one before it and the two parameters are of one job.
+
+    Raises:
+        Throttled: another job is at it.
     """
-    live_project, live = read_parameter(project_parameter, ssm), read_parameter(model_parameter, ssm)
-    if live_project != request.project_arn and live != request.project_version_arn:
-        jobs.note(request.job_id, PreviousProject=live_project, PreviousModel=live)
-    ssm.put_parameter(Name=project_parameter, Value=request.project_arn, Type="String", Overwrite=True)
-    ssm.put_parameter(Name=model_parameter, Value=request.project_version_arn, Type="String", Overwrite=True)
+    with jobs.going_live(request.job_id):
+        live_project, live = read_parameter(project_parameter, ssm), read_parameter(model_parameter, ssm)
+        if live_project != request.project_arn and live != request.project_version_arn:
+            jobs.note(request.job_id, PreviousProject=live_project, PreviousModel=live)
+        ssm.put_parameter(Name=project_parameter, Value=request.project_arn, Type="String", Overwrite=True)
+        ssm.put_parameter(Name=model_parameter, Value=request.project_version_arn, Type="String", Overwrite=True)
 
     job = jobs.get(request.job_id)
     previous, previous_project = job["PreviousModel"], job["PreviousProject"]
@@ -62,11 +67,24 @@ def publish(
     return ModelPublished(request.project_version_arn, previous, stopped)
 
 
-def take_back(job: Job, *, ssm: Any, project_parameter: str, model_parameter: str) -> None:
-    """Put the project's parameter back, should the job have ended between the writes of the two."""
-    if not job["ProjectArn"] or read_parameter(project_parameter, ssm) != job["ProjectArn"]:
+def take_back(job: Job, *, jobs: Jobs, ssm: Any, project_parameter: str, model_parameter: str) -> None:
+    """Put the project's parameter back, should the job have ended between the writes of the two.
+
+    Raises:
+        Throttled: another job publishes.
+    """
+
+    def half_written() -> bool:
+        return (
+            job["ProjectArn"] is not None
+            and read_parameter(project_parameter, ssm) == job["ProjectArn"]
+            and read_parameter(model_parameter, ssm) != job["ProjectVersionArn"]
+        )
+
+    if not half_written():
         return
-    if read_parameter(model_parameter, ssm) == job["ProjectVersionArn"]:
-        return
-    ssm.put_parameter(Name=project_parameter, Value=job["PreviousProject"] or NONE_YET, Type="String", Overwrite=True)
-    logger.warning("The project of the live model was put back")
+    with jobs.going_live(job.id):
+        if half_written():
+            previous = job["PreviousProject"] or NONE_YET
+            ssm.put_parameter(Name=project_parameter, Value=previous, Type="String", Overwrite=True)
+            logger.warning("The project of the live model was put back")

@@ -83,6 +83,7 @@ def settle(
 
     Raises:
         ClientError, BotoCoreError: a service did not answer.
+        Throttled: another job publishes its model.
     """
     if job.status is Status.READY:
         return
@@ -99,7 +100,9 @@ def settle(
         else:
             remaining.append("Somebody resumes the job.")
     if not _may_be_publishing(job):
-        publishing.take_back(job, ssm=ssm, project_parameter=project_parameter, model_parameter=model_parameter)
+        publishing.take_back(
+            job, jobs=jobs, ssm=ssm, project_parameter=project_parameter, model_parameter=model_parameter
+        )
     if not remaining and _is_late(job):
         jobs.settled(job)
 

@@ -85,6 +85,28 @@ def test_a_signal_ends_a_wait_early_and_its_time_does_not_pass() -> None:
     assert clock.now() - began >= DAY
 
 
+def test_a_sleep_ends_by_a_signal_and_by_an_interruption() -> None:
+    # Given two who sleep on a clock that hardly moves, each until a signal of their own
+    clock = Clock(speed=0.001)
+    first, second = Signal(clock), Signal(clock)
+    over: list[str] = []
+
+    def sleeper(name: str, signal: Signal) -> None:
+        clock.sleep(DAY, until=signal)
+        over.append(name)
+
+    threads = [clock.background(sleeper, name, signal) for name, signal in (("first", first), ("second", second))]
+    # When one signal is given, then that sleep is over and the other is not
+    first.set()
+    threads[0].join(10)
+    assert over == ["first"]
+    assert threads[1].is_alive()
+    # And when the local AWS stops, the other thread ends
+    clock.interrupt()
+    assert not threads[1].is_alive()
+    assert over == ["first"]
+
+
 def test_real_waiting_passes_at_the_speed_and_holds_an_infinitely_fast_clock() -> None:
     # Given a process beside the local AWS that takes a tenth of a second
     fast, infinite = Clock(speed=6000), Clock(speed=math.inf)
@@ -151,3 +173,28 @@ def test_interrupt_reaches_threads_that_the_clock_did_not_start() -> None:
     clock.interrupt()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_the_clock_goes_like_a_real_one_while_people_are_waited_for() -> None:
+    # Given a service that waits a day for people, on a clock that jumps while everybody waits
+    clock = Clock(speed=math.inf)
+    began = clock.now()
+    done = Signal(clock)
+
+    def service() -> None:
+        with clock.at_real_pace():
+            clock.sleep(DAY, until=done)
+
+    # When they are done after a moment
+    thread = clock.background(service)
+    time.sleep(0.2)
+    waited = thread.is_alive()
+    done.set()
+    thread.join(10)
+    # Then the service has waited for them, and its day has not passed
+    assert waited
+    assert not thread.is_alive()
+    assert clock.now() - began < DAY
+    # And from then on the clock jumps again
+    clock.sleep(DAY)
+    assert clock.now() - began >= DAY

@@ -16,6 +16,8 @@ from botocore.exceptions import ClientError
 from moto.moto_api._internal.models import moto_api_backend
 from specimens import BUCKET, HEIGHT, LABELS, WIDTH, Photo, eventually, photo, put_lines, read_lines, stored_lying
 
+from ekyc.localaws import faults
+from ekyc.localaws.faults import Fault, What
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.workforce import DrawnBox, consolidate
 from pipeline import datasets, images
@@ -354,6 +356,27 @@ def test_a_test_can_make_the_next_job_fail(account: Account, received: Any) -> N
     assert eventually(received)[0]["detail"] == {"LabelingJobStatus": "Failed"}
     account.sagemaker.create_labeling_job(**request("LabelingJobName", "job-2"))
     assert account.end("job-2")["LabelingJobStatus"] == "Completed"
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "failed"), [(What.NOTHING_LABELLED, "Completed", 9), (What.LABELLING_STOPS, "Stopped", 0)]
+)
+def test_a_job_can_be_made_to_end_with_nothing_labelled(account: Account, what: What, status: str, failed: int) -> None:
+    # Given workers who know all photos
+    account.workforce.answer_from(account.answers, unanswered_share=0)
+
+    # When a job suffers that nobody answers, or that it is stopped
+    with faults.injected(Fault(what, about=("job-1",))) as struck:
+        account.sagemaker.create_labeling_job(**request())
+        job = account.end()
+
+    # Then it ends so, with an output in which no photo has a label
+    assert [fault.what for fault in struck] == [what]
+    assert job["LabelingJobStatus"] == status
+    assert (job["LabelCounters"]["TotalLabeled"], job["LabelCounters"]["FailedNonRetryableError"]) == (0, failed)
+    output = account.output(job)
+    assert len(output) == 9
+    assert not any("doctype" in line for line in output)
 
 
 BROKEN_RULES = [

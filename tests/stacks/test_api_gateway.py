@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,9 @@ Synthesized = Callable[[str], Resources]
 
 
 @pytest.fixture(scope="module")
-def synthesized(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+def synthesized(templates: dict[str, dict[str, Any]]) -> Synthesized:
     """The resources of a combination of settings, by logical id."""
-
-    @cache
-    def resources(name: str) -> Resources:
-        template = combinations.synthesize(name, tmp_path_factory.mktemp(name))
-        return json.loads(template.read_text(encoding="utf-8"))["Resources"]
-
-    return resources
+    return lambda name: templates[name]["Resources"]
 
 
 def of(resources: Resources, kind: str) -> Resources:

@@ -8,19 +8,15 @@ from typing import Any
 
 import pytest
 
-from stacks.combinations import synthesize
 from tests.stacks.test_template import Template, listed, written
 
 PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Template]:
+def templates(templates: dict[str, dict[str, Any]]) -> dict[str, Template]:
     """The templates of the combinations that change what is looked at here."""
-    return {
-        name: Template(json.loads(synthesize(name, tmp_path_factory.mktemp(name)).read_text()))
-        for name in ("default", "watched-closely", "own-key")
-    }
+    return {name: Template(templates[name]) for name in ("default", "watched-closely", "own-key")}
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:

@@ -40,6 +40,7 @@ def keys(pipeline: Pipeline, job_id: str) -> list[str]:
 
 def test_a_whole_job_is_erased_and_its_model_goes_on(pipeline: Pipeline) -> None:
     # Given a job whose photos people have labelled and whose model is live, and another with photos
+    rekognition.current().learns = True
     job_id = pipeline.uploaded()
     other = pipeline.uploaded()
     pipeline.start(job_id)
@@ -121,6 +122,7 @@ def test_a_running_job_is_refused_until_it_is_stopped(pipeline: Pipeline) -> Non
 
 def test_a_job_whose_training_goes_on_is_erased_after_it(pipeline: Pipeline) -> None:
     # Given a job that was stopped while Rekognition trains, which cannot be cancelled
+    rekognition.current().training_seconds = 1800.0
     job_id = pipeline.uploaded()
     pipeline.upload(job_id, pipeline.photos / "annotations.json")
     pipeline.start(job_id, labels={"provider": "supplied", "key": "annotations.json"}, deploy=False)

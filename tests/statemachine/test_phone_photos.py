@@ -12,6 +12,7 @@ import pytest
 from deployed import Pipeline, deployed, eventually
 from PIL import Image, ImageChops
 
+from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
 from ekyc.scoring import overlap
 
@@ -125,6 +126,7 @@ def test_a_model_of_phone_photos_finds_the_document_whichever_way_the_phone_was_
     # Given a job with photos in all eight orientations, and labels that people drew on what they saw
     job_id = phones.uploaded()
     phones.upload(job_id, phones.photos / "annotations.json")
+    rekognition.current().learns = True
     # When a model is trained on them and started
     phones.start(job_id, labels={"provider": "supplied", "key": "annotations.json"}, minF1=0.5, minLabelF1=0)
     job = phones.reaches(job_id, "Ready")

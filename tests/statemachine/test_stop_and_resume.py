@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 from ekyc.cli.main import cli
 from ekyc.localaws import events, functions, rekognition, stepfunctions
+from ekyc.localaws.clock import clock
 
 SUPPLIED = {"labels": {"provider": "supplied", "key": "annotations.json"}}
+QUICK = 6000.0  # for hours in which nothing else is to happen
 ENDED_EVENT = "Step Functions Execution Status Change"
 
 
@@ -152,6 +154,7 @@ def test_a_model_in_training_is_deleted_when_it_is_trained_and_trained_anew_by_a
     stop(pipeline, job_id, by=by)
     pipeline.reaches(job_id, "Stopped")
     assert versions(pipeline, job_id) == {job_id: "TRAINING_IN_PROGRESS"}
+    clock.speed = QUICK
     # Then the model is deleted when Rekognition has trained it, by the event of what that wrote
     eventually(lambda: versions(pipeline, job_id) == {})
     assert pipeline.job(job_id)["status"] == "Stopped"
@@ -173,6 +176,7 @@ def test_a_job_that_was_resumed_before_its_training_ended_keeps_the_model(pipeli
     stop(pipeline, job_id, by="API")
     pipeline.reaches(job_id, "Stopped")
     resume(pipeline, job_id)
+    clock.speed = QUICK
     # When the training ends, then the one model serves
     pipeline.reaches(job_id, "Ready")
     a_quarter_of_an_hour_passes(pipeline)

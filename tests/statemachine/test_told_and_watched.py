@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from deployed import Pipeline, eventually
 
+from ekyc.localaws import rekognition
 from ekyc.localaws.aws import account, region
 
 JOB_METRICS = {
@@ -169,6 +170,7 @@ def test_a_rejected_model_is_told_with_its_figures(pipeline: Pipeline, listener:
     confused = tmp_path / "annotations.json"
     confused.write_text(json.dumps(coco))
     pipeline.aws.workforce.answer_from(confused, unanswered_share=0)
+    rekognition.current().learns = True
     # When a job is held against a high bar
     job_id = pipeline.uploaded()
     pipeline.start(job_id, minF1=0.99)

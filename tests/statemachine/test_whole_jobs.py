@@ -57,7 +57,8 @@ def sizes(history: list[dict[str, Any]]) -> list[int]:
 
 
 def test_photos_become_a_running_model_that_finds_documents(pipeline: Pipeline) -> None:
-    # Given a job with photos
+    # Given a job with photos, from which a model learns
+    rekognition.current().learns = True
     job_id = pipeline.uploaded()
     # When it is started and people have labelled the photos
     answer = pipeline.start(job_id)
@@ -103,6 +104,7 @@ def test_a_model_below_the_bar_is_rejected_and_not_started(pipeline: Pipeline, t
     confused = tmp_path / "annotations.json"
     confused.write_text(json.dumps(coco))
     pipeline.aws.workforce.answer_from(confused, unanswered_share=0)
+    rekognition.current().learns = True
     # When a job is held against a high bar
     job_id = pipeline.uploaded()
     pipeline.start(job_id, minF1=0.99)

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from pipeline import jobs as jobs_module
 from pipeline import publishing
+from pipeline.errors import Throttled
 from pipeline.jobs import Jobs, now_ms
 from pipeline.publishing import ModelPublished, PublishModel, read_parameter
 from tests.unit.aws_fakes import FakeRekognition, client
@@ -87,6 +89,58 @@ def test_a_run_that_crashed_between_the_parameters_is_completed(setting: Setting
     # Then the job's own project is not taken for the previous one
     assert published == ModelPublished(new[2], old[2], True)
     assert setting.live() == new[1:]
+
+
+def test_jobs_that_publish_at_once_do_it_one_after_the_other(setting: Setting) -> None:
+    # Given two jobs, of which one comes while the other is between the two parameters
+    one, other = setting.model(), setting.model()
+    put, refusals = setting.ssm.put_parameter, list[Throttled]()
+
+    def interrupted(**parameter: Any) -> Any:
+        if parameter["Name"] == MODEL and not refusals:
+            with pytest.raises(Throttled, match="Another job") as refusal:
+                setting.publish(other, stop_previous=True)
+            refusals.append(refusal.value)
+        return put(**parameter)
+
+    setting.ssm.put_parameter = interrupted
+    setting.publish(one)
+    # Then that one is sent away, and changes nothing
+    assert refusals
+    assert setting.live() == one[1:]
+    # And when it comes again, it knows the one before it
+    assert setting.publish(other, stop_previous=True) == ModelPublished(other[2], one[2], True)
+    assert setting.live() == other[1:]
+
+
+def test_a_job_that_died_while_it_published_keeps_others_out_for_two_minutes(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a job that broke off between the two parameters
+    dead, other = setting.model(), setting.model()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(setting.jobs._dynamodb, "update_item", unless_it_releases(setting.jobs._dynamodb.update_item))
+        with pytest.raises(KeyboardInterrupt):
+            setting.publish(dead)
+        # Then another one is sent away, and its own second try is not
+        with pytest.raises(Throttled):
+            setting.publish(other)
+        with pytest.raises(KeyboardInterrupt):
+            setting.publish(dead)
+    # And after two minutes it gets in
+    monkeypatch.setattr(jobs_module, "now_ms", lambda: now_ms() + jobs_module.GOING_LIVE_MS + 1)
+    setting.publish(other)
+    assert setting.live() == other[1:]
+
+
+def unless_it_releases(update_item: Any) -> Any:
+    def update(**request: Any) -> Any:
+        if request["UpdateExpression"].startswith("REMOVE Job"):
+            raise KeyboardInterrupt
+        return update_item(**request)
+
+    return update
 
 
 def test_a_previous_model_that_is_gone_is_no_hindrance(setting: Setting) -> None:
