@@ -14,6 +14,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
+from stacks.audit import AuditBucket, ExportAudit
 from stacks.erasure import EraseJob
 from stacks.functions import PipelineFunction, Runtime
 from stacks.gateway_responses import gateway_responses, headers_for
@@ -68,6 +69,8 @@ class Api(Construct):
         permissions: Permissions,
         state_machine: sfn.IStateMachine,
         erase_job: EraseJob,
+        audit: AuditBucket,
+        export_audit: ExportAudit,
         work_team_arn: str,
     ) -> None:
         super().__init__(scope, id)
@@ -92,6 +95,8 @@ class Api(Construct):
                 "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
                 "MODEL_PARAMETER": storage.model_parameter.parameter_name,
                 "ERASE_FUNCTION": erase_job.function_name,
+                "AUDIT_BUCKET": audit.bucket.bucket_name,
+                "EXPORT_FUNCTION": export_audit.function_name,
                 "WEB_ORIGINS": ",".join(settings.web_origins),
             },
             permissions=[
@@ -112,6 +117,8 @@ class Api(Construct):
                 permissions.answer_task(failure=False),
                 *permissions.stop_what_runs(),
                 erase_job.call(),
+                *audit.read(),
+                export_audit.call(),
             ],
             timeout_seconds=29,
             memory_mb=512,

@@ -25,10 +25,15 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
         partition, region = stack.partition, stack.region
     arn = f"arn:{partition}:{{}}:{region}:<AWS::AccountId>:{{}}"
     bucket = stack.get_logical_id(stack.storage.bucket.node.default_child)  # type: ignore[arg-type]
+    audit_bucket = stack.get_logical_id(stack.audit.bucket.node.default_child)  # type: ignore[arg-type]
     for resource, reason in {
         **{
             f"<{bucket}.Arn>/{folder}/*": "Objects are named by job and file: a folder of the bucket is the narrowest."
             for folder in ("images", "labels", "labelling", "manifests", "training", "upright")
+        },
+        **{
+            f"<{audit_bucket}.Arn>/{folder}/*": "Reports are named by job and execution: a folder is the narrowest."
+            for folder in ("audit", "provisional")
         },
         arn.format("rekognition", "project/ekyc-*/*"): "Each job makes a project of its own, named ekyc-<job>.",
         arn.format("sagemaker", "labeling-job/ekyc-*"): "Each job makes labelling jobs of its own, named ekyc-<job>.",

@@ -212,7 +212,13 @@ def choices(settings: Settings) -> Iterator[tuple[str, str]]:
     pages = ", ".join(settings.web_origins) or "none"
     yield "API", f"for {callers}; web pages that may call it: {pages}; web ACL: {settings.web_acl_arn or 'none'}"
     yield "Encryption", f"by the key {settings.kms_key_arn}" if settings.kms_key_arn else "by keys of AWS"
-    yield "Retention", f"photos, labels and training output are deleted after {settings.retention_days} days"
+    yield (
+        "Retention",
+        (
+            f"photos, labels and training output are deleted after {settings.retention_days} days; audit reports are "
+            f"locked for {settings.audit_retention_years} years, which nobody can undo"
+        ),
+    )
     yield (
         "Models",
         (
@@ -285,6 +291,8 @@ def destruction(settings: Settings, aws: Aws) -> Iterator[str]:
 def by_hand(resource: Mapping[str, Any], name: str) -> Iterator[str]:
     """The commands that delete what the stack keeps, by its physical name."""
     properties = resource.get("Properties", {})
+    if properties.get("ObjectLockEnabled"):
+        yield f"{name} holds audit reports, each locked until its years are over; S3 refuses to delete one before. Then"
     if properties.get("VersioningConfiguration", {}).get("Status") == "Enabled":
         yield f"empty {name} in the S3 console, all versions, then:"
     if properties.get("DeletionProtectionEnabled"):

@@ -286,6 +286,10 @@ class Settings(_Group):
         description="Photos, labels, manifests and training output are deleted so many days after they were written. "
         "The record of the job, which holds no photo, stays."
     )
+    audit_retention_years: Annotated[int, Field(ge=1, le=100), Takes("a whole number from 1 to 100")] = Field(
+        description="For so many years no audit report can be deleted or replaced, by nobody, the account's root user "
+        "included (S3 Object Lock in compliance mode). A shorter time holds for later reports only."
+    )
     model_hours: Annotated[int, Field(ge=1, le=8760), Takes("a whole number from 1 to 8760")] = Field(
         description="A model that runs for more hours is reported, or stopped: see longRunningModels."
     )

@@ -4,6 +4,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from constructs import Construct
 
+from stacks.audit import ExportAudit
 from stacks.functions import BackgroundFunction, Runtime
 from stacks.notifications import Notifications
 from stacks.permissions import Permissions
@@ -22,6 +23,7 @@ class SettleJob(BackgroundFunction):
         storage: Storage,
         permissions: Permissions,
         notifications: Notifications,
+        export_audit: ExportAudit,
     ) -> None:
         super().__init__(
             scope,
@@ -35,6 +37,7 @@ class SettleJob(BackgroundFunction):
                 "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
                 "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
                 "MODEL_PARAMETER": storage.model_parameter.parameter_name,
+                "EXPORT_FUNCTION": export_audit.function_name,
             },
             permissions=[
                 permissions.job_record(),
@@ -42,6 +45,7 @@ class SettleJob(BackgroundFunction):
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
                 *permissions.stop_what_runs(and_settle=True),
                 *notifications.tell(),
+                export_audit.call(),
             ],
             timeout_seconds=300,
         )

@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from stacks.api import Api
+from stacks.audit import AuditBucket, ExportAudit
 from stacks.encryption import Encryption
 from stacks.erasure import EraseJob
 from stacks.functions import BackgroundFunction, Runtime, StageFunctions
@@ -76,6 +77,23 @@ class TrainingStack(cdk.Stack):
             notifications=notifications,
             state_machine=state_machine,
         )
+        erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
+        self.audit = AuditBucket(
+            self,
+            "Audit",
+            retention_years=settings.audit_retention_years,
+            access_logs=self.storage.access_logs,
+            key=encryption.key,
+        )
+        export_audit = ExportAudit(
+            self,
+            "ExportAudit",
+            runtime=runtime,
+            storage=self.storage,
+            permissions=permissions,
+            audit=self.audit,
+            state_machine=state_machine,
+        )
         SettleJob(
             self,
             "SettleJob",
@@ -83,8 +101,8 @@ class TrainingStack(cdk.Stack):
             storage=self.storage,
             permissions=permissions,
             notifications=notifications,
+            export_audit=export_audit,
         )
-        erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
         self.api = Api(
             self,
             "HttpApi",
@@ -94,6 +112,8 @@ class TrainingStack(cdk.Stack):
             permissions=permissions,
             state_machine=state_machine,
             erase_job=erase_job,
+            audit=self.audit,
+            export_audit=export_audit,
             work_team_arn=team.arn,
         )
         WatchRunning(
@@ -119,6 +139,7 @@ class TrainingStack(cdk.Stack):
             "ApiUrl": self.api.url,
             "ApiStageArn": self.api.stage_arn,
             "BucketName": self.storage.bucket.bucket_name,
+            "AuditBucketName": self.audit.bucket.bucket_name,
             "JobsTable": self.storage.table.table_name,
             "StateMachineArn": state_machine.state_machine_arn,
             "ProjectParameter": self.storage.project_parameter.parameter_name,

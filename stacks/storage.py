@@ -36,7 +36,7 @@ class Storage(Construct):
         super().__init__(scope, id)
         # S3 delivers no access log to a bucket that KMS encrypts by default.
         # Source: S3 guide, 'Enabling Amazon S3 server access logging'.
-        access_logs = s3.Bucket(
+        self.access_logs = s3.Bucket(
             self,
             "AccessLogs",
             encryption=s3.BucketEncryption.S3_MANAGED,
@@ -56,7 +56,7 @@ class Storage(Construct):
             enforce_ssl=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            server_access_logs_bucket=access_logs,
+            server_access_logs_bucket=self.access_logs,
             # The labelling page shows photographs by signed links; without this rule its tasks fail.
             # Source: SageMaker guide, 'CORS Permission Requirement'.
             cors=[

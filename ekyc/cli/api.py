@@ -1,5 +1,6 @@
 """A client of the pipeline's HTTP API: signed with the user's AWS credentials, errors in the API's own words."""
 
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from ekyc.cli.errors import CommandError
 
 NAMES_PER_CALL = 1000
 PARALLEL_UPLOADS = 8
+REPORT_SECONDS = 900  # the time that the function which makes reports has
 
 
 class SignedByAws(httpx.Auth):
@@ -59,6 +61,27 @@ class Api:
         """The job, its progress and figures."""
         return self._call("GET", f"jobs/{job_id}").json()
 
+    def audit(self, job_id: str, accept: str) -> bytes:
+        """The audit report of the job as ``accept`` (a media type) asks, once it is made.
+
+        Raises:
+            CommandError: also when it is not made within `REPORT_SECONDS`.
+        """
+        deadline = time.monotonic() + REPORT_SECONDS
+        while True:
+            answer = self._call("GET", f"jobs/{job_id}/audit", headers={"Accept": accept})
+            if "Location" in answer.headers:
+                break
+            wait = int(answer.headers["Retry-After"])
+            if time.monotonic() + wait > deadline:
+                raise CommandError("The report is still being made: give the command again in some minutes.")
+            time.sleep(wait)
+        try:  # the link has a signature of its own
+            found = httpx.get(answer.headers["Location"], timeout=60).raise_for_status()
+        except httpx.HTTPError as error:
+            raise CommandError(f"The report cannot be fetched: {type(error).__name__}.") from None
+        return found.content
+
     def stop(self, job_id: str) -> dict[str, Any]:
         """Stop what the job runs; the job with what was ``stopped`` and what is ``remaining``."""
         return self._call("POST", f"jobs/{job_id}/stop").json()
@@ -97,7 +120,7 @@ class Api:
             answer = self._http.request(method, path, **arguments)
         except httpx.TransportError as error:
             raise CommandError(f"The API at {self._http.base_url} cannot be reached: {error}") from error
-        if answer.is_success:
+        if answer.is_success or answer.has_redirect_location:
             return answer
         try:
             problem = answer.json()

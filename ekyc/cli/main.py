@@ -164,6 +164,29 @@ def doctor(
     raise typer.Exit(doctor.count(findings, "problem") > 0)
 
 
+@cli.command()
+def audit(
+    words: Annotated[list[str], typer.Argument(metavar="JOB | verify FILE", help="A job's id; or a report to check.")],
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the report as JSON to this file.")] = None,
+) -> None:
+    """Show or fetch a job's audit report, or check one. Exit code 1: something in the report is wrong."""
+    from ekyc.cli import audit as reports
+
+    match words:
+        case ["verify", file]:
+            raise typer.Exit(not reports.verify(Path(file)))
+        case [job_id] if job_id != "verify":
+            api = _api(boto3.Session())
+            for form, out in (("html", html), ("json", json)):
+                if out:
+                    reports.save(api, job_id, form, out)
+            if not html and not json:
+                reports.show(api, job_id)
+        case _:
+            raise CommandError("Give a job's id, or verify and the file of a report.")
+
+
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 
 

@@ -117,6 +117,8 @@ def _operation(service: str, request: Request) -> tuple[str, dict[str, Any]]:
             given = {key: unquote(value) for key, value in place.groupdict().items()} | arguments
             if name == "DeleteObjects":
                 given["Keys"] = re.findall("<Key>([^<]*)</Key>", request.get_data(as_text=True))  # type: ignore[assignment]
+            if mode := request.headers.get("x-amz-object-lock-mode"):  # to lock an object is an action of its own
+                given["ObjectLockMode"] = mode
             return name, given
     raise ValueError(f"{request.method} {request.path} is no operation of {service}")
 

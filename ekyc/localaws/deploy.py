@@ -59,7 +59,9 @@ def deploy(assembly_dir: Path) -> dict[str, str]:
         name for name, artifact in artifacts.items() if artifact is stacks[0]
     )
     outputs = _create_stack(stack_name, template)
-    _complete_apis(stack_name, json.loads(template)["Resources"])
+    resources = json.loads(template)["Resources"]
+    _complete_buckets(stack_name, resources)
+    _complete_apis(stack_name, resources)
     return outputs
 
 
@@ -110,6 +112,34 @@ def _create_stack(stack_name: str, template: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
+def _complete_buckets(stack_name: str, resources: dict[str, Any]) -> None:
+    """Versions and locks, which moto's CloudFormation leaves out of buckets."""
+    s3 = aws.client("s3")
+    for name, resource in resources.items():
+        properties = resource.get("Properties", {})
+        if resource["Type"] != "AWS::S3::Bucket" or "VersioningConfiguration" not in properties:
+            continue
+        bucket = _physical_ids(stack_name)[name]
+        s3.put_bucket_versioning(
+            Bucket=bucket, VersioningConfiguration={"Status": properties["VersioningConfiguration"]["Status"]}
+        )
+        if "ObjectLockConfiguration" in properties:
+            retention = properties["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+            s3.put_object_lock_configuration(
+                Bucket=bucket,
+                ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": retention}},
+            )
+
+
+def _physical_ids(stack_name: str) -> dict[str, Any]:
+    pages = aws.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack_name)
+    return {
+        one["LogicalResourceId"]: one.get("PhysicalResourceId")
+        for page in pages
+        for one in page["StackResourceSummaries"]
+    }
+
+
 def _complete_apis(stack_name: str, resources: dict[str, Any]) -> None:
     """What moto's CloudFormation leaves out of REST APIs: gateway responses, validators, models, and their methods'."""
     from moto.apigateway.models import apigateway_backends
@@ -119,12 +149,7 @@ def _complete_apis(stack_name: str, resources: dict[str, Any]) -> None:
         of_type.setdefault(resource["Type"], {})[name] = resource.get("Properties", {})
     if "AWS::ApiGateway::RestApi" not in of_type:
         return
-    pages = aws.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack_name)
-    ids = {
-        one["LogicalResourceId"]: one.get("PhysicalResourceId")
-        for page in pages
-        for one in page["StackResourceSummaries"]
-    }
+    ids = _physical_ids(stack_name)
     apigateway = aws.client("apigateway")
     for response in of_type.get("AWS::ApiGateway::GatewayResponse", {}).values():
         given = {

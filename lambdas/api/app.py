@@ -15,14 +15,15 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConf
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api import control, problems, validation, views
+from api import audit, control, problems, validation, views
 from api.problems import Problem
 from api.services import Services
 from pipeline import errors, labelling
-from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, Status, public
+from pipeline.jobs import RESUMABLE, RUNNING, Job, JobNotFound, PageTokenInvalid, Status, public
 from pipeline.settings import Settings as BaseSettings
 
 UPLOAD_SECONDS = 15 * 60
+ANONYMOUS = "anonymous"  # who calls without a signature, which the local AWS lets through
 PREFLIGHT_SECONDS = 600  # for which a browser keeps the answer to a preflight
 DESCRIPTION = Path(__file__).parent / "openapi.json"
 
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
     project_parameter: str
     model_parameter: str
     erase_function: str
+    audit_bucket: str
+    export_function: str
     web_origins: tuple[str, ...]
 
 
@@ -67,6 +70,8 @@ services = Services(
     state_machine_arn=settings.state_machine_arn,
     model_parameter=settings.model_parameter,
     erase_function=settings.erase_function,
+    audit_bucket=settings.audit_bucket,
+    export_function=settings.export_function,
 )
 logger = Logger()
 app = APIGatewayRestResolver(cors=cross_origin(settings.web_origins))
@@ -101,7 +106,13 @@ def start() -> Response[str]:
         stop_previous_model=settings.stop_previous_model,
     )
     execution_input = validation.start_input(job_id, _body(), defaults)
-    arn = control.start(_job(job_id), execution_input, work_team=settings.work_team_arn, services=services)
+    arn = control.start(
+        _job(job_id),
+        execution_input,
+        work_team=settings.work_team_arn,
+        started_by=_caller() or ANONYMOUS,
+        services=services,
+    )
     answer = arn
     if execution_input["labels"]["provider"] == labelling.GROUND_TRUTH:
         answer = labelling.job_arn(services.partition, services.region, services.account, job_id)
@@ -124,6 +135,8 @@ def show(job_id: str) -> Response[str]:
 @app.delete("/api/training/jobs/<job_id>")
 def erase(job_id: str) -> Response[str]:
     caller = _caller()
+    if not caller:
+        raise problems.unknown_caller()
     requested = control.erase(views.healed(_job(job_id), services), caller, services)
     return _json(views.job_view(requested, services), status=HTTPStatus.ACCEPTED)
 
@@ -144,21 +157,34 @@ def upload_urls(job_id: str) -> Response[str]:
 def supply_labels(job_id: str) -> Response[str]:
     name = validation.labels_name(_body())
     job = _job(job_id)
+    if job["TaskToken"]:
+        services.jobs.note_call(job.id, "LabelsPostedBy", _caller() or ANONYMOUS)
     control.supply_labels(job, validation.object_key(job.id, name), services)
     return _json(public(job))
 
 
 @app.post("/api/training/jobs/<job_id>/stop")
 def stop(job_id: str) -> Response[str]:
-    stopped, remaining = control.stop(_job(job_id), services)
+    job = _job(job_id)
+    if job.status in RUNNING:
+        services.jobs.note_call(job.id, "StoppedBy", _caller() or ANONYMOUS)
+    stopped, remaining = control.stop(job, services)
     job = views.healed(_job(job_id), services)
     return _json(views.job_view(job, services) | {"stopped": stopped, "remaining": remaining})
 
 
 @app.post("/api/training/jobs/<job_id>/resume")
 def resume(job_id: str) -> Response[str]:
-    control.resume(_job(job_id), services)
+    job = _job(job_id)
+    if job.status in RESUMABLE:
+        services.jobs.note_call(job.id, "ResumedBy", _caller() or ANONYMOUS)
+    control.resume(job, services)
     return _json(views.job_view(_job(job_id), services))
+
+
+@app.get("/api/training/jobs/<job_id>/audit")
+def show_audit(job_id: str) -> Response[str]:
+    return audit.answer(_job(job_id), app.current_event.headers.get("Accept") or "", services)
 
 
 @app.get("/api/training/model")
@@ -236,14 +262,12 @@ def _body() -> dict[str, Any]:
     return validation.body(raw)
 
 
-def _caller() -> str:
+def _caller() -> str | None:
     """Who calls, as API Gateway found out, and no header says: an IAM principal's ARN or a user pool's subject."""
     context = app.current_event.raw_event["requestContext"]
     claims = (context.get("authorizer") or {}).get("claims") or {}
     caller = claims.get("sub") or (context.get("identity") or {}).get("userArn")
-    if not caller:
-        raise problems.unknown_caller()
-    return str(caller)
+    return str(caller) if caller else None
 
 
 def _check_takes_uploads(job: Job, names: list[str]) -> None:

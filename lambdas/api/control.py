@@ -52,7 +52,7 @@ def describe_execution(job: Job, services: Services) -> dict[str, Any] | None:
     return None
 
 
-def start(job: Job, execution_input: dict[str, Any], *, work_team: str, services: Services) -> str:
+def start(job: Job, execution_input: dict[str, Any], *, work_team: str, started_by: str, services: Services) -> str:
     """Start the job's execution; answers its ARN.
 
     The record is claimed first, so only one start wins. A start that claimed the record and got no further (a crash, a
@@ -85,6 +85,7 @@ def start(job: Job, execution_input: dict[str, Any], *, work_team: str, services
             DetailedStatus="Starting",
             ExecutionArn=arn,
             ExecutionStartTime=now_ms(),
+            StartedBy=started_by,
             LabelProvider=labels["provider"],
         )
     except MoveRefused as refusal:

@@ -11,12 +11,22 @@ class Services:
     """The AWS services that the routes call. A cold start pays only for those that its call needs."""
 
     def __init__(
-        self, *, jobs_table: str, bucket: str, state_machine_arn: str, model_parameter: str, erase_function: str
+        self,
+        *,
+        jobs_table: str,
+        bucket: str,
+        state_machine_arn: str,
+        model_parameter: str,
+        erase_function: str,
+        audit_bucket: str,
+        export_function: str,
     ) -> None:
         self._jobs_table = jobs_table
         self.bucket = bucket
         self.model_parameter = model_parameter
         self.erase_function = erase_function
+        self.audit_bucket = audit_bucket
+        self.export_function = export_function
         _, self.partition, _, self.region, self.account, _, self._machine = state_machine_arn.split(":")
         self.state_machine_arn = state_machine_arn
 

@@ -3,6 +3,7 @@
 Nothing of it is to run on, and an end whose event was lost is to be recorded and told.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import aws, errors, notices, stopping
-from pipeline.jobs import JobNotFound, Jobs
+from pipeline.jobs import Job, JobNotFound, Jobs
 from pipeline.settings import Settings as BaseSettings
 
 
@@ -22,6 +23,7 @@ class Settings(BaseSettings):
     notifications_topic: str
     project_parameter: str
     model_parameter: str
+    export_function: str
 
 
 settings = Settings.from_env()
@@ -30,6 +32,7 @@ sagemaker = aws.client("sagemaker")
 rekognition = aws.client("rekognition")
 ssm = aws.client("ssm")
 stepfunctions = aws.client("stepfunctions")
+functions = aws.client("lambda")
 channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
 logger = Logger()
 
@@ -69,7 +72,18 @@ def _settle(job_id: str) -> None:
             model_parameter=settings.model_parameter,
         )
     finally:  # whoever has to mend what could not be stopped learns of it
-        notices.tell_end(job, jobs=jobs, channels=channels)
+        if not notices.is_told(job):
+            _export(job)
+            notices.tell_end(job, jobs=jobs, channels=channels)
+
+
+def _export(job: Job) -> None:
+    """Have the audit report made: the event that was lost would have had it made. One that is there stays."""
+    functions.invoke(
+        FunctionName=settings.export_function,
+        InvocationType="Event",
+        Payload=json.dumps({"executionArn": job["ExecutionArn"]}),
+    )
 
 
 def _job_id(event: Mapping[str, Any]) -> str:

@@ -61,6 +61,7 @@ RUNNING = (
 )
 ENDED = (Status.READY, Status.REJECTED, Status.FAILED, Status.STOPPED)
 RESUMABLE = (Status.FAILED, Status.STOPPED)
+MOST_CALLS = 100  # of a kind that a record keeps, which may have 400 KB
 
 # The allowed moves. A running job goes forward only, may pass over stages that it does not need, and may end anywhere.
 # A failed or stopped job that is redriven goes on at any stage, or ends again before a stage has said anything.
@@ -76,6 +77,8 @@ MOVES: Mapping[Status, frozenset[Status]] = {
 METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1", "Reasons")
 # What is known of the job's erasure: shown together, as ``erasure``.
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime")
+# Who called what, for the audit report, and when one was asked for last.
+CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime", "ReportBefore")
 # What the record keeps for itself: a token resumes the machine for whoever holds it.
 PRIVATE = frozenset(
     {
@@ -92,6 +95,7 @@ PRIVATE = frozenset(
         "EarlierTrainingSeconds",
         *METRICS,
         *ERASURE,
+        *CALLS,
     }
 )
 # What existing clients read: always there, null when the job has none yet.
@@ -430,6 +434,39 @@ class Jobs:
                 allowed=RESUMABLE,
                 condition=f"EndTime = :end AND {NOT_BEING_RESUMED}",
                 values={":end": job["EndTime"], ":stale": now_ms() - CLAIM_MS},
+            )
+        except MoveRefused:
+            return False
+        return True
+
+    def note_call(self, job_id: str, name: str, caller: str) -> None:
+        """Add ``caller``, as IAM or the user pool names it, to the calls that the record keeps under ``name``.
+
+        A record has room for so many: the first `MOST_CALLS` are kept.
+        """
+        try:
+            self._update(
+                job_id,
+                {},
+                computed={name: f"list_append(if_not_exists({name}, :none), :call)"},
+                condition=f"(attribute_not_exists({name}) OR size({name}) < :most)",
+                values={":none": [], ":call": [{"By": caller, "Time": now_ms()}], ":most": MOST_CALLS},
+            )
+        except MoveRefused:
+            logger.warning("The record holds no more calls", extra={"call": name})
+
+    def claim_report(self, job_id: str, state: str, before: str | None, seconds: float) -> bool:
+        """True for who asks for an audit report on ``state`` and is the first to do so for ``seconds``.
+
+        ``before`` is the version of the report that there is, which is not the one asked for.
+        """
+        now = now_ms()
+        try:
+            self._update(
+                job_id,
+                {"ReportAsked": state, "ReportAskedTime": now, "ReportBefore": before},
+                condition=("(attribute_not_exists(ReportAsked) OR ReportAsked <> :state OR ReportAskedTime < :before)"),
+                values={":state": state, ":before": now - round(seconds * 1000)},
             )
         except MoveRefused:
             return False

@@ -87,9 +87,14 @@ class Channels:
         self.publish(notice.subject, notice.lines)
 
 
+def is_told(job: Job) -> bool:
+    """Whether somebody was told of this end of the job."""
+    return bool((job["NotifiedEnd"] or 0) >= job["EndTime"])
+
+
 def tell_end(job: Job, *, jobs: Jobs, channels: Channels) -> bool:
     """Tell how the job ended, once for each of its ends; True when this call did it."""
-    if (job["NotifiedEnd"] or 0) >= job["EndTime"]:
+    if is_told(job):
         return False
     channels.send(end(job))
     jobs.notified(job.id, "NotifiedEnd", job["EndTime"])

@@ -239,6 +239,7 @@ OF_CALLS = (
 EVENTS = {
     "events.resume_labelling": (LABELLING_EVENT, "labelled by people", "labelled twice"),
     "events.record_outcome": (EXECUTION_EVENT, "labels come with the start", "resumed"),
+    "events.export_audit": (EXECUTION_EVENT, "labels come with the start", "resumed"),
 }
 OF_EVENTS = tuple(Column(what) for what in (What.LOST, What.DOUBLED, What.LATE, What.EARLY, What.OUT_OF_ORDER))
 # Failures and quotas of services: the job that meets them, and the stage at which it then fails.
@@ -500,6 +501,8 @@ def _left(bench: Bench, job: Job, way: Way) -> list[str]:
     found = violations(bench, job, labelling_jobs=way.labelling_jobs)
     if not bench.messages(job):
         found.append("nobody was told that the job ended")
+    if not bench.has_report(job):
+        found.append("no audit report tells how the job ended")
     if way.run is erased and ("ErasedTime" not in bench.record(job) or _objects(bench, job)):
         found.append("the job is not erased")
     return found

@@ -198,6 +198,16 @@ class Bench:
         """Have the function deal with an event, as a redelivery does."""
         functions.invoke_later(functions.find(self.functions[module]), event)
 
+    def has_report(self, job: Job) -> bool:
+        """Whether the audit report on the last end of the execution is kept, and is that of no other end."""
+        execution = self.execution(job)
+        bucket, key = self.outputs["AuditBucketName"], f"audit/{job.id}/{job.id}.json"
+        if "Contents" not in self.s3.list_objects_v2(Bucket=bucket, Prefix=key):
+            return False
+        report = json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        end = report["facts"]["end"]
+        return bool(end["status"] == execution.status and report["facts"]["path"]["states"])
+
     def messages(self, job: Job) -> list[str]:
         """The subjects of what the topic was told about the job."""
         from moto.sns import sns_backends

@@ -21,7 +21,7 @@ def _gaps() -> dict[str, Callable[[], bool]]:
     from moto.dynamodb.models import DynamoDBBackend
     from moto.events.models import EventsBackend, Rule
     from moto.s3 import responses as s3
-    from moto.s3.models import FakeKey, S3Backend
+    from moto.s3.models import FakeBucket, FakeKey, S3Backend
     from moto.stepfunctions.models import StateMachine
     from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
     from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
@@ -66,6 +66,9 @@ def _gaps() -> dict[str, Callable[[], bool]]:
         ),
         "methods are deployed with their validator": lambda: (
             "RequestValidatorId" not in _source(apigateway.Method.create_from_cloudformation_json)
+        ),
+        "buckets are deployed with versions and locks": lambda: (
+            "Versioning" not in _source(FakeBucket.create_from_cloudformation_json)
         ),
         "templates are read as JSON": lambda: "yaml.load" in _source(Stack.parse_template),
         "DynamoDB writes are atomic": lambda: "lock" not in _source(DynamoDBBackend.put_item).lower(),

@@ -68,18 +68,26 @@ def test_who_reads_no_object_cannot_decrypt_one(every: dict[str, Template]) -> N
         "CheckTraining",
         "CreateDatasets",
         "EvaluateModel",
+        "ExportAudit",
         "ImportLabels",
         "PrepareDatasets",
         "StartTraining",
     }
-    found = set()
+    found, of_reports = set(), set()
     for name in template.functions():
         for statement in template.statements_of(name):
+            context = statement.get("Condition", {}).get("StringEquals", {}).get("kms:EncryptionContext:aws:s3:arn")
+            if context:
+                of_reports.add((name, written(context)))
+                continue
             via = written(statement.get("Condition", {}).get("StringEquals", {}).get("kms:ViaService", ""))
             if "kms:Decrypt" in listed(statement["Action"]) and via.startswith("s3."):
                 found.add(name)
     # Then they, and not the API that only asks whether a photo is there, may decrypt objects
     assert found == reading
+    # And of all buckets it may decrypt audit reports alone, to which it signs links
+    (audit,) = (id for id, one in template.of("AWS::S3::Bucket").items() if one.get("ObjectLockEnabled"))
+    assert of_reports == {("Api", f"<{audit}.Arn>")}
 
 
 def test_only_training_hands_the_key_on(every: dict[str, Template]) -> None:
@@ -98,7 +106,7 @@ def test_an_own_key_encrypts_everything_but_access_logs(every: dict[str, Templat
     # Given that S3 writes no access log into a bucket that KMS encrypts
     for bucket in template.of("AWS::S3::Bucket").values():
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-        if "CorsConfiguration" in bucket:
+        if "LoggingConfiguration" in bucket:
             assert rule["BucketKeyEnabled"] is True
             assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
         else:

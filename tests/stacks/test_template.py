@@ -44,8 +44,16 @@ ENVIRONMENT = {
     "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
     "ResumeLabelling": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
     "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC", "MODEL_PARAMETER"},
-    "SettleJob": {"JOBS_TABLE", "JOBS_INDEX", "NOTIFICATIONS_TOPIC", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
+    "SettleJob": {
+        "JOBS_TABLE",
+        "JOBS_INDEX",
+        "NOTIFICATIONS_TOPIC",
+        "PROJECT_PARAMETER",
+        "MODEL_PARAMETER",
+        "EXPORT_FUNCTION",
+    },
     "EraseJob": {"JOBS_TABLE", "JOBS_INDEX", "BUCKET"},
+    "ExportAudit": {"JOBS_TABLE", "BUCKET", "AUDIT_BUCKET"},
     "WatchRunning": {
         "JOBS_TABLE",
         "NOTIFICATIONS_TOPIC",
@@ -70,6 +78,8 @@ ENVIRONMENT = {
         "MODEL_PARAMETER",
         "WEB_ORIGINS",
         "ERASE_FUNCTION",
+        "AUDIT_BUCKET",
+        "EXPORT_FUNCTION",
     },
 }
 
@@ -119,6 +129,7 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     assert {name for name, size in found.items() if size == (900, 1024)} == {
         "ImportLabels",
         "PrepareDatasets",
+        "ExportAudit",  # it hashes manifests of 250,000 photos
         "EraseJob",  # it deletes what belongs to 250,000 photos
     }
     assert found.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
@@ -138,10 +149,12 @@ def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> N
     }
     here = "<AWS::Region>:<AWS::AccountId>"
     assert patterns == {
+        "<bucket>/audit/*",
         "<bucket>/images/*",
         "<bucket>/labels/*",
         "<bucket>/labelling/*",
         "<bucket>/manifests/*",
+        "<bucket>/provisional/*",
         "<bucket>/training/*",
         "<bucket>/upright/*",
         f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*",
@@ -186,6 +199,11 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
     (erase_job,) = (
         id for id, one in template.of("AWS::Lambda::Function").items() if one["Handler"] == "events.erase_job.handler"
     )
+    (export_audit,) = (
+        id
+        for id, one in template.of("AWS::Lambda::Function").items()
+        if one["Handler"] == "events.export_audit.handler"
+    )
     # Then it deletes objects of jobs and datasets, no model and no record, and only the API calls it; others delete a
     # dataset that failed and the model of a job that was stopped
     folders = ("images", "upright", "labels", "manifests", "labelling", "training")
@@ -201,6 +219,8 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
             )
         ),
         ("Api", "lambda:InvokeFunction", f"<{erase_job}.Arn>"),
+        ("Api", "lambda:InvokeFunction", f"<{export_audit}.Arn>"),
+        ("SettleJob", "lambda:InvokeFunction", f"<{export_audit}.Arn>"),
     }
     # And a rule calls it every day, for erasures that are not over
     (rule,) = (
@@ -213,7 +233,9 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
 
 def test_what_is_deleted_from_a_bucket_is_gone(template: Template) -> None:
     # Given that a deletion in a bucket with versions or locks would leave the photographs there
-    for bucket in template.of("AWS::S3::Bucket").values():
+    for id, bucket in template.of("AWS::S3::Bucket").items():
+        if id.startswith("AuditBucket"):  # which holds no photograph
+            continue
         assert not {"VersioningConfiguration", "ObjectLockEnabled", "ReplicationConfiguration"} & set(bucket)
 
 
@@ -262,7 +284,7 @@ def test_photos_and_what_is_made_of_them_expire(template: Template) -> None:
     (aborting,) = [rule for rule in rules if "AbortIncompleteMultipartUpload" in rule]
     assert aborting["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     # And access logs after a year
-    (logs,) = (bucket for bucket in template.of("AWS::S3::Bucket").values() if "CorsConfiguration" not in bucket)
+    (logs,) = (bucket for bucket in template.of("AWS::S3::Bucket").values() if "LoggingConfiguration" not in bucket)
     assert [rule["ExpirationInDays"] for rule in logs["LifecycleConfiguration"]["Rules"]] == [365]
 
 
@@ -315,19 +337,24 @@ def test_the_state_machine_logs_every_event_without_its_data(template: Template)
 
 
 def test_each_rule_retries_and_keeps_what_could_not_be_handled(template: Template) -> None:
-    by_event = [rule for rule in template.of("AWS::Events::Rule").values() if "EventPattern" in rule]
-    rules = {rule["EventPattern"]["source"][0]: rule for rule in by_event}
     functions = template.of("AWS::Lambda::Function")
-    names = {"aws.sagemaker": "ResumeLabelling", "aws.states": "RecordOutcome", "aws.s3": "SettleJob"}
-    for source, name in names.items():
-        (target,) = rules[source]["Targets"]
+    rules = {
+        functions[rule["Targets"][0]["Arn"]["Fn::GetAtt"][0]]["Environment"]["Variables"][
+            "POWERTOOLS_SERVICE_NAME"
+        ]: rule
+        for rule in template.of("AWS::Events::Rule").values()
+        if "EventPattern" in rule
+    }
+    assert set(rules) == {"ResumeLabelling", "RecordOutcome", "ExportAudit", "SettleJob"}
+    for name in rules:
+        (target,) = rules[name]["Targets"]
         function = functions[target["Arn"]["Fn::GetAtt"][0]]
-        assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == name
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
         # What EventBridge cannot deliver and what the function fails at are kept in the same queue
         assert target["DeadLetterConfig"]["Arn"] == function["DeadLetterConfig"]["TargetArn"]
-    assert rules["aws.s3"]["EventPattern"]["detail"]["object"] == {"key": [{"prefix": "training/"}]}
-    labelling, outcome = rules["aws.sagemaker"]["EventPattern"], rules["aws.states"]["EventPattern"]
+    assert rules["SettleJob"]["EventPattern"]["detail"]["object"] == {"key": [{"prefix": "training/"}]}
+    labelling, outcome = rules["ResumeLabelling"]["EventPattern"], rules["RecordOutcome"]["EventPattern"]
+    assert rules["ExportAudit"]["EventPattern"] == outcome
     assert labelling["detail-type"] == ["SageMaker Ground Truth Labeling Job State Change"]
     assert written(labelling["resources"][0]["prefix"]).endswith(":labeling-job/ekyc-")
     assert outcome["detail-type"] == ["Step Functions Execution Status Change"]
@@ -365,6 +392,38 @@ def test_what_is_stored_is_encrypted_and_travels_by_tls_only(template: Template)
     assert written(template.one("AWS::SNS::Topic")["KmsMasterKeyId"]) == f"<{key}.Arn>"
     for queue in template.of("AWS::SQS::Queue").values():
         assert queue["SqsManagedSseEnabled"] is True
+
+
+def test_audit_reports_are_locked_for_years(template: Template) -> None:
+    # Given the bucket of reports
+    (bucket,) = (one for id, one in template.of("AWS::S3::Bucket").items() if id.startswith("AuditBucket"))
+    # Then it keeps every version, and nobody deletes one for seven years
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["ObjectLockEnabled"] is True
+    assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {"Mode": "COMPLIANCE", "Days": 7 * 365}
+    assert "DestinationBucketName" in bucket["LoggingConfiguration"]
+    # And only reports on what runs expire
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["Prefix"] == "provisional/"
+    # And nobody may lift a lock or write anything but reports there
+    actions = {
+        (name, action)
+        for name in template.functions()
+        for statement in template.statements_of(name)
+        for resource in listed(statement["Resource"])
+        if written(resource).startswith("<AuditBucket")
+        for action in listed(statement["Action"])
+    }
+    assert actions == {
+        ("Api", "s3:GetObject"),
+        ("Api", "s3:ListBucket"),
+        ("ExportAudit", "s3:GetObject"),
+        ("ExportAudit", "s3:GetObjectVersion"),
+        ("ExportAudit", "s3:ListBucket"),
+        ("ExportAudit", "s3:ListBucketVersions"),
+        ("ExportAudit", "s3:PutObject"),
+        ("ExportAudit", "s3:PutObjectRetention"),
+    }
 
 
 def test_photographs_and_job_records_outlive_the_stack(template: Template) -> None:
@@ -410,6 +469,7 @@ def test_the_stack_deploys_anywhere_and_trusts_no_helper(template: Template) -> 
     assert set(template.body["Outputs"]) == {
         "ApiUrl",
         "ApiStageArn",
+        "AuditBucketName",
         "BucketName",
         "JobsTable",
         "StateMachineArn",

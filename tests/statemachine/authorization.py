@@ -12,6 +12,7 @@ from ekyc.localaws.server import LocalAws
 HERE = f"{aws.region}:{aws.account}"
 S3_ACTIONS = {
     "ListObjectsV2": "ListBucket",
+    "ListObjectVersions": "ListBucketVersions",
     "HeadObject": "GetObject",
     "CreateMultipartUpload": "PutObject",
     "UploadPart": "PutObject",
@@ -34,7 +35,11 @@ def needs(call: Call, state_machine: str) -> Iterator[Need]:
         case "s3", operation:
             bucket, action = f"arn:aws:s3:::{given['Bucket']}", f"s3:{S3_ACTIONS.get(operation, operation)}"
             keys = given.get("Keys") or ([given["Key"]] if "Key" in given else [])
+            if "versionId" in given and action == "s3:GetObject":
+                action = "s3:GetObjectVersion"
             yield from ((action, f"{bucket}/{key}") for key in keys)
+            if "ObjectLockMode" in given:
+                yield "s3:PutObjectRetention", f"{bucket}/{given['Key']}"
             if not keys:
                 yield action, bucket
         case "rekognition", "DescribeProjects":

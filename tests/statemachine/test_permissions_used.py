@@ -44,7 +44,7 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
     ("StartTraining", "s3:GetObject"): BY_REKOGNITION,
     **{
         (function, "s3:ListBucket"): "No call, but the answer to one: S3 tells a missing object as missing."
-        for function in ("ImportLabels", "PrepareDatasets", "EvaluateModel")
+        for function in ("ImportLabels", "PrepareDatasets", "EvaluateModel", "ExportAudit", "Api")
     },
     **{
         (function, "s3:AbortMultipartUpload"): RARE + "a part of a manifest above 8 MB could not be uploaded."
@@ -69,6 +69,7 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
         ("SettleJob", action): RARE + "something was left when a job ended."
         for action in (
             "events:PutEvents",
+            "lambda:InvokeFunction",
             "rekognition:DeleteProjectVersion",
             "rekognition:DescribeProjectVersions",
             "rekognition:StopProjectVersion",
@@ -131,6 +132,7 @@ def run_jobs(pipeline: Pipeline) -> None:
     third = pipeline.uploaded()
     pipeline.start(third)
     pipeline.reaches(third, "Labelling")
+    eventually(lambda: pipeline.http.get(f"jobs/{third}/audit").status_code == 303)
     assert "execution" in pipeline.http.post(f"jobs/{third}/stop").json()["stopped"]
     pipeline.reaches(third, "Stopped")
     eventually(lambda: set(pipeline.labelling_jobs().values()) <= {"Stopped", "Completed"})
@@ -140,6 +142,7 @@ def run_jobs(pipeline: Pipeline) -> None:
     pipeline.aws.client("sagemaker").stop_labeling_job(LabelingJobName=f"{third}-2")
     pipeline.reaches(third, "Failed")
     # what else is asked, and erasures
+    eventually(lambda: pipeline.http.get(f"jobs/{third}/audit").status_code == 303)
     assert pipeline.http.get("list").status_code == pipeline.http.get("model").status_code == 200
     signed = "AWS4-HMAC-SHA256 Credential=auditor/20261124/us-east-1/execute-api/aws4_request, SignedHeaders=host, "
     for job_id in (first, second):

@@ -516,7 +516,7 @@ def test_a_job_that_was_erased_before_its_start_stays_so(api: ErasingApi) -> Non
     # And a start that had read the record before is refused
     execution_input = {"labels": {"provider": "supplied"}}
     with pytest.raises(Problem, match="was erased"):
-        control.start(before, execution_input, work_team="", services=api.function.services)
+        control.start(before, execution_input, work_team="", started_by=AUDITOR, services=api.function.services)
     assert api.machine.executions == {}
 
 

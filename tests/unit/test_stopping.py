@@ -12,6 +12,7 @@ from pipeline import aws, errors
 from pipeline.jobs import Jobs, Status, now_ms
 from tests.unit.aws_fakes import FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import INDEX, TABLE
+from tests.unit.test_erasure import FakeLambda
 from tests.unit.test_outcomes import MACHINE, MODEL, LambdaContext
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -24,12 +25,13 @@ class Settling:
     def __init__(self, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
         self.jobs, self.machine = jobs, FakeStepFunctions()
         self.machine.clock = datetime.now(UTC) - timedelta(hours=1)
-        self.rekognition, self.ground_truth = FakeRekognition(), FakeSageMaker()
+        self.rekognition, self.ground_truth, self.exporting = FakeRekognition(), FakeSageMaker(), FakeLambda()
         clients = {
             "dynamodb": client("dynamodb"),
             "stepfunctions": self.machine.client(),
             "rekognition": self.rekognition.client(),
             "sagemaker": self.ground_truth.client(),
+            "lambda": self.exporting.client(),
             **{name: client(name) for name in ("ssm", "sns", "events")},
         }
         self.ssm = clients["ssm"]
@@ -43,6 +45,7 @@ class Settling:
             "NOTIFICATIONS_TOPIC": self.topic,
             "PROJECT_PARAMETER": PROJECT,
             "MODEL_PARAMETER": MODEL,
+            "EXPORT_FUNCTION": "export",
         }.items():
             monkeypatch.setenv(name, value)
         self.function = importlib.reload(importlib.import_module("events.settle_job"))
@@ -198,6 +201,8 @@ def test_an_end_whose_event_was_lost_is_found_recorded_and_told_once(settling: S
     job = settling.jobs.get(settling.id)
     assert (job.status, job["Error"]) == (Status.FAILED, "TrainingFailed")
     assert len(settling.told) == 1
+    # And the audit report is made, which the event would have had made
+    assert settling.exporting.invoked == [("export", "Event", {"executionArn": settling.arn})]
 
 
 def test_a_stop_that_is_denied_is_told_all_the_same(settling: Settling, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,120 @@
+"""How fast and in how much memory audit reports are made, for histories up to Step Functions' limit; prints a table.
+
+    python bench/audit.py [EVENTS ...]
+
+Histories come as Step Functions' JSON, a thousand events a page, and are parsed by botocore as they would be from AWS;
+S3 is moto in the process. Each size is measured in a process of its own.
+"""
+
+import json
+import multiprocessing
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from botocore.awsrequest import AWSResponse
+from moto import mock_aws
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "lambdas"))
+
+from pipeline import aws
+from pipeline.audit import inputs, report, verify
+from pipeline.audit.store import Store
+from pipeline.jobs import Job, Status
+from tests.unit.histories import EXECUTION, JOB, StepFunctions, live_model
+
+DEFINITION = Path(__file__).parents[1] / "statemachine" / "training.asl.json"
+SIZES = (1_000, 5_000, 25_000)
+EVENTS_PER_POLL = 9
+BUCKET = "bench"
+PAGE = 1000
+
+
+class Body:
+    """The content of an answer, as botocore reads it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self, **_: Any) -> Any:
+        yield self._content
+
+
+def answer_history_from(pages: list[bytes], client: Any) -> None:
+    """Make the client's GetExecutionHistory answer with ``pages``, one after the other."""
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        token = json.loads(request.body).get("nextToken")
+        return AWSResponse(request.url, 200, {}, Body(pages[int(token or 0)]))
+
+    client.meta.events.register("before-send.stepfunctions.GetExecutionHistory", answer)
+
+
+def json_pages(events: list[dict[str, Any]]) -> list[bytes]:
+    """The answers of GetExecutionHistory, times in Unix seconds."""
+    sent = [event | {"timestamp": event["timestamp"].timestamp()} for event in events]
+    pages = []
+    for first in range(0, len(sent), PAGE):
+        page: dict[str, Any] = {"events": sent[first : first + PAGE]}
+        if first + PAGE < len(sent):
+            page["nextToken"] = str(first // PAGE + 1)
+        pages.append(json.dumps(page).encode())
+    return pages
+
+
+def peak_mb() -> float:
+    # Not ru_maxrss, which begins with what the parent had.
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak[1]) / 1024 if peak else 0.0
+
+
+def measure(events: int, results: Any) -> None:
+    """Put what it took to make, keep and verify the report of ``events`` into ``results``."""
+    os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    without_polls = len(live_model(polls=0).events)
+    history = live_model(polls=(events - without_polls) // EVENTS_PER_POLL)
+    machine = StepFunctions(history, DEFINITION.read_text(encoding="utf-8"))
+    stepfunctions: Any = aws.client("stepfunctions")
+    pages = json_pages(history.events)
+    answer_history_from(pages, stepfunctions)
+    for name in ("describe_execution", "describe_state_machine_for_execution"):
+        setattr(stepfunctions, name, getattr(machine, name))
+    ends = history.events[:1] + history.events[-1:]
+    count = len(history.events)
+    history.events = ends
+    with mock_aws():
+        s3 = aws.client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        job = Job(JOB, Status.READY, {"StartedBy": "arn:aws:iam::123456789012:user/engineer"})
+        before, started, cpu = peak_mb(), time.perf_counter(), time.process_time()
+        gathered = inputs.gather(EXECUTION, job, bucket=BUCKET, stepfunctions=stepfunctions, s3=s3)
+        made = report.build(gathered, job_id=JOB, stored=f"s3://{BUCKET}/report.json", previous=None)
+        Store(BUCKET, s3).put(made)
+        seconds, cpu, peak = time.perf_counter() - started, time.process_time() - cpu, peak_mb()
+        sizes = [one["Size"] / 1e6 for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
+        body = report.canonical(made)
+        started = time.perf_counter()
+        wrong = [one for one in verify.check_itself(body) if one.result == verify.WRONG]
+        assert not wrong, wrong  # noqa: S101
+        results.put((count, seconds, cpu, before, peak, max(sizes), min(sizes), time.perf_counter() - started))
+
+
+def main(sizes: list[int]) -> None:
+    print("| Events | Seconds | CPU seconds | MB before | MB at most | Larger file, MB | Other, MB | Verify, seconds |")
+    print("|---|---|---|---|---|---|---|---|")
+    context = multiprocessing.get_context("spawn")
+    for size in sizes:
+        results = context.Queue()
+        process = context.Process(target=measure, args=(size, results))
+        process.start()
+        count, *figures = results.get()
+        process.join()
+        print(f"| {count:,} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main([int(text) for text in sys.argv[1:]] or list(SIZES))

@@ -1,0 +1,210 @@
+"""The audit report's answers in words, each from the facts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.labelling import GROUND_TRUTH
+
+MOST_WORKERS = 20  # that are told one by one; the facts have them all
+UNKNOWN_CALLER = "somebody whom the record does not name (not through the API, or before it kept callers)"
+NOBODY = "somebody past the API (the console, the CLI or a limit of AWS)"
+
+
+def moment(time: int | None) -> str:
+    """Unix ms as people write it, in UTC."""
+    return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC" if time is not None else "never"
+
+
+def duration(ms: float) -> str:
+    """Milliseconds in the units that people use for so long a time."""
+    seconds = ms / 1000
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86400 else f"{seconds / 86400:.1f} days"
+
+
+def answer_all(facts: Mapping[str, Any]) -> list[dict[str, str]]:
+    """``{question, answer}`` in the order in which an auditor asks."""
+    return [
+        {"question": question, "answer": " ".join(sentences(facts))}
+        for question, sentences in (
+            ("How did it end?", _end),
+            ("Who started the job, and when?", _started),
+            ("Which photos went in, and which were rejected?", _photos),
+            ("Who labelled?", _labelling),
+            ("How were the photos split?", _split),
+            ("What was trained, how long, and what did it cost?", _training),
+            ("How good is the model, against which bar and which model before?", _evaluation),
+            ("Who or what let it go live?", _go_live),
+            ("What failed, was retried, stopped or redriven?", _incidents),
+        )
+    ]
+
+
+def _end(facts: Mapping[str, Any]) -> Iterator[str]:
+    end = facts["end"]
+    if end["endTime"] is None:
+        yield f"It has not ended: it is {end['status']} in the state {end['state']}. This report is provisional."
+        return
+    yield f"{end['status']} at {moment(end['endTime'])}, after {duration(end['endTime'] - end['startTime'])},"
+    yield f"in the state {end['state']}."
+    if end["error"]:
+        yield f"Error {end['error']}: {end['cause'] or 'no cause was given'}"
+
+
+def _started(facts: Mapping[str, Any]) -> Iterator[str]:
+    started = facts["started"]
+    when = "at a time that is forgotten" if started["time"] is None else f"at {moment(started['time'])}"
+    yield f"{_caller(started['by'])}, {when}."
+    resumed = started["resumed"]
+    if resumed:
+        yield f"{resumed['by'] or NOBODY[0].upper() + NOBODY[1:]} resumed it in this execution, number"
+        yield f"{len(facts['earlier']) + 1} of the job, at {moment(resumed['time'])}, from where the one before ended."
+
+
+def _photos(facts: Mapping[str, Any]) -> Iterator[str]:
+    photos = facts["photos"]
+    if photos["found"] is None:
+        yield "The photos were not checked to the end."
+    else:
+        yield f"{photos['found']} photos were found and {photos['accepted']} accepted; the manifest that lists them has"
+        yield f"the SHA-256 {photos['manifestSha256']}."
+    if photos["rejectedCodes"]:
+        reasons = ", ".join(f"{count} {code}" for code, count in sorted(photos["rejectedCodes"].items()))
+        yield f"Rejected were {sum(photos['rejectedCodes'].values())}: {reasons}."
+        yield f"The list with each has the SHA-256 {photos['rejectedListSha256']}."
+    else:
+        yield "None was rejected."
+
+
+def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
+    labelling = facts["labelling"]
+    if labelling is None:
+        yield "Nobody: it did not come to that."
+        return
+    if labelling["provider"] != GROUND_TRUTH:
+        if labelling["postedTime"] is None:
+            yield "Labels were to be supplied, and none came."
+            return
+        when = "with the start" if labelling["atStart"] else "while the job waited"
+        yield f"The labels were supplied {when} by {_caller(labelling['postedBy'])}, {moment(labelling['postedTime'])}."
+        hashes = ", ".join(entry["sha256"] for entry in labelling["files"])
+        yield f"The labels files of the job have the SHA-256 {hashes or 'unknown: they are gone'}."
+        yield f"{_number(labelling['labelled'])} photos have labels in them."
+        return
+    yield f"Ground Truth: {_number(labelling['labelled'])} photos labelled, {_number(labelling['failed'])} failed,"
+    yield f"{_number(labelling['unlabelled'])} left unlabelled."
+    for job in labelling["labellingJobs"]:
+        workers: Sequence[Mapping[str, Any]] = job["workers"]
+        yield f"In {job['labellingJob']} {len(workers)} workers gave {job['answers']} answers:"
+        told = [
+            f"{worker['worker']} {worker['photos']} photos, {duration(worker['medianMs'])} a photo (median)"
+            for worker in workers[:MOST_WORKERS]
+        ]
+        more = f"; and {len(workers) - MOST_WORKERS} more" if len(workers) > MOST_WORKERS else ""
+        yield "; ".join(told) + more + "."
+
+
+def _split(facts: Mapping[str, Any]) -> Iterator[str]:
+    split = facts["split"]
+    if split is None:
+        yield "They were not: it did not come to that."
+        return
+    yield f"{split['trainImages']} photos to train on, {split['testImages']} to test on, {split['dropped']} left out"
+    reasons = ", ".join(f"{count} {code}" for code, count in sorted((split["droppedReasons"] or {}).items()))
+    yield f"({reasons})." if reasons else "."
+    per_type = ", ".join(f"{name} {count}" for name, count in sorted((split["imagesPerType"] or {}).items()))
+    yield f"By type: {per_type}. The manifests have the SHA-256 {split['trainSha256']} and {split['testSha256']}."
+
+
+def _training(facts: Mapping[str, Any]) -> Iterator[str]:
+    training, cost = facts["training"], facts["cost"]
+    if training is None:
+        yield "Nothing was trained."
+    else:
+        yield f"{training['projectVersionArn']}."
+        if training["seconds"] is not None:
+            yield f"It took {duration(training['seconds'] * 1000)}."
+        if training["earlierBilledSeconds"]:
+            yield f"Trainings before it, of this job, took {duration(training['earlierBilledSeconds'] * 1000)}."
+        if training["billedSeconds"] is not None:
+            yield f"Rekognition billed {duration(training['billedSeconds'] * 1000)}, {training['usd']:.2f} USD."
+        if not training["completed"]:
+            yield "The training was not seen to be done. Rekognition cannot cancel one: it goes on and is billed."
+    yield f"The execution made {cost['transitions']} state transitions, {cost['transitionsUsd']:.4f} USD."
+    if cost["modelUsdPerHour"]:
+        yield f"The model costs {cost['modelUsdPerHour']:.2f} USD an hour while it runs."
+    yield "All at list price, without what people were paid for labelling."
+
+
+def _evaluation(facts: Mapping[str, Any]) -> Iterator[str]:
+    found = facts["evaluation"]
+    if found is None:
+        yield "It was not evaluated."
+        return
+    bars = found["bars"]
+    yield f"F1 {found['f1']:.4f} (precision {found['precision']:.4f}, recall {found['recall']:.4f}) against the bar of"
+    yield f"{bars['minF1']} for all and {bars['minLabelF1']} for each type."
+    yield "By type: " + ", ".join(f"{label['label']} {label['f1']:.4f}" for label in found["labels"] or []) + "."
+    if found["previousModel"]:
+        figure = "is not known any more" if found["previousF1"] is None else f"is {found['previousF1']:.4f}"
+        yield f"The model before is {found['previousModel']}; its F1 {figure}, and the new one might be lower by"
+        yield f"{bars['maxF1Drop']}."
+    else:
+        yield "No model was live before."
+    yield "It passed." if found["passed"] else "It did not pass: " + " ".join(found["reasons"] or [])
+
+
+def _go_live(facts: Mapping[str, Any]) -> Iterator[str]:
+    live = facts["goLive"]
+    if not live["isLive"]:
+        if live["passed"] is False:
+            yield "Nothing: the figures fell short, so the state machine rejected the model."
+        elif live["passed"] and live["asked"] is False:
+            yield f"Nothing: {_caller(live['askedBy'])} started the job without deployment."
+        else:
+            yield "Nothing: it did not go live."
+        return
+    yield f"The state machine, at {moment(live['time'])}, for two reasons: the model met the bars of the state 'Good"
+    yield f"enough?', and {_caller(live['askedBy'])} had asked for deployment when starting the job. No person approved"
+    yield "it in between."
+    if live["replaced"]:
+        stopped = "was stopped" if live["replacedStopped"] else "was left running"
+        yield f"It replaced {live['replaced']}, which {stopped}."
+    else:
+        yield "It replaced none."
+
+
+def _incidents(facts: Mapping[str, Any]) -> Iterator[str]:
+    incidents = facts["incidents"]
+    for one in facts["earlier"]:
+        if "status" not in one:
+            yield f"The execution {one['name']} before this one is forgotten by Step Functions; its report tells of it."
+            continue
+        redrives = f", redriven {one['redriveCount']} times" if one.get("redriveCount") else ""
+        yield f"{moment(one.get('stopDate'))}: the execution {one['name']} before this one ended {one['status']}"
+        yield f"with {one.get('error') or 'no error'}{redrives}; its report tells of it."
+    if not incidents:
+        yield "In this execution nothing." if facts["earlier"] else "Nothing."
+    for one in incidents:
+        when, where = moment(one["firstTime"]), f"in the state {one['state']}"
+        if one["what"] == "redrive":
+            yield f"{when}: redriven by {one['by'] or NOBODY}."
+        elif one["what"] == "stop":
+            yield f"{when}: stopped {where} by {one['by'] or NOBODY}."
+        elif one["what"] == "end":
+            yield f"{when}: the execution ended {where} with {one['error']}."
+        else:
+            times = f", {one['count']} times until {moment(one['lastTime'])}" if one["count"] > 1 else ""
+            yield f"{when}: {one['error'] or one['type']} {where}{times}."
+
+
+def _caller(by: str | None) -> str:
+    return by or UNKNOWN_CALLER
+
+
+def _number(value: int | None) -> str:
+    return "an unknown number of" if value is None else str(value)

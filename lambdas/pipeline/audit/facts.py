@@ -1,0 +1,324 @@
+"""What the inputs of an audit report say, as figures and names: computed from them alone, the same every time."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline import models
+from pipeline.labelling import GROUND_TRUTH, SUPPLIED
+
+# USD per transition of a Standard state machine (Step Functions pricing page, us-east-1).
+TRANSITION_PRICE = 0.025 / 1000
+HOUR_MS = 3_600_000
+
+ENDS = {
+    "ExecutionSucceeded": "SUCCEEDED",
+    "ExecutionFailed": "FAILED",
+    "ExecutionTimedOut": "TIMED_OUT",
+    "ExecutionAborted": "ABORTED",
+}
+FAILURES = ("Failed", "TimedOut", "Aborted")
+CALL_MS, AHEAD_MS = 60_000, 5_000
+"""A stop or a resume is a call recorded at most so long before the event, or so much after it by another clock."""
+
+RESUMED = {
+    "images": "Check images",
+    "labels": "Import labels",  # or the state before it, which names the provider
+    "manifests": "Prepare datasets",
+    "datasets": "Create datasets",
+    "model": "Start training",
+}
+"""What a later execution of a job is given of the one before, by the state that made it."""
+
+
+@dataclass
+class Visit:
+    """One visit of a state; ``left`` is None while it lasts, or when the execution ended in it. Times in Unix ms."""
+
+    state: str
+    kind: str
+    entered: int
+    attempts: int = 0
+    left: int | None = None
+
+
+@dataclass
+class Walk:
+    """What one pass over the history finds."""
+
+    visits: list[Visit] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    exits: dict[str, int] = field(default_factory=dict)
+    edges: Counter[tuple[str, str]] = field(default_factory=Counter)
+    transitions: int = 0
+    incidents: list[dict[str, Any]] = field(default_factory=list)
+    pauses: list[list[int]] = field(default_factory=list)
+
+
+def walk(inputs: Mapping[str, Any]) -> Walk:
+    """Go through the history once.
+
+    After a redrive Step Functions may enter the state again or not: both are one more visit of it.
+    """
+    found = Walk()
+    given = inputs["execution"].get("input")
+    for variable, result in (given.get("resumed", {}) if isinstance(given, dict) else {}).items():
+        if variable in RESUMED:
+            is_request = variable == "labels" and "provider" in result
+            found.results["Request labels" if is_request else RESUMED[variable]] = result
+    before, ended_at, redriven = "", 0, False
+    visit: Visit | None = None
+    for event in inputs["history"]:
+        kind, time, details = event["type"], event["time"], event["details"]
+        if kind.endswith("StateEntered"):
+            visit = Visit(details["name"], kind.removesuffix("StateEntered"), time)
+            found.visits.append(visit)
+            found.transitions += 1
+            if not redriven:
+                found.edges[before, visit.state] += 1
+            before, redriven = visit.state, False
+        elif kind.endswith("StateExited"):
+            found.results[details["name"]] = details.get("output")
+            found.exits[details["name"]] = time
+            if visit:
+                visit.left = time
+        elif kind.endswith("Scheduled"):
+            if redriven and visit:
+                visit = Visit(visit.state, visit.kind, time)
+                found.visits.append(visit)
+                redriven = False
+            if visit:
+                visit.attempts += 1
+                found.transitions += visit.attempts > 1
+                parameters = details.get("parameters")
+                if isinstance(parameters, dict):
+                    found.arguments[visit.state] = parameters.get("Payload", {})
+        elif kind in ENDS:
+            ended_at = time
+            if visit and visit.left is None:
+                visit.left = time
+        elif kind == "ExecutionRedriven":
+            found.pauses.append([ended_at, time])
+            found.transitions += 1
+            redriven = True
+        if kind == "ExecutionRedriven" or kind.endswith(FAILURES):
+            _add_incident(found.incidents, event, visit.state if visit else None, inputs["job"])
+    return found
+
+
+def _add_incident(
+    incidents: list[dict[str, Any]], event: Mapping[str, Any], state: str | None, job: Mapping[str, Any]
+) -> None:
+    """Thousands of retries for the same error are one incident with a count."""
+    kind, details = event["type"], event["details"]
+    what = {"ExecutionRedriven": "redrive", "ExecutionAborted": "stop"}.get(kind, "end" if kind in ENDS else "failure")
+    incident = {
+        "what": what,
+        "type": kind,
+        "state": state,
+        "error": details.get("error"),
+        "cause": words(details.get("cause")),
+        "by": _caller(job, "ResumedBy" if what == "redrive" else "StoppedBy", event["time"])
+        if what in ("redrive", "stop")
+        else None,
+        "count": 1,
+        "firstEvent": event["id"],
+        "lastEvent": event["id"],
+        "firstTime": event["time"],
+        "lastTime": event["time"],
+    }
+    last = incidents[-1] if incidents else None
+    if last and what == "failure" and all(last[name] == incident[name] for name in ("type", "state", "error", "cause")):
+        last |= {"count": last["count"] + 1, "lastEvent": event["id"], "lastTime": event["time"]}
+    else:
+        incidents.append(incident)
+
+
+def _caller(job: Mapping[str, Any], calls: str, time: int) -> str | None:
+    """Who had called the API just before ``time``; None when nobody had, such as for a stop in the console."""
+    near = [call["By"] for call in job.get(calls, ()) if -AHEAD_MS <= time - call["Time"] <= CALL_MS]
+    return near[-1] if near else None
+
+
+def words(cause: Any) -> str | None:
+    """The cause for people: of a Lambda function's answer its message."""
+    if isinstance(cause, Mapping):
+        return str(cause.get("errorMessage") or cause.get("message") or json.dumps(cause, sort_keys=True))
+    return None if cause is None else str(cause)
+
+
+def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """All facts of the report."""
+    found = walk(inputs)
+    execution, job = inputs["execution"], inputs["job"]
+    given = execution["input"] if isinstance(execution.get("input"), dict) else {}
+    training = _training(found, job)
+    transitions = {"count": found.transitions, "usd": round(found.transitions * TRANSITION_PRICE, 6)}
+    return {
+        "end": {
+            "status": execution["status"],
+            "state": found.visits[-1].state if found.visits else None,
+            "startTime": execution["startDate"],
+            "endTime": execution.get("stopDate"),
+            "error": execution.get("error"),
+            "cause": words(execution.get("cause")),
+        },
+        "started": {
+            "by": job.get("StartedBy"),
+            "time": _first_start(inputs),
+            "options": given,
+            "resumed": _resumed(inputs),
+        },
+        "earlier": [{**one, "cause": words(one.get("cause"))} for one in inputs["earlier"]],
+        "photos": _photos(found, inputs),
+        "labelling": _labelling(found, inputs, given),
+        "split": _split(found),
+        "training": training,
+        "cost": {
+            "trainingUsd": training["usd"] if training else 0.0,
+            "transitions": transitions["count"],
+            "transitionsUsd": transitions["usd"],
+            "modelUsdPerHour": (job.get("InferenceUnits") or 0) * models.INFERENCE_UNIT_PRICE
+            if "Start model" in found.results
+            else 0.0,
+        },
+        "evaluation": _evaluation(found, given),
+        "goLive": _go_live(found, given, job),
+        "incidents": found.incidents,
+        "path": {
+            "states": _states(found.visits, _last_time(inputs)),
+            "edges": [[before, after, count] for (before, after), count in found.edges.items()],
+            "pauses": found.pauses,
+        },
+    }
+
+
+def _first_start(inputs: Mapping[str, Any]) -> int | None:
+    """When the job was started; None when the first of several executions is forgotten."""
+    first = (*inputs["earlier"], inputs["execution"])[0]
+    return first.get("startDate")
+
+
+def _resumed(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Who had a later execution go on with the job, and when."""
+    if not inputs["earlier"]:
+        return None
+    time = inputs["execution"]["startDate"]
+    return {"by": _caller(inputs["job"], "ResumedBy", time), "time": time}
+
+
+def _last_time(inputs: Mapping[str, Any]) -> int:
+    history: Sequence[Mapping[str, Any]] = inputs["history"]
+    return int(history[-1]["time"]) if history else int(inputs["execution"]["startDate"])
+
+
+def _states(visits: Sequence[Visit], last_time: int) -> list[dict[str, Any]]:
+    """Each state visited, in order of the first visit: how often, how many attempts at its task, how long together."""
+    states: dict[str, dict[str, Any]] = {}
+    for visit in visits:
+        state = states.setdefault(
+            visit.state, {"name": visit.state, "kind": visit.kind, "visits": 0, "attempts": 0, "totalMs": 0}
+        )
+        state["visits"] += 1
+        state["attempts"] += visit.attempts
+        state["totalMs"] += (last_time if visit.left is None else visit.left) - visit.entered
+    return list(states.values())
+
+
+def _photos(found: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    checked = found.results.get("Check images") or {}
+    names = ("found", "accepted", "rejected", "duplicates", "turned", "manifest", "manifestSha256", "rejectedList")
+    rejected = inputs["rejected"]
+    return {
+        **{name: checked.get(name) for name in names},
+        "rejectedCodes": rejected.get("codes", {}),
+        "rejectedPhotos": rejected.get("photos", []),
+        "rejectedListSha256": _file_sha256(inputs, "/rejected.jsonl"),
+    }
+
+
+def _file_sha256(inputs: Mapping[str, Any], end: str) -> str | None:
+    return next((entry["sha256"] for entry in inputs["files"] if entry["object"].endswith(end)), None)
+
+
+def _labelling(found: Walk, inputs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any] | None:
+    requested = found.results.get("Request labels") or {}
+    imported = found.results.get("Import labels") or {}
+    if not requested and not imported and not inputs["workers"] and "Request labels" not in found.arguments:
+        return None
+    made = {**requested, **imported}
+    options = given.get("labels") if isinstance(given.get("labels"), dict) else {}
+    provider = (SUPPLIED if imported else made.get("provider")) or (options or {}).get("provider")
+    if provider == GROUND_TRUTH:
+        return {
+            "provider": provider,
+            **{name: made.get(name) for name in ("manifest", "labelled", "failed", "unlabelled")},
+            "labellingJobs": inputs["workers"],
+        }
+    at_start = bool(options and "key" in options)
+    posted = inputs["job"].get("LabelsPostedBy", [])
+    return {
+        "provider": provider,
+        "manifest": made.get("manifest"),
+        "labelled": made.get("labelled"),
+        "files": [entry for entry in inputs["files"] if "/labels/" in entry["object"]],
+        "postedBy": inputs["job"].get("StartedBy") if at_start else (posted[-1]["By"] if posted else None),
+        "postedTime": _first_start(inputs) if at_start else (posted[-1]["Time"] if posted else None),
+        "atStart": at_start,
+    }
+
+
+def _split(found: Walk) -> dict[str, Any] | None:
+    prepared = found.results.get("Prepare datasets")
+    names = ("trainImages", "testImages", "dropped", "droppedReasons", "imagesPerType", "trainSha256", "testSha256")
+    return {name: prepared.get(name) for name in names} if prepared else None
+
+
+def _training(found: Walk, job: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``seconds`` from the start of training to when it was seen to be done, ``billedSeconds`` as Rekognition says."""
+    model = found.results.get("Start training")
+    if not model:
+        return None
+    done = (found.results.get("Check training") or {}).get("completed") is True
+    started, seen = found.exits.get("Start training"), found.exits.get("Check training")
+    billed = job.get("TrainingSeconds") if done else None
+    earlier = job.get("EarlierTrainingSeconds") or 0
+    return {
+        "projectVersionArn": model.get("projectVersionArn"),
+        "completed": done,
+        "startTime": started,
+        "seconds": round((seen - started) / 1000, 3) if done and started and seen else None,
+        "billedSeconds": billed,
+        "earlierBilledSeconds": earlier,
+        "usd": round(((billed or 0) + earlier) * 1000 / HOUR_MS * models.TRAINING_PRICE, 4),
+    }
+
+
+def _evaluation(found: Walk, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    evaluated = found.results.get("Evaluate model")
+    if not evaluated:
+        return None
+    asked = found.arguments.get("Evaluate model", {})
+    return {
+        **{name: evaluated.get(name) for name in ("passed", "f1", "precision", "recall", "labels", "reasons")},
+        "bars": {name: asked.get(name, given.get(name)) for name in ("minF1", "minLabelF1", "maxF1Drop")},
+        "previousModel": evaluated.get("liveModel"),
+        "previousF1": evaluated.get("liveF1"),
+    }
+
+
+def _go_live(found: Walk, given: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+    published = found.results.get("Publish model")
+    return {
+        "asked": given.get("deploy"),
+        "askedBy": job.get("StartedBy"),
+        "passed": (found.results.get("Evaluate model") or {}).get("passed"),
+        "isLive": bool(published),
+        "time": found.exits.get("Publish model"),
+        "model": (published or {}).get("projectVersionArn"),
+        "replaced": (published or {}).get("previousModel"),
+        "replacedStopped": (published or {}).get("previousStopped"),
+    }

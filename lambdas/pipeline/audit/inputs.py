@@ -1,0 +1,236 @@
+"""Reads all that an audit report is made from: the execution, its history, the job's record and its files."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline import executions
+from pipeline.audit import history
+from pipeline.audit.redaction import Redactor
+from pipeline.errors import error_code
+from pipeline.jobs import Job
+
+FOLDERS = ("manifests", "labels", "labelling", "training")
+"""Of the bucket, with a folder for each job: those whose files are hashed. Photos are not, the manifest has a hash of
+each."""
+
+RECORD = (
+    "StartTime",
+    "StartedBy",
+    "StoppedBy",
+    "ResumedBy",
+    "LabelsPostedBy",
+    "LabelProvider",
+    "LabellingJobArn",
+    "TrainingSeconds",
+    "EarlierTrainingSeconds",
+    "InferenceUnits",
+    "PublishedTime",
+)
+"""What the report takes of the job's record: what no history says, and what does not change by itself after the end."""
+
+EARLIER = ("name", "status", "startDate", "stopDate", "error", "cause", "redriveCount")
+"""What the report takes of an execution before this one, which has a report of its own."""
+
+MOST_REJECTED = 1000  # photos that are listed one by one; the list in the bucket has them all
+ANSWERS = "/annotations/worker-response/"
+OTHER_ANNOTATIONS = "/annotations/"
+READERS = 32  # 100,000 answers of 20 ms each, the most of a labelling job, take a minute
+BLOCK = 1024 * 1024
+
+
+def gather(execution_arn: str, job: Job | None, *, bucket: str, stepfunctions: Any, s3: Any) -> dict[str, Any]:
+    """All inputs of the report, redacted; JSON values only, times in Unix ms.
+
+    ``job`` is None for an execution that was started past the API, whose name is no job's.
+    """
+    redactor = Redactor()
+    execution = read_execution(execution_arn, stepfunctions)
+    # The history comes first: it has the tokens, which all else is searched for.
+    events = history.read(execution_arn, stepfunctions, redactor)
+    inputs: dict[str, Any] = {
+        "history": events,
+        "execution": redactor.value(execution),
+        "stateMachine": read_machine(execution_arn, stepfunctions),
+        "earlier": redactor.value(read_earlier(execution_arn, stepfunctions)),
+        "job": record(job),
+    }
+    job_id = executions.job_id(execution_arn)
+    files = list(read_files(job_id, bucket, s3))
+    inputs["files"] = [{**entry, "object": redactor.text(entry["object"])} for entry in files]
+    inputs["rejected"] = read_rejected(job_id, bucket, s3)
+    inputs["workers"] = read_workers(job_id, bucket, s3, redactor)
+    return inputs
+
+
+def record(job: Job | None) -> dict[str, Any]:
+    """What the report takes of the job's record. Callers stay as IAM or the user pool names them."""
+    return {name: job[name] for name in RECORD if job[name] is not None} if job else {}
+
+
+def read_execution(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
+    """The execution as DescribeExecution tells it, as far as it does not change by itself."""
+    told = stepfunctions.describe_execution(executionArn=execution_arn)
+    execution = {
+        name: history.parsed(name, told[name])
+        for name in ("executionArn", "stateMachineArn", "name", "status", "input", "error", "cause", "redriveCount")
+        if told.get(name) is not None
+    }
+    for name in ("startDate", "stopDate", "redriveDate"):
+        if told.get(name):
+            execution[name] = history.milliseconds(told[name])
+    return execution
+
+
+def read_earlier(execution_arn: str, stepfunctions: Any) -> list[dict[str, Any]]:
+    """The job's executions before this one, the first one first; only the name of one that is forgotten by now."""
+    machine, _, name = execution_arn.rpartition(":")
+    job_id, attempt = executions.parse(name)
+    earlier: list[dict[str, Any]] = []
+    for number in range(1, attempt):
+        one = executions.name(job_id, number)
+        try:
+            told = read_execution(f"{machine}:{one}", stepfunctions)
+        except ClientError as error:
+            if error_code(error) != "ExecutionDoesNotExist":
+                raise
+            earlier.append({"name": one})
+        else:
+            earlier.append({name: value for name, value in told.items() if name in EARLIER})
+    return earlier
+
+
+def read_machine(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
+    """The state machine that the execution runs: its definition's hash, and where each state leads."""
+    definition: str = stepfunctions.describe_state_machine_for_execution(executionArn=execution_arn)["definition"]
+    machine = json.loads(definition)
+    return {
+        "definitionSha256": hashlib.sha256(definition.encode()).hexdigest(),
+        "startAt": machine["StartAt"],
+        "states": [
+            {"name": name, "type": state["Type"], "leadsTo": list(dict.fromkeys(_leads_to(state)))}
+            for name, state in machine["States"].items()
+        ],
+    }
+
+
+def _leads_to(state: Mapping[str, Any]) -> Iterator[str]:
+    for part in (*state.get("Choices", ()), state, *state.get("Catch", ())):
+        if "Next" in part:
+            yield part["Next"]
+    if "Default" in state:
+        yield state["Default"]
+
+
+def read_files(job_id: str, bucket: str, s3: Any) -> Iterator[dict[str, Any]]:
+    """Every file of the job but its photos and people's single answers: S3 URI, size in bytes, SHA-256."""
+    for folder in FOLDERS:
+        for key, size in _listed(f"{folder}/{job_id}/", bucket, s3):
+            if OTHER_ANNOTATIONS not in key and (sha256 := file_sha256(bucket, key, s3)):
+                yield {"object": f"s3://{bucket}/{key}", "bytes": size, "sha256": sha256}
+
+
+def file_sha256(bucket: str, key: str, s3: Any) -> str | None:
+    """The hash of an object's content, read in pieces; None when there is no such object."""
+    try:
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+    except ClientError as error:
+        if error_code(error) not in ("NoSuchKey", "404"):
+            raise
+        return None
+    hashed = hashlib.sha256()
+    for block in body.iter_chunks(BLOCK):
+        hashed.update(block)
+    return hashed.hexdigest()
+
+
+def read_rejected(job_id: str, bucket: str, s3: Any) -> dict[str, Any]:
+    """The rejected photos: how many for each reason, and the first ones by their line in the list, which has names."""
+    codes: Counter[str] = Counter()
+    lines = []
+    try:
+        body = s3.get_object(Bucket=bucket, Key=f"manifests/{job_id}/rejected.jsonl")["Body"]
+    except ClientError as error:
+        if error_code(error) != "NoSuchKey":
+            raise
+        return {}
+    for number, text in enumerate(body.iter_lines(BLOCK), 1):
+        code = json.loads(text)["code"]
+        codes[code] += 1
+        if number <= MOST_REJECTED:
+            lines.append({"line": number, "code": code})
+    return {"codes": dict(codes), "photos": lines}
+
+
+def read_workers(job_id: str, bucket: str, s3: Any, redactor: Redactor) -> list[dict[str, Any]]:
+    """Of each labelling job: who answered, how often, and how long a photo took; a hash over all answers.
+
+    Source: SageMaker guide, "Output data", worker responses.
+    """
+    prefix = f"labelling/{job_id}/output/"
+    times: dict[str, dict[str, list[int]]] = {}
+    subjects: dict[str, str] = {}
+    answers: Counter[str] = Counter()
+    hashes: dict[str, Any] = {}
+
+    def read(key: str) -> tuple[str, bytes]:
+        return key, s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    keys = (key for key, _ in _listed(prefix, bucket, s3) if ANSWERS in key)
+    with ThreadPoolExecutor(READERS) as readers:
+        for key, content in _in_order(readers, read, keys):
+            name, _, place = key.removeprefix(prefix).partition(ANSWERS)
+            hashed = hashes.setdefault(name, hashlib.sha256())
+            hashed.update(f"{place} {hashlib.sha256(content).hexdigest()}\n".encode())
+            for answer in json.loads(content)["answers"]:
+                worker = redactor.text(str(answer["workerId"]))
+                answers[name] += 1
+                spent = round(float(answer.get("timeSpentInSeconds", 0)) * 1000)
+                times.setdefault(name, {}).setdefault(worker, []).append(spent)
+                subject = answer.get("workerMetadata", {}).get("identityData", {}).get("sub")
+                if subject:
+                    subjects[worker] = redactor.text(str(subject))
+    return [
+        {
+            "labellingJob": name,
+            "answers": answers[name],
+            "sha256": hashes[name].hexdigest(),
+            "workers": [_worker(worker, subjects.get(worker), spent) for worker, spent in sorted(times[name].items())],
+        }
+        for name in sorted(times)
+    ]
+
+
+def _worker(worker: str, subject: str | None, spent: list[int]) -> dict[str, Any]:
+    spent.sort()
+    return {
+        "worker": worker,
+        **({"subject": subject} if subject else {}),
+        "photos": len(spent),
+        "totalMs": sum(spent),
+        "medianMs": spent[(len(spent) - 1) // 2],
+        "longestMs": spent[-1],
+    }
+
+
+def _in_order(pool: ThreadPoolExecutor, function: Any, keys: Iterator[str]) -> Iterator[Any]:
+    """``function`` of each key, in order, a page of keys at a time."""
+    page: list[str] = []
+    for key in keys:
+        page.append(key)
+        if len(page) == history.PAGE:
+            yield from pool.map(function, page)
+            page = []
+    yield from pool.map(function, page)
+
+
+def _listed(prefix: str, bucket: str, s3: Any) -> Iterator[tuple[str, int]]:
+    """Key and size of every object below ``prefix``, in the order of the keys."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", ()):
+            yield entry["Key"], entry["Size"]

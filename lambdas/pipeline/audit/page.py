@@ -1,0 +1,215 @@
+"""The audit report as one page of HTML that needs nothing else: no script, no font, no picture from elsewhere."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from pipeline.audit import drawings, facts
+from pipeline.audit.answers import duration, moment
+from pipeline.labelling import GROUND_TRUTH
+
+MOST_DETAIL = 160  # characters of an event that the table shows; the JSON has all
+
+STYLE = """
+:root{color-scheme:light}*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:#0f172a;background:#f1f5f9;margin:0}
+main{max-width:1080px;margin:0 auto;background:#fff;padding:32px 40px 56px}
+h1{font-size:26px;margin:0 0 2px}h2{font-size:19px;margin:40px 0 12px;padding-top:12px;border-top:2px solid #e2e8f0}
+.sub{color:#475569;margin:0 0 18px;overflow-wrap:anywhere}
+.status{display:inline-block;font-weight:700;padding:3px 12px;border-radius:99px;color:#fff;background:#475569}
+.SUCCEEDED{background:#15803d}.FAILED,.TIMED_OUT{background:#b91c1c}.ABORTED{background:#b45309}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:20px 0 4px}
+.card{border:1px solid #cbd5e1;border-radius:10px;padding:10px 14px}.card b{display:block;font-size:22px}
+.card span{color:#475569;font-size:13px}
+dt{font-weight:700;margin-top:14px}dd{margin:2px 0 0;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%;font-size:13px}caption{text-align:left;color:#475569;padding:0 0 6px}
+th,td{text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #e2e8f0;overflow-wrap:anywhere}
+th{color:#334155}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+.bad{color:#b91c1c;font-weight:700}
+code{font:12px/1.4 ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+svg{width:100%;height:auto;display:block}.machine{max-width:720px;margin:0 auto}
+svg text{font:12px system-ui,sans-serif;fill:#0f172a}.lane{text-anchor:end}
+.tick{text-anchor:middle;fill:#475569!important}
+.grid{stroke:#e2e8f0;fill:none}.mark{stroke:#b91c1c;stroke-width:1.2;stroke-dasharray:2 2}.total{fill:#475569!important}
+.state{text-anchor:middle}.seen{font-weight:700!important}.unseen{fill:#475569!important}
+.here{text-anchor:end;font-weight:700!important}
+.edge{fill:none;stroke:#cbd5e1}.edge.taken{stroke:#1d4ed8;stroke-width:2}
+.events tr{content-visibility:auto;contain-intrinsic-size:auto 24px}
+@media print{body{background:#fff;font-size:12px}main{max-width:none;padding:0}h2{break-after:avoid}
+tr,.card,dd,svg{break-inside:avoid}thead{display:table-header-group}}
+"""
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The page of a report; it holds the report's seal, by which it belongs to the JSON."""
+    return "".join(_parts(report))
+
+
+def _parts(report: Mapping[str, Any]) -> Iterator[str]:
+    found, inputs = report["facts"], report["inputs"]
+    walked = facts.walk(inputs)
+    start = inputs["execution"]["startDate"]
+    last = inputs["history"][-1]["time"] if inputs["history"] else start
+    name = escape(report["execution"])
+    yield '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+    yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>Audit report {name}</title><style>{STYLE}</style></head><body><main>"
+    status = escape(found["end"]["status"])
+    yield f'<h1>Audit report</h1><p class="sub">Execution {name}</p>'
+    yield f'<p><span class="status {status}">{status}</span>'
+    yield " <strong>Provisional: the execution runs.</strong></p>" if report["provisional"] else "</p>"
+    yield from _cards(found)
+    yield '<h2 id="answers">Answers</h2><dl>'
+    for one in report["answers"]:
+        yield f"<dt>{escape(one['question'])}</dt><dd>{escape(one['answer'])}</dd>"
+    yield "</dl>"
+    yield '<h2 id="timeline">Timeline</h2>'
+    if walked.visits:
+        yield drawings.timeline(walked.visits, found["incidents"], start, max(last, start))
+        yield '<p class="sub">To scale. Red dashed lines are failures, retries, stops and redrives.</p>'
+    yield '<h2 id="machine">State machine and the path taken</h2><div class="machine">'
+    yield drawings.machine(inputs["stateMachine"]["states"], inputs["stateMachine"]["startAt"], found["path"])
+    yield '</div><p class="sub">Solid boxes and blue arrows were taken, dashed and grey ones were not. The definition '
+    yield f"has the SHA-256 <code>{inputs['stateMachine']['definitionSha256']}</code>.</p>"
+    yield _table(
+        "Time in each state",
+        ("State", "#Visits", "#Attempts", "#Time"),
+        [
+            (state["name"], state["visits"], state["attempts"], duration(state["totalMs"]))
+            for state in found["path"]["states"]
+        ],
+    )
+    yield from _figures(found)
+    yield '<h2 id="files">What the report was made from</h2>'
+    hashes = [(part, _code(value)) for part, value in sorted(report["hashes"].items())]
+    yield _table("SHA-256 of each part of the JSON report", ("Part", "SHA-256"), hashes)
+    files = [(_code(one["object"]), one["bytes"], _code(one["sha256"])) for one in inputs["files"]]
+    yield _table("The job's files", ("Object", "#Bytes", "SHA-256"), files)
+    yield from _seals(report)
+    yield '<h2 id="events">Events</h2>'
+    yield from _events(inputs["history"])
+    yield "</main></body></html>\n"
+
+
+def _cards(found: Mapping[str, Any]) -> Iterator[str]:
+    end, split, evaluation = found["end"], found["split"], found["evaluation"]
+    photos = found["photos"]["accepted"]
+    took = duration(end["endTime"] - end["startTime"]) if end["endTime"] else "running"
+    yield '<div class="cards">'
+    for value, title in (
+        (took, "from start to end"),
+        ("\u2013" if photos is None else f"{photos:,}", "photos accepted"),
+        (f"{split['trainImages']:,} / {split['testImages']:,}" if split else "\u2013", "to train on / to test on"),
+        (f"{evaluation['f1']:.3f}" if evaluation else "\u2013", "F1"),
+        (f"{found['cost']['trainingUsd'] + found['cost']['transitionsUsd']:.2f} USD", "training and transitions"),
+        ("yes" if found["goLive"]["isLive"] else "no", "went live"),
+    ):
+        yield f'<div class="card"><b>{escape(value)}</b><span>{title}</span></div>'
+    yield "</div>"
+
+
+def _figures(found: Mapping[str, Any]) -> Iterator[str]:
+    evaluation, labelling = found["evaluation"], found["labelling"]
+    if evaluation:
+        rows = [
+            (one["label"], *(f"{one[name]:.4f}" for name in ("f1", "precision", "recall")), one["testingImages"])
+            for one in evaluation["labels"] or []
+        ]
+        yield '<h2 id="figures">Figures of the model by type</h2>'
+        yield _table(
+            f"Each type's bar is {evaluation['bars']['minLabelF1']}",
+            ("Type", "#F1", "#Precision", "#Recall", "#Test photos"),
+            rows,
+        )
+    if labelling and labelling["provider"] == GROUND_TRUTH:
+        yield '<h2 id="workers">Who labelled</h2>'
+        for job in labelling["labellingJobs"]:
+            rows = [
+                (
+                    _code(one["worker"]),
+                    one["photos"],
+                    *(duration(one[name]) for name in ("medianMs", "longestMs", "totalMs")),
+                )
+                for one in job["workers"]
+            ]
+            title = f"Labelling job {job['labellingJob']}, {job['answers']} answers"
+            yield _table(title, ("Worker", "#Photos", "#Median", "#Longest", "#Together"), rows)
+    if found["incidents"]:
+        yield '<h2 id="incidents">Failures, retries, stops and redrives</h2>'
+        rows = [
+            (moment(one["firstTime"]), one["type"], one["state"], one["count"], one["error"], one["by"] or one["cause"])
+            for one in found["incidents"]
+        ]
+        yield _table(
+            "Repeated ones are one line", ("First", "Event", "State", "#Times", "Error", "By whom, or cause"), rows
+        )
+
+
+def _seals(report: Mapping[str, Any]) -> Iterator[str]:
+    previous = report["previous"]
+    yield "<dl><dt>Seal of this report</dt>"
+    yield f"<dd><code>{report['sha256']}</code>. <code>ekyc audit verify</code> checks the JSON, which is kept at "
+    yield f"<code>{escape(report['stored'])}</code>.</dd><dt>The report before</dt><dd>"
+    if previous:
+        yield f"<code>{escape(previous['object'])}</code>, version <code>{escape(previous['versionId'])}</code>, "
+        yield f"SHA-256 <code>{previous['sha256']}</code>"
+    else:
+        yield "None: this is the job's first."
+    yield "</dd></dl>"
+
+
+def _events(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield f'<table class="events"><caption>{len(history):,} events; the JSON has them with all their data</caption>'
+    yield '<thead><tr><th class="n" scope="col">Id</th><th scope="col">Time (UTC)</th><th scope="col">Event</th>'
+    yield '<th scope="col">State</th><th scope="col">What</th></tr></thead><tbody>'
+    for event in history:
+        details, kind = event["details"], event["type"]
+        look = ' class="bad"' if kind.endswith(facts.FAILURES) else ""
+        yield f'<tr><td class="n">{event["id"]}</td><td>{_clock(event["time"])}</td><td{look}>{escape(kind)}</td>'
+        yield f"<td>{escape(details.get('name', ''))}</td><td>{escape(_what(kind, details))}</td></tr>"
+    yield "</tbody></table>"
+
+
+def _what(kind: str, details: Mapping[str, Any]) -> str:
+    """The gist of an event: its error, or what a state or an execution returned."""
+    if "error" in details or "cause" in details:
+        text = f"{details.get('error', '')}: {facts.words(details.get('cause')) or ''}"
+    elif kind.endswith("StateExited") and not kind.startswith(("Wait", "Choice")):
+        text = json.dumps(details.get("output"), ensure_ascii=False, sort_keys=True)
+    else:
+        text = ""
+    return text if len(text) <= MOST_DETAIL else f"{text[:MOST_DETAIL]}…"
+
+
+def _clock(time: int) -> str:
+    return f"{moment(time).removesuffix(' UTC')}.{time % 1000:03}"
+
+
+class _Html(str):
+    """Text that is HTML already."""
+
+
+def _code(text: str) -> _Html:
+    return _Html(f"<code>{escape(text)}</code>")
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table; a head that begins with ``#`` is over numbers."""
+    if not rows:
+        return f'<p class="sub">{escape(title)}: none.</p>'
+    looks = [' class="n"' if head.startswith("#") else "" for head in heads]
+    top = "".join(
+        f'<th{look} scope="col">{escape(head.lstrip("#"))}</th>' for head, look in zip(heads, looks, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td{look}>{cell if isinstance(cell, _Html) else escape('' if cell is None else str(cell))}</td>"
+            for cell, look in zip(row, looks, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><caption>{escape(title)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,177 @@
+"""The audit reports: the bucket that keeps them, and the function that makes them."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.functions import BackgroundFunction, Runtime
+from stacks.permissions import Allowed, Permissions
+from stacks.storage import Storage
+
+READ_FOLDERS = ("manifests", "labels", "labelling", "training")
+"""Of the bucket of photographs: those whose files a report has the hashes of."""
+
+FINAL, PROVISIONAL = "audit", "provisional"
+"""Folders of the bucket of reports: on executions that have ended, and on those that run."""
+
+
+class AuditBucket(Construct):
+    """Keeps every report, in every version, for the years that it is locked for: nobody can delete or replace one.
+
+    In compliance mode not even the account's root user can. Source: S3 guide, 'Locking objects with Object Lock'.
+    """
+
+    def __init__(
+        self, scope: Construct, id: str, *, retention_years: int, access_logs: s3.IBucket, key: kms.IKey | None
+    ) -> None:
+        """``key`` encrypts the reports; None means S3's own keys."""
+        super().__init__(scope, id)
+        self.bucket = s3.Bucket(
+            self,
+            "Bucket",
+            encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=key,
+            bucket_key_enabled=True if key else None,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            server_access_logs_bucket=access_logs,
+            server_access_logs_prefix="audit/",
+            versioned=True,
+            object_lock_enabled=True,
+            object_lock_default_retention=s3.ObjectLockRetention.compliance(cdk.Duration.days(365 * retention_years)),
+            lifecycle_rules=[
+                # Those are locked for a day only, each by itself.
+                s3.LifecycleRule(
+                    prefix=f"{PROVISIONAL}/",
+                    expiration=cdk.Duration.days(2),
+                    noncurrent_version_expiration=cdk.Duration.days(1),
+                )
+            ],
+            removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
+        self._key = key
+
+    def read(self) -> list[iam.PolicyStatement]:
+        """Look whether a report is there and read it; of all that a key of one's own encrypts, no more than that."""
+        reports = [self.bucket.arn_for_objects(f"{folder}/*") for folder in (FINAL, PROVISIONAL)]
+        statements: list[iam.PolicyStatement] = [
+            Allowed(
+                "ListReports",
+                "Without it S3 answers that a missing report is forbidden.",
+                ["s3:ListBucket"],
+                self.bucket.bucket_arn,
+            ),
+            Allowed("ReadReports", "Signs the links to reports.", ["s3:GetObject"], *reports, opens=False),
+        ]
+        if self._key:
+            stack = cdk.Stack.of(self)
+            # A bucket key's context is the bucket. Source: S3 guide, 'Reducing the cost of SSE-KMS with Amazon S3
+            # Bucket Keys'.
+            where = {
+                "kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}",
+                "kms:EncryptionContext:aws:s3:arn": self.bucket.bucket_arn,
+            }
+            statements.append(
+                Allowed(
+                    "OpenReports",
+                    "Reports are encrypted by the stack's key.",
+                    ["kms:Decrypt"],
+                    self._key.key_arn,
+                    conditions={"StringEquals": where},
+                )
+            )
+        return statements
+
+    def keep(self) -> list[iam.PolicyStatement]:
+        """Write reports, and read those before; lock the provisional ones for less than the bucket would."""
+        final, provisional = (self.bucket.arn_for_objects(f"{folder}/*") for folder in (FINAL, PROVISIONAL))
+        return [
+            Allowed(
+                "ListReports",
+                "Finds the report before; without it S3 answers that a missing report is forbidden.",
+                ["s3:ListBucket", "s3:ListBucketVersions"],
+                self.bucket.bucket_arn,
+            ),
+            Allowed(
+                "ReadReports",
+                "Reads the report before, to name its hash.",
+                ["s3:GetObject", "s3:GetObjectVersion"],
+                final,
+            ),
+            Allowed("WriteReports", "Keeps the report, as JSON and as a page.", ["s3:PutObject"], final, provisional),
+            Allowed(
+                "LockProvisionalReports",
+                "Locks reports on running executions for a day only.",
+                ["s3:PutObjectRetention"],
+                provisional,
+            ),
+        ]
+
+
+class ExportAudit(BackgroundFunction):
+    """Makes the report of each execution that ends, and of one that the API asks for."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        runtime: Runtime,
+        storage: Storage,
+        permissions: Permissions,
+        audit: AuditBucket,
+        state_machine: sfn.IStateMachine,
+    ) -> None:
+        super().__init__(
+            scope,
+            id,
+            runtime=runtime,
+            module="events.export_audit",
+            description="Makes the audit report of an execution from its whole history and keeps it.",
+            environment={
+                "JOBS_TABLE": storage.table.table_name,
+                "BUCKET": storage.bucket.bucket_name,
+                "AUDIT_BUCKET": audit.bucket.bucket_name,
+            },
+            permissions=[
+                Allowed(
+                    "ReadJob",
+                    "Reads who started, stopped and resumed the job.",
+                    ["dynamodb:GetItem"],
+                    storage.table.table_arn,
+                ),
+                permissions.list_bucket("Finds the job's files."),
+                permissions.read_objects(*READ_FOLDERS, why="Hashes the job's files, and reads how long people took."),
+                permissions.executions(
+                    "DescribeExecution",
+                    "DescribeStateMachineForExecution",
+                    "GetExecutionHistory",
+                    why="Reads what the report is made from.",
+                ),
+                *audit.keep(),
+            ],
+            timeout_seconds=900,
+            memory_mb=1024,  # for 25,000 events, and the hashes of manifests of 1 GB in the time that there is
+        )
+        self.call_by(
+            "Ended",
+            "An execution of the state machine has ended.",
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={
+                    "stateMachineArn": [state_machine.state_machine_arn],
+                    "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"],
+                },
+            ),
+        )
+
+    def call(self) -> iam.PolicyStatement:
+        """Call this function."""
+        return Allowed("ExportAudit", "Has a report made.", ["lambda:InvokeFunction"], self.function_arn)

@@ -1,0 +1,498 @@
+"""The audit report: nothing secret in it, the same bytes every time, and every part that was tampered with is found."""
+
+import copy
+import importlib
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from moto import mock_aws
+from time_machine import TimeMachineFixture
+
+from api import audit as api_audit
+from pipeline import aws
+from pipeline.audit import facts, inputs, page, report, verify
+from pipeline.audit.redaction import Redactor
+from pipeline.jobs import Job, Jobs, Status
+from tests.unit.aws_fakes import client
+from tests.unit.conftest import BUCKET
+from tests.unit.histories import EXECUTION, JOB, TOKEN, History, StepFunctions, live_model
+from tests.unit.test_api import Answer, Api, check_against_description, execution_arn, is_problem, proxy_event
+from tests.unit.test_erasure import FakeLambda
+from tests.unit.test_outcomes import LambdaContext
+
+PROJECT = Path(__file__).parents[2]
+DEFINITION = (PROJECT / "statemachine" / "training.asl.json").read_text()
+SCHEMA = json.loads((PROJECT / "docs" / "audit-schema.json").read_text())
+ENGINEER = "arn:aws:iam::123456789012:user/engineer"
+STORED = f"s3://reports/audit/{JOB}/{JOB}.json"
+
+REPORTS = "audit-reports"
+
+Report = dict[str, Any]
+
+
+def gathered(s3: Any, history: History, status: str = "SUCCEEDED", **attributes: Any) -> dict[str, Any]:
+    """The inputs of the report on a history, with the record of its job."""
+    record = {"Id": JOB, "StartedBy": ENGINEER, "TrainingSeconds": 5400, "InferenceUnits": 1, **attributes}
+    job = Job(JOB, Status.READY, record)
+    machine = StepFunctions(history, DEFINITION, status)
+    return inputs.gather(EXECUTION, job, bucket=BUCKET, stepfunctions=machine, s3=s3)
+
+
+def made(s3: Any, history: History, status: str = "SUCCEEDED", **attributes: Any) -> Report:
+    return report.build(gathered(s3, history, status, **attributes), job_id=JOB, stored=STORED, previous=None)
+
+
+def second(s3: Any, history: History) -> Report:
+    """The report on the second execution of the job, which an operator resumed."""
+    start = int(history.events[0]["timestamp"].timestamp() * 1000)
+    record = {"Id": JOB, "StartedBy": ENGINEER, "ResumedBy": [{"By": "arn:operator", "Time": start - 900}]}
+    found = inputs.gather(
+        f"{EXECUTION}-2",
+        Job(JOB, Status.READY, record),
+        bucket=BUCKET,
+        stepfunctions=StepFunctions(history, DEFINITION, "SUCCEEDED"),
+        s3=s3,
+    )
+    return report.build(found, job_id=JOB, stored=STORED, previous=None)
+
+
+def put_files(s3: Any) -> None:
+    """What a job with three rejected photos and two workers has in the bucket."""
+    codes = ("TooLarge", "TooLarge", "Duplicate")
+    rejected = [
+        {"source-ref": f"s3://{BUCKET}/images/{JOB}/anna-{n}.jpg", "reason": "like anna-0.jpg", "code": code}
+        for n, code in enumerate(codes)
+    ]
+    put = s3.put_object
+    put(Bucket=BUCKET, Key=f"manifests/{JOB}/rejected.jsonl", Body="".join(json.dumps(one) + "\n" for one in rejected))
+    put(Bucket=BUCKET, Key=f"manifests/{JOB}/input.manifest", Body=b"{}\n")
+    put(Bucket=BUCKET, Key=f"labels/{JOB}/anna.schmidt.json", Body=b"[]")
+    for photo, (worker, seconds) in enumerate([("w-1", 4.5), ("w-1", 6), ("w-2", 9), ("w-1", 5)]):
+        answer = {"workerId": worker, "timeSpentInSeconds": seconds, "answerContent": {"boundingBox": {}}}
+        answer["workerMetadata"] = {"identityData": {"sub": f"sub-of-{worker}", "issuer": "https://cognito"}}
+        key = f"labelling/{JOB}/output/{JOB}-1/annotations/worker-response/iteration-1/{photo}/2026-11-24_02:00:00.json"
+        put(Bucket=BUCKET, Key=key, Body=json.dumps({"answers": [answer]}))
+
+
+# --- Redaction -------------------------------------------------------------------------------------------------------
+
+SIGNED = "https://b.s3.amazonaws.com/images/j/a.jpg?X-Amz-Algorithm=AWS4&X-Amz-Signature=0abc"
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        (TOKEN, f"could not answer {TOKEN}: it has expired"),
+        (SIGNED, f"GET {SIGNED} answered 403"),
+        ("Signature=abc", "see https://b.s3.amazonaws.com/k?AWSAccessKeyId=AKIA1&Signature=abc&Expires=1"),
+        ("ASIAIOSFODNN7EXAMPLE", "credentials ASIAIOSFODNN7EXAMPLE are expired"),
+        ("anna.schmidt@example.com", "session of anna.schmidt@example.com"),
+        ("anna", f"no object s3://{BUCKET}/images/{JOB}/passport anna.jpg"),
+        ("anna", f"labels/{JOB}/anna.json has no boxes"),
+    ],
+)
+def test_what_nobody_may_know_is_cut_out_wherever_it_stands(secret: str, text: str) -> None:
+    redacted = Redactor().value({"error": "X", "deep": [{"cause": text}]})
+    assert secret not in json.dumps(redacted)
+    assert redacted["error"] == "X"
+
+
+def test_a_token_is_known_again_in_other_places() -> None:
+    # Given a short token of a local engine, seen as an argument
+    redactor, token = Redactor(), "3f0c8f4e-1c4f-4f57-8a3f-1d2f3c4b5a69"
+    before = redactor.text("waits")
+    assert redactor.value({"Payload": {"taskToken": token}}) == {"Payload": {"taskToken": "[task token]"}}
+    # Then it is cut out of texts from then on, and other texts stay
+    assert redactor.text(f"token {token} expired") == "token [task token] expired"
+    assert redactor.text("waits") == before == "waits"
+
+
+def test_what_an_auditor_needs_stays() -> None:
+    kept = {
+        "arn": f"arn:aws:rekognition:us-east-1:123456789012:project/{JOB}/version/{JOB}/1795487703002",
+        "sha256": "0123456789abcdef" * 4,
+        "manifest": f"s3://{BUCKET}/manifests/{JOB}/train.manifest",
+        "output": f"s3://{BUCKET}/training/{JOB}/" + "a-long-folder/" * 20 + "summary.json",
+        "worker": "private.us-east-1.0123456789abcdef",
+    }
+    assert Redactor().value(kept) == kept
+
+
+def test_half_a_character_does_not_stop_the_report() -> None:
+    assert report.canonical(Redactor().value({"cause": "\ud83d"})) == b'{"cause":"?"}\n'
+
+
+# --- Content ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_says_what_the_files_say(s3: Any) -> None:
+    # Given the files of a job
+    put_files(s3)
+    # When its report is made
+    document = made(s3, live_model(), LabelProvider="ground-truth")
+    Draft202012Validator(SCHEMA).validate(document)
+    # Then rejected photos are counted by reason and told by their line
+    photos = document["facts"]["photos"]
+    assert photos["rejectedCodes"] == {"TooLarge": 2, "Duplicate": 1}
+    assert photos["rejectedPhotos"][2] == {"line": 3, "code": "Duplicate"}
+    # And workers by their pseudonyms, with how many photos and how long
+    (job,) = document["facts"]["labelling"]["labellingJobs"]
+    assert (job["labellingJob"], job["answers"]) == (f"{JOB}-1", 4)
+    assert [(one["worker"], one["subject"], one["photos"], one["medianMs"]) for one in job["workers"]] == [
+        ("w-1", "sub-of-w-1", 3, 5000),
+        ("w-2", "sub-of-w-2", 1, 9000),
+    ]
+    # And no file name and no token is in it, or on its page
+    for text in (report.canonical(document).decode(), page.render(document)):
+        assert "anna" not in text
+        assert TOKEN not in text
+        assert "/var/task" not in text
+
+
+def test_every_retry_counts_and_the_same_one_is_told_once(s3: Any) -> None:
+    document = made(s3, live_model(busy=50))
+    (incident,) = document["facts"]["incidents"]
+    assert (incident["error"], incident["state"], incident["count"]) == ("TrainingSlotsBusy", "Start training", 50)
+    quiet = made(s3, live_model())
+    assert quiet["facts"]["incidents"] == []
+    assert document["facts"]["cost"]["transitions"] == quiet["facts"]["cost"]["transitions"] + 50
+
+
+def test_a_training_costs_what_was_billed(s3: Any) -> None:
+    found = made(s3, live_model(polls=3))["facts"]
+    assert (found["training"]["billedSeconds"], found["cost"]["trainingUsd"]) == (5400, 1.5)
+    assert found["training"]["seconds"] == pytest.approx(90, abs=2)
+
+
+@pytest.mark.parametrize("enters_again", [True, False])
+def test_a_redrive_is_told_whether_or_not_the_state_is_entered_again(s3: Any, enters_again: bool) -> None:
+    # Given a task that fails, and a redrive a day later, of which AWS does not say whether it enters the state again
+    history = History()
+    history.add("ExecutionStarted", input=json.dumps({"jobId": JOB}), roleArn="r")
+    history.add("TaskStateEntered", name="Check images", input="{}")
+    history._attempt({"jobId": JOB})
+    history.fail("TaskFailed", "NotEnoughImages")
+    history.fail("ExecutionFailed", "NotEnoughImages")
+    history.now = history.now.replace(day=25)
+    call = {"By": ENGINEER, "Time": int(history.now.timestamp() * 1000) - 200}
+    history.add("ExecutionRedriven", redriveCount=1)
+    if enters_again:
+        history.add("TaskStateEntered", name="Check images", input="{}")
+    history._attempt({"jobId": JOB})
+    history.fail("TaskFailed", "NotEnoughImages")
+    history.fail("ExecutionFailed", "NotEnoughImages")
+    # When the report is made
+    found = made(s3, history, "FAILED", ResumedBy=[call])["facts"]
+    # Then it is two visits with one attempt each, and the pause between them belongs to none
+    (state,) = found["path"]["states"]
+    assert (state["visits"], state["attempts"]) == (2, 2)
+    assert state["totalMs"] < 1000
+    ((begins, ends),) = found["path"]["pauses"]
+    assert ends - begins > 80_000_000
+    assert [one["by"] for one in found["incidents"] if one["what"] == "redrive"] == [ENGINEER]
+
+
+def test_a_stop_in_the_console_is_nobodys_call(s3: Any) -> None:
+    # Given a stop that was asked for through the API an hour before somebody stopped the execution in the console
+    history = History()
+    history.add("ExecutionStarted", input="{}", roleArn="r")
+    history.add("TaskStateEntered", name="Check images", input="{}")
+    history.add("ExecutionAborted")
+    call = {"By": ENGINEER, "Time": int(history.now.timestamp() * 1000) - 3_600_000}
+    (incident,) = made(s3, history, "ABORTED", StoppedBy=[call])["facts"]["incidents"]
+    assert (incident["what"], incident["by"]) == ("stop", None)
+
+
+def test_a_later_execution_knows_what_it_was_given(s3: Any) -> None:
+    # Given a second execution of a job, which goes on with the model that the first one trained
+    history = History()
+    model = {"projectVersionArn": "arn:model", "versionName": JOB}
+    given = {"jobId": JOB, "resumed": {"redrives": 1, "images": {"found": 9, "accepted": 9}, "model": model}}
+    history.add("ExecutionStarted", input=json.dumps(given), roleArn="r")
+    history.task("Check training", {"jobId": JOB}, {"completed": True})
+    history.add("ExecutionSucceeded", output="{}")
+    document = second(s3, history)
+    Draft202012Validator(SCHEMA).validate(document)
+    found, said = document["facts"], {one["question"]: one["answer"] for one in document["answers"]}
+    assert found["photos"]["accepted"] == 9
+    # And who went on with it, and the execution before, are told
+    assert "operator resumed it in this execution, number 2 of the job" in said["Who started the job, and when?"]
+    assert [one["name"] for one in found["earlier"]] == [JOB]
+    assert f"the execution {JOB} before this one ended" in said["What failed, was retried, stopped or redriven?"]
+    assert found["training"]["projectVersionArn"] == "arn:model"
+
+
+def test_a_report_of_a_running_execution_says_that_it_is_provisional(s3: Any) -> None:
+    history = live_model()
+    del history.events[20:]
+    document = made(s3, history, "RUNNING")
+    Draft202012Validator(SCHEMA).validate(document)
+    assert document["provisional"]
+    assert "provisional" in document["answers"][0]["answer"]
+    assert "Provisional" in page.render(document)
+
+
+def test_the_page_shows_texts_as_texts(s3: Any) -> None:
+    # Given an error that looks like HTML
+    history = History()
+    history.add("ExecutionStarted", input="{}", roleArn="r")
+    history.add("TaskStateEntered", name="Check <b>", input="{}")
+    history.add("ExecutionFailed", error="<script>alert(1)</script>", cause="<img src=x>")
+    text = page.render(made(s3, history, "FAILED"))
+    assert "<script>" not in text
+    assert "<img" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_the_page_is_the_same_for_a_report_that_was_read_from_its_file(s3: Any) -> None:
+    # Given a report whose values came in another order than the file has them
+    history = live_model()
+    history.add("TaskFailed", error="X", cause=json.dumps({"z": 1, "a": 2}))
+    document = made(s3, history)
+    assert page.render(json.loads(report.canonical(document))) == page.render(document)
+
+
+def test_the_timeline_is_bounded_however_long_the_history(s3: Any) -> None:
+    few, many = (page.render(made(s3, live_model(polls=polls))) for polls in (100, 500))
+    assert len(many.partition('<h2 id="machine"')[0]) < 2 * len(few.partition('<h2 id="machine"')[0]) + 10_000
+
+
+# --- Canonical -------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_inputs_give_the_same_bytes(s3: Any) -> None:
+    put_files(s3)
+    first, second = (report.canonical(made(s3, live_model())) for _ in range(2))
+    assert first == second
+    # And read and written again it stays the same
+    assert report.canonical(json.loads(first)) == first
+    assert first.endswith(b"}\n")
+
+
+# --- Tampering -------------------------------------------------------------------------------------------------------
+
+
+def set_at(*path: Any, to: Any) -> Callable[[Report], None]:
+    def tamper(document: Report) -> None:
+        place: Any = document
+        for step in path[:-1]:
+            place = place[step]
+        assert place[path[-1]] != to
+        place[path[-1]] = to
+
+    return tamper
+
+
+TAMPERINGS: dict[str, tuple[Callable[[Report], None], str]] = {
+    "the starter in the answers": (set_at("answers", 1, "answer", to="Nobody."), "answers"),
+    "the starter in the record": (set_at("inputs", "job", "StartedBy", to="arn:else"), "inputs.job"),
+    "a fact": (set_at("facts", "evaluation", "f1", to=0.99), "facts"),
+    "a fact added": (lambda document: document["facts"].update(extra=1), "facts"),
+    "the time of an event": (set_at("inputs", "history", 5, "time", to=1), "inputs.history"),
+    "what a state returned": (set_at("inputs", "history", 5, "details", "output", to={}), "inputs.history"),
+    "an event taken out": (lambda document: document["inputs"]["history"].pop(30), "inputs.history"),
+    "the last event taken out": (lambda document: document["inputs"]["history"].pop(), "history"),
+    "a file's hash": (set_at("inputs", "files", 0, "sha256", to="0" * 64), "inputs.files"),
+    "a file taken out": (lambda document: document["inputs"]["files"].pop(), "inputs.files"),
+    "a rejected photo": (set_at("inputs", "rejected", "codes", "TooLarge", to=0), "inputs.rejected"),
+    "a worker's photos": (set_at("inputs", "workers", 0, "workers", 0, "photos", to=1), "inputs.workers"),
+    "the execution's status": (set_at("inputs", "execution", "status", to="FAILED"), "inputs.execution"),
+    "an execution before": (set_at("inputs", "earlier", to=[{"name": JOB}]), "inputs.earlier"),
+    "the definition": (set_at("inputs", "stateMachine", "definitionSha256", to="0" * 64), "inputs.stateMachine"),
+    "the report before": (set_at("previous", to={"object": "s3://a/b", "versionId": "1", "sha256": "0" * 64}), "seal"),
+    "where it is kept": (set_at("stored", to="s3://elsewhere/report.json"), "seal"),
+    "whose it is": (set_at("jobId", to="ekyc-20200101000000-0000000000000000"), "seal"),
+    "the execution's name": (set_at("execution", to="another"), "history"),
+    "provisional": (set_at("provisional", to=True), "seal"),
+    "the seal": (set_at("sha256", to="0" * 64), "seal"),
+    "a hash": (set_at("hashes", "history", to="0" * 64), "inputs.history"),
+}
+
+
+@pytest.fixture(scope="module")
+def genuine() -> Report:
+    """A report that no test changes."""
+    with mock_aws():
+        s3 = client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        put_files(s3)
+        return made(s3, live_model())
+
+
+def wrong(body: bytes) -> set[str]:
+    return {one.part for one in verify.check_itself(body) if one.result == verify.WRONG}
+
+
+def test_a_genuine_report_is_found_genuine(genuine: Report) -> None:
+    assert wrong(report.canonical(genuine)) == set()
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_each_part_that_was_tampered_with_is_found(genuine: Report, name: str) -> None:
+    tamper, part = TAMPERINGS[name]
+    document = copy.deepcopy(genuine)
+    tamper(document)
+    assert part in wrong(report.canonical(document))
+
+
+@pytest.mark.parametrize("name", [name for name, (_, part) in TAMPERINGS.items() if part in ("facts", "answers")])
+def test_a_new_seal_does_not_make_false_answers_true(genuine: Report, name: str) -> None:
+    document = copy.deepcopy(genuine)
+    TAMPERINGS[name][0](document)
+    document["sha256"] = report.seal(document)
+    assert wrong(report.canonical(document)) == {TAMPERINGS[name][1]}
+
+
+def test_inputs_that_are_none_are_found_and_raise_nothing(genuine: Report) -> None:
+    document = copy.deepcopy(genuine)
+    document["inputs"]["history"] = [{"no": "event"}]
+    assert {"facts", "inputs.history"} <= wrong(report.canonical(document))
+
+
+def test_other_white_space_is_found(genuine: Report) -> None:
+    assert wrong(json.dumps(genuine, indent=1).encode()) == {"bytes"}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<!DOCTYPE html>", "give the JSON report"),
+        (b"[]", "no audit report"),
+        (b'{"schema":"ekyc-audit-report","version":"9.0"}', "'9.0'"),
+        (b'{"schema":"ekyc-audit-report","version":"1.0"}', "not whole: answers"),
+    ],
+)
+def test_what_is_no_report_is_refused_in_words(body: bytes, words: str) -> None:
+    with pytest.raises(verify.NoReport, match=words):
+        list(verify.check_itself(body))
+
+
+# --- The API ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", "json"),
+        ("*/*", "json"),
+        ("application/json", "json"),
+        ("text/html", "html"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "html"),
+        ("application/json, text/html", "json"),
+    ],
+)
+def test_browsers_get_the_page_and_programs_json(accept: str, form: str) -> None:
+    assert api_audit.form(accept) == form
+
+
+class ReportApi(Api):
+    """The API with a bucket of reports, and the function that makes them, which only notes that it was called."""
+
+    def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(jobs, s3, monkeypatch)
+        self.exporting, others = FakeLambda(), aws.client
+        functions = self.exporting.client()
+        monkeypatch.setattr(aws, "client", lambda service: functions if service == "lambda" else others(service))
+        self.function = importlib.reload(self.function)
+        s3.create_bucket(Bucket=REPORTS)
+        s3.put_bucket_versioning(Bucket=REPORTS, VersioningConfiguration={"Status": "Enabled"})
+
+    def audit(self, job_id: str, accept: str | None = None) -> Answer:
+        event = proxy_event("GET", f"/api/training/jobs/{job_id}/audit")
+        event["headers"] = {"Accept": accept} if accept else {}
+        answer = Answer(self.function.handler(event, LambdaContext()))
+        check_against_description("GET", f"/api/training/jobs/{job_id}/audit", answer)
+        return answer
+
+    def keep(self, job_id: str, ended: int) -> None:
+        for form in ("json", "html"):
+            key = f"audit/{job_id}/{job_id}.{form}"
+            self.s3.put_object(Bucket=REPORTS, Key=key, Body=b"{}", Metadata={"ended": str(ended)})
+
+    def end(self, job_id: str) -> int:
+        """End the job's execution; answers when that was."""
+        self.machine.end(execution_arn(job_id), "FAILED", error="X", cause="y")
+        return int(self.execution(job_id)["stopDate"].timestamp() * 1000)
+
+
+@pytest.fixture
+def api(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> ReportApi:
+    return ReportApi(jobs, s3, monkeypatch)
+
+
+def test_a_report_is_made_once_for_all_who_ask(
+    api: ReportApi, logs: io.StringIO, time_machine: TimeMachineFixture
+) -> None:
+    # Given a running job
+    job_id = api.started()
+    # When its report is asked for, and again, then both are told to come back, and it is made once
+    for _ in range(2):
+        answer = api.audit(job_id)
+        assert (answer.status, answer.headers["retry-after"]) == (202, "5")
+    assert api.exporting.invoked == [("export", "Event", {"executionArn": execution_arn(job_id)})]
+    # When it is there, then the link leads to it, and is in no log
+    api.s3.put_object(Bucket=REPORTS, Key=f"provisional/{job_id}/{job_id}.json", Body=b"{}")
+    found = api.audit(job_id)
+    assert (found.status, found.headers["cache-control"]) == (303, "no-store")
+    assert f"/provisional/{job_id}/{job_id}.json?" in found.headers["location"]
+    assert "Signature" not in logs.getvalue()
+    # When it is asked for again much later, then another one is made, and answered however late the client is
+    time_machine.move_to(datetime.now(UTC) + timedelta(hours=1))
+    assert api.audit(job_id).status == 202
+    api.s3.put_object(Bucket=REPORTS, Key=f"provisional/{job_id}/{job_id}.json", Body=b"{}")
+    time_machine.shift(timedelta(hours=1))
+    assert [api.audit(job_id).status for _ in range(2)] == [303, 202]
+    # But once the job has ended, a report of before is not it
+    api.end(job_id)
+    assert api.audit(job_id).status == 202
+
+
+def test_a_kept_report_is_answered_as_who_asks_wants_it(api: ReportApi) -> None:
+    # Given a kept report on the end of a job
+    job_id = api.started()
+    api.keep(job_id, api.end(job_id))
+    assert f"/audit/{job_id}/{job_id}.json?" in api.audit(job_id).headers["location"]
+    assert f"/audit/{job_id}/{job_id}.html?" in api.audit(job_id, "text/html").headers["location"]
+    # When the job was resumed and has ended again, then another one is made
+    api.machine.redrive_execution(execution_arn(job_id))
+    api.end(job_id)
+    assert api.audit(job_id).status == 202
+
+
+def test_a_report_outlives_the_execution(api: ReportApi) -> None:
+    # Given an execution that Step Functions has forgotten
+    job_id = api.started()
+    ended = api.end(job_id)
+    api.machine.executions.clear()
+    # Then the report that was kept is answered, and where there is none, that is said
+    assert is_problem(api.audit(job_id), 409, "no report of it was kept")
+    api.keep(job_id, ended)
+    assert api.audit(job_id).status == 303
+
+
+def test_a_record_keeps_who_called_and_does_not_show_it(jobs: Jobs) -> None:
+    job = jobs.create()
+    for who in ("a", "b"):
+        jobs.note_call(job.id, "StoppedBy", who)
+    assert [call["By"] for call in jobs.get(job.id)["StoppedBy"]] == ["a", "b"]
+    # And a report on the same state is asked for once a minute, however many ask
+    assert [jobs.claim_report(job.id, state, None, 60) for state in ("runs", "runs", "ended", "ended")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_the_facts_do_not_change_what_they_are_made_from(s3: Any) -> None:
+    found = gathered(s3, live_model())
+    before = copy.deepcopy(found)
+    facts.derive(found)
+    assert found == before
