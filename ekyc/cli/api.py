@@ -1,4 +1,4 @@
-"""A client of the pipeline's HTTP API: signed with the user's AWS credentials, or with a token of a Cognito user pool."""
+"""A client of the pipeline's HTTP API: with the user's AWS credentials, or a token of a Cognito user pool."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SignedByToken(httpx.Auth):
 class Api:
     """The calls of the HTTP API that the commands use. ``url`` is the API's root, before ``/api/training``.
 
-    Every call raises `Unreachable` when it may succeed later, and `CommandError` in the API's words when it was refused.
+    Every call raises `Unreachable` when it may succeed later, and `CommandError`, in the API's words, when refused.
     """
 
     def __init__(self, url: str, session: boto3.Session | None = None, token: str | None = None) -> None:

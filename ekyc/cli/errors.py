@@ -3,8 +3,8 @@
 OK, ERROR, USAGE, REJECTED, FAILED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 EXIT_CODES = (
-    "Exit codes: 0 done (of a followed job: Ready), 1 error, 2 wrong usage; the followed job ended 3 Rejected, 4 Failed, "
-    "5 Stopped; 130 Ctrl-C."
+    "Exit codes: 0 done (of a followed job: Ready), 1 error, 2 wrong usage; the followed job ended "
+    "3 Rejected, 4 Failed, 5 Stopped; 130 Ctrl-C."
 )
 
 

@@ -224,7 +224,10 @@ def list_jobs(
     if not jobs:
         console.print("There are no jobs yet: ekyc train DIR")
         return
-    table = Table("job", "created", "status", "what it does", "F1", box=None)
+    table = Table(box=None)
+    for heading in ("job", "created", "status", "F1"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it does")
     for job in jobs:
         f1 = (job["metrics"] or {}).get("f1")
         created = datetime.fromtimestamp(job["startTime"] / 1000)
@@ -232,8 +235,8 @@ def list_jobs(
             job["id"],
             f"{created:%Y-%m-%d %H:%M}",
             job["status"],
-            job["detailedStatus"] or "",
             f"{f1:.3f}" if isinstance(f1, (int, float)) else "",
+            job["detailedStatus"] or "",
         )
     console.print(table)
 
@@ -250,8 +253,8 @@ def labels(
 ) -> None:
     """Check a labels file, and give it to a job.
 
-    Says what does not fit, by file and line. A job that waits for labels goes on with them; one that is not started takes
-    them with `ekyc start --labels`; one that failed over its labels takes a corrected file and is then resumed.
+    Says what does not fit, by file and line. A job that waits for labels goes on with them; one that is not started
+    takes them with `ekyc start --labels`; one that failed over its labels takes a corrected file and is then resumed.
 
     Example: ekyc labels annotations.json ekyc-20261124034524-0ac337ddb8d23c1c --photos photos
     """
@@ -275,8 +278,8 @@ def labels(
         print_json(summary | {"types": list(found.types), "job": job})
         return
     console.print(
-        f"{file} fits: {found.form}, {len(found.photos):,} photos, {found.boxes:,} documents of {len(found.types)} types "
-        f"({', '.join(found.types)}). {words}".rstrip(),
+        f"{file} fits: {found.form}, {len(found.photos):,} photos, {found.boxes:,} documents of "
+        f"{len(found.types)} types ({', '.join(found.types)}). {words}".rstrip(),
         markup=False,
     )
 

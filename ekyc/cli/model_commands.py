@@ -34,7 +34,7 @@ def show_model(context: typer.Context, as_json: AsJson = False) -> None:
         since = datetime.fromtimestamp(live["since"] / 1000)
         console.print(
             f"{live['projectVersionArn']}\n{live['status']}, live since {since:%Y-%m-%d %H:%M}, "
-            f"{live['inferenceUnits']} inference units, ${live['costPerHourUsd']:.2f} an hour",
+            f"inference units: {live['inferenceUnits']}, ${live['costPerHourUsd']:.2f} an hour",
             markup=False,
         )
 
@@ -76,8 +76,8 @@ def detect(
 ) -> None:
     """Find, type and crop the documents in photos with a running model.
 
-    Prints type, confidence and box (left, top, width, height in pixels); writes each document straightened, and a contact
-    sheet. The photos go to Rekognition with your AWS credentials.
+    Prints type, confidence and box (left, top, width, height in pixels); writes each document straightened, and
+    a contact sheet. The photos go to Rekognition with your AWS credentials.
 
     Example: ekyc detect photo.jpg --out crops
     """

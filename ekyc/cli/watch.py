@@ -15,7 +15,7 @@ from ekyc.cli.errors import FAILED, INTERRUPTED, OK, REJECTED, STOPPED, CommandE
 from ekyc.cli.terminal import human
 
 ENDED = {"Ready": OK, "Rejected": REJECTED, "Failed": FAILED, "Stopped": STOPPED}
-# Between two looks: a share of the time in the present state, so that hours of training are not asked about each second.
+# Between two looks: a share of the time in the present state, so that hours are not asked about each second.
 SHORTEST, LONGEST, SHARE = 1.0, 15.0, 0.02
 MARKS = {"done": ("✓", "green"), "current": ("●", "bold cyan"), "next": ("·", "dim"), "failed": ("✗", "bold red")}
 
@@ -25,8 +25,8 @@ Tell = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 def follow(api: Api, job_id: str, tell: Tell | None = None) -> tuple[dict[str, Any], int]:
     """Show the job until it ends; the job and the exit code that stands for its end.
 
-    ``tell`` is given the job and its states whenever they were asked. A lost connection is told and tried again. The job
-    does not depend on who watches: Ctrl-C ends the watching only.
+    ``tell`` is given the job and its states whenever they were asked. A lost connection is told and tried again. The
+    job does not depend on who watches: Ctrl-C ends the watching only.
 
     Raises:
         CommandError: there is no such job, it was not started, or the API refuses.
