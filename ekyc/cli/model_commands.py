@@ -10,7 +10,7 @@ import typer
 from ekyc.cli.connection import AsJson, Yes, confirm, connect
 from ekyc.cli.errors import CommandError
 
-model = typer.Typer(help="Show, start or stop the live model.", rich_markup_mode=None)
+model = typer.Typer()
 
 
 @model.callback(invoke_without_command=True)
