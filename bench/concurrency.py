@@ -27,6 +27,7 @@ import boto3
 import numpy as np
 from PIL import Image
 
+from ekyc.cli import upload
 from ekyc.cli.api import Api
 from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
@@ -79,7 +80,8 @@ def run(aws: LocalAws, files: Sequence[Path], jobs: int, place: str, **options: 
     ids = [api.create()["id"] for _ in range(jobs)]
     labels = {"provider": "supplied", "key": "labels.json"}
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda job_id: api.upload(job_id, files, lambda: None), ids))
+        sent = [upload.file(path) for path in files]
+        list(pool.map(lambda job_id: upload.send(api, job_id, sent, lambda _file: None), ids))
         began = time.monotonic()
         arns = list(pool.map(lambda job_id: api.start(job_id, {"labels": labels, **options}), ids))
     left = set(arns)

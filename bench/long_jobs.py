@@ -22,6 +22,7 @@ from typing import Any
 import boto3
 
 from ekyc import samples
+from ekyc.cli import upload
 from ekyc.cli.api import Api
 from ekyc.localaws import groundtruth, rekognition
 from ekyc.localaws.clock import clock
@@ -113,7 +114,7 @@ def run(assembly: Path, photos: Path) -> dict[str, Counter[str]]:
         prolong(len(paths))
         api = Api(aws.api_url, boto3.Session("local", "local", region_name="us-east-1"))
         job_id = api.create()["id"]
-        api.upload(job_id, paths, lambda: None)
+        upload.send(api, job_id, [upload.file(path) for path in paths], lambda _file: None)
         arn = api.start(job_id, {})
         stepfunctions = aws.client("stepfunctions")
         while (execution := stepfunctions.describe_execution(executionArn=arn))["status"] == "RUNNING":

@@ -31,7 +31,7 @@ CALLS_PER_SECOND, BURST = 50, 100
 RARE_CALLS_PER_SECOND, RARE_BURST = 5, 10
 """For each of the calls that cost money, or that cannot be undone."""
 
-RARE_CALLS = frozenset({"createJob", "startJob", "resumeJob", "eraseJob"})
+RARE_CALLS = frozenset({"createJob", "startJob", "resumeJob", "eraseJob", "startModel", "stopModel"})
 
 
 def access_log(*, user_pool: bool) -> str:
@@ -94,6 +94,7 @@ class Api(Construct):
                 "WORK_TEAM_ARN": work_team_arn,
                 "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
                 "MODEL_PARAMETER": storage.model_parameter.parameter_name,
+                "INFERENCE_UNITS": str(settings.inference_units),
                 "ERASE_FUNCTION": erase_job.function_name,
                 "AUDIT_BUCKET": audit.bucket.bucket_name,
                 "EXPORT_FUNCTION": export_audit.function_name,
@@ -103,8 +104,10 @@ class Api(Construct):
                 permissions.job_record(),
                 permissions.create_job_records(),
                 permissions.list_job_records(),
-                permissions.list_bucket("Asks whether a job has photos; a missing file is told as missing."),
-                permissions.look_at_objects("images", "labels", why="Asks whether a file is uploaded; reads none."),
+                permissions.list_bucket("Lists what a job has uploaded; a missing file is told as missing."),
+                permissions.look_at_objects(
+                    "images", "labels", why="Asks whether a file is uploaded, and signs that question; reads none."
+                ),
                 permissions.write_objects("images", "labels", why="Signs the URLs that clients upload to."),
                 permissions.start_execution(),
                 permissions.executions(
@@ -116,6 +119,7 @@ class Api(Construct):
                 ),
                 permissions.answer_task(failure=False),
                 *permissions.stop_what_runs(),
+                permissions.start_models("Starts the live model again when somebody asks for it."),
                 erase_job.call(),
                 *audit.read(),
                 export_audit.call(),

@@ -211,6 +211,10 @@ class Permissions:
         """Actions of Rekognition on the jobs' projects, their datasets and models."""
         return Allowed("Projects", why, [f"rekognition:{action}" for action in actions], self._projects)
 
+    def start_models(self, why: str) -> iam.PolicyStatement:
+        """Start the jobs' models."""
+        return Allowed("StartModels", why, ["rekognition:StartProjectVersion"], self._projects)
+
     def find_project(self) -> iam.PolicyStatement:
         """DescribeProjects, which takes no resource."""
         return Allowed(

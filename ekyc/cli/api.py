@@ -1,21 +1,20 @@
-"""A client of the pipeline's HTTP API: signed with the user's AWS credentials, errors in the API's own words."""
+"""A client of the pipeline's HTTP API: with the user's AWS credentials, or a token of a Cognito user pool."""
+
+from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from collections.abc import Generator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-import boto3
 import httpx
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 
-from ekyc.cli.errors import CommandError
+from ekyc.cli.errors import CommandError, Unreachable
 
-NAMES_PER_CALL = 1000
-PARALLEL_UPLOADS = 8
+if TYPE_CHECKING:
+    import boto3
+
 REPORT_SECONDS = 900  # the time that the function which makes reports has
+TRY_LATER = frozenset({429, 503, 504})
 
 
 class SignedByAws(httpx.Auth):
@@ -28,22 +27,55 @@ class SignedByAws(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the signature's headers to ``request``."""
-        credentials = self._session.get_credentials()
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            credentials = self._session.get_credentials()
+        except BotoCoreError as error:
+            raise CommandError(f"The AWS credentials cannot be read: {error}") from error
         if credentials is None:
-            raise CommandError("No AWS credentials were found: sign in, or export those that `ekyc local` prints.")
+            raise CommandError(
+                "No AWS credentials were found: sign in, export those that `ekyc local` prints, or set EKYC_TOKEN."
+            )
         signed = AWSRequest(request.method, str(request.url), data=request.content)
         SigV4Auth(credentials, "execute-api", self._session.region_name or "us-east-1").add_auth(signed)
         request.headers.update(dict(signed.headers))
         yield request
 
 
-class Api:
-    """The calls of the HTTP API that the commands use. ``url`` is the API's root, before ``/api/training``."""
+class SignedByToken(httpx.Auth):
+    """Sends the ID token of a Cognito user pool's user.
 
-    def __init__(self, url: str, session: boto3.Session) -> None:
+    Source: API Gateway guide, "Integrate a REST API with a user pool": the token in the header ``Authorization``.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the token to ``request``."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class Api:
+    """The calls of the HTTP API that the commands use. ``url`` is the API's root, before ``/api/training``.
+
+    Every call raises `Unreachable` when it may succeed later, and `CommandError`, in the API's words, when refused.
+    """
+
+    def __init__(self, url: str, session: boto3.Session | None = None, token: str | None = None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise CommandError(f"{url!r} is no URL of an API: it begins with https://, see the stack's output ApiUrl.")
+        if token is None and session is None:
+            import boto3
+
+            session = boto3.Session()
         self._http = httpx.Client(
             base_url=f"{url.rstrip('/')}/api/training/",
-            auth=SignedByAws(session),
+            auth=SignedByToken(token) if token is not None else SignedByAws(session),
             timeout=30,
             transport=httpx.HTTPTransport(retries=3),
         )
@@ -56,6 +88,10 @@ class Api:
         """Start the job; returns its execution's ARN."""
         answer = self._call("POST", "start", params={"JobId": job_id}, json=options)
         return answer.headers["X-Execution-Arn"]
+
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        """All jobs, newest first, asked page by page as they are wanted."""
+        yield from self._pages("list")
 
     def job(self, job_id: str) -> dict[str, Any]:
         """The job, its progress and figures."""
@@ -82,6 +118,23 @@ class Api:
             raise CommandError(f"The report cannot be fetched: {type(error).__name__}.") from None
         return found.content
 
+    def states(self, job_id: str) -> list[dict[str, Any]]:
+        """The tasks of the state machine with how far the job is."""
+        return self._call("GET", f"jobs/{job_id}/states").json()["states"]
+
+    def uploads(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """What is uploaded for the job: name, size in bytes, and ``head``, a URL that takes a HEAD."""
+        yield from self._pages(f"jobs/{job_id}/uploads")
+
+    def upload_targets(self, job_id: str, sha256: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """A URL with headers to send for each of up to 1,000 names, whose content has the SHA-256 (hex)."""
+        body = {"names": list(sha256), "sha256": dict(sha256)}
+        return self._call("POST", f"jobs/{job_id}/urls", json=body).json()
+
+    def supply_labels(self, job_id: str, name: str) -> dict[str, Any]:
+        """Hand the job that waits for labels the uploaded file ``name``."""
+        return self._call("POST", f"jobs/{job_id}/labels", json={"key": name}).json()
+
     def stop(self, job_id: str) -> dict[str, Any]:
         """Stop what the job runs; the job with what was ``stopped`` and what is ``remaining``."""
         return self._call("POST", f"jobs/{job_id}/stop").json()
@@ -90,41 +143,40 @@ class Api:
         """Go on with a job that failed or was stopped."""
         return self._call("POST", f"jobs/{job_id}/resume").json()
 
+    def delete(self, job_id: str) -> dict[str, Any]:
+        """Have what the job holds of people erased, which goes on in the background."""
+        return self._call("DELETE", f"jobs/{job_id}").json()
+
     def model(self) -> dict[str, Any]:
         """The live model."""
         return self._call("GET", "model").json()
 
-    def upload(self, job_id: str, photos: Sequence[Path], progress: Callable[[], None]) -> None:
-        """Upload ``photos`` through presigned URLs, several at a time; ``progress`` is called once a photo.
+    def change_model(self, verb: str) -> dict[str, Any]:
+        """``start`` or ``stop`` the live model; its ARN and status."""
+        return self._call("POST", f"model/{verb}").json()
 
-        Raises:
-            CommandError: the API or the storage refused a photo; names it.
-        """
-
-        def put(path: Path, target: Mapping[str, Any]) -> None:
-            answer = storage.put(target["url"], headers=target["headers"], content=path.read_bytes())
-            if answer.status_code != httpx.codes.OK:
-                raise CommandError(f"{path.name} was not uploaded: the storage answered {answer.status_code}.")
-            progress()
-
-        transport = httpx.HTTPTransport(retries=3)
-        with httpx.Client(timeout=60, transport=transport) as storage, ThreadPoolExecutor(PARALLEL_UPLOADS) as pool:
-            for first in range(0, len(photos), NAMES_PER_CALL):
-                page = photos[first : first + NAMES_PER_CALL]
-                names = {"names": [path.name for path in page]}
-                targets = self._call("POST", f"jobs/{job_id}/urls", json=names).json()
-                list(pool.map(lambda path: put(path, targets[path.name]), page))  # noqa: B023
+    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
+        parameters: dict[str, str] = {}
+        while True:
+            answer = self._call("GET", path, params=parameters)
+            yield from answer.json()
+            if "X-Next-Token" not in answer.headers:
+                return
+            parameters = {"nextToken": answer.headers["X-Next-Token"]}
 
     def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx.TransportError as error:
-            raise CommandError(f"The API at {self._http.base_url} cannot be reached: {error}") from error
+            raise Unreachable(f"The API at {self._http.base_url} cannot be reached: {error}") from error
         if answer.is_success or answer.has_redirect_location:
             return answer
         try:
             problem = answer.json()
         except ValueError:
+            problem = None
+        if not isinstance(problem, dict):
             problem = {}
         detail = problem.get("detail") or problem.get("message") or answer.reason_phrase
-        raise CommandError(f"The API refused {method} {path} ({answer.status_code}): {detail}")
+        kind = Unreachable if answer.status_code in TRY_LATER else CommandError
+        raise kind(f"The API refused {method} {path} ({answer.status_code}): {detail}")

@@ -14,16 +14,19 @@ from rich.table import Table
 
 from ekyc.cli.api import Api
 from ekyc.cli.errors import CommandError
-from ekyc.cli.terminal import console
+from ekyc.cli.terminal import console, human, print_json
 
 LAMBDAS = Path(__file__).resolve().parents[2] / "lambdas"
 LOOKS = {"ok": "green", "wrong": "bold red", "not checked": "yellow"}
 MEDIA_TYPES = {"json": "application/json", "html": "text/html"}
 
 
-def show(api: Api, job_id: str) -> None:
-    """Print the answers of the job's report."""
+def show(api: Api, job_id: str, as_json: bool) -> None:
+    """Print the answers of the job's report, or all of it as JSON."""
     report = json.loads(api.audit(job_id, MEDIA_TYPES["json"]))
+    if as_json:
+        print_json(report)
+        return
     for one in report["answers"]:
         console.print(one["question"], style="bold", highlight=False)
         console.print(f"{one['answer']}\n", highlight=False, markup=False)
@@ -37,10 +40,10 @@ def save(api: Api, job_id: str, form: str, file: Path) -> None:
         file.write_bytes(content)
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror}.") from error
-    console.print(f"The report is in {file}.")
+    human.print(f"The report is in {file}.", markup=False)
 
 
-def verify(file: Path) -> bool:
+def verify(file: Path, as_json: bool) -> bool:
     """Say of each part of the report in ``file`` whether it is genuine; True when nothing is wrong.
 
     Raises:
@@ -53,10 +56,13 @@ def verify(file: Path) -> bool:
     if run.returncode:
         raise CommandError(f"{file} could not be verified: {(run.stderr.strip().splitlines() or ['no reason'])[-1]}")
     findings = json.loads(run.stdout)
+    count = {result: sum(one["result"] == result for one in findings) for result in LOOKS}
+    if as_json:
+        print_json(findings)
+        return not count["wrong"]
     table = Table("part", "result", "what was found")
     for one in findings:
         table.add_row(escape(one["part"]), f"[{LOOKS[one['result']]}]{one['result']}", escape(one["words"]))
     console.print(table)
-    count = {result: sum(one["result"] == result for one in findings) for result in LOOKS}
     console.print(f"{count['ok']} ok, {count['wrong']} wrong, {count['not checked']} not checked.")
     return not count["wrong"]

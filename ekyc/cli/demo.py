@@ -14,7 +14,7 @@ from rich.status import Status
 from rich.table import Table
 
 from ekyc import scoring
-from ekyc.cli import contact_sheet, detection, execution, photos
+from ekyc.cli import contact_sheet, detection, execution, photos, upload
 from ekyc.cli.api import Api
 from ekyc.cli.detection import Document
 from ekyc.cli.errors import CommandError
@@ -62,7 +62,7 @@ def _train_and_check(api: Api, labelled: LabelledFolder, out: Path) -> dict[str,
     training_photos, held_out = labelled.split()
     job_id = api.create()["id"]
     with progress(f"Uploading {len(training_photos)} photos to {job_id}", len(training_photos)) as steps:
-        api.upload(job_id, training_photos, steps.advance)
+        upload.send(api, job_id, [upload.file(photo) for photo in training_photos], lambda _file: steps.advance())
     arn = api.start(job_id, {"documentTypes": list(labelled.types)})
     console.print(f"Execution {arn}")
     with console.status("") as status:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import threading
 import uuid
 from typing import Any
@@ -25,8 +27,26 @@ def install() -> None:
     _hold(table_lock, DynamoHandler, "update_item")
     # The same for `If-None-Match: *`: the check and the write belong together.
     _hold(threading.RLock(), S3Response, "put_object")
+    S3Response.put_object = _refusing_other_content(S3Response.put_object)
     S3Backend.put_object = _checked_and_encrypted(S3Backend.put_object)
     _send_events_to_eventbridge()
+
+
+def _refusing_other_content(put_object: Any) -> Any:
+    """Take no object whose content is not that of the SHA-256 which came with it; moto does not look.
+
+    Source: S3 User Guide, "Checking object integrity in Amazon S3"; S3 API reference, "Error responses", BadDigest.
+    """
+    from moto.s3.exceptions import S3ClientError
+
+    @functools.wraps(put_object)
+    def put(self: Any) -> Any:
+        told = self.headers.get("x-amz-checksum-sha256")
+        if told and told != base64.b64encode(hashlib.sha256(self.body or b"").digest()).decode():
+            raise S3ClientError("BadDigest", "The SHA256 you specified did not match the calculated checksum.")
+        return put_object(self)
+
+    return put
 
 
 def _checked_and_encrypted(put_object: Any) -> Any:

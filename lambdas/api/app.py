@@ -15,7 +15,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConf
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api import audit, control, problems, validation, views
+from api import audit, control, problems, states, uploads, validation, views
 from api.problems import Problem
 from api.services import Services
 from pipeline import errors, labelling
@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     work_team_arn: str
     project_parameter: str
     model_parameter: str
+    inference_units: int
     erase_function: str
     audit_bucket: str
     export_function: str
@@ -143,14 +144,30 @@ def erase(job_id: str) -> Response[str]:
 
 @app.post("/api/training/jobs/<job_id>/urls")
 def upload_urls(job_id: str) -> Response[str]:
-    names = validation.file_names(_body())
+    document = _body()
+    names, hashes = validation.file_names(document), validation.content_hashes(document)
     job = _job(job_id)
     _check_takes_uploads(job, names)
     once = {} if _awaits_correction(job) else {"IfNoneMatch": "*"}
     headers = {"If-None-Match": "*"} if once else {}
-    return _json(
-        {name: {"url": _presigned(validation.object_key(job.id, name), **once), "headers": headers} for name in names}
-    )
+    targets = {}
+    for name in names:
+        signed, to_send = uploads.checked_by(hashes[name]) if name in hashes else ({}, {})
+        url = _presigned(validation.object_key(job.id, name), **once, **signed)
+        targets[name] = {"url": url, "headers": headers | to_send}
+    return _json(targets)
+
+
+@app.get("/api/training/jobs/<job_id>/uploads")
+def list_uploads(job_id: str) -> Response[str]:
+    job = _job(job_id)
+    found, token = uploads.page(job.id, _query().get("nextToken"), UPLOAD_SECONDS, services)
+    return _json(found, {"X-Next-Token": token} if token else {})
+
+
+@app.get("/api/training/jobs/<job_id>/states")
+def show_states(job_id: str) -> Response[str]:
+    return _json(states.view(_job(job_id), services))
 
 
 @app.post("/api/training/jobs/<job_id>/labels")
@@ -190,6 +207,16 @@ def show_audit(job_id: str) -> Response[str]:
 @app.get("/api/training/model")
 def show_model() -> Response[str]:
     return _json(views.model_view(settings.project_parameter, services))
+
+
+@app.post("/api/training/model/start")
+def start_model() -> Response[str]:
+    return _json(control.start_model(settings.inference_units, services))
+
+
+@app.post("/api/training/model/stop")
+def stop_model() -> Response[str]:
+    return _json(control.stop_model(services))
 
 
 @app.get("/api/training/openapi.json")

@@ -12,6 +12,7 @@ from pipeline import errors, executions, labelling, models, outcomes, stopping
 from pipeline.errors import error_code
 from pipeline.jobs import CLAIM_MS, RESUMABLE, RUNNING, Job, MoveRefused, Status, now_ms
 from pipeline.labelling import FUNCTION_ACCOUNTS, GROUND_TRUTH, SUPPLIED
+from pipeline.publishing import read_parameter
 
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
 UP = ("RUNNING", "PENDING_REDRIVE")  # statuses of an execution
@@ -150,6 +151,57 @@ def stop(job: Job, services: Services) -> tuple[list[str], list[str]]:
         model_parameter=services.model_parameter,
     )
     return stopped + also_stopped, remaining
+
+
+def stop_model(services: Services) -> dict[str, Any]:
+    """Stop the live model; its ARN and status.
+
+    Raises:
+        Problem: 409 when no model is live or it does not run, 422 when it was deleted.
+    """
+    arn = _live_model(services)
+    try:
+        status = services.rekognition.stop_project_version(ProjectVersionArn=arn)["Status"]
+    except ClientError as error:
+        raise _refused_by_model(error, "stopped") from error
+    services.jobs.model_stopped(models.job_id(arn))
+    return {"projectVersionArn": arn, "status": status}
+
+
+def start_model(inference_units: int, services: Services) -> dict[str, Any]:
+    """Start the live model again; its ARN and status.
+
+    Raises:
+        Problem: 409 when no model is live, it is up already or the account runs as many as it may; 422 when it was
+            deleted.
+    """
+    arn = _live_model(services)
+    try:
+        status = services.rekognition.start_project_version(ProjectVersionArn=arn, MinInferenceUnits=inference_units)
+    except ClientError as error:
+        raise _refused_by_model(error, "started") from error
+    services.jobs.note_first(models.job_id(arn), ModelStartTime=now_ms(), InferenceUnits=inference_units)
+    return {"projectVersionArn": arn, "status": status["Status"]}
+
+
+def _live_model(services: Services) -> str:
+    arn = read_parameter(services.model_parameter, services.ssm)
+    if arn is None:
+        raise conflict("No model is live yet.")
+    return arn
+
+
+def _refused_by_model(error: ClientError, done: str) -> Exception:
+    """What Rekognition's refusal means for the caller. Source: Rekognition API reference, Start- and
+    StopProjectVersion."""
+    match error_code(error):
+        case "ResourceInUseException" | "ResourceNotReadyException":
+            return conflict(f"The live model cannot be {done} in the state that it is in. GET model tells its state.")
+        case "LimitExceededException":
+            return conflict("The account runs as many models as it may: stop another one first.")
+        case "ResourceNotFoundException":
+            return unmet("The live model was deleted.")
+    return error
 
 
 def resume(job: Job, services: Services) -> None:

@@ -11,6 +11,7 @@ from api.problems import bad_request, too_large, unknown_job
 from pipeline.labelling import GROUND_TRUTH, SUPPLIED
 
 JOB_ID = re.compile(r"ekyc-[0-9]{14}-[0-9a-f]{16}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 PHOTOS, LABELS = (".jpg", ".jpeg", ".png"), (".json", ".jsonl", ".manifest")
 LONGEST_NAME = 255  # characters
 LONGEST_NAME_BYTES = 900  # an S3 key may have 1,024 bytes, and the folder and the job id need some
@@ -111,7 +112,7 @@ def object_key(job: str, name: str) -> str:
 
 def file_names(document: Mapping[str, Any]) -> list[str]:
     """``{"names": [...]}``: 1 to 1,000 file names, each once."""
-    _only(document, "names")
+    _only(document, "names", "sha256")
     names = document.get("names")
     if not isinstance(names, list) or not 1 <= len(names) <= MOST_NAMES:
         raise bad_request(f"names must be a list of 1 to {MOST_NAMES} file names.")
@@ -121,6 +122,20 @@ def file_names(document: Mapping[str, Any]) -> list[str]:
             raise bad_request(f"The file name {ascii(name)[:80]} is in the list twice.")
         seen.add(name)
     return names
+
+
+def content_hashes(document: Mapping[str, Any]) -> dict[str, str]:
+    """``{"sha256": {name: hash}}`` of a request that `file_names` took: the files' SHA-256 in hex, as far as given."""
+    hashes = document.get("sha256", {})
+    if not isinstance(hashes, dict):
+        raise bad_request('sha256 must be an object of file names and hashes, such as {"photo-1.jpg": "9f86d0…"}.')
+    names = set(document["names"])
+    for name, value in hashes.items():
+        if name not in names:
+            raise bad_request(f"sha256 has the file name {ascii(name)[:80]}, which is not in names.")
+        if not isinstance(value, str) or not SHA256.fullmatch(value):
+            raise bad_request(f"sha256 of {ascii(name)[:80]} must be 64 hex digits in lower case.")
+    return hashes
 
 
 def labels_name(document: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from ekyc.localaws.server import LocalAws
 
@@ -62,3 +63,10 @@ def test_where_kms_encrypts_equal_objects_have_other_etags_and_the_same_checksum
     assert s3.get_object(Bucket=BUCKET, Key="a", IfMatch=one["ETag"], Range="bytes=0-1")["Body"].read() == b"sa"
     [listed, _] = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
     assert listed["ETag"] == one["ETag"]
+
+
+def test_content_that_is_not_that_of_its_sha256_is_refused(s3: Any) -> None:
+    whole = base64.b64encode(hashlib.sha256(b"whole").digest()).decode()
+    with pytest.raises(ClientError, match="BadDigest"):
+        s3.put_object(Bucket=BUCKET, Key="photo", Body=b"cut", ChecksumSHA256=whole)
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)

@@ -268,6 +268,8 @@ def test_the_api_is_throttled_and_more_so_where_a_call_costs_money(synthesized: 
         ("POST", "//api/training/create"),
         ("POST", "//api/training/start"),
         ("POST", "//api/training/jobs/{id}/resume"),
+        ("POST", "//api/training/model/start"),
+        ("POST", "//api/training/model/stop"),
         ("DELETE", "//api/training/jobs/{id}"),
     }
     assert set(limits.values()) == {(5, 10)}

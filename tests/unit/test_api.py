@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "WORK_TEAM_ARN": TEAM,
     "PROJECT_PARAMETER": PROJECT,
     "MODEL_PARAMETER": MODEL,
+    "INFERENCE_UNITS": "1",
     "ERASE_FUNCTION": "erase",
     "AUDIT_BUCKET": "audit-reports",
     "EXPORT_FUNCTION": "export",
@@ -766,6 +767,64 @@ def test_the_live_model_tells_what_it_costs(api: Api, status: str, cost: float) 
     assert (shown["projectArn"], shown["projectVersionArn"], shown["status"]) == (project, arn, status)
     assert (shown["inferenceUnits"], shown["costPerHourUsd"]) == (2, cost)
     assert abs(shown["since"] - now_ms()) < 60_000
+
+
+def test_the_live_model_is_stopped_and_started_again_and_the_record_tells_since_when_it_costs(api: Api) -> None:
+    # Given a live model that runs, of a job
+    job_id = api.new_job()
+    project = api.rekognition.create_project(job_id)["ProjectArn"]
+    arn = api.rekognition.add_version(project, job_id, "RUNNING", MinInferenceUnits=1)
+    api.jobs.note(job_id, ModelStartTime=now_ms() - 5000, InferenceUnits=1)
+    # When none is live yet, then nothing can be stopped
+    assert is_problem(api.post("model/stop"), 409, "No model is live")
+    for name, value in ((PROJECT, project), (MODEL, arn)):
+        api.ssm.put_parameter(Name=name, Value=value, Overwrite=True)
+    # When it is stopped, then it costs no more
+    stopped = api.post("model/stop")
+    assert (stopped.status, stopped.json["projectVersionArn"]) == (200, arn)
+    assert api.jobs.get(job_id)["ModelStartTime"] is None
+    assert api.jobs.get(job_id)["ModelSeconds"] >= 5
+    # When it is stopped once more, then that is said, and it may be started again
+    assert is_problem(api.post("model/stop"), 409, "cannot be stopped")
+    api.rekognition.versions[job_id]["Status"] = "STOPPED"
+    assert api.post("model/start").status == 200
+    assert api.jobs.get(job_id)["ModelStartTime"] > 0
+
+
+# --- What is uploaded, and how far a job is ---------------------------------------------------------------------------
+
+
+def test_uploads_are_listed_page_by_page_photos_then_labels(api: Api) -> None:
+    # Given more photos than a page has, and labels
+    job_id = api.new_job(photos=0)
+    for number in range(1001):
+        api.upload(f"images/{job_id}/photo-{number:04}.jpg")
+    api.upload(f"labels/{job_id}/annotations.json")
+    # When all pages are asked for
+    names, answer = [], api.get(f"jobs/{job_id}/uploads")
+    names += [entry["name"] for entry in answer.json]
+    assert len(names) == 1000
+    while "x-next-token" in answer.headers:
+        answer = api.get(f"jobs/{job_id}/uploads", nextToken=answer.headers["x-next-token"])
+        names += [entry["name"] for entry in answer.json]
+    # Then each file is there once, and a token of nobody is refused
+    assert names == [*(f"photo-{number:04}.jpg" for number in range(1001)), "annotations.json"]
+    for token in ("nonsense", "bWFuaWZlc3RzLw==", "\u00e9"):
+        assert is_problem(api.get(f"jobs/{job_id}/uploads", nextToken=token), 400, "nextToken")
+
+
+@pytest.mark.parametrize(
+    ("hashes", "words"),
+    [
+        ({"other.jpg": "0" * 64}, "not in names"),
+        ({"a.jpg": "0" * 63}, "64 hex digits"),
+        ({"a.jpg": 7}, "64 hex digits"),
+        ([], "must be an object"),
+    ],
+)
+def test_a_hash_that_cannot_be_is_refused(api: Api, hashes: Any, words: str) -> None:
+    job_id = api.new_job(photos=0)
+    assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.jpg"], "sha256": hashes}), 400, words)
 
 
 # --- Web pages and the description -----------------------------------------------------------------------------------

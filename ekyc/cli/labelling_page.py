@@ -1,0 +1,56 @@
+"""`ekyc train DIR --label`: people label in the browser, on an embedded local AWS that lives as long as the command."""
+
+import os
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import boto3
+
+from ekyc.cli import execution
+from ekyc.cli.api import Api
+from ekyc.cli.terminal import human
+from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import synthesize
+
+
+@contextmanager
+def local_aws() -> Iterator[LocalAws]:
+    """A local AWS with the stack, whose labelling jobs wait for people and give them the time of a real clock."""
+    with TemporaryDirectory() as scratch, LocalAws() as local:
+        with human.status("Deploying the stack to the local AWS"):
+            local.deploy(synthesize(Path(scratch)))
+        local.workforce.leave_to_people()
+        os.environ.update(local.environment())
+        yield local
+
+
+def lead_to_page(local: LocalAws, api: Api, job_id: str, open_browser: bool) -> None:
+    """Say where to label, and open the page if asked, once the job waits for labels; not if it ends before that."""
+    if _waits_for_labels(api, job_id):
+        human.print(f"Label the photos at {local.labelling_url}; the job goes on when the last one is labelled.")
+        if open_browser:
+            webbrowser.open(local.labelling_url)
+
+
+def _waits_for_labels(api: Api, job_id: str) -> bool:
+    """Whether the job gets as far as labelling, once that is known."""
+    while (status := api.job(job_id)["status"]) in {"Created", "CheckingImages", "WaitingForLabelling"}:
+        time.sleep(execution.LOOK_EVERY)
+    return status == "Labelling"
+
+
+def keep_labels(job_id: str, out: Path) -> Path | None:
+    """The output manifest of the job's last labelling job as a file below ``out``; None when there is none."""
+    session = boto3.Session()
+    found = session.client("sagemaker").list_labeling_jobs(NameContains=job_id)["LabelingJobSummaryList"]
+    if not found or "LabelingJobOutput" not in found[0]:
+        return None
+    bucket, key = found[0]["LabelingJobOutput"]["OutputDatasetS3Uri"].removeprefix("s3://").split("/", 1)
+    path = out / "output.manifest"
+    out.mkdir(parents=True, exist_ok=True)
+    session.client("s3").download_file(bucket, key, str(path))
+    return path

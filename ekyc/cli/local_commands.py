@@ -1,0 +1,87 @@
+"""The commands that play AWS on this machine: `samples`, `demo`, `local`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ekyc.cli.errors import CommandError
+
+DEFAULT_PORT = 4599
+
+Count = Annotated[int, typer.Option(help="How many specimen photos to draw.")]
+Seed = Annotated[int, typer.Option(help="The same seed draws the same photos.")]
+
+
+def draw_samples(
+    out: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or not exist.")],
+    count: Count = 90,
+    seed: Seed = 1,
+) -> None:
+    """Draw photographs of fictitious specimen documents, with their COCO annotations.
+
+    Example: ekyc samples --out photos --count 90
+    """
+    from ekyc.cli import photos
+    from ekyc.cli.terminal import console
+
+    photos.draw(out, count, seed)
+    console.print(f"{count} photos and annotations.json are in {out}.")
+
+
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option("--photos", help="Folder with your photos and their annotations.json (COCO).")
+    ] = None,
+    count: Count = 90,
+    seed: Seed = 1,
+    out: Annotated[Path, typer.Option(help="Folder for contact-sheet.png and result.json.")] = Path("build/demo"),
+) -> None:
+    """Run a whole job on the embedded local AWS: photos in, a running model that crops documents out.
+
+    Example: ekyc demo --photos photos
+    """
+    from ekyc.cli.demo import run  # starts the local AWS, which the other commands need not wait for
+
+    run(folder, count, seed, out)
+
+
+def local(
+    port: Annotated[int, typer.Option(envvar="EKYC_LOCAL_PORT", help="Port on 127.0.0.1.")] = DEFAULT_PORT,
+    answers: Annotated[
+        Path | None, typer.Option(help="COCO file from which the simulated workforce labels photos, by file name.")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=1, help="How many times faster than at AWS waiting goes.")] = 60,
+) -> None:
+    """Keep the local AWS up, with the stack deployed, until Ctrl-C; says what to export to use it.
+
+    Example: ekyc local --answers photos/annotations.json
+    """
+    import signal
+    import threading
+    from tempfile import TemporaryDirectory
+
+    from ekyc.cli.terminal import console
+    from ekyc.localaws.server import LocalAws
+    from ekyc.localaws.synth import synthesize
+
+    if answers and not answers.is_file():
+        raise CommandError(f"{answers} is not a file.")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with TemporaryDirectory() as folder, LocalAws(port=port, speed=speed) as aws:
+        with console.status("Deploying the stack to the local AWS"):
+            outputs = aws.deploy(synthesize(Path(folder)))
+        if answers:
+            aws.workforce.answer_from(answers)
+        else:
+            aws.workforce.leave_to_people()
+        console.print("# The local AWS is up. In another shell:")
+        for name, value in (aws.environment() | {"EKYC_API_URL": aws.api_url}).items():
+            console.print(f"export {name}={value}")
+        console.print(f"# State machine {outputs['StateMachineArn']}")
+        console.print(f"# Logs of the functions: {aws.logs_dir}")
+        console.print(f"# Labelling page: {aws.labelling_url}")
+        console.print("# Ctrl-C stops it.")
+        stopped.wait()

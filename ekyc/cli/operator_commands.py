@@ -1,0 +1,96 @@
+"""The commands of whoever deploys, operates and audits the stack: `audit`, `doctor`, `redeliver`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ekyc.cli.connection import AsJson, connect
+from ekyc.cli.errors import ERROR, CommandError
+
+
+def audit(
+    context: typer.Context,
+    words: Annotated[list[str], typer.Argument(metavar="JOB | verify FILE", help="A job's id; or a report to check.")],
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page to this file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the report as JSON to this file, for verify.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show or fetch a job's audit report, or check one. Exit code 1: something in the report is wrong.
+
+    Example: ekyc audit ekyc-20261124034524-0ac337ddb8d23c1c --html report.html
+    """
+    from ekyc.cli import audit as reports
+
+    match words:
+        case ["verify", file]:
+            if not reports.verify(Path(file), as_json):
+                raise typer.Exit(ERROR)
+        case [job_id] if job_id != "verify":
+            api = connect(context)
+            for form, path in (("html", html), ("json", out)):
+                if path:
+                    reports.save(api, job_id, form, path)
+            if as_json or not (html or out):
+                reports.show(api, job_id, as_json)
+        case _:
+            raise CommandError("Give a job's id, or verify and the file of a report.")
+
+
+def doctor(
+    context: Annotated[
+        list[str], typer.Option("--context", "-c", metavar="KEY=VALUE", help="A setting, as for cdk deploy.")
+    ] = [],  # noqa: B006  # Typer makes a list of its own
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Look, before a deployment or a first job, at what would make it fail. Exit code 1: there is a problem.
+
+    Example: ekyc doctor -c labelProvider=supplied
+    """
+    from ekyc.cli import doctor
+    from ekyc.cli.terminal import console
+
+    wrong = [text for text in context if "=" not in text]
+    if wrong:
+        raise CommandError(f"{wrong[0]!r} is no setting: give KEY=VALUE, such as -c labelProvider=supplied.")
+    given = {key: value for key, _, value in (text.partition("=") for text in context)}
+    with console.status("Looking"):
+        patient, findings = doctor.examine(given)
+    if as_json:
+        print(doctor.as_json(patient, findings))
+    else:
+        doctor.report(findings)
+    raise typer.Exit(doctor.count(findings, "problem") > 0)
+
+
+def redeliver(
+    function: Annotated[
+        str | None, typer.Argument(help="A function's name in the stack, such as RecordOutcome; all without it.")
+    ] = None,
+    stack: Annotated[str, typer.Option(envvar="EKYC_STACK", help="The stack's name.")] = "ekyc-training",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a message.")] = False,
+) -> None:
+    """Give the functions once more what they could not handle; says of each message why that was.
+
+    Example: ekyc redeliver RecordOutcome
+    """
+    import json
+    from dataclasses import asdict
+    from datetime import UTC, datetime
+
+    import boto3
+
+    from ekyc.cli import dead_letters
+    from ekyc.cli.terminal import console
+
+    count = 0
+    for letter in dead_letters.redeliver(boto3.Session(), stack, function):
+        count += 1
+        if as_json:
+            typer.echo(json.dumps(asdict(letter)))
+            continue
+        when = datetime.fromtimestamp(letter.time / 1000, UTC)
+        done = "sent again" if letter.redelivered else "left in the queue"
+        console.print(f"{when:%Y-%m-%d %H:%M:%S} {letter.function} {letter.job or 'no job'}: {done}. {letter.reason}")
+    if not count and not as_json:
+        console.print("The dead-letter queues are empty.")

@@ -1,0 +1,70 @@
+"""What is uploaded for a job, and how its content is known.
+
+S3 checks the content of a PUT against the SHA-256 in its headers (S3 User Guide, "Checking object integrity in Amazon
+S3"). The same hash is kept as metadata, which a HEAD tells without the key that encrypts the photo: the checksum itself
+would need `kms:Decrypt`, and with KMS the ETag says nothing of the content.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+from api import validation
+from api.services import Services
+from pipeline.jobs import PageTokenInvalid
+
+HASH = "sha256"  # the metadata's name
+PAGE = 1000
+FOLDERS = ("images", "labels")
+
+
+def checked_by(sha256: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """What is signed of a PUT of content with this hash (hex), and the headers that its sender must send."""
+    checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+    signed = {"ChecksumSHA256": checksum, "Metadata": {HASH: sha256}}
+    return signed, {"x-amz-checksum-sha256": checksum, f"x-amz-meta-{HASH}": sha256}
+
+
+def page(job_id: str, token: str | None, seconds: int, services: Services) -> tuple[list[dict[str, Any]], str | None]:
+    """Up to 1,000 photos, after all photos as many labels files, by name, and the token of the next page or None.
+
+    Each has a URL that takes a HEAD for ``seconds``, and nothing else.
+
+    Raises:
+        PageTokenInvalid: ``token`` is none that this gave out.
+    """
+    folder, after = _read_token(token) if token else (FOLDERS[0], "")
+    prefix = f"{folder}/{job_id}/"
+    start = {"StartAfter": prefix + after} if after else {}
+    listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=prefix, MaxKeys=PAGE, **start)
+    found = [
+        {
+            "name": entry["Key"].removeprefix(prefix),
+            "size": entry["Size"],
+            "head": services.s3.generate_presigned_url(
+                "head_object", Params={"Bucket": services.bucket, "Key": entry["Key"]}, ExpiresIn=seconds
+            ),
+        }
+        for entry in listed.get("Contents", ())
+    ]
+    if listed["IsTruncated"]:
+        return found, _token(folder, found[-1]["name"])
+    return found, None if folder == FOLDERS[-1] else _token(FOLDERS[-1], "")
+
+
+def _token(folder: str, after: str) -> str:
+    return base64.urlsafe_b64encode(f"{folder}/{after}".encode()).decode()
+
+
+def _read_token(token: str) -> tuple[str, str]:
+    try:
+        folder, slash, after = base64.b64decode(token, altchars=b"-_", validate=True).decode().partition("/")
+    except (binascii.Error, ValueError) as error:
+        raise PageTokenInvalid("it is none that this list answered") from error
+    if folder not in FOLDERS or not slash or (after and _is_no_name(after)):
+        raise PageTokenInvalid("it is none that this list answered")
+    return folder, after
+
+
+def _is_no_name(text: str) -> bool:
+    return len(text.encode()) > validation.LONGEST_NAME_BYTES

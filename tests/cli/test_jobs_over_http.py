@@ -1,0 +1,303 @@
+"""`ekyc` with the deployed pipeline, over real HTTP: a process of its own, its output and its exit code."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from ekyc import samples
+from ekyc.localaws.clock import clock
+from ekyc.localaws.server import LocalAws
+
+ENDED = {"Ready": 0, "Rejected": 3, "Failed": 4, "Stopped": 5}
+
+
+class Terminal:
+    """Somebody's shell: the command with the environment that `ekyc local` prints."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self.aws = aws
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EKYC_"))}
+        self.environment = clean | aws.environment() | {"EKYC_API_URL": aws.api_url, "COLUMNS": "200"}
+        self.http = httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=30)
+
+    def start(self, *arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+        """The command, running."""
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("ekyc"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment | variables,
+        )
+
+    def run(self, *arguments: str | Path, code: int = 0, **variables: str) -> tuple[str, str]:
+        """Standard output and standard error of the command, which must end with ``code``."""
+        process = self.start(*arguments, **variables)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, out + err
+        assert "Traceback" not in err
+        return out, err
+
+    def json(self, *arguments: str | Path) -> Any:
+        """What the command prints with --json."""
+        return json.loads(self.run(*arguments, "--json")[0])
+
+    def names(self, job_id: str) -> list[str]:
+        """What is uploaded for the job, as the API tells."""
+        found: list[str] = []
+        token: str | None = ""
+        while token is not None:
+            answer = self.http.get(f"jobs/{job_id}/uploads", params={"nextToken": token} if token else {})
+            found += [entry["name"] for entry in answer.json()]
+            token = answer.headers.get("X-Next-Token")
+        return found
+
+
+@pytest.fixture(scope="module")
+def terminal(local_aws: LocalAws, assembly: Path) -> Iterator[Terminal]:
+    """One deployed pipeline for all tests here, with nobody at work: labels are supplied."""
+    local_aws.reset()
+    local_aws.deploy(assembly)
+    speed = clock.speed
+    yield Terminal(local_aws)
+    clock.speed = speed
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 small specimen photos with their annotations."""
+    folder = tmp_path_factory.mktemp("cli") / "photos"
+    samples.write(folder, 16, 7)
+    return folder
+
+
+def test_a_whole_job_checks_uploads_trains_and_tells_how_it_ended(
+    terminal: Terminal, photos: Path, tmp_path: Path
+) -> None:
+    # Given labelled photos, one of which is a duplicate and one no photo
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    shutil.copy(folder / "0001.jpg" if (folder / "0001.jpg").exists() else next(folder.glob("*.jpg")), folder / "z.jpg")
+    (folder / "note.jpg").write_text("no photo")
+    # When a whole job is done with bars that no model passes
+    process = terminal.start("train", folder, "--min-f1", "0", "--min-label-f1", "0", "--no-deploy", "--json")
+    out, err = process.communicate(timeout=180)
+    # Then what would be rejected is named, and standard output holds the job alone
+    job = json.loads(out)
+    assert process.returncode == ENDED[job["status"]], err
+    assert "note.jpg: the file is neither JPEG nor PNG (UnsupportedFormat)" in err
+    assert re.search(r"z\.jpg|the same photo as", err)
+    # And the photos that were sent are those that the pipeline accepts
+    assert (job["images"], job["rejected"]) == (16, 0)
+    # And the job is listed and shown with its states
+    assert job["id"] in terminal.run("list")[0]
+    shown = terminal.json("status", job["id"])
+    assert [state["status"] for state in shown["states"]].count("next") == 0
+    assert shown["states"][0]["name"] == "Check images"
+
+
+def test_an_upload_that_was_interrupted_goes_on_and_sends_nothing_twice(terminal: Terminal, tmp_path: Path) -> None:
+    # Given many photos
+    for number in range(400):
+        Image.new("RGB", (80, 80), (number % 256, number // 256, 7)).save(tmp_path / f"{number:03}.png")
+    job_id = terminal.run("create")[0].strip()
+    # When the upload is interrupted once some are there
+    process = terminal.start("upload", job_id, tmp_path)
+    while not terminal.names(job_id):
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    there = terminal.names(job_id)
+    # Then it says how to go on
+    assert process.returncode == 130, err
+    assert f"ekyc upload {job_id}" in err
+    assert 0 < len(there) < 400
+    # And the next run sends the rest only, and a third one nothing
+    second = terminal.json("upload", job_id, tmp_path)
+    assert (second["uploaded"], second["skipped"]) == (400 - len(there), len(there))
+    assert len(terminal.names(job_id)) == 400
+    assert terminal.json("upload", job_id, tmp_path)["uploaded"] == 0
+
+
+def test_names_that_clash_are_listed_before_the_first_byte(terminal: Terminal, tmp_path: Path) -> None:
+    # Given a job that has a photo
+    Image.new("RGB", (80, 80), "red").save(tmp_path / "a.png")
+    job_id = terminal.run("create")[0].strip()
+    terminal.run("upload", job_id, tmp_path)
+    # When another one of its name is to be sent beside a new one
+    Image.new("RGB", (80, 80), "blue").save(tmp_path / "a.png")
+    Image.new("RGB", (80, 80), "green").save(tmp_path / "b.png")
+    _, err = terminal.run("upload", job_id, tmp_path, code=1)
+    # Then the clash is named and nothing is sent
+    assert "a.png" in err
+    assert terminal.names(job_id) == ["a.png"]
+    # And so it is with two files of one name in the folder
+    (tmp_path / "more").mkdir()
+    shutil.copy(tmp_path / "b.png", tmp_path / "more" / "b.png")
+    _, err = terminal.run("upload", job_id, tmp_path, code=1)
+    assert f"b.png and {Path('more') / 'b.png'}" in err
+    assert terminal.names(job_id) == ["a.png"]
+
+
+class Relay:
+    """What stands between the watcher and the API, and can be cut."""
+
+    def __init__(self, target: str) -> None:
+        self.cut = threading.Event()
+        relay = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if relay.cut.is_set():
+                    self.connection.close()
+                    return
+                answer = httpx.get(f"{target}{self.path}", timeout=30)
+                self.send_response(answer.status_code)
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def relay(terminal: Terminal) -> Iterator[Relay]:
+    relay = Relay(terminal.aws.api_url)
+    yield relay
+    relay.server.shutdown()
+    relay.server.server_close()
+
+
+def test_watching_survives_a_lost_connection_and_ctrl_c_and_the_job_goes_on(
+    terminal: Terminal, photos: Path, relay: Relay
+) -> None:
+    # Given a job that waits for labels, and somebody who watches it
+    job_id = terminal.run("create")[0].strip()
+    terminal.run("upload", job_id, photos)
+    terminal.run("start", job_id, "--provider", "supplied", "--no-deploy")
+    watcher = terminal.start("watch", job_id, EKYC_API_URL=relay.url)
+    assert watcher.stderr is not None
+
+    def read_until(words: str) -> None:
+        deadline = time.monotonic() + 60
+        while words not in (line := watcher.stderr.readline()):  # type: ignore[union-attr]
+            assert line, "the watcher ended"
+            assert time.monotonic() < deadline
+
+    read_until("WaitingForLabelling")
+    # When the connection is lost, then the watcher says so and tries again until it is back
+    relay.cut.set()
+    read_until("Connection lost")
+    relay.cut.clear()
+    read_until("Connected again")
+    # When Ctrl-C is pressed, then it says that the job goes on and how to follow it
+    watcher.send_signal(signal.SIGINT)
+    _, err = watcher.communicate(timeout=30)
+    assert watcher.returncode == 130
+    assert f"ekyc watch {job_id}" in err
+    assert terminal.json("status", job_id)["status"] == "WaitingForLabelling"
+    # And a stop ends it with a code of its own
+    terminal.run("stop", job_id)
+    _, err = terminal.run("watch", job_id, code=5)
+    assert f"ekyc resume {job_id}" in err
+
+
+def test_labels_that_do_not_fit_are_named_by_file_and_line(terminal: Terminal, photos: Path, tmp_path: Path) -> None:
+    # Given COCO with a category that is not there, a box outside, and a photo of another size
+    coco = json.loads((photos / "annotations.json").read_text())
+    coco["annotations"][0]["category_id"] = 999
+    coco["annotations"][1]["bbox"] = [99999, 0, 10, 10]
+    coco["images"][0]["width"] += 1
+    file = tmp_path / "wrong.json"
+    file.write_text(json.dumps(coco, indent=1))
+    # When it is checked
+    _, err = terminal.run("labels", file, "--photos", photos, code=1)
+    # Then each line that is named is the one where the element begins
+    lines = file.read_text().splitlines()
+    found = {int(number): reason for number, reason in re.findall(rf"{re.escape(str(file))}:(\d+): (.*)", err)}
+    assert len(found) == 3
+    assert all(lines[number - 1].strip() == "{" for number in found)
+    assert any("999" in reason for reason in found.values())
+    # And a Ground Truth manifest is told apart and checked by its lines
+    manifest = tmp_path / "labels.manifest"
+    manifest.write_text('{"source-ref": "s3://b/a.jpg"}\n{"source-ref": 5}\nno json\n')
+    _, err = terminal.run("labels", manifest, code=1)
+    assert f"{manifest}:2: source-ref is missing" in err
+    assert f"{manifest}:3: it is no JSON" in err
+    # And a file that fits is said to
+    assert "fits: COCO, 16 photos" in terminal.run("labels", photos / "annotations.json", "--photos", photos)[0]
+
+
+def test_mistakes_are_a_sentence_and_a_code(terminal: Terminal, tmp_path: Path) -> None:
+    unknown = "ekyc-20200101000000-0000000000000000"
+    (tmp_path / "empty").mkdir()
+    for arguments, code, words in (
+        (("status", unknown), 1, "There is no job"),
+        (("watch", unknown), 1, "There is no job"),
+        (("train", tmp_path / "empty"), 1, "has no photos"),
+        (("train", tmp_path / "gone"), 1, "is not a folder"),
+        (("start", unknown, "--min-f1", "7"), 2, "min-f1"),
+        (("start", unknown, "--provider", "nobody"), 1, "labels.provider"),
+        (("delete", unknown), 1, "--yes"),
+        (("model", "stop"), 1, "--yes"),
+        (("model", "start"), 1, "No model is live yet"),
+        (("nothing",), 2, "nothing"),
+    ):
+        out, err = terminal.run(*arguments, code=code)
+        assert words in err, (arguments, out, err)
+
+
+def test_a_token_takes_the_place_of_aws_credentials(terminal: Terminal, tmp_path: Path) -> None:
+    # Given an API that shows what it was sent
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # When a command is given with a token, and with credentials
+        url = f"http://127.0.0.1:{server.server_port}"
+        terminal.run("list", EKYC_API_URL=url, EKYC_TOKEN="id-token")
+        terminal.run("list", EKYC_API_URL=url)
+        server.shutdown()
+    # Then the first has the token and the second a signature for API Gateway
+    assert seen[0] == "Bearer id-token"
+    assert seen[1].startswith("AWS4-HMAC-SHA256")
+    assert "/execute-api/aws4_request" in seen[1]
+
+
+def test_every_command_has_help_with_an_example(terminal: Terminal) -> None:
+    commands = re.findall(r"^│ ([a-z]+) ", terminal.run("--help")[0], re.MULTILINE)
+    assert {"train", "upload", "watch", "labels", "detect", "model", "delete"} <= set(commands)
+    for command in commands:
+        assert "Example: " in terminal.run(command, "--help")[0], command
+    assert "Exit codes" in terminal.run("--help")[0]
