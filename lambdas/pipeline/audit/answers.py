@@ -129,10 +129,13 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
         if training["seconds"] is not None:
             yield f"It took {duration(training['seconds'] * 1000)}."
         if training["earlierBilledSeconds"]:
-            yield f"Trainings before it, of this job, took {duration(training['earlierBilledSeconds'] * 1000)}."
+            before = duration(training["earlierBilledSeconds"] * 1000)
+            yield f"For trainings of this job before it Rekognition billed {before}, which is in the sum."
         if training["billedSeconds"] is not None:
             yield f"Rekognition billed {duration(training['billedSeconds'] * 1000)}, {training['usd']:.2f} USD."
-        if not training["completed"]:
+        if not training["completed"] and facts["end"]["endTime"] is None:
+            yield "The training goes on."
+        elif not training["completed"]:
             yield "The training was not seen to be done. Rekognition cannot cancel one: it goes on and is billed."
     yield f"The execution made {cost['transitions']} state transitions, {cost['transitionsUsd']:.4f} USD."
     if cost["modelUsdPerHour"]:
@@ -186,7 +189,8 @@ def _incidents(facts: Mapping[str, Any]) -> Iterator[str]:
             continue
         redrives = f", redriven {one['redriveCount']} times" if one.get("redriveCount") else ""
         yield f"{moment(one.get('stopDate'))}: the execution {one['name']} before this one ended {one['status']}"
-        yield f"with {one.get('error') or 'no error'}{redrives}; its report tells of it."
+        by = f", stopped by {one['by'] or NOBODY}" if one["status"] == "ABORTED" else ""
+        yield f"with {one.get('error') or 'no error'}{by}{redrives}; its report tells of it."
     if not incidents:
         yield "In this execution nothing." if facts["earlier"] else "Nothing."
     for one in incidents:

@@ -172,7 +172,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "options": given,
             "resumed": _resumed(inputs),
         },
-        "earlier": [{**one, "cause": words(one.get("cause"))} for one in inputs["earlier"]],
+        "earlier": [_earlier(one, job) for one in inputs["earlier"]],
         "photos": _photos(found, inputs),
         "labelling": _labelling(found, inputs, given),
         "split": _split(found),
@@ -200,6 +200,13 @@ def _first_start(inputs: Mapping[str, Any]) -> int | None:
     """When the job was started; None when the first of several executions is forgotten."""
     first = (*inputs["earlier"], inputs["execution"])[0]
     return first.get("startDate")
+
+
+def _earlier(execution: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+    """An execution before this one; ``by`` is who stopped it."""
+    stopped = execution.get("status") == "ABORTED" and "stopDate" in execution
+    by = _caller(job, "StoppedBy", execution["stopDate"]) if stopped else None
+    return {**execution, "cause": words(execution.get("cause")), "by": by}
 
 
 def _resumed(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
