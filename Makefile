@@ -1,7 +1,7 @@
 # `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, Node >= 20, make).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint synth plan deploy destroy docs draw vendor faults bench fuzz clean
+.PHONY: help demo test check lint synth plan deploy destroy docs draw pictures vendor faults bench fuzz clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -81,6 +81,9 @@ check: lint synth  ## everything that CI runs
 	node statemachine/validate.mjs cdk.out/*.template.json build/combinations/*.template.json
 	node statemachine/draw.mjs --check
 	$(MAKE) test
+
+pictures: .venv/installed build/layer/installed node_modules/installed  ## the pictures of README and docs, from real runs
+	$(BIN)/python docs/pictures.py
 
 faults: .venv/installed build/layer/installed  ## fail every AWS call in every way, as a matrix (ONLY=regular expression)
 	$(BIN)/python tests/faults/matrix.py $(if $(ONLY),--only '$(ONLY)')

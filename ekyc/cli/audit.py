@@ -18,24 +18,24 @@ from ekyc.cli.terminal import console, human, print_json
 
 LAMBDAS = Path(__file__).resolve().parents[2] / "lambdas"
 LOOKS = {"ok": "green", "wrong": "bold red", "not checked": "yellow"}
-MEDIA_TYPES = {"json": "application/json", "html": "text/html"}
 
 
 def show(api: Api, job_id: str, as_json: bool) -> None:
-    """Print the answers of the job's report, or all of it as JSON."""
-    report = json.loads(api.audit(job_id, MEDIA_TYPES["json"]))
+    """Print the answers of the job's report, or the report itself, byte by byte as it is kept."""
+    content = api.audit(job_id, "application/json")
     if as_json:
-        print_json(report)
+        print(content.decode(), end="")
         return
+    report = json.loads(content)
     for one in report["answers"]:
         console.print(one["question"], style="bold", highlight=False)
         console.print(f"{one['answer']}\n", highlight=False, markup=False)
     console.print(f"{report['stored']}, seal {report['sha256']}", highlight=False, markup=False)
 
 
-def save(api: Api, job_id: str, form: str, file: Path) -> None:
-    """Write the job's report to ``file``; ``form`` is json or html."""
-    content = api.audit(job_id, MEDIA_TYPES[form])
+def save_page(api: Api, job_id: str, file: Path) -> None:
+    """Write the job's report to ``file`` as a page."""
+    content = api.audit(job_id, "text/html")
     try:
         file.write_bytes(content)
     except OSError as error:

@@ -13,7 +13,6 @@ def audit(
     context: typer.Context,
     words: Annotated[list[str], typer.Argument(metavar="JOB | verify FILE", help="A job's id; or a report to check.")],
     html: Annotated[Path | None, typer.Option(help="Write the report as a page to this file.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the report as JSON to this file, for verify.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show or fetch a job's audit report, or check one. Exit code 1: something in the report is wrong.
@@ -28,10 +27,9 @@ def audit(
                 raise typer.Exit(ERROR)
         case [job_id] if job_id != "verify":
             api = connect(context)
-            for form, path in (("html", html), ("json", out)):
-                if path:
-                    reports.save(api, job_id, form, path)
-            if as_json or not (html or out):
+            if html:
+                reports.save_page(api, job_id, html)
+            if as_json or not html:
                 reports.show(api, job_id, as_json)
         case _:
             raise CommandError("Give a job's id, or verify and the file of a report.")

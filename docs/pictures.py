@@ -1,0 +1,146 @@
+"""Draws the pictures of README and docs from real runs: `make pictures`.
+
+demo.svg is what `ekyc demo` prints on a terminal, labelling-page.jpg the page with a photo half labelled, and
+audit-report.jpg the report of a job from photos to a live model. Needs what `make test` needs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import boto3
+from PIL import Image
+from playwright.sync_api import Browser, Page
+from rich.console import Console
+from rich.text import Text
+
+DOCS = Path(__file__).parent
+PROJECT = DOCS.parent
+sys.path.insert(0, str(PROJECT))
+sys.path.insert(0, str(PROJECT / "tests/labelling"))
+
+from browser import chromium
+from labelling_jobs import BUCKET, LABELS, begin
+
+from ekyc import samples
+from ekyc.cli import upload
+from ekyc.cli.api import Api
+from ekyc.cli.watch import follow
+from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import synthesize
+
+QUALITY = 82  # a JPEG below 300 kB
+COLUMNS = 110
+
+
+def demo() -> None:
+    """What the demo prints on a terminal: its beginning and its end."""
+    read, write = pty.openpty()
+    os.set_blocking(read, True)
+    pid = os.fork()
+    if not pid:
+        os.close(read)
+        os.login_tty(write)
+        os.environ.update(COLUMNS=str(COLUMNS), LINES="50", TERM="xterm-256color")
+        os.execv(sys.executable, [sys.executable, str(Path(sys.executable).with_name("ekyc")), "demo"])
+    os.close(write)
+    said = b""
+    while True:
+        try:
+            if not (more := os.read(read, 65536)):
+                break
+        except OSError:  # how Linux tells that the other end of a terminal is closed
+            break
+        said += more
+    os.waitpid(pid, 0)
+    lines = [line for line in map(last_state, said.decode().split("\n")) if line.strip()]
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi("\n".join(lines)))
+    (DOCS / "demo.svg").write_text(console.export_svg(title="make demo"), encoding="utf-8")
+
+
+def last_state(line: str) -> str:
+    """A line as it looks in the end: what was written over is gone, and so are commands to the cursor."""
+    shown = line.rstrip("\r").rpartition("\r")[2]
+    return re.sub(r"\x1b\[[0-9;?]*[A-LN-Za-ln-z]", "", shown)
+
+
+def labelling_page(browser: Browser) -> None:
+    """The labelling page with a photo on which a box is drawn."""
+    with tempfile.TemporaryDirectory() as name, LocalAws() as aws:
+        folder = Path(name) / "photos"
+        samples.write(folder, 60, 3)
+        coco = json.loads((folder / "annotations.json").read_text())
+        names = {category["id"]: category["name"] for category in coco["categories"]}
+        files = {image["id"]: folder / image["file_name"] for image in coco["images"]}
+        documents = [one for one in coco["annotations"] if names[one["category_id"]] in LABELS][:8]
+        job = begin(aws, len(documents))
+        for number, document in enumerate(documents):
+            content = files[document["image_id"]].read_bytes()
+            aws.client("s3").put_object(Bucket=BUCKET, Key=f"images/{number}.jpg", Body=content)
+        ana = job.worker("Ana")
+        for _ in range(2):
+            turn = ana.claim()
+            assert turn
+            ana.answer(turn)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(aws.labelling_url)
+        page.get_by_label("Your name").fill("Ana")
+        page.keyboard.press("Enter")
+        draw_box(page, names[documents[2]["category_id"]], documents[2]["bbox"])
+        keep(page, "labelling-page.jpg")
+
+
+def draw_box(page: Page, label: str, box: list[float]) -> None:
+    """Draw the box (left, top, width, height in the photo's pixels) with the mouse."""
+    page.locator("#stage svg.a9s-annotationlayer").wait_for()
+    photo = page.locator("#stage img").bounding_box()
+    assert photo
+    scale = photo["width"] / page.locator("#stage img").evaluate("image => image.naturalWidth")
+    left, top, width, height = box
+    page.locator("#type-list label", has_text=label).click()
+    page.mouse.move(photo["x"] + left * scale, photo["y"] + top * scale)
+    page.mouse.down()
+    page.mouse.move(photo["x"] + (left + width) * scale, photo["y"] + (top + height) * scale)
+    page.mouse.up()
+    page.locator("#boxes li").wait_for()
+
+
+def audit_report(browser: Browser) -> None:
+    """The report of a job whose photos people labelled and whose model went live."""
+    with tempfile.TemporaryDirectory() as name, LocalAws(speed=240) as aws:
+        folder = Path(name) / "photos"
+        samples.write(folder, 60, 3)
+        aws.deploy(synthesize(Path(name) / "cdk.out"))
+        aws.workforce.answer_from(folder / "annotations.json")
+        api = Api(aws.api_url, boto3.Session("ada", "local", region_name="us-east-1"))
+        job_id = api.create()["id"]
+        upload.send(api, job_id, [upload.file(path) for path in sorted(folder.glob("*.jpg"))], lambda _file: None)
+        api.start(job_id, {})
+        job, _ = follow(api, job_id)
+        assert job["status"] == "Ready", job
+        report = Path(name) / "report.html"
+        report.write_bytes(api.audit(job_id, "text/html"))
+        page = browser.new_page(viewport={"width": 1280, "height": 1500})
+        page.goto(report.as_uri())
+        keep(page, "audit-report.jpg")
+
+
+def keep(page: Page, name: str) -> None:
+    """Write what the page shows to a file of docs/."""
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.save(DOCS / name, quality=QUALITY, optimize=True)
+
+
+if __name__ == "__main__":
+    demo()
+    with chromium() as browser:
+        labelling_page(browser)
+        audit_report(browser)
