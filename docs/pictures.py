@@ -21,10 +21,8 @@ from playwright.sync_api import Browser, Page
 from rich.console import Console
 from rich.text import Text
 
-DOCS = Path(__file__).parent
-PROJECT = DOCS.parent
-sys.path.insert(0, str(PROJECT))
-sys.path.insert(0, str(PROJECT / "tests/labelling"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/labelling"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from browser import chromium
 from labelling_jobs import BUCKET, LABELS, begin
@@ -36,6 +34,7 @@ from ekyc.cli.watch import follow
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
+DOCS = Path(__file__).parent
 QUALITY = 82  # a JPEG below 300 kB
 COLUMNS = 110
 
