@@ -19,7 +19,7 @@ from api import audit, control, problems, states, uploads, validation, views
 from api.problems import Problem
 from api.services import Services
 from pipeline import errors, labelling
-from pipeline.jobs import RESUMABLE, RUNNING, Job, JobNotFound, PageTokenInvalid, Status, public
+from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, Status, public
 from pipeline.settings import Settings as BaseSettings
 
 UPLOAD_SECONDS = 15 * 60
@@ -174,28 +174,20 @@ def show_states(job_id: str) -> Response[str]:
 def supply_labels(job_id: str) -> Response[str]:
     name = validation.labels_name(_body())
     job = _job(job_id)
-    if job["TaskToken"]:
-        services.jobs.note_call(job.id, "LabelsPostedBy", _caller() or ANONYMOUS)
-    control.supply_labels(job, validation.object_key(job.id, name), services)
+    control.supply_labels(job, validation.object_key(job.id, name), _caller() or ANONYMOUS, services)
     return _json(public(job))
 
 
 @app.post("/api/training/jobs/<job_id>/stop")
 def stop(job_id: str) -> Response[str]:
-    job = _job(job_id)
-    if job.status in RUNNING:
-        services.jobs.note_call(job.id, "StoppedBy", _caller() or ANONYMOUS)
-    stopped, remaining = control.stop(job, services)
+    stopped, remaining = control.stop(_job(job_id), _caller() or ANONYMOUS, services)
     job = views.healed(_job(job_id), services)
     return _json(views.job_view(job, services) | {"stopped": stopped, "remaining": remaining})
 
 
 @app.post("/api/training/jobs/<job_id>/resume")
 def resume(job_id: str) -> Response[str]:
-    job = _job(job_id)
-    if job.status in RESUMABLE:
-        services.jobs.note_call(job.id, "ResumedBy", _caller() or ANONYMOUS)
-    control.resume(job, services)
+    control.resume(_job(job_id), _caller() or ANONYMOUS, services)
     return _json(views.job_view(_job(job_id), services))
 
 

@@ -105,8 +105,8 @@ def start(job: Job, execution_input: dict[str, Any], *, work_team: str, started_
     return arn
 
 
-def supply_labels(job: Job, key: str, services: Services) -> None:
-    """Resume the execution that waits for supplied labels.
+def supply_labels(job: Job, key: str, caller: str, services: Services) -> None:
+    """Resume the execution that waits for supplied labels; ``caller`` is kept for the audit report.
 
     Raises:
         Problem: 409 when it does not wait for any, 422 when the file is not uploaded.
@@ -116,15 +116,16 @@ def supply_labels(job: Job, key: str, services: Services) -> None:
         raise conflict(f"The job does not wait for supplied labels; it is {job.status}.")
     if not exists(key, services):
         raise unmet(f"The labels file {key.rpartition('/')[2]!r} is not uploaded.")
+    services.jobs.note_call(job.id, "LabelsPostedBy", caller)
     if not labelling.supply(job, key, jobs=services.jobs, stepfunctions=services.stepfunctions):
         raise conflict("The job no longer waits for labels.")
 
 
-def stop(job: Job, services: Services) -> tuple[list[str], list[str]]:
+def stop(job: Job, caller: str, services: Services) -> tuple[list[str], list[str]]:
     """Stop everything that the job runs: what was stopped, and what goes on by itself, in words.
 
     The execution goes first: a labelling job that is stopped under it would make it fail. A published model is not
-    touched. May be called again at any time.
+    touched. May be called again at any time. ``caller`` is kept for the audit report.
 
     Raises:
         Problem: 409 when the job was never started.
@@ -132,6 +133,8 @@ def stop(job: Job, services: Services) -> tuple[list[str], list[str]]:
     execution = describe_execution(job, services)
     if execution is None:
         raise conflict("The job was never started.")
+    if job.status in RUNNING:
+        services.jobs.note_call(job.id, "StoppedBy", caller)
     services.jobs.note_first(job.id, StopRequested=now_ms())
     stopped: list[str] = []
     if execution["status"] in UP:
@@ -204,8 +207,8 @@ def _refused_by_model(error: ClientError, done: str) -> Exception:
     return error
 
 
-def resume(job: Job, services: Services) -> None:
-    """Go on with the job where its execution ended.
+def resume(job: Job, caller: str, services: Services) -> None:
+    """Go on with the job where its execution ended; ``caller`` is kept for the audit report.
 
     That is a redrive from the state that it ended in. Where Step Functions allows none any more (14 days after the end,
     or a history that is too long), or that state can only fail again, a new execution goes on with what is done.
@@ -236,6 +239,7 @@ def resume(job: Job, services: Services) -> None:
         if refusal.job.status in RESUMABLE:
             raise conflict("Somebody else is resuming the job, or has tried to. Ask again in half a minute.") from None
         raise conflict("The job is running.") from None
+    services.jobs.note_call(job.id, "ResumedBy", caller)
     if (
         execution.get("redriveStatus") == "NOT_REDRIVABLE"
         or execution.get("error") == DATASET_FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shutil
@@ -50,12 +51,14 @@ def _shipped() -> tuple[str, dict[str, str]] | None:
     if platform.system() != "Linux" or platform.machine() != "x86_64" or not package.is_dir():
         return None
     program = UNPACKED / "chromium"
-    environment = os.environ | {"TMPDIR": str(UNPACKED)}
-    if not program.is_file():
-        UNPACKED.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            ["node", PROJECT / "tests/labelling/browser.mjs"], env=environment, check=True, capture_output=True
-        )
+    UNPACKED.mkdir(parents=True, exist_ok=True)
+    with (UNPACKED / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a program that another test process still writes cannot be started
+        if not program.is_file():
+            environment = os.environ | {"TMPDIR": str(UNPACKED)}
+            subprocess.run(
+                ["node", PROJECT / "tests/labelling/browser.mjs"], env=environment, check=True, capture_output=True
+            )
     # The package's own file names AWS Lambda's folders, and without any font Chromium crashes.
     fonts = UNPACKED / "fonts.conf"
     fonts.write_text(

@@ -76,6 +76,7 @@ ENVIRONMENT = {
         "WORK_TEAM_ARN",
         "PROJECT_PARAMETER",
         "MODEL_PARAMETER",
+        "INFERENCE_UNITS",
         "WEB_ORIGINS",
         "ERASE_FUNCTION",
         "AUDIT_BUCKET",

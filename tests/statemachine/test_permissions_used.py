@@ -51,7 +51,10 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
         for function in ("CheckImages", "ImportLabels", "PrepareDatasets")
     },
     **{("*", action): "SNS does it as whoever publishes." for action in ("kms:Decrypt", "kms:GenerateDataKey")},
-    ("Api", "sagemaker:StopLabelingJob"): "The API or RecordOutcome stops it, whoever is quicker.",
+    **{
+        (function, "sagemaker:StopLabelingJob"): "The API or RecordOutcome stops it, whoever is quicker."
+        for function in ("Api", "RecordOutcome")
+    },
     **{
         ("RecordOutcome", action): RARE + "a job that ended had a model, which may run."
         for action in (
@@ -127,6 +130,10 @@ def run_jobs(pipeline: Pipeline) -> None:
     assert pipeline.http.post(f"jobs/{second}/labels", json={"key": "annotations.json"}).status_code == 200
     job = pipeline.reaches(second, "Ready")
     assert job["turned"] == 1
+    # the live model has a pause
+    for call, status in (("stop", "STOPPED"), ("start", "RUNNING")):
+        assert pipeline.http.post(f"model/{call}").status_code == 200
+        eventually(lambda status=status: pipeline.http.get("model").json()["status"] == status)
     # nobody labels: stopped, resumed, and then Ground Truth's job is stopped by somebody else
     pipeline.aws.workforce.stop_answering()
     third = pipeline.uploaded()

@@ -525,7 +525,7 @@ def test_a_resume_that_read_the_record_before_the_request_is_refused(api: Erasin
     before = api.jobs.get(job_id)
     api.delete(job_id)
     with pytest.raises(Problem, match="was erased"):
-        control.resume(before, api.function.services)
+        control.resume(before, "auditor", api.function.services)
     assert api.execution(job_id)["status"] == "FAILED"
 
 
