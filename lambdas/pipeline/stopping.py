@@ -19,6 +19,7 @@ from pipeline.jobs import ENDED, Job, Jobs, Status, now_ms
 LATE_MS = 5 * 60_000
 
 PUBLISHING = "Publish model"  # the state
+LABELLING_GOES_ON = ("Initializing", "InProgress")
 
 logger = Logger(child=True)
 
@@ -140,9 +141,14 @@ def _serves(job: Job, project_version_arn: str, ssm: Any, model_parameter: str) 
 def _stop_labelling(job_id: str, sagemaker: Any) -> bool:
     """Stop every labelling job of the job that goes on; attempts are numbered without a gap."""
     stopped, attempt = False, 1
-    while status := labelling.status(labelling.job_name(job_id, attempt), sagemaker):
-        if status in ("Initializing", "InProgress"):
-            sagemaker.stop_labeling_job(LabelingJobName=labelling.job_name(job_id, attempt))
+    while status := labelling.status(name := labelling.job_name(job_id, attempt), sagemaker):
+        if status in LABELLING_GOES_ON:
+            try:
+                sagemaker.stop_labeling_job(LabelingJobName=name)
+            except ClientError:
+                if labelling.status(name, sagemaker) in LABELLING_GOES_ON:
+                    raise
+                # else it has ended, or somebody else has stopped it, since it was looked at
             stopped = True
         attempt += 1
     return stopped

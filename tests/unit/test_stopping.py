@@ -182,6 +182,30 @@ def test_every_labelling_job_of_a_stopped_job_is_stopped_and_none_of_a_failed_on
     assert settling.ground_truth.jobs[f"{settling.id}-2"]["LabelingJobStatus"] == "Stopped"
 
 
+def test_a_labelling_job_that_somebody_else_stops_in_that_moment_is_no_failure(
+    settling: Settling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a labelling job that another one who stops the job has stopped since it was looked at
+    name = f"{settling.id}-1"
+    settling.ground_truth.jobs[name] = {
+        "LabelingJobStatus": "InProgress",
+        "OutputConfig": {"S3OutputPath": "s3://b/"},
+    }
+    finish = settling.ground_truth.finish
+
+    def too_late(LabelingJobName: str) -> None:  # noqa: N803
+        finish(LabelingJobName, "Stopped")
+        raise ClientError({"Error": {"Code": "ValidationException"}}, "StopLabelingJob")
+
+    monkeypatch.setattr(settling.ground_truth, "stop_labeling_job", too_late)
+    settling.jobs.note_first(settling.id, StopRequested=now_ms())
+    # When what the job left is dealt with
+    settling.end("FAILED", "Request labels")
+    settling.sweep()
+    # Then it is stopped, and nothing went wrong
+    assert settling.ground_truth.jobs[name]["LabelingJobStatus"] == "Stopped"
+
+
 def test_a_job_that_runs_is_left_alone(settling: Settling) -> None:
     settling.version["Status"] = "RUNNING"
     settling.sweep()
