@@ -100,9 +100,7 @@ def words(job: dict[str, Any]) -> str:
     parts = []
     if job["status"] in ("Labelling", "WaitingForLabelling") and progress["total"]:
         parts.append(f"labelled {progress['labelled'] or 0}/{progress['total']}")
-    if job["status"] in ("CreatingDataset", "Training", "Deploying") and progress["polls"]:
-        parts.append(f"{progress['polls']} polls")
-    parts.append(job["detailedStatus"] or job["status"])
+    parts.append(job["detailedStatus"] or job["status"])  # which has the polls
     if job["status"] == "WaitingForLabelling" and job.get("labelProvider") == "supplied":
         parts.append(f"ekyc labels FILE {job['id']}")
     return ", ".join(parts)
