@@ -278,6 +278,7 @@ def test_a_dataset_is_made_after_a_while_and_lists_its_lines(account: Account) -
     )
 
     # When it is deleted, then it is gone after a while, and another one can be made
+    rekognition.current().delete_seconds = 300
     account.rekognition.delete_dataset(DatasetArn=arn)
     assert account.dataset(arn)["Status"] == "DELETE_IN_PROGRESS"
     projects = account.rekognition.describe_projects
