@@ -510,7 +510,7 @@ def _left(bench: Bench, job: Job, way: Way) -> list[str]:
 
 def _holds(bench: Bench, job: Job, way: Way) -> list[str]:
     """What does not hold once all that runs in the background has had its time; the schedules fire meanwhile."""
-    for seconds in (0.2, 1, 3, 10, 30):
+    for seconds in (0.2, 1, 3, 10, 30, 60):
         with contextlib.suppress(Hangs):
             eventually(lambda: not _left(bench, job, way), "", seconds)
             return []
