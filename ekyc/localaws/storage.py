@@ -27,6 +27,10 @@ def install() -> None:
     _hold(table_lock, DynamoHandler, "update_item")
     # The same for `If-None-Match: *`: the check and the write belong together.
     _hold(threading.RLock(), S3Response, "put_object")
+    # moto's listing fails with a 500 when a key goes while it looks.
+    keys_lock = threading.RLock()
+    for name in ("put_object", "delete_object", "list_objects", "list_object_versions"):
+        _hold(keys_lock, S3Backend, name)
     S3Response.put_object = _refusing_other_content(S3Response.put_object)
     S3Backend.put_object = _checked_and_encrypted(S3Backend.put_object)
     _send_events_to_eventbridge()

@@ -1,11 +1,14 @@
 """The template of every combination of settings, synthesized once."""
 
 import json
+import os
 from typing import Any
 
 import pytest
 
 from stacks.combinations import COMBINATIONS, synthesize
+
+os.environ["CDK_VALIDATION"] = "false"  # takes longer than the rest, and `make synth` does it
 
 
 @pytest.fixture(scope="session")

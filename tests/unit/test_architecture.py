@@ -7,8 +7,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -84,25 +85,43 @@ def test_there_is_a_stage_for_every_function_that_the_state_machine_calls() -> N
     assert called == set(STAGES)
 
 
-READ_SETTINGS = """
+# Each in a process of its own, as a module reads its settings once.
+IMPORT_EACH = """
 import importlib, json, os, sys
 from dataclasses import fields
 
-outside = dict(os.environ)
-found = {}
+sys.modules["awscrt"] = None  # here for the local S3; Lambda's runtime has none
+import aws_lambda_powertools, boto3
+
 for module, environment in json.load(sys.stdin).items():
-    os.environ.clear()
-    os.environ.update(outside | environment)
-    loaded = importlib.import_module(module)
-    found[module] = [field.name.upper() for field in fields(loaded.settings)]
-print(json.dumps(found))
+    if os.fork() == 0:
+        os.environ.update(environment)
+        settings = importlib.import_module(module).settings
+        names = [field.name.upper() for field in fields(settings)]
+        print(json.dumps([module, names, [name for name, found in sys.modules.items() if found]]), flush=True)
+        os._exit(0)
+    if os.wait()[1]:
+        sys.exit(1)
 """
+# What boto3, Powertools and the settings of a function bring; each package costs every cold start its time.
+EVERY_FUNCTION = {"aws_lambda_powertools", "boto3", "botocore", "certifi", "dateutil", "jmespath", "s3transfer", "six"}
+EVERY_FUNCTION |= {"typing_extensions", "urllib3"}
 
 
-def test_each_functions_environment_is_what_its_settings_ask_for(tmp_path: Path) -> None:
-    # Given each function's environment in the template, with an ARN for what is known when it is deployed only
-    template = json.loads((synthesize(tmp_path) / "ekyc-training.template.json").read_text())
-    environments: dict[str, dict[str, Any]] = {
+@dataclass(frozen=True)
+class Imported:
+    """A function's environment in the template, and what its module reads and imports."""
+
+    environment: dict[str, str]
+    settings: set[str]
+    modules: set[str]
+
+
+@pytest.fixture(scope="module")
+def functions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Imported]:
+    """All functions by module, with an ARN for what is known when they are deployed only."""
+    template = json.loads((synthesize(tmp_path_factory.mktemp("cdk.out")) / "ekyc-training.template.json").read_text())
+    environments: dict[str, dict[str, str]] = {
         resource["Properties"]["Handler"].removesuffix(".handler"): {
             name: value if isinstance(value, str) else "arn:aws:x:us-east-1:123456789012:x:x"
             for name, value in resource["Properties"]["Environment"]["Variables"].items()
@@ -110,17 +129,36 @@ def test_each_functions_environment_is_what_its_settings_ask_for(tmp_path: Path)
         for resource in template["Resources"].values()
         if resource["Type"] == "AWS::Lambda::Function"
     }
-    assert {f"stages.{stage}" for stage in STAGES} <= environments.keys()
-    # When each module reads its settings from it, in a process of its own as modules do so once
     run = subprocess.run(
-        [sys.executable, "-c", READ_SETTINGS],
+        [sys.executable, "-c", IMPORT_EACH],
         input=json.dumps(environments),
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT / "lambdas"), "AWS_DEFAULT_REGION": "us-east-1"},
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    # Then every value can be read, and there is one for every field and no other
-    for module, names in json.loads(run.stdout).items():
-        given = {name for name in environments[module] if not name.startswith("POWERTOOLS_")}
-        assert given == set(names), module
+    found = [json.loads(line) for line in run.stdout.splitlines()]
+    return {module: Imported(environments[module], set(names), set(modules)) for module, names, modules in found}
+
+
+def test_each_functions_environment_is_what_its_settings_ask_for(functions: dict[str, Imported]) -> None:
+    # Given the functions of the template, among them every stage
+    assert {f"stages.{stage}" for stage in STAGES} <= functions.keys()
+    # Then there is a value for every field and no other
+    for module, function in functions.items():
+        given = {name for name in function.environment if not name.startswith("POWERTOOLS_")}
+        assert given == function.settings, module
+
+
+def test_a_function_imports_only_what_it_needs_to_start(functions: dict[str, Imported]) -> None:
+    # Given what is installed, without the hooks of the installation itself
+    packages = {name for name in packages_distributions() if not name.startswith("_")} - EVERY_FUNCTION
+    # Then none imports a package beyond the common ones, but the stage that reads photos
+    imported = {module: {name.split(".")[0] for name in function.modules} for module, function in functions.items()}
+    more = {module: names & packages for module, names in imported.items() if names & packages}
+    assert more == {"stages.check_images": {"PIL"}}
+    # And Powertools' routes, half of its time, are for the API alone
+    with_routes = {
+        module for module, function in functions.items() if "aws_lambda_powertools.event_handler" in function.modules
+    }
+    assert with_routes == {"api.app"}
