@@ -31,7 +31,8 @@ node_modules/installed: package-lock.json
 demo: .venv/installed build/layer/installed  ## photographs become a model that crops documents (PHOTOS=folder with annotations.json)
 	$(BIN)/ekyc demo $(if $(PHOTOS),--photos $(PHOTOS))
 
-PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# The tests of a file run in one process, as they share what is deployed.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # Apart: the local AWS mends moto for the whole process, and unit tests want it as it is.
 test: .venv/installed build/layer/installed node_modules/installed  ## all tests
 	$(PYTEST) tests/unit

@@ -26,19 +26,12 @@ SPEED = 600.0
 AREAS = ("statemachine", "faults", "cli")  # what takes longest comes first, so that no core waits for the last
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file run one after the other in one process, as they share what is deployed; those of `stacks` all
-    in one, as they share the templates."""
-
     def place(item: pytest.Item) -> int:
         area = item.path.parent.name
         return AREAS.index(area) if area in AREAS else len(AREAS)
 
     items.sort(key=place)
-    for item in items:
-        stacks = item.path.parent.name == "stacks"
-        item.add_marker(pytest.mark.xdist_group("stacks" if stacks else str(item.path)))
 
 
 @pytest.fixture(scope="session")
