@@ -89,8 +89,8 @@ pictures: .venv/installed build/layer/installed node_modules/installed  ## the p
 faults: .venv/installed build/layer/installed  ## fail every AWS call in every way, as a matrix (ONLY=regular expression)
 	$(BIN)/python tests/faults/matrix.py $(if $(ONLY),--only '$(ONLY)')
 
-bench: .venv/installed build/layer/installed  ## benchmarks, as tables
-	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+bench: .venv/installed build/layer/installed  ## benchmarks, as tables that are also in build/bench
+	$(BIN)/python bench/all.py
 
 .venv/fuzz: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'

@@ -1,0 +1,88 @@
+"""All benchmarks of docs/performance.md one after the other: `make bench`.
+
+    python bench/all.py [--write]
+
+Prints each table, and writes it to build/bench/NAME.md. `--write` also puts it into docs/performance.md, in place of
+what stands there between the script's markers, and names the machine. The long runs that docs/reliability.md tells of,
+`long_jobs.py` and `concurrency.py`, are not among them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+TABLES, PAGE = PROJECT / "build" / "bench", PROJECT / "docs" / "performance.md"
+BENCHMARKS = (
+    "dead_time",
+    "manifests",
+    "start",
+    "cold_start",
+    "api",
+    "upload",
+    "local_aws",
+    "detector",
+    "cost",
+    "audit",
+)
+
+
+def machine() -> str:
+    """When this runs and on what, in a line."""
+    processor = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores of {processor[1] if processor else platform.machine()}, "
+        f"{memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}."
+    )
+
+
+def run(name: str) -> str:
+    """What the benchmark printed; ends the program when it fails."""
+    began, printed = time.monotonic(), ""
+    command = [sys.executable, "-u", f"bench/{name}.py"]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as benchmark:  # noqa: S603
+        for line in benchmark.stdout or ():
+            print(line, end="", flush=True)
+            printed += line
+    if benchmark.returncode:
+        sys.exit(f"bench/{name}.py failed.")
+    print(f"\nbench/{name}.py took {time.monotonic() - began:.0f} s.\n", flush=True)
+    return printed.strip() + "\n"
+
+
+def put(name: str, text: str) -> None:
+    """Replace what the page has between the markers of this name."""
+    page = PAGE.read_text()
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if begin not in page or end not in page:
+        sys.exit(f"docs/performance.md has no place for {name}: it wants the lines {begin} and {end}.")
+    before, _, rest = page.partition(begin)
+    PAGE.write_text(f"{before}{begin}\n{text}{end}{rest.partition(end)[2]}")
+
+
+def main(write: bool) -> None:
+    """Run all, and tell how long that took."""
+    TABLES.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    print(f"{machine()}\n", flush=True)
+    if write:
+        put("machine", machine() + "\n")
+    for name in BENCHMARKS:
+        print(f"## {name}\n", flush=True)
+        printed = run(name)
+        (TABLES / f"{name}.md").write_text(printed)
+        if write:
+            put(name, printed)
+    print(f"All benchmarks: {(time.monotonic() - began) / 60:.1f} min. Tables are in build/bench/.")
+
+
+if __name__ == "__main__":
+    main("--write" in sys.argv[1:])
