@@ -194,7 +194,7 @@ def test_a_written_line_is_read_back(name: str, job_name: str, label: str) -> No
         f"s3://bucket/{name}"[:1000], 500, 400, 3, [Box(label[:255], 1, 2, 30, 40, 0.5)], "no", "2026-01-01", job_name
     )
     # When written and read; Then nothing is lost
-    line = line_start(labelled, {label[:255]: 7}) + line_end({"7": label[:255]})
+    line = line_start(labelled, labelled.boxes, {label[:255]: 7}) + line_end({"7": label[:255]})
     document = decode(line)
     assert isinstance(document, dict)
     assert parse(document, "doctype") == labelled
