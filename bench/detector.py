@@ -9,6 +9,7 @@ confidence 0.5. Prints a Markdown table and draws it as build/bench/detector.svg
 """
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -30,7 +31,7 @@ PLOT = PROJECT / "build" / "bench" / "detector.svg"
 
 # In pixels: the picture, and the frame of the curves in it.
 WIDTH, HEIGHT = 640, 360
-LEFT, TOP, RIGHT, BOTTOM = 60, 50, 540, 300
+LEFT, TOP, RIGHT, BOTTOM = 60, 50, 500, 300
 STYLE = """
   text { font: 14px sans-serif; fill: #24292f } .grid { stroke: #d0d7de } .curve { fill: none; stroke-width: 2.5 }
   .f1 { stroke: #0969da } .iou { stroke: #bc4c00; stroke-dasharray: 7 4 } text.f1 { fill: #0969da; stroke: none }
@@ -93,18 +94,21 @@ def plot(points: list[Point], held_out: int) -> str:
     step = (RIGHT - LEFT) / max(1, len(points) - 1)
     places = [LEFT + step * number for number in range(len(points))]
 
+    lowest = min(0.9, *(math.floor(10 * min(point.f1, point.iou)) / 10 for point in points))
+
     def height(value: float) -> float:
-        return BOTTOM - value * (BOTTOM - TOP)
+        return BOTTOM - (value - lowest) / (1 - lowest) * (BOTTOM - TOP)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="F1 and mean IoU by training photos per type"><style>{STYLE}</style>',
         f'<text x="{LEFT}" y="25">Local detector on {held_out} photos that training did not see</text>',
     ]
-    for tenths in range(0, 11, 2):
-        y = height(tenths / 10)
+    for number in range(6):
+        value = lowest + (1 - lowest) * number / 5
+        y = height(value)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 32}" y="{y + 5:.1f}">{tenths / 10:.1f}</text>')
+        parts.append(f'<text x="{LEFT - 42}" y="{y + 5:.1f}">{value:.2f}</text>')
     for x, point in zip(places, points, strict=True):
         parts.append(f'<text class="ms" x="{x:.1f}" y="{BOTTOM + 22}">{point.per_type}</text>')
     parts.append(f'<text class="ms" x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 45}">training photos per type</text>')
@@ -116,7 +120,7 @@ def plot(points: list[Point], held_out: int) -> str:
         others = [theirs[-1] for key, (_, theirs) in curves.items() if key != name]
         below = values[-1] < others[0]
         y = height(values[-1]) + (14 if below else -4)
-        parts.append(f'<text class="{name}" x="{RIGHT + 8}" y="{y:.1f}">{title} {values[-1]:.2f}</text>')
+        parts.append(f'<text class="{name}" x="{RIGHT + 8}" y="{y:.1f}">{title} {values[-1]:.3f}</text>')
     return "\n".join([*parts, "</svg>\n"])
 
 

@@ -2,7 +2,7 @@
 
     python bench/start.py [PHOTOS ...]
 
-Jobs with so many photos are started one after the other over HTTP on the local AWS, five of each size and one before
+Jobs with so many photos are started one after the other over HTTP on the local AWS, three of each size and one before
 them that is not counted. The photos are empty, so that the executions, which are stopped at once, have little to do.
 AWS calls are those that arrive from the API's function. Prints a Markdown table.
 """
@@ -25,7 +25,7 @@ from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
 SIZES = (10, 1_000, 10_000)
-JOBS = 5
+JOBS = 3
 
 
 def start(api: Api, bucket: str, photos: int) -> tuple[float, list[str]]:
