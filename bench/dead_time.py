@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ekyc.localaws.asl import evaluate_jsonata
 from stacks.combinations import committed
+from stacks.plan import THOUSAND_TRANSITIONS
 from stacks.settings import Settings
 from stacks.training import DEFINITION, waits
 
@@ -30,7 +31,7 @@ MINUTE, HOUR = 60.0, 3600.0
 JOBS = 100
 # Wait (2 events), Task (entered, scheduled, started, succeeded, exited) and Choice (2): what one look costs.
 EVENTS_A_LOOK, TRANSITIONS_A_LOOK = 9, 3
-DOLLARS_A_TRANSITION = 0.025 / 1000  # Step Functions pricing page, Standard workflows, us-east-1
+DOLLARS_A_TRANSITION = THOUSAND_TRANSITIONS / 1000
 # What starts the loop, and its Wait state.
 LOOPS = {"Create datasets": "Wait for datasets", "Start training": "Wait for training", "Start model": "Wait for model"}
 

@@ -2,9 +2,14 @@
 
     python bench/manifests.py [LINES ...]
 
-S3 is a moto server in this process; what is measured runs in a child process of its own. For Check images the photos'
-headers come from a stand-in that takes 20 ms for each, as S3 does; the last lines tell what a real request costs and
-what it takes to turn a phone's photo upright.
+S3 is a moto server in this process; what is measured runs in a child process of its own, with its AWS client ready as
+in a warm function. For Check images the photos' headers come from a stand-in that takes 20 ms for each, as S3 does;
+each of these photos tells all in one request, as small ones do.
+
+The last column is Check images in Lambda for big photos, which take a second request for their end. Both requests wait
+20 ms, `READERS` at a time; meanwhile one core computes what was measured here, and what boto3 takes for both requests,
+measured beside it with moto and without TLS. The longer of the two is the time, as one waits while the other computes.
+The last lines tell what a real request costs and what it takes to turn a phone's photo upright.
 """
 
 import io
@@ -19,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import boto3
@@ -32,7 +38,8 @@ from pipeline.manifests import DETECTION_TYPE
 
 BUCKET = "bench"
 TYPES = [f"TYPE_{number}" for number in range(8)]
-SIZES = (1_000, 10_000, 100_000)
+SIZES = (1_000, 10_000, 100_000, 250_000)
+PAUSE, REQUESTS_A_PHOTO = 0.02, 2
 REQUESTS = 500
 TURNS = 10
 UPLOADED = datetime(2026, 11, 24, tzinfo=UTC)
@@ -45,11 +52,22 @@ def photo() -> bytes:
     return file.getvalue()
 
 
+class Calls:
+    """Counts the requests of an S3 client, each part of an upload for itself."""
+
+    def __init__(self, s3: Any) -> None:
+        self.count = 0
+        s3.meta.events.register("before-send.s3", self.add)
+
+    def add(self, **_: Any) -> None:
+        self.count += 1
+
+
 class HeadersIn20Ms:
     """S3 with ``count`` photos that differ, whose headers take 20 ms each; uploads go to the real client."""
 
-    def __init__(self, count: int, s3: Any) -> None:
-        self._count, self._header = count, photo()
+    def __init__(self, count: int, s3: Any, calls: Calls) -> None:
+        self._count, self._header, self._calls, self._lock = count, photo(), calls, Lock()
         self.upload_fileobj = s3.upload_fileobj
 
     def get_paginator(self, _operation: str) -> "HeadersIn20Ms":
@@ -57,8 +75,10 @@ class HeadersIn20Ms:
 
     def paginate(self, *, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803 - S3's own names
         if Prefix.startswith("upright/"):
+            self._called()
             return
         for start in range(0, self._count, 1000):
+            self._called()
             yield {
                 "Contents": [
                     {
@@ -72,42 +92,45 @@ class HeadersIn20Ms:
             }
 
     def get_object(self, **_: Any) -> dict[str, Any]:
-        time.sleep(0.02)
+        self._called()
+        time.sleep(PAUSE)
         return {"Body": io.BytesIO(self._header)}
 
+    def _called(self) -> None:
+        with self._lock:
+            self._calls.add()
 
-def check_images(lines: int) -> None:
-    s3 = HeadersIn20Ms(lines, aws.client("s3"))
+
+def check_images(lines: int, s3: Any, calls: Calls) -> None:
     checked = images.check(
         images.CheckImages(f"check-{lines}"),
         bucket=BUCKET,
         min_images=1,
         max_rejected_share=0,
         seconds_left=lambda: 900,
-        s3=s3,
+        s3=HeadersIn20Ms(lines, s3, calls),
     )
     assert checked.accepted == lines  # noqa: S101 - a benchmark that measured something else is worth nothing
 
 
-def prepare_datasets(lines: int) -> None:
+def prepare_datasets(lines: int, s3: Any, _calls: Calls) -> None:
     prepared = datasets.prepare(
         datasets.PrepareDatasets(
             f"prepare-{lines}", f"s3://{BUCKET}/{lines}/input", f"s3://{BUCKET}/{lines}/labels", "doctype", TYPES
         ),
         bucket=BUCKET,
-        s3=aws.client("s3"),
+        s3=s3,
     )
     assert prepared.train_images + prepared.test_images == lines  # noqa: S101
 
 
-def read_headers(lines: int) -> None:
+def read_headers(lines: int, s3: Any, _calls: Calls) -> None:
     """As many real requests for a photo's header, one after the other."""
-    s3 = aws.client("s3")
     for _ in range(lines):
         s3.get_object(Bucket=BUCKET, Key="photo.jpg", Range="bytes=0-16383")["Body"].read()
 
 
-def turn_photos(count: int) -> None:
+def turn_photos(count: int, _s3: Any, _calls: Calls) -> None:
     """As many photos of 12 megapixels turned, one after the other."""
     dots = random.Random(1).randbytes(400 * 300 * 3)  # noqa: S311
     scene = Image.frombytes("RGB", (400, 300), dots).resize((4000, 3000), Image.Resampling.BICUBIC)
@@ -149,17 +172,25 @@ def upload_manifests(lines: int, s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key=f"manifests/prepare-{lines}/rejected.jsonl", Body=b"")
 
 
-def measure(work: Callable[[int], None], lines: int, results: Any) -> None:
-    """Put (seconds, CPU seconds, peak MB of this process) into ``results``."""
+Work = Callable[[int, Any, Calls], None]
+# Seconds, CPU seconds, peak MB of the process, requests to AWS.
+Figures = tuple[float, float, float, int]
+
+
+def measure(work: Work, lines: int, results: Any) -> None:
+    """Put the figures into ``results``."""
+    s3 = aws.client("s3")
+    s3.list_objects_v2(Bucket=BUCKET, MaxKeys=1)  # opens the connection
+    calls = Calls(s3)
     started, cpu = time.perf_counter(), time.process_time()
-    work(lines)
+    work(lines, s3, calls)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     # Not ru_maxrss, which begins with what the parent had.
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    results.put((seconds, cpu, int(peak[1]) / 1024 if peak else 0))
+    results.put((seconds, cpu, int(peak[1]) / 1024 if peak else 0, calls.count))
 
 
-def in_child(work: Callable[[int], None], lines: int) -> tuple[float, float, float]:
+def in_child(work: Work, lines: int) -> Figures:
     spawned = multiprocessing.get_context("spawn")
     results = spawned.Queue()
     child = spawned.Process(target=measure, args=(work, lines, results))
@@ -167,6 +198,12 @@ def in_child(work: Callable[[int], None], lines: int) -> tuple[float, float, flo
     measured = results.get(timeout=900)
     child.join()
     return measured
+
+
+def projected(photos: int, cpu: float, get_cpu: float) -> float:
+    """Seconds of Check images in Lambda, for photos that take two requests; ``cpu`` is what it took without boto3."""
+    requests = photos * REQUESTS_A_PHOTO
+    return max(requests * PAUSE / images.READERS, cpu + requests * get_cpu)
 
 
 def main(sizes: list[int]) -> None:
@@ -183,19 +220,23 @@ def main(sizes: list[int]) -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="photo.jpg", Body=photo())
-    print("| Stage | Lines | Seconds | Lines/s | CPU s | Peak memory, MB |")
-    print("|---|---:|---:|---:|---:|---:|")
+    _, get_cpu, _, requests = in_child(read_headers, REQUESTS)
+    get_cpu /= requests
+    print("| Stage | Photos | Seconds | Photos/s | CPU s | Peak memory, MB | AWS calls | Big photos in Lambda, s |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for lines in sizes:
         upload_manifests(lines, s3)
     for name, work in (("Prepare datasets", prepare_datasets), ("Check images, 20 ms a header", check_images)):
         for lines in sizes:
-            seconds, cpu, peak = in_child(work, lines)
+            seconds, cpu, peak, calls = in_child(work, lines)
+            in_lambda = f"{projected(lines, cpu, get_cpu):,.0f}" if work is check_images else ""
             print(
-                f"| {name} | {lines:,} | {seconds:.2f} | {lines / seconds:,.0f} | {cpu:.2f} | {peak:.0f} |", flush=True
+                f"| {name} | {lines:,} | {seconds:.2f} | {lines / seconds:,.0f} | {cpu:.2f} | {peak:.0f} | {calls:,} "
+                f"| {in_lambda} |",
+                flush=True,
             )
-    _, cpu, _ = in_child(read_headers, REQUESTS)
-    print(f"\nCPU of one ranged GET by boto3: {cpu / REQUESTS * 1000:.2f} ms.")
-    (_, few, _), (_, many, peak) = in_child(turn_photos, 1), in_child(turn_photos, 1 + TURNS)
+    print(f"\nCPU of one ranged GET by boto3: {get_cpu * 1000:.2f} ms.")
+    (_, few, _, _), (_, many, peak, _) = in_child(turn_photos, 1), in_child(turn_photos, 1 + TURNS)
     print(f"CPU to turn a photo of 12 megapixels: {(many - few) / TURNS * 1000:.0f} ms; peak memory {peak:.0f} MB.")
     server.stop()
 

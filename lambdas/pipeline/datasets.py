@@ -261,7 +261,7 @@ def _clean(
         if not boxes:
             dropped.add(Drop("NoValidBoxes", "none of the line's boxes can be used"), source_ref, number)
             continue
-        starts.write(line_start(labelled._replace(boxes=boxes), class_ids).encode() + b"\n")
+        starts.write(line_start(labelled, boxes, class_ids).encode() + b"\n")
         ranks.append(rank)
         shown = tuple(sorted({box.label for box in boxes}))
         types.append(same.setdefault(shown, shown))

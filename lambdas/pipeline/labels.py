@@ -197,7 +197,7 @@ def _line(source_ref: str, entry: Labelled | Drop, class_ids: Mapping[str, int])
     """The entry as a line of a Ground Truth output manifest, whose class map has the ids that the line uses."""
     if isinstance(entry, Labelled):
         used = {str(class_ids[box.label]): box.label for box in entry.boxes}
-        return line_start(entry._replace(source_ref=source_ref), class_ids) + line_end(used)
+        return line_start(entry._replace(source_ref=source_ref), entry.boxes, class_ids) + line_end(used)
     line: dict[str, object] = {"source-ref": source_ref}
     if entry.code == "LabellingFailed":
         line[f"{LABEL_ATTRIBUTE}-metadata"] = {"failure-reason": entry.reason}

@@ -15,13 +15,14 @@ Sources: Custom Labels guide, "Object localization in manifest files"; SageMaker
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Protocol, Self
 
+import orjson
 from boto3.s3.transfer import TransferConfig
 
 LABEL_ATTRIBUTE = "doctype"
@@ -47,6 +48,8 @@ MAX_COORDINATE = 1_000_000
 
 SOURCE_REF = re.compile(r"s3://([0-9A-Za-z.\-_]{3,255})/(.{1,1024})", re.DOTALL)
 NUMBERS = frozenset({int, float})
+# What json.dumps does, without looking at each call whether it has options.
+to_json = json.JSONEncoder().encode
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -159,16 +162,20 @@ def read_manifest(s3: Any, uri: str) -> Iterator[tuple[int, str | Drop]]:
 def decode(text: str) -> dict[str, Any] | Drop:
     """A line's JSON object, or why it is none."""
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return Drop("InvalidJson", f"the line is no valid JSON: {error}")
+        document = orjson.loads(text)
+    except ValueError:
+        # Python's own reader, three times slower, also takes NaN and halves of characters, and has the better words.
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            return Drop("InvalidJson", f"the line is no valid JSON: {error}")
     return document if isinstance(document, dict) else Drop("InvalidJson", "the line is no JSON object")
 
 
 def read_photos(s3: Any, uri: str) -> Iterator[Photo]:
     """The photos of the job's ``input.manifest`` at ``uri``, which Check images wrote."""
     for _, text in read_manifest(s3, uri):
-        line = json.loads(text)  # type: ignore[arg-type]
+        line = orjson.loads(text)  # type: ignore[arg-type]
         size = line["image-size"]
         yield Photo(line["source-ref"], line["image-hash"], size["width"], size["height"])
 
@@ -258,34 +265,33 @@ def clamp(box: Box, width: int, height: int) -> Box | Drop:
     Rekognition refuses boxes that reach over the frame (ERROR_INVALID_BOUNDING_BOX) and tiny ones
     (ERROR_BOUNDING_BOX_TOO_SMALL): Custom Labels guide, "Non-terminal JSON line validation errors".
     """
-    left, top = max(0, round(box.left)), max(0, round(box.top))
-    right, bottom = min(width, round(box.left + box.width)), min(height, round(box.top + box.height))
-    if right <= left or bottom <= top:
+    label, left, top, wide, high, confidence = box
+    right, bottom = min(width, round(left + wide)), min(height, round(top + high))
+    left, top = max(0, round(left)), max(0, round(top))
+    wide, high = right - left, bottom - top
+    if wide <= 0 or high <= 0:
         return Drop("BoxOutside", "nothing of the box lies inside the photo")
     longest = max(width, height, DOWNSIZED_SIDE)
-    if (right - left) * DOWNSIZED_SIDE <= longest or (bottom - top) * DOWNSIZED_SIDE <= longest:
-        return Drop(
-            "BoxTooSmall", f"the box is {right - left}x{bottom - top} px, which is 1 px or less for Rekognition"
-        )
-    return Box(box.label, left, top, right - left, bottom - top, box.confidence)
+    if wide * DOWNSIZED_SIDE <= longest or high * DOWNSIZED_SIDE <= longest:
+        return Drop("BoxTooSmall", f"the box is {wide}x{high} px, which is 1 px or less for Rekognition")
+    return Box(label, left, top, wide, high, confidence)
 
 
-def line_start(labelled: Labelled, class_ids: Mapping[str, int]) -> str:
-    """A labelled line up to its class map, with every box's class id of ``class_ids``; `line_end` completes it."""
+def line_start(labelled: Labelled, boxes: Sequence[Box], class_ids: Mapping[str, int]) -> str:
+    """A labelled line with ``boxes``, their ids being those of ``class_ids``, up to its class map: see `line_end`."""
     annotations = ",".join(
         [
-            f'{{"class_id":{class_ids[box.label]},"left":{box.left},"top":{box.top},'
-            f'"width":{box.width},"height":{box.height}}}'
-            for box in labelled.boxes
+            f'{{"class_id":{class_ids[label]},"left":{left},"top":{top},"width":{width},"height":{height}}}'
+            for label, left, top, width, height, _ in boxes
         ]
     )
-    objects = ",".join([f'{{"confidence":{box.confidence}}}' for box in labelled.boxes])
-    job_name = f'"job-name":{json.dumps(labelled.job_name)},' if labelled.job_name else ""
+    objects = ",".join([f'{{"confidence":{box.confidence}}}' for box in boxes])
+    job_name = f'"job-name":{to_json(labelled.job_name)},' if labelled.job_name else ""
     return (
-        f'{{"source-ref":{json.dumps(labelled.source_ref)},"{LABEL_ATTRIBUTE}":{{"image_size":[{{'
+        f'{{"source-ref":{to_json(labelled.source_ref)},"{LABEL_ATTRIBUTE}":{{"image_size":[{{'
         f'"width":{labelled.width},"height":{labelled.height},"depth":{labelled.depth}}}],"annotations":[{annotations}]}},'
         f'"{LABEL_ATTRIBUTE}-metadata":{{"objects":[{objects}],"type":"{DETECTION_TYPE}",'
-        f'"human-annotated":"{labelled.human_annotated}","creation-date":{json.dumps(labelled.creation_date)},{job_name}'
+        f'"human-annotated":"{labelled.human_annotated}","creation-date":{to_json(labelled.creation_date)},{job_name}'
         '"class-map":'
     )
 
