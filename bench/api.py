@@ -280,7 +280,9 @@ def main(jobs: int, seconds: float) -> None:
         print("filling the table", file=sys.stderr)
         fill(aws, table_name(aws), done, jobs)
         fresh = http.post("create").json()["id"]
-        print(f"\n| With {jobs:,} jobs | clients | requests/s | p50 ms | p99 ms | AWS calls |\n|---|---:|---:|---:|---:|---:|")
+        print(
+            f"\n| With {jobs:,} jobs | clients | requests/s | p50 ms | p99 ms | AWS calls |\n|---|---:|---:|---:|---:|---:|"
+        )
         busiest = 0.0
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
             for ask in requests(fresh, done, running):
