@@ -552,8 +552,11 @@ def test_labels_are_posted_to_a_job_that_waits(api: Api) -> None:
         "provider": "supplied",
         "labelsKey": f"labels/{job_id}/a.json",
     }
-    # And a second post finds nobody waiting
+    # And a second post finds nobody waiting, before and after the next state has dropped the token
+    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "no longer waits")
+    api.jobs.advance(job_id, Status.LABELLING, stage="Import labels", TaskToken=None)
     assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait")
+    assert len(api.jobs.get(job_id)["LabelsPostedBy"]) == 2
 
 
 def test_labels_that_somebody_else_posted_a_moment_before(api: Api) -> None:
