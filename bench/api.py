@@ -4,9 +4,9 @@
 
 Whole jobs call each route of the OpenAPI document, and the local AWS tells which AWS calls the API's function made.
 Then JOBS (10,000) records are put into the table, copies of a finished job's, and 1, 8 and 32 clients ask for SECONDS
-(2) as fast as they are answered. They are threads of one other process, each with a connection of its own that is kept alive,
-and sign their requests as the CLI does. The API's function has two workers here, as all functions of the local AWS.
-Prints Markdown tables.
+(2) as fast as they are answered. They are threads of one other process, each with a connection of its own that is kept
+alive, and sign their requests as the CLI does. The API's function has two workers here, as has each function of the
+local AWS. Prints Markdown tables.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python bench/local_aws.py [JOBS [WAITING [PHOTOS]]]
 
-Starts `ekyc local` three times in a fresh process and waits for the API's first answer. Then, in this process, JOBS (60)
-jobs run from their start to Ready: real state machine and functions, services that answer at once and a Rekognition
+Starts `ekyc local` three times in a fresh process and waits for the API's first answer. Then, in this process, JOBS
+(60) jobs run from their start to Ready: real state machine and functions, services that answer at once, a Rekognition
 that learns nothing. WAITING (200) executions then wait for supplied labels, with the memory of this process before and
 after. At last `ekyc demo` runs in a process of its own with PHOTOS (90), its phases read from what it prints. Prints
 Markdown tables.
@@ -11,6 +11,7 @@ Markdown tables.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -35,7 +36,7 @@ from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
-EKYC = [sys.executable, "-m", "ekyc.cli.main"]
+EKYC = [str(Path(sys.executable).with_name("ekyc"))]
 PORT = 4731
 STARTS = 3
 LIMIT_SECONDS = 180
@@ -139,9 +140,8 @@ def demo(photos: int) -> list[tuple[str, float]]:
                 raise SystemExit("The demo failed.")
         marks.append(("end", time.monotonic() - began))
     first = [("photos drawn, local AWS started, stack deployed", 0.0), *marks]
-    return [(name, after - begun) for (name, begun), (_, after) in zip(first[:-1], first[1:], strict=True)] + [
-        ("all", marks[-1][1])
-    ]
+    phases = [(name, after - begun) for (name, begun), (_, after) in itertools.pairwise(first)]
+    return [*phases, ("all", marks[-1][1])]
 
 
 def phase_begun(line: str) -> str | None:

@@ -59,7 +59,6 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
     **{
         ("RecordOutcome", action): RARE + "a job that ended had a model, which may run."
         for action in (
-            "dynamodb:GetItem",
             "rekognition:DescribeProjectVersions",
             "rekognition:StopProjectVersion",
             "ssm:GetParameter",

@@ -746,7 +746,7 @@ def test_a_resume_that_broke_off_is_gone_on_with(api: Api) -> None:
 def test_a_redrive_that_somebody_made_in_the_console_starts_no_second_execution(api: Api) -> None:
     job_id = stopped_in_training(api)
     before = dict(api.execution(job_id))
-    answers = iter([before, before, before | {"status": "RUNNING"}])
+    answers = iter([before, before | {"status": "RUNNING"}])
     api.machine.describe_execution = lambda **_: dict(next(answers))  # type: ignore[method-assign, assignment]
     api.machine.refuse_next("redrive_execution", "ExecutionNotRedrivable", "Execution is RUNNING")
     assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "is running")
