@@ -62,7 +62,7 @@ def start_seconds() -> float:
 
     began = time.monotonic()
     with child([*EKYC, "local", "--port", str(PORT)]):
-        until(answers)
+        until(answers, 0.2)
         return time.monotonic() - began
 
 
