@@ -133,11 +133,12 @@ def demo(photos: int) -> list[tuple[str, float]]:
         began = time.monotonic()
         with child(command) as process:
             assert process.stdout is not None  # noqa: S101
+            line = ""
             for line in process.stdout:
                 if mark := phase_begun(line):
                     marks.append((mark, time.monotonic() - began))
             if process.wait():
-                raise SystemExit("The demo failed.")
+                raise SystemExit(f"The demo failed: {line}")
         marks.append(("end", time.monotonic() - began))
     first = [("photos drawn, local AWS started, stack deployed", 0.0), *marks]
     phases = [(name, after - begun) for (name, begun), (_, after) in itertools.pairwise(first)]
