@@ -108,7 +108,7 @@ class RecordOutcome(BackgroundFunction):
                 "MODEL_PARAMETER": storage.model_parameter.parameter_name,
             },
             permissions=[
-                permissions.job_record(),
+                permissions.job_progress(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
                 *notifications.tell(),
                 *permissions.stop_what_runs(),

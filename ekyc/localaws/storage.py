@@ -31,9 +31,59 @@ def install() -> None:
     keys_lock = threading.RLock()
     for name in ("put_object", "delete_object", "list_objects", "list_object_versions"):
         _hold(keys_lock, S3Backend, name)
+    _quicken_tables()
     S3Response.put_object = _refusing_other_content(S3Response.put_object)
     S3Backend.put_object = _checked_and_encrypted(S3Backend.put_object)
     _send_events_to_eventbridge()
+
+
+def _quicken_tables() -> None:
+    """Sort by plain values, and send items as they are stored: moto compares two wrapped values at a time, and tries
+    each of the ten types and all its aliases for each attribute, which takes seconds with some thousand jobs."""
+    from moto.core.serialize import BaseJSONSerializer
+    from moto.dynamodb.models.table import Table
+
+    def all_items(self: Table) -> list[Any]:
+        if self.range_key_attr:
+            items = [item for group in self.items.values() for item in group.values()]
+            return sorted(items, key=lambda item: (item.hash_key.cast_value, item.range_key.cast_value))
+        return sorted(self.items.values(), key=lambda item: item.hash_key.cast_value)
+
+    def sorted_items(self: Table, hash_keys: list[str], range_keys: list[str | None], items: list[Any]) -> list[Any]:
+        names = self._generate_attr_to_sort_by(hash_keys, range_keys)
+        items.sort(key=lambda item: [item.attrs[name].cast_value for name in names])
+        return items
+
+    serialize = BaseJSONSerializer._serialize_type_structure
+
+    def serialize_structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if shape.name == "AttributeValue" and value is not None:
+            serialized[key] = _attribute(value)
+        else:
+            serialize(self, serialized, value, shape, key)
+
+    Table.all_items, Table.sorted_items = all_items, sorted_items
+    BaseJSONSerializer._serialize_type_structure = serialize_structure
+
+
+def _attribute(value: Any) -> dict[str, Any]:
+    """An attribute's value in DynamoDB's JSON; ``value`` is that, or moto's wrapper, at every level."""
+    from moto.dynamodb.models.dynamo_type import DynamoType
+
+    stored = value.to_json() if isinstance(value, DynamoType) else value
+    ((kind, content),) = stored.items()
+    if kind in ("B", "BS"):
+        return {kind: [_text(one) for one in content] if kind == "BS" else _text(content)}
+    if kind == "L":
+        return {kind: [_attribute(one) for one in content]}
+    if kind == "M":
+        return {kind: {name: _attribute(one) for name, one in content.items()}}
+    return {kind: content}
+
+
+def _text(binary: bytes | str) -> str:
+    """In base64, in which moto has it in places already."""
+    return binary if isinstance(binary, str) else base64.b64encode(binary).decode()
 
 
 def _refusing_other_content(put_object: Any) -> Any:

@@ -108,7 +108,7 @@ def start() -> Response[str]:
     )
     execution_input = validation.start_input(job_id, _body(), defaults)
     arn = control.start(
-        _job(job_id),
+        _known(job_id),
         execution_input,
         work_team=settings.work_team_arn,
         started_by=_caller() or ANONYMOUS,
@@ -173,22 +173,20 @@ def show_states(job_id: str) -> Response[str]:
 @app.post("/api/training/jobs/<job_id>/labels")
 def supply_labels(job_id: str) -> Response[str]:
     name = validation.labels_name(_body())
-    job = _job(job_id)
-    control.supply_labels(job, validation.object_key(job.id, name), _caller() or ANONYMOUS, services)
-    return _json(public(job))
+    job_id = _known(job_id)
+    key = validation.object_key(job_id, name)
+    return _json(public(control.supply_labels(job_id, key, _caller() or ANONYMOUS, services)))
 
 
 @app.post("/api/training/jobs/<job_id>/stop")
 def stop(job_id: str) -> Response[str]:
-    stopped, remaining = control.stop(_job(job_id), _caller() or ANONYMOUS, services)
-    job = views.healed(_job(job_id), services)
+    job, stopped, remaining = control.stop(_job(job_id), _caller() or ANONYMOUS, services)
     return _json(views.job_view(job, services) | {"stopped": stopped, "remaining": remaining})
 
 
 @app.post("/api/training/jobs/<job_id>/resume")
 def resume(job_id: str) -> Response[str]:
-    control.resume(_job(job_id), _caller() or ANONYMOUS, services)
-    return _json(views.job_view(_job(job_id), services))
+    return _json(views.job_view(control.resume(_job(job_id), _caller() or ANONYMOUS, services), services))
 
 
 @app.get("/api/training/jobs/<job_id>/audit")
@@ -258,10 +256,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return answer
 
 
-def _job(text: str) -> Job:
+def _known(text: str) -> str:
+    """A job's id, for the log too; whether there is such a job is not asked."""
     job_id = validation.job_id(text)
     logger.append_keys(job_id=job_id)
-    job = services.jobs.get(job_id)
+    return job_id
+
+
+def _job(text: str) -> Job:
+    job = services.jobs.get(_known(text))
     logger.append_keys(execution=services.last_execution_arn(job).rpartition(":")[2])
     return job
 

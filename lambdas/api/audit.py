@@ -15,7 +15,7 @@ from api.problems import conflict
 from api.services import Services
 from pipeline.audit.history import milliseconds
 from pipeline.audit.store import FINAL, PROVISIONAL, Store, Stored, key
-from pipeline.jobs import Job
+from pipeline.jobs import Job, now_ms
 
 LINK_SECONDS = 60
 FRESH_SECONDS = 60  # how old a report on a running execution may be
@@ -55,7 +55,8 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
         return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": link, **UNCACHED})
     if execution is None:
         raise conflict("Step Functions has no such execution any more, and no report of it was kept.")
-    if services.jobs.claim_report(job.id, state, found.version if found else None, MAKING_SECONDS):
+    is_made = job["ReportAsked"] == state and now_ms() - job["ReportAskedTime"] < MAKING_SECONDS * 1000
+    if not is_made and services.jobs.claim_report(job.id, state, found.version if found else None, MAKING_SECONDS):
         services.functions.invoke(
             FunctionName=services.export_function, InvocationType="Event", Payload=json.dumps({"executionArn": arn})
         )

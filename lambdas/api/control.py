@@ -17,6 +17,8 @@ from pipeline.publishing import read_parameter
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
 UP = ("RUNNING", "PENDING_REDRIVE")  # statuses of an execution
 DATASET_FAILED = errors.DatasetFailed.__name__
+# No execution comes before its claim, and one that succeeded cannot be redriven: nothing need be asked about these.
+AT_REST = (Status.CREATED, Status.READY)
 ERASURE_TRIES = 3  # against a record that changes all the time
 MOST_ERASURES = 100  # requests in a record, which may have 400 KB
 
@@ -53,34 +55,28 @@ def describe_execution(job: Job, services: Services) -> dict[str, Any] | None:
     return None
 
 
-def start(job: Job, execution_input: dict[str, Any], *, work_team: str, started_by: str, services: Services) -> str:
+def start(job_id: str, execution_input: dict[str, Any], *, work_team: str, started_by: str, services: Services) -> str:
     """Start the job's execution; answers its ARN.
 
-    The record is claimed first, so only one start wins. A start that claimed the record and got no further (a crash, a
+    The record is claimed first, so only one start wins, and is not read before: it is asked what forbids the start only
+    when something does. A start that claimed the record and got no further (a crash, a
     throttle) leaves no execution, and the next start goes on from there.
 
     Raises:
+        JobNotFound: no job has this id.
         Problem: 409 when it was started before, 422 when photos, labels file or Ground Truth are not there.
     """
     labels = execution_input["labels"]
-    check_not_erased(job)
-    if job.status not in (Status.CREATED, Status.CHECKING_IMAGES):
-        raise _started_before(job)
-    if labels["provider"] == GROUND_TRUTH and (not work_team or services.region not in FUNCTION_ACCOUNTS):
-        raise unmet(
-            "Ground Truth cannot label here: the stack has no work team, or its Region no Ground Truth functions. "
-            'Deploy it with the setting workTeam, or start with {"labels": {"provider": "supplied"}}.'
-        )
-    if "key" in labels and not exists(labels["key"], services):
-        raise unmet(f"The labels file {labels['key'].rpartition('/')[2]!r} is not uploaded.")
-    photos = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=f"images/{job.id}/", MaxKeys=1)
-    if not photos["KeyCount"]:
-        raise unmet("The job has no photos. Upload some, then start it.")
-
-    arn = services.execution_arn(job.id)
+    if missing := _missing_for(job_id, labels, work_team, services):
+        job = services.jobs.get(job_id)  # of a job that is not there, or was started or erased, that is told instead
+        check_not_erased(job)
+        if job.status not in (Status.CREATED, Status.CHECKING_IMAGES):
+            raise _started_before(job)
+        raise unmet(missing)
+    arn = services.execution_arn(job_id)
     try:
         services.jobs.move(
-            job.id,
+            job_id,
             Status.CHECKING_IMAGES,
             only_from=(Status.CREATED,),
             DetailedStatus="Starting",
@@ -91,38 +87,57 @@ def start(job: Job, execution_input: dict[str, Any], *, work_team: str, started_
         )
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
-        if describe_execution(refusal.job, services):
+        if refusal.job.status is not Status.CHECKING_IMAGES or describe_execution(refusal.job, services):
             raise _started_before(refusal.job) from None
-        _claim_again(job, services)
+        _claim_again(refusal.job, services)
     try:
         services.stepfunctions.start_execution(
-            stateMachineArn=services.state_machine_arn, name=job.id, input=json.dumps(execution_input)
+            stateMachineArn=services.state_machine_arn, name=job_id, input=json.dumps(execution_input)
         )
     except ClientError as error:
         if error_code(error) == "ExecutionAlreadyExists":
-            raise _started_before(job) from None
+            raise _started_before(services.jobs.get(job_id)) from None
         raise
     return arn
 
 
-def supply_labels(job: Job, key: str, caller: str, services: Services) -> None:
+def _missing_for(job_id: str, labels: dict[str, Any], work_team: str, services: Services) -> str | None:
+    """What a start needs and is not there, in words; None when all is."""
+    if labels["provider"] == GROUND_TRUTH and (not work_team or services.region not in FUNCTION_ACCOUNTS):
+        return (
+            "Ground Truth cannot label here: the stack has no work team, or its Region no Ground Truth functions. "
+            'Deploy it with the setting workTeam, or start with {"labels": {"provider": "supplied"}}.'
+        )
+    if "key" in labels and not exists(labels["key"], services):
+        return f"The labels file {labels['key'].rpartition('/')[2]!r} is not uploaded."
+    photos = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=f"images/{job_id}/", MaxKeys=1)
+    return None if photos["KeyCount"] else "The job has no photos. Upload some, then start it."
+
+
+def supply_labels(job_id: str, key: str, caller: str, services: Services) -> Job:
     """Resume the execution that waits for supplied labels; ``caller`` is kept for the audit report.
 
     Raises:
+        JobNotFound: no job has this id.
         Problem: 409 when it does not wait for any, 422 when the file is not uploaded.
     """
+    try:
+        is_there = exists(key, services)
+        job = services.jobs.labels_posted(job_id, caller) if is_there else services.jobs.get(job_id)
+    except MoveRefused as refusal:
+        job = refusal.job
     check_not_erased(job)
     if job["LabelProvider"] != SUPPLIED or not job["TaskToken"]:
         raise conflict(f"The job does not wait for supplied labels; it is {job.status}.")
-    if not exists(key, services):
+    if not is_there:
         raise unmet(f"The labels file {key.rpartition('/')[2]!r} is not uploaded.")
-    services.jobs.note_call(job.id, "LabelsPostedBy", caller)
-    if not labelling.supply(job, key, jobs=services.jobs, stepfunctions=services.stepfunctions):
+    if not labelling.supply(job, key, stepfunctions=services.stepfunctions):
         raise conflict("The job no longer waits for labels.")
+    return job
 
 
-def stop(job: Job, caller: str, services: Services) -> tuple[list[str], list[str]]:
-    """Stop everything that the job runs: what was stopped, and what goes on by itself, in words.
+def stop(job: Job, caller: str, services: Services) -> tuple[Job, list[str], list[str]]:
+    """Stop everything that the job runs: the job then, what was stopped, and what goes on by itself, in words.
 
     The execution goes first: a labelling job that is stopped under it would make it fail. A published model is not
     touched. May be called again at any time. ``caller`` is kept for the audit report.
@@ -134,8 +149,9 @@ def stop(job: Job, caller: str, services: Services) -> tuple[list[str], list[str
     if execution is None:
         raise conflict("The job was never started.")
     if job.status in RUNNING:
-        services.jobs.note_call(job.id, "StoppedBy", caller)
-    services.jobs.note_first(job.id, StopRequested=now_ms())
+        services.jobs.note_call(job.id, "StoppedBy", caller, StopRequested=now_ms())
+    else:
+        services.jobs.note_first(job.id, StopRequested=now_ms())
     stopped: list[str] = []
     if execution["status"] in UP:
         services.stepfunctions.stop_execution(
@@ -145,15 +161,18 @@ def stop(job: Job, caller: str, services: Services) -> tuple[list[str], list[str
         )
         stopped.append("execution")
     recorded = outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
+    ended = recorded or services.jobs.get(job.id)
     also_stopped, remaining = stopping.stop_what_runs(
-        recorded or services.jobs.get(job.id),
+        ended,
         jobs=services.jobs,
         sagemaker=services.sagemaker,
         rekognition=services.rekognition,
         ssm=services.ssm,
         model_parameter=services.model_parameter,
     )
-    return stopped + also_stopped, remaining
+    if stopping.MODEL in also_stopped:  # which the record tells
+        ended = services.jobs.get(job.id)
+    return ended, stopped + also_stopped, remaining
 
 
 def stop_model(services: Services) -> dict[str, Any]:
@@ -207,8 +226,8 @@ def _refused_by_model(error: ClientError, done: str) -> Exception:
     return error
 
 
-def resume(job: Job, caller: str, services: Services) -> None:
-    """Go on with the job where its execution ended; ``caller`` is kept for the audit report.
+def resume(job: Job, caller: str, services: Services) -> Job:
+    """Go on with the job where its execution ended, and return it; ``caller`` is kept for the audit report.
 
     That is a redrive from the state that it ended in. Where Step Functions allows none any more (14 days after the end,
     or a history that is too long), or that state can only fail again, a new execution goes on with what is done.
@@ -231,23 +250,22 @@ def resume(job: Job, caller: str, services: Services) -> None:
             "The model was rejected, and the same figures would reject it again. Start a new job with more photos or "
             "other bars."
         )
-    outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
+    if job.status not in RESUMABLE or job["EndTime"] != int(execution["stopDate"].timestamp() * 1000):
+        outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
     try:
-        ended = services.jobs.claim_resume(job.id)
+        ended = services.jobs.claim_resume(job.id, caller)
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
         if refusal.job.status in RESUMABLE:
             raise conflict("Somebody else is resuming the job, or has tried to. Ask again in half a minute.") from None
         raise conflict("The job is running.") from None
-    services.jobs.note_call(job.id, "ResumedBy", caller)
     if (
         execution.get("redriveStatus") == "NOT_REDRIVABLE"
         or execution.get("error") == DATASET_FAILED
         or _is_lost(ended["ProjectVersionArn"], ended, services)
         or execution["executionArn"] != services.last_execution_arn(ended)  # a resume that got no further
     ):
-        _start_anew(ended, execution, services)
-        return
+        return _start_anew(ended, execution, services)
     try:
         services.stepfunctions.redrive_execution(executionArn=execution["executionArn"])
     except ClientError as error:
@@ -257,9 +275,8 @@ def resume(job: Job, caller: str, services: Services) -> None:
         now = services.stepfunctions.describe_execution(executionArn=execution["executionArn"])
         if now["status"] in UP:
             raise conflict("The job is running.") from None
-        _start_anew(ended, now, services)
-        return
-    _reopen(ended, Status(ended["RunningStatus"] or Status.CHECKING_IMAGES), services)
+        return _start_anew(ended, now, services)
+    return _reopen(ended, Status(ended["RunningStatus"] or Status.CHECKING_IMAGES), services)
 
 
 def _is_lost(project_version_arn: str | None, job: Job, services: Services) -> bool:
@@ -270,7 +287,7 @@ def _is_lost(project_version_arn: str | None, job: Job, services: Services) -> b
     return version is None or version["Status"] in models.NOT_TRAINED or job["DiscardedModel"] == project_version_arn
 
 
-def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> None:
+def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
     """Start the job's next execution, which skips what ``execution`` has done.
 
     The record names it first, so that a late word about the one before is none about the job. A crash in between leaves
@@ -298,14 +315,14 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> None
         if error_code(error) == "ExecutionAlreadyExists":
             raise conflict("The job is running.") from None
         raise
-    _reopen(job, Status.CHECKING_IMAGES, services)
+    return _reopen(job, Status.CHECKING_IMAGES, services)
 
 
-def _reopen(job: Job, status: Status, services: Services) -> None:
+def _reopen(job: Job, status: Status, services: Services) -> Job:
     try:
-        services.jobs.reopen(job, status)
-    except MoveRefused:
-        return  # the resumed stage has told where it is already
+        return services.jobs.reopen(job, status)
+    except MoveRefused as refusal:
+        return refusal.job  # the resumed stage has told where it is already
 
 
 def check_not_erased(job: Job) -> None:
@@ -340,7 +357,7 @@ def erase(job: Job, requested_by: str, services: Services) -> Job:
 
 def _request_erasure(job: Job, requested_by: str, services: Services) -> Job:
     for _ in range(ERASURE_TRIES):
-        never_ran = _check_at_rest(job, services)
+        never_ran = job.status not in AT_REST and _check_at_rest(job, services)
         end = {"Status": Status.STOPPED, "DetailedStatus": "Stopped: never ran", "EndTime": now_ms()}
         try:
             return services.jobs.request_erasure(job, requested_by, MOST_ERASURES, **(end if never_ran else {}))

@@ -8,7 +8,7 @@ from api.services import Services
 from pipeline import models, outcomes
 from pipeline.errors import error_code
 from pipeline.jobs import RUNNING, Job, Status, now_ms, public
-from pipeline.publishing import read_parameter
+from pipeline.publishing import NONE_YET, read_parameter
 
 HOUR_MS = 3_600_000
 
@@ -46,9 +46,8 @@ def job_view(job: Job, services: Services) -> dict[str, Any]:
 def model_view(project_parameter: str, services: Services) -> dict[str, Any]:
     """The live model: its ARN, its state, since when it is live (Unix ms) and what it costs an hour; null when none."""
     live = services.ssm.get_parameter(Name=services.model_parameter)["Parameter"]
-    project_arn = read_parameter(project_parameter, services.ssm)
-    arn = read_parameter(services.model_parameter, services.ssm)
-    if not arn or not project_arn:
+    arn, project_arn = live["Value"], read_parameter(project_parameter, services.ssm)
+    if arn == NONE_YET or not project_arn:
         return dict.fromkeys(("projectArn", "projectVersionArn", "status", "since", "inferenceUnits", "costPerHourUsd"))
     version = models.describe(project_arn, models.version_name(arn), services.rekognition) or {}
     status, units = version.get("Status", "DELETED"), version.get("MinInferenceUnits", 0)

@@ -165,6 +165,9 @@ class Job:
     def of(cls, item: Mapping[str, Any]) -> Self:
         """Read an item in DynamoDB's own JSON."""
         attributes = {name: _plain(_deserialize(value)) for name, value in item.items()}
+        if "ModelStops" in attributes:
+            # DynamoDB adds two figures at a time, so a record has the sum of the model's starts and that of its stops.
+            attributes["ModelSeconds"] = (attributes.pop("ModelStops") - attributes.pop("ModelStarts")) / 1000
         return cls(attributes["Id"], Status(attributes["Status"]), attributes)
 
     def __getitem__(self, name: str) -> Any:
@@ -311,17 +314,18 @@ class Jobs:
             logger.warning("Note left out: the job has no record", extra={"attributes": sorted(attributes)})
 
     def model_stopped(self, job_id: str) -> None:
-        """Record that the job's model was stopped: add the time that it ran to ``ModelSeconds``."""
+        """Record that the job's model was stopped: the time that it ran is added to ``ModelSeconds``."""
         try:
-            job = self.get(job_id)
-            if started := job["ModelStartTime"]:
-                seconds = (job["ModelSeconds"] or 0) + (now_ms() - started) / 1000
-                self._update(
-                    job_id,
-                    {"ModelSeconds": seconds, "ModelStartTime": None},
-                    condition="ModelStartTime = :started",
-                    values={":started": started},
-                )
+            self._update(
+                job_id,
+                {"ModelStartTime": None},
+                computed={
+                    "ModelStops": "if_not_exists(ModelStops, :zero) + :now",
+                    "ModelStarts": "if_not_exists(ModelStarts, :zero) + ModelStartTime",
+                },
+                condition="attribute_exists(ModelStartTime)",
+                values={":zero": 0, ":now": now_ms()},
+            )
         except (MoveRefused, JobNotFound) as refusal:
             logger.warning("Model stop left out", extra={"reason": type(refusal).__name__})
 
@@ -358,18 +362,35 @@ class Jobs:
             values={":end": job["EndTime"]},
         )
 
-    def claim_resume(self, job_id: str) -> Job:
-        """Say that the failed or stopped job is being resumed, so that nobody else resumes or erases it meanwhile.
+    def labels_posted(self, job_id: str, caller: str) -> Job:
+        """Note who posts labels for a job that waits for them; the job, which has the token to answer.
+
+        Raises:
+            JobNotFound, MoveRefused: also when the job does not wait for supplied labels.
+        """
+        return self.note_call(
+            job_id,
+            "LabelsPostedBy",
+            caller,
+            condition="attribute_exists(TaskToken) AND LabelProvider = :supplied AND attribute_not_exists(Erasures)",
+            values={":supplied": "supplied"},
+        )
+
+    def claim_resume(self, job_id: str, caller: str) -> Job:
+        """Say that ``caller`` resumes the failed or stopped job, so that nobody else resumes or erases it meanwhile.
 
         Raises:
             JobNotFound, MoveRefused: also when the job was erased, or somebody else is resuming it.
         """
-        return self._update(
+        return self.note_call(
             job_id,
-            {"ResumedTime": now_ms(), "StopRequested": None},
+            "ResumedBy",
+            caller,
             allowed=RESUMABLE,
             condition=NOT_BEING_RESUMED,
             values={":stale": now_ms() - CLAIM_MS},
+            ResumedTime=now_ms(),
+            StopRequested=None,
         )
 
     def end(self, job_id: str, status: Status, end_time: int, execution_arn: str, **attributes: Any) -> Job:
@@ -439,21 +460,43 @@ class Jobs:
             return False
         return True
 
-    def note_call(self, job_id: str, name: str, caller: str) -> None:
+    def note_call(
+        self,
+        job_id: str,
+        name: str,
+        caller: str,
+        *,
+        allowed: Iterable[Status] | None = None,
+        condition: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        **attributes: Any,
+    ) -> Job:
         """Add ``caller``, as IAM or the user pool names it, to the calls that the record keeps under ``name``.
 
-        A record has room for so many: the first `MOST_CALLS` are kept.
+        Sets ``attributes`` in the same write, if the status is in ``allowed`` and ``condition`` over ``values`` holds.
+        A record has room for so many calls: of more than `MOST_CALLS` the first are kept.
+
+        Raises:
+            JobNotFound: no job has this id.
+            MoveRefused: status or condition do not allow it.
         """
+        allowed = None if allowed is None else tuple(allowed)
+        call = {":none": [], ":call": [{"By": caller, "Time": now_ms()}], ":most": MOST_CALLS}
+        room = f"(attribute_not_exists({name}) OR size({name}) < :most)"
         try:
-            self._update(
+            return self._update(
                 job_id,
-                {},
+                attributes,
+                allowed=allowed,
                 computed={name: f"list_append(if_not_exists({name}, :none), :call)"},
-                condition=f"(attribute_not_exists({name}) OR size({name}) < :most)",
-                values={":none": [], ":call": [{"By": caller, "Time": now_ms()}], ":most": MOST_CALLS},
+                condition=f"{room} AND {condition}" if condition else room,
+                values=call | dict(values or {}),
             )
-        except MoveRefused:
+        except MoveRefused as refusal:
+            if len(refusal.job[name] or ()) < MOST_CALLS:
+                raise
             logger.warning("The record holds no more calls", extra={"call": name})
+            return self._update(job_id, attributes, allowed=allowed, condition=condition, values=values)
 
     def claim_report(self, job_id: str, state: str, before: str | None, seconds: float) -> bool:
         """True for who asks for an audit report on ``state`` and is the first to do so for ``seconds``.

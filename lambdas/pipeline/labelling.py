@@ -221,10 +221,12 @@ def resume(event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunction
     _tell(job_id, description, tell)
 
 
-def supply(job: Job, labels_key: str, *, jobs: Jobs, stepfunctions: Any) -> bool:
-    """Answer the token with labels that were uploaded; False when somebody else has answered it."""
-    output = {"provider": SUPPLIED, "labelsKey": labels_key}
-    return _send(job.id, job["TaskToken"], output, jobs=jobs, stepfunctions=stepfunctions)
+def supply(job: Job, labels_key: str, *, stepfunctions: Any) -> bool:
+    """Answer the token with labels that were uploaded; False when somebody else has answered it.
+
+    The record keeps the spent token until the state `Import labels`, which comes next, drops it.
+    """
+    return _resume(job["TaskToken"], {"provider": SUPPLIED, "labelsKey": labels_key}, stepfunctions)
 
 
 def answer(job_id: str, token: str, description: Mapping[str, Any], *, jobs: Jobs, stepfunctions: Any) -> None:
@@ -417,18 +419,22 @@ def _check_deadline(request: RequestLabels, state: str) -> None:
 
 def _send(
     job_id: str, token: str, result: Mapping[str, Any] | PipelineError, *, jobs: Jobs, stepfunctions: Any
-) -> bool:
-    """Resume the execution with an output or a named error; True when this call did it."""
+) -> None:
+    """Resume the execution with an output or a named error, unless it was, and forget the token."""
+    _resume(token, result, stepfunctions)
+    jobs.forget_token(job_id, token)
+
+
+def _resume(token: str, result: Mapping[str, Any] | PipelineError, stepfunctions: Any) -> bool:
+    """Resume the execution; True when this call did it."""
     try:
         if isinstance(result, PipelineError):
             stepfunctions.send_task_failure(taskToken=token, error=type(result).__name__, cause=str(result))
         else:
             stepfunctions.send_task_success(taskToken=token, output=json.dumps(result))
-        sent = True
     except ClientError as error:
         if error_code(error) not in ALREADY_RESUMED:
             raise
         logger.info("The execution had been resumed already", extra={"answer": error_code(error)})
-        sent = False
-    jobs.forget_token(job_id, token)
-    return sent
+        return False
+    return True

@@ -19,6 +19,7 @@ from pipeline.jobs import ENDED, Job, Jobs, Status, now_ms
 LATE_MS = 5 * 60_000
 
 PUBLISHING = "Publish model"  # the state
+MODEL = "model"  # as the caller is told what was stopped
 LABELLING_GOES_ON = ("Initializing", "InProgress")
 
 logger = Logger(child=True)
@@ -46,7 +47,7 @@ def stop_what_runs(
                 remaining.append("The model may be going live now: if it does not, it is stopped in some minutes.")
             elif models.stop_model(job["ProjectArn"], arn, rekognition=rekognition) in models.DOWN:
                 jobs.model_stopped(job.id)
-                stopped.append("model")
+                stopped.append(MODEL)
             else:
                 remaining.append("The model is STARTING and cannot be stopped yet: it is stopped once it runs.")
     return stopped, remaining

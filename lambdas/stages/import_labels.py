@@ -22,7 +22,8 @@ s3 = aws.client("s3")
 
 @stage
 def handler(request: ImportLabels) -> LabelsImported:
-    jobs.advance(request.job_id, Status.LABELLING, stage="Import labels", LabelProvider=labels.PROVIDER)
+    # Labels that were posted have answered the token, which is spent.
+    jobs.advance(request.job_id, Status.LABELLING, stage="Import labels", LabelProvider=labels.PROVIDER, TaskToken=None)
     imported = labels.import_labels(request, bucket=settings.bucket, s3=s3)
     jobs.note(request.job_id, Labelled=imported.labelled)
     measure(Labelled=imported.labelled)

@@ -1,7 +1,12 @@
 """The HTTP API as clients meet it: through the gateway, on real S3 and DynamoDB."""
 
+from datetime import UTC, datetime
+
+import boto3
 import httpx
 from deployed import Pipeline
+
+from ekyc.localaws import calls
 
 
 def test_the_calls_of_existing_clients_work_as_they_always_did(shared_pipeline: Pipeline) -> None:
@@ -31,3 +36,32 @@ def test_the_calls_of_existing_clients_work_as_they_always_did(shared_pipeline: 
         listed[0]
     )
     assert [job["startTime"] for job in listed] == sorted((job["startTime"] for job in listed), reverse=True)
+
+
+def test_a_list_reads_one_page_of_the_index_however_many_jobs_there_are(shared_pipeline: Pipeline) -> None:
+    # Given a table of many more jobs than a page has
+    created = shared_pipeline.http.post("create").json()["id"]
+    (name,) = shared_pipeline.aws.client("dynamodb").list_tables()["TableNames"]
+    environment = shared_pipeline.aws.environment()
+    table = boto3.resource(
+        "dynamodb",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+    ).Table(name)
+    record = table.get_item(Key={"Id": created})["Item"]
+    long_ago = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    with table.batch_writer() as batch:
+        for number in range(250):
+            batch.put_item(Item={**record, "Id": f"{created[:20]}{number:016x}", "StartTime": long_ago - number})
+    # When a page is read, and the one after it
+    with calls.recorded() as made:
+        first = shared_pipeline.http.get("list")
+        second = shared_pipeline.http.get("list", params={"nextToken": first.headers["X-Next-Token"]})
+    # Then each is one Query, and goes on where the other ended
+    asked = [call for call in made if "httpMethod" in (call.invocation.event or {})]
+    assert [(call.operation, call.parameters["Limit"]) for call in asked] == [("Query", 100), ("Query", 100)]
+    times = [job["startTime"] for answer in (first, second) for job in answer.json()]
+    assert len(times) == 200
+    assert times == sorted(times, reverse=True)

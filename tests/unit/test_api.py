@@ -552,8 +552,11 @@ def test_labels_are_posted_to_a_job_that_waits(api: Api) -> None:
         "provider": "supplied",
         "labelsKey": f"labels/{job_id}/a.json",
     }
-    # And a second post finds nobody waiting
+    # And a second post finds nobody waiting, before and after the next state has dropped the token
+    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "no longer waits")
+    api.jobs.advance(job_id, Status.LABELLING, stage="Import labels", TaskToken=None)
     assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait")
+    assert len(api.jobs.get(job_id)["LabelsPostedBy"]) == 2
 
 
 def test_labels_that_somebody_else_posted_a_moment_before(api: Api) -> None:
@@ -743,7 +746,7 @@ def test_a_resume_that_broke_off_is_gone_on_with(api: Api) -> None:
 def test_a_redrive_that_somebody_made_in_the_console_starts_no_second_execution(api: Api) -> None:
     job_id = stopped_in_training(api)
     before = dict(api.execution(job_id))
-    answers = iter([before, before, before | {"status": "RUNNING"}])
+    answers = iter([before, before | {"status": "RUNNING"}])
     api.machine.describe_execution = lambda **_: dict(next(answers))  # type: ignore[method-assign, assignment]
     api.machine.refuse_next("redrive_execution", "ExecutionNotRedrivable", "Execution is RUNNING")
     assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "is running")

@@ -516,7 +516,7 @@ def test_a_job_that_was_erased_before_its_start_stays_so(api: ErasingApi) -> Non
     # And a start that had read the record before is refused
     execution_input = {"labels": {"provider": "supplied"}}
     with pytest.raises(Problem, match="was erased"):
-        control.start(before, execution_input, work_team="", started_by=AUDITOR, services=api.function.services)
+        control.start(before.id, execution_input, work_team="", started_by=AUDITOR, services=api.function.services)
     assert api.machine.executions == {}
 
 
@@ -534,7 +534,7 @@ def test_a_request_that_read_the_record_before_a_resume_is_refused(api: ErasingA
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)
-    api.jobs.claim_resume(job_id)
+    api.jobs.claim_resume(job_id, "engineer")
     # Then nobody erases the job in this moment
     with pytest.raises(Problem, match="being started or resumed"):
         control.erase(before, AUDITOR, api.function.services)

@@ -130,7 +130,9 @@ def test_a_stage_that_runs_twice_keeps_its_first_time(jobs: Jobs) -> None:
 def test_the_time_that_a_model_ran_adds_up(jobs: Jobs) -> None:
     # Given a model that ran before and has been running for an hour again
     job = jobs.create()
-    jobs.note(job.id, ModelSeconds=100, ModelStartTime=now_ms() - 3_600_000)
+    jobs.note(job.id, ModelStartTime=now_ms() - 100_000)
+    jobs.model_stopped(job.id)
+    jobs.note(job.id, ModelStartTime=now_ms() - 3_600_000)
     # When it is stopped, twice over
     jobs.model_stopped(job.id)
     jobs.model_stopped(job.id)

@@ -359,10 +359,7 @@ def test_supplied_labels_are_waited_for_and_posted(setting: Setting) -> None:
     assert setting.ground_truth.calls == []
     # When they post them, twice
     job = setting.job
-    first, second = (
-        labelling.supply(job, "labels/x/a.json", jobs=setting.jobs, stepfunctions=setting.stepfunctions)
-        for _ in range(2)
-    )
+    first, second = (labelling.supply(job, "labels/x/a.json", stepfunctions=setting.stepfunctions) for _ in range(2))
     # Then the execution is resumed once
     assert (first, second) == (True, False)
     assert setting.answered() == {"provider": "supplied", "labelsKey": "labels/x/a.json"}
