@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -81,6 +82,8 @@ def main(write: bool) -> None:
         (TABLES / f"{name}.md").write_text(printed)
         if write:
             put(name, printed)
+    if write:
+        shutil.copy(TABLES / "detector.svg", PAGE.with_name("detector.svg"))
     print(f"All benchmarks: {(time.monotonic() - began) / 60:.1f} min. Tables are in build/bench/.")
 
 
