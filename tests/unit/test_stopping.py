@@ -124,7 +124,7 @@ def test_a_job_that_failed_or_was_resumed_keeps_its_model(settling: Settling) ->
 
 def test_a_resume_that_comes_first_keeps_the_model(settling: Settling) -> None:
     settling.end("ABORTED")
-    settling.jobs.claim_resume(settling.id)
+    settling.jobs.claim_resume(settling.id, "engineer")
     settling.trained()
     assert settling.version["Status"] == "TRAINING_COMPLETED"
     assert not settling.is_settled
