@@ -153,10 +153,14 @@ def test_each_functions_environment_is_what_its_settings_ask_for(functions: dict
 def test_a_function_imports_only_what_it_needs_to_start(functions: dict[str, Imported]) -> None:
     # Given what is installed, without the hooks of the installation itself
     packages = {name for name in packages_distributions() if not name.startswith("_")} - EVERY_FUNCTION
-    # Then none imports a package beyond the common ones, but the stage that reads photos
+    # Then none imports a package beyond the common ones, but the stages that read photos and manifests
     imported = {module: {name.split(".")[0] for name in function.modules} for module, function in functions.items()}
     more = {module: names & packages for module, names in imported.items() if names & packages}
-    assert more == {"stages.check_images": {"PIL"}}
+    assert more == {
+        "stages.check_images": {"PIL", "orjson"},
+        "stages.import_labels": {"orjson"},
+        "stages.prepare_datasets": {"orjson"},
+    }
     # And Powertools' routes, half of its time, are for the API alone
     with_routes = {
         module for module, function in functions.items() if "aws_lambda_powertools.event_handler" in function.modules
