@@ -16,9 +16,12 @@ NAMED_ERROR = re.compile(r"[A-Z][A-Za-z]+")
 UNNAMED = frozenset({"UnexpectedAnswer", "Exception", "ClientError", "KeyError", "TypeError", "ValueError"})
 
 
-def violations(bench: Bench, job: Job, *, labelling_jobs: int = 1) -> list[str]:
+def violations(bench: Bench, job: Job, *, labelling_jobs: int = 1) -> Iterator[str]:
     """What does not hold, in words; nothing when all holds. ``labelling_jobs``: how many the job may have had."""
-    return [*_work(bench, job, labelling_jobs), *_ends(bench, job), *_live_model(bench, job), *bench.leaks(job)]
+    yield from _ends(bench, job)
+    yield from _work(bench, job, labelling_jobs)
+    yield from _live_model(bench, job)
+    yield from bench.leaks(job)
 
 
 def _work(bench: Bench, job: Job, labelling_jobs: int) -> Iterator[str]:

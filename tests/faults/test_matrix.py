@@ -94,7 +94,7 @@ def test_a_model_left_running_is_seen(pipeline: Bench) -> None:
     job = pipeline.create("left running")
     WAYS[SUPPLIED].run(pipeline, job)
     pipeline.settled(job)
-    assert violations(pipeline, job) == []
+    assert list(violations(pipeline, job)) == []
     # When somebody starts its model
     arn = pipeline.record(job)["ProjectVersionArn"]
     pipeline.aws.client("rekognition").start_project_version(ProjectVersionArn=arn, MinInferenceUnits=1)
