@@ -250,15 +250,13 @@ def resume(job: Job, caller: str, services: Services) -> Job:
             "The model was rejected, and the same figures would reject it again. Start a new job with more photos or "
             "other bars."
         )
-    if job.status not in RESUMABLE or job["EndTime"] != int(execution["stopDate"].timestamp() * 1000):
+    is_told = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
+    ended = _claim_resume(job.id, caller, services) if is_told else None
+    if ended is None:  # no event has told the end, or a stage that was at work then has spoken after it
         outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
-    try:
-        ended = services.jobs.claim_resume(job.id, caller)
-    except MoveRefused as refusal:
-        check_not_erased(refusal.job)
-        if refusal.job.status in RESUMABLE:
-            raise conflict("Somebody else is resuming the job, or has tried to. Ask again in half a minute.") from None
-        raise conflict("The job is running.") from None
+        ended = _claim_resume(job.id, caller, services)
+    if ended is None:
+        raise conflict("The job is running.")
     if (
         execution.get("redriveStatus") == "NOT_REDRIVABLE"
         or execution.get("error") == DATASET_FAILED
@@ -277,6 +275,17 @@ def resume(job: Job, caller: str, services: Services) -> Job:
             raise conflict("The job is running.") from None
         return _start_anew(ended, now, services)
     return _reopen(ended, Status(ended["RunningStatus"] or Status.CHECKING_IMAGES), services)
+
+
+def _claim_resume(job_id: str, caller: str, services: Services) -> Job | None:
+    """The job, which nobody else may resume now; None when its record says that it runs."""
+    try:
+        return services.jobs.claim_resume(job_id, caller)
+    except MoveRefused as refusal:
+        check_not_erased(refusal.job)
+        if refusal.job.status in RESUMABLE:
+            raise conflict("Somebody else is resuming the job, or has tried to. Ask again in half a minute.") from None
+        return None
 
 
 def _is_lost(project_version_arn: str | None, job: Job, services: Services) -> bool:
