@@ -45,8 +45,8 @@ def machine() -> str:
     )
 
 
-def run(name: str) -> str:
-    """What the benchmark printed; ends the program when it fails."""
+def run(name: str) -> str | None:
+    """What the benchmark printed; None when it failed."""
     began, printed = time.monotonic(), ""
     command = [sys.executable, "-u", f"bench/{name}.py"]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as benchmark:  # noqa: S603
@@ -54,7 +54,7 @@ def run(name: str) -> str:
             print(line, end="", flush=True)
             printed += line
     if benchmark.returncode:
-        sys.exit(f"bench/{name}.py failed.")
+        return None
     print(f"\nbench/{name}.py took {time.monotonic() - began:.0f} s.\n", flush=True)
     return printed.strip() + "\n"
 
@@ -66,7 +66,7 @@ def put(name: str, text: str) -> None:
     if begin not in page or end not in page:
         sys.exit(f"docs/performance.md has no place for {name}: it wants the lines {begin} and {end}.")
     before, _, rest = page.partition(begin)
-    PAGE.write_text(f"{before}{begin}\n{text}{end}{rest.partition(end)[2]}")
+    PAGE.write_text(f"{before}{begin}\n\n{text}\n{end}{rest.partition(end)[2]}")
 
 
 def main(write: bool) -> None:
@@ -76,15 +76,21 @@ def main(write: bool) -> None:
     print(f"{machine()}\n", flush=True)
     if write:
         put("machine", machine() + "\n")
+    failed = []
     for name in BENCHMARKS:
         print(f"## {name}\n", flush=True)
         printed = run(name)
+        if printed is None:
+            failed.append(f"bench/{name}.py")
+            continue
         (TABLES / f"{name}.md").write_text(printed)
         if write:
             put(name, printed)
-    if write:
+    if write and "bench/detector.py" not in failed:
         shutil.copy(TABLES / "detector.svg", PAGE.with_name("detector.svg"))
     print(f"All benchmarks: {(time.monotonic() - began) / 60:.1f} min. Tables are in build/bench/.")
+    if failed:
+        sys.exit(f"Failed: {', '.join(failed)}.")
 
 
 if __name__ == "__main__":
