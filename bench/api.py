@@ -4,7 +4,7 @@
 
 Whole jobs call each route of the OpenAPI document, and the local AWS tells which AWS calls the API's function made.
 Then JOBS (10,000) records are put into the table, copies of a finished job's, and 1, 8 and 32 clients ask for SECONDS
-(2) as fast as they are answered. They are threads of one other process, each with a connection of its own that is kept
+(1) as fast as they are answered. They are threads of one other process, each with a connection of its own that is kept
 alive, and sign their requests as the CLI does. The API's function has two workers here, as has each function of the
 local AWS. Prints Markdown tables.
 """
@@ -302,4 +302,4 @@ def table_name(aws: LocalAws) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, float(sys.argv[2]) if len(sys.argv) > 2 else 2.0)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, float(sys.argv[2]) if len(sys.argv) > 2 else 1.0)

@@ -2,7 +2,7 @@
 
     python bench/cold_start.py [RUNS]
 
-Imports every handler of the synthesized template with its own environment, RUNS (5) times, each in a process of its
+Imports every handler of the synthesized template with its own environment, RUNS (3) times, each in a process of its
 own after one that fills the disk's cache. Milliseconds are those of the import alone, without Python's own start. The
 budget is 300 ms for a stage or an event function, 500 ms for the API. Prints a Markdown table.
 """
@@ -87,4 +87,4 @@ def main(runs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
