@@ -17,6 +17,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -64,6 +65,7 @@ def own_waits() -> list[Callable[[], Iterator[int]]]:
     return [lambda starts=starts, waiting=waiting: seconds(starts, waiting) for starts, waiting in LOOPS.items()]
 
 
+@cache  # the loops of all jobs wait alike
 def _evaluated(expression: str, wait: float | None = None) -> float:
     declared = "" if wait is None else f"$wait:={json.dumps(wait)};"
     return evaluate_jsonata(f"({declared}{expression.removeprefix('{%').removesuffix('%}')})")
