@@ -39,6 +39,8 @@ CLIENTS = (1, 8, 32)
 NAMES = 1000
 DAY_MS = 24 * 3_600_000
 SUPPLIED, NEVER_LABELLED = {"provider": "supplied"}, {"provider": "ground-truth"}
+WITH_FILE = SUPPLIED | {"key": "labels.json"}
+CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Figures:
 
 def client(url: str) -> httpx.Client:
     """A client that signs as `ekyc` does and keeps its connection."""
-    session = boto3.Session("local", "local", region_name="us-east-1")
+    session = boto3.Session(**CREDENTIALS)
     return httpx.Client(base_url=url + ROOT, auth=SignedByAws(session), timeout=60)
 
 
@@ -137,7 +139,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 def ask_every_route(aws: LocalAws, recorder: Recorder, files: list[Path]) -> tuple[str, str]:
     """Run jobs that need every route; the ids of one that is done and of one for which people label."""
-    api = Api(aws.api_url, boto3.Session("local", "local", region_name="us-east-1"))
+    api = Api(aws.api_url, boto3.Session(**CREDENTIALS))
 
     def uploaded(job_id: str) -> None:
         upload.send(api, job_id, [upload.file(path) for path in files], lambda _file: None)
@@ -194,9 +196,6 @@ def ask_every_route(aws: LocalAws, recorder: Recorder, files: list[Path]) -> tup
     return done, people
 
 
-WITH_FILE = SUPPLIED | {"key": "labels.json"}
-
-
 def audited(aws: LocalAws, job_id: str) -> bool:
     """Whether the report of the job is kept."""
     s3 = aws.client("s3")
@@ -223,20 +222,13 @@ def described() -> set[tuple[str, str]]:
 
 def fill(aws: LocalAws, table_name: str, like: str, jobs: int) -> None:
     """Put so many copies of the job's record into the table, each with an id of its own and a minute apart."""
-    table = boto3.resource("dynamodb", endpoint_url=aws.endpoint, **CREDENTIALS).Table(table_name)
+    table = boto3.Session(**CREDENTIALS).resource("dynamodb", endpoint_url=aws.endpoint).Table(table_name)
     record = table.get_item(Key={"Id": like})["Item"]
     with table.batch_writer() as batch:
         for number in range(jobs):
             job_id = f"ekyc-20200101000000-{number:016x}"
             item = renamed(record, like, job_id)
             batch.put_item({**item, "StartTime": int(record["StartTime"]) - DAY_MS - number * 60_000})
-
-
-CREDENTIALS: dict[str, Any] = {
-    "aws_access_key_id": "local",
-    "aws_secret_access_key": "local",
-    "region_name": "us-east-1",
-}
 
 
 def renamed(value: Any, old: str, new: str) -> Any:

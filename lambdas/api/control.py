@@ -58,9 +58,9 @@ def describe_execution(job: Job, services: Services) -> dict[str, Any] | None:
 def start(job_id: str, execution_input: dict[str, Any], *, work_team: str, started_by: str, services: Services) -> str:
     """Start the job's execution; answers its ARN.
 
-    The record is claimed first, so only one start wins, and is not read before: it is asked what forbids the start only
-    when something does. A start that claimed the record and got no further (a crash, a
-    throttle) leaves no execution, and the next start goes on from there.
+    The record is claimed first, so only one start wins; it is read only when something is missing or the claim is lost.
+    A start that claimed the record and got no further (a crash, a throttle) leaves no execution, and the next start
+    goes on from there.
 
     Raises:
         JobNotFound: no job has this id.

@@ -1,4 +1,4 @@
-"""The template of every combination of settings, synthesized once."""
+"""The template of every combination of settings, synthesized once in each test process."""
 
 import json
 import os
