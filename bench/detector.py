@@ -9,7 +9,6 @@ confidence 0.5. Prints a Markdown table and draws it as build/bench/detector.svg
 """
 
 import json
-import math
 import os
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+from matplotlib import pyplot
 
 from ekyc import samples
 from ekyc.localaws.detector import Box, Detector, LabelledPhoto, train
@@ -28,19 +28,6 @@ MIN_CONFIDENCE = 0.5
 PROJECT = Path(__file__).resolve().parents[1]
 SCENES = PROJECT.parent / "shared" / "documents" / "scenes"
 PLOT = PROJECT / "build" / "bench" / "detector.svg"
-
-# In pixels: the picture, and the frame of the curves in it.
-WIDTH, HEIGHT = 640, 360
-LEFT, TOP, RIGHT, BOTTOM = 60, 50, 500, 300
-STYLE = """
-  text { font: 14px sans-serif; fill: #24292f } .grid { stroke: #d0d7de } .curve { fill: none; stroke-width: 2.5 }
-  .f1 { stroke: #0969da } .iou { stroke: #bc4c00; stroke-dasharray: 7 4 } text.f1 { fill: #0969da; stroke: none }
-  text.iou { fill: #bc4c00; stroke: none } .ms { text-anchor: middle }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3 } .grid { stroke: #3d444d } .f1 { stroke: #58a6ff } .iou { stroke: #f0883e }
-    text.f1 { fill: #58a6ff } text.iou { fill: #f0883e }
-  }
-"""
 
 
 def read_photos(folder: Path) -> list[LabelledPhoto]:
@@ -89,39 +76,19 @@ class Point:
     iou: float
 
 
-def plot(points: list[Point], held_out: int) -> str:
-    """F1 and IoU against the training photos per type as an SVG, for light and dark pages alike."""
-    step = (RIGHT - LEFT) / max(1, len(points) - 1)
-    places = [LEFT + step * number for number in range(len(points))]
-
-    lowest = min(0.9, *(math.floor(10 * min(point.f1, point.iou)) / 10 for point in points))
-
-    def height(value: float) -> float:
-        return BOTTOM - (value - lowest) / (1 - lowest) * (BOTTOM - TOP)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="F1 and mean IoU by training photos per type"><style>{STYLE}</style>',
-        f'<text x="{LEFT}" y="25">Local detector on {held_out} photos that training did not see</text>',
-    ]
-    for number in range(6):
-        value = lowest + (1 - lowest) * number / 5
-        y = height(value)
-        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 42}" y="{y + 5:.1f}">{value:.2f}</text>')
-    for x, point in zip(places, points, strict=True):
-        parts.append(f'<text class="ms" x="{x:.1f}" y="{BOTTOM + 22}">{point.per_type}</text>')
-    parts.append(f'<text class="ms" x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 45}">training photos per type</text>')
-    curves = {"f1": ("F1", [point.f1 for point in points]), "iou": ("mean IoU", [point.iou for point in points])}
-    for name, (title, values) in curves.items():
-        line = " ".join(f"{x:.1f},{height(value):.1f}" for x, value in zip(places, values, strict=True))
-        parts.append(f'<polyline class="curve {name}" points="{line}"/>')
-        # The two names stay apart, however near their curves end.
-        others = [theirs[-1] for key, (_, theirs) in curves.items() if key != name]
-        below = values[-1] < others[0]
-        y = height(values[-1]) + (14 if below else -4)
-        parts.append(f'<text class="{name}" x="{RIGHT + 8}" y="{y:.1f}">{title} {values[-1]:.3f}</text>')
-    return "\n".join([*parts, "</svg>\n"])
+def plot(points: list[Point], held_out: int) -> None:
+    """Draw F1 and IoU against the training photos per type into `PLOT`."""
+    figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
+    per_type = [str(point.per_type) for point in points]
+    axes.plot(per_type, [point.f1 for point in points], "o-", label="F1")
+    axes.plot(per_type, [point.iou for point in points], "s--", label="mean IoU")
+    axes.set_ylim(top=1)
+    axes.set(xlabel="training photos per type", title=f"Local detector on {held_out} photos that training did not see")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend()
+    PLOT.parent.mkdir(parents=True, exist_ok=True)
+    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "detector"}):
+        figure.savefig(PLOT, metadata={"Date": None})
 
 
 def main(folder: Path, counts: list[int]) -> None:
@@ -145,8 +112,7 @@ def main(folder: Path, counts: list[int]) -> None:
             flush=True,
         )
         points.append(Point(count, figures.f1, figures.mean_iou))
-    PLOT.parent.mkdir(parents=True, exist_ok=True)
-    PLOT.write_text(plot(points, len(held_out)), encoding="utf-8")
+    plot(points, len(held_out))
 
 
 if __name__ == "__main__":
