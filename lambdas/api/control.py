@@ -123,7 +123,7 @@ def supply_labels(job_id: str, key: str, caller: str, services: Services) -> Job
     """
     try:
         is_there = exists(key, services)
-        job = services.jobs.labels_posted(job_id, caller) if is_there else services.jobs.get(job_id)
+        job = services.jobs.labels_posted(job_id, key, caller) if is_there else services.jobs.get(job_id)
     except MoveRefused as refusal:
         job = refusal.job
     check_not_erased(job)
@@ -132,7 +132,7 @@ def supply_labels(job_id: str, key: str, caller: str, services: Services) -> Job
     if not is_there:
         raise unmet(f"The labels file {key.rpartition('/')[2]!r} is not uploaded.")
     if not labelling.supply(job, key, stepfunctions=services.stepfunctions):
-        raise conflict("The job no longer waits for labels.")
+        raise conflict("The job does not wait for labels now. Look at its status, and post again if it still waits.")
     return job
 
 
@@ -278,14 +278,23 @@ def resume(job: Job, caller: str, services: Services) -> Job:
 
 
 def _claim_resume(job_id: str, caller: str, services: Services) -> Job | None:
-    """The job, which nobody else may resume now; None when its record says that it runs."""
+    """The job, which nobody else may resume now; None when its record says that it runs.
+
+    A caller whose claim is there already is one that asks again after a failure, or is the SDK that does so.
+    """
     try:
         return services.jobs.claim_resume(job_id, caller)
     except MoveRefused as refusal:
-        check_not_erased(refusal.job)
-        if refusal.job.status in RESUMABLE:
-            raise conflict("Somebody else is resuming the job, or has tried to. Ask again in half a minute.") from None
+        job = refusal.job
+    check_not_erased(job)
+    if job.status not in RESUMABLE:
         return None
+    try:
+        if job["ResumedBy"][-1]["By"] == caller:
+            return services.jobs.renew_resume(job)
+    except MoveRefused as refusal:
+        check_not_erased(refusal.job)
+    raise conflict("Somebody else is resuming the job, or has tried to. Ask again in half a minute.")
 
 
 def _is_lost(project_version_arn: str | None, job: Job, services: Services) -> bool:

@@ -84,6 +84,7 @@ PRIVATE = frozenset(
     {
         "Kind",
         "TaskToken",
+        "PostedLabels",
         "RunningStatus",
         "NotifiedEnd",
         "NotifiedLabelling",
@@ -329,8 +330,8 @@ class Jobs:
         except (MoveRefused, JobNotFound) as refusal:
             logger.warning("Model stop left out", extra={"reason": type(refusal).__name__})
 
-    def store_token(self, job_id: str, token: str, provider: str) -> None:
-        """Keep the task token on which the machine waits for labels, before anybody looks for a labelling job.
+    def store_token(self, job_id: str, token: str, provider: str) -> Job:
+        """Keep the task token on which the machine waits for labels, before anybody looks for a labelling job; the job.
 
         The labelling job that an earlier token waited for is forgotten, so that its late event cannot answer this one.
 
@@ -339,7 +340,7 @@ class Jobs:
         """
         waiting = (Status.CHECKING_IMAGES, Status.WAITING_FOR_LABELLING, Status.LABELLING, *RESUMABLE)
         attributes = {"TaskToken": token, "LabelProvider": provider, "LabellingJobArn": None}
-        self._update(job_id, attributes, allowed=waiting)
+        return self._update(job_id, attributes, allowed=waiting)
 
     def forget_token(self, job_id: str, token: str) -> None:
         """Drop the token once it is answered; a newer token stays."""
@@ -362,8 +363,8 @@ class Jobs:
             values={":end": job["EndTime"]},
         )
 
-    def labels_posted(self, job_id: str, caller: str) -> Job:
-        """Note who posts labels for a job that waits for them; the job, which has the token to answer.
+    def labels_posted(self, job_id: str, labels_key: str, caller: str) -> Job:
+        """Note which labels are posted for a job that waits for them, and by whom; the job, with the token to answer.
 
         Raises:
             JobNotFound, MoveRefused: also when the job does not wait for supplied labels.
@@ -374,6 +375,7 @@ class Jobs:
             caller,
             condition="attribute_exists(TaskToken) AND LabelProvider = :supplied AND attribute_not_exists(Erasures)",
             values={":supplied": "supplied"},
+            PostedLabels=labels_key,
         )
 
     def claim_resume(self, job_id: str, caller: str) -> Job:
@@ -391,6 +393,20 @@ class Jobs:
             values={":stale": now_ms() - CLAIM_MS},
             ResumedTime=now_ms(),
             StopRequested=None,
+        )
+
+    def renew_resume(self, job: Job) -> Job:
+        """Hold on to the claim that ``job`` was read with, for its caller asks once more.
+
+        Raises:
+            JobNotFound, MoveRefused: the job was claimed again or has moved since.
+        """
+        return self._update(
+            job.id,
+            {"ResumedTime": now_ms()},
+            allowed=RESUMABLE,
+            condition="ResumedTime = :read",
+            values={":read": job["ResumedTime"]},
         )
 
     def end(self, job_id: str, status: Status, end_time: int, execution_arn: str, **attributes: Any) -> Job:
@@ -608,7 +624,13 @@ class Jobs:
         try:
             return self._update(
                 job.id,
-                {"ErasedTime": now_ms(), "Cause": None, "TaskToken": None, **({"ErasureOpen": None} if last else {})},
+                {
+                    "ErasedTime": now_ms(),
+                    "Cause": None,
+                    "TaskToken": None,
+                    "PostedLabels": None,
+                    **({"ErasureOpen": None} if last else {}),
+                },
                 condition="size(Erasures) = :requests",
                 values={":requests": len(job["Erasures"])},
             )

@@ -23,7 +23,14 @@ s3 = aws.client("s3")
 @stage
 def handler(request: ImportLabels) -> LabelsImported:
     # Labels that were posted have answered the token, which is spent.
-    jobs.advance(request.job_id, Status.LABELLING, stage="Import labels", LabelProvider=labels.PROVIDER, TaskToken=None)
+    jobs.advance(
+        request.job_id,
+        Status.LABELLING,
+        stage="Import labels",
+        LabelProvider=labels.PROVIDER,
+        TaskToken=None,
+        PostedLabels=None,
+    )
     imported = labels.import_labels(request, bucket=settings.bucket, s3=s3)
     jobs.note(request.job_id, Labelled=imported.labelled)
     measure(Labelled=imported.labelled)

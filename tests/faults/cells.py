@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -165,7 +166,11 @@ WAYS = {
 
 
 SCHEDULED = " on schedule"
-NO_EVENT = "{}"  # what a schedule gives to a function
+# What a schedule gives to a function, as a part of the event's JSON.
+FROM_SCHEDULE = {"events.settle_job": "{}", "events.watch_running": '{"remind": '}
+# It is called by schedules only, and what it does is about no job: its queue tells whether it has come through.
+WATCH = "events.watch_running"
+WATCH_SECONDS = 3.0  # Lambda's two retries of an event have come by then
 
 
 @dataclass(frozen=True, order=True)
@@ -289,9 +294,9 @@ def recorded(bench: Bench, way_name: str) -> dict[Row, int]:
         if call.attempt > 1:
             continue
         unit = bench.modules[call.function]
-        if not call.invocation.event:
-            # What it finds depends on what else there is, and is dealt with as when an event comes.
-            if way.run is not unnoticed or call.operation != "Query":
+        if not call.invocation.event or unit == WATCH:
+            # What settle_job finds depends on what else there is, and is dealt with as when an event comes.
+            if way.run is not unnoticed or (unit != WATCH and call.operation != "Query"):
                 continue
             unit += SCHEDULED
         if unit == "api.app":
@@ -424,7 +429,11 @@ def trial(
                 if permanent and module.startswith("events."):
                     _redeliver(bench, job, way, module, stack, outcome)
                 record = bench.settled(job, waits=0.5)
-                return _end(way, record, cell, bench, job, outcome) + _holds(bench, job, way)
+                problems = _end(way, record, cell, bench, job, outcome) + _holds(bench, job, way)
+                if module == WATCH:
+                    time.sleep(WATCH_SECONDS)
+                    problems += [f"a look is kept in the queue: {event}" for event in bench.kept(module, job)]
+                return problems
     except (Hangs, ApiFailed) as problem:
         return [str(problem)]
     finally:
@@ -456,7 +465,7 @@ def _redeliver(bench: Bench, job: Job, way: Way, module: str, stack: contextlib.
 
     def there() -> bool:
         kept.extend(bench.kept(module, job))
-        return bool(kept) or _all_holds(bench, job, way)
+        return bool(kept) or (module != WATCH and _all_holds(bench, job, way))
 
     eventually(there, "the event is neither dealt with nor kept")
     stack.close()
@@ -531,7 +540,9 @@ def _fault(bench: Bench, cell: Cell, job: Job) -> Fault:
     if row.unit.startswith("state "):
         return Fault(column.what, about=(job.id,), message="The service says why in words.")
     function = bench.functions[row.module]
-    about = (job.mark if row.route.endswith("/create") else NO_EVENT if row.unit.endswith(SCHEDULED) else job.id,)
+    about = (job.mark if row.route.endswith("/create") else job.id,)
+    if row.unit.endswith(SCHEDULED):
+        about = (FROM_SCHEDULE[row.module],)
     if column.what is What.COLD:
         return Fault(column.what, function, about)
     if column.what is What.EARLY:

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from openapi_schema_validator import OAS30Validator
 
+from api import control
+from api.problems import Problem
 from pipeline import aws
 from pipeline.jobs import Jobs, Status, now_ms
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
@@ -553,7 +555,7 @@ def test_labels_are_posted_to_a_job_that_waits(api: Api) -> None:
         "labelsKey": f"labels/{job_id}/a.json",
     }
     # And a second post finds nobody waiting, before and after the next state has dropped the token
-    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "no longer waits")
+    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait for labels now")
     api.jobs.advance(job_id, Status.LABELLING, stage="Import labels", TaskToken=None)
     assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait")
     assert len(api.jobs.get(job_id)["LabelsPostedBy"]) == 2
@@ -563,7 +565,7 @@ def test_labels_that_somebody_else_posted_a_moment_before(api: Api) -> None:
     job_id = api.waiting_for_labels()
     api.upload(f"labels/{job_id}/a.json")
     api.machine.tokens.clear()
-    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "no longer waits")
+    assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait for labels now")
 
 
 def test_labels_for_a_job_that_ground_truth_labels(api: Api) -> None:
@@ -727,20 +729,40 @@ def test_a_model_that_is_lost_is_trained_anew(api: Api, lost: str) -> None:
     assert shown["cost"]["trainingUsd"] == (1.0 if lost == "discarded" else 0)
 
 
-def test_a_resume_that_broke_off_is_gone_on_with(api: Api) -> None:
+@pytest.mark.parametrize("others", [False, True])
+def test_a_resume_that_broke_off_is_gone_on_with(api: Api, others: bool) -> None:
     # Given a resume that named the next execution and could not start it
     job_id = stopped_in_training(api)
     api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
     api.machine.refuse_next("start_execution", "ExecutionLimitExceeded")
     assert api.post(f"jobs/{job_id}/resume").status == 500
     # Then nobody else resumes it in that moment
-    assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, "Somebody else")
-    # When it is resumed once more, half a minute later
-    api.jobs.note(job_id, ResumedTime=0)
-    assert api.post(f"jobs/{job_id}/resume").status == 200
+    services = api.function.services
+    with pytest.raises(Problem, match="Somebody else"):
+        control.resume(api.jobs.get(job_id), "somebody else", services)
+    # When it is resumed once more, at once by the same caller or half a minute later by another
+    if others:
+        api.jobs.note(job_id, ResumedTime=0)
+        control.resume(api.jobs.get(job_id), "somebody else", services)
+    else:
+        assert api.post(f"jobs/{job_id}/resume").status == 200
     # Then that execution runs, and there is no third
     assert api.execution(f"{job_id}-2")["status"] == "RUNNING"
     assert len(api.machine.executions) == 2
+
+
+def test_a_resume_whose_claim_was_not_answered_is_noted_once(api: Api) -> None:
+    # Given a claim that took effect and whose answer was lost
+    job_id = stopped_in_training(api)
+    api.get(f"jobs/{job_id}")
+    claimed = api.jobs.claim_resume(job_id, api.jobs.get(job_id)["StartedBy"])
+    # When the same caller asks again
+    assert api.post(f"jobs/{job_id}/resume").status == 200
+    # Then the execution runs, the claim holds from now on, and the record names one call
+    job = api.jobs.get(job_id)
+    assert api.execution(job_id)["status"] == "RUNNING"
+    assert job["ResumedTime"] >= claimed["ResumedTime"]
+    assert len(job["ResumedBy"]) == 1
 
 
 def test_a_redrive_that_somebody_made_in_the_console_starts_no_second_execution(api: Api) -> None:

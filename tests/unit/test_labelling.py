@@ -17,7 +17,7 @@ from tests.unit.conftest import BUCKET
 TEAM = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:workteam/private-crowd/checkers"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/labelling"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-FIRST = "token-1"
+FIRST, SECOND = "token-1", "token-2"
 TYPES = ["ID_KTP", "MY_NRIC"]
 
 
@@ -363,6 +363,17 @@ def test_supplied_labels_are_waited_for_and_posted(setting: Setting) -> None:
     # Then the execution is resumed once
     assert (first, second) == (True, False)
     assert setting.answered() == {"provider": "supplied", "labelsKey": "labels/x/a.json"}
+
+
+def test_labels_posted_to_a_try_that_failed_are_taken_by_the_next(setting: Setting) -> None:
+    # Given labels that were posted while the stage's first try was about to fail
+    setting.request(provider="supplied")
+    job = setting.jobs.labels_posted(setting.id, "labels/x/a.json", "engineer")
+    labelling.supply(job, "labels/x/a.json", stepfunctions=setting.stepfunctions)
+    # When the state machine tries once more, with a new token
+    setting.request(token=SECOND, provider="supplied")
+    # Then nobody has to post them again
+    assert setting.answered(SECOND) == {"provider": "supplied", "labelsKey": "labels/x/a.json"}
 
 
 def test_supplied_labels_that_never_come_time_out(setting: Setting) -> None:
