@@ -397,6 +397,7 @@ def trial(
     module = cell.row.module if cell else ""
     job = Job("", f"trial-{uuid.uuid4().hex}")
     happened: list[Fault] = []
+    bench.forget_projects()
     try:
         with contextlib.ExitStack() as stack:
             if cell and cell.row.route.endswith("/create"):
