@@ -317,12 +317,15 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
     model = execution_input["resumed"].get("model")
     if model and _is_lost(model["projectVersionArn"], job, services):
         del execution_input["resumed"]["model"]
-    attributes: dict[str, Any] = {"ExecutionArn": services.execution_arn(job.id, attempt + 1)}
+    attributes: dict[str, Any] = {}
     if "model" not in execution_input["resumed"]:
         trained = (job["EarlierTrainingSeconds"] or 0) + (job["TrainingSeconds"] or 0)
-        attributes |= {"ProjectVersionArn": None, "TrainingStartTime": None, "TrainingSeconds": None}
+        attributes = {"ProjectVersionArn": None, "TrainingStartTime": None, "TrainingSeconds": None}
         attributes |= {"EarlierTrainingSeconds": trained or None}
-    services.jobs.note(job.id, **attributes)
+    try:
+        services.jobs.name_execution(job, services.execution_arn(job.id, attempt + 1), **attributes)
+    except MoveRefused:
+        raise conflict("Another request has resumed the job meanwhile.") from None
     try:
         services.stepfunctions.start_execution(
             stateMachineArn=services.state_machine_arn,

@@ -403,10 +403,25 @@ class Jobs:
         """
         return self._update(
             job.id,
-            {"ResumedTime": now_ms()},
+            {"ResumedTime": max(now_ms(), job["ResumedTime"] + 1)},  # another than before, as it tells claims apart
             allowed=RESUMABLE,
             condition="ResumedTime = :read",
             values={":read": job["ResumedTime"]},
+        )
+
+    def name_execution(self, job: Job, execution_arn: str, **attributes: Any) -> None:
+        """Record the execution that is to be the job's next, with ``attributes``, while the claim of ``job`` holds.
+
+        Raises:
+            JobNotFound, MoveRefused: also when the claim was renewed or taken over since, or a model was begun.
+        """
+        self._update(
+            job.id,
+            {"ExecutionArn": execution_arn, **attributes},
+            condition=(
+                "ResumedTime = :read AND (attribute_not_exists(ProjectVersionArn) OR ProjectVersionArn = :version)"
+            ),
+            values={":read": job["ResumedTime"], ":version": job["ProjectVersionArn"] or ""},
         )
 
     def end(self, job_id: str, status: Status, end_time: int, execution_arn: str, **attributes: Any) -> Job:

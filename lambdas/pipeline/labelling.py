@@ -149,14 +149,14 @@ def request(
     except (JobNotFound, MoveRefused) as error:
         raise UnexpectedAnswer(f"Job {request.job_id} does not wait for labels: {error}") from error
     jobs.note_first(request.job_id, LabelsRequestedTime=int(parse_time(request.requested_at) * 1000))
-    if request.provider == SUPPLIED and job["PostedLabels"]:
-        # They answered the token of an earlier try of this stage, which has failed after that: the answer is lost.
-        supply(job, job["PostedLabels"], stepfunctions=stepfunctions)
-        return LabelsRequested(waits_for="supplied labels")
     if request.provider == SUPPLIED:
-        _check_deadline(request, "no labels were posted")
-        detail = "Waiting for labels: upload a COCO file or a manifest and post its name"
-        jobs.advance(request.job_id, Status.WAITING_FOR_LABELLING, stage=STAGE, detail=detail)
+        if job["PostedLabels"]:
+            # They answered the token of an earlier try of this stage, which has failed after that: the answer is lost.
+            supply(job, job["PostedLabels"], stepfunctions=stepfunctions)
+        else:
+            _check_deadline(request, "no labels were posted")
+            detail = "Waiting for labels: upload a COCO file or a manifest and post its name"
+            jobs.advance(request.job_id, Status.WAITING_FOR_LABELLING, stage=STAGE, detail=detail)
         return LabelsRequested(waits_for="supplied labels")
 
     if not work_team:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployment import ENDED, ApiFailed, Bench, Hangs, Job, eventually
+from deployment import ENDED, FROM_SCHEDULE, ApiFailed, Bench, Hangs, Job, eventually
 from invariants import failed_cleanly, violations
 
 from ekyc.localaws import calls, events, faults
@@ -166,8 +166,6 @@ WAYS = {
 
 
 SCHEDULED = " on schedule"
-# What a schedule gives to a function, as a part of the event's JSON.
-FROM_SCHEDULE = {"events.settle_job": "{}", "events.watch_running": '{"remind": '}
 # It is called by schedules only, and what it does is about no job: its queue tells whether it has come through.
 WATCH = "events.watch_running"
 WATCH_SECONDS = 3.0  # Lambda's two retries of an event have come by then

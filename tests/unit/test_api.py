@@ -14,7 +14,7 @@ from openapi_schema_validator import OAS30Validator
 from api import control
 from api.problems import Problem
 from pipeline import aws
-from pipeline.jobs import Jobs, Status, now_ms
+from pipeline.jobs import Job, Jobs, Status, now_ms
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import BUCKET, INDEX, TABLE
 from tests.unit.test_outcomes import MACHINE, LambdaContext
@@ -748,6 +748,29 @@ def test_a_resume_that_broke_off_is_gone_on_with(api: Api, others: bool) -> None
         assert api.post(f"jobs/{job_id}/resume").status == 200
     # Then that execution runs, and there is no third
     assert api.execution(f"{job_id}-2")["status"] == "RUNNING"
+    assert len(api.machine.executions) == 2
+
+
+def test_of_two_resumes_of_one_caller_the_later_starts_the_next_execution(api: Api) -> None:
+    # Given a resume that reads a long history
+    job_id = stopped_in_training(api)
+    api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
+    job, services, read = api.jobs.get(job_id), api.function.services, api.machine.get_execution_history
+    later: list[Job] = []
+
+    def overtaken(**request: Any) -> Any:
+        api.machine.get_execution_history = read  # type: ignore[method-assign]
+        # When the same caller asks again meanwhile, and the training of the next execution begins
+        later.append(control.resume(job, "engineer", services))
+        api.jobs.note(job_id, ProjectVersionArn="arn:new")
+        return read(**request)
+
+    api.machine.get_execution_history = overtaken  # type: ignore[method-assign]
+    # Then the earlier request is told, and the record keeps what the execution has made
+    with pytest.raises(Problem, match="Another request"):
+        control.resume(job, "engineer", services)
+    assert [one.id for one in later] == [job_id]
+    assert api.jobs.get(job_id)["ProjectVersionArn"] == "arn:new"
     assert len(api.machine.executions) == 2
 
 
