@@ -43,6 +43,8 @@ class Terminal:
             stderr=subprocess.PIPE,
             text=True,
             env=self.environment | variables,
+            # A test run in the background of a script ignores Ctrl-C, and so would its commands.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str | Path, code: int = 0, **variables: str) -> tuple[str, str]:
