@@ -58,7 +58,7 @@ def _quicken_tables() -> None:
 
     def serialize_structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
         if shape.name == "AttributeValue" and value is not None:
-            serialized[key] = _attribute(value)
+            serialized[key] = attribute(value)
         else:
             serialize(self, serialized, value, shape, key)
 
@@ -66,7 +66,7 @@ def _quicken_tables() -> None:
     BaseJSONSerializer._serialize_type_structure = serialize_structure
 
 
-def _attribute(value: Any) -> dict[str, Any]:
+def attribute(value: Any) -> dict[str, Any]:
     """An attribute's value in DynamoDB's JSON; ``value`` is that, or moto's wrapper, at every level."""
     from moto.dynamodb.models.dynamo_type import DynamoType
 
@@ -75,9 +75,9 @@ def _attribute(value: Any) -> dict[str, Any]:
     if kind in ("B", "BS"):
         return {kind: [_text(one) for one in content] if kind == "BS" else _text(content)}
     if kind == "L":
-        return {kind: [_attribute(one) for one in content]}
+        return {kind: [attribute(one) for one in content]}
     if kind == "M":
-        return {kind: {name: _attribute(one) for name, one in content.items()}}
+        return {kind: {name: attribute(one) for name, one in content.items()}}
     return {kind: content}
 
 

@@ -510,7 +510,7 @@ def _left(bench: Bench, job: Job, way: Way) -> Iterator[str]:
         yield "nobody was told that the job ended"
     if not bench.has_report(job):
         yield "no audit report tells how the job ended"
-    if way.run is erased and ("ErasedTime" not in bench.record(job) or _objects(bench, job)):
+    if way.run is erased and ("ErasedTime" not in bench.record(job) or bench.objects(job)):
         yield "the job is not erased"
     yield from violations(bench, job, labelling_jobs=way.labelling_jobs)
 
@@ -527,11 +527,6 @@ def _holds(bench: Bench, job: Job, way: Way) -> list[str]:
             return []
         events.fire_schedules()
     return list(_left(bench, job, way))
-
-
-def _objects(bench: Bench, job: Job) -> list[str]:
-    listed = bench.s3.list_objects_v2(Bucket=bench.outputs["BucketName"]).get("Contents", [])
-    return [one["Key"] for one in listed if job.id in one["Key"]]
 
 
 def _fault(bench: Bench, cell: Cell, job: Job) -> Fault:

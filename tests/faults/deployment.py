@@ -14,9 +14,15 @@ from typing import Any
 
 import httpx
 from boto3.dynamodb.types import TypeDeserializer
+from moto.dynamodb.models import dynamodb_backends
+from moto.s3.models import s3_backends
+from moto.sns import sns_backends
+from moto.ssm.models import ssm_backends
+from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 from PIL import Image
 
-from ekyc.localaws import events, functions, rekognition
+from ekyc.localaws import aws as place
+from ekyc.localaws import events, functions, rekognition, storage
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import LOCAL_SETTINGS
@@ -128,10 +134,11 @@ class Bench:
 
     def upload(self, job: Job, *names: str) -> None:
         """Put the named photos, or all of them, and ``labels.json``, into the job's folders."""
+        s3 = self.aws.client("s3")
         for name, content in self.photos.items():
             folder = "labels" if name.endswith(".json") else "images"
             if not names or name in names:
-                self.s3.put_object(Bucket=self.outputs["BucketName"], Key=f"{folder}/{job.id}/{name}", Body=content)
+                s3.put_object(Bucket=self.outputs["BucketName"], Key=f"{folder}/{job.id}/{name}", Body=content)
 
     def start(self, job: Job, **options: Any) -> None:
         """Start the job."""
@@ -144,23 +151,19 @@ class Bench:
             done=lambda: self.execution(job) is not None,
         )
 
-    # What an observer sees
-
-    @property
-    def s3(self) -> Any:
-        return self.aws.client("s3")
+    # What an observer sees. Read where the services keep it, not by calls: it is looked at all the time, and while the
+    # local AWS answers a call its clock goes no faster than a real one.
 
     def record(self, job: Job) -> dict[str, Any]:
         """The job's record in the table. The API would heal it."""
-        found = self.aws.client("dynamodb").get_item(TableName=self.outputs["JobsTable"], Key={"Id": {"S": job.id}})
+        tables = dynamodb_backends[place.account][place.region]
+        attributes = tables.get_item(self.outputs["JobsTable"], {"Id": {"S": job.id}}).attrs
         deserialize = TypeDeserializer().deserialize
-        return {name: deserialize(value) for name, value in found["Item"].items()}
+        return {name: deserialize(storage.attribute(value)) for name, value in list(attributes.items())}
 
     def execution(self, job: Job) -> Any | None:
-        """The execution in Step Functions, or None; read without a call, as it is asked for all the time."""
-        from moto.stepfunctions.parser.models import stepfunctions_parser_backends
-
-        machines = stepfunctions_parser_backends["123456789012"]["us-east-1"].state_machines
+        """The execution in Step Functions, or None."""
+        machines = stepfunctions_parser_backends[place.account][place.region].state_machines
         return next((one for machine in machines for one in machine.executions if one.name == job.id), None)
 
     def execution_arn(self, job: Job) -> str:
@@ -214,31 +217,32 @@ class Bench:
 
     def has_report(self, job: Job) -> bool:
         """Whether the audit report on the last end of the execution is kept, and is that of no other end."""
-        execution = self.execution(job)
-        bucket, key = self.outputs["AuditBucketName"], f"audit/{job.id}/{job.id}.json"
-        if "Contents" not in self.s3.list_objects_v2(Bucket=bucket, Prefix=key):
+        kept = self._bucket("AuditBucketName").keys.get(f"audit/{job.id}/{job.id}.json")
+        if kept is None:
             return False
-        report = json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-        end = report["facts"]["end"]
-        return bool(end["status"] == execution.status and report["facts"]["path"]["states"])
+        facts = json.loads(kept.value)["facts"]
+        return bool(facts["end"]["status"] == self.execution(job).status and facts["path"]["states"])
+
+    def objects(self, job: Job) -> list[str]:
+        """The keys of what the bucket holds of the job."""
+        return [key for key in list(self._bucket("BucketName").keys) if job.id in key]
 
     def messages(self, job: Job) -> list[str]:
         """The subjects of what the topic was told about the job."""
-        from moto.sns import sns_backends
-
-        sent = sns_backends["123456789012"]["us-east-1"].topics[self.outputs["NotificationsTopicArn"]]
+        sent = sns_backends[place.account][place.region].topics[self.outputs["NotificationsTopicArn"]]
         return [subject for _, _, subject, *_ in list(sent.sent_notifications) if job.id in (subject or "")]
 
     def live(self) -> tuple[str, str]:
         """The two parameters that name the live model: the project's and the model's."""
-        names = [self.outputs["ProjectParameter"], self.outputs["ModelParameter"]]
-        found = self.aws.client("ssm").get_parameters(Names=names)["Parameters"]
-        values = {one["Name"]: one["Value"] for one in found}
-        return values[names[0]], values[names[1]]
+        parameters = ssm_backends[place.account][place.region]
+        names = self.outputs["ProjectParameter"], self.outputs["ModelParameter"]
+        project, model = (parameters.get_parameter(name).value for name in names)
+        return project, model
 
     def leaks(self, job: Job) -> list[str]:
         """What no log may hold and the functions' logs have got since the job before was looked at."""
-        tokens = set(TOKEN.findall(json.dumps(self.history(job), default=str).replace('\\"', '"')))
+        history = json.dumps(self.execution(job).to_history_output(), default=str)
+        tokens = set(TOKEN.findall(history.replace('\\"', '"')))
         found = self._leaks.setdefault(job.id, [])
         for path in self.aws.logs_dir.glob("*"):
             with path.open("rb") as file:
@@ -250,6 +254,9 @@ class Bench:
             if any(token in text for token in tokens):
                 found.append(f"a task token in the log of {path.stem}")
         return found
+
+    def _bucket(self, output: str) -> Any:
+        return s3_backends[place.account]["aws"].buckets[self.outputs[output]]
 
 
 def _check_problem(answer: httpx.Response) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from deployment import Bench, Job
 
-from ekyc.localaws import rekognition
+from ekyc.localaws import groundtruth, rekognition
 
 STATUS_OF = {"SUCCEEDED": {"Ready"}, "FAILED": {"Failed", "Rejected"}, "TIMED_OUT": {"Failed"}, "ABORTED": {"Stopped"}}
 # A name of our own: States.Runtime, Lambda.Unknown and Runtime.ExitError have a full stop.
@@ -25,22 +25,18 @@ def violations(bench: Bench, job: Job, *, labelling_jobs: int = 1) -> Iterator[s
 
 
 def _work(bench: Bench, job: Job, labelling_jobs: int) -> Iterator[str]:
-    listed = bench.aws.client("sagemaker").list_labeling_jobs(NameContains=job.id)["LabelingJobSummaryList"]
-    if len(listed) > labelling_jobs:
-        yield f"{len(listed)} labelling jobs"
-    if under_way := [one for one in listed if one["LabelingJobStatus"] in ("Initializing", "InProgress")]:
+    jobs = [one for one in list(groundtruth.current()._jobs.values()) if job.id in one.name]
+    if len(jobs) > labelling_jobs:
+        yield f"{len(jobs)} labelling jobs"
+    if under_way := [one for one in jobs if one.status in ("Initializing", "InProgress")]:
         yield f"{len(under_way)} labelling jobs still under way"
-    client = bench.aws.client("rekognition")
-    projects = [one for one in client.describe_projects()["ProjectDescriptions"] if job.id in one["ProjectArn"]]
+    projects = [one for one in list(rekognition.current()._projects.values()) if job.id in one.name]
     if len(projects) > 1:
         yield f"{len(projects)} projects"
+    # A project has one dataset of a type at most: Rekognition refuses a second one, and so does the local one.
     for project in projects:
-        kinds = sorted(one["DatasetType"] for one in project["Datasets"])
-        if len(kinds) > len(set(kinds)):
-            yield f"datasets {kinds}"
-        versions = client.describe_project_versions(ProjectArn=project["ProjectArn"])["ProjectVersionDescriptions"]
-        if len(versions) > 1:
-            yield f"{len(versions)} model versions"
+        if len(project.versions) > 1:
+            yield f"{len(project.versions)} model versions"
 
 
 def _ends(bench: Bench, job: Job) -> Iterator[str]:
