@@ -359,23 +359,33 @@ DEADLY = frozenset({What.CRASH_BEFORE, What.CRASH_AFTER, What.TIMED_OUT})
 
 
 def run(bench: Bench, batch: list[Cell]) -> list[Result]:
-    """Try cells of one kind in one job; when it does not end well, or not all happened, each of them by itself."""
+    """Try cells of one kind in one job.
+
+    When it does not end well, each half of them in a job of its own; those that did not happen, once more.
+    """
     first = batch[0]
     for _ in range(CHANCES):
-        outcome, struck = list[str](), list[Fault]()
-        problems = trial(
-            bench, WAYS[first.way], lambda job: [_fault(bench, cell, job) for cell in batch], first, struck, outcome
-        )
-        all_happened = len(set(struck)) == len(batch)
-        if problems or all_happened or len(batch) > 1:
+        outcome, struck, planned = list[str](), list[Fault](), list[Fault]()
+
+        def faults_of(job: Job, planned: list[Fault] = planned) -> list[Fault]:
+            planned += [_fault(bench, cell, job) for cell in batch]
+            return planned
+
+        problems = trial(bench, WAYS[first.way], faults_of, first, struck, outcome)
+        # None is planned when not even the job could be made.
+        happened = [cell for cell, fault in zip(batch, planned, strict=False) if fault in struck]
+        if problems or happened or len(batch) > 1:
             break
-    if len(batch) > 1 and (problems or not all_happened):
-        return [result for cell in batch for result in run(bench, [cell])]
+    if len(batch) > 1 and (problems or not happened):
+        half = len(batch) // 2
+        return run(bench, batch[:half]) + run(bench, batch[half:])
     if problems:
         return [Result(first, WRONG, tuple(problems))]
-    if not all_happened:
+    verdict = CLEAN if "failed" in outcome else RECOVERED
+    rest = [cell for cell in batch if cell not in happened]
+    if len(batch) == 1 and rest:
         return [Result(first, NOT_MET)]
-    return [Result(cell, CLEAN if "failed" in outcome else RECOVERED) for cell in batch]
+    return [Result(cell, verdict) for cell in happened] + (run(bench, rest) if rest else [])
 
 
 def trial(

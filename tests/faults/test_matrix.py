@@ -89,6 +89,21 @@ def test_a_fault_that_does_not_happen_is_not_counted_as_recovered(pipeline: Benc
     assert result.verdict == NOT_MET
 
 
+def test_faults_that_share_a_job_have_each_its_own_verdict(pipeline: Bench) -> None:
+    # Given two faults that a job recovers from, one that ends it, and one at a call that it does not make
+    throttled = Column(What.THROTTLED_400)
+    writes = [Row("stages.import_labels", "s3", "PutObject", nth) for nth in (1, 99)]
+    cells = [
+        Cell(row, throttled, SUPPLIED)
+        for row in (*writes, Row("stages.create_datasets", "rekognition", "CreateProject", 1))
+    ]
+    ends = Cell(Row("stages.check_images", "s3", "PutObject", 1), Column(What.CRASH_BEFORE, Lasts.ALWAYS), SUPPLIED)
+    # When they share a job
+    results = {result.cell: result.verdict for result in run(pipeline, [*cells, ends])}
+    # Then each is told by itself
+    assert results == dict(zip([*cells, ends], [RECOVERED, NOT_MET, RECOVERED, WRONG], strict=True))
+
+
 def test_a_model_left_running_is_seen(pipeline: Bench) -> None:
     # Given a job that was not to be deployed
     job = pipeline.create("left running")
