@@ -368,7 +368,7 @@ def run(bench: Bench, batch: list[Cell]) -> list[Result]:
         outcome, struck, planned = list[str](), list[Fault](), list[Fault]()
 
         def faults_of(job: Job, planned: list[Fault] = planned) -> list[Fault]:
-            planned += [_fault(bench, cell, job) for cell in batch]
+            planned += [fault_of(bench, cell, job) for cell in batch]
             return planned
 
         problems = trial(bench, WAYS[first.way], faults_of, first, struck, outcome)
@@ -539,7 +539,8 @@ def _holds(bench: Bench, job: Job, way: Way) -> list[str]:
     return list(_left(bench, job, way))
 
 
-def _fault(bench: Bench, cell: Cell, job: Job) -> Fault:
+def fault_of(bench: Bench, cell: Cell, job: Job) -> Fault:
+    """The fault that the cell tries, in this job."""
     row, column = cell.row, cell.column
     if row.unit.startswith("state "):
         return Fault(column.what, about=(job.id,), message="The service says why in words.")

@@ -39,7 +39,7 @@ SETTINGS: Mapping[str, Any] = {
 ENDED = frozenset({"Ready", "Rejected", "Failed", "Stopped"})
 ENOUGH = 300.0  # seconds; whatever takes longer hangs, also on a machine that is busy with other things
 # How an event that a schedule gives to a function begins, as JSON.
-FROM_SCHEDULE = {"events.settle_job": "{}", "events.watch_running": '{"remind": '}
+FROM_SCHEDULE = {"events.settle_job": "{}", "events.erase_job": "{}", "events.watch_running": '{"remind": '}
 TRIES = 8  # a client that repeats what the API answered with 5xx
 # Who asks: the local API takes the access key for the user and checks no signature.
 CALLER = {

@@ -64,7 +64,10 @@ def run_all(only: str, processes: int, console: Console) -> list[Result]:
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="ekyc-faults-") as folder:
         assembly = synthesize(Path(folder) / "cdk.out", SETTINGS)
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), open_bench, (assembly,)) as pool:
+        with contextlib.ExitStack() as stack:
+            pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), open_bench, (assembly,))
+            # What is raised here is a fault of the matrix: it is told now, not when all the rest is done.
+            stack.callback(pool.shutdown, cancel_futures=True)
             made = dict(pool.map(record, WAYS))
             wanted = [cell for cell in plan(made) if re.search(only, f"{cell.row.unit} {cell.row.call} {cell.column}")]
             # The long ones first, so that no core waits for the last.

@@ -16,12 +16,13 @@ from cells import (
     Column,
     Row,
     batches,
+    fault_of,
     plan,
     recorded,
     run,
     units,
 )
-from deployment import TYPES, Bench
+from deployment import TYPES, Bench, Job
 from invariants import violations
 
 from ekyc.localaws import calls, faults
@@ -42,7 +43,9 @@ def test_every_function_of_the_template_has_rows(pipeline: Bench, stack_for_tria
     ending = Row("events.record_outcome", "dynamodb", "UpdateItem", 1)
     assert {(ending, column) for column in OF_CALLS} <= columns
     assert len(planned) == len({(cell.row, cell.column) for cell in planned}) > 1000
-    # And the jobs in which they are tried hold each cell once
+    # And each has a fault of its own, and is in one of the jobs in which they are tried
+    job = Job("a-job", "a-mark")
+    assert len({fault_of(pipeline, cell, job) for cell in planned}) == len(planned)
     assert sorted(map(repr, planned)) == sorted(repr(cell) for batch in batches(planned) for cell in batch)
 
 
