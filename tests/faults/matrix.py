@@ -167,7 +167,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a regular expression that row or column must match")
     parser.add_argument("--processes", type=int, default=3 * (os.cpu_count() or 1))
     options = parser.parse_args()
-    console, started = Console(), time.monotonic()
+    # A file has no width of its own, and the matrix has 14 columns.
+    console, started = Console(width=None if sys.stdout.isatty() else 200), time.monotonic()
     results = run_all(options.only, options.processes, console)
     seconds = time.monotonic() - started
     show(results, console)
