@@ -111,9 +111,9 @@ _parsed = functools.lru_cache(512)(Jsonata)  # parsing takes far longer than eva
 
 def _without_declarations(expression: str) -> tuple[dict[str, Any], str]:
     """The variables that moto declares at the beginning, "($a:=1;$b:={};…", and the expression without them, which is
-    the same at every visit of a state."""
+    the same at every visit of a state. To know a string it evaluates it again, as "$type((…"."""
     variables: dict[str, Any] = {}
-    end = 1 if expression.startswith("(") else 0
+    begin = end = begun.end() if (begun := _BEGINS.match(expression)) else 0
     while end and (declared := _DECLARED.match(expression, end)):
         try:
             value, after = _decoder.raw_decode(expression, declared.end())
@@ -123,9 +123,10 @@ def _without_declarations(expression: str) -> tuple[dict[str, Any], str]:
             break
         variables[declared[1]] = value
         end = after + 1
-    return variables, expression[:1] + expression[end:] if end else expression
+    return variables, expression[:begin] + expression[end:]
 
 
+_BEGINS = re.compile(r"(?:\$(?:type|exists)\()?\(")
 _DECLARED = re.compile(r"\$(\w+):=")
 _decoder = json.JSONDecoder()
 
