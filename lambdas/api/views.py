@@ -5,7 +5,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from api.services import Services
-from pipeline import models, outcomes
+from pipeline import models, outcomes, prices
 from pipeline.errors import error_code
 from pipeline.jobs import RUNNING, Job, Status, now_ms, public
 from pipeline.publishing import NONE_YET, read_parameter
@@ -57,7 +57,7 @@ def model_view(project_parameter: str, services: Services) -> dict[str, Any]:
         "status": status,
         "since": int(live["LastModifiedDate"].timestamp() * 1000),
         "inferenceUnits": units,
-        "costPerHourUsd": units * models.INFERENCE_UNIT_PRICE if status == "RUNNING" else 0.0,
+        "costPerHourUsd": units * prices.INFERENCE_UNIT_HOUR if status == "RUNNING" else 0.0,
     }
 
 
@@ -85,6 +85,6 @@ def _cost(job: Job) -> dict[str, float]:
     if not training_ms and job.status is Status.TRAINING and job["TrainingStartTime"]:
         training_ms = now - job["TrainingStartTime"]
     model_ms = (job["ModelSeconds"] or 0) * 1000 + (now - job["ModelStartTime"] if job["ModelStartTime"] else 0)
-    training = (earlier_ms + training_ms) / HOUR_MS * models.TRAINING_PRICE
-    model = model_ms / HOUR_MS * (job["InferenceUnits"] or 0) * models.INFERENCE_UNIT_PRICE
+    training = (earlier_ms + training_ms) / HOUR_MS * prices.TRAINING_HOUR
+    model = model_ms / HOUR_MS * (job["InferenceUnits"] or 0) * prices.INFERENCE_UNIT_HOUR
     return {"trainingUsd": round(training, 4), "modelUsd": round(model, 4), "totalUsd": round(training + model, 4)}

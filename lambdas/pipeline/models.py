@@ -27,8 +27,6 @@ QUOTA_CODES = frozenset({"LimitExceededException", "ServiceQuotaExceededExceptio
 NOT_TRAINED = ("TRAINING_FAILED", "DELETING")
 UP = ("STARTING", "RUNNING")
 DOWN = ("STOPPING", "STOPPED")
-# USD per hour of training and per inference unit and hour of a running model (Rekognition pricing page, us-east-1).
-TRAINING_PRICE, INFERENCE_UNIT_PRICE = 1.0, 4.0
 
 logger = Logger(child=True)
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline import prices
 from pipeline.errors import Throttled, UnexpectedAnswer, without_names
 from pipeline.jobs import Job, JobNotFound, Jobs, Status
 from pipeline.labelling import LabelsMade
-from pipeline.models import INFERENCE_UNIT_PRICE, TRAINING_PRICE
 
 SOURCE = "ekyc.training"
 VERSION = 1  # of an event's detail: grows when a field goes or changes its meaning
@@ -136,7 +136,7 @@ def end(job: Job) -> Notice:
     figures = [(name, words, job[attribute]) for attribute, (name, words) in FIGURES.items()]
     lines += ["", *(f"{words}: {_number(value)}" for _, words, value in figures if value is not None)]
     if job["TrainingSeconds"]:
-        lines.append(f"Training cost: {job['TrainingSeconds'] / 3600 * TRAINING_PRICE:.2f} USD at list price")
+        lines.append(f"Training cost: {job['TrainingSeconds'] / 3600 * prices.TRAINING_HOUR:.2f} USD at list price")
     lines += [f"{words}: {job[name]}" for words, name in ARNS if job[name]]
     return Notice(
         id=f"{job.id}/{job.status}/{job['EndTime']}",
@@ -183,7 +183,7 @@ def labelled(job: Job, attempt: int, made: LabelsMade) -> Notice:
 def _model_in_words(job: Job) -> str:
     if not job["PublishedTime"]:
         return "Its model is good enough. It was not to be started."
-    dollars = (job["InferenceUnits"] or 1) * INFERENCE_UNIT_PRICE
+    dollars = (job["InferenceUnits"] or 1) * prices.INFERENCE_UNIT_HOUR
     return (
         f"Its model is the live one and bills {dollars:.2f} USD an hour until somebody stops it: docs/operations.md, "
         "'Running models and what they cost'."

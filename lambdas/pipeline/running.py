@@ -13,7 +13,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline import models
+from pipeline import models, prices
 from pipeline.errors import PipelineError, error_code, named
 from pipeline.jobs import RUNNING as AT_WORK
 from pipeline.jobs import Job, JobNotFound, Jobs, now_ms
@@ -54,7 +54,7 @@ class Model:
     @property
     def dollars_an_hour(self) -> float:
         """At list price and for the least of its inference units."""
-        return self.inference_units * models.INFERENCE_UNIT_PRICE
+        return self.inference_units * prices.INFERENCE_UNIT_HOUR
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline import models
+from pipeline import prices
 from pipeline.labelling import GROUND_TRUTH, SUPPLIED
 
-# USD per transition of a Standard state machine (Step Functions pricing page, us-east-1).
-TRANSITION_PRICE = 0.025 / 1000
 HOUR_MS = 3_600_000
 
 ENDS = {
@@ -156,7 +154,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
     execution, job = inputs["execution"], inputs["job"]
     given = execution["input"] if isinstance(execution.get("input"), dict) else {}
     training = _training(found, job)
-    transitions = {"count": found.transitions, "usd": round(found.transitions * TRANSITION_PRICE, 6)}
+    transitions = {"count": found.transitions, "usd": round(found.transitions * prices.TRANSITION, 6)}
     return {
         "end": {
             "status": execution["status"],
@@ -181,7 +179,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "trainingUsd": training["usd"] if training else 0.0,
             "transitions": transitions["count"],
             "transitionsUsd": transitions["usd"],
-            "modelUsdPerHour": (job.get("InferenceUnits") or 0) * models.INFERENCE_UNIT_PRICE
+            "modelUsdPerHour": (job.get("InferenceUnits") or 0) * prices.INFERENCE_UNIT_HOUR
             if "Start model" in found.results
             else 0.0,
         },
@@ -300,7 +298,7 @@ def _training(found: Walk, job: Mapping[str, Any]) -> dict[str, Any] | None:
         "seconds": round((seen - started) / 1000, 3) if done and started and seen else None,
         "billedSeconds": billed,
         "earlierBilledSeconds": earlier,
-        "usd": round(((billed or 0) + earlier) * 1000 / HOUR_MS * models.TRAINING_PRICE, 4),
+        "usd": round(((billed or 0) + earlier) * 1000 / HOUR_MS * prices.TRAINING_HOUR, 4),
     }
 
 
