@@ -38,9 +38,9 @@ def run(folder: Path | None, count: int, seed: int, out: Path) -> None:
     began = time.monotonic()
     own = photos.read(folder) if folder else None
     with TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as aside:
-        template = aside.submit(synthesize, Path(scratch) / "cdk.out")  # takes seconds: meanwhile the photos are drawn
-        labelled = own or photos.read(photos.draw(Path(scratch) / "photos", count, seed))
+        template = aside.submit(synthesize, Path(scratch) / "cdk.out")  # takes seconds, in a process of its own
         with LocalAws(speed=SPEED) as local:
+            labelled = own or photos.read(photos.draw(Path(scratch) / "photos", count, seed))
             with console.status("Deploying the stack to the local AWS"):
                 local.deploy(template.result())
             local.workforce.answer_from(labelled.annotations)
