@@ -163,6 +163,8 @@ def _install() -> Any:
     """Import moto, mend what it lacks (once per process), and return the WSGI application of everything."""
     global _app
     if _app is None:
+        from moto.core.base_backend import BackendDict
+        from moto.core.common_models import BaseModel
         from moto.core.config import default_user_config
         from moto.server import DomainDispatcherApplication, create_backend_app
 
@@ -172,6 +174,11 @@ def _install() -> Any:
         logging.getLogger("moto").setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", message="Tried to parse AWS::", category=UserWarning)
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
+        # moto keeps whatever it ever made, for a page that shows it: with two copies of a record at each write.
+        BaseModel.__new__ = lambda cls, *_arguments, **_named: super(BaseModel, cls).__new__(cls)
+        # It also compares all its services with one another at every access to one.
+        make = BackendDict._create_account_specific_backend
+        BackendDict._create_account_specific_backend = lambda self, name: name in self.keys() or make(self, name)
         for part in (storage, deploy, functions, events, stepfunctions, rekognition, groundtruth):
             part.install()
         _app = _dispatcher(DomainDispatcherApplication(create_backend_app))

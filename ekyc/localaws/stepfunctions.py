@@ -347,15 +347,25 @@ def _mend_answers() -> None:
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
         return ActionResult({"redriveDate": _redrive(execution, self._get_param("clientToken"))})
 
-    def get_execution_history(self: Any) -> ActionResult:
+    def get_execution_history(self: Any) -> str:
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
-        history = execution.exec_worker.env.event_manager.get_event_history()
+        manager = execution.exec_worker.env.event_manager
+        with manager._mutex:  # no deep copy, as moto makes: an event does not change
+            history = list(manager._history_event_list)
         if self._get_param("reverseOrder"):
             history.reverse()
         start = _page_start(self._get_param("nextToken"))
         stop = start + min(self._get_int_param("maxResults") or HISTORY_PAGE, HISTORY_PAGE)
-        next_token = base64.b64encode(str(stop).encode()).decode() if stop < len(history) else None
-        return ActionResult({"events": history[start:stop], "nextToken": next_token})
+        # moto's own writing takes ten times as long, and a history is what is asked for most.
+        answer: dict[str, Any] = {
+            "events": [
+                {**event, "timestamp": datetime.datetime.fromisoformat(event["timestamp"]).timestamp()}
+                for event in history[start:stop]
+            ]
+        }
+        if stop < len(history):
+            answer["nextToken"] = base64.b64encode(str(stop).encode()).decode()
+        return json.dumps(answer)
 
     def send_task_failure(self: Any) -> EmptyResult:
         self.stepfunction_backend.send_task_failure(
