@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import functools
 import io
 import logging
 import os
@@ -163,8 +164,6 @@ def _install() -> Any:
     """Import moto, mend what it lacks (once per process), and return the WSGI application of everything."""
     global _app
     if _app is None:
-        from moto.core.base_backend import BackendDict
-        from moto.core.common_models import BaseModel
         from moto.core.config import default_user_config
         from moto.server import DomainDispatcherApplication, create_backend_app
 
@@ -174,11 +173,7 @@ def _install() -> Any:
         logging.getLogger("moto").setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", message="Tried to parse AWS::", category=UserWarning)
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
-        # moto keeps whatever it ever made, for a page that shows it: with two copies of a record at each write.
-        BaseModel.__new__ = lambda cls, *_arguments, **_named: super(BaseModel, cls).__new__(cls)
-        # It also compares all its services with one another at every access to one.
-        make = BackendDict._create_account_specific_backend
-        BackendDict._create_account_specific_backend = lambda self, name: name in self.keys() or make(self, name)
+        _quicken()
         for part in (storage, deploy, functions, events, stepfunctions, rekognition, groundtruth):
             part.install()
         _app = _dispatcher(DomainDispatcherApplication(create_backend_app))
@@ -186,6 +181,21 @@ def _install() -> Any:
 
 
 _app: Any = None
+
+
+def _quicken() -> None:
+    """Leave out what moto does at every call and nobody here needs."""
+    from moto.core.base_backend import BackendDict
+    from moto.core.common_models import BaseModel
+    from moto.server import DomainDispatcherApplication
+
+    # It keeps whatever it ever made, for a page that shows it: with two copies of a record at each write.
+    BaseModel.__new__ = lambda cls, *_arguments, **_named: super(BaseModel, cls).__new__(cls)
+    # It compares all its services with one another at every access to one.
+    make = BackendDict._create_account_specific_backend
+    BackendDict._create_account_specific_backend = lambda self, name: name in self.keys() or make(self, name)
+    # It looks through its own folders to find out whose host a host is.
+    DomainDispatcherApplication.get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
 
 
 def _dispatcher(moto: Any) -> Any:
