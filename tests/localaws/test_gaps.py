@@ -18,10 +18,13 @@ def _gaps() -> dict[str, Callable[[], bool]]:
     from moto.apigateway import models as apigateway
     from moto.awslambda.models import LambdaFunction
     from moto.cloudformation.models import Stack
+    from moto.core.base_backend import BackendDict
+    from moto.core.common_models import BaseModel
     from moto.dynamodb.models import DynamoDBBackend
     from moto.events.models import EventsBackend, Rule
     from moto.s3 import responses as s3
     from moto.s3.models import FakeBucket, FakeKey, S3Backend
+    from moto.server import DomainDispatcherApplication
     from moto.stepfunctions.models import StateMachine
     from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
     from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
@@ -45,6 +48,13 @@ def _gaps() -> dict[str, Callable[[], bool]]:
             jsonata.encode_jsonata_variable_declarations({"$a": 'x"y'}) != '$a:="x\\"y";'
         ),
         "definitions are parsed once": lambda: not hasattr(AmazonStateLanguageParser.parse, "cache_info"),
+        "what was made and is gone is forgotten": lambda: "instances_tracked" in _source(BaseModel.__new__),
+        "a backend is found at once": lambda: (
+            "not in BackendDict._instances" in _source(BackendDict._create_account_specific_backend)
+        ),
+        "a call's service is found at once": lambda: (
+            "list_of_moto_modules()" in _source(DomainDispatcherApplication.get_backend_for_host)
+        ),
         "waits have a speed": lambda: "time.time()" in _source(WaitFunction),
         "retry delays can be interrupted": lambda: "time.sleep" in _source(RetrierDecl),
         "attempts can be interrupted": lambda: "is_running" not in _source(ExecutionState._evaluate_with_timeout),
