@@ -22,7 +22,7 @@ from cells import (
     run,
     units,
 )
-from deployment import TYPES, Bench, Job
+from deployment import TOKEN, TYPES, Bench, Job
 from invariants import violations
 
 from ekyc.localaws import calls, faults
@@ -118,6 +118,24 @@ def test_a_model_left_running_is_seen(pipeline: Bench) -> None:
     pipeline.aws.client("rekognition").start_project_version(ProjectVersionArn=arn, MinInferenceUnits=1)
     # Then that is told
     assert any("not published" in problem for problem in violations(pipeline, job))
+
+
+def test_a_task_token_and_a_presigned_url_in_a_log_are_seen(pipeline: Bench) -> None:
+    # Given a job that people labelled, with nothing in a log
+    job = pipeline.create("leaks")
+    WAYS[LABELLED].run(pipeline, job)
+    pipeline.settled(job)
+    assert list(violations(pipeline, job)) == []
+    # When a function logs its token and a URL
+    (token, *_) = TOKEN.findall(json.dumps(pipeline.history(job), default=str).replace('\\"', '"'))
+    log = pipeline.aws.logs_dir / f"{pipeline.functions['stages.request_labels']}.log"
+    with log.open("a") as file:
+        file.write(f"waits with {token}\nPUT https://bucket/photo.jpg?X-Amz-Signature=0\n")
+    # Then both are told
+    assert list(violations(pipeline, job)) == [
+        f"a presigned URL in the log of {log.stem}",
+        f"a task token in the log of {log.stem}",
+    ]
 
 
 def test_a_dropped_connection_leaves_the_effect_and_the_sdk_asks_again(pipeline: Bench) -> None:
