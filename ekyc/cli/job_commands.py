@@ -87,7 +87,8 @@ def train(
 
             def keep(job_id: str) -> None:
                 if manifest := labelling_page.keep_labels(job_id, labels_out):
-                    human.print(f"The labels are in {manifest}.", markup=False)
+                    words = f"The labels are in {manifest}. To train on them: ekyc train {folder} --labels {manifest}"
+                    human.print(words, markup=False)
 
             code = _train(api, folder, checked.photos, None, options, as_json, lead)
     raise typer.Exit(code)
@@ -100,9 +101,9 @@ def _train(
     labels: Path | None,
     options: dict[str, Any],
     as_json: bool,
-    started: Callable[[str], None] = lambda _job_id: None,
+    lead: Callable[[str], None] | None = None,
 ) -> int:
-    """A whole job; the exit code. ``started`` is called with its id before it is followed."""
+    """A whole job; the exit code. ``lead`` brings people to the labelling page of this process's local AWS."""
     from ekyc.cli import watch as watching
     from ekyc.cli.terminal import human, print_json
 
@@ -117,8 +118,9 @@ def _train(
         raise CommandError(f"{error} Nothing was started; to go on: {again}, then ekyc start {job_id}") from error
     api.start(job_id, options)
     human.print(f"Started. To follow it from elsewhere: ekyc watch {job_id}", markup=False)
-    started(job_id)
-    job, code = watching.follow(api, job_id)
+    if lead:
+        lead(job_id)
+    job, code = watching.follow(api, job_id, outlives_us=lead is None)
     if as_json:
         print_json(job)
     return code

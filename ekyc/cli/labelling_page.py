@@ -16,6 +16,8 @@ from ekyc.cli.terminal import human
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
+UNDER_WAY = ("InProgress", "Stopping")
+
 
 @contextmanager
 def local_aws() -> Iterator[LocalAws]:
@@ -44,12 +46,24 @@ def _waits_for_labels(api: Api, job_id: str) -> bool:
 
 
 def keep_labels(job_id: str, out: Path) -> Path | None:
-    """The output manifest of the job's last labelling job as a file below ``out``; None when there is none."""
+    """The output manifest of the job's last labelling job as a file below ``out``; None when nothing is labelled.
+
+    A labelling job that goes on is stopped, so that it writes what is labelled so far.
+    """
     session = boto3.Session()
-    found = session.client("sagemaker").list_labeling_jobs(NameContains=job_id)["LabelingJobSummaryList"]
-    if not found or "LabelingJobOutput" not in found[0]:
+    sagemaker = session.client("sagemaker")
+    found = sagemaker.list_labeling_jobs(NameContains=job_id)["LabelingJobSummaryList"]
+    if not found or not found[0]["LabelCounters"]["TotalLabeled"]:
         return None
-    bucket, key = found[0]["LabelingJobOutput"]["OutputDatasetS3Uri"].removeprefix("s3://").split("/", 1)
+    name = found[0]["LabelingJobName"]
+    if found[0]["LabelingJobStatus"] == "InProgress":
+        sagemaker.stop_labeling_job(LabelingJobName=name)
+    with human.status("Keeping the labels"):
+        while (job := sagemaker.describe_labeling_job(LabelingJobName=name))["LabelingJobStatus"] in UNDER_WAY:
+            time.sleep(execution.LOOK_EVERY)
+    if "LabelingJobOutput" not in job:
+        return None
+    bucket, key = job["LabelingJobOutput"]["OutputDatasetS3Uri"].removeprefix("s3://").split("/", 1)
     path = out / "output.manifest"
     out.mkdir(parents=True, exist_ok=True)
     session.client("s3").download_file(bucket, key, str(path))

@@ -22,11 +22,12 @@ MARKS = {"done": ("✓", "green"), "current": ("●", "bold cyan"), "next": ("·
 Tell = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 
 
-def follow(api: Api, job_id: str, tell: Tell | None = None) -> tuple[dict[str, Any], int]:
+def follow(api: Api, job_id: str, tell: Tell | None = None, *, outlives_us: bool = True) -> tuple[dict[str, Any], int]:
     """Show the job until it ends; the job and the exit code that stands for its end.
 
     ``tell`` is given the job and its states whenever they were asked. A lost connection is told and tried again. The
-    job does not depend on who watches: Ctrl-C ends the watching only.
+    job does not depend on who watches: Ctrl-C ends the watching only, unless the job is on a local AWS of this process
+    (``outlives_us`` says that it is not).
 
     Raises:
         CommandError: there is no such job, it was not started, or the API refuses.
@@ -52,7 +53,8 @@ def follow(api: Api, job_id: str, tell: Tell | None = None) -> tuple[dict[str, A
                     pause = min(LONGEST, max(SHORTEST, SHARE * _seconds_in(job, states)))
                 time.sleep(pause)
     except KeyboardInterrupt:
-        human.print(f"\nNo longer watching; the job goes on. Follow it again: ekyc watch {job_id}")
+        what_then = f"goes on. Follow it again: ekyc watch {job_id}" if outlives_us else "ends with its local AWS."
+        human.print(f"\nNo longer watching; the job {what_then}")
         return job, INTERRUPTED
     human.print(Text(conclusion(job), style="green" if job["status"] == "Ready" else "red"))
     return job, ENDED[job["status"]]

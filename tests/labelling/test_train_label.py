@@ -2,22 +2,26 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
-from labelling_jobs import Worker, eventually
+from labelling_jobs import Box, Worker, eventually
 from PIL import Image
 
 from ekyc import samples
 
 TYPES = ["AU_PASSPORT", "ID_KTP", "MY_NRIC"]
+EKYC = str(Path(sys.executable).with_name("ekyc"))
 
 
-def test_the_job_goes_on_by_itself_when_the_last_photo_is_labelled(tmp_path: Path) -> None:
-    # Given a folder of photos of three types, which nobody has labelled
-    folder = tmp_path / "photos"
+def photos_that_nobody_labelled(folder: Path) -> dict[bytes, Box]:
+    """Draws photos of three types into the folder; the box that belongs on each, by its content."""
     samples.write(folder, 32, 7)
     coco = json.loads((folder / "annotations.json").read_text())
     (folder / "annotations.json").unlink()
@@ -34,29 +38,81 @@ def test_the_job_goes_on_by_itself_when_the_last_photo_is_labelled(tmp_path: Pat
         label = names[document["category_id"]]
         box = {"label": label, "left": left, "top": top, "width": width, "height": height}
         by_content[path.read_bytes()] = box
-    # When somebody trains on it and labels what the page asks for
-    command = [str(Path(sys.executable).with_name("ekyc")), "train", str(folder), "--label", "--no-browser", "--json"]
-    command += ["--labels-out", str(tmp_path / "labels"), "--no-deploy", "--min-f1", "0", "--min-label-f1", "0"]
+    return by_content
+
+
+@contextmanager
+def train_and_label(folder: Path, labels: Path) -> Iterator[tuple[subprocess.Popen[str], Worker]]:
+    """The command, once its page waits for people, and one of them."""
+    command = [EKYC, "train", str(folder), "--label", "--no-browser", "--json", "--labels-out", str(labels)]
+    command += ["--no-deploy", "--min-f1", "0", "--min-label-f1", "0"]
     command += [word for name in TYPES for word in ("--type", name)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A script's command in the background would leave Ctrl-C alone, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as program:
         assert program.stderr
         said = next(line for line in program.stderr if "Label the photos at" in line)
         url = re.search(r"http\S+/", said)[0]  # type: ignore[index]
         http = httpx.Client(headers={"X-Worker": "Ana"}, timeout=30)
         (job,) = eventually(lambda: http.get(f"{url}api/jobs").json()["jobs"])
         http.base_url = f"{url}api/jobs/{job['id']}"
-        worker = Worker(http)
-        for _ in by_content:
-            turn = worker.claim()
-            assert turn
-            photo = worker.http.get(f"/{turn['photo']['url']}").content
-            assert worker.answer(turn, by_content[photo]).status_code == 200
+        yield program, Worker(http)
+
+
+def label(worker: Worker, boxes: dict[bytes, Box], count: int) -> list[Box]:
+    """Labels so many photos as the page asks for them; with which boxes."""
+    drawn = []
+    for _ in range(count):
+        turn = worker.claim()
+        assert turn
+        drawn.append(boxes[worker.http.get(f"/{turn['photo']['url']}").content])
+        assert worker.answer(turn, drawn[-1]).status_code == 200
+    return drawn
+
+
+def kept_boxes(labels: Path) -> list[dict[str, Any]]:
+    """The first box of each photo that has one in the manifest that is kept."""
+    lines = [json.loads(line) for line in (labels / "output.manifest").read_text().splitlines()]
+    return [line["doctype"]["annotations"][0] for line in lines if "doctype" in line]
+
+
+def test_the_job_goes_on_by_itself_when_the_last_photo_is_labelled(tmp_path: Path) -> None:
+    # Given a folder of photos of three types, which nobody has labelled
+    boxes = photos_that_nobody_labelled(tmp_path / "photos")
+    # When somebody trains on it and labels what the page asks for
+    with train_and_label(tmp_path / "photos", tmp_path / "labels") as (program, worker):
+        label(worker, boxes, len(boxes))
         out, err = program.communicate(timeout=300)
     # Then the job is done
     assert program.returncode == 0, err
     ended = json.loads(out)
-    assert (ended["status"], ended["labelled"]) == ("Ready", len(by_content))
+    assert (ended["status"], ended["labelled"]) == ("Ready", len(boxes))
     # And the labels are kept, with those boxes
-    lines = [json.loads(line) for line in (tmp_path / "labels" / "output.manifest").read_text().splitlines()]
-    kept = [line["doctype"]["annotations"][0] for line in lines]
-    assert sorted(one["left"] for one in kept) == sorted(box["left"] for box in by_content.values())
+    kept = kept_boxes(tmp_path / "labels")
+    assert sorted(one["left"] for one in kept) == sorted(box["left"] for box in boxes.values())
+
+
+def test_what_is_labelled_is_kept_when_somebody_stops_in_the_middle(tmp_path: Path) -> None:
+    # Given somebody who has labelled four photos
+    folder, labels = tmp_path / "photos", tmp_path / "labels"
+    boxes = photos_that_nobody_labelled(folder)
+    with train_and_label(folder, labels) as (program, worker):
+        drawn = label(worker, boxes, 4)
+        # When they press Ctrl-C
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=60)
+    # Then they are told where the labels are and how to train on them, and the four boxes are there
+    assert program.returncode == 130, err
+    assert "No longer watching; the job ends with its local AWS." in err
+    assert f"ekyc train {folder} --labels {labels / 'output.manifest'}" in " ".join(err.split())
+    assert sorted(one["left"] for one in kept_boxes(labels)) == sorted(box["left"] for box in drawn)
+    # And they are labels that a job takes
+    check = [EKYC, "labels", str(labels / "output.manifest"), "--photos", str(folder), "--json"]
+    checked = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["boxes"] == 4
