@@ -548,14 +548,14 @@ def fault_of(bench: Bench, cell: Cell, job: Job) -> Fault:
     about = (job.mark if row.route.endswith("/create") else job.id,)
     if row.unit.endswith(SCHEDULED):
         about = (FROM_SCHEDULE[row.module],)
-    if column.what is What.COLD:
-        return Fault(column.what, function, about)
     if column.what is What.EARLY:
         return _early(bench, row, job)
     if column.what in faults.EVENT_FAULTS:
         return Fault(column.what, about=(job.id,), detail_type=row.service)
     if row.route:
         about = (*about, f'"resource": "{row.route}"', f'"httpMethod": "{row.unit.split(" ")[1]}"')
+    if column.what is What.COLD:
+        return Fault(column.what, function, about)
     return Fault(column.what, function, about, row.service, row.operation, row.nth, column.lasts)
 
 
