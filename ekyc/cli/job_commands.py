@@ -117,9 +117,10 @@ def _train(
     except CommandError as error:
         raise CommandError(f"{error} Nothing was started; to go on: {again}, then ekyc start {job_id}") from error
     api.start(job_id, options)
-    human.print(f"Started. To follow it from elsewhere: ekyc watch {job_id}", markup=False)
     if lead:
         lead(job_id)
+    else:
+        human.print(f"Started. To follow it from elsewhere: ekyc watch {job_id}", markup=False)
     job, code = watching.follow(api, job_id, outlives_us=lead is None)
     if as_json:
         print_json(job)

@@ -45,7 +45,7 @@ def test_every_function_of_the_template_has_rows(pipeline: Bench, stack_for_tria
     assert len(planned) == len({(cell.row, cell.column) for cell in planned}) > 1000
     # And each has its fault, of which only events that go to two functions have the same
     job = Job("a-job", "a-mark")
-    of_calls = [fault_of(pipeline, cell, job) for cell in planned if not fault_of(pipeline, cell, job).detail_type]
+    of_calls = [fault for cell in planned if not (fault := fault_of(pipeline, cell, job)).detail_type]
     assert len(set(of_calls)) == len(of_calls)
     # And each is in one of the jobs in which they are tried
     assert sorted(map(repr, planned)) == sorted(repr(cell) for batch in batches(planned) for cell in batch)
