@@ -44,6 +44,7 @@ def packages_imported(folder: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
+        ("lambdas/rules", {"stages", "events", "api", "pipeline", "stacks", "ekyc", "boto3", "botocore"}),
         ("lambdas/pipeline", {"stages", "events", "api", "stacks", "ekyc"}),
         ("lambdas/stages", {"events", "api", "stacks", "ekyc"}),
         ("lambdas/events", {"api", "stacks", "ekyc"}),
@@ -62,7 +63,7 @@ def test_imports_go_one_way(folder: str, forbidden: set[str]) -> None:
 
 def test_lambda_code_imports_only_what_lambda_has() -> None:
     # Given what the runtime and the layer bring, and our own packages
-    allowed = IN_LAMBDA | {"api", "events", "pipeline", "stages"} | sys.stdlib_module_names
+    allowed = IN_LAMBDA | {"api", "events", "pipeline", "rules", "stages"} | sys.stdlib_module_names
     # Then nothing else is imported
     found = packages_imported("lambdas")
     assert {path: wrong for path, names in found.items() if (wrong := names - allowed)} == {}
