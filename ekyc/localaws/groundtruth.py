@@ -251,7 +251,8 @@ class GroundTruth(StandIn):
     def _job(self, request: Request) -> LabelingJob:
         name = request["LabelingJobName"]
         if name.lower() not in self._jobs:
-            raise ServiceError("ResourceNotFound", f"There is no labeling job of the name {name}.")
+            # What SageMaker answers to DescribeTrainingJob, though its model lists ResourceNotFound (boto3 issue 2808).
+            raise ServiceError("ValidationException", "Requested resource not found.")
         return self._jobs[name.lower()]
 
     def _check_job(self, request: Request) -> None:

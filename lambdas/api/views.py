@@ -5,7 +5,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from api.services import Services
-from pipeline import models, outcomes, prices
+from pipeline import labelling, models, outcomes, prices
 from pipeline.errors import error_code
 from pipeline.jobs import RUNNING, Job, Status, now_ms, public
 from pipeline.publishing import NONE_YET, read_parameter
@@ -64,12 +64,10 @@ def model_view(project_parameter: str, services: Services) -> dict[str, Any]:
 def _labelling_counts(job: Job, services: Services) -> tuple[int | None, int | None]:
     """Photos labelled so far and in all; Ground Truth counts none in the first moments."""
     name = job["LabellingJobArn"].rpartition("/")[2]
-    try:
-        counters = services.sagemaker.describe_labeling_job(LabelingJobName=name)["LabelCounters"]
-    except ClientError as error:
-        if error_code(error) == "ResourceNotFound":
-            return job["Labelled"], job["Images"]
-        raise
+    description = labelling.describe(name, services.sagemaker)
+    if description is None:
+        return job["Labelled"], job["Images"]
+    counters = description["LabelCounters"]
     known = sum(counters.get(counter, 0) for counter in ("TotalLabeled", "FailedNonRetryableError", "Unlabeled"))
     return counters.get("TotalLabeled", 0), job["Images"] or known
 

@@ -31,6 +31,9 @@ LABEL_ATTRIBUTE = "doctype"
 STAGE = "Request labels"
 TEMPLATE = Path(__file__).with_name("labelling_template.liquid")
 ENDED = ("Completed", "Failed", "Stopped")
+# DescribeLabelingJob of a name that does not exist. The service model lists ResourceNotFound; SageMaker's control plane
+# answers ValidationException for unknown names of its other job types. Our names are always valid, so both mean "none".
+NO_SUCH_LABELLING_JOB = frozenset({"ResourceNotFound", "ValidationException"})
 # An answered, expired or undone token: SendTaskSuccess in the Step Functions API reference.
 ALREADY_RESUMED = frozenset({"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"})
 # Who owns the PRE-BoundingBox and ACS-BoundingBox functions: CreateLabelingJob in the SageMaker API reference, the
@@ -103,15 +106,21 @@ def job_arn(partition: str, region: str, account: str, job_id: str) -> str:
     return f"arn:{partition}:sagemaker:{region}:{account}:labeling-job/{job_name(job_id, 1)}"
 
 
-def status(name: str, sagemaker: Any) -> str | None:
-    """The labelling job's status in SageMaker's words, or None when it does not exist."""
+def describe(name: str, sagemaker: Any) -> dict[str, Any] | None:
+    """DescribeLabelingJob's answer about one of our labelling jobs, or None when it does not exist."""
     try:
-        found: str = sagemaker.describe_labeling_job(LabelingJobName=name)["LabelingJobStatus"]
+        description: dict[str, Any] = sagemaker.describe_labeling_job(LabelingJobName=name)
     except ClientError as error:
-        if error_code(error) == "ResourceNotFound":
+        if error_code(error) in NO_SUCH_LABELLING_JOB:
             return None
         raise
-    return found
+    return description
+
+
+def status(name: str, sagemaker: Any) -> str | None:
+    """The labelling job's status in SageMaker's words, or None when it does not exist."""
+    description = describe(name, sagemaker)
+    return description["LabelingJobStatus"] if description else None
 
 
 def parse_time(text: str) -> float:
@@ -330,7 +339,7 @@ class GroundTruth:
 
     def _attempt(self, request: RequestLabels, attempt: int) -> dict[str, Any]:
         name = job_name(request.job_id, attempt)
-        found = self._describe(name)
+        found = describe(name, self._sagemaker)
         if found is None:
             try:
                 self._sagemaker.create_labeling_job(**self._new_job(request, name))
@@ -342,22 +351,13 @@ class GroundTruth:
                     ) from error
                 if error_code(error) != "ResourceInUse":
                     raise
-            found = self._describe(name)
+            found = describe(name, self._sagemaker)
         if (
             found is None
             or found["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"] != request.images_manifest
         ):
             raise UnexpectedAnswer(f"Labelling job {name} is not the one made for {request.images_manifest}.")
         return found
-
-    def _describe(self, name: str) -> dict[str, Any] | None:
-        try:
-            description: dict[str, Any] = self._sagemaker.describe_labeling_job(LabelingJobName=name)
-        except ClientError as error:
-            if error_code(error) == "ResourceNotFound":
-                return None
-            raise
-        return description
 
     def _new_job(self, request: RequestLabels, name: str) -> dict[str, Any]:
         """The arguments of CreateLabelingJob, with the template and the categories put where they name them."""

@@ -4,14 +4,15 @@ Whatever ended the job (a stop through the API or in the console, a failure, a t
 the end is recorded, and once more some minutes later for what could not be stopped before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import labelling, models, outcomes, publishing
-from pipeline.errors import error_code
+from pipeline.errors import PipelineError, error_code
 from pipeline.jobs import ENDED, Job, Jobs, Status, now_ms
 
 # A function of a stopped execution runs on to its end, and may start what the stop did not find. Those that start
@@ -25,32 +26,77 @@ LABELLING_GOES_ON = ("Initializing", "InProgress")
 logger = Logger(child=True)
 
 
+class Parts:
+    """The parts of a stop. A part that fails does not keep the next one from being tried."""
+
+    def __init__(self) -> None:
+        self._failures: list[Exception] = []
+
+    @contextmanager
+    def attempt(self, part: str) -> Iterator[None]:
+        """Run a part, and keep and log its failure."""
+        try:
+            yield
+        except (ClientError, BotoCoreError, PipelineError) as error:
+            code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+            logger.error("Not stopped", extra={"part": part, "error": code})
+            self._failures.append(error)
+
+    def raise_failure(self) -> None:
+        """Raise the first failure, if any part failed."""
+        if self._failures:
+            raise self._failures[0]
+
+
 def stop_what_runs(
     job: Job, *, jobs: Jobs, sagemaker: Any, rekognition: Any, ssm: Any, model_parameter: str
 ) -> tuple[list[str], list[str]]:
     """Stop what runs of the job that ended: what was stopped, and what cannot be stopped yet, in words.
 
     People who label for a job that failed go on: their labels are there when it is resumed. May be called any number of
-    times. All is looked for by the job's id, as a stage that broke off may have made what the record does not know.
+    times. Labelling jobs and models are found by the job's id, as a stage that broke off may have made what the record
+    does not know.
+
+    Raises:
+        ClientError, BotoCoreError: a service refused a part. The other parts were tried before.
     """
     stopped: list[str] = []
     remaining: list[str] = []
-    if _is_stopped(job) and _stop_labelling(job.id, sagemaker):
-        stopped.append("labelling job")
-    for version in models.versions(job["ProjectArn"], rekognition) if job["ProjectArn"] else []:
-        arn, status = version["ProjectVersionArn"], version["Status"]
-        if status == "TRAINING_IN_PROGRESS":
-            its_end = " Its model is deleted when it ends." if _is_stopped(job) else ""
-            remaining.append(f"The training goes on: Rekognition cannot cancel one.{its_end}")
-        elif status in models.UP and not _serves(job, arn, ssm, model_parameter):
-            if _may_be_publishing(job):
-                remaining.append("The model may be going live now: if it does not, it is stopped in some minutes.")
-            elif models.stop_model(job["ProjectArn"], arn, rekognition=rekognition) in models.DOWN:
-                jobs.model_stopped(job.id)
-                stopped.append(MODEL)
-            else:
-                remaining.append("The model is STARTING and cannot be stopped yet: it is stopped once it runs.")
+    parts = Parts()
+    with parts.attempt("labelling"):
+        if _is_stopped(job) and job["LabelProvider"] == labelling.GROUND_TRUTH and _stop_labelling(job.id, sagemaker):
+            stopped.append("labelling job")
+    with parts.attempt("models"):
+        for version in models.versions(job["ProjectArn"], rekognition) if job["ProjectArn"] else []:
+            with parts.attempt("model"):
+                _stop_model(job, version, stopped, remaining, jobs, rekognition, ssm, model_parameter)
+    parts.raise_failure()
     return stopped, remaining
+
+
+def _stop_model(
+    job: Job,
+    version: Mapping[str, Any],
+    stopped: list[str],
+    remaining: list[str],
+    jobs: Jobs,
+    rekognition: Any,
+    ssm: Any,
+    model_parameter: str,
+) -> None:
+    """Stop the model if it runs and does not serve; adds to ``stopped`` or ``remaining``."""
+    arn, status = version["ProjectVersionArn"], version["Status"]
+    if status == "TRAINING_IN_PROGRESS":
+        its_end = " Its model is deleted when it ends." if _is_stopped(job) else ""
+        remaining.append(f"The training goes on: Rekognition cannot cancel one.{its_end}")
+    elif status in models.UP and not _serves(job, arn, ssm, model_parameter):
+        if _may_be_publishing(job):
+            remaining.append("The model may be going live now: if it does not, it is stopped in some minutes.")
+        elif models.stop_model(job["ProjectArn"], arn, rekognition=rekognition) in models.DOWN:
+            jobs.model_stopped(job.id)
+            stopped.append(MODEL)
+        else:
+            remaining.append("The model is STARTING and cannot be stopped yet: it is stopped once it runs.")
 
 
 def ended(job_id: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
@@ -84,27 +130,33 @@ def settle(
     keeps it: whoever comes first, the resume or the deletion, is written to the record and seen by the other.
 
     Raises:
-        ClientError, BotoCoreError: a service did not answer.
+        ClientError, BotoCoreError: a service refused a part. The other parts were tried before.
         Throttled: another job publishes its model.
     """
     if job.status is Status.READY:
         return
-    _, remaining = stop_what_runs(
-        job, jobs=jobs, sagemaker=sagemaker, rekognition=rekognition, ssm=ssm, model_parameter=model_parameter
-    )
-    for version in models.versions(job["ProjectArn"], rekognition) if job["ProjectArn"] else []:
-        if not _trained_for_nobody(job, version):
-            continue
-        arn, seconds = version["ProjectVersionArn"], version.get("BillableTrainingTimeInSeconds")
-        if jobs.discard_model(job, arn, TrainingSeconds=seconds):
-            rekognition.delete_project_version(ProjectVersionArn=arn)
-            logger.info("Model of a stopped job deleted")
-        else:
-            remaining.append("Somebody resumes the job.")
-    if not _may_be_publishing(job):
-        publishing.take_back(
-            job, jobs=jobs, ssm=ssm, project_parameter=project_parameter, model_parameter=model_parameter
+    parts = Parts()
+    remaining: list[str] = []
+    with parts.attempt("what runs"):
+        _, remaining = stop_what_runs(
+            job, jobs=jobs, sagemaker=sagemaker, rekognition=rekognition, ssm=ssm, model_parameter=model_parameter
         )
+    with parts.attempt("trained models"):
+        for version in models.versions(job["ProjectArn"], rekognition) if job["ProjectArn"] else []:
+            if not _trained_for_nobody(job, version):
+                continue
+            arn, seconds = version["ProjectVersionArn"], version.get("BillableTrainingTimeInSeconds")
+            if jobs.discard_model(job, arn, TrainingSeconds=seconds):
+                rekognition.delete_project_version(ProjectVersionArn=arn)
+                logger.info("Model of a stopped job deleted")
+            else:
+                remaining.append("Another request resumes the job.")
+    with parts.attempt("parameters"):
+        if not _may_be_publishing(job):
+            publishing.take_back(
+                job, jobs=jobs, ssm=ssm, project_parameter=project_parameter, model_parameter=model_parameter
+            )
+    parts.raise_failure()
     if not remaining and _is_late(job):
         jobs.settled(job)
 

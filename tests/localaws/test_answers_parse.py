@@ -203,4 +203,4 @@ def test_the_answers_of_ground_truth(empty_aws: LocalAws, inspector: Inspector, 
     refused(client.list_labeling_jobs, NextToken="x")
     refused(client.create_workteam, **team)
     refused(client.describe_workteam, WorkteamName="nothing")
-    assert inspector.refused == {"ResourceInUse", "ResourceNotFound", "ValidationException"}
+    assert inspector.refused == {"ResourceInUse", "ValidationException"}

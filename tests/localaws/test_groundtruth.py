@@ -416,7 +416,7 @@ def test_names_are_spent_for_good_and_jobs_are_listed(account: Account) -> None:
     # And an unknown one is not found
     with pytest.raises(ClientError) as raised:
         account.describe("nothing")
-    assert raised.value.response["Error"]["Code"] == "ResourceNotFound"
+    assert raised.value.response["Error"]["Code"] == "ValidationException"
 
     # When jobs are listed, then newest first, page by page, and by their names
     def names(**filters: Any) -> list[str]:

@@ -97,7 +97,7 @@ class FakeSageMaker(FakeService):
 
     def describe_labeling_job(self, LabelingJobName: str) -> dict[str, Any]:  # noqa: N803
         if LabelingJobName not in self.jobs:
-            raise Refusal("ResourceNotFound", "no such job")
+            raise Refusal("ValidationException", "Requested resource not found.")
         return dict(self.jobs[LabelingJobName])
 
     def stop_labeling_job(self, LabelingJobName: str) -> None:  # noqa: N803

@@ -53,6 +53,7 @@ class Settling:
         self.arn = self.machine.start_execution(MACHINE, self.id, "{}")["executionArn"]
         project = self.rekognition.create_project(self.id)["ProjectArn"]
         jobs.advance(self.id, Status.CHECKING_IMAGES, stage="Check images", ExecutionArn=self.arn)
+        jobs.note(self.id, LabelProvider="ground-truth")
         jobs.advance(self.id, Status.TRAINING, stage="Start training", ProjectArn=project)
         self.version_arn = self.rekognition.add_version(project, self.id, "TRAINING_IN_PROGRESS")
 
@@ -180,6 +181,38 @@ def test_every_labelling_job_of_a_stopped_job_is_stopped_and_none_of_a_failed_on
     settling.jobs.note_first(settling.id, StopRequested=now_ms())
     settling.sweep()
     assert settling.ground_truth.jobs[f"{settling.id}-2"]["LabelingJobStatus"] == "Stopped"
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFound", "ValidationException"])
+def test_either_code_says_there_is_no_labelling_job(settling: Settling, code: str) -> None:
+    # Given a stopped job without a labelling job, and SageMaker answering with either of its two error codes
+    settling.version["Status"] = "RUNNING"
+    settling.ground_truth.refuse_next("describe_labeling_job", code)
+    # When the job is settled
+    settling.end("ABORTED")
+    # Then its model is stopped
+    assert settling.version["Status"] == "STOPPING"
+    assert settling.is_settled
+
+
+def test_supplied_labels_never_ask_ground_truth(settling: Settling) -> None:
+    settling.jobs.note(settling.id, LabelProvider="supplied")
+    settling.version["Status"] = "RUNNING"
+    settling.end("ABORTED")
+    assert settling.ground_truth.calls == []
+    assert settling.version["Status"] == "STOPPING"
+
+
+def test_a_failed_part_does_not_keep_the_next_from_stopping(settling: Settling) -> None:
+    # Given a stopped job whose labelling job cannot be asked for, and whose model runs
+    settling.version["Status"] = "RUNNING"
+    settling.ground_truth.refuse_next("describe_labeling_job", "AccessDeniedException")
+    # When the job is settled
+    with pytest.raises(errors.AccessDenied):
+        settling.end("ABORTED")
+    # Then the model is stopped all the same, and the job is looked at again
+    assert settling.version["Status"] == "STOPPING"
+    assert not settling.is_settled
 
 
 def test_a_labelling_job_that_somebody_else_stops_in_that_moment_is_no_failure(
