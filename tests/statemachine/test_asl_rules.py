@@ -19,6 +19,7 @@ TRANSIENT = {
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
     "Lambda.TooManyRequestsException",
     "Throttled",
 }
@@ -54,6 +55,12 @@ def test_every_task_has_a_time_limit_and_retries_what_passes(name: str) -> None:
     assert retry["BackoffRate"] > 1
     assert retry["JitterStrategy"] == "FULL"
     assert retry["MaxAttempts"] >= 3
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_function_that_died_is_tried_again(name: str) -> None:
+    retried = {error for retry in TASKS[name]["Retry"] for error in retry["ErrorEquals"]}
+    assert retried >= {"Sandbox.Timedout", "Runtime.ExitError", "Runtime.OutOfMemory", "Lambda.Unknown"}
 
 
 @pytest.mark.parametrize("name", TASKS)
