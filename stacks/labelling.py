@@ -172,7 +172,8 @@ class CreatedWorkTeam(Construct):
             self,
             "Team",
             workteam_name=name,
-            workforce_name=self.workforce.ref,
+            # Not the workforce's Ref, which is its ARN (CloudFormation registry, primaryIdentifier of the type).
+            workforce_name=name,
             description="Labels the photos of the training pipeline.",
             member_definitions=[
                 sagemaker.CfnWorkteam.MemberDefinitionProperty(
@@ -184,6 +185,7 @@ class CreatedWorkTeam(Construct):
                 )
             ],
         )
+        self.team.node.add_dependency(self.workforce)
 
 
 class ResumeLabelling(BackgroundFunction):
