@@ -49,8 +49,6 @@ def test_each_ref_gives_what_its_property_takes(templates: dict[str, dict[str, A
                 kind = template.resources[target]["Type"]
                 wanted, given = form(name), form(identifier_of(kind))
                 if wanted and given and wanted != given:
-                    wrong.append(
-                        f"{place} ({resource['Type']}): {name} takes a {wanted}, the Ref of {kind} is its {given}"
-                    )
+                    wrong.append(f"{place}: {name} takes a {wanted}, the Ref of {kind} is its {given}")
     # Then the Ref is the identifier that the property's name asks for
     assert wrong == []
