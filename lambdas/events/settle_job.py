@@ -44,7 +44,8 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
     Fails once it has tried them all.
     """
     failure: errors.PipelineError | None = None
-    for job_id in [_job_id(event)] if "detail" in event else jobs.unsettled(settings.jobs_index):
+    trained = _trained_job_id(event)
+    for job_id in [trained] if trained else jobs.unsettled(settings.jobs_index):
         logger.append_keys(job_id=job_id)
         try:
             _settle(job_id)
@@ -86,7 +87,10 @@ def _export(job: Job) -> None:
     )
 
 
-def _job_id(event: Mapping[str, Any]) -> str:
-    """Of S3's event: the key is ``training/<jobId>/...``."""
-    key: str = event["detail"]["object"]["key"]
-    return key.split("/")[1]
+def _trained_job_id(event: Mapping[str, Any]) -> str | None:
+    """The job that S3's event is about, whose key is ``training/<jobId>/...``; None for the schedule's event.
+
+    EventBridge gives a scheduled event a ``detail`` too, an empty one, when its target has no input of its own.
+    """
+    written = event.get("detail", {}).get("object")
+    return written["key"].split("/")[1] if written else None

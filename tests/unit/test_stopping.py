@@ -123,6 +123,19 @@ def test_a_job_that_failed_or_was_resumed_keeps_its_model(settling: Settling) ->
     assert settling.version["Status"] == "TRAINING_COMPLETED"
 
 
+@pytest.mark.parametrize("event", [{}, {"detail-type": "Scheduled Event", "detail": {}}])
+def test_a_scheduled_event_may_have_an_empty_detail(settling: Settling, event: dict[str, Any]) -> None:
+    # Given a stopped job whose model runs by now
+    settling.version["Status"] = "STARTING"
+    settling.end("ABORTED", "Check model")
+    settling.version["Status"] = "RUNNING"
+    # When the schedule calls, or its event is delivered again from the dead-letter queue
+    settling.function.handler(event, LambdaContext())
+    # Then every unsettled job is settled
+    assert settling.version["Status"] == "STOPPING"
+    assert settling.is_settled
+
+
 def test_a_resume_that_comes_first_keeps_the_model(settling: Settling) -> None:
     settling.end("ABORTED")
     settling.jobs.claim_resume(settling.id, "engineer")
