@@ -52,6 +52,7 @@ def local(
         Path | None, typer.Option(help="COCO file from which the simulated workforce labels photos, by file name.")
     ] = None,
     speed: Annotated[float, typer.Option(min=1, help="How many times faster than at AWS waiting goes.")] = 60,
+    iam: Annotated[bool, typer.Option(help="Deny a function's call that its role does not allow.")] = True,
 ) -> None:
     """Keep the local AWS up, with the stack deployed, until Ctrl-C; says what to export to use it.
 
@@ -70,7 +71,7 @@ def local(
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with TemporaryDirectory() as folder, LocalAws(port=port, speed=speed) as aws:
+    with TemporaryDirectory() as folder, LocalAws(port=port, speed=speed, enforce_iam=iam) as aws:
         with console.status("Deploying the stack to the local AWS"):
             outputs = aws.deploy(synthesize(Path(folder)))
         if answers:

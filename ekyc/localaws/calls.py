@@ -1,4 +1,4 @@
-"""Which AWS calls the deployed functions make.
+"""Which AWS calls the deployed functions make, and what stands between a call and its service.
 
 A function's access key is its name and each of its workers has a session token of its own, so a request's credentials
 tell who made it and for which invocation. The credentials sign nothing of a person's: calls of others are left alone.
@@ -43,6 +43,8 @@ class ConnectionDropped(Exception):
 
 Carry = Callable[[], Response]
 Watcher = Callable[[Call, Carry], Response]
+GuardsCalls = Callable[[Call], Response | None]
+GuardsUrls = Callable[[Request], Response | None]
 _watchers: list[Watcher] = []
 
 
@@ -71,19 +73,37 @@ def recorded() -> Iterator[list[Call]]:
 _recordings: list[list[Call]] = []
 
 
+def set_guard(refuse_call: GuardsCalls | None, refuse_signed_url: GuardsUrls | None) -> None:
+    """Have each call of a function, and each request by a URL that a function signed, refused by these; None: by
+    nothing."""
+    global _refuse_call, _refuse_signed_url
+    _refuse_call, _refuse_signed_url = refuse_call, refuse_signed_url
+
+
+_refuse_call: GuardsCalls | None = None
+_refuse_signed_url: GuardsUrls | None = None
+
+
 def answer(environ: dict[str, Any], carry_out: Carry) -> Response | None:
-    """What the watchers, the newest first, make of a request; None when nobody watches or no function is making it."""
-    if not _watchers and not _recordings:
+    """What the guard and the watchers, the newest first, answer to a request; None when the service is to answer it."""
+    if not _watchers and not _recordings and not _refuse_call:
         return None
-    call = read(Request(environ))
+    request = Request(environ)
+    call = read(request)
     environ["wsgi.input"].seek(0)  # the service reads the body once more
     if call is None:
-        return None
+        return _refuse_signed_url(request) if _refuse_signed_url and "X-Amz-Credential" in request.args else None
     for made in _recordings:
         made.append(call)
+    carry_out = functools.partial(_guarded, call, carry_out)
     for watcher in list(_watchers):
         carry_out = functools.partial(watcher, call, carry_out)
     return carry_out()
+
+
+def _guarded(call: Call, carry_out: Carry) -> Response:
+    """What the service answers, unless the guard refuses the call."""
+    return (_refuse_call and _refuse_call(call)) or carry_out()
 
 
 def read(request: Request) -> Call | None:

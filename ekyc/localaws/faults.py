@@ -233,6 +233,15 @@ def _suffer(fault: Fault, call: Call, carry_out: Carry) -> Response:
 
 def _words(what: What, call: Call) -> tuple[int, str, str]:
     """HTTP status, error code and message, as the service gives them."""
+    message = {
+        What.DENIED: f"User: {call.function} is not authorized to perform: {call.service}:{call.operation}",
+        What.INTERNAL_ERROR: "We encountered an internal error. Please try again.",
+    }.get(what, "Slow down; sudden increase in rate of requests.")
+    return *_codes(call.service, what), message
+
+
+def _codes(service: str, what: What) -> tuple[int, str]:
+    """HTTP status and error code, as the service gives them."""
     own_names = {
         # S3 API reference, "Error responses": S3 has no throttle with status 400.
         ("s3", What.THROTTLED_400): (503, "SlowDown"),
@@ -256,12 +265,13 @@ def _words(what: What, call: Call) -> tuple[int, str, str]:
         What.INTERNAL_ERROR: (500, "InternalServerError"),
         What.DENIED: (400, "AccessDeniedException"),
     }
-    status, code = own_names.get((call.service, what), anywhere[what])
-    message = {
-        What.DENIED: f"User: {call.function} is not authorized to perform: {call.service}:{call.operation}",
-        What.INTERNAL_ERROR: "We encountered an internal error. Please try again.",
-    }.get(what, "Slow down; sudden increase in rate of requests.")
-    return status, code, message
+    return own_names.get((service, what), anywhere[what])
+
+
+def denial(service: str, message: str) -> Response:
+    """The answer of a service that denies a call."""
+    status, code = _codes(service, What.DENIED)
+    return _error(service, status, code, message)
 
 
 def _error(service: str, status: int, code: str, message: str) -> Response:

@@ -29,6 +29,7 @@ from werkzeug.wrappers import Request, Response
 from ekyc.localaws import aws, calls, deploy, events, functions, gateway
 from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import LocalAwsError
+from ekyc.localaws.iam import guard
 
 if TYPE_CHECKING:
     from ekyc.localaws.groundtruth import Workforce
@@ -49,12 +50,13 @@ class LocalAws:
     """A local AWS that starts with `start()` or `with`, and leaves no process, thread or file behind when it stops.
 
     `port`: where to listen; 0 takes a free one. `speed`: how many times faster than on AWS waiting passes.
-    One per process at a time.
+    `enforce_iam`: whether a function's call that its role does not allow is denied. One per process at a time.
     """
 
-    def __init__(self, port: int = 0, speed: float = 60.0) -> None:
+    def __init__(self, port: int = 0, speed: float = 60.0, *, enforce_iam: bool = True) -> None:
         self._wanted_port = port
         self._speed = speed
+        self._enforce_iam = enforce_iam
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -90,6 +92,7 @@ class LocalAws:
             cleanup.enter_context(_terminate_cleanly())
             cleanup.enter_context(_environment(MOTO_PORT=str(self._port), **_NOTHING_OF_THE_USER))
             app = _install()
+            guard.install(self._enforce_iam)
             server = _Server(app, listener)
             cleanup.callback(server.stop)
             server.start()

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from authorization import Roles, needs
+from authorization import Roles
 from deployed import Pipeline, deployed, eventually
 from PIL import Image
 
 from ekyc.localaws import calls, events
 from ekyc.localaws.calls import Call
+from ekyc.localaws.iam.needs import list_needs
+from ekyc.localaws.iam.policies import Need, Statement
 from ekyc.localaws.server import LocalAws
 
 BY_LAMBDA = "Lambda itself does it by the function's role."
@@ -109,13 +111,13 @@ MANY_CALLS: dict[str, int] = {
 
 
 @pytest.fixture(scope="module")
-def recorded(local_aws: LocalAws, assembly: Path, photos: Path) -> Iterator[tuple[Roles, list[Call], str]]:
-    """The roles, every call of every function in some whole jobs, and the state machine."""
+def recorded(local_aws: LocalAws, assembly: Path, photos: Path) -> Iterator[tuple[Roles, list[Call]]]:
+    """The roles, and every call of every function in some whole jobs."""
     with deployed(local_aws, assembly, photos) as pipeline:
-        roles = Roles(json.loads((assembly / "ekyc-training.template.json").read_text()), local_aws)
+        roles = Roles(local_aws)
         with calls.recorded() as seen:
             run_jobs(pipeline)
-        yield roles, seen, pipeline.outputs["StateMachineArn"]
+        yield roles, seen
 
 
 def run_jobs(pipeline: Pipeline) -> None:
@@ -174,22 +176,22 @@ def run_jobs(pipeline: Pipeline) -> None:
     eventually(lambda: "RunningModels" in pipeline.logs())
 
 
-def test_no_call_is_one_that_the_functions_role_denies(recorded: tuple[Roles, list[Call], str]) -> None:
+def test_no_call_is_one_that_the_functions_role_denies(recorded: tuple[Roles, list[Call]]) -> None:
     # Given every call that the functions made in whole jobs
-    roles, seen, state_machine = recorded
+    roles, seen = recorded
     assert {roles.titles[call.function] for call in seen} == set(roles.titles.values())
     # When each is held against the role of its function
     denied = {
-        (roles.titles[call.function], *need)
+        (roles.titles[call.function], need.action, need.resource)
         for call in seen
-        for need in needs(call, state_machine)
-        if not any(statement.allows(need) for statement in roles.statements[call.function])
+        for need in list_needs(call)
+        if not roles.allows(call.function, need)
     }
     # Then none is denied
     assert denied == set()
 
 
-def test_no_route_makes_more_than_three_calls_but_those_that_must(recorded: tuple[Roles, list[Call], str]) -> None:
+def test_no_route_makes_more_than_three_calls_but_those_that_must(recorded: tuple[Roles, list[Call]]) -> None:
     # Given what the API's function asked of AWS in whole jobs, request by request
     requests: dict[str, list[Call]] = {}
     for call in recorded[1]:
@@ -208,10 +210,10 @@ def test_no_route_makes_more_than_three_calls_but_those_that_must(recorded: tupl
     assert {route: count for route, count in most.items() if count > MANY_CALLS.get(route, 3)} == {}
 
 
-def test_what_is_allowed_is_needed_or_has_a_reason(recorded: tuple[Roles, list[Call], str]) -> None:
+def test_what_is_allowed_is_needed_or_has_a_reason(recorded: tuple[Roles, list[Call]]) -> None:
     # Given what the functions needed in whole jobs
-    roles, seen, state_machine = recorded
-    needed = {(call.function, *need) for call in seen for need in needs(call, state_machine)}
+    roles, seen = recorded
+    needed = {(call.function, need.action, need.resource) for call in seen for need in list_needs(call)}
     # When what their roles allow is held against it, resource by resource
     unseen = {
         (roles.titles[function], action, resource)
@@ -220,7 +222,7 @@ def test_what_is_allowed_is_needed_or_has_a_reason(recorded: tuple[Roles, list[C
         for action in statement.actions
         for resource in statement.resources
         if not any(
-            by == function and type(statement)((action,), (resource,)).allows((needed_action, on))
+            by == function and Statement("Allow", (action,), (resource,)).applies(Need(needed_action, on))
             for by, needed_action, on in needed
         )
     }

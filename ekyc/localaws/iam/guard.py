@@ -1,0 +1,133 @@
+"""Refuses the calls of functions, and the uploads by URLs that they signed, that IAM would deny.
+
+A function acts as the role that the template gives it, with the policies that the stack deployed. Policies of buckets,
+topics, queues and keys count as well; moto leaves most of them out, so they are read from the stack's template. Calls
+with other keys are an administrator's.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from ekyc.localaws import aws, calls, faults
+from ekyc.localaws.calls import Call
+from ekyc.localaws.iam.needs import list_needs
+from ekyc.localaws.iam.policies import Need, Statement, parse, why_denied
+
+# Keys that every request has. AWS's endpoints speak TLS; the local AWS speaks HTTP over loopback.
+EVERY_REQUEST = {"aws:SecureTransport": ["true"], "s3:TlsVersion": ["1.3"], "aws:PrincipalAccount": [aws.account]}
+
+POLICIES = {
+    "AWS::S3::BucketPolicy": ("Bucket", "PolicyDocument"),
+    "AWS::SNS::TopicPolicy": ("Topics", "PolicyDocument"),
+    "AWS::SQS::QueuePolicy": ("Queues", "PolicyDocument"),
+    "AWS::KMS::Key": (None, "KeyPolicy"),
+}
+"""Resource types with a policy: the property that names the resources (None: the resource itself), and the policy's."""
+
+
+def refuse_call(call: Call) -> Response | None:
+    """The service's denial of a function's call, or None when IAM allows it.
+
+    Raises:
+        UnknownCall, UnknownCondition: the rules here do not cover the call or a policy.
+    """
+    role = _role_of(call.function)
+    return _refuse(call.service, call.function, role, list_needs(call)) if role else None
+
+
+def refuse_signed_url(request: Request) -> Response | None:
+    """S3's denial of a request by a URL that a function signed, or None."""
+    function = request.args.get("X-Amz-Credential", "").partition("/")[0]
+    role = _role_of(function)
+    if role is None:
+        return None
+    action = {"PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}.get(request.method, "s3:GetObject")
+    return _refuse("s3", function, role, [Need(action, f"arn:aws:s3:::{request.path.lstrip('/')}")])
+
+
+def _refuse(service: str, function: str, role: Any, needs: Iterator[Need] | Sequence[Need]) -> Response | None:
+    identity = [statement for document in _documents(role) for statement in parse(document)]
+    for need in needs:
+        context = {**EVERY_REQUEST, "aws:PrincipalArn": [role.arn], **need.context}
+        asked = Need(need.action, need.resource, context)
+        why = why_denied(identity, _resource_policy(need.resource), asked, role.arn)
+        if why:
+            user = f"arn:aws:sts::{aws.account}:assumed-role/{role.name}/{function}"
+            message = f"User: {user} is not authorized to perform: {need.action} on resource: {need.resource} {why}"
+            return faults.denial(service, message)
+    return None
+
+
+def _role_of(function: str) -> Any:
+    """The deployed role of a function, or None when there is no such function."""
+    from moto.awslambda.models import lambda_backends
+    from moto.iam.models import iam_backends
+
+    found = next(
+        (one for one in lambda_backends[aws.account][aws.region].list_functions() if one.function_name == function),
+        None,
+    )
+    return found and iam_backends[aws.account]["aws"].get_role(found.role.rpartition("/")[2])
+
+
+def _documents(role: Any) -> list[str]:
+    """The role's inline and managed policies, as JSON."""
+    inline = [one if isinstance(one, str) else json.dumps(one) for one in role.policies.values()]
+    return inline + [policy.document for policy in role.managed_policies.values()]
+
+
+def _resource_policy(arn: str) -> Sequence[Statement]:
+    """The policy of the bucket, topic, queue or key that ``arn`` is or, for an object, lies in."""
+    owner = arn.partition("/")[0] if arn.startswith("arn:aws:s3:::") else arn
+    return [
+        statement
+        for stack in _stacks()
+        for document in _resource_policies(stack).get(owner, ())
+        for statement in parse(document)
+    ]
+
+
+def _stacks() -> list[Any]:
+    from moto.cloudformation.models import cloudformation_backends
+
+    return list(cloudformation_backends[aws.account][aws.region].stacks.values())
+
+
+@functools.lru_cache(maxsize=8)
+def _resource_policies(stack: Any) -> dict[str, list[str]]:
+    """The stack's resource policies by the resources' ARNs, as JSON with every reference resolved."""
+    from moto.cloudformation.parsing import clean_json
+
+    found: dict[str, list[str]] = {}
+    for name, resource in stack.template_dict["Resources"].items():
+        if resource["Type"] not in POLICIES:
+            continue
+        owners, document = POLICIES[resource["Type"]]
+        properties = clean_json(resource["Properties"], stack.resource_map)
+        named = properties[owners] if owners else stack.resource_map[name].physical_resource_id
+        for owner in named if isinstance(named, list) else [named]:
+            found.setdefault(_arn(resource["Type"], owner), []).append(json.dumps(properties[document]))
+    return found
+
+
+def _arn(kind: str, owner: str) -> str:
+    """The ARN of what a property of a policy names: a bucket's name, a queue's URL, a topic's ARN, a key's id."""
+    match kind:
+        case "AWS::S3::BucketPolicy":
+            return f"arn:aws:s3:::{owner}"
+        case "AWS::SQS::QueuePolicy":
+            return f"arn:aws:sqs:{aws.region}:{aws.account}:{owner.rpartition('/')[2]}"
+        case "AWS::KMS::Key":
+            return f"arn:aws:kms:{aws.region}:{aws.account}:key/{owner}"
+    return owner
+
+
+def install(is_enforced: bool) -> None:
+    """Have the calls of functions checked from now on, or not."""
+    calls.set_guard(refuse_call if is_enforced else None, refuse_signed_url if is_enforced else None)
