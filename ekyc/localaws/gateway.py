@@ -1,7 +1,7 @@
 """API Gateway: HTTP in, validation, REST proxy event to the function, HTTP out, for the REST API that is deployed.
 
 moto keeps the API's resources, methods, validators, models and gateway responses, but never runs a Lambda proxy.
-Authorization is not checked here: a call without a signature is taken too.
+An IAM user of the local AWS needs execute-api:Invoke. Signatures are not checked: a call without one is taken too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, functions
 from ekyc.localaws.clock import clock
+from ekyc.localaws.iam import guard
 
 # API Gateway guide, "Quotas for configuring and running a REST API"
 BODY_LIMIT = 10 * 1024 * 1024
 TIME_LIMIT_SECONDS = 29.0
+STAGE = "local"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def answer(request: Request) -> Response:
         route = _find_route(request.method, _raw_path(request))
         if route is None:
             raise Refused("MISSING_AUTHENTICATION_TOKEN", 403, "Missing Authentication Token")
+        _authorize(request, route)
         _validate(request, route)
         return _response(_call(request, route, request_id))
     except Refused as refusal:
@@ -89,6 +92,14 @@ def _invoke(invocation: concurrent.futures.Future[functions.Answer], function: A
         invocation.set_result(functions.runtime().invoke(function, event))
     except functions.StoppedError as error:
         invocation.set_exception(error)
+
+
+def _authorize(request: Request, route: Route) -> None:
+    """Refuse an IAM user who may not make the call."""
+    key = _access_key(request)
+    why = key and guard.why_caller_denied(key, route.api.id, STAGE, request.method, _raw_path(request))
+    if why:
+        raise Refused("ACCESS_DENIED", 403, why)
 
 
 def _validate(request: Request, route: Route) -> None:
@@ -222,23 +233,30 @@ def _proxy_event(request: Request, route: Route, request_id: str) -> dict[str, A
             "requestTime": now.strftime("%d/%b/%Y:%H:%M:%S +0000"),
             "requestTimeEpoch": int(now.timestamp() * 1000),
             "resourcePath": route.resource,
-            "stage": "local",
+            "stage": STAGE,
         },
         "body": text or None,
         "isBase64Encoded": is_base64,
     }
 
 
-def _signer(request: Request) -> dict[str, str | None]:
-    """Who signed the request, or nobody. An access key is a user of the same name here: signatures are not checked."""
+def _access_key(request: Request) -> str | None:
+    """The access key of the request's signature, if it is signed."""
     signature = re.match(r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/", request.headers.get("Authorization", ""))
-    key = signature[1] if signature else None
+    return signature[1] if signature else None
+
+
+def _signer(request: Request) -> dict[str, str | None]:
+    """Who signed the request, or nobody. A key of no IAM user stands for a user of the key's name."""
+    key = _access_key(request)
+    user = guard.find_user(key) if key else None
+    name = user.name if user else key
     return {
         "accessKey": key,
         "accountId": aws.account if key else None,
-        "caller": key,
-        "user": key,
-        "userArn": f"arn:aws:iam::{aws.account}:user/{key}" if key else None,
+        "caller": name,
+        "user": name,
+        "userArn": user.arn if user else f"arn:aws:iam::{aws.account}:user/{key}" if key else None,
     }
 
 

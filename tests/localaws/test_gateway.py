@@ -130,6 +130,33 @@ def test_unknown_routes_and_methods(api: httpx.Client, verb: str, path: str) -> 
     assert (response.status_code, response.json()) == (403, {"message": "Missing Authentication Token"})
 
 
+def test_an_iam_user_needs_permission_for_a_call(api: httpx.Client, local_aws: LocalAws) -> None:
+    # Given an IAM user who may list jobs and nothing else
+    iam = local_aws.client("iam")
+    user = iam.create_user(UserName="reader")["User"]
+    key = iam.create_access_key(UserName="reader")["AccessKey"]["AccessKeyId"]
+    allowed = {
+        "Effect": "Allow",
+        "Action": "execute-api:Invoke",
+        "Resource": "arn:aws:execute-api:*:*:*/*/GET/api/jobs",
+    }
+    iam.put_user_policy(
+        UserName="reader",
+        PolicyName="list",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+    )
+    signed = {
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={key}/20261130/us-east-1/execute-api/aws4_request, "
+        "SignedHeaders=host, Signature=0"
+    }
+    # When the user calls both methods
+    listed, created = api.get("/api/jobs", headers=signed), api.post("/api/jobs", headers=signed)
+    # Then the function knows the user, and the other call is denied in AWS's words
+    assert listed.json()["requestContext"]["identity"]["userArn"] == user["Arn"]
+    assert created.status_code == 403
+    assert f"User: {user['Arn']} is not authorized to perform: execute-api:Invoke" in created.json()["message"]
+
+
 @pytest.mark.parametrize("kind", ["error", "nonsense"])
 def test_function_that_fails_is_a_bad_gateway(api: httpx.Client, kind: str) -> None:
     response = api.get(f"/api/jobs?kind={kind}")

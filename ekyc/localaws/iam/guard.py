@@ -51,6 +51,36 @@ def refuse_signed_url(request: Request) -> Response | None:
     return _refuse("s3", function, role, [Need(action, f"arn:aws:s3:::{request.path.lstrip('/')}")])
 
 
+def why_caller_denied(access_key: str, api_id: str, stage: str, method: str, path: str) -> str | None:
+    """Why the IAM user with this access key may not make a call of the REST API, in AWS's words, or None.
+
+    A key of no user of this IAM is an administrator's.
+    """
+    user = find_user(access_key) if _is_enforced else None
+    if user is None:
+        return None
+    identity = [statement for document in _documents_of_user(user) for statement in parse(document)]
+    arn = f"arn:aws:execute-api:{aws.region}:{aws.account}:{api_id}/{stage}/{method}{path}"
+    need = Need("execute-api:Invoke", arn, {**EVERY_REQUEST, "aws:PrincipalArn": [user.arn]})
+    why = why_denied(identity, (), need, user.arn)
+    return why and f"User: {user.arn} is not authorized to perform: execute-api:Invoke on resource: {arn} {why}"
+
+
+def find_user(access_key: str) -> Any:
+    """The IAM user that has this access key, or None."""
+    from moto.iam.models import iam_backends
+
+    return iam_backends[aws.account]["aws"].get_user_from_access_key_id(access_key)
+
+
+def _documents_of_user(user: Any) -> list[str]:
+    """The inline and managed policies of the user and of its groups, as JSON."""
+    from moto.iam.models import iam_backends
+
+    groups = iam_backends[aws.account]["aws"].get_groups_for_user(user.name)
+    return [document for holder in (user, *groups) for document in _documents(holder)]
+
+
 def _refuse(service: str, function: str, role: Any, needs: Iterator[Need] | Sequence[Need]) -> Response | None:
     identity = [statement for document in _documents(role) for statement in parse(document)]
     for need in needs:
@@ -76,10 +106,10 @@ def _role_of(function: str) -> Any:
     return found and iam_backends[aws.account]["aws"].get_role(found.role.rpartition("/")[2])
 
 
-def _documents(role: Any) -> list[str]:
-    """The role's inline and managed policies, as JSON."""
-    inline = [one if isinstance(one, str) else json.dumps(one) for one in role.policies.values()]
-    return inline + [policy.document for policy in role.managed_policies.values()]
+def _documents(holder: Any) -> list[str]:
+    """The inline and managed policies of a role, user or group, as JSON."""
+    inline = [one if isinstance(one, str) else json.dumps(one) for one in holder.policies.values()]
+    return inline + [policy.document for policy in holder.managed_policies.values()]
 
 
 def _resource_policy(arn: str) -> Sequence[Statement]:
@@ -129,5 +159,10 @@ def _arn(kind: str, owner: str) -> str:
 
 
 def install(is_enforced: bool) -> None:
-    """Have the calls of functions checked from now on, or not."""
+    """Have the calls of functions and of IAM users checked from now on, or not."""
+    global _is_enforced
+    _is_enforced = is_enforced
     calls.set_guard(refuse_call if is_enforced else None, refuse_signed_url if is_enforced else None)
+
+
+_is_enforced = False
