@@ -19,6 +19,7 @@ from jsonata.jexception import JException
 from jsonata.jsonata import Jsonata
 from jsonata.timebox import Timebox
 from moto.stepfunctions.parser import api
+from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
@@ -439,6 +440,21 @@ def _renew_token(env: Environment) -> None:
         env.callback_pool_manager.add(env.states.context_object.update_task_token())
 
 
+class MissedHeartbeat(StatesErrorName):
+    """States.Timeout in the history and in the execution's error, as recorded on AWS; Retry and Catch match it by that
+    name and by States.HeartbeatTimeout (Step Functions guide, "Handling errors in workflows")."""
+
+    NAMES = frozenset({"States.Timeout", "States.HeartbeatTimeout"})
+
+    def __init__(self) -> None:
+        super().__init__(typ=StatesErrorNameType.StatesTimeout)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ErrorName) and other.error_name in self.NAMES
+
+    __hash__ = None  # type: ignore[assignment]  # equal to two names that differ
+
+
 class TaskClosedError(Exception):
     """The token's task has been answered, has timed out or has ended with its execution."""
 
@@ -520,13 +536,13 @@ def _mend_tokens() -> None:
             raise callback.CallbackOutcomeFailureError(callback_outcome_failure=outcome)
         env.stack.append(json.loads(outcome.output))
 
-    # moto calls a missed heartbeat States.Timeout.
+    # moto knows a missed heartbeat by one of its two names only.
     from_error = StateTaskServiceCallback._from_error
 
     def from_heartbeat_error(self: Any, env: Environment, ex: Exception) -> FailureEvent:
         if not isinstance(ex, callback.HeartbeatTimeoutError):
             return from_error(self, env, ex)
-        name = StatesErrorName(typ=StatesErrorNameType.StatesHeartbeatTimeout)
+        name = MissedHeartbeat()
         details = api.TaskTimedOutEventDetails(
             resourceType=self._get_sfn_resource_type(), resource=self._get_sfn_resource(), error=name.error_name
         )

@@ -170,14 +170,14 @@ def _install() -> Any:
         from moto.core.config import default_user_config
         from moto.server import DomainDispatcherApplication, create_backend_app
 
-        from ekyc.localaws import groundtruth, rekognition, stepfunctions, storage
+        from ekyc.localaws import groundtruth, kms, rekognition, stepfunctions, storage
 
         # moto logs every error of a state, which the history has, and warns of resources that it does not make.
         logging.getLogger("moto").setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", message="Tried to parse AWS::", category=UserWarning)
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
         _quicken()
-        for part in (storage, deploy, functions, events, stepfunctions, rekognition, groundtruth):
+        for part in (storage, kms, deploy, functions, events, stepfunctions, rekognition, groundtruth):
             part.install()
         _app = _dispatcher(DomainDispatcherApplication(create_backend_app))
     return _app

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
 import datetime
 import json
 import re
 import threading
 import uuid
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from moto.cloudformation.exceptions import ValidationError
@@ -30,11 +28,12 @@ from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
-from ekyc.localaws import asl, aws, events
+from ekyc.localaws import asl, aws, events, page_tokens, state_machines
 from ekyc.localaws.clock import clock
 
 NAME_LIMIT = 80
-HISTORY_PAGE = 1000
+LIST_PAGE = 100  # of ListExecutions and ListStateMachines, when maxResults is not given
+LONGEST_PAGE = 1000
 # An execution is redrivable for this long and with fewer events than these. Source: Step Functions guide, "Restarting
 # state machine executions with redrive".
 REDRIVE_PERIOD = datetime.timedelta(days=14)
@@ -49,6 +48,7 @@ _executions_lock = threading.RLock()
 def install() -> None:
     """Mend moto's Step Functions, once per process."""
     asl.install()
+    state_machines.install()
     _mend_executions()
     _mend_tokens()
     _mend_answers()
@@ -88,14 +88,15 @@ def _mend_executions() -> None:
         self: StepFunctionsParserBackend,
         state_machine_arn: str,
         name: str | None = None,
-        execution_input: str | None = None,
+        execution_input: str = "{}",
         trace_header: str | None = None,
     ) -> Execution:
+        _check_input(execution_input)
         name = name or str(uuid.uuid4())
         if len(name) > NAME_LIMIT or _FORBIDDEN_IN_NAMES.search(name):
             raise InvalidName(f"Invalid Name: '{name}'")
         with _executions_lock:
-            return start_execution(self, state_machine_arn, name, execution_input or "{}", trace_header)
+            return start_execution(self, state_machine_arn, name, execution_input, trace_header)
 
     StepFunctionsParserBackend.start_execution = start_named
 
@@ -135,6 +136,24 @@ def _mend_executions() -> None:
     Execution.stop = stop
 
 
+def _check_input(text: str) -> None:
+    """Raise InvalidExecutionInput unless the text is JSON: any value, but not nothing. As recorded on AWS."""
+    try:
+        _parse(text)
+    except ValueError as error:
+        reason = str(error) if text.strip() else "Invalid execution input."
+        raise AWSError(f"Invalid State Machine Execution Input: '{reason}'", "InvalidExecutionInput", 400) from error
+
+
+def _parse(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError, for NaN and Infinity too, which Python takes and JSON has not."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"Non-standard token '{constant}'")
+
+    return json.loads(text, parse_constant=refuse)
+
+
 def _run(execution: Any, program: Any) -> None:
     env = execution.exec_worker.env
 
@@ -162,8 +181,7 @@ def _finish(execution: Any, env: Environment) -> None:
             execution.exec_status = ExecutionStatus.FAILED
             execution.error, execution.cause = (state.error or {}).get("error"), (state.error or {}).get("cause")
         else:
-            execution.exec_status = ExecutionStatus.TIMED_OUT
-            execution.error = "States.Timeout"
+            execution.exec_status = ExecutionStatus.TIMED_OUT  # which AWS gives no error, as recorded
     _emit_status_change(execution)
 
 
@@ -275,7 +293,7 @@ def _mend_tokens() -> None:
     # answer, and takes an output that is no JSON.
     def success(self: Any, task_token: str, outcome: str) -> None:
         try:
-            json.loads(outcome)
+            _parse(outcome)
         except ValueError as error:
             raise AWSError(f"Invalid Output: '{error}'", "InvalidOutput", 400) from error
         _answer(self, task_token, callback.CallbackOutcomeSuccess(callback_id=task_token, output=outcome))
@@ -313,18 +331,19 @@ def _with_endpoint(backend: Any, task_token: str, tell: Any) -> None:
 
 
 def _mend_answers() -> None:
-    # moto's answers lack stop dates, redrive members, error and cause of a stop, and paging of the history.
+    # moto's answers lack stop dates, redrive members, error and cause of a stop, and paging of the history; its page
+    # tokens lead on in other lists too.
     def describe_execution(self: Any) -> ActionResult:
         return ActionResult(_description(self.stepfunction_backend.describe_execution(self._get_param("executionArn"))))
 
     def list_executions(self: Any) -> ActionResult:
         machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
-        found, next_token = self.stepfunction_backend.list_executions(
-            machine.arn,
-            status_filter=self._get_param("statusFilter"),
-            max_results=self._get_int_param("maxResults"),
-            next_token=self._get_param("nextToken"),
-        )
+        if machine.type == "EXPRESS":
+            raise state_machines.not_supported()
+        status = self._get_param("statusFilter")
+        found = [item for item in machine.executions if status in (None, item.status)]
+        found.sort(key=lambda item: item.start_date, reverse=True)
+        listed, next_token = _page(self, found, lambda item: item.exec_arn, f"{machine.arn} {status}")
         members = (
             "executionArn",
             "stateMachineArn",
@@ -335,8 +354,22 @@ def _mend_answers() -> None:
             "redriveCount",
             "redriveDate",
         )
-        listed = [{name: value for name, value in _description(item).items() if name in members} for item in found]
-        return ActionResult({"executions": listed, "nextToken": next_token})
+        told = [{name: value for name, value in _description(item).items() if name in members} for item in listed]
+        return ActionResult({"executions": told, "nextToken": next_token})
+
+    def list_state_machines(self: Any) -> ActionResult:
+        found = sorted(self.stepfunction_backend.state_machines, key=lambda machine: machine.name)
+        listed, next_token = _page(self, found, lambda machine: machine.arn, "state machines")
+        told = [
+            {
+                "stateMachineArn": machine.arn,
+                "name": machine.name,
+                "type": machine.type,
+                "creationDate": machine.creation_date,
+            }
+            for machine in listed
+        ]
+        return ActionResult({"stateMachines": told, "nextToken": next_token})
 
     def stop_execution(self: Any) -> ActionResult:
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
@@ -352,19 +385,20 @@ def _mend_answers() -> None:
         manager = execution.exec_worker.env.event_manager
         with manager._mutex:  # no deep copy, as moto makes: an event does not change
             history = list(manager._history_event_list)
-        if self._get_param("reverseOrder"):
+        reverse = bool(self._get_param("reverseOrder"))
+        if reverse:
             history.reverse()
-        start = _page_start(self._get_param("nextToken"))
-        stop = start + min(self._get_int_param("maxResults") or HISTORY_PAGE, HISTORY_PAGE)
+        listing = f"{execution.exec_arn} {reverse}"
+        listed, next_token = _page(self, history, lambda event: event["id"], listing, limit=LONGEST_PAGE)
         # moto's own writing takes ten times as long, and a history is what is asked for most.
         answer: dict[str, Any] = {
             "events": [
                 {**event, "timestamp": datetime.datetime.fromisoformat(event["timestamp"]).timestamp()}
-                for event in history[start:stop]
+                for event in listed
             ]
         }
-        if stop < len(history):
-            answer["nextToken"] = base64.b64encode(str(stop).encode()).decode()
+        if next_token:
+            answer["nextToken"] = next_token
         return json.dumps(answer)
 
     def send_task_failure(self: Any) -> EmptyResult:
@@ -376,6 +410,7 @@ def _mend_answers() -> None:
     mends = (
         describe_execution,
         list_executions,
+        list_state_machines,
         stop_execution,
         redrive_execution,
         get_execution_history,
@@ -408,10 +443,15 @@ def _description(execution: Any) -> dict[str, Any]:
     return {name: value for name, value in description.items() if value is not None}
 
 
-def _page_start(next_token: str | None) -> int:
-    with contextlib.suppress(ValueError, binascii.Error):
-        return int(base64.b64decode(next_token)) if next_token else 0
-    raise AWSError("Invalid Token: 'Invalid token'", "InvalidToken", 400)
+def _page(
+    response: Any, items: list[Any], key: Callable[[Any], Any], listing: str, *, limit: int = LIST_PAGE
+) -> tuple[Sequence[Any], str | None]:
+    """The page that the request asks for. Raises InvalidToken."""
+    most = min(response._get_int_param("maxResults") or limit, LONGEST_PAGE)
+    try:
+        return page_tokens.page(items, key, most, response._get_param("nextToken"), listing)
+    except page_tokens.PageTokenError as error:
+        raise AWSError("Invalid Token: 'Invalid token'", "InvalidToken", 400) from error
 
 
 # --- Deployment ------------------------------------------------------------------------------------------------------

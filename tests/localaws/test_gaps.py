@@ -22,12 +22,17 @@ def _gaps() -> dict[str, Callable[[], bool]]:
     from moto.core.common_models import BaseModel
     from moto.dynamodb.models import DynamoDBBackend
     from moto.events.models import EventsBackend, Rule
+    from moto.kms.responses import KmsResponse
     from moto.s3 import responses as s3
     from moto.s3.models import FakeBucket, FakeKey, S3Backend
     from moto.server import DomainDispatcherApplication
-    from moto.stepfunctions.models import StateMachine
+    from moto.stepfunctions.models import StateMachine, StepFunctionBackend
+    from moto.stepfunctions.parser import api
     from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
     from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
+        StateTaskServiceCallback,
+    )
     from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
     from moto.stepfunctions.parser.asl.eval.environment import Environment
     from moto.stepfunctions.parser.asl.jsonata import jsonata
@@ -60,6 +65,18 @@ def _gaps() -> dict[str, Callable[[], bool]]:
         "attempts can be interrupted": lambda: "is_running" not in _source(ExecutionState._evaluate_with_timeout),
         "errors do not overwrite a stop": lambda: "isinstance" not in _source(Environment.set_error),
         "executions are ready when they start": lambda: "self.env =" in _source(ExecutionWorker._execution_logic),
+        "a missed heartbeat has two names": lambda: (
+            "HeartbeatTimeout" not in _source(StateTaskServiceCallback._from_error)
+        ),
+        "the engine's errors are answered by their names": lambda: api.InvalidDefinition.TYPE is None,
+        "another machine of the same name is refused": lambda: (
+            "AlreadyExists" not in _source(StepFunctionBackend.create_state_machine)
+        ),
+        "state machines have revisions": lambda: "revision" not in _source(StateMachine),
+        "standard machines are not run synchronously": lambda: (
+            not hasattr(StepFunctionResponse, "start_sync_execution")
+        ),
+        "digests are signed": lambda: "message_type=" not in _source(KmsResponse.sign),
         "redrive": lambda: not hasattr(StepFunctionResponse, "redrive_execution"),
         "history pages": lambda: "maxResults" not in _source(StepFunctionResponse.get_execution_history),
         "a failed task's cause": lambda: "cause" not in _source(StepFunctionResponse.send_task_failure),

@@ -265,7 +265,7 @@ def test_missed_heartbeat_retries_with_a_new_token(deploy_machine: Any, executio
     executions.client.send_task_success(taskToken=second, output='"done"')
     assert json.loads(executions.end(execution)["output"]) == "done"
     timed_out = executions.wait_for(execution, "TaskTimedOut")
-    assert timed_out["taskTimedOutEventDetails"]["error"] == "States.HeartbeatTimeout"
+    assert timed_out["taskTimedOutEventDetails"]["error"] == "States.Timeout"
 
 
 def test_token_task_times_out_although_heartbeats_come(deploy_machine: Any, executions: Executions) -> None:

@@ -133,7 +133,9 @@ def test_the_callback_keeps_a_heartbeat_below_its_time_limit_and_is_entered_agai
     # Then a lost event is found by a heartbeat, whose miss runs the task again
     assert callback["HeartbeatSeconds"] == "{% ${LabellingHeartbeat} %}"
     assert callback["TimeoutSeconds"] == "{% ${LabellingDeadline} %}"
-    assert any("States.HeartbeatTimeout" in retry["ErrorEquals"] for retry in callback["Retry"])
+    assert any(
+        {"States.HeartbeatTimeout", "States.Timeout"} <= set(retry["ErrorEquals"]) for retry in callback["Retry"]
+    )
 
 
 def test_only_the_payload_of_a_task_names_what_the_stage_takes() -> None:

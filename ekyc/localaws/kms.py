@@ -1,0 +1,65 @@
+"""KMS: signatures over a digest, which moto hashes once more, and PSS with the salt that KMS uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+RAW_LIMIT = 4096  # bytes of a message that KMS hashes itself. Source: KMS API reference, Sign.
+HASHES: dict[str, type[Any]] = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
+
+
+class Digest(bytes):
+    """The hash of a message: MessageType DIGEST. Source: KMS API reference, Sign and Verify."""
+
+
+def install() -> None:
+    """Mend moto's KMS, once per process."""
+    from moto.kms.exceptions import ValidationException
+    from moto.kms.responses import KmsResponse
+    from moto.kms.utils import ECDSAPrivateKey, RSAPrivateKey
+
+    get_param = KmsResponse._get_param
+
+    # moto reads MessageType and forgets it: from here on the message itself says whether it is a digest.
+    def get_marked_param(self: Any, param_name: str, if_none: Any = None) -> Any:
+        value = get_param(self, param_name, if_none)
+        if param_name == "Message" and value and get_param(self, "MessageType") == "DIGEST":
+            return Digest(value)
+        return value
+
+    def scheme(message: bytes, signing_algorithm: str) -> tuple[Any, ...]:
+        """What `cryptography` takes after the message. Raises ValidationException in KMS's words."""
+        made = HASHES[signing_algorithm[-3:]]()
+        if isinstance(message, Digest):
+            if len(message) != made.digest_size:
+                raise ValidationException(f"Digest is invalid length for algorithm {signing_algorithm}.")
+        elif len(message) > RAW_LIMIT:
+            raise ValidationException(
+                "1 validation error detected: Value at 'message' failed to satisfy constraint: "
+                f"Member must have length less than or equal to {RAW_LIMIT}"
+            )
+        hashing = Prehashed(made) if isinstance(message, Digest) else made
+        if signing_algorithm.startswith("ECDSA"):
+            return (ec.ECDSA(hashing),)
+        if "PSS" in signing_algorithm:
+            return padding.PSS(mgf=padding.MGF1(made), salt_length=padding.PSS.DIGEST_LENGTH), hashing
+        return padding.PKCS1v15(), hashing
+
+    def sign(self: Any, message: bytes, signing_algorithm: str) -> bytes:
+        return self.private_key.sign(message, *scheme(message, signing_algorithm))
+
+    def verify(self: Any, message: bytes, signature: bytes, signing_algorithm: str) -> bool:
+        try:
+            self.private_key.public_key().verify(signature, message, *scheme(message, signing_algorithm))
+        except InvalidSignature:
+            return False
+        return True
+
+    KmsResponse._get_param = get_marked_param
+    for kind in (RSAPrivateKey, ECDSAPrivateKey):
+        kind.sign, kind.verify = sign, verify

@@ -1,0 +1,159 @@
+"""Step Functions: state machines as the API makes, changes and describes them, and the names of its errors."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from moto.core.exceptions import AWSError
+from moto.core.responses import ActionResult
+from moto.stepfunctions import models, responses
+from moto.stepfunctions.parser import api
+from moto.stepfunctions.parser.models import StepFunctionsParserBackend
+
+from ekyc.localaws.clock import clock
+
+# What CreateStateMachine's idempotency compares, besides the name. Source: Step Functions API reference.
+COMPARED = ("definition", "type", "loggingConfiguration", "tracingConfiguration", "encryptionConfiguration")
+# What makes a new revision when UpdateStateMachine changes it.
+REVISED = ("definition", "roleArn", "loggingConfiguration", "tracingConfiguration", "encryptionConfiguration")
+LOGGING_OFF = {"level": "OFF", "includeExecutionData": False}
+
+
+def install() -> None:
+    """Mend moto's state machines, once per process."""
+    _name_errors()
+    _mend_definitions()
+    _mend_configurations()
+    _mend_creation()
+    _mend_revisions()
+    _mend_descriptions()
+    _mend_types()
+
+
+def not_supported() -> AWSError:
+    """The machine is of the other type: STANDARD or EXPRESS."""
+    return AWSError("This operation is not supported by this type of state machine", "StateMachineTypeNotSupported")
+
+
+def _name_errors() -> None:
+    # moto's engine has each error's code on its class, and answers another one.
+    errors: list[Any] = [one for one in vars(api).values() if isinstance(one, type) and issubclass(one, AWSError)]
+    for error in errors:
+        if isinstance(error.code, str):
+            error.TYPE, error.STATUS = error.code, error.status_code
+
+
+def _mend_definitions() -> None:
+    # moto tells what its parser threw, without AWS's words around it.
+    validate = StepFunctionsParserBackend._validate_definition
+
+    def validate_in_words(definition: str) -> None:
+        try:
+            validate(definition)
+        except api.InvalidDefinition as error:
+            words = f"Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: {error.message}'"
+            raise api.InvalidDefinition(words) from error
+
+    StepFunctionsParserBackend._validate_definition = staticmethod(validate_in_words)
+
+
+def _mend_configurations() -> None:
+    # moto invents an encryption configuration, and leaves out a member of the logging configuration.
+    initialize = models.StateMachineInstance.__init__
+
+    def initialize_as_aws(self: Any, *args: Any, **kwargs: Any) -> None:
+        initialize(self, *args, **kwargs)
+        self.encryptionConfiguration = kwargs.get("encryptionConfiguration")
+        self.loggingConfiguration = LOGGING_OFF | self.loggingConfiguration
+        self.revision_id = None
+
+    models.StateMachineInstance.__init__ = initialize_as_aws
+
+
+def _mend_creation() -> None:
+    # moto gives back the machine of that name, whatever was asked for.
+    create = StepFunctionsParserBackend.create_state_machine
+
+    def create_once(self: Any, name: str, definition: str, roleArn: str, **given: Any) -> Any:  # noqa: N803
+        existing = self._revision_by_name(name)
+        machine = create(self, name=name, definition=definition, roleArn=roleArn, **given)
+        if machine is existing:
+            wanted = {
+                "definition": definition,
+                "type": given.get("sm_type") or "STANDARD",
+                "loggingConfiguration": LOGGING_OFF | (given.get("loggingConfiguration") or {}),
+                "tracingConfiguration": given.get("tracingConfiguration") or {"enabled": False},
+                "encryptionConfiguration": given.get("encryptionConfiguration"),
+            }
+            if any(getattr(existing, name) != wanted[name] for name in COMPARED):
+                raise AWSError(f"State Machine Already Exists: '{existing.arn}'", "StateMachineAlreadyExists")
+        return machine
+
+    StepFunctionsParserBackend.create_state_machine = create_once
+
+
+def _mend_revisions() -> None:
+    # moto has no revisions.
+    update = models.StateMachine.update
+
+    def update_and_revise(self: Any, **changes: Any) -> None:
+        before = [getattr(self, name) for name in REVISED]
+        update(self, **changes)
+        self.loggingConfiguration = LOGGING_OFF | self.loggingConfiguration
+        self.update_date = clock.utc()
+        if before != [getattr(self, name) for name in REVISED]:
+            self.revision_id = str(uuid.uuid4())
+
+    def update_state_machine(self: Any) -> ActionResult:
+        answer = update_answer(self)
+        machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
+        return ActionResult(_without_none({**answer.result, "revisionId": machine.revision_id}))
+
+    update_answer = responses.StepFunctionResponse.update_state_machine
+    models.StateMachine.update = update_and_revise
+    responses.StepFunctionResponse.update_state_machine = update_state_machine
+
+
+def _mend_descriptions() -> None:
+    def describe_state_machine(self: Any) -> ActionResult:
+        machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
+        own = {"creationDate": machine.creation_date, "status": "ACTIVE", "type": machine.type}
+        return ActionResult(_without_none({**_description(machine), **own, "description": machine.description}))
+
+    # moto describes the machine as it is now; AWS as it was when the execution began.
+    def describe_state_machine_for_execution(self: Any) -> ActionResult:
+        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
+        machine = execution.state_machine
+        return ActionResult(_without_none({**_description(machine), "updateDate": machine.update_date}))
+
+    for mend in (describe_state_machine, describe_state_machine_for_execution):
+        setattr(responses.StepFunctionResponse, mend.__name__, mend)
+
+
+def _description(machine: Any) -> dict[str, Any]:
+    return {
+        "stateMachineArn": machine.arn,
+        "name": machine.name,
+        "definition": machine.definition,
+        "roleArn": machine.roleArn,
+        "loggingConfiguration": machine.loggingConfiguration,
+        "tracingConfiguration": machine.tracingConfiguration,
+        "encryptionConfiguration": machine.encryptionConfiguration,
+        "revisionId": machine.revision_id,
+    }
+
+
+def _without_none(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _mend_types() -> None:
+    # moto has no StartSyncExecution. On AWS an EXPRESS machine takes it; the local AWS runs none.
+    def start_sync_execution(self: Any) -> ActionResult:
+        machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
+        if machine.type == "STANDARD":
+            raise not_supported()
+        raise NotImplementedError("The local AWS runs no EXPRESS state machine synchronously.")
+
+    responses.StepFunctionResponse.start_sync_execution = start_sync_execution
