@@ -1,9 +1,13 @@
 """The clock of the local AWS: one time for everything in it, in which waiting is accelerated and computing is not.
 
 While something computes (a function, an execution between two states, a service at work) the clock goes as fast as a
-real one, so a slow machine makes nothing late. While everything waits (Wait states, retry delays, heartbeats, the
-services' own delays) it goes `speed` times as fast; with an infinite speed it jumps to the next moment at which
-something is due. Deadlines, wherever they are computed, so end as on AWS.
+real one, so a slow machine makes nothing late. While something waits for a moment (Wait states, retry delays,
+heartbeats, the services' own delays) and nothing computes, it goes `speed` times as fast; with an infinite speed it
+jumps to the next moment at which something is due. Deadlines, wherever they are computed, so end as on AWS.
+
+An idle clock, for which nothing waits, goes like a real one. Accelerated waiting leaves it ahead of the real time. It
+never goes back, because then effects would have earlier dates than their causes; while it is idle and ahead it goes at
+IDLE_PACE until the real time has caught up. It is never behind the real time.
 """
 
 from __future__ import annotations
@@ -18,6 +22,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+# How fast an idle clock goes while it is ahead of the real time. It is near 1, because clients see this clock too: at
+# half the pace a client could make only half of the calls a second that Rekognition allows.
+IDLE_PACE = 0.8
+
 
 class Interrupted(SystemExit):
     """The local AWS stops or is reset: end this thread.
@@ -27,12 +35,14 @@ class Interrupted(SystemExit):
 
 
 class Clock:
-    """Service time. `speed`: how many times faster than a real clock it goes while nothing computes."""
+    """Service time. `speed`: how many times faster than a real clock it goes while something waits and nothing
+    computes."""
 
     def __init__(self, speed: float = 60.0) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._speed = speed
         self._computing = 0  # how many threads compute
+        self._waiting = 0  # how many threads wait for a moment
         self._set_at = time.monotonic()
         self._time = time.time()  # what the clock showed then
         self._timers: list[tuple[float, int, _Waiter]] = []
@@ -45,16 +55,21 @@ class Clock:
     # Time
 
     def now(self) -> float:
-        """Epoch seconds. It begins as the real time at the start of the local AWS, and runs ahead from then on."""
+        """Epoch seconds. Never less than an earlier answer, and never less than the real time."""
         with self._changed:
             return self._now()
+
+    def ahead(self) -> float:
+        """Seconds by which the clock is ahead of the real time."""
+        with self._changed:
+            return max(0.0, self._now() - time.time())
 
     def utc(self) -> datetime.datetime:
         """The same as an aware datetime."""
         return datetime.datetime.fromtimestamp(self.now(), datetime.UTC)
 
     def set_to_real_time(self, speed: float) -> None:
-        """Begin anew with the real time and this speed; for a local AWS that starts."""
+        """Begin anew with the real time and this speed; for a local AWS in which nothing has a date yet."""
         with self._changed:
             self._speed, self._time, self._set_at = speed, time.time(), time.monotonic()
             self._changed.notify()
@@ -67,7 +82,7 @@ class Clock:
     @speed.setter
     def speed(self, speed: float) -> None:
         with self._changed:
-            self._settle()
+            self._now()
             self._speed = speed
             self._changed.notify()
 
@@ -188,30 +203,47 @@ class Clock:
 
     # With the lock held
 
-    def _now(self) -> float:
-        rate = 1.0 if self._computing or math.isinf(self._speed) else self._speed
-        return self._time + (time.monotonic() - self._set_at) * rate
+    @property
+    def _pace(self) -> float:
+        if self._computing:
+            return 1.0
+        if not self._waiting:
+            return IDLE_PACE
+        return 1.0 if math.isinf(self._speed) else self._speed
 
-    def _settle(self) -> None:
-        self._time, self._set_at = self._now(), time.monotonic()
+    def _now(self) -> float:
+        """What the clock shows. It goes on from there, so this is called before each change of its pace."""
+        passed = time.monotonic() - self._set_at
+        self._set_at += passed
+        self._time = max(time.time(), self._time + passed * self._pace)
+        return self._time
 
     def _count(self, change: int) -> None:
-        if self._computing in (0, -change):  # the first or the last: the pace changes
-            self._settle()
+        if self._computing in (0, -change):  # the first or the last
+            self._now()
         self._computing += change
         if not self._computing:
             self._changed.notify()
+
+    def _count_waiting(self, change: int) -> None:
+        if self._waiting in (0, -change):
+            self._now()
+        self._waiting += change
 
     def _wake(self, waiter: _Waiter) -> None:
         if not waiter.woken:
             waiter.woken = True
             if waiter.computes:
                 self._count(1)  # before it runs: the clock must not go on in between
+            if waiter.due is not None:
+                self._count_waiting(-1)
             for signal in waiter.signals:
                 signal._waiters.discard(waiter)
             waiter.gate.release()
 
     def _add_timer(self, due: float, waiter: _Waiter) -> None:
+        waiter.due = due
+        self._count_waiting(1)
         heapq.heappush(self._timers, (due, next(self._numbers), waiter))
         if self._driver is None:
             self._driver = threading.Thread(target=self._drive, name="clock", daemon=True)
@@ -234,8 +266,7 @@ class Clock:
                 elif math.isinf(self._speed) and not self._computing:
                     self._time, self._set_at = due, time.monotonic()
                 else:
-                    pace = 1.0 if self._computing else self._speed
-                    self._changed.wait(min((due - now) / pace, threading.TIMEOUT_MAX))
+                    self._changed.wait(min((due - now) / self._pace, threading.TIMEOUT_MAX))
 
 
 class Signal:
@@ -271,6 +302,7 @@ class _Waiter:
     def __init__(self, signals: Sequence[Signal], computes: bool) -> None:
         self.signals = signals
         self.computes = computes
+        self.due: float | None = None
         self.woken = False
         self.gate = threading.Lock()
         self.gate.acquire()

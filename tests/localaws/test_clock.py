@@ -1,4 +1,4 @@
-"""The clock: waiting is accelerated, computing is not, and both end when the local AWS does."""
+"""The clock: waiting is accelerated, computing and idling are not, and waits end when the local AWS does."""
 
 from __future__ import annotations
 
@@ -41,6 +41,62 @@ def test_an_infinitely_fast_clock_jumps_from_one_due_moment_to_the_next() -> Non
         thread.join(10)
     # Then each woke at its day
     assert woken == [("a", 1), ("b", 30), ("c", 60)]
+
+
+@pytest.mark.parametrize("speed", [6000.0, math.inf])
+def test_a_fresh_clock_is_right_and_idles_at_real_pace(speed: float) -> None:
+    # Given a clock for which nobody waits
+    clock = Clock(speed)
+    # When a second passes
+    time.sleep(1)
+    # Then it shows the real time
+    assert abs(clock.now() - time.time()) < 1
+    assert clock.ahead() < 1
+
+
+@pytest.mark.parametrize("speed", [6000.0, math.inf])
+def test_a_clock_idles_at_real_pace_after_a_wait(speed: float) -> None:
+    # Given a clock that accelerated waiting left ahead
+    clock = Clock(speed)
+    clock.sleep(3600)
+    assert clock.ahead() > 3000
+    # When nobody waits any more for a second
+    began = clock.now()
+    time.sleep(1)
+    # Then about a second has passed
+    assert 0.5 < clock.now() - began < 60
+
+
+def test_a_wait_that_a_signal_ends_early_leaves_no_fast_clock() -> None:
+    # Given a wait that a signal has ended long before its time
+    clock = Clock(speed=6000)
+    signal = Signal(clock)
+    waiter = threading.Thread(target=signal.wait, args=(30 * DAY,))
+    waiter.start()
+    time.sleep(0.05)
+    signal.set()
+    waiter.join()
+    # When nobody waits any more
+    began = clock.now()
+    time.sleep(0.5)
+    # Then the clock idles
+    assert clock.now() - began < 60
+
+
+def test_an_idle_clock_comes_back_to_real_time_and_never_goes_back() -> None:
+    # Given a clock that is half a second ahead
+    clock = Clock(speed=600)
+    clock.sleep(0.5)
+    assert clock.ahead() > 0
+    # When it idles
+    shown, deadline = [clock.now()], time.monotonic() + 30
+    while clock.ahead() > 0:
+        assert time.monotonic() < deadline, "it stays ahead"
+        time.sleep(0.02)
+        shown.append(clock.now())
+    # Then it has come back to the real time, and has always gone forward
+    assert shown == sorted(shown)
+    assert clock.now() >= time.time() - 1
 
 
 @pytest.mark.parametrize("speed", [6000.0, math.inf])
