@@ -2,9 +2,9 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import boto3
@@ -66,8 +66,9 @@ def _functions(session: boto3.Session, stack: str) -> dict[str, dict[str, str]]:
 
 
 def _redeliver(session: boto3.Session, name: str, function_name: str, queue_arn: str) -> Iterator[DeadLetter]:
-    sqs, began = session.client("sqs"), time.time() * 1000
-    queue = sqs.get_queue_url(QueueName=queue_arn.rpartition(":")[2])["QueueUrl"]
+    sqs = session.client("sqs")
+    found = sqs.get_queue_url(QueueName=queue_arn.rpartition(":")[2])
+    queue, began = found["QueueUrl"], _end_of_second(found["ResponseMetadata"]["HTTPHeaders"]["date"])
     while messages := sqs.receive_message(
         QueueUrl=queue,
         MaxNumberOfMessages=10,
@@ -81,6 +82,11 @@ def _redeliver(session: boto3.Session, name: str, function_name: str, queue_arn:
             if sent > began:
                 return  # one that has come back already: all of before have been read
             yield _give(session, name, function_name, queue, message, sent)
+
+
+def _end_of_second(date: str) -> float:
+    """Unix ms of the end of the second that a Date header names. It is the queue's own time, as SentTimestamp is."""
+    return (parsedate_to_datetime(date).timestamp() + 1) * 1000
 
 
 def _give(

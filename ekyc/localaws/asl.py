@@ -193,7 +193,7 @@ def _mend_parser() -> None:
 
 
 def _mend_clock() -> None:
-    # moto's engine takes the time of day and waits in real seconds.
+    # moto's engine waits in real seconds.
     initialize = Environment.__init__
 
     def initialize_with_signal(self: Environment, *args: Any, **kwargs: Any) -> None:
@@ -201,7 +201,6 @@ def _mend_clock() -> None:
         self.program_state_event = Signal(clock)
 
     Environment.__init__ = initialize_with_signal
-    EventManager._get_current_timestamp = staticmethod(clock.utc)
     Timebox.current_milli_time = staticmethod(lambda: round(clock.now() * 1000))  # $now() and $millis()
 
     # Whoever waits for branches or iterations does not compute.

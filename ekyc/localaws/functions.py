@@ -230,7 +230,7 @@ class _Worker:
 
     def _ask(self, invocation: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            self._stream.write(json.dumps(invocation) + "\n")
+            self._stream.write(json.dumps({**invocation, "ahead": clock.ahead()}) + "\n")
             self._stream.flush()
             line = self._stream.readline()
         except (OSError, ValueError):
@@ -262,11 +262,11 @@ class _Pool:
         with contextlib.ExitStack() as slots:
             for _ in range(WORKERS_PER_FUNCTION):
                 slots.enter_context(self._slots)
-            self._ask({"event": None, "requestId": "", "warmUp": True, "now": clock.now()})
+            self._ask({"event": None, "requestId": "", "warmUp": True})
 
     def invoke(self, event: Any, request_id: RequestId) -> Answer:
         with self._slots:
-            answer = self._ask({"event": event, "requestId": request_id, "warmUp": False, "now": clock.now()})
+            answer = self._ask({"event": event, "requestId": request_id, "warmUp": False})
         if "error" in answer:
             return Answer(request_id, json.dumps(answer["error"]), is_error=True)
         return Answer(request_id, answer.get("payload", "null"), is_error=False)

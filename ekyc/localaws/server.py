@@ -26,7 +26,7 @@ from werkzeug.exceptions import InternalServerError, ServiceUnavailable
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import aws, calls, deploy, events, functions, gateway
+from ekyc.localaws import aws, calls, deploy, events, functions, gateway, moto_time
 from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import LocalAwsError
 from ekyc.localaws.iam import guard
@@ -108,6 +108,7 @@ class LocalAws:
 
         self._end_what_runs()
         moto_api_backend.reset()
+        clock.set_to_real_time(clock.speed)
         for log in self.logs_dir.iterdir():
             log.unlink()
         functions.runtime().start()
@@ -175,6 +176,7 @@ def _install() -> Any:
         # moto logs every error of a state, which the history has, and warns of resources that it does not make.
         logging.getLogger("moto").setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", message="Tried to parse AWS::", category=UserWarning)
+        moto_time.install()
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
         _quicken()
         for part in (storage, kms, deploy, functions, events, stepfunctions, rekognition, groundtruth):
@@ -351,6 +353,9 @@ def _request_handler() -> type:
             if environ["REQUEST_METHOD"] != "HEAD":
                 self.wfile.write(data)
             self.wfile.flush()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(clock.now() if timestamp is None else timestamp)  # the header Date
 
         def handle_expect_100(self) -> bool:
             return True  # run_wsgi has its own

@@ -5,8 +5,9 @@ only its own asset and the installed packages.
 
 Control socket, parent to this process: a JSON object per worker to fork, with two descriptors (the worker's socket and
 its log file), or null to end all workers; each is answered when it is done, by the worker's process id or a "+".
-Worker socket: one JSON line per invocation each way; it tells the service time, which a function finds wherever it
-looks. Standard output and error belong to the function and go to its log file.
+Worker socket: one JSON line per invocation each way. `ahead` is by how many seconds the service time is ahead of the
+real time; a function finds the service time wherever it looks. Standard output and error belong to the function and go
+to its log file.
 
 The parent's death closes the control socket, and with it everything here ends: no worker is ever left behind.
 """
@@ -131,7 +132,7 @@ def run_worker(function: dict[str, Any], invocations_descriptor: int, log_descri
     sign_by_real_time()
     for line in connection:
         invocation = json.loads(line)
-        service_time.move_to(invocation["now"])
+        service_time.move_to(time_machine.escape_hatch.time.time() + invocation["ahead"])
         try:
             # The kernel ends a worker that runs over its limit, whatever it is doing.
             signal.setitimer(signal.ITIMER_REAL, INIT_SECONDS)
