@@ -83,6 +83,8 @@ BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 6
 # Source: IAM guide, 'Signature Version 4': a request is refused when its time is 5 minutes off.
 SKEW_SECONDS = 5 * 60
+# What the whole seconds of a Date header and the way of an answer may make of two clocks that agree.
+SAME_TIME_SECONDS = 2
 GROUND_TRUTH_CLOSED = "AWS closed Ground Truth to new customers on 2026-07-30"
 SUPPLIED = "set labelProvider to supplied (docs/settings.md)"
 # Rekognition answers 5 calls a second of each operation. Source: AWS General Reference, 'Amazon Rekognition endpoints
@@ -214,7 +216,8 @@ def credentials(patient: Patient) -> Finding:
 
 @check("Clock")
 def clock(patient: Patient) -> Finding:
-    """AWS refuses signatures of another time; every answer of AWS has its time."""
+    """AWS refuses signatures of another time. Every answer has the time of its service, in whole seconds; the local AWS
+    checks no signature, but jobs leave its clock ahead, and its dates with it."""
     url = patient.endpoint or f"https://sts.{patient.region}.amazonaws.com"
     asked = datetime.now(UTC)
     try:
@@ -227,13 +230,20 @@ def clock(patient: Patient) -> Finding:
     except (KeyError, ValueError) as error:
         raise NotCheckedError(f"{url} answers without a usable time", "Look at the proxy.") from error
     skew = (asked - there).total_seconds()
-    if abs(skew) >= SKEW_SECONDS:
-        way = "ahead of" if skew > 0 else "behind"
-        return problem(
-            f"this machine's clock is {abs(skew) / 60:.0f} minutes {way} AWS's",
-            "Set the clock (NTP): AWS refuses calls that are signed 5 minutes off.",
+    whose = "the local AWS's" if patient.is_local else "AWS's"
+    if abs(skew) < SAME_TIME_SECONDS:
+        return ok(f"this machine's clock agrees with {whose}")
+    size = f"{abs(skew):.0f} seconds" if abs(skew) < 100 else f"{abs(skew) / 60:.0f} minutes"
+    found = f"this machine's clock is {size} {'ahead of' if skew > 0 else 'behind'} {whose}"
+    if abs(skew) < SKEW_SECONDS:
+        return ok(found)
+    if patient.is_local:
+        return warning(
+            found,
+            "Nothing to do: the waiting of jobs is accelerated there. Its clock comes back to this machine's while no "
+            "job runs; a restart sets it.",
         )
-    return ok("within 5 minutes of AWS's")
+    return problem(found, "Set the clock (NTP): AWS refuses calls that are signed 5 minutes off.")
 
 
 @check("Region")

@@ -24,6 +24,7 @@ from ekyc.cli import account
 from ekyc.cli.account import Account
 from ekyc.cli.doctor import CHECKS, Finding, Patient, _answer, _as_answered, examine
 from ekyc.localaws import rekognition
+from ekyc.localaws.clock import clock as service_clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import LOCAL_SETTINGS, WORK_TEAM, synthesize
 
@@ -259,6 +260,20 @@ def test_a_clock_that_is_off_would_spoil_signatures(
     assert finding.status == status
     if status == "problem":
         assert f"7 minutes {'ahead of' if minutes > 0 else 'behind'}" in finding.found
+    elif minutes:
+        assert "4 minutes ahead of AWS's" in finding.found
+
+
+def test_the_true_time_of_the_local_aws_is_told(aws: LocalAws) -> None:
+    # Given a fresh local AWS
+    fresh = look("Clock", at_aws=False)
+    # When a job's waiting leaves its clock ahead
+    service_clock.sleep(1200)
+    ahead = look("Clock", at_aws=False)
+    # Then the doctor calls the first one right, and says by how much the second is off and what to do
+    assert (fresh.status, fresh.found) == ("ok", "this machine's clock agrees with the local AWS's")
+    assert (ahead.status, ahead.found) == ("warning", "this machine's clock is 20 minutes behind the local AWS's")
+    assert ahead.advice.startswith("Nothing to do")
 
 
 # The account
