@@ -33,7 +33,8 @@ def local_aws() -> Iterator[LocalAws]:
 def lead_to_page(local: LocalAws, api: Api, job_id: str, open_browser: bool) -> None:
     """Say where to label, and open the page if asked, once the job waits for labels; not if it ends before that."""
     if _waits_for_labels(api, job_id):
-        human.print(f"Label the photos at {local.labelling_url}; the job goes on when the last one is labelled.")
+        human.print("Label the photos at this address. The job goes on when the last one is labelled.")
+        human.print(local.labelling_url, soft_wrap=True)  # whole, so that it can be copied
         if open_browser:
             webbrowser.open(local.labelling_url)
 

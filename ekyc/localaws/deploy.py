@@ -113,13 +113,18 @@ def _create_stack(stack_name: str, template: str) -> dict[str, str]:
 
 
 def _complete_buckets(stack_name: str, resources: dict[str, Any]) -> None:
-    """Versions and locks, which moto's CloudFormation leaves out of buckets."""
+    """Versions, locks and CORS rules, which moto's CloudFormation leaves out of buckets."""
     s3 = aws.client("s3")
     for name, resource in resources.items():
         properties = resource.get("Properties", {})
-        if resource["Type"] != "AWS::S3::Bucket" or "VersioningConfiguration" not in properties:
+        if resource["Type"] != "AWS::S3::Bucket":
             continue
         bucket = _physical_ids(stack_name)[name]
+        if "CorsConfiguration" in properties:
+            rules = [_cors_rule(rule) for rule in properties["CorsConfiguration"]["CorsRules"]]
+            s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
+        if "VersioningConfiguration" not in properties:
+            continue
         s3.put_bucket_versioning(
             Bucket=bucket, VersioningConfiguration={"Status": properties["VersioningConfiguration"]["Status"]}
         )
@@ -129,6 +134,12 @@ def _complete_buckets(stack_name: str, resources: dict[str, Any]) -> None:
                 Bucket=bucket,
                 ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": retention}},
             )
+
+
+def _cors_rule(rule: dict[str, Any]) -> dict[str, Any]:
+    """CloudFormation's rule in S3's words. Sources: CloudFormation, AWS::S3::Bucket CorsRule; S3 API, CORSRule."""
+    names = {"ExposedHeaders": "ExposeHeaders", "MaxAge": "MaxAgeSeconds", "Id": "ID"}
+    return {names.get(key, key): value for key, value in rule.items() if value != []}
 
 
 def _physical_ids(stack_name: str) -> dict[str, Any]:

@@ -20,12 +20,12 @@ from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import groundtruth
 from ekyc.localaws.custom_labels_manifest import Size
+from ekyc.localaws.doors import PRIVATE, refusal
 from ekyc.localaws.errors import LocalAwsError
 from ekyc.localaws.groundtruth import LabelingJob
 from ekyc.localaws.labelling_tasks import Assignment, JobEnded, NoSuchAssignment, TaskError, TaskLost
 from ekyc.localaws.workforce import DrawnBox
 
-PATH = "/labelling/"
 MAX_BOXES = 100
 MAX_WORKER_CHARACTERS = 40
 HEADERS = {
@@ -34,9 +34,7 @@ HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+    **PRIVATE,
 }
 TITLES = {404: "Not Found", 409: "Conflict", 410: "Gone"}
 
@@ -74,15 +72,15 @@ def answer(request: Request) -> Response:
         handler, arguments = routes.match()
         response = handler(request, **arguments)
     except PageProblem as problem:
-        response = _problem(problem.status, problem.title, str(problem))
+        response = refusal(problem.status, problem.title, str(problem))
     except TaskError as error:
         status = {NoSuchAssignment: 404, TaskLost: 409, JobEnded: 410}[type(error)]
-        response = _problem(status, TITLES[status], str(error))
+        response = refusal(status, TITLES[status], str(error))
     except HTTPException as error:  # no such path or method; a redirect to the path with its slash
         redirected = error.get_response(request.environ)
         status = redirected.status_code
         if status >= 400:
-            response = _problem(status, error.name, f"There is no {request.method} {request.path}.")
+            response = refusal(status, error.name, f"There is no {request.method} {request.path}.")
         else:
             response = Response(status=status, headers={"Location": redirected.headers["Location"]})
     for name, value in HEADERS.items():
@@ -218,7 +216,7 @@ def _open_job(name: str) -> LabelingJob:
 
 
 def _worker(request: Request) -> str:
-    """Who asks. A page of another site cannot send this header, so it cannot label in the worker's name either."""
+    """Who asks, as they say themselves. That they may ask is what the token shows (`ekyc.localaws.doors`)."""
     worker = unquote(request.headers.get("X-Worker", "")).strip()
     if not worker:
         raise PageProblem(401, "Unauthorized", "Say who you are: the header X-Worker must have a name.")
@@ -264,11 +262,6 @@ def _inner_html(template: str, element: str) -> str:
 
 def _json(body: dict[str, Any]) -> Response:
     return Response(json.dumps(body), content_type="application/json")
-
-
-def _problem(status: int, title: str, detail: str) -> Response:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Response(json.dumps(body), status=status, content_type="application/problem+json")
 
 
 def _rule(path: str, method: str, handler: Callable[..., Response]) -> Rule:

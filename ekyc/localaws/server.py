@@ -9,6 +9,7 @@ import functools
 import io
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,12 +23,13 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
 
-from werkzeug.exceptions import InternalServerError, ServiceUnavailable
+from werkzeug.exceptions import InternalServerError, NotFound, ServiceUnavailable
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, calls, deploy, events, functions, gateway, moto_time
 from ekyc.localaws.clock import clock
+from ekyc.localaws.doors import API, LABELLING, Doors
 from ekyc.localaws.errors import LocalAwsError
 from ekyc.localaws.iam import guard
 
@@ -91,9 +93,10 @@ class LocalAws:
             cleanup.callback(self._end_what_runs)
             cleanup.enter_context(_terminate_cleanly())
             cleanup.enter_context(_environment(MOTO_PORT=str(self._port), **_NOTHING_OF_THE_USER))
+            self._token = secrets.token_urlsafe(16)
             app = _install()
             guard.install(self._enforce_iam)
-            server = _Server(app, listener)
+            server = _Server(Doors(app, self._port, self._token), listener)
             cleanup.callback(server.stop)
             server.start()
             self._cleanup = cleanup.pop_all()
@@ -133,8 +136,8 @@ class LocalAws:
 
     @property
     def labelling_url(self) -> str:
-        """The labelling page, where people label."""
-        return f"{self.endpoint}/labelling/"
+        """Where people label, with the token of this start: who has this address can label."""
+        return f"{self.endpoint}{LABELLING}?token={self._token}"
 
     @property
     def workforce(self) -> Workforce:
@@ -169,7 +172,7 @@ def _install() -> Any:
     global _app
     if _app is None:
         from moto.core.config import default_user_config
-        from moto.server import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server import werkzeug_app
 
         from ekyc.localaws import groundtruth, kms, rekognition, stepfunctions, storage
 
@@ -178,14 +181,25 @@ def _install() -> Any:
         warnings.filterwarnings("ignore", message="Tried to parse AWS::", category=UserWarning)
         moto_time.install()
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
+        werkzeug_app.DISABLE_GLOBAL_CORS = True  # it would let each web page read each answer
         _quicken()
         for part in (storage, kms, deploy, functions, events, stepfunctions, rekognition, groundtruth):
             part.install()
-        _app = _dispatcher(DomainDispatcherApplication(create_backend_app))
+        _app = _dispatcher(werkzeug_app.DomainDispatcherApplication(_make_service))
     return _app
 
 
 _app: Any = None
+
+
+def _make_service(name: str) -> Any:
+    """The WSGI application of one of moto's services; of its own API, which resets it and shows all, there is none.
+
+    That API has two names: one by its path, one by its host.
+    """
+    from moto.moto_server.werkzeug_app import create_backend_app
+
+    return NotFound() if name in ("moto_api", "moto_api._internal") else create_backend_app(name)
 
 
 def _quicken() -> None:
@@ -208,9 +222,9 @@ def _dispatcher(moto: Any) -> Any:
     from ekyc.localaws import portal
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"].startswith("/api/"):
+        if environ["PATH_INFO"].startswith(API):
             return gateway.answer(Request(environ))(environ, start_response)
-        if f"{environ['PATH_INFO']}/".startswith(portal.PATH):
+        if f"{environ['PATH_INFO']}/".startswith(LABELLING):
             return portal.answer(Request(environ))(environ, start_response)
         refusal = _refuse_expired(environ.get("QUERY_STRING", ""))
         if refusal:
@@ -360,8 +374,8 @@ def _request_handler() -> type:
         def handle_expect_100(self) -> bool:
             return True  # run_wsgi has its own
 
-        def log(self, _kind: str, message: str, *args: Any) -> None:
-            logger.debug(message, *args)
+        def log(self, _kind: str, _message: str, *args: Any) -> None:
+            """Log nothing: the line of a request has tokens, signatures and names of files."""
 
     return RequestHandler
 

@@ -58,7 +58,7 @@ class LabellingJob:
 
     @property
     def url(self) -> str:
-        return f"{self.aws.labelling_url}api/jobs/{self.name}"
+        return f"{self.aws.endpoint}/labelling/api/jobs/{self.name}"
 
     def describe(self) -> dict[str, Any]:
         return self.aws.client("sagemaker").describe_labeling_job(LabelingJobName=self.name)
@@ -82,7 +82,17 @@ class LabellingJob:
         return self.aws.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
 
     def worker(self, name: str) -> Worker:
-        return Worker(httpx.Client(base_url=self.url, headers={"X-Worker": quote(name)}, timeout=30))
+        http = page_opened(self.aws.labelling_url)
+        http.base_url = self.url  # type: ignore[assignment]
+        http.headers["X-Worker"] = quote(name)
+        return Worker(http)
+
+
+def page_opened(labelling_url: str) -> httpx.Client:
+    """An HTTP client that has opened the labelling page by its address with the token, as a browser does."""
+    http = httpx.Client(timeout=30)
+    assert http.get(labelling_url, follow_redirects=True).status_code == 200
+    return http
 
 
 ENDED = ("Completed", "Failed", "Stopped")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
-from labelling_jobs import BUCKET, HEIGHT, LABELS, WIDTH, begin, box
+from labelling_jobs import BUCKET, HEIGHT, LABELS, WIDTH, begin, box, page_opened
 
 from ekyc.localaws import groundtruth
 from ekyc.localaws.clock import clock
@@ -36,7 +35,7 @@ def test_a_worker_labels_a_job_to_its_end(empty_aws: LocalAws) -> None:
     first = ana.claim()
     assert first
     assert (first["photo"]["width"], first["photo"]["height"], first["boxes"]) == (WIDTH, HEIGHT, [])
-    picture = httpx.get(f"{job.url}/{first['photo']['url']}")
+    picture = ana.http.get(f"{job.url}/{first['photo']['url']}")
     assert (picture.headers["Content-Type"], picture.content[:3]) == ("image/jpeg", b"\xff\xd8\xff")
     after = ana.answer(first, box("AU_PASSPORT")).json()
     assert after["progress"] == {"total": 3, "labelled": 1, "failed": 0, "mine": 1}
@@ -277,13 +276,14 @@ def test_bad_requests_are_refused_in_words_and_lose_nothing(empty_aws: LocalAws)
     assert form.status_code == 415
 
     # And so is who does not say who they are, a job, a photo, a file and a call that are not there
-    assert httpx.post(f"{job.url}/assignments").status_code == 401
-    assert httpx.post(f"{job.url}/assignments", headers={"X-Worker": "x" * 41}).status_code == 400
+    nobody = page_opened(empty_aws.labelling_url)
+    assert nobody.post(f"{job.url}/assignments").status_code == 401
+    assert nobody.post(f"{job.url}/assignments", headers={"X-Worker": "x" * 41}).status_code == 400
     assert ana.http.get(job.url.replace("job-1", "nothing")).status_code == 404
     assert ana.http.get("/assignments/nothing").status_code == 404
-    assert httpx.get(f"{job.url}/assignments/nothing/photo").status_code == 404
+    assert nobody.get(f"{job.url}/assignments/nothing/photo").status_code == 404
     for path in ("nothing.js", "__init__.py", "..%2f..%2fpyproject.toml", "annotorious/..%2fpage.js"):
-        assert httpx.get(f"{empty_aws.labelling_url}{path}").status_code == 404, path
+        assert nobody.get(f"{empty_aws.endpoint}/labelling/{path}").status_code == 404, path
     assert ana.http.patch("/assignments").status_code == 405
 
     # And the draft is still there
@@ -308,7 +308,8 @@ def test_a_stopped_job_keeps_what_is_labelled(empty_aws: LocalAws) -> None:
 
 def test_the_page_runs_no_script_but_its_own(empty_aws: LocalAws) -> None:
     # When the page is asked for
-    page = httpx.get(empty_aws.labelling_url)
+    http = page_opened(empty_aws.labelling_url)
+    page = http.get(f"{empty_aws.endpoint}/labelling/")
 
     # Then its policy allows scripts and connections of its own origin only, and it has none inline
     policy = page.headers["Content-Security-Policy"]
@@ -318,14 +319,11 @@ def test_the_page_runs_no_script_but_its_own(empty_aws: LocalAws) -> None:
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert "<script>" not in page.text
     assert "://" not in page.text
-    assert (
-        httpx.get(empty_aws.labelling_url.rstrip("/") + "/page.js")
-        .headers["Content-Type"]
-        .startswith("text/javascript")
-    )
+    script = http.get(f"{empty_aws.endpoint}/labelling/page.js")
+    assert script.headers["Content-Type"].startswith("text/javascript")
 
 
 def test_the_address_without_its_slash_leads_to_the_page(empty_aws: LocalAws) -> None:
-    answer = httpx.get(f"{empty_aws.endpoint}/labelling", follow_redirects=True)
+    answer = page_opened(empty_aws.labelling_url).get(f"{empty_aws.endpoint}/labelling", follow_redirects=True)
     assert answer.status_code == 200
     assert "Label documents" in answer.text

@@ -1,7 +1,6 @@
 """`ekyc train DIR --label`: people label, and the job goes on by itself, in one command."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -9,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
-import httpx
-from labelling_jobs import Box, Worker, eventually
+from labelling_jobs import Box, Worker, eventually, page_opened
 from PIL import Image
 
 from ekyc import samples
@@ -56,11 +55,12 @@ def train_and_label(folder: Path, labels: Path) -> Iterator[tuple[subprocess.Pop
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as program:
         assert program.stderr
-        said = next(line for line in program.stderr if "Label the photos at" in line)
-        url = re.search(r"http\S+/", said)[0]  # type: ignore[index]
-        http = httpx.Client(headers={"X-Worker": "Ana"}, timeout=30)
-        (job,) = eventually(lambda: http.get(f"{url}api/jobs").json()["jobs"])
-        http.base_url = f"{url}api/jobs/{job['id']}"
+        address = next(line.strip() for line in program.stderr if "/labelling/" in line)
+        http = page_opened(address)
+        http.headers["X-Worker"] = "Ana"
+        api = urljoin(address, "api/jobs")
+        (job,) = eventually(lambda: http.get(api).json()["jobs"])
+        http.base_url = f"{api}/{job['id']}"  # type: ignore[assignment]
         yield program, Worker(http)
 
 

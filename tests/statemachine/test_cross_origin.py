@@ -52,7 +52,7 @@ def test_a_preflight_of_an_allowed_page(web: Pipeline, origin: str, path: str, m
 def test_a_preflight_does_nothing_else(web: Pipeline) -> None:
     before = web.http.get("list").json()
     assert preflight(web.http, "create", PAGE).status_code == 204
-    assert preflight(web.http, "create", STRANGER).status_code == 204
+    assert preflight(web.http, "create", STRANGER).status_code == 403
     assert web.http.get("list").json() == before
 
 
@@ -74,8 +74,29 @@ def test_no_other_page_gets_an_answer(web: Pipeline) -> None:
     assert not [name for name in web.http.get("list").headers if name.startswith("access-control")]
 
 
+def test_an_allowed_page_uploads_and_no_other_page_does(web: Pipeline) -> None:
+    # Given a presigned URL of a new job
+    job_id = web.http.post("create").json()["id"]
+    target = web.http.post(f"jobs/{job_id}/urls", json={"names": ["a.jpg"]}).json()["a.jpg"]
+
+    def upload(origin: str) -> httpx.Response:
+        return httpx.put(target["url"], headers={"Origin": origin, **target["headers"]}, content=b"a photo")
+
+    # When a page that is not allowed uploads, then it is refused
+    assert upload(STRANGER).status_code == 403
+    # When an allowed page asks and uploads, then it may, by the rule of the deployed bucket
+    wanted = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+    assert httpx.options(target["url"], headers={"Origin": PAGE, **wanted}).headers[ALLOWED] == PAGE
+    uploaded = upload(PAGE)
+    assert (uploaded.status_code, uploaded.headers[ALLOWED]) == (200, PAGE)
+
+
+ALLOWED = "Access-Control-Allow-Origin"
+
+
 def test_without_web_origins_no_page_is_answered(pipeline: Pipeline) -> None:
     # Given a deployment that names no page
-    # Then there is no preflight, and no answer may be read by a page
-    assert preflight(pipeline.http, "create", PAGE).status_code == 404
-    assert "Access-Control-Allow-Origin" not in pipeline.http.get("list", headers={"Origin": PAGE}).headers
+    # Then no page gets in, and no answer may be read by one
+    for answer in (preflight(pipeline.http, "create", PAGE), pipeline.http.get("list", headers={"Origin": PAGE})):
+        assert answer.status_code == 403
+        assert ALLOWED not in answer.headers

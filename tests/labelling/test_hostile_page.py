@@ -1,0 +1,149 @@
+"""A hostile web page, in the browser that also shows the labelling page, gets nothing from the local AWS."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labelling_jobs import BUCKET, begin, photo
+from playwright.sync_api import Browser, BrowserContext, Request, expect
+from test_page import drag, open_as, ready, shows
+
+from ekyc.localaws.server import LocalAws
+
+ATTACK = (Path(__file__).parent / "hostile.js").read_text()
+EVIL = "evil.example"  # a host name that leads to this machine: see browser.py
+
+
+class BlankPage(http.server.BaseHTTPRequestHandler):
+    """A page without content, on which the attack runs."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>A page</title>")
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def other_port() -> Iterator[int]:
+    """The port of a web server of somebody else on this machine."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), BlankPage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+@contextmanager
+def trap(aws: LocalAws) -> Iterator[None]:
+    """A function that nothing may run while the context is open; it is run at the end, to see that it could be."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("app.py", "def handle(event, context):\n    print('the trap ran')\n")
+    functions = aws.client("lambda")
+    functions.create_function(
+        FunctionName="trap",
+        Runtime="python3.12",
+        Role="arn:aws:iam::123456789012:role/labelling",
+        Handler="app.handle",
+        Code={"ZipFile": packed.getvalue()},
+    )
+
+    def times() -> int:
+        return sum(log.read_text().count("the trap ran") for log in aws.logs_dir.iterdir())
+
+    yield
+    assert times() == 0
+    functions.invoke(FunctionName="trap")
+    assert times() == 1
+
+
+@pytest.mark.parametrize("attacker", ["same host", "other host", "rebinding"])
+def test_a_hostile_page_reads_and_changes_nothing(
+    empty_aws: LocalAws, context: BrowserContext, other_port: int, attacker: str
+) -> None:
+    # Given a job with a photo that Ana labels in this browser, and a function
+    job = begin(empty_aws, 2)
+    labelling = context.new_page()
+    with labelling.expect_response("**/assignments") as claimed:
+        open_as(labelling, empty_aws.labelling_url, "Ana")
+    drag(labelling, (160, 130), (480, 330))
+    expect(labelling.locator("#state")).to_have_text("Draft kept")
+
+    # When a page of another port, of another host, or of a name that is led to the local AWS tries what it can
+    page, base = context.new_page(), empty_aws.endpoint
+    if attacker == "rebinding":  # the name leads to the local AWS by now; any document of it has the page's origin
+        base = base.replace("127.0.0.1", EVIL)
+        page.goto(f"{base}/page")
+    else:
+        page.goto(f"http://{'127.0.0.1' if attacker == 'same host' else EVIL}:{other_port}/page")
+    statuses: list[tuple[str, int]] = []
+
+    def note(request: Request) -> None:
+        response = request.response()
+        if response and request.url.startswith(base) and not request.url.endswith("/page"):
+            statuses.append((request.url, response.status))
+
+    page.on("requestfinished", note)
+    arguments = {"base": base, "job": job.name, "assignment": claimed.value.json()["id"]}
+    with trap(empty_aws):
+        read = page.evaluate(ATTACK, arguments)
+        with context.expect_page() as opened:
+            page.evaluate(f"window.open('{base}/?Action=CreateStack&StackName=evil&Version=2010-05-15')")
+        opened.value.wait_for_load_state()
+
+    # Then it has read nothing, and what was answered at all was refused
+    assert read == []
+    assert statuses
+    assert {status for _, status in statuses} <= {403, 421}, statuses
+    assert '"status": 4' in opened.value.content()
+    # And no object, stack or label is another, and nothing was reset
+    content = empty_aws.client("s3").get_object(Bucket=BUCKET, Key="images/0.jpg")["Body"].read()
+    assert content == photo(0)
+    assert empty_aws.client("cloudformation").list_stacks()["StackSummaries"] == []
+    labelling.reload()
+    ready(labelling, 1)
+    shows(labelling, "Box 1: ID_KTP 320 x 200 at 160, 130")
+    assert job.worker("Ana").http.get(job.url).json()["progress"]["labelled"] == 0
+
+    # And the labelling page goes on as if nothing had been
+    for number in (1, 2):
+        ready(labelling, number)
+        labelling.get_by_role("button", name="No document here").click()
+    expect(labelling.get_by_role("heading", name="All photos are labelled")).to_be_visible()
+    assert [line["doctype"]["annotations"] for line in job.output()] == [[], []]
+
+
+def test_an_html_file_in_a_bucket_runs_no_script(empty_aws: LocalAws, context: BrowserContext) -> None:
+    # Given Ana's cookie, and an HTML file that somebody has uploaded in place of a photo
+    begin(empty_aws, 1)
+    labelling = context.new_page()
+    open_as(labelling, empty_aws.labelling_url, "Ana")
+    place = {"Bucket": BUCKET, "Key": "images/1.jpg"}
+    s3 = empty_aws.client("s3")
+    script = b"<title>a file</title><script>document.title = 'ran'</script><p>Hello</p>"
+    s3.put_object(**place, Body=script, ContentType="text/html")
+    # When its presigned link is opened in the same browser
+    page = context.new_page()
+    page.goto(s3.generate_presigned_url("get_object", Params=place))
+    # Then it is shown, without the rights of the labelling page, whose host and port it has
+    expect(page.get_by_text("Hello")).to_be_visible()
+    assert page.title() == "a file"

@@ -1,0 +1,292 @@
+"""The doors of the local AWS: which host, which origin and which path gets an answer, over raw sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from urllib.parse import urlsplit
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+
+from ekyc.localaws.server import LocalAws
+
+ORIGIN = "https://kyc.example.com"
+PATHS = ["/", "/api/training/list", "/labelling/", "/photos/a.txt", "/moto-api/data.json"]
+NOWHERE = "127.0.0.1:1"
+
+
+def ask(aws: LocalAws, *lines: str, body: str = "") -> tuple[int, dict[str, str], str]:
+    """Send these lines as a request; the status, headers and body of the answer. PORT in a line is the port."""
+    address = urlsplit(aws.endpoint)
+    text = "\r\n".join([*lines, f"Content-Length: {len(body)}", "Connection: close", "", body])
+    with socket.create_connection((address.hostname, address.port), 30) as connection:
+        connection.sendall(text.replace("PORT", str(address.port)).encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    head, _, content = answer.partition("\r\n\r\n")
+    first, *rest = head.split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
+    return int(first.split()[1]), headers, content
+
+
+@pytest.fixture
+def with_photo(empty_aws: LocalAws) -> LocalAws:
+    """A local AWS with one object, in a bucket to which pages of ORIGIN may upload."""
+    s3 = empty_aws.client("s3")
+    s3.create_bucket(Bucket="photos")
+    s3.put_object(Bucket="photos", Key="a.txt", Body=b"a photo")
+    rules = [
+        {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"], "ExposeHeaders": ["Access-Control-Allow-Origin"]},
+        {"AllowedMethods": ["PUT"], "AllowedOrigins": [ORIGIN], "AllowedHeaders": ["Content-Type", "If-None-Match"]},
+    ]
+    s3.put_bucket_cors(Bucket="photos", CORSConfiguration={"CORSRules": rules})
+    return empty_aws
+
+
+def content(aws: LocalAws) -> bytes:
+    return aws.client("s3").get_object(Bucket="photos", Key="a.txt")["Body"].read()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["GET {} HTTP/1.1", "Host: evil.example:PORT"],
+        ["GET {} HTTP/1.1", "Host: photos.localhost:PORT"],
+        ["GET {} HTTP/1.1", "Host: localhost.evil.example:PORT"],
+        ["GET {} HTTP/1.1", "Host: 127.0.0.1"],
+        ["GET {} HTTP/1.1", f"Host: {NOWHERE}"],
+        ["GET {} HTTP/1.1", "Host: 127.0.0.1:PORT", "Host: evil.example"],
+        ["GET {} HTTP/1.1", "Host: evil.example", "X-Forwarded-Host: 127.0.0.1:PORT", "Forwarded: host=127.0.0.1:PORT"],
+        ["GET http://127.0.0.1:PORT{} HTTP/1.1", "Host: evil.example"],
+        ["GET http://evil.example{} HTTP/1.1", "Host: 127.0.0.1:PORT"],
+        ["GET {} HTTP/1.0"],
+        ["OPTIONS {} HTTP/1.1", "Host: evil.example:PORT", "Origin: http://evil.example:PORT"],
+        ["POST {} HTTP/1.1", "Host: evil.example:PORT", "Authorization: AWS4-HMAC-SHA256 Credential=a/b/c/s3/d"],
+    ],
+)
+def test_other_hosts_get_no_answer(with_photo: LocalAws, lines: list[str]) -> None:
+    for path in PATHS:
+        # When another host than this machine's is asked for, on any path
+        status, headers, body = ask(with_photo, lines[0].format(path), *lines[1:])
+        # Then the answer says that it is not answered here, and nothing else
+        assert status == 421, path
+        assert "The local AWS answers for the hosts 127.0.0.1:" in body
+        assert not [name for name in headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "[::1]:PORT"])
+def test_the_hosts_of_this_machine_are_answered(with_photo: LocalAws, host: str) -> None:
+    # When a program asks with a key of its own, then it reads the object
+    signed = "Authorization: AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/s3/aws4_request"
+    status, headers, body = ask(with_photo, "GET /photos/a.txt HTTP/1.1", f"Host: {host}", signed)
+    assert (status, body) == (200, "a photo")
+    assert not [name for name in headers if name.startswith("access-control")]
+
+
+OTHER_PAGES = [
+    ["Origin: https://evil.example"],
+    ["Origin: null"],
+    ["Origin: http://127.0.0.1:1"],
+    ["Origin: https://127.0.0.1:PORT"],
+    ["Origin: http://evil.example:PORT"],
+    [f"Origin: {ORIGIN}.evil.example"],
+    ["Origin: http://127.0.0.1:PORT", "Origin: https://evil.example"],
+    ["Origin: http://127.0.0.1:PORT", "Sec-Fetch-Site: cross-site"],
+    ["Sec-Fetch-Site: cross-site"],
+    ["Sec-Fetch-Site: same-site"],
+    ["Sec-Fetch-Site: same-origin, none"],
+    ["Sec-Fetch-Site: cross-site", "Referer: http://127.0.0.1:PORT/"],
+    ["Referer: https://evil.example/page"],
+    ["User-Agent: Mozilla/5.0 (an old browser)"],
+    ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Origin: https://evil.example"],
+]
+
+
+@pytest.mark.parametrize("headers", OTHER_PAGES)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
+def test_pages_of_other_origins_are_refused(with_photo: LocalAws, headers: list[str], method: str) -> None:
+    for path in [*PATHS, "/?Action=ListUsers&Version=2010-05-08", "/photos/a.txt?X-Amz-Signature=x"]:
+        # When a page of another site asks, on any path, even with what signs a program's call
+        host = "Host: 127.0.0.1:PORT"
+        wanted = "Access-Control-Request-Method: PUT"
+        status, answered, body = ask(with_photo, f"{method} {path} HTTP/1.1", host, wanted, *headers, body="changed")
+        # Then it is refused in words, which the page cannot read
+        assert (status, answered["content-type"]) == (403, "application/problem+json"), path
+        assert "Pages of other sites may not use the local AWS" in body
+        assert not [name for name in answered if name.startswith("access-control")]
+    # And nothing has changed
+    assert content(with_photo) == b"a photo"
+
+
+@pytest.mark.parametrize("site", ["Sec-Fetch-Site: none", "Sec-Fetch-Site: same-origin"])
+def test_a_person_opens_answers_and_presigned_links(with_photo: LocalAws, site: str) -> None:
+    def opened(path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
+        return ask(with_photo, f"{method} {path} HTTP/1.1", "Host: localhost:PORT", site)
+
+    # Given a presigned link to an object
+    place = {"Bucket": "photos", "Key": "a.txt"}
+    link = urlsplit(with_photo.client("s3").generate_presigned_url("get_object", Params=place))
+    # When a person opens it, then they see the object, and no script of it would run
+    status, headers, body = opened(f"{link.path}?{link.query}")
+    assert (status, body, headers["content-security-policy"]) == (200, "a photo", "sandbox")
+    # And the API answers, here that there is none
+    assert opened("/api/training/list")[2] == '{"message": "Missing Authentication Token"}'
+    # But an address to which a site may have led them calls no service
+    for path in (
+        "/",
+        "/photos",
+        "/photos/a.txt",
+        "/?Action=ListUsers&Version=2010-05-08",
+        "/photos/a.txt?acl&Signature=x",
+    ):
+        assert opened(path)[0] == 403, path
+    for path in ("/iam_us-east-1/?Action=ListUsers&X-Amz-Signature=x", "/%2Fapi/training/list"):
+        assert opened(path)[0] == 403, path
+    for method in ("POST", "PUT", "DELETE"):
+        assert opened(f"{link.path}?{link.query}", method)[0] == 403, method
+
+
+def test_an_allowed_page_uploads_to_presigned_urls(with_photo: LocalAws) -> None:
+    # Given a page of an allowed origin and a presigned URL
+    page = {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"}
+    s3 = with_photo.client("s3")
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": "photos", "Key": "a.txt"})
+    # When its browser asks whether it may upload, and it does
+    wanted = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+    preflight = httpx.options(url, headers={**page, **wanted})
+    upload = httpx.put(url, headers={**page, "Content-Type": "image/jpeg"}, content=b"another")
+    # Then it may, with the headers of the bucket's rule
+    assert (preflight.status_code, upload.status_code) == (200, 200)
+    for answer in (preflight, upload):
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert "PUT" in preflight.headers["Access-Control-Allow-Methods"]
+    assert preflight.headers["Access-Control-Allow-Headers"] == "Content-Type, If-None-Match"
+    assert content(with_photo) == b"another"
+
+
+def test_an_allowed_page_gets_nothing_else(with_photo: LocalAws) -> None:
+    # Given another bucket, which names no origin
+    s3 = with_photo.client("s3")
+    s3.create_bucket(Bucket="other")
+    s3.put_object(Bucket="other", Key="a.txt", Body=b"as it was")
+    signature = "X-Amz-Signature=x"
+    # When a page of an allowed origin asks for more than an upload to its bucket
+    for method, path in [
+        ("GET", f"/photos/a.txt?{signature}"),
+        ("DELETE", f"/photos/a.txt?{signature}"),
+        ("POST", f"/photos/a.txt?{signature}"),
+        ("PUT", "/photos/a.txt"),
+        ("PUT", f"/photos/a.txt?acl&{signature}"),
+        ("PUT", f"/photos?cors&{signature}"),
+        ("PUT", f"/photos/?{signature}"),
+        ("PUT", f"/other/a.txt?{signature}"),
+        ("POST", "/"),
+        ("POST", "/%2Fapi/training/create"),
+        ("GET", "/labelling/"),
+        ("POST", "/labelling/api/jobs/job-1/assignments"),
+    ]:
+        status, headers, _ = ask(
+            with_photo, f"{method} {path} HTTP/1.1", "Host: 127.0.0.1:PORT", f"Origin: {ORIGIN}", body="changed"
+        )
+        # Then it is refused
+        assert (status, headers.get("access-control-allow-origin")) == (403, None), (method, path)
+    # And nothing has changed
+    assert content(with_photo) == b"a photo"
+    assert s3.get_object(Bucket="other", Key="a.txt")["Body"].read() == b"as it was"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/moto-api/reset",
+        "/moto-api/",
+        "/moto-api",
+        "//moto-api/reset",
+        "/%2Fmoto-api/reset",
+        "/%6doto-api/reset",
+        "/moto-api%2Freset",
+        "/MOTO-API/reset",
+        "/motoapi_amazonaws.com/moto-api/reset",
+        "/x/../moto-api/reset",
+    ],
+)
+def test_the_state_cannot_be_reset_over_http(with_photo: LocalAws, path: str) -> None:
+    # When a program asks for moto's own API, by whatever spelling, or as a service of that name
+    for extra in ("X-None: 1", "Authorization: AWS4-HMAC-SHA256 Credential=a/b/amazonaws.com/motoapi/aws4_request"):
+        status, _, _ = ask(with_photo, f"POST {path} HTTP/1.1", "Host: 127.0.0.1:PORT", extra)
+        # Then there is none
+        assert status >= 400
+    # And the object is still there
+    assert content(with_photo) == b"a photo"
+
+
+def test_any_key_is_taken_and_path_style_is_enough(with_photo: LocalAws) -> None:
+    # Given boto3 with keys of its own, and addresses of buckets as it chooses them for "localhost"
+    session = boto3.Session("anybody", "anything", region_name="eu-west-1")
+    for endpoint in (with_photo.endpoint, with_photo.endpoint.replace("127.0.0.1", "localhost")):
+        s3 = session.client("s3", endpoint_url=endpoint, config=Config(retries={"total_max_attempts": 1}))
+        # When it is used, then it works
+        assert s3.get_object(Bucket="photos", Key="a.txt")["Body"].read() == b"a photo"
+
+
+LABELLING_PATHS = [
+    "",
+    "page.js",
+    "annotorious/annotorious.js",
+    "api/jobs",
+    "api/jobs/job-1",
+    "nothing",
+    "api/jobs/a/b/photo",
+]
+
+
+def test_the_labelling_page_opens_with_its_token_only(empty_aws: LocalAws) -> None:
+    folder = f"{empty_aws.endpoint}/labelling/"
+    port = urlsplit(empty_aws.endpoint).port
+    # When it is asked without the token, with a wrong one, or with another start's cookie
+    for extra in (
+        {},
+        {"Cookie": f"ekyc-labelling-{port}=wrong"},
+        {"Cookie": "ekyc-labelling-1=x"},
+        {"X-Worker": "Ana"},
+    ):
+        for path in (*LABELLING_PATHS, "?token=", "?token=wrong", "?token=\N{SNOWMAN}"):
+            refused = httpx.get(folder + path, headers=extra)
+            # Then it says how to open the page, and nothing else
+            assert (refused.status_code, refused.headers["Referrer-Policy"]) == (403, "no-referrer"), path
+            assert "the whole address that `ekyc local`" in refused.json()["detail"]
+            assert "Set-Cookie" not in refused.headers
+
+    # When the address with the token is opened
+    http = httpx.Client()
+    led = http.get(f"{empty_aws.labelling_url}&job=job-1")
+    # Then it leads to the address without it, with a cookie that no script and no other site can use
+    assert (led.status_code, led.headers["Location"]) == (303, "/labelling/?job=job-1")
+    assert {"HttpOnly", "Path=/labelling/", "SameSite=Strict"} <= set(led.headers["Set-Cookie"].split("; "))
+    assert led.headers["Referrer-Policy"] == "no-referrer"
+    assert led.headers["Cache-Control"] == "no-store"
+    # And the cookie opens the page and what it asks for
+    assert [http.get(folder + path).status_code for path in ("", "page.js")] == [200, 200]
+    # And the token opens no other path than the page's
+    query = urlsplit(empty_aws.labelling_url).query
+    assert httpx.get(f"{folder}api/jobs?{query}", headers={"X-Worker": "Ana"}).status_code == 403
+
+
+def test_each_start_has_a_token_of_its_own_and_no_log_has_it(
+    local_aws: LocalAws, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given all that is logged
+    token = urlsplit(local_aws.labelling_url).query.removeprefix("token=")
+    with caplog.at_level(logging.DEBUG):
+        # When the page is opened, rightly and not, and a request cannot be read
+        httpx.get(local_aws.labelling_url, follow_redirects=False)
+        with contextlib.suppress(ValueError):  # the answer to a line that is no request has no status
+            ask(local_aws, f"GET /labelling/?token={token} HTTP/1", "Host: 127.0.0.1:PORT")
+    # Then no log but that of the client which asked has the token
+    others = [one.getMessage() for one in caplog.records if not one.name.startswith("http")]
+    assert len(token) >= 22
+    assert not [message for message in others if token in message]
+    assert not [file for file in local_aws.logs_dir.iterdir() if token in file.read_text()]
