@@ -37,7 +37,7 @@ from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 TYPES = ("ID_KTP", "AU_PASSPORT")
 PHOTOS_PER_TYPE = 2
 TRAINING_SECONDS = 600.0
-SETTINGS = {**LOCAL_SETTINGS, "minImages": PHOTOS_PER_TYPE * len(TYPES)}
+SETTINGS = {**LOCAL_SETTINGS, "minImages": PHOTOS_PER_TYPE * len(TYPES), "stopPreviousModel": True}
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def main(training: int, deploying: int) -> None:
         print("| Jobs at once | | |\n|---|---|---:|", flush=True)
         outcome = run(aws, files, training, "Start training", deploy=False)
         print(rows(f"{training} that train", outcome), flush=True)
-        outcome = run(aws, files, deploying, "Start model", deploy=True, stopPreviousModel=True)
+        outcome = run(aws, files, deploying, "Start model", deploy=True)
         print(rows(f"{deploying} that deploy and stop the one before", outcome), flush=True)
         print(f"\nLocal AWS: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most.")
 

@@ -12,6 +12,7 @@ measured beside it with moto and without TLS. The longer of the two is the time,
 The last lines tell what a real request costs and what it takes to turn a phone's photo upright.
 """
 
+import hashlib
 import io
 import json
 import logging
@@ -113,13 +114,46 @@ def check_images(lines: int, s3: Any, calls: Calls) -> None:
     assert checked.accepted == lines  # noqa: S101 - a benchmark that measured something else is worth nothing
 
 
-def prepare_datasets(lines: int, s3: Any, _calls: Calls) -> None:
+class ListsAsItWas:
+    """S3 that lists the photos of a job of ``count`` photos as they were checked; all else goes to the real client."""
+
+    def __init__(self, count: int, s3: Any, calls: Calls) -> None:
+        self._count, self._calls = count, calls
+        self.get_object, self.upload_fileobj = s3.get_object, s3.upload_fileobj
+
+    def get_paginator(self, _operation: str) -> "ListsAsItWas":
+        return self
+
+    def paginate(self, *, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803 - S3's own names
+        self._calls.add()
+        for start in range(0, self._count if Prefix.startswith("images/") else 0, 1000):
+            self._calls.add()
+            yield {
+                "Contents": [
+                    {"Key": photo_key(self._count, number), "ETag": f'"{number:032x}"', "LastModified": UPLOADED}
+                    for number in range(start, min(start + 1000, self._count))
+                ]
+            }
+
+
+def photo_key(lines: int, number: int) -> str:
+    return f"images/prepare-{lines}/photo-{number:07}.jpg"
+
+
+def prepare_datasets(lines: int, s3: Any, calls: Calls) -> None:
     prepared = datasets.prepare(
         datasets.PrepareDatasets(
-            f"prepare-{lines}", f"s3://{BUCKET}/{lines}/input", f"s3://{BUCKET}/{lines}/labels", "doctype", TYPES
+            job_id=f"prepare-{lines}",
+            images_manifest=f"s3://{BUCKET}/{lines}/input",
+            images_sha256=hashlib.sha256(s3.get_object(Bucket=BUCKET, Key=f"{lines}/input")["Body"].read()).hexdigest(),
+            labels_manifest=f"s3://{BUCKET}/{lines}/labels",
+            labels_sha256=None,
+            label_attribute="doctype",
+            document_types=TYPES,
         ),
         bucket=BUCKET,
-        s3=s3,
+        max_rejected_share=0,
+        s3=ListsAsItWas(lines, s3, calls),
     )
     assert prepared.train_images + prepared.test_images == lines  # noqa: S101
 
@@ -142,12 +176,11 @@ def turn_photos(count: int, _s3: Any, _calls: Calls) -> None:
 
 def upload_manifests(lines: int, s3: Any) -> None:
     """The input and the labelled manifest of a job with as many photos, one document each."""
-    refs = [
-        f"s3://{BUCKET}/images/ekyc-20261124015324-9f3c0a1b2c3d4e5f/photo-{number:07}.jpg" for number in range(lines)
-    ]
+    refs = [f"s3://{BUCKET}/{photo_key(lines, number)}" for number in range(lines)]
     size = {"width": 640, "height": 480}
     inputs = [
-        {"source-ref": ref, "image-hash": f"{number:032x}", "image-size": size} for number, ref in enumerate(refs)
+        {"source-ref": ref, "image-hash": f"{number:032x}", "image-size": size, "etag": f"{number:032x}"}
+        for number, ref in enumerate(refs)
     ]
     labels = [
         {

@@ -26,10 +26,12 @@ class Objects(dict[str, bytes]):
         first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", Range).groups()  # type: ignore[union-attr]
         assert int(first) < max(1, len(self[Key])), "S3 would answer InvalidRange"
         content = self[Key][int(first) : int(last) + 1 if last else None]
-        return {"Body": io.BytesIO(content), "ContentLength": len(content), "LastModified": UPLOADED}
+        told = {"ContentLength": len(content), "LastModified": UPLOADED, "ETag": f'"{Key}"'}
+        return {"Body": io.BytesIO(content), **told}
 
-    def put_object(self, *, Key: str, Body: bytes, **_: Any) -> None:
+    def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, str]:
         self[Key] = Body
+        return {"ETag": f'"{Key}"'}
 
     def upload_fileobj(self, file: io.BytesIO, _bucket: str, key: str, **_: Any) -> None:
         self[key] = file.read()

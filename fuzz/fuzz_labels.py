@@ -3,6 +3,7 @@
 python fuzz/fuzz_labels.py build/fuzz/labels -max_total_time=60
 """
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -21,23 +22,26 @@ from fuzz.files import BUCKET, CORPUS, JOB, Objects  # noqa: E402
 
 COCO = json.loads((CORPUS / "labels" / "coco.json").read_text())
 TYPES = [category["name"] for category in COCO["categories"]]
-FOLDER = f"s3://{BUCKET}/images/{JOB}/"
-PHOTOS = [Photo(f"{FOLDER}{i['file_name']}", str(i["id"]), i["width"], i["height"]) for i in COCO["images"]]
+KEYS = {f"images/{JOB}/{image['file_name']}": image for image in COCO["images"]}
+PHOTOS = [
+    Photo(f"s3://{BUCKET}/{key}", str(image["id"]), image["width"], image["height"], key)
+    for key, image in sorted(KEYS.items())
+]
 INPUT = "".join(f"{photo_line(photo)}\n" for photo in PHOTOS).encode()
+INPUT_SHA256 = hashlib.sha256(INPUT).hexdigest()
 MANIFESTS = f"s3://{BUCKET}/manifests/{JOB}"
 
 
 def any_file(content: bytes) -> None:
     """Import it, and prepare datasets of it, and of what was imported: every outcome has a name, every list is JSON."""
-    s3 = Objects()
+    s3 = Objects(dict.fromkeys(KEYS, b""))
     s3[f"manifests/{JOB}/input.manifest"] = INPUT
     s3[rejected_list_key(JOB)] = b""
     s3["labels/file"] = content
     imported = False
     try:
-        labels.import_labels(
-            labels.ImportLabels(JOB, f"{MANIFESTS}/input.manifest", "labels/file", TYPES), bucket=BUCKET, s3=s3
-        )
+        request = labels.ImportLabels(JOB, f"{MANIFESTS}/input.manifest", INPUT_SHA256, "labels/file", TYPES)
+        labels.import_labels(request, bucket=BUCKET, s3=s3)
         imported = True
     except LabelsInvalid as error:
         assert str(error).startswith("The labels file ")
@@ -49,10 +53,10 @@ def any_file(content: bytes) -> None:
 
 def prepare(s3: Objects, manifest: str) -> None:
     request = datasets.PrepareDatasets(
-        JOB, f"{MANIFESTS}/input.manifest", f"s3://{BUCKET}/{manifest}", "doctype", TYPES
+        JOB, f"{MANIFESTS}/input.manifest", INPUT_SHA256, f"s3://{BUCKET}/{manifest}", None, "doctype", TYPES
     )
     try:
-        prepared = datasets.prepare(request, bucket=BUCKET, s3=s3)
+        prepared = datasets.prepare(request, bucket=BUCKET, max_rejected_share=0.5, s3=s3)
     except (NoUsableLabels, TooFewImagesPerLabel):
         return
     finally:

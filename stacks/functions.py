@@ -1,5 +1,6 @@
 """The Lambda functions: one role each, with what that one needs and no more."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -228,6 +229,7 @@ def _stages(
         "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
         "MODEL_PARAMETER": storage.model_parameter.parameter_name,
     }
+    max_rejected_share = {"MAX_REJECTED_SHARE": str(settings.max_rejected_share)}
     progress = permissions.job_progress()
     tell_missing = permissions.list_bucket("Without it S3 answers that a missing object is forbidden.")
     return {
@@ -245,8 +247,8 @@ def _stages(
             ],
             {
                 **bucket,
+                **max_rejected_share,
                 "MIN_IMAGES": str(settings.min_images),
-                "MAX_REJECTED_SHARE": str(settings.max_rejected_share),
             },
             timeout_seconds=900,
             memory_mb=ONE_VCPU_MB,  # for 250,000 photos in the time that there is
@@ -289,11 +291,11 @@ def _stages(
             "Splits the labelled photos into a training and a test manifest.",
             [
                 permissions.job_record(),  # which says when labels were asked for: a metric
-                tell_missing,
+                permissions.list_bucket("Compares the photos with those that were checked."),
                 permissions.read_objects("labelling", "manifests", why="Reads the labelled photos."),
                 permissions.write_large_objects("manifests", why="Writes the manifests of both datasets."),
             ],
-            bucket,
+            {**bucket, **max_rejected_share},
             timeout_seconds=900,
             memory_mb=1024,
         ),
@@ -344,15 +346,27 @@ def _stages(
             ],
         ),
         "EvaluateModel": Stage(
-            "Holds the model's figures against the bar and against the live model.",
+            "Compares the photos with those checked, and the model's figures with the bars and the live model.",
             [
                 progress,
-                tell_missing,
-                permissions.read_objects("training", why="Reads the model's figures."),
+                permissions.list_bucket("Compares the photos with those that were checked."),
+                permissions.read_objects(
+                    "manifests",
+                    "training",
+                    why="Reads which photos were checked and trained on, and the model's figures.",
+                ),
                 permissions.projects("DescribeProjectVersions", why="Asks for the figures of this and the live model."),
                 permissions.live_model("GetParameter", why="Reads which model is live."),
             ],
-            live_model,
+            {
+                **bucket,
+                **live_model,
+                "MIN_F1": str(settings.min_f1),
+                "MIN_LABEL_F1": str(settings.min_label_f1),
+                "MAX_F1_DROP": str(settings.max_f1_drop),
+            },
+            timeout_seconds=900,  # to list 250,000 photos
+            memory_mb=1024,
         ),
         "StartModel": Stage(
             "Starts the model's inference units.",
@@ -379,6 +393,6 @@ def _stages(
                 ),
                 permissions.live_model("GetParameter", "PutParameter", why="Reads and writes which model is live."),
             ],
-            live_model,
+            {**live_model, "STOP_PREVIOUS_MODEL": json.dumps(settings.stop_previous_model)},
         ),
     }

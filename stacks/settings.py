@@ -215,22 +215,25 @@ class Settings(_Group):
         description="A job with fewer usable photos fails before anything is labelled."
     )
     max_rejected_share: Share = Field(
-        description="A job of whose photos a larger share is unusable (too large, too small, not a JPEG or PNG) fails."
+        description="A job of whose photos a larger share is unusable (too large, too small, not a JPEG or PNG) fails. "
+        "So does one of whose accepted photos a larger share is replaced or deleted between their check and training."
     )
     min_f1: Share = Field(
-        description="The bar: a model with a lower F1 over all document types is rejected. A job may ask for another."
+        description="The bar: a model with a lower F1 over all document types is rejected. A job may ask for a higher "
+        "one."
     )
     min_label_f1: Share = Field(
-        description="The floor: a model with a lower F1 for any one document type is rejected. A job may ask for "
-        "another."
+        description="The floor: a model with a lower F1 for any one document type is rejected. A job may ask for a "
+        "higher one."
     )
     max_f1_drop: Share = Field(
         description="A model is rejected when its F1 is lower than the live model's by more than this. A job may ask "
-        "for another."
+        "for less."
     )
     stop_previous_model: Switch = Field(
         description="Whether the model that was live is stopped once the new one is. Both bill by the hour while they "
-        "run; stopped too early, a service that still names the old one fails. A job may ask for the other."
+        "run; stopped too early, a service that still names the old one fails. A job may leave it running, but not "
+        "stop it where this is false."
     )
     # Source: AWS General Reference, 'Amazon Rekognition endpoints and quotas', inference units per started model.
     inference_units: Annotated[int, Field(ge=1, le=5), Takes("a whole number from 1 to 5")] = Field(

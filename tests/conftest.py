@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from ekyc.localaws.server import LocalAws
-from ekyc.localaws.synth import synthesize
+from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 
 # CI tries the same examples every time, so that what fails there fails for the change and not by chance.
 hypothesis.settings.register_profile("ci", derandomize=True)
@@ -52,3 +52,10 @@ def empty_aws(local_aws: LocalAws) -> LocalAws:
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthesized stack."""
     return synthesize(tmp_path_factory.mktemp("assembly"))
+
+
+@pytest.fixture(scope="session")
+def lenient_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthesized stack whose bars every model passes, and which stops the model that a new one replaces."""
+    bars = {"minF1": 0, "minLabelF1": 0, "maxF1Drop": 1, "stopPreviousModel": True}
+    return synthesize(tmp_path_factory.mktemp("lenient"), {**LOCAL_SETTINGS, **bars})

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 Photos = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with photos, JPEG or PNG; folders in it count.")]
 Types = Annotated[list[str] | None, typer.Option("--type", help="A document type; once for each.")]
 Deploy = Annotated[bool, typer.Option(help="Start and publish the model when it is good enough.")]
-MinF1 = Annotated[float | None, typer.Option(min=0, max=1, help="Least F1 of the model.")]
-MinLabelF1 = Annotated[float | None, typer.Option(min=0, max=1, help="Least F1 of each document type.")]
-MaxF1Drop = Annotated[float | None, typer.Option(min=0, max=1, help="How far F1 may be below the live model's.")]
+MinF1 = Annotated[float | None, typer.Option(min=0, max=1, help="Least F1 of the model; the stack's or more.")]
+MinLabelF1 = Annotated[float | None, typer.Option(min=0, max=1, help="Least F1 of each type; the stack's or more.")]
+MaxF1Drop = Annotated[
+    float | None, typer.Option(min=0, max=1, help="How far F1 may be below the live model's; the stack's or less.")
+]
 StopPrevious = Annotated[
     bool | None, typer.Option("--stop-previous/--keep-previous", help="What becomes of the model that is live now.")
 ]

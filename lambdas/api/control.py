@@ -16,6 +16,7 @@ from pipeline.publishing import read_parameter
 
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
 UP = ("RUNNING", "PENDING_REDRIVE")  # statuses of an execution
+ALTERED = (errors.PhotosChanged.__name__, errors.ManifestChanged.__name__)
 DATASET_FAILED = errors.DatasetFailed.__name__
 # No execution comes before its claim, and one that succeeded cannot be redriven: nothing need be asked about these.
 AT_REST = (Status.CREATED, Status.READY)
@@ -247,8 +248,13 @@ def resume(job: Job, caller: str, services: Services) -> Job:
         raise conflict("The job is done: there is nothing to resume.")
     if execution.get("error") == outcomes.REJECTED_ERROR:
         raise conflict(
-            "The model was rejected, and the same figures would reject it again. Start a new job with more photos or "
-            "other bars."
+            "The model was rejected, and the same figures would reject it again. Start a new job with more or better "
+            "photos."
+        )
+    if execution.get("error") in ALTERED:
+        raise conflict(
+            f"The job failed with {execution['error']}: what an earlier state has read is not there any more, and a "
+            "resume would find the same. Start a new job with the photos."
         )
     is_told = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
     ended = _claim_resume(job.id, caller, services) if is_told else None

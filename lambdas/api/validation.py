@@ -25,7 +25,7 @@ INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrog
 
 @dataclass(frozen=True)
 class StartDefaults:
-    """What a job is started with unless its caller says otherwise."""
+    """What a job is started with unless its caller says otherwise, which may be stricter only."""
 
     provider: str
     document_types: Sequence[str]
@@ -145,17 +145,20 @@ def labels_name(document: Mapping[str, Any]) -> str:
 
 
 def start_input(job: str, document: Mapping[str, Any], defaults: StartDefaults) -> dict[str, Any]:
-    """The execution's input: the caller's wishes over the defaults."""
+    """The execution's input: the caller's wishes over the defaults.
+
+    The deployment's bars are floors, since a job that lowered them could put any model in the live one's place.
+    """
     _only(document, "labels", "deploy", "minF1", "minLabelF1", "maxF1Drop", "documentTypes", "stopPreviousModel")
     return {
         "jobId": job,
         "labels": _labels(job, document.get("labels", {}), defaults.provider),
         "documentTypes": _document_types(document.get("documentTypes", list(defaults.document_types))),
         "deploy": _flag(document, "deploy", True),
-        "minF1": _share(document, "minF1", defaults.min_f1),
-        "minLabelF1": _share(document, "minLabelF1", defaults.min_label_f1),
-        "maxF1Drop": _share(document, "maxF1Drop", defaults.max_f1_drop),
-        "stopPreviousModel": _flag(document, "stopPreviousModel", defaults.stop_previous_model),
+        "minF1": _at_least(document, "minF1", defaults.min_f1),
+        "minLabelF1": _at_least(document, "minLabelF1", defaults.min_label_f1),
+        "maxF1Drop": _at_most(document, "maxF1Drop", defaults.max_f1_drop),
+        "stopPreviousModel": _stop_previous(document, defaults.stop_previous_model),
     }
 
 
@@ -200,6 +203,29 @@ def _flag(document: Mapping[str, Any], name: str, default: bool) -> bool:
     if not isinstance(value, bool):
         raise bad_request(f"{name} must be true or false.")
     return value
+
+
+def _at_least(document: Mapping[str, Any], name: str, floor: float) -> float:
+    value = _share(document, name, floor)
+    if value < floor:
+        raise bad_request(f"{name} is {value}, below the deployment's {floor}: a job may raise this bar, not lower it.")
+    return value
+
+
+def _at_most(document: Mapping[str, Any], name: str, most: float) -> float:
+    value = _share(document, name, most)
+    if value > most:
+        raise bad_request(f"{name} is {value}, above the deployment's {most}: a job may allow a smaller drop only.")
+    return value
+
+
+def _stop_previous(document: Mapping[str, Any], allowed: bool) -> bool:
+    name = "stopPreviousModel"
+    if _flag(document, name, allowed) and not allowed:
+        raise bad_request(
+            f"{name} is true, but the deployment's setting {name} is false: it leaves that model running."
+        )
+    return _flag(document, name, allowed)
 
 
 def _share(document: Mapping[str, Any], name: str, default: float) -> float:

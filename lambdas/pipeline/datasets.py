@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
-from pipeline.errors import NoUsableLabels, TooFewImagesPerLabel
+from pipeline.checked_photos import compare
+from pipeline.errors import NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
 from pipeline.manifests import (
     SPOOLED_BYTES,
     Drop,
     Labelled,
+    ManifestReader,
     ManifestWriter,
     clamp,
     decode,
     line_end,
     line_start,
     parse,
-    read_manifest,
-    read_photos,
     rejected_list_key,
 )
 
@@ -33,15 +33,21 @@ MAX_TEST_IMAGES_PER_TYPE = 1000
 PHOTO = struct.Struct(">16sHH")
 # Stands in for a photo whose line was read already, or whose content an earlier photo has.
 TAKEN = b""
+NOT_LABELLED = Drop("NotLabelled", "the labelled manifest has no line for the photo")
 
 
 @dataclass(frozen=True)
 class PrepareDatasets:
-    """Make datasets of the labels under ``label_attribute`` in ``labels_manifest``; both manifests are S3 URIs."""
+    """Make datasets of the labels under ``label_attribute`` in ``labels_manifest``; both manifests are S3 URIs.
+
+    Their hashes (SHA-256, hex) are those that the stages which wrote them returned; None for Ground Truth's.
+    """
 
     job_id: str
     images_manifest: str
+    images_sha256: str
     labels_manifest: str
+    labels_sha256: str | None
     label_attribute: str
     document_types: list[str]
 
@@ -50,6 +56,7 @@ class PrepareDatasets:
 class DatasetsPrepared:
     """The two manifests (S3 URIs) with their hashes (SHA-256, hex) and numbers of photos, and what was left out.
 
+    ``labels_sha256`` is the hash of the labelled manifest as it was read.
     ``dropped`` counts photos and lines. ``dropped_reasons`` counts them by code, and under the codes ``BoxOutside`` and
     ``BoxTooSmall`` single boxes that were taken off a line. ``images_per_type`` counts the photos of both sets.
     """
@@ -64,19 +71,26 @@ class DatasetsPrepared:
     dropped_list: str
     dropped_reasons: dict[str, int]
     images_per_type: dict[str, int]
+    labels_sha256: str
 
 
-def prepare(request: PrepareDatasets, *, bucket: str, s3: Any) -> DatasetsPrepared:
+def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float, s3: Any) -> DatasetsPrepared:
     """Clean every labelled line, split the photos, and write train.manifest, test.manifest and dropped.jsonl.
 
-    Each photo of ``input.manifest`` is in one of the manifests or listed among the dropped. Both manifests share one
-    class map: a type's class id is its place in ``document_types``, and the map holds the types that occur.
+    Each photo of ``input.manifest`` is in one of the manifests or listed among the dropped, as are photos that were
+    replaced or deleted since they were checked: one listing of the job's photos tells. Both manifests share one class
+    map: a type's class id is its place in ``document_types``, and the map holds the types that occur.
 
     250,000 photos need some 150 MB: a table of source-ref to rank and size (20 bytes packed), then a rank and a shared
     tuple of types for each line kept. The cleaned lines wait in /tmp until the split is known, so that files take
     twice the manifests' size there: some 250 MB for 250,000 photos of one document each.
 
+    Args:
+        max_rejected_share: the share of changed photos among the accepted ones, 0 to 1, above which the job fails.
+
     Raises:
+        PhotosChanged: says how many photos changed.
+        ManifestChanged: a manifest is not what an earlier stage wrote.
         NoUsableLabels: no line can be trained on; says the commonest reasons.
         TooFewImagesPerLabel: says the types and their numbers of photos.
     """
@@ -84,8 +98,16 @@ def prepare(request: PrepareDatasets, *, bucket: str, s3: Any) -> DatasetsPrepar
     with SpooledTemporaryFile(SPOOLED_BYTES) as starts:
         with ManifestWriter(s3, bucket, f"manifests/{request.job_id}/dropped.jsonl") as file:
             dropped = _DroppedList(file)
-            ranks, types = _clean(request, class_ids, starts, dropped, bucket=bucket, s3=s3)
+            photos = _Photos(request, bucket, s3)
+            labels = ManifestReader(s3, request.labels_manifest, request.labels_sha256)
+            ranks, types = _clean(request, class_ids, starts, dropped, photos, labels)
 
+        if photos.changed > max_rejected_share * photos.count:
+            raise PhotosChanged(
+                f"{photos.changed} of {photos.count} photos were replaced or deleted after they were checked; at most "
+                f"{max_rejected_share:.0%} may be. {dropped.uri} lists each. Upload the photos to a new job, and let "
+                "nobody upload once it is started."
+            )
         images_per_type = Counter(name for shown in types for name in shown)
         _require_photos(images_per_type, dropped)
         in_test = split(ranks, types)
@@ -110,6 +132,7 @@ def prepare(request: PrepareDatasets, *, bucket: str, s3: Any) -> DatasetsPrepar
         dropped_list=dropped.uri,
         dropped_reasons=dict(dropped.reasons),
         images_per_type={name: images_per_type[name] for name in request.document_types},
+        labels_sha256=labels.sha256,
     )
 
 
@@ -186,18 +209,25 @@ class _DroppedList:
 
 
 class _Photos:
-    """The job's photos by source-ref, each of which one labelled line may take."""
+    """The job's photos by source-ref, each of which one labelled line may take; ``changed`` of ``count`` changed."""
 
     def __init__(self, request: PrepareDatasets, bucket: str, s3: Any) -> None:
-        self._photos: dict[str, bytes] = {}
+        self._photos: dict[str, bytes | Drop] = {}
+        self.count = self.changed = 0
         ranks = set()
-        for photo in read_photos(s3, request.images_manifest):
+        manifest = ManifestReader(s3, request.images_manifest, request.images_sha256)
+        for photo, change in compare(manifest, job_id=request.job_id, bucket=bucket, s3=s3):
+            self.count += 1
+            if change:
+                self.changed += 1
+                self._photos[photo.source_ref] = change
+                continue
             content = f"{request.job_id} {photo.image_hash}".encode()
             rank = hashlib.blake2b(content, digest_size=16).digest()
             self._photos[photo.source_ref] = TAKEN if rank in ranks else PHOTO.pack(rank, photo.width, photo.height)
             ranks.add(rank)
         self._rejected = {}
-        for _, text in read_manifest(s3, f"s3://{bucket}/{rejected_list_key(request.job_id)}"):
+        for _, text in ManifestReader(s3, f"s3://{bucket}/{rejected_list_key(request.job_id)}"):
             line = json.loads(text)  # type: ignore[arg-type]
             self._rejected[line["source-ref"]] = line["reason"]
 
@@ -205,19 +235,21 @@ class _Photos:
         """The photo's rank, width and height, or why no line may have it."""
         if not isinstance(source_ref, str):
             return Drop("InvalidSourceRef", "source-ref is missing or no text")
-        packed = self._photos.get(source_ref)
-        if packed:
+        found = self._photos.get(source_ref)
+        if found:
             self._photos[source_ref] = TAKEN
-            return PHOTO.unpack(packed)
-        if packed == TAKEN:
+            return found if isinstance(found, Drop) else PHOTO.unpack(found)
+        if found == TAKEN:
             return Drop("Duplicate", "the photo was on an earlier line")
         if source_ref in self._rejected:
             return Drop("RejectedPhoto", f"the photo was rejected: {self._rejected[source_ref]}")
         return Drop("UnknownPhoto", "the job has no such photo")
 
-    def left(self) -> Iterator[str]:
-        """The photos that no line took, in the order of input.manifest."""
-        return (source_ref for source_ref, packed in self._photos.items() if packed)
+    def left(self) -> Iterator[tuple[str, Drop]]:
+        """The photos that no line took, in the order of input.manifest, and why they are dropped."""
+        for source_ref, found in self._photos.items():
+            if found:
+                yield source_ref, found if isinstance(found, Drop) else NOT_LABELLED
 
 
 def _clean(
@@ -225,16 +257,14 @@ def _clean(
     class_ids: dict[str, int],
     starts: IO[bytes],
     dropped: _DroppedList,
-    *,
-    bucket: str,
-    s3: Any,
+    photos: _Photos,
+    labels: ManifestReader,
 ) -> tuple[list[bytes], list[tuple[str, ...]]]:
     """Write each usable line up to its class map to ``starts``; returns the ranks and types of their photos."""
-    photos = _Photos(request, bucket, s3)
     ranks: list[bytes] = []
     types: list[tuple[str, ...]] = []
     same: dict[tuple[str, ...], tuple[str, ...]] = {}  # photos that show the same share one tuple
-    for number, text in read_manifest(s3, request.labels_manifest):
+    for number, text in labels:
         document = text if isinstance(text, Drop) else decode(text)
         if isinstance(document, Drop):
             dropped.add(document, None, number)
@@ -265,8 +295,8 @@ def _clean(
         ranks.append(rank)
         shown = tuple(sorted({box.label for box in boxes}))
         types.append(same.setdefault(shown, shown))
-    for source_ref in photos.left():
-        dropped.add(Drop("NotLabelled", "the labelled manifest has no line for the photo"), source_ref, None)
+    for source_ref, why in photos.left():
+        dropped.add(why, source_ref, None)
     return ranks, types
 
 

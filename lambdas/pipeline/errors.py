@@ -74,6 +74,14 @@ class PhotosLeft(PipelineError):
     """There are more photos to turn upright than one run has time for. The state machine runs the stage again."""
 
 
+class PhotosChanged(PipelineError):
+    """Photos were replaced or deleted after they were checked: too many of them, or some that were trained on."""
+
+
+class ManifestChanged(PipelineError):
+    """A manifest is not what the stage that wrote it has returned the hash of."""
+
+
 class LabelsInvalid(PipelineError):
     """The supplied labels cannot be read, or fit none of the job's photos."""
 

@@ -1,11 +1,16 @@
 """Is the trained model good enough? Its figures against the job's bars and against the model that is live now."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from pipeline import models
-from pipeline.errors import EvaluationMissing
+from pipeline.checked_photos import DELETED, REPLACED, compare
+from pipeline.errors import EvaluationMissing, PhotosChanged, UnexpectedAnswer
+from pipeline.manifests import Drop, ManifestReader
 from pipeline.publishing import read_parameter
 
 TOLERANCE = 1e-9  # 0.90 - 0.05 is a little more than 0.85 in binary
@@ -13,7 +18,10 @@ TOLERANCE = 1e-9  # 0.90 - 0.05 is a little more than 0.85 in binary
 
 @dataclass(frozen=True)
 class EvaluateModel:
-    """What the state `Evaluate model` asks. Figures from 0 to 1."""
+    """What the state `Evaluate model` asks. Figures from 0 to 1.
+
+    The manifests are S3 URIs, with the SHA-256 (hex) that the stage which wrote each has returned.
+    """
 
     job_id: str
     project_arn: str
@@ -22,11 +30,34 @@ class EvaluateModel:
     min_f1: float
     min_label_f1: float
     max_f1_drop: float
+    images_manifest: str
+    images_sha256: str
+    train_manifest: str
+    train_sha256: str
+    test_manifest: str
+    test_sha256: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The least F1 of the model and of each document type, and how far F1 may be below the live model's; 0 to 1."""
+
+    min_f1: float
+    min_label_f1: float
+    max_f1_drop: float
+
+    def raised_to(self, other: "Bars") -> "Bars":
+        """The stricter of both, bar by bar."""
+        return Bars(
+            min_f1=max(self.min_f1, other.min_f1),
+            min_label_f1=max(self.min_label_f1, other.min_label_f1),
+            max_f1_drop=min(self.max_f1_drop, other.max_f1_drop),
+        )
 
 
 @dataclass(frozen=True)
 class ModelEvaluated:
-    """The decision and what it rests on.
+    """The decision and what it rests on. The bars are those that the model was held against.
 
     ``labels``: ``{label, f1, precision, recall, threshold, testingImages}`` for each document type. ``live_f1`` is None
     without a live model that can be described.
@@ -40,16 +71,64 @@ class ModelEvaluated:
     live_model: str | None
     live_f1: float | None
     reasons: Sequence[str]
+    min_f1: float
+    min_label_f1: float
+    max_f1_drop: float
+
+
+def require_unchanged(request: EvaluateModel, *, bucket: str, s3: Any) -> None:
+    """Make sure that the photos of both datasets are those that were checked, once the training is over.
+
+    The datasets' manifests are read only when some photo of the job changed.
+
+    Raises:
+        PhotosChanged: counts the photos; it names none.
+        ManifestChanged: a manifest is not what an earlier stage wrote.
+    """
+    images = ManifestReader(s3, request.images_manifest, request.images_sha256)
+    compared = compare(images, job_id=request.job_id, bucket=bucket, s3=s3)
+    changes = {photo.source_ref: change for photo, change in compared if change}
+    if not changes:
+        return
+    train = ManifestReader(s3, request.train_manifest, request.train_sha256)
+    test = ManifestReader(s3, request.test_manifest, request.test_sha256)
+    counts = Counter(_changes(train, changes)) + Counter(_changes(test, changes))
+    if counts:
+        raise PhotosChanged(
+            f"Of the photos that the model was trained or tested on, {counts[REPLACED]} were replaced and "
+            f"{counts[DELETED]} deleted after they were checked: the model may have seen others. It does not go live. "
+            "Upload the photos to a new job, and let nobody upload once it is started."
+        )
+
+
+def _changes(lines: Iterable[tuple[int, str | Drop]], changes: Mapping[str, Drop]) -> Iterator[Drop]:
+    """The change of each photo of a dataset's manifest that changed."""
+    for _, text in lines:
+        change = changes.get(orjson.loads(text)["source-ref"])  # type: ignore[arg-type]
+        if change:
+            yield change
 
 
 def evaluate(
-    request: EvaluateModel, *, rekognition: Any, s3: Any, ssm: Any, project_parameter: str, model_parameter: str
+    request: EvaluateModel,
+    *,
+    floors: Bars,
+    rekognition: Any,
+    s3: Any,
+    ssm: Any,
+    project_parameter: str,
+    model_parameter: str,
 ) -> ModelEvaluated:
     """Read the model's evaluation summary and decide.
 
+    ``floors`` are the deployment's bars. The job's count only where they are stricter, so that an execution which was
+    started past the API cannot lower them either.
+
     Raises:
         EvaluationMissing: the model has no summary, or one without the figures.
+        UnexpectedAnswer: a bar of the job is no number.
     """
+    bars = _bars(request).raised_to(floors)
     figures, labels = _figures(request, rekognition, s3)
     live_model = read_parameter(model_parameter, ssm)
     if live_model == request.project_version_arn:
@@ -59,7 +138,7 @@ def evaluate(
         live_project = read_parameter(project_parameter, ssm)
         version = models.describe(live_project, models.version_name(live_model), rekognition) if live_project else None
         live_f1 = (version or {}).get("EvaluationResult", {}).get("F1Score")
-    reasons = _shortfalls(request, figures["F1Score"], labels, live_f1)
+    reasons = _shortfalls(bars, figures["F1Score"], labels, live_f1)
     return ModelEvaluated(
         passed=not reasons,
         f1=figures["F1Score"],
@@ -69,7 +148,17 @@ def evaluate(
         live_model=live_model,
         live_f1=live_f1,
         reasons=reasons,
+        min_f1=bars.min_f1,
+        min_label_f1=bars.min_label_f1,
+        max_f1_drop=bars.max_f1_drop,
     )
+
+
+def _bars(request: EvaluateModel) -> Bars:
+    bars = Bars(request.min_f1, request.min_label_f1, request.max_f1_drop)
+    if not all(type(bar) in (int, float) for bar in (bars.min_f1, bars.min_label_f1, bars.max_f1_drop)):
+        raise UnexpectedAnswer(f"minF1, minLabelF1 and maxF1Drop of the execution's input must be numbers: {bars}.")
+    return bars
 
 
 def _figures(request: EvaluateModel, rekognition: Any, s3: Any) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
@@ -103,20 +192,18 @@ def _figures(request: EvaluateModel, rekognition: Any, s3: Any) -> tuple[Mapping
         raise EvaluationMissing(f"The evaluation summary {place} lacks figures: {error}.") from error
 
 
-def _shortfalls(
-    request: EvaluateModel, f1: float, labels: Sequence[Mapping[str, Any]], live_f1: float | None
-) -> list[str]:
+def _shortfalls(bars: Bars, f1: float, labels: Sequence[Mapping[str, Any]], live_f1: float | None) -> list[str]:
     """Why the model must not go live, in words; empty when it may."""
     reasons = []
-    if f1 < request.min_f1:
-        reasons.append("F1 {} is below the bar of {}".format(*_digits(f1, request.min_f1)))
+    if f1 < bars.min_f1:
+        reasons.append("F1 {} is below the bar of {}".format(*_digits(f1, bars.min_f1)))
     for label in labels:
-        if label["f1"] < request.min_label_f1:
-            figure, bar = _digits(label["f1"], request.min_label_f1)
+        if label["f1"] < bars.min_label_f1:
+            figure, bar = _digits(label["f1"], bars.min_label_f1)
             reasons.append(f"F1 {figure} of {label['label']} is below the bar of {bar} for each document type")
-    if live_f1 is not None and f1 < live_f1 - request.max_f1_drop - TOLERANCE:
+    if live_f1 is not None and f1 < live_f1 - bars.max_f1_drop - TOLERANCE:
         figure, live = _digits(f1, live_f1)
-        reasons.append(f"F1 {figure} is more than {request.max_f1_drop:g} below the live model's {live}")
+        reasons.append(f"F1 {figure} is more than {bars.max_f1_drop:g} below the live model's {live}")
     return reasons
 
 

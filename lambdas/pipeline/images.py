@@ -125,7 +125,7 @@ def check(
     the others.
 
     250,000 photos need some 140 MB: one hash and key each, and the headers that are under way; copies of all of them
-    60 MB more. Turning takes 250 MB: one photo is decoded at a time and `HELD` wait in their files' size.
+    100 MB more. Turning takes 250 MB: one photo is decoded at a time and `HELD` wait in their files' size.
 
     Args:
         min_images: as many photos must be accepted.
@@ -234,7 +234,7 @@ class _Checker:
     def __init__(self, job_id: str, bucket: str, seconds_left: Callable[[], float], s3: Any) -> None:
         self._prefix, self._upright_prefix = f"images/{job_id}/", f"upright/{job_id}/"
         self._bucket, self._seconds_left, self._s3 = bucket, seconds_left, s3
-        self._copies = {copy.key: copy.modified for copy in _uploads(bucket, self._upright_prefix, s3)}
+        self._copies = {copy.key: copy for copy in _uploads(bucket, self._upright_prefix, s3)}
         self._held, self._decoding = BoundedSemaphore(HELD), Lock()
         self._turned = 0
 
@@ -246,14 +246,15 @@ class _Checker:
                 return header
             image_hash = self._checksum(upload) if header.encryption.startswith("aws:kms") else upload.etag
             turns = header.orientation != upright.AS_STORED
-            key = self._upright_copy(upload, header.orientation) if turns else upload.key
+            stored = self._upright_copy(upload, header.orientation) if turns else (upload.key, upload.etag)
         except ClientError as error:
             if error_code(error) in CHANGED_CODES:
                 return Drop("Changed", "the file was replaced or deleted while the photos were checked")
             raise
-        if isinstance(key, Drop):
-            return key
-        return Photo(f"s3://{self._bucket}/{key}", image_hash, header.width, header.height)
+        if isinstance(stored, Drop):
+            return stored
+        key, etag = stored
+        return Photo(f"s3://{self._bucket}/{key}", image_hash, header.width, header.height, etag)
 
     def _accepted_header(self, upload: Upload) -> Header | Drop:
         if "/" in upload.key.removeprefix(self._prefix):
@@ -314,12 +315,12 @@ class _Checker:
         found = next((f"{name.removeprefix('Checksum')}:{answer[name]}" for name in CHECKSUMS if name in answer), None)
         return f"{found}:{upload.size}" if found else upload.etag
 
-    def _upright_copy(self, upload: Upload, orientation: int) -> str | Drop:
-        """The key of the photo's upright copy, which is made unless there is one, or why there is none."""
+    def _upright_copy(self, upload: Upload, orientation: int) -> tuple[str, str] | Drop:
+        """Key and ETag of the photo's upright copy, which is made unless there is one, or why there is none."""
         key = f"{self._upright_prefix}{upload.key.removeprefix(self._prefix)}"
         # S3 tells times in seconds, so a copy as old as its original may be the copy of what lay there before.
-        if key in self._copies and self._copies[key] > upload.modified:
-            return key
+        if key in self._copies and self._copies[key].modified > upload.modified:
+            return key, self._copies[key].etag
         with self._held:
             # The first photo of a run is always turned, so that each run is a step forward.
             if self._turned and self._seconds_left() < RESERVE_SECONDS:
@@ -331,8 +332,8 @@ class _Checker:
             if isinstance(copy, Drop):
                 return copy
             body, media_type = copy
-            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=media_type)
-            return key
+            answer = self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=media_type)
+            return key, answer["ETag"].strip('"')
 
     def _get(self, upload: Upload, **part: str) -> Any:
         return self._s3.get_object(Bucket=self._bucket, Key=upload.key, IfMatch=f'"{upload.etag}"', **part)

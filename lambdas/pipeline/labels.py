@@ -18,7 +18,9 @@ from pipeline.manifests import (
     MAX_BOXES,
     Box,
     Drop,
+    HashedStream,
     Labelled,
+    ManifestReader,
     ManifestWriter,
     decode,
     is_frame,
@@ -41,23 +43,32 @@ MAX_PLACES_TOLD, MAX_CHARS_TOLD = 10, 100
 
 @dataclass(frozen=True)
 class ImportLabels:
-    """Import the uploaded file ``labels_key``; ``images_manifest`` is the S3 URI of the job's photos."""
+    """Import the uploaded file ``labels_key``.
+
+    ``images_manifest`` is the S3 URI of the job's photos, ``images_sha256`` the hash that Check images returned for it.
+    """
 
     job_id: str
     images_manifest: str
+    images_sha256: str
     labels_key: str
     document_types: list[str]
 
 
 @dataclass(frozen=True)
 class LabelsImported:
-    """The manifest's S3 URI and SHA-256 (hex), and how many of the job's photos have a document marked in it."""
+    """The manifest's S3 URI and SHA-256 (hex), and how many of the job's photos have a document marked in it.
+
+    ``file_sha256`` (hex) and ``file_etag`` are those of the supplied file as it was read.
+    """
 
     provider: str
     manifest: str
     label_attribute: str
     sha256: str
     labelled: int
+    file_sha256: str
+    file_etag: str
 
 
 class _Place(NamedTuple):
@@ -150,7 +161,7 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any) -> LabelsImpor
             "out what is not of the job's photos."
         )
     uploads = f"s3://{bucket}/images/{request.job_id}/"
-    photos = _photos(request.images_manifest, s3)
+    photos = _photos(ManifestReader(s3, request.images_manifest, request.images_sha256))
     class_ids = {name: index for index, name in enumerate(request.document_types)}
     labelled = 0
     with (
@@ -165,12 +176,15 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any) -> LabelsImpor
                 photos=photos,
                 problems=_Problems(listed),
             )
-            lines = read_lines(body)
+            file = HashedStream(body)
+            lines = read_lines(file)
             first = next(lines, (1, ""))
             if _is_ground_truth(first[1]):
                 entries = _read_ground_truth(chain([first], lines), source)
             else:
-                entries = _read_coco(_coco(request.labels_key, bucket, s3), source)
+                file, again = _open_again(request.labels_key, answer["ETag"], bucket, s3)
+                with closing(again):
+                    entries = _read_coco(_coco(file, answer["ContentLength"]), source)
             for name, entry in entries:
                 folder = photos[name].folder if name in photos else uploads
                 manifest.write(_line(f"{folder}{name}", entry, class_ids))
@@ -181,13 +195,32 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any) -> LabelsImpor
                 f"The labels file marks no document in any of the job's {len(photos)} photos; it has entries for "
                 f"{manifest.count} photos. Photos are found by their file names: they must be those of the uploads."
             )
-    return LabelsImported(PROVIDER, manifest.uri, LABEL_ATTRIBUTE, manifest.sha256, labelled)
+    etag = answer["ETag"].strip('"')
+    return LabelsImported(PROVIDER, manifest.uri, LABEL_ATTRIBUTE, manifest.sha256, labelled, file.sha256, etag)
 
 
-def _photos(images_manifest: str, s3: Any) -> dict[str, _Known]:
+def _open_again(key: str, etag: str, bucket: str, s3: Any) -> tuple[HashedStream, Any]:
+    """The labels file from its beginning, and its body, which the caller closes.
+
+    Raises:
+        LabelsInvalid: the file was replaced or deleted since it was first opened.
+    """
+    try:
+        body = s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"]
+    except ClientError as error:
+        if error_code(error) not in ("PreconditionFailed", "NoSuchKey"):
+            raise
+        raise LabelsInvalid(
+            "The labels file was replaced or deleted while it was read. Resume the job to read the file that is there "
+            "now."
+        ) from None
+    return HashedStream(body), body
+
+
+def _photos(images_manifest: ManifestReader) -> dict[str, _Known]:
     """The job's photos by file name."""
     known = {}
-    for photo in read_photos(s3, images_manifest):
+    for photo in read_photos(images_manifest):
         folder, slash, name = photo.source_ref.rpartition("/")
         known[name] = _Known(sys.intern(folder + slash), photo.width, photo.height)
     return known
@@ -280,8 +313,8 @@ def _unknown_types(names: Iterable[str], source: _Source) -> Drop:
     return Drop("UnknownType", f"{', '.join(map(_cut, names))} is none of the job's document types ({types})")
 
 
-def _coco(key: str, bucket: str, s3: Any) -> dict[str, Any]:
-    """The COCO document as a whole, without the parts that nobody reads here, such as outlines.
+def _coco(file: HashedStream, size: int) -> dict[str, Any]:
+    """The COCO document of ``size`` bytes as a whole, without the parts that nobody reads here, such as outlines.
 
     Raises:
         LabelsInvalid: the file is too large, is no JSON, or lacks a part.
@@ -290,14 +323,12 @@ def _coco(key: str, bucket: str, s3: Any) -> dict[str, Any]:
     def lean(part: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in part.items() if key in COCO_KEYS}
 
-    answer = s3.get_object(Bucket=bucket, Key=key)
-    with closing(answer["Body"]) as body:
-        if answer["ContentLength"] > MAX_COCO_BYTES:
-            raise LabelsInvalid(
-                f"The labels file has {answer['ContentLength']:,} bytes, too large for a COCO file, which may have "
-                f"{MAX_COCO_BYTES:,} (100 MB). Leave outlines out of it, or supply a Ground Truth output manifest."
-            )
-        data = body.read()
+    if size > MAX_COCO_BYTES:
+        raise LabelsInvalid(
+            f"The labels file has {size:,} bytes, too large for a COCO file, which may have {MAX_COCO_BYTES:,} "
+            "(100 MB). Leave outlines out of it, or supply a Ground Truth output manifest."
+        )
+    data = file.read(size)
     try:
         document = json.loads(data, object_hook=lean)
         why = "it lacks one of those lists"

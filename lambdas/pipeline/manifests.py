@@ -25,6 +25,8 @@ from typing import IO, Any, NamedTuple, Protocol, Self
 import orjson
 from boto3.s3.transfer import TransferConfig
 
+from pipeline.errors import ManifestChanged
+
 LABEL_ATTRIBUTE = "doctype"
 DETECTION_TYPE = "groundtruth/object-detection"
 
@@ -61,12 +63,16 @@ class Drop(NamedTuple):
 
 
 class Photo(NamedTuple):
-    """A line of ``input.manifest``: a photo that may be labelled. ``image_hash`` is equal for equal content."""
+    """A line of ``input.manifest``: a photo that may be labelled.
+
+    ``image_hash`` is equal for equal content. ``etag`` is that of the object ``source_ref`` when it was checked.
+    """
 
     source_ref: str
     image_hash: str
     width: int
     height: int
+    etag: str
 
 
 class Box(NamedTuple):
@@ -152,11 +158,58 @@ def _text(number: int, line: bytes) -> str | Drop:
     return text
 
 
-def read_manifest(s3: Any, uri: str) -> Iterator[tuple[int, str | Drop]]:
-    """The lines of the manifest at ``uri``, streamed as `read_lines` yields them."""
-    bucket, key = split_uri(uri)
-    with closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
-        yield from read_lines(body)
+class HashedStream:
+    """A stream that knows the SHA-256 of what was read from it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes read so far."""
+        return self._hash.hexdigest()
+
+    def read(self, amount: int, /) -> bytes:
+        """The next ``amount`` bytes, fewer at the end."""
+        data = self._stream.read(amount)
+        self._hash.update(data)
+        return data
+
+
+class ManifestReader:
+    """Reads the lines of a manifest once, streamed as `read_lines` yields them.
+
+    ``written`` is when the object was written. ``sha256`` is the hex digest of the bytes read so far: after the last
+    line that of the whole manifest.
+    """
+
+    def __init__(self, s3: Any, uri: str, expected_sha256: str | None = None) -> None:
+        """``expected_sha256`` is the hash that the stage which wrote the manifest returned, if one did."""
+        bucket, key = split_uri(uri)
+        answer = s3.get_object(Bucket=bucket, Key=key)
+        self.written: datetime = answer["LastModified"]
+        self._uri, self._expected = uri, expected_sha256
+        self._body = answer["Body"]
+        self._hashed = HashedStream(self._body)
+
+    @property
+    def sha256(self) -> str:
+        return self._hashed.sha256
+
+    def __iter__(self) -> Iterator[tuple[int, str | Drop]]:
+        """Yield each line's number and text.
+
+        Raises:
+            ManifestChanged: after the last line, when the content is not the expected one.
+        """
+        with closing(self._body):
+            yield from read_lines(self._hashed)
+        if self._expected not in (None, self.sha256):
+            raise ManifestChanged(
+                f"{self._uri} is not what an earlier stage wrote: it has the SHA-256 {self.sha256}, but the stage "
+                f"wrote {self._expected}. Start a new job, and find out who writes to the bucket."
+            )
 
 
 def decode(text: str) -> dict[str, Any] | Drop:
@@ -172,19 +225,19 @@ def decode(text: str) -> dict[str, Any] | Drop:
     return document if isinstance(document, dict) else Drop("InvalidJson", "the line is no JSON object")
 
 
-def read_photos(s3: Any, uri: str) -> Iterator[Photo]:
-    """The photos of the job's ``input.manifest`` at ``uri``, which Check images wrote."""
-    for _, text in read_manifest(s3, uri):
+def read_photos(manifest: ManifestReader) -> Iterator[Photo]:
+    """The photos of the job's ``input.manifest``, which Check images wrote."""
+    for _, text in manifest:
         line = orjson.loads(text)  # type: ignore[arg-type]
         size = line["image-size"]
-        yield Photo(line["source-ref"], line["image-hash"], size["width"], size["height"])
+        yield Photo(line["source-ref"], line["image-hash"], size["width"], size["height"], line["etag"])
 
 
 def photo_line(photo: Photo) -> str:
     """``photo`` as a line of ``input.manifest``. Ground Truth passes the extra keys through to its output."""
     return (
         f'{{"source-ref":{json.dumps(photo.source_ref)},"image-hash":{json.dumps(photo.image_hash)},'
-        f'"image-size":{{"width":{photo.width},"height":{photo.height}}}}}'
+        f'"image-size":{{"width":{photo.width},"height":{photo.height}}},"etag":{json.dumps(photo.etag)}}}'
     )
 
 

@@ -39,9 +39,18 @@ def read_parameter(name: str, ssm: Any) -> str | None:
 
 
 def publish(
-    request: PublishModel, *, jobs: Jobs, rekognition: Any, ssm: Any, project_parameter: str, model_parameter: str
+    request: PublishModel,
+    *,
+    may_stop_previous: bool,
+    jobs: Jobs,
+    rekognition: Any,
+    ssm: Any,
+    project_parameter: str,
+    model_parameter: str,
 ) -> ModelPublished:
     """Make the job's model the live one, remember the previous one, and stop that if asked.
+
+    ``may_stop_previous`` is the deployment's setting, without which no job stops the previous model.
 
     The previous model is written to the job's record before the first parameter changes and read back from there, so
     that a second run does not take the job's own model for the previous one. Jobs do it one after the other, so that
@@ -60,7 +69,7 @@ def publish(
     job = jobs.get(request.job_id)
     previous, previous_project = job["PreviousModel"], job["PreviousProject"]
     stopped = False
-    if request.stop_previous and previous and previous_project:
+    if may_stop_previous and request.stop_previous and previous and previous_project:
         stopped = models.stop_model(previous_project, previous, rekognition=rekognition) in models.DOWN
         if stopped:
             jobs.model_stopped(models.job_id(previous))

@@ -1,9 +1,9 @@
-"""Evaluate model: the model's figures against the job's bars and the live model."""
+"""Evaluate model: was it trained on what was checked, and its figures against the bars and the live model."""
 
 from dataclasses import dataclass
 
 from pipeline import aws, evaluation
-from pipeline.evaluation import EvaluateModel, ModelEvaluated
+from pipeline.evaluation import Bars, EvaluateModel, ModelEvaluated
 from pipeline.jobs import Jobs, Status
 from pipeline.settings import Settings as BaseSettings
 from stages.stage import measure, stage
@@ -12,6 +12,10 @@ from stages.stage import measure, stage
 @dataclass(frozen=True)
 class Settings(BaseSettings):
     jobs_table: str
+    bucket: str
+    min_f1: float
+    min_label_f1: float
+    max_f1_drop: float
     project_parameter: str
     model_parameter: str
 
@@ -26,8 +30,10 @@ ssm = aws.client("ssm")
 @stage
 def handler(request: EvaluateModel) -> ModelEvaluated:
     jobs.advance(request.job_id, Status.EVALUATING, stage="Evaluate model")
+    evaluation.require_unchanged(request, bucket=settings.bucket, s3=s3)
     evaluated = evaluation.evaluate(
         request,
+        floors=Bars(settings.min_f1, settings.min_label_f1, settings.max_f1_drop),
         rekognition=rekognition,
         s3=s3,
         ssm=ssm,

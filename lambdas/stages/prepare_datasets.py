@@ -13,6 +13,7 @@ from stages.stage import measure, seconds_since, stage
 class Settings(BaseSettings):
     jobs_table: str
     bucket: str
+    max_rejected_share: float
 
 
 settings = Settings.from_env()
@@ -23,7 +24,7 @@ s3 = aws.client("s3")
 @stage
 def handler(request: PrepareDatasets) -> DatasetsPrepared:
     jobs.advance(request.job_id, Status.CREATING_DATASET, stage="Prepare datasets")
-    prepared = datasets.prepare(request, bucket=settings.bucket, s3=s3)
+    prepared = datasets.prepare(request, bucket=settings.bucket, max_rejected_share=settings.max_rejected_share, s3=s3)
     jobs.note(
         request.job_id,
         TrainImages=prepared.train_images,

@@ -12,6 +12,7 @@ from stages.stage import stage
 @dataclass(frozen=True)
 class Settings(BaseSettings):
     jobs_table: str
+    stop_previous_model: bool
     project_parameter: str
     model_parameter: str
 
@@ -27,6 +28,7 @@ def handler(request: PublishModel) -> ModelPublished:
     jobs.advance(request.job_id, Status.DEPLOYING, stage="Publish model")
     published = publishing.publish(
         request,
+        may_stop_previous=settings.stop_previous_model,
         jobs=jobs,
         rekognition=rekognition,
         ssm=ssm,

@@ -35,7 +35,7 @@ from tests.bad_input.cases import (
     of,
 )
 from tests.statemachine.deployed import Pipeline, deployed, eventually
-from tests.unit.photo_jobs import JOB, Bucket, put_input_manifest, s3_in_moto
+from tests.unit.photo_jobs import JOB, Bucket, put_input_manifest, s3_in_moto, sha256
 
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/execute-api/aws4_request"}
 # So much of a file that is refused for its size may have been under way when it was refused.
@@ -156,14 +156,17 @@ class PrepareDatasets(Stages):
     def _prepare(bucket: Bucket, lines: Sequence[Mapping[str, Any] | bytes]) -> datasets.DatasetsPrepared:
         key = f"labelling/{JOB}/output.manifest"
         bucket.put(key, manifest(*lines).replace(b"s3://bucket/images/", f"s3://{bucket.name}/images/{JOB}/".encode()))
+        images_manifest = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
         request = datasets.PrepareDatasets(
             job_id=JOB,
-            images_manifest=f"s3://{bucket.name}/manifests/{JOB}/input.manifest",
+            images_manifest=images_manifest,
+            images_sha256=sha256(bucket, images_manifest),
             labels_manifest=f"s3://{bucket.name}/{key}",
+            labels_sha256=None,
             label_attribute="doctype",
             document_types=TYPES,
         )
-        return datasets.prepare(request, bucket=bucket.name, s3=bucket.s3)
+        return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0.5, s3=bucket.s3)
 
 
 class Endless:
@@ -199,7 +202,11 @@ class ImportLabels(Stages):
         def answer(**_: Any) -> AWSResponse:
             """S3's answer to GetObject on the wire: boto3 reads headers and body as it reads those of any object."""
             bodies.append(Endless(case.content, case.size))
-            headers = {"Content-Length": str(case.size), "Last-Modified": "Tue, 24 Nov 2026 01:53:24 GMT"}
+            headers = {
+                "Content-Length": str(case.size),
+                "Last-Modified": "Tue, 24 Nov 2026 01:53:24 GMT",
+                "ETag": '"1"',
+            }
             return AWSResponse(self._key, 200, headers, bodies[-1])
 
         def is_asked(request: Any, **_: Any) -> AWSResponse | None:
@@ -208,7 +215,7 @@ class ImportLabels(Stages):
         events = self.bucket.s3.meta.events
         if case.size:
             events.register_first("before-send.s3.GetObject", is_asked)
-        request = labels.ImportLabels(JOB, self._photos, self._key, TYPES)
+        request = labels.ImportLabels(JOB, self._photos, sha256(self.bucket, self._photos), self._key, TYPES)
         imported: list[labels.LabelsImported] = []
         try:
             error = refusal(

@@ -119,7 +119,7 @@ def relabelled(bench: Bench, job: Job) -> None:
 
 def published(bench: Bench, job: Job) -> None:
     """The model is started and published, and the one before it stopped."""
-    supplied(bench, job, deploy=True, stopPreviousModel=True)
+    supplied(bench, job, deploy=True)
 
 
 def unnoticed(bench: Bench, job: Job) -> None:

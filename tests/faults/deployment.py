@@ -34,6 +34,7 @@ LOOP = {"growth": 1.5, "ceiling": 3600, "deadline": 30 * 24 * 3600}
 SETTINGS: Mapping[str, Any] = {
     **LOCAL_SETTINGS,
     "minImages": 4,
+    "stopPreviousModel": True,
     "polls": {kind: {"first": first, **LOOP} for kind, first in (("datasets", 60), ("training", 900), ("model", 300))},
 }
 ENDED = frozenset({"Ready", "Rejected", "Failed", "Stopped"})

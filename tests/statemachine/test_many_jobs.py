@@ -58,7 +58,7 @@ def test_jobs_that_deploy_take_turns_when_each_stops_the_model_before(busy_aws: 
     # Given models that are trained one after the other, so that no two are published in the same second
     rekognition.current().max_trainings = 1
     # When jobs that stop the model before theirs are started at once
-    outcome = concurrency.run(busy_aws, files, 5, "Start model", deploy=True, stopPreviousModel=True)
+    outcome = concurrency.run(busy_aws, files, 5, "Start model", deploy=True)
     # Then all end well, though two models may run at a time, and one runs or two at the end
     assert outcome.statuses == {"SUCCEEDED": 5}
     assert outcome.duplicates == []

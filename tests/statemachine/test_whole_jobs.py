@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deployed import TYPES, Pipeline, eventually
+from deployed import TYPES, Pipeline, deployed, eventually
 from PIL import Image
 
 from ekyc.localaws import events, rekognition
 from ekyc.localaws.clock import clock
+from ekyc.localaws.server import LocalAws
 
 LABELLING_EVENT = "SageMaker Ground Truth Labeling Job State Change"
 MAIN_PATH = [
@@ -332,25 +333,26 @@ def test_a_job_that_finds_no_training_slot_waits_its_turn(pipeline: Pipeline) ->
     assert [one["ProjectVersionArn"] for one in versions["ProjectVersionDescriptions"]] == [job["projectVersionArn"]]
 
 
-def test_a_new_model_remembers_the_one_before_it(pipeline: Pipeline) -> None:
-    # Given a live model
-    first = pipeline.uploaded()
-    pipeline.start(first)
-    before = pipeline.reaches(first, "Ready")
-    # When a second job is published, which is to stop the previous model
-    second = pipeline.uploaded()
-    pipeline.start(second, stopPreviousModel=True)
-    after = pipeline.reaches(second, "Ready")
-    # Then the parameters name the new model, the job the old one, and the old one stops
-    assert pipeline.parameters()["ModelParameter"] == after["projectVersionArn"]
-    assert after["previousModel"] == before["projectVersionArn"]
-    rekognition_client = pipeline.aws.client("rekognition")
+def test_a_new_model_remembers_the_one_before_it(local_aws: LocalAws, lenient_assembly: Path, photos: Path) -> None:
+    # Given a deployment that stops the model that a new one replaces, and a live model
+    with deployed(local_aws, lenient_assembly, photos) as pipeline:
+        first = pipeline.uploaded()
+        pipeline.start(first)
+        before = pipeline.reaches(first, "Ready")
+        # When a second job is published
+        second = pipeline.uploaded()
+        pipeline.start(second)
+        after = pipeline.reaches(second, "Ready")
+        # Then the parameters name the new model, the job the old one, and the old one stops
+        assert pipeline.parameters()["ModelParameter"] == after["projectVersionArn"]
+        assert after["previousModel"] == before["projectVersionArn"]
+        rekognition_client = pipeline.aws.client("rekognition")
 
-    def status() -> str:
-        versions = rekognition_client.describe_project_versions(ProjectArn=before["projectArn"])
-        return versions["ProjectVersionDescriptions"][0]["Status"]
+        def status() -> str:
+            versions = rekognition_client.describe_project_versions(ProjectArn=before["projectArn"])
+            return versions["ProjectVersionDescriptions"][0]["Status"]
 
-    eventually(lambda: status() == "STOPPED")
+        eventually(lambda: status() == "STOPPED")
 
 
 def test_bad_photos_are_listed_with_their_reason_and_the_job_goes_on(pipeline: Pipeline, tmp_path: Path) -> None:

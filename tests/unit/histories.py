@@ -85,6 +85,7 @@ def live_model(*, polls: int = 3, busy: int = 0) -> History:
     history.pass_by("Choice", "Labels posted?")
     split = {"trainImages": 79, "testImages": 20, "dropped": 1, "droppedReasons": {"Failed": 1}}
     split |= {"imagesPerType": {"ID_KTP": 99}, "trainSha256": "b" * 64, "testSha256": "c" * 64}
+    split |= {"labelsSha256": "d" * 64}
     history.task("Prepare datasets", {"jobId": JOB}, split)
     history.task("Create datasets", {"jobId": JOB}, {"projectArn": "arn:aws:rekognition:us-east-1:123456789012:p"})
     model = {"projectVersionArn": f"arn:aws:rekognition:us-east-1:123456789012:project/{JOB}/version/{JOB}/1"}
@@ -98,7 +99,9 @@ def live_model(*, polls: int = 3, busy: int = 0) -> History:
     figures = {"f1": 0.97, "precision": 0.98, "recall": 0.96}
     label = figures | {"label": "ID_KTP", "threshold": 0.5, "testingImages": 20}
     evaluated = figures | {"passed": True, "labels": [label], "liveModel": None, "liveF1": None, "reasons": []}
-    history.task("Evaluate model", {"jobId": JOB, "minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}, evaluated)
+    bars = {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}
+    # Asked with bars that any model passes, past the API; the state's answer has those that it applied.
+    history.task("Evaluate model", {"jobId": JOB, "minF1": 0, "minLabelF1": 0, "maxF1Drop": 1}, evaluated | bars)
     history.pass_by("Choice", "Good enough?")
     history.pass_by("Choice", "Deploy?")
     history.task("Start model", {"jobId": JOB}, {"status": "STARTING"})

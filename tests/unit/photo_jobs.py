@@ -1,5 +1,6 @@
 """A bucket in moto's S3 and real photos in it: what the tests of images, labels and datasets start from."""
 
+import hashlib
 import importlib
 import io
 import json
@@ -69,14 +70,25 @@ def photo(width: int = 64, height: int = 64, *, shade: int = 0, kind: str = "JPE
 
 
 def put_input_manifest(bucket: Bucket, photos: Mapping[str, tuple[str, int, int]], rejected: Sequence[str] = ()) -> str:
-    """The lists that Check images writes: of ``photos`` (hash, width, height) and of rejected ones; by file name."""
+    """The lists that Check images writes: of ``photos`` (hash, width, height) and of rejected ones; by file name.
+
+    Each of ``photos`` is uploaded as an object of its own content.
+    """
     prefix = f"s3://{bucket.name}/images/{JOB}/"
     bucket.put_lines(
         f"manifests/{JOB}/rejected.jsonl",
         [{"source-ref": f"{prefix}{name}", "reason": "the photo is bad", "code": "Bad"} for name in rejected],
     )
-    lines = [photo_line(Photo(f"{prefix}{name}", *details)) for name, details in photos.items()]
+    lines = []
+    for name, details in sorted(photos.items()):
+        put = bucket.s3.put_object(Bucket=bucket.name, Key=f"images/{JOB}/{name}", Body=name.encode())
+        lines.append(photo_line(Photo(f"{prefix}{name}", *details, put["ETag"].strip('"'))))
     return bucket.put_lines(f"manifests/{JOB}/input.manifest", lines)
+
+
+def sha256(bucket: Bucket, uri: str) -> str:
+    """The hash (hex) of the object at ``uri``, as the stage that wrote it returns it."""
+    return hashlib.sha256(bucket.read(uri)).hexdigest()
 
 
 def job_table(status: str) -> str:

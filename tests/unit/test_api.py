@@ -257,10 +257,10 @@ def test_a_start_takes_wishes(api: Api) -> None:
         "labels": {"provider": "supplied", "key": "annotations.json"},
         "documentTypes": ["alb_id", "aze_passport"],
         "deploy": False,
-        "minF1": 0,
+        "minF1": 0.8,
         "minLabelF1": 1,
-        "maxF1Drop": 0.5,
-        "stopPreviousModel": True,
+        "maxF1Drop": 0,
+        "stopPreviousModel": False,
     }
     # When the job is started with everything said
     answer = api.post("start", wishes, JobId=job_id)
@@ -270,9 +270,39 @@ def test_a_start_takes_wishes(api: Api) -> None:
     assert json.loads(api.execution(job_id)["input"]) == {"jobId": job_id, **wishes, "labels": labels}
 
 
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"minF1": 0.79}, "minF1 is 0.79, below the deployment's 0.8: a job may raise this bar, not lower it."),
+        ({"minF1": 0}, "minF1 is 0, below the deployment's 0.8"),
+        ({"minLabelF1": 0.1}, "minLabelF1 is 0.1, below the deployment's 0.5"),
+        ({"maxF1Drop": 1}, "maxF1Drop is 1, above the deployment's 0.05: a job may allow a smaller drop only."),
+        ({"stopPreviousModel": True}, "stopPreviousModel is true, but the deployment's setting"),
+        ({"minF1": 0, "maxF1Drop": 1, "stopPreviousModel": True, "deploy": True}, "minF1 is 0"),
+    ],
+)
+def test_a_start_cannot_lower_the_deployments_bars(api: Api, wish: dict[str, Any], words: str) -> None:
+    # Given a job that could be started
+    job_id = api.new_job()
+    # When its caller asks for less than the deployment does; Then nothing starts, and the job can still be started
+    assert is_problem(api.post("start", wish, JobId=job_id), 400, words)
+    assert api.machine.executions == {}
+    assert api.post("start", JobId=job_id).status == 200
+
+
+def test_a_start_may_stop_the_previous_model_where_the_deployment_does(
+    jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = Api(jobs, s3, monkeypatch, STOP_PREVIOUS_MODEL="true")
+    for wish in (True, False):
+        job_id = api.new_job()
+        assert api.post("start", {"stopPreviousModel": wish}, JobId=job_id).status == 200
+        assert json.loads(api.execution(job_id)["input"])["stopPreviousModel"] is wish
+
+
 def test_a_second_start_is_refused(api: Api) -> None:
     job_id = api.started()
-    for body in (None, {"minF1": 0.1}):
+    for body in (None, {"minF1": 0.9}):
         assert is_problem(api.post("start", body, JobId=job_id), 409, "was started before; it is CheckingImages")
     assert len(api.machine.executions) == 1
 
@@ -662,6 +692,8 @@ def test_a_failed_job_is_resumed_where_it_failed(api: Api, seen: bool) -> None:
         ("RUNNING", None, "is running"),
         ("SUCCEEDED", None, "nothing to resume"),
         ("FAILED", "ModelRejected", "Start a new job"),
+        ("FAILED", "PhotosChanged", "Start a new job"),
+        ("FAILED", "ManifestChanged", "Start a new job"),
     ],
 )
 def test_a_job_that_cannot_be_resumed_says_why(api: Api, status: str, error: str | None, words: str) -> None:

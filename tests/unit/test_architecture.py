@@ -159,6 +159,7 @@ def test_a_function_imports_only_what_it_needs_to_start(functions: dict[str, Imp
     more = {module: names & packages for module, names in imported.items() if names & packages}
     assert more == {
         "stages.check_images": {"PIL", "orjson"},
+        "stages.evaluate_model": {"orjson"},
         "stages.import_labels": {"orjson"},
         "stages.prepare_datasets": {"orjson"},
     }

@@ -143,6 +143,7 @@ def test_the_report_says_what_the_files_say(s3: Any) -> None:
     assert photos["rejectedCodes"] == {"TooLarge": 2, "Duplicate": 1}
     assert photos["rejectedPhotos"][2] == {"line": 3, "code": "Duplicate"}
     # And workers by their pseudonyms, with how many photos and how long
+    assert document["facts"]["evaluation"]["bars"] == {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}
     (job,) = document["facts"]["labelling"]["labellingJobs"]
     assert (job["labellingJob"], job["answers"]) == (f"{JOB}-1", 4)
     assert [(one["worker"], one["subject"], one["photos"], one["medianMs"]) for one in job["workers"]] == [

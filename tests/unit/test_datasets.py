@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from ekyc.localaws.custom_labels_manifest import check_sets, read_dataset
 from pipeline import datasets
 from pipeline.datasets import DatasetsPrepared, PrepareDatasets, split
-from pipeline.errors import NoUsableLabels, TooFewImagesPerLabel
-from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, put_input_manifest, run_stage, s3_in_moto
+from pipeline.errors import ManifestChanged, NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
+from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, put_input_manifest, run_stage, s3_in_moto, sha256
 
 TYPES = ["ID_KTP", "MY_NRIC", "KH_IC"]
+INPUT, OUTPUT = f"manifests/{JOB}/input.manifest", f"labelling/{JOB}/output/output.manifest"
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +85,20 @@ class Job:
     def prepare(self, types: Sequence[str] = TYPES) -> DatasetsPrepared:
         images = put_input_manifest(self.bucket, self.photos, self.rejected)
         labelled = self.bucket.put_lines(f"labelling/{JOB}/output/output.manifest", self.lines)
-        request = PrepareDatasets(JOB, images, labelled, "doctype", list(types))
-        return datasets.prepare(request, bucket=self.bucket.name, s3=self.bucket.s3)
+        return self.run(images, labelled, types)
+
+    def run(self, images: str, labelled: str, types: Sequence[str] = TYPES, **hashes: str) -> DatasetsPrepared:
+        """Prepare datasets of two manifests that are there; ``hashes`` are those of the stages before."""
+        told = {"images_sha256": sha256(self.bucket, images), "labels_sha256": None} | hashes
+        request = PrepareDatasets(
+            job_id=JOB,
+            images_manifest=images,
+            labels_manifest=labelled,
+            label_attribute="doctype",
+            document_types=list(types),
+            **told,
+        )
+        return datasets.prepare(request, bucket=self.bucket.name, max_rejected_share=0.5, s3=self.bucket.s3)
 
     def kept(self, prepared: DatasetsPrepared) -> list[dict[str, Any]]:
         return self.bucket.lines(prepared.train_manifest) + self.bucket.lines(prepared.test_manifest)
@@ -136,6 +149,7 @@ def test_lines_are_written_as_rekognition_asks(job: Job) -> None:
         dropped_list=f"s3://{job.bucket.name}/manifests/{JOB}/dropped.jsonl",
         dropped_reasons={},
         images_per_type={"ID_KTP": 5, "MY_NRIC": 5, "KH_IC": 0},
+        labels_sha256=sha256(job.bucket, f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest"),
     )
 
 
@@ -155,7 +169,7 @@ def test_every_line_that_cannot_be_trained_on_is_dropped_with_its_reason(job: Jo
         "early",
     ):
         job.photo(f"{name}.jpg")
-    job.photo("copy.jpg", content="hash of good-0.jpg")
+    job.photo("later-copy.jpg", content="hash of good-0.jpg")
     job.rejected = ["rejected.jpg"]
     one = [("ID_KTP", 10, 20, 100, 80)]
     job.lines += [
@@ -169,7 +183,7 @@ def test_every_line_that_cannot_be_trained_on_is_dropped_with_its_reason(job: Jo
         job.line("rejected.jpg", one),
         job.line("unknown.jpg", one),
         job.line("good-3.jpg", one),
-        job.line("copy.jpg", one),
+        job.line("later-copy.jpg", one),
         {**job.line("no-json.jpg", one), "doctype": "text"},
         "{",
         "",
@@ -205,7 +219,7 @@ def test_every_line_that_cannot_be_trained_on_is_dropped_with_its_reason(job: Jo
     assert dropped[8]["reason"] == "the photo was rejected: the photo is bad"
     assert dropped[8]["source-ref"] == job.ref("rejected.jpg")
     assert dropped[6]["box"] == 1
-    assert names(dropped[-2:]) == ["never-mentioned.jpg", "early.jpg"]
+    assert names(dropped[-2:]) == ["early.jpg", "never-mentioned.jpg"]
     assert prepared.dropped == 17
     assert prepared.dropped_reasons == Counter(line["code"] for line in dropped)
     assert sorted(names(job.kept(prepared))) == [f"good-{number}.jpg" for number in range(10)]
@@ -374,19 +388,75 @@ def test_types_that_only_occur_together_are_refused_in_words() -> None:
         split(ranks(3, 0), [("A", "B"), ("B", "C"), ("A", "C")])
 
 
+def test_photos_that_changed_since_the_check_are_dropped(job: Job) -> None:
+    # Given labelled photos that were checked
+    job.ten_good().labelled("replaced.jpg", "ID_KTP").labelled("deleted.jpg", "ID_KTP").photo("nobody.jpg")
+    job.prepare()
+    images, labelled = (f"s3://{job.bucket.name}/{key}" for key in (INPUT, OUTPUT))
+    # When some are replaced or deleted before datasets are prepared
+    for name in ("replaced.jpg", "nobody.jpg"):
+        job.bucket.put_photo(name, b"something else")
+    job.bucket.s3.delete_object(Bucket=job.bucket.name, Key=f"images/{JOB}/deleted.jpg")
+    prepared = job.run(images, labelled)
+    # Then they are dropped in words, and the others trained on
+    dropped = job.bucket.lines(prepared.dropped_list)
+    assert [(line["line"], line["source-ref"], line["reason"]) for line in dropped] == [
+        (11, job.ref("replaced.jpg"), "the photo was replaced after it was checked"),
+        (12, job.ref("deleted.jpg"), "the photo was deleted after it was checked"),
+        (None, job.ref("nobody.jpg"), "the photo was replaced after it was checked"),
+    ]
+    assert prepared.dropped_reasons == {"Changed": 3}
+    assert sorted(names(job.kept(prepared))) == [f"good-{number}.jpg" for number in range(10)]
+
+
+@pytest.mark.parametrize(("changed", "fails"), [(5, False), (6, True)])
+def test_a_job_fails_when_too_many_photos_changed(job: Job, changed: int, fails: bool) -> None:
+    # Given ten labelled photos, of which at most half may change
+    for number in range(10):
+        job.labelled(f"{number}.jpg", "ID_KTP")
+    job.prepare()
+    images, labelled = (f"s3://{job.bucket.name}/{key}" for key in (INPUT, OUTPUT))
+    # When so many change
+    for number in range(changed):
+        job.bucket.put_photo(f"{number}.jpg", b"something else")
+    # Then half of them are dropped, and more fail the job with a list of each
+    if not fails:
+        assert job.run(images, labelled).dropped_reasons == {"Changed": changed}
+        return
+    with pytest.raises(PhotosChanged, match=r"6 of 10 photos were replaced or deleted .* at most 50% may be"):
+        job.run(images, labelled)
+    listed = job.bucket.lines(f"s3://{job.bucket.name}/manifests/{JOB}/dropped.jsonl")
+    assert [line["code"] for line in listed] == ["Changed"] * 6
+
+
+@pytest.mark.parametrize(("manifest", "told"), [(INPUT, "images_sha256"), (OUTPUT, "labels_sha256")])
+def test_a_manifest_that_another_wrote_is_refused(job: Job, manifest: str, told: str) -> None:
+    # Given manifests of the stages before, with their hashes
+    job.ten_good().prepare()
+    uri = f"s3://{job.bucket.name}/{manifest}"
+    hashes = {told: sha256(job.bucket, uri)}
+    # When a line is taken from one
+    job.bucket.put(manifest, job.bucket.read(uri).partition(b"\n")[2])
+    # Then no datasets are made
+    with pytest.raises(ManifestChanged, match="is not what an earlier stage wrote"):
+        job.run(f"s3://{job.bucket.name}/{INPUT}", f"s3://{job.bucket.name}/{OUTPUT}", **hashes)
+
+
 def test_the_stage_records_the_counts(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a labelled job
     table = job_table("Labelling")
     job.ten_good().prepare()
     event = {
         "jobId": JOB,
-        "imagesManifest": f"s3://{job.bucket.name}/manifests/{JOB}/input.manifest",
+        "imagesManifest": (images := f"s3://{job.bucket.name}/manifests/{JOB}/input.manifest"),
+        "imagesSha256": sha256(job.bucket, images),
         "labelsManifest": f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest",
+        "labelsSha256": None,
         "labelAttribute": "doctype",
         "documentTypes": TYPES,
     }
     # When the state machine calls the stage
-    environment = {"JOBS_TABLE": table, "BUCKET": job.bucket.name}
+    environment = {"JOBS_TABLE": table, "BUCKET": job.bucket.name, "MAX_REJECTED_SHARE": "0.5"}
     result = run_stage(monkeypatch, "stages.prepare_datasets", environment, event)
     # Then it gets URIs, hashes and counts as JSON, and the job shows them
     assert json.loads(json.dumps(result))["trainImages"] == 8

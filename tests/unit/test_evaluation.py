@@ -7,12 +7,13 @@ import pytest
 
 from pipeline import evaluation
 from pipeline.errors import EvaluationMissing, UnexpectedAnswer
-from pipeline.evaluation import EvaluateModel, ModelEvaluated
+from pipeline.evaluation import Bars, EvaluateModel, ModelEvaluated
 from tests.unit.aws_fakes import FakeRekognition, client
 from tests.unit.conftest import BUCKET
 
 JOB, OLD = "ekyc-20261124015324-9f3c0a1b2c3d4e5f", "ekyc-20260101000000-0000000000000000"
 PROJECT, MODEL = "/ekyc/project", "/ekyc/model"
+NO_FLOORS = Bars(min_f1=0, min_label_f1=0, max_f1_drop=1)
 
 
 class Setting:
@@ -59,9 +60,13 @@ class Setting:
         place = {"S3Object": {"Bucket": BUCKET, "Name": "training/summary.json"}}
         self.rekognition.versions[JOB]["EvaluationResult"] = {"F1Score": 0.9, "Summary": place}
 
-    def evaluate(self, *, min_f1: float = 0.8, min_label_f1: float = 0.5, max_f1_drop: float = 0.05) -> ModelEvaluated:
+    def evaluate(
+        self, *, min_f1: Any = 0.8, min_label_f1: float = 0.5, max_f1_drop: float = 0.05, floors: Bars = NO_FLOORS
+    ) -> ModelEvaluated:
+        manifests = [f"s3://{BUCKET}/manifests/{JOB}/any", "a" * 64] * 3
         return evaluation.evaluate(
-            EvaluateModel(JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop),
+            EvaluateModel(JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop, *manifests),
+            floors=floors,
             rekognition=self.rekognition.client(),
             s3=self.s3,
             ssm=self.ssm,
@@ -104,6 +109,39 @@ def test_a_model_below_the_bar_is_rejected_in_words(setting: Setting, f1: float,
 def test_a_model_at_the_bar_passes(setting: Setting) -> None:
     setting.summary(0.8, labels={"ID_KTP": 0.5})
     assert setting.evaluate().passed
+
+
+@pytest.mark.parametrize(
+    ("floors", "reason"),
+    [
+        (Bars(0.95, 0.5, 0.05), "F1 0.90 is below the bar of 0.95"),
+        (Bars(0.8, 0.95, 0.05), "F1 0.90 of ID_KTP is below the bar of 0.95 for each document type"),
+        (Bars(0.8, 0.5, 0.01), "F1 0.90 is more than 0.01 below the live model's 0.93"),
+    ],
+)
+def test_a_job_cannot_lower_the_deployments_bars(setting: Setting, floors: Bars, reason: str) -> None:
+    # Given a model that reaches 0.90, a live one, and an execution that was started past the API without any bar
+    setting.summary(0.9)
+    setting.live(0.93)
+    # When it is evaluated
+    evaluated = setting.evaluate(min_f1=0, min_label_f1=0, max_f1_drop=1, floors=floors)
+    # Then the deployment's bars reject it, and the answer tells them
+    assert (evaluated.passed, evaluated.reasons) == (False, [reason])
+    assert Bars(evaluated.min_f1, evaluated.min_label_f1, evaluated.max_f1_drop) == floors
+
+
+def test_a_job_may_raise_the_deployments_bars(setting: Setting) -> None:
+    setting.summary(0.9)
+    evaluated = setting.evaluate(min_f1=0.99, min_label_f1=0.6, max_f1_drop=0.01, floors=Bars(0.8, 0.5, 0.05))
+    assert (evaluated.passed, evaluated.reasons) == (False, ["F1 0.90 is below the bar of 0.99"])
+    assert (evaluated.min_f1, evaluated.min_label_f1, evaluated.max_f1_drop) == (0.99, 0.6, 0.01)
+
+
+@pytest.mark.parametrize("bar", ["0", None, True, [0]])
+def test_a_forged_bar_that_is_no_number_is_refused(setting: Setting, bar: Any) -> None:
+    setting.summary(0.9)
+    with pytest.raises(UnexpectedAnswer, match="must be numbers"):
+        setting.evaluate(min_f1=bar)
 
 
 def test_every_document_type_must_reach_its_floor(setting: Setting) -> None:

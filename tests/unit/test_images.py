@@ -105,6 +105,7 @@ def test_good_photos_are_listed_in_the_order_of_their_names(bucket: Bucket) -> N
             "source-ref": f"s3://{bucket.name}/images/{JOB}/{name}",
             "image-hash": hashlib.md5(content[name]).hexdigest(),  # noqa: S324 - S3's ETag is an MD5
             "image-size": sizes[name],
+            "etag": hashlib.md5(content[name]).hexdigest(),  # noqa: S324
         }
         for name in ("a.jpg", "b.png")
     ]

@@ -1,5 +1,6 @@
 """Import labels: a COCO file or a Ground Truth output manifest becomes the job's labelled manifest."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,11 +8,11 @@ from typing import Any
 import pytest
 
 from pipeline import datasets, labels
-from pipeline.datasets import PrepareDatasets
+from pipeline.datasets import DatasetsPrepared, PrepareDatasets
 from pipeline.errors import LabelsInvalid
 from pipeline.labels import ImportLabels, LabelsImported
 from pipeline.manifests import Photo, photo_line
-from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, put_input_manifest, run_stage, s3_in_moto
+from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, put_input_manifest, run_stage, s3_in_moto, sha256
 
 TYPES = ["ID_KTP", "MY_NRIC", "KH_IC"]
 PHOTOS = {f"{number}.jpg": (f"hash-{number}", 640, 480) for number in range(1, 5)}
@@ -33,8 +34,19 @@ def import_file(bucket: Bucket, name: str, content: bytes | str) -> LabelsImport
     manifest = put_input_manifest(bucket, PHOTOS, rejected=["bad.jpg"])
     bucket.put(f"labels/{JOB}/{name}", content)
     return labels.import_labels(
-        ImportLabels(JOB, manifest, f"labels/{JOB}/{name}", TYPES), bucket=bucket.name, s3=bucket.s3
+        ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/{name}", TYPES),
+        bucket=bucket.name,
+        s3=bucket.s3,
     )
+
+
+def prepare(bucket: Bucket, imported: LabelsImported) -> DatasetsPrepared:
+    """The datasets of the job's photos with the imported labels."""
+    manifest = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
+    request = PrepareDatasets(
+        JOB, manifest, sha256(bucket, manifest), imported.manifest, imported.sha256, imported.label_attribute, TYPES
+    )
+    return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0.5, s3=bucket.s3)
 
 
 def import_coco(bucket: Bucket, document: Any) -> LabelsImported:
@@ -114,11 +126,19 @@ def test_coco_becomes_a_ground_truth_manifest(bucket: Bucket) -> None:
     }
     assert second["source-ref"].endswith(f"/{JOB}/2.jpg")
     assert third["doctype"]["annotations"] == []
-    assert imported == LabelsImported("supplied", imported.manifest, "doctype", imported.sha256, labelled=2)
-    # And a second run of the stage writes the same
-    request = ImportLabels(
-        JOB, f"s3://{bucket.name}/manifests/{JOB}/input.manifest", f"labels/{JOB}/annotations.json", TYPES
+    supplied = f"s3://{bucket.name}/labels/{JOB}/annotations.json"
+    assert imported == LabelsImported(
+        "supplied",
+        imported.manifest,
+        "doctype",
+        sha256(bucket, imported.manifest),
+        labelled=2,
+        file_sha256=sha256(bucket, supplied),
+        file_etag=imported.file_etag,
     )
+    # And a second run of the stage writes the same
+    manifest = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
+    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES)
     assert labels.import_labels(request, bucket=bucket.name, s3=bucket.s3) == imported
 
 
@@ -157,11 +177,7 @@ def test_labels_of_other_photos_are_left_to_prepare_datasets_to_list(bucket: Buc
         imported = import_lines(bucket, *[ground_truth(name) for name in names])
     assert imported.labelled == 2
     # When datasets are prepared of them
-    prepared = datasets.prepare(
-        PrepareDatasets(JOB, f"s3://{bucket.name}/manifests/{JOB}/input.manifest", imported.manifest, "doctype", TYPES),
-        bucket=bucket.name,
-        s3=bucket.s3,
-    )
+    prepared = prepare(bucket, imported)
     # Then both are counted and listed with why
     listed = {line["source-ref"].rpartition("/")[2]: line["code"] for line in bucket.lines(prepared.dropped_list)}
     assert listed["bad.jpg"] == "RejectedPhoto"
@@ -239,9 +255,46 @@ def test_a_corrected_file_leaves_no_problems_listed(bucket: Bucket) -> None:
 
 def test_a_missing_file_is_told(bucket: Bucket) -> None:
     manifest = put_input_manifest(bucket, PHOTOS)
-    request = ImportLabels(JOB, manifest, f"labels/{JOB}/none.json", TYPES)
+    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/none.json", TYPES)
     with pytest.raises(LabelsInvalid, match="The labels file does not exist"):
         labels.import_labels(request, bucket=bucket.name, s3=bucket.s3)
+
+
+@pytest.mark.parametrize("kind", ["coco", "ground truth"])
+def test_labels_that_are_replaced_later_change_nothing(bucket: Bucket, kind: str) -> None:
+    # Given labels that were imported
+    coco_text, lines_text = json.dumps(coco()), f"{json.dumps(ground_truth('1.jpg'))}\n"
+    text, other = (coco_text, lines_text) if kind == "coco" else (lines_text, coco_text)
+    imported = import_file(bucket, "labels.json", text)
+    before = bucket.read(imported.manifest)
+    # When others take their place
+    uri = bucket.put(f"labels/{JOB}/labels.json", other)
+    # Then the result tells of the bytes that were read, and the manifest has their labels
+    assert imported.file_sha256 == hashlib.sha256(text.encode()).hexdigest() != sha256(bucket, uri)
+    assert bucket.read(imported.manifest) == before
+
+
+def test_labels_that_are_replaced_while_they_are_read_are_refused(bucket: Bucket) -> None:
+    # Given a COCO file, which is read in two requests, and another one that takes its place in between
+    def replace(**_: Any) -> None:
+        events.unregister("after-call.s3.GetObject", replace)
+        bucket.put(f"labels/{JOB}/annotations.json", "{}")
+
+    events = bucket.s3.meta.events
+    manifest = put_input_manifest(bucket, PHOTOS)
+    bucket.put(f"labels/{JOB}/annotations.json", json.dumps(coco()))
+    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES)
+    events.register("after-call.s3.GetObject", replace)
+    # When imported; Then the job says so
+    with pytest.raises(LabelsInvalid, match="was replaced or deleted while it was read"):
+        labels.import_labels(request, bucket=bucket.name, s3=bucket.s3)
+
+
+def put(bucket: Bucket, uri: str) -> str:
+    """Upload an object of its own content; its ETag."""
+    key = uri.removeprefix(f"s3://{bucket.name}/")
+    etag: str = bucket.s3.put_object(Bucket=bucket.name, Key=key, Body=key.encode())["ETag"]
+    return etag.strip('"')
 
 
 @pytest.mark.parametrize("kind", ["coco", "ground truth"])
@@ -249,7 +302,8 @@ def test_labels_of_a_photo_that_was_turned_are_of_its_upright_copy(bucket: Bucke
     # Given a job in which one of two photos has an upright copy
     upright = f"s3://{bucket.name}/upright/{JOB}/1.jpg"
     original = f"s3://{bucket.name}/images/{JOB}/2.jpg"
-    photos = [Photo(upright, "hash-1", 640, 480), Photo(original, "hash-2", 640, 480)]
+    etags = [put(bucket, uri) for uri in (upright, original)]
+    photos = [Photo(upright, "hash-1", 640, 480, etags[0]), Photo(original, "hash-2", 640, 480, etags[1])]
     manifest = bucket.put_lines(f"manifests/{JOB}/input.manifest", [photo_line(photo) for photo in photos])
     # And labels that name the uploads
     if kind == "coco":
@@ -262,11 +316,11 @@ def test_labels_of_a_photo_that_was_turned_are_of_its_upright_copy(bucket: Bucke
     bucket.put(key, content)
     bucket.put(f"manifests/{JOB}/rejected.jsonl", "")
     # When imported; Then the labels are of what is trained on, the copy, and the datasets take both
-    imported = labels.import_labels(ImportLabels(JOB, manifest, key, TYPES), bucket=bucket.name, s3=bucket.s3)
-    assert [line["source-ref"] for line in bucket.lines(imported.manifest)] == [upright, original]
-    prepared = datasets.prepare(
-        PrepareDatasets(JOB, manifest, imported.manifest, "doctype", TYPES), bucket=bucket.name, s3=bucket.s3
+    imported = labels.import_labels(
+        ImportLabels(JOB, manifest, sha256(bucket, manifest), key, TYPES), bucket=bucket.name, s3=bucket.s3
     )
+    assert [line["source-ref"] for line in bucket.lines(imported.manifest)] == [upright, original]
+    prepared = prepare(bucket, imported)
     assert (prepared.train_images, prepared.test_images, prepared.dropped) == (1, 1, 0)
 
 
@@ -277,6 +331,7 @@ def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.Monk
     bucket.put(f"labels/{JOB}/a.json", json.dumps(coco()))
     # When the state machine calls the stage
     event = {"jobId": JOB, "imagesManifest": manifest, "labelsKey": f"labels/{JOB}/a.json", "documentTypes": TYPES}
+    event["imagesSha256"] = sha256(bucket, manifest)
     result = run_stage(monkeypatch, "stages.import_labels", {"JOBS_TABLE": table, "BUCKET": bucket.name}, event)
     # Then the machine gets the manifest, and the job shows who labelled and how much
     assert result == {
@@ -285,6 +340,8 @@ def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.Monk
         "labelAttribute": "doctype",
         "sha256": result["sha256"],
         "labelled": 2,
+        "fileSha256": sha256(bucket, f"s3://{bucket.name}/labels/{JOB}/a.json"),
+        "fileEtag": result["fileEtag"],
     }
     record = job_record(table)
     assert (record["Status"], record["LabelProvider"], record["Labelled"]) == ("Labelling", "supplied", "2")

@@ -17,6 +17,7 @@ from pipeline.manifests import (
     Box,
     Drop,
     Labelled,
+    ManifestReader,
     ManifestWriter,
     Photo,
     clamp,
@@ -26,7 +27,6 @@ from pipeline.manifests import (
     parse,
     photo_line,
     read_lines,
-    read_manifest,
     read_photos,
 )
 from tests.bad_input.cases import BOX, LINE, changed
@@ -220,9 +220,9 @@ def test_a_written_line_is_read_back(name: str, job_name: str, label: str) -> No
 
 
 def test_photos_are_written_and_read_back(bucket: Bucket) -> None:
-    photos = [Photo('s3://bucket/ä "1".jpg', "abc", 640, 480), Photo("s3://bucket/2.jpg", "def", 64, 4096)]
+    photos = [Photo('s3://bucket/ä "1".jpg', "abc", 640, 480, "e1"), Photo("s3://b/2.jpg", "def", 64, 4096, "e2")]
     uri = bucket.put("input.manifest", "".join(photo_line(photo) + "\n" for photo in photos))
-    assert list(read_photos(bucket.s3, uri)) == photos
+    assert list(read_photos(ManifestReader(bucket.s3, uri))) == photos
 
 
 def test_a_manifest_of_many_parts_is_written_whole(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def test_a_manifest_of_many_parts_is_written_whole(bucket: Bucket, monkeypatch: 
         for line in lines:
             writer.write(line)
     # Then S3 has them all, in order, and the hash is theirs
-    assert [text for _, text in read_manifest(bucket.s3, writer.uri)] == lines
+    assert [text for _, text in ManifestReader(bucket.s3, writer.uri, writer.sha256)] == lines
     assert writer.sha256 == hashlib.sha256(bucket.read(writer.uri)).hexdigest()
     assert writer.count == 1000
 

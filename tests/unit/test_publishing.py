@@ -29,9 +29,12 @@ class Setting:
         self.jobs.note(job_id, ModelStartTime=now_ms() - 3_600_000)
         return job_id, project, self.rekognition.add_version(project, job_id, "RUNNING")
 
-    def publish(self, model: tuple[str, str, str], *, stop_previous: bool = False) -> ModelPublished:
+    def publish(
+        self, model: tuple[str, str, str], *, stop_previous: bool = False, may_stop: bool = True
+    ) -> ModelPublished:
         return publishing.publish(
             PublishModel(*model, stop_previous),
+            may_stop_previous=may_stop,
             jobs=self.jobs,
             rekognition=self.rekognition.client(),
             ssm=self.ssm,
@@ -68,6 +71,17 @@ def test_the_previous_model_is_remembered_and_stopped_if_asked(setting: Setting,
     assert setting.jobs.get(new[0])["PreviousModel"] == old[2]
     assert setting.rekognition.versions[old[0]]["Status"] == ("STOPPING" if stop_previous else "RUNNING")
     assert (setting.jobs.get(old[0])["ModelStartTime"] is None) is stop_previous
+
+
+def test_no_job_stops_the_previous_model_unless_the_deployment_does(setting: Setting) -> None:
+    # Given a deployment that leaves the previous model running, and an execution that was started past the API
+    old, new = setting.model(), setting.model()
+    setting.publish(old)
+    # When it asks for the other
+    published = setting.publish(new, stop_previous=True, may_stop=False)
+    # Then the previous model runs on
+    assert published == ModelPublished(new[2], old[2], False)
+    assert setting.rekognition.versions[old[0]]["Status"] == "RUNNING"
 
 
 def test_a_second_run_does_not_take_itself_for_the_previous_model(setting: Setting) -> None:

@@ -1,5 +1,6 @@
 """The stages from dataset to live model as the state machine calls them: JSON in, JSON out, the record beside it."""
 
+import hashlib
 import importlib
 import io
 import json
@@ -10,6 +11,7 @@ import pytest
 from pipeline import aws
 from pipeline.errors import AccessDenied, LabelsInvalid, Throttled, UnexpectedAnswer
 from pipeline.jobs import Jobs, Status, now_ms, public
+from pipeline.manifests import Photo, photo_line
 from tests.unit.aws_fakes import ACCOUNT, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import BUCKET, TABLE
 from tests.unit.test_outcomes import MACHINE, LambdaContext
@@ -24,6 +26,10 @@ ENVIRONMENT = {
     "PROJECT_PARAMETER": PROJECT,
     "MODEL_PARAMETER": MODEL,
     "INFERENCE_UNITS": "1",
+    "MIN_F1": "0.8",
+    "MIN_LABEL_F1": "0.5",
+    "MAX_F1_DROP": "0.05",
+    "STOP_PREVIOUS_MODEL": "true",
     "KMS_KEY_ARN": "",
     "COST_TAGS": "team=kyc",
     "NOTIFICATIONS_TOPIC": f"arn:aws:sns:us-east-1:{ACCOUNT}:outcomes",
@@ -77,6 +83,19 @@ def start_training(machine: Machine) -> None:
     """The stage in a project of its own."""
     project = machine.rekognition.create_project("p")["ProjectArn"]
     machine.call("stages.start_training", projectArn=project, versionName=machine.id)
+
+
+def put_manifests(machine: Machine) -> dict[str, str]:
+    """The manifests of a job with one photo, which is trained on, as the state machine tells of them."""
+    photo, etag = f"images/{machine.id}/1.jpg", hashlib.md5(b"x").hexdigest()  # noqa: S324 - S3's ETag is an MD5
+    machine.s3.put_object(Bucket=BUCKET, Key=photo, Body=b"x")
+    line = photo_line(Photo(f"s3://{BUCKET}/{photo}", etag, 640, 480, etag)).encode()
+    told = {}
+    for name in ("images", "train", "test"):
+        machine.s3.put_object(Bucket=BUCKET, Key=f"{name}.manifest", Body=line)
+        told[f"{name}Manifest"] = f"s3://{BUCKET}/{name}.manifest"
+        told[f"{name}Sha256"] = hashlib.sha256(line).hexdigest()
+    return told
 
 
 def test_from_labels_to_a_live_model(machine: Machine) -> None:
@@ -141,7 +160,7 @@ def test_from_labels_to_a_live_model(machine: Machine) -> None:
     # And found good enough
     model = {**project, "projectVersionArn": started["projectVersionArn"]}
     bars = {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}
-    evaluated = machine.call("stages.evaluate_model", **model, **version, **bars)
+    evaluated = machine.call("stages.evaluate_model", **model, **version, **bars, **put_manifests(machine))
     assert (evaluated["passed"], evaluated["f1"], evaluated["liveModel"]) == (True, 0.97, None)
 
     # And started and published
@@ -190,9 +209,8 @@ def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine
     # Given supplied labels that are wrong about a photo
     machine.s3.put_object(Bucket=BUCKET, Key=f"images/{machine.id}/jane-doe.jpg", Body=b"x")
     manifest, key = f"manifests/{machine.id}/input.manifest", f"labels/{machine.id}/labels.json"
-    size = {"width": 640, "height": 480}
-    line = {"source-ref": f"s3://{BUCKET}/images/{machine.id}/jane-doe.jpg", "image-hash": "x", "image-size": size}
-    machine.s3.put_object(Bucket=BUCKET, Key=manifest, Body=json.dumps(line))
+    line = photo_line(Photo(f"s3://{BUCKET}/images/{machine.id}/jane-doe.jpg", "x", 640, 480, "y")).encode()
+    machine.s3.put_object(Bucket=BUCKET, Key=manifest, Body=line)
     image = {"id": 1, "file_name": "jane-doe.jpg", "width": 64, "height": 48}
     coco = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "ID_KTP"}]}
     machine.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(coco))
@@ -201,6 +219,7 @@ def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine
         machine.call(
             "stages.import_labels",
             imagesManifest=f"s3://{BUCKET}/{manifest}",
+            imagesSha256=hashlib.sha256(line).hexdigest(),
             labelsKey=key,
             documentTypes=["ID_KTP"],
         )

@@ -91,8 +91,10 @@ def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
             return
         when = "with the start" if labelling["atStart"] else "while the job waited"
         yield f"The labels were supplied {when} by {_caller(labelling['postedBy'])}, {moment(labelling['postedTime'])}."
-        hashes = ", ".join(entry["sha256"] for entry in labelling["files"])
-        yield f"The labels files of the job have the SHA-256 {hashes or 'unknown: they are gone'}."
+        if labelling["fileSha256"] is None:
+            yield "They were not imported to the end."
+            return
+        yield f"The labels file had the SHA-256 {labelling['fileSha256']} when it was imported."
         yield f"{_number(labelling['labelled'])} photos have labels in them."
         return
     yield f"Ground Truth: {_number(labelling['labelled'])} photos labelled, {_number(labelling['failed'])} failed,"
@@ -117,7 +119,8 @@ def _split(facts: Mapping[str, Any]) -> Iterator[str]:
     reasons = ", ".join(f"{count} {code}" for code, count in sorted((split["droppedReasons"] or {}).items()))
     yield f"({reasons})." if reasons else "."
     per_type = ", ".join(f"{name} {count}" for name, count in sorted((split["imagesPerType"] or {}).items()))
-    yield f"By type: {per_type}. The manifests have the SHA-256 {split['trainSha256']} and {split['testSha256']}."
+    yield f"By type: {per_type}. The manifests have the SHA-256 {split['trainSha256']} and {split['testSha256']};"
+    yield f"the labelled manifest that they were made of had {split['labelsSha256']}."
 
 
 def _training(facts: Mapping[str, Any]) -> Iterator[str]:

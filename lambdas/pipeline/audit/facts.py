@@ -269,7 +269,8 @@ def _labelling(found: Walk, inputs: Mapping[str, Any], given: Mapping[str, Any])
         "provider": provider,
         "manifest": made.get("manifest"),
         "labelled": made.get("labelled"),
-        "files": [entry for entry in inputs["files"] if "/labels/" in entry["object"]],
+        "fileSha256": imported.get("fileSha256"),
+        "fileEtag": imported.get("fileEtag"),
         "postedBy": inputs["job"].get("StartedBy") if at_start else (posted[-1]["By"] if posted else None),
         "postedTime": _first_start(inputs) if at_start else (posted[-1]["Time"] if posted else None),
         "atStart": at_start,
@@ -278,7 +279,8 @@ def _labelling(found: Walk, inputs: Mapping[str, Any], given: Mapping[str, Any])
 
 def _split(found: Walk) -> dict[str, Any] | None:
     prepared = found.results.get("Prepare datasets")
-    names = ("trainImages", "testImages", "dropped", "droppedReasons", "imagesPerType", "trainSha256", "testSha256")
+    counts = ("trainImages", "testImages", "dropped", "droppedReasons", "imagesPerType")
+    names = (*counts, "trainSha256", "testSha256", "labelsSha256")
     return {name: prepared.get(name) for name in names} if prepared else None
 
 
@@ -309,7 +311,9 @@ def _evaluation(found: Walk, given: Mapping[str, Any]) -> dict[str, Any] | None:
     asked = found.arguments.get("Evaluate model", {})
     return {
         **{name: evaluated.get(name) for name in ("passed", "f1", "precision", "recall", "labels", "reasons")},
-        "bars": {name: asked.get(name, given.get(name)) for name in ("minF1", "minLabelF1", "maxF1Drop")},
+        "bars": {
+            name: evaluated.get(name, asked.get(name, given.get(name))) for name in ("minF1", "minLabelF1", "maxF1Drop")
+        },
         "previousModel": evaluated.get("liveModel"),
         "previousF1": evaluated.get("liveF1"),
     }

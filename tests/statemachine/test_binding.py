@@ -1,0 +1,164 @@
+"""What was checked is what is trained on: photos and labels that are replaced after the start, over HTTP."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+from deployed import TYPES, Pipeline, eventually
+from PIL import Image
+
+from ekyc.localaws import rekognition
+
+MB = 1024 * 1024
+SUPPLIED = {"provider": "supplied"}
+
+
+def legacy_url(pipeline: Pipeline, job_id: str, name: str) -> str:
+    """A URL as existing clients get it, which takes any number of PUTs for 15 minutes."""
+    answer = pipeline.http.get("url", params={"JobId": job_id, "S3Key": name})
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def uploaded_by_legacy_urls(pipeline: Pipeline, *files: Path) -> tuple[str, dict[str, str]]:
+    """A job with ``files``, and the URLs by which they were uploaded."""
+    job_id = pipeline.http.post("create").json()["id"]
+    urls = {path.name: legacy_url(pipeline, job_id, path.name) for path in files}
+    for path in files:
+        put(urls[path.name], path.read_bytes())
+    return job_id, urls
+
+
+def put(url: str, content: bytes, **headers: str) -> None:
+    assert httpx.put(url, content=content, headers=headers).status_code == 200
+
+
+def other_photo(folder: Path, size: tuple[int, int]) -> bytes:
+    """A good photo that is none of the job's."""
+    path = folder / "other.jpg"
+    Image.new("RGB", size, (200, 10, 10)).save(path)
+    return path.read_bytes()
+
+
+def waits_for_labels(pipeline: Pipeline) -> tuple[str, dict[str, str], list[Path]]:
+    """A started job whose photos are checked and that waits for its labels."""
+    photos = sorted(pipeline.photos.glob("*.jpg"))
+    job_id, urls = uploaded_by_legacy_urls(pipeline, *photos)
+    assert pipeline.start(job_id, labels=SUPPLIED, deploy=False).status_code == 200
+    pipeline.reaches(job_id, "WaitingForLabelling")
+    pipeline.upload(job_id, pipeline.photos / "annotations.json")
+    return job_id, urls, photos
+
+
+def post_labels(pipeline: Pipeline, job_id: str) -> None:
+    def taken() -> bool:  # the status is told a moment before the token is stored
+        return pipeline.http.post(f"jobs/{job_id}/labels", json={"key": "annotations.json"}).status_code == 200
+
+    eventually(taken)
+
+
+def test_a_photo_replaced_after_the_check_is_not_trained_on(pipeline: Pipeline, tmp_path: Path) -> None:
+    # Given a job whose photos are checked
+    job_id, urls, photos = waits_for_labels(pipeline)
+    # When one is replaced by a URL that was signed before the start, by a photo of the same size
+    put(urls[photos[3].name], other_photo(tmp_path, Image.open(photos[3]).size))
+    post_labels(pipeline, job_id)
+    # Then the job goes on without it and says why
+    job = pipeline.reaches(job_id, "Ready")
+    dropped = [json.loads(line) for line in pipeline.read(f"manifests/{job_id}/dropped.jsonl").splitlines()]
+    assert [(line["source-ref"].rpartition("/")[2], line["code"]) for line in dropped] == [(photos[3].name, "Changed")]
+    assert job["dropped"] == 1
+    used = pipeline.read(f"manifests/{job_id}/train.manifest") + pipeline.read(f"manifests/{job_id}/test.manifest")
+    assert f"/{photos[3].name}" not in used
+
+
+def test_a_job_whose_photos_are_replaced_in_number_fails(pipeline: Pipeline, tmp_path: Path) -> None:
+    # Given a job whose photos are checked
+    job_id, urls, photos = waits_for_labels(pipeline)
+    # When most of them are replaced
+    content = other_photo(tmp_path, (300, 200))
+    for path in photos[1:]:
+        put(urls[path.name], content)
+    post_labels(pipeline, job_id)
+    # Then the job fails before anything is trained, in words without names, and a resume would lead nowhere
+    job = pipeline.reaches(job_id, "Failed")
+    assert (job["error"], job["stage"]) == ("PhotosChanged", "Prepare datasets")
+    assert re.match(rf"{len(photos) - 1} of {len(photos)} photos were replaced or deleted", job["cause"])
+    assert not [path.name for path in photos if path.name in job["cause"]]
+    refused = pipeline.http.post(f"jobs/{job_id}/resume")
+    assert (refused.status_code, "Start a new job" in refused.json()["detail"]) == (409, True)
+
+
+def test_a_photo_replaced_before_training_reads_it_fails_the_job(pipeline: Pipeline, tmp_path: Path) -> None:
+    # Given a job that is to go live, whose datasets are compared and that waits for a training slot
+    rekognition.current().max_trainings = 0
+    photos = sorted(pipeline.photos.glob("*.jpg"))
+    job_id, urls = uploaded_by_legacy_urls(pipeline, *photos, pipeline.photos / "annotations.json")
+    pipeline.start(job_id, labels=SUPPLIED | {"key": "annotations.json"})
+    eventually(lambda: pipeline.entered(job_id)[-1] == "Start training")
+    # When a photo is replaced for a while and put back, and the model is trained
+    put(urls[photos[0].name], other_photo(tmp_path, Image.open(photos[0]).size))
+    put(urls[photos[0].name], photos[0].read_bytes())
+    put(urls[photos[1].name], other_photo(tmp_path, Image.open(photos[1]).size))
+    rekognition.current().max_trainings = 2
+    # Then the job fails, nothing goes live, and a resume would lead nowhere
+    job = pipeline.reaches(job_id, "Failed")
+    assert (job["error"], job["stage"]) == ("PhotosChanged", "Evaluate model")
+    assert re.search(r"[12] were replaced and 0 deleted", job["cause"])
+    assert set(pipeline.parameters().values()) == {"default"}
+    assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 409
+
+
+def test_the_report_has_the_hash_of_the_labels_that_were_read(pipeline: Pipeline) -> None:
+    # Given a job that has imported its labels
+    rekognition.current().max_trainings = 0
+    labels = pipeline.photos / "annotations.json"
+    job_id, urls = uploaded_by_legacy_urls(pipeline, *sorted(pipeline.photos.glob("*.jpg")), labels)
+    pipeline.start(job_id, labels=SUPPLIED | {"key": labels.name}, deploy=False)
+    eventually(lambda: pipeline.entered(job_id)[-1] == "Start training")
+    imported = pipeline.read(f"manifests/{job_id}/labels.manifest")
+    # When the labels file is replaced
+    put(urls[labels.name], b"{}")
+    rekognition.current().max_trainings = 2
+    pipeline.reaches(job_id, "Ready")
+    # Then the report tells of the file and of the manifest that were read, not of the one that lies there
+    facts = report(pipeline, job_id)["facts"]
+    assert facts["labelling"]["fileSha256"] == sha256(labels.read_bytes())
+    assert facts["split"]["labelsSha256"] == sha256(imported.encode())
+    assert facts["labelling"]["labelled"] == facts["split"]["trainImages"] + facts["split"]["testImages"]
+
+
+def report(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
+    """The job's audit report, once it is made."""
+    answer = eventually(lambda: (got := pipeline.http.get(f"jobs/{job_id}/audit")).status_code == 303 and got)
+    found: dict[str, Any] = httpx.get(answer.headers["Location"]).json()
+    return found
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_an_execution_started_past_the_api_is_held_to_the_bars(pipeline: Pipeline, tmp_path: Path) -> None:
+    # Given people who label every document as some other type, with no system
+    coco = pipeline.coco
+    for place, annotation in enumerate(coco["annotations"]):
+        annotation["category_id"] = coco["categories"][place * 7 // 3 % 3]["id"]
+    confused = tmp_path / "annotations.json"
+    confused.write_text(json.dumps(coco))
+    pipeline.aws.workforce.answer_from(confused, unanswered_share=0)
+    rekognition.current().learns = True
+    job_id = pipeline.uploaded()
+    # When somebody with access to Step Functions starts the job with bars that any model passes
+    forged = {"jobId": job_id, "labels": {"provider": "ground-truth"}, "documentTypes": list(TYPES), "deploy": True}
+    forged |= {"minF1": 0, "minLabelF1": 0, "maxF1Drop": 1, "stopPreviousModel": True}
+    pipeline.aws.client("stepfunctions").start_execution(
+        stateMachineArn=pipeline.outputs["StateMachineArn"], name=job_id, input=json.dumps(forged)
+    )
+    # Then the model is rejected by the deployment's bar and nothing goes live
+    job = pipeline.reaches(job_id, "Rejected")
+    assert "below the bar of 0.80" in job["metrics"]["reasons"][0]
+    assert set(pipeline.parameters().values()) == {"default"}

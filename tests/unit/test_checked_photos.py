@@ -1,0 +1,152 @@
+"""Is it still what was checked? Photos that were replaced or deleted after Check images, before and during training."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from moto.s3.models import s3_backends
+
+from pipeline import checked_photos, evaluation, images
+from pipeline.checked_photos import DELETED, REPLACED
+from pipeline.errors import ManifestChanged, PhotosChanged
+from pipeline.evaluation import EvaluateModel
+from pipeline.images import CheckImages, ImagesChecked
+from pipeline.manifests import ManifestReader
+from tests.unit.photo_jobs import JOB, Bucket, photo, s3_in_moto
+
+SIDEWAYS = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    with s3_in_moto() as client:
+        yield client
+
+
+@pytest.fixture
+def bucket(s3: Any) -> Bucket:
+    return Bucket(s3)
+
+
+def check(bucket: Bucket) -> ImagesChecked:
+    """Check the uploaded photos, an hour ago."""
+    checked = images.check(
+        CheckImages(JOB), bucket=bucket.name, min_images=1, max_rejected_share=1, seconds_left=lambda: 900, s3=bucket.s3
+    )
+    for key in s3_backends["123456789012"]["aws"].buckets[bucket.name].keys.values():
+        key.last_modified -= timedelta(hours=1)
+    return checked
+
+
+def changes(bucket: Bucket, checked: ImagesChecked) -> dict[str, str | None]:
+    """How each photo changed, by its key without the job."""
+    manifest = ManifestReader(bucket.s3, checked.manifest, checked.manifest_sha256)
+    compared = checked_photos.compare(manifest, job_id=JOB, bucket=bucket.name, s3=bucket.s3)
+    found = {}
+    for one, change in compared:
+        folder, _, name = one.source_ref.removeprefix(f"s3://{bucket.name}/").partition(f"/{JOB}/")
+        found[f"{folder}/{name}"] = change and change.reason
+    return found
+
+
+def test_photos_that_did_not_change_are_as_checked(bucket: Bucket) -> None:
+    # Given upright and sideways photos of names that sort in their own way, and a rejected one
+    for shade, name in enumerate(("a.jpg", "B.jpg", "ä (1).jpg", "z+.png", "日本.jpg", "\U0001f600.jpg")):
+        bucket.put_photo(name, photo(64, 70, shade=shade, exif=SIDEWAYS if shade % 2 else b""))
+    bucket.put_photo("bad.jpg", b"no photo")
+    # When they are checked and compared; Then none has changed, be it the upload or its upright copy
+    found = changes(bucket, check(bucket))
+    assert sorted(found) == [
+        *("images/a.jpg", "images/ä (1).jpg", "images/日本.jpg"),
+        *("upright/B.jpg", "upright/z+.png", "upright/\U0001f600.jpg"),
+    ]
+    assert set(found.values()) == {None}
+
+
+def test_changes_among_many_photos_are_all_found(bucket: Bucket) -> None:
+    # Given more photos than a page of the listing has, every ninth of them turned
+    names = [f"{number:04}.png" for number in range(1100)]
+    for shade, name in enumerate(names):
+        bucket.put_photo(name, photo(64, 70, shade=shade, kind="PNG", exif=b"" if shade % 9 else SIDEWAYS))
+    checked = check(bucket)
+    keys = [f"{'images' if number % 9 else 'upright'}/{name}" for number, name in enumerate(names)]
+    # When some of the objects to train on are replaced and deleted, and strangers come
+    replaced = set(keys[5::37])
+    deleted = set(keys[11::41]) - replaced
+    for key in replaced:
+        bucket.put(key.replace("/", f"/{JOB}/"), "other")
+    for key in deleted:
+        bucket.s3.delete_object(Bucket=bucket.name, Key=key.replace("/", f"/{JOB}/"))
+    bucket.put_photo("0500-stranger.jpg", photo())
+    # Then each is found, and no other
+    expected = dict.fromkeys(keys) | dict.fromkeys(replaced, REPLACED.reason) | dict.fromkeys(deleted, DELETED.reason)
+    assert changes(bucket, checked) == expected
+
+
+def test_a_photo_that_was_replaced_and_put_back_is_noticed(bucket: Bucket) -> None:
+    # Given a photo that was checked
+    bucket.put_photo("a.jpg", photo(shade=1))
+    bucket.put_photo("b.jpg", photo(shade=2))
+    checked = check(bucket)
+    # When it is replaced for a while, and the same content put back, which has the same ETag
+    bucket.put_photo("a.jpg", b"other")
+    bucket.put_photo("a.jpg", photo(shade=1))
+    # Then it counts as replaced
+    assert changes(bucket, checked) == {"images/a.jpg": REPLACED.reason, "images/b.jpg": None}
+
+
+def trained(bucket: Bucket, checked: ImagesChecked, train: list[str], test: list[str]) -> EvaluateModel:
+    """What Evaluate model is asked about a model that was trained on these photos."""
+
+    def manifest(name: str, photos: list[str]) -> tuple[str, str]:
+        refs = [{"source-ref": f"s3://{bucket.name}/images/{JOB}/{photo}"} for photo in photos]
+        uri = bucket.put_lines(f"manifests/{JOB}/{name}.manifest", refs)
+        reader = ManifestReader(bucket.s3, uri)
+        list(reader)
+        return uri, reader.sha256
+
+    figures = (JOB, "project", "version", JOB, 0.8, 0.5, 0.05)
+    sets = manifest("train", train) + manifest("test", test)
+    return EvaluateModel(*figures, checked.manifest, checked.manifest_sha256, *sets)
+
+
+@pytest.fixture
+def three_checked(bucket: Bucket) -> ImagesChecked:
+    for shade in range(3):
+        bucket.put_photo(f"{shade}.jpg", photo(shade=shade))
+    return check(bucket)
+
+
+@pytest.mark.parametrize("name", ["0.jpg", "1.jpg"])
+def test_a_photo_replaced_during_training_fails_the_job(
+    bucket: Bucket, three_checked: ImagesChecked, name: str
+) -> None:
+    # Given a model that was trained on one photo and tested on another
+    request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
+    evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+    # When one of them is replaced; Then the job fails and counts, but names no photo
+    bucket.put_photo(name, photo(shade=9))
+    with pytest.raises(PhotosChanged, match=r"1 were replaced and 0 deleted") as failure:
+        evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+    assert ".jpg" not in str(failure.value)
+
+
+def test_a_photo_that_was_not_trained_on_may_change(bucket: Bucket, three_checked: ImagesChecked) -> None:
+    request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
+    bucket.s3.delete_object(Bucket=bucket.name, Key=f"images/{JOB}/2.jpg")
+    evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+
+
+@pytest.mark.parametrize("name", ["input", "train", "test"])
+def test_a_manifest_that_another_wrote_is_refused(bucket: Bucket, three_checked: ImagesChecked, name: str) -> None:
+    # Given a trained model and a photo that changed
+    request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
+    bucket.put_photo("0.jpg", photo(shade=9))
+    # When a manifest is replaced, so that the photo would not be looked for
+    key = f"manifests/{JOB}/{name}.manifest"
+    content = bucket.read(f"s3://{bucket.name}/{key}")
+    bucket.put(key, content.replace(b"0.jpg", b"2.jpg").replace(b"1.jpg", b"2.jpg"))
+    # Then the job fails over it
+    with pytest.raises(ManifestChanged, match=rf"{name}\.manifest is not what an earlier stage wrote"):
+        evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
