@@ -126,9 +126,11 @@ class Api:
         """What is uploaded for the job: name, size in bytes, and ``head``, a URL that takes a HEAD."""
         yield from self._pages(f"jobs/{job_id}/uploads")
 
-    def upload_targets(self, job_id: str, sha256: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-        """A URL with headers to send for each of up to 1,000 names, whose content has the SHA-256 (hex)."""
-        body = {"names": list(sha256), "sha256": dict(sha256)}
+    def upload_targets(
+        self, job_id: str, sha256: Mapping[str, str], sizes: Mapping[str, int]
+    ) -> dict[str, dict[str, Any]]:
+        """A URL with headers to send for each of up to 1,000 names, whose content has the SHA-256 (hex) and bytes."""
+        body = {"names": list(sha256), "sha256": dict(sha256), "sizes": dict(sizes)}
         return self._call("POST", f"jobs/{job_id}/urls", json=body).json()
 
     def supply_labels(self, job_id: str, name: str) -> dict[str, Any]:

@@ -146,13 +146,13 @@ def _storage() -> httpx.Client:
 
 
 def _targets(api: Api, job_id: str, page: Sequence[File]) -> dict[str, dict[str, Any]]:
-    hashes = {one.name: one.sha256 for one in page}
+    hashes, sizes = {one.name: one.sha256 for one in page}, {one.name: one.size for one in page}
     for tried in range(TRIES - 1):
         try:
-            return api.upload_targets(job_id, hashes)
+            return api.upload_targets(job_id, hashes, sizes)
         except Unreachable:
             time.sleep(_pause(tried))
-    return api.upload_targets(job_id, hashes)
+    return api.upload_targets(job_id, hashes, sizes)
 
 
 def _put(storage: httpx.Client, api: Api, job_id: str, photo: File, target: Mapping[str, Any]) -> bool:

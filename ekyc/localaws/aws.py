@@ -11,8 +11,9 @@ from botocore.config import Config
 
 account = "123456789012"
 region = "us-east-1"
-# Of everybody but the functions, which have keys of their own.
+# Of everybody but the functions, which have keys of their own and the same secret.
 ACCESS_KEY = "local"
+SECRET_KEY = "local"  # noqa: S105 - no secret: whoever reaches the local AWS may use it
 
 
 class NotRunningError(RuntimeError):
@@ -26,7 +27,7 @@ def environment(endpoint: str) -> dict[str, str]:
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     }
 
 
@@ -61,7 +62,7 @@ def _client(service: str, endpoint_url: str) -> Any:
     with _making_a_client:
         return boto3.session.Session(
             aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key="local",  # noqa: S106
+            aws_secret_access_key=SECRET_KEY,
             region_name=region,
         ).client(
             service,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
 import functools
 import io
@@ -21,13 +20,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qsl
 
 from werkzeug.exceptions import InternalServerError, NotFound, ServiceUnavailable
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import aws, calls, deploy, events, functions, gateway, moto_time
+from ekyc.localaws import aws, calls, deploy, events, functions, gateway, moto_time, presigned
 from ekyc.localaws.clock import clock
 from ekyc.localaws.doors import API, LABELLING, Doors
 from ekyc.localaws.errors import LocalAwsError
@@ -226,7 +224,7 @@ def _dispatcher(moto: Any) -> Any:
             return gateway.answer(Request(environ))(environ, start_response)
         if f"{environ['PATH_INFO']}/".startswith(LABELLING):
             return portal.answer(Request(environ))(environ, start_response)
-        refusal = _refuse_expired(environ.get("QUERY_STRING", ""))
+        refusal = presigned.refuse(environ)
         if refusal:
             return refusal(environ, start_response)
 
@@ -237,29 +235,6 @@ def _dispatcher(moto: Any) -> Any:
         return answer(environ, start_response) if answer else moto(environ, start_response)
 
     return app
-
-
-def _refuse_expired(query_string: str) -> Response | None:
-    """S3's answer to a presigned URL that is used too late (moto takes it), else None."""
-    if "Signature=" not in query_string:
-        return None
-    query = dict(parse_qsl(query_string))
-    now = datetime.datetime.now(datetime.UTC)
-    try:
-        if "X-Amz-Expires" in query:
-            signed = datetime.datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
-            expires = signed + datetime.timedelta(seconds=int(query["X-Amz-Expires"]))
-        else:
-            expires = datetime.datetime.fromtimestamp(int(query["Expires"]), datetime.UTC)
-    except (KeyError, ValueError):
-        return None  # no presigned URL
-    if now <= expires:
-        return None
-    body = (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Request has expired</Message>'
-        f"<Expires>{expires:%Y-%m-%dT%H:%M:%SZ}</Expires><ServerTime>{now:%Y-%m-%dT%H:%M:%SZ}</ServerTime></Error>"
-    )
-    return Response(body, status=403, content_type="application/xml")
 
 
 def _listen(port: int) -> socket.socket:

@@ -21,6 +21,7 @@ from api.services import Services
 from pipeline import errors, labelling
 from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, Status, public
 from pipeline.settings import Settings as BaseSettings
+from rules.uploads import is_labels
 
 UPLOAD_SECONDS = 15 * 60
 ANONYMOUS = "anonymous"  # who calls without a signature, which the local AWS lets through
@@ -146,15 +147,14 @@ def erase(job_id: str) -> Response[str]:
 def upload_urls(job_id: str) -> Response[str]:
     document = _body()
     names, hashes = validation.file_names(document), validation.content_hashes(document)
+    sizes = validation.content_sizes(document)
     job = _job(job_id)
     _check_takes_uploads(job, names)
-    once = {} if _awaits_correction(job) else {"IfNoneMatch": "*"}
-    headers = {"If-None-Match": "*"} if once else {}
+    once = not _awaits_correction(job)
     targets = {}
     for name in names:
-        signed, to_send = uploads.checked_by(hashes[name]) if name in hashes else ({}, {})
-        url = _presigned(validation.object_key(job.id, name), **once, **signed)
-        targets[name] = {"url": url, "headers": headers | to_send}
+        signed, headers = uploads.conditions(name, once=once, sha256=hashes.get(name), size=sizes.get(name))
+        targets[name] = {"url": _presigned(validation.object_key(job.id, name), **signed), "headers": headers}
     return _json(targets)
 
 
@@ -299,7 +299,7 @@ def _check_takes_uploads(job: Job, names: list[str]) -> None:
         return
     waits = job.status is Status.WAITING_FOR_LABELLING and job["LabelProvider"] == labelling.SUPPLIED
     waits = waits or _awaits_correction(job)
-    if waits and all(validation.is_labels(name) for name in names):
+    if waits and all(is_labels(name) for name in names):
         return
     takes = "it takes labels only, no photos" if waits else "it takes no more files"
     raise problems.conflict(f"The job is {job.status}: {takes}. Create a new job for new photos.")
@@ -310,7 +310,7 @@ def _awaits_correction(job: Job) -> bool:
     return job.status is Status.FAILED and job["Error"] == errors.LabelsInvalid.__name__
 
 
-def _presigned(key: str, **signed: str) -> str:
+def _presigned(key: str, **signed: Any) -> str:
     """A URL that takes one PUT to ``key`` for 15 minutes."""
     url: str = services.s3.generate_presigned_url(
         "put_object", Params={"Bucket": services.bucket, "Key": key, **signed}, ExpiresIn=UPLOAD_SECONDS

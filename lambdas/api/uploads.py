@@ -12,17 +12,35 @@ from typing import Any
 from api import validation
 from api.services import Services
 from pipeline.jobs import PageTokenInvalid
+from rules.uploads import media_type
 
 HASH = "sha256"  # the metadata's name
 PAGE = 1000
 FOLDERS = ("images", "labels")
 
 
-def checked_by(sha256: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """What is signed of a PUT of content with this hash (hex), and the headers that its sender must send."""
-    checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
-    signed = {"ChecksumSHA256": checksum, "Metadata": {HASH: sha256}}
-    return signed, {"x-amz-checksum-sha256": checksum, f"x-amz-meta-{HASH}": sha256}
+def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """What is signed of a PUT of a file of this name, and the headers that its sender must send.
+
+    S3 takes the PUT with these headers only. A signed size needs no header from the sender, whose HTTP client sends it.
+
+    Args:
+        once: S3 is to take the first upload of the name only.
+        sha256: the content's hash in hex, when S3 is to check it.
+        size: in bytes, when S3 is to take no other.
+    """
+    kind = media_type(name)
+    signed: dict[str, Any] = {"ContentType": kind}
+    headers = {"Content-Type": kind}
+    if once:
+        signed["IfNoneMatch"] = headers["If-None-Match"] = "*"
+    if sha256 is not None:
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        signed |= {"ChecksumSHA256": checksum, "Metadata": {HASH: sha256}}
+        headers |= {"x-amz-checksum-sha256": checksum, f"x-amz-meta-{HASH}": sha256}
+    if size is not None:
+        signed["ContentLength"] = size
+    return signed, headers
 
 
 def page(job_id: str, token: str | None, seconds: int, services: Services) -> tuple[list[dict[str, Any]], str | None]:

@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 
 from api.problems import bad_request, too_large, unknown_job
 from pipeline.labelling import GROUND_TRUTH, SUPPLIED
+from rules.uploads import LABELS, PHOTOS, is_labels, largest
 
 JOB_ID = re.compile(r"ekyc-[0-9]{14}-[0-9a-f]{16}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-PHOTOS, LABELS = (".jpg", ".jpeg", ".png"), (".json", ".jsonl", ".manifest")
 LONGEST_NAME = 255  # characters
 LONGEST_NAME_BYTES = 900  # an S3 key may have 1,024 bytes, and the folder and the job id need some
 MOST_NAMES = 1000
@@ -100,11 +100,6 @@ def file_name(name: Any) -> str:
     return name
 
 
-def is_labels(name: str) -> bool:
-    """Whether a file of this name holds labels; otherwise it is a photo."""
-    return name.lower().endswith(LABELS)
-
-
 def object_key(job: str, name: str) -> str:
     """Where a file of this name is uploaded to."""
     return f"{'labels' if is_labels(name) else 'images'}/{job}/{name}"
@@ -112,7 +107,7 @@ def object_key(job: str, name: str) -> str:
 
 def file_names(document: Mapping[str, Any]) -> list[str]:
     """``{"names": [...]}``: 1 to 1,000 file names, each once."""
-    _only(document, "names", "sha256")
+    _only(document, "names", "sha256", "sizes")
     names = document.get("names")
     if not isinstance(names, list) or not 1 <= len(names) <= MOST_NAMES:
         raise bad_request(f"names must be a list of 1 to {MOST_NAMES} file names.")
@@ -136,6 +131,26 @@ def content_hashes(document: Mapping[str, Any]) -> dict[str, str]:
         if not isinstance(value, str) or not SHA256.fullmatch(value):
             raise bad_request(f"sha256 of {ascii(name)[:80]} must be 64 hex digits in lower case.")
     return hashes
+
+
+def content_sizes(document: Mapping[str, Any]) -> dict[str, int]:
+    """``{"sizes": {name: bytes}}`` of a request that `file_names` took: the files' sizes, as far as given."""
+    sizes = document.get("sizes", {})
+    if not isinstance(sizes, dict):
+        raise bad_request('sizes must be an object of file names and bytes, such as {"photo-1.jpg": 201334}.')
+    names = set(document["names"])
+    for name, size in sizes.items():
+        shown = ascii(name)[:80]
+        if name not in names:
+            raise bad_request(f"sizes has the file name {shown}, which is not in names.")
+        if type(size) is not int or size < 0:
+            raise bad_request(f"sizes of {shown} must be a whole number of bytes.")
+        if size > largest(name):
+            raise bad_request(
+                f"{shown} has {size:,} bytes; at most {largest(name):,} are allowed for "
+                f"{'labels' if is_labels(name) else 'a photo'}."
+            )
+    return sizes
 
 
 def labels_name(document: Mapping[str, Any]) -> str:

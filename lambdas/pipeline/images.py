@@ -17,10 +17,10 @@ from PIL import Image
 from pipeline import upright
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages, error_code
 from pipeline.manifests import Drop, ManifestWriter, Photo, photo_line, rejected_list_key
+from rules import uploads
 
-# Custom Labels guide, "Guidelines and quotas in Amazon Rekognition Custom Labels". Its megabytes are taken as 2**20
-# bytes, as the API model writes what the guides call 5 MB as 5,242,880 bytes.
-MAX_BYTES = 15 * 1024 * 1024
+# Custom Labels guide, "Guidelines and quotas in Amazon Rekognition Custom Labels".
+MAX_BYTES = uploads.LARGEST_PHOTO
 MIN_SIDE, MAX_SIDE = 64, 4096
 MAX_ASPECT = 20
 

@@ -30,12 +30,11 @@ from pipeline.manifests import (
     read_lines,
     read_photos,
 )
+from rules.uploads import LARGEST_LABELS
 
 PROVIDER = "supplied"
 # A COCO file is one JSON document and has to be in memory as a whole; a Ground Truth manifest is streamed.
 MAX_COCO_BYTES = 100 * 1024 * 1024
-# Custom Labels guide, "Guidelines and quotas": the size of a manifest.
-MAX_BYTES = 1024 * 1024 * 1024
 COCO_PARTS = ("images", "annotations", "categories")
 COCO_KEYS = frozenset({*COCO_PARTS, "id", "name", "file_name", "width", "height", "image_id", "category_id", "bbox"})
 MAX_PLACES_TOLD, MAX_CHARS_TOLD = 10, 100
@@ -154,11 +153,11 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any) -> LabelsImpor
         if error_code(error) != "NoSuchKey":
             raise
         raise LabelsInvalid("The labels file does not exist. Upload it under the name that the job names.") from None
-    if answer["ContentLength"] > MAX_BYTES:
+    if answer["ContentLength"] > LARGEST_LABELS:
         answer["Body"].close()
         raise LabelsInvalid(
-            f"The labels file has {answer['ContentLength']:,} bytes; at most {MAX_BYTES:,} (1 GB) are allowed. Leave "
-            "out what is not of the job's photos."
+            f"The labels file has {answer['ContentLength']:,} bytes; at most {LARGEST_LABELS:,} (1 GB) are allowed. "
+            "Leave out what is not of the job's photos."
         )
     uploads = f"s3://{bucket}/images/{request.job_id}/"
     photos = _photos(ManifestReader(s3, request.images_manifest, request.images_sha256))

@@ -162,3 +162,63 @@ def test_an_execution_started_past_the_api_is_held_to_the_bars(pipeline: Pipelin
     job = pipeline.reaches(job_id, "Rejected")
     assert "below the bar of 0.80" in job["metrics"]["reasons"][0]
     assert set(pipeline.parameters().values()) == {"default"}
+
+
+# --- Uploads that are no photos --------------------------------------------------------------------------------------
+
+
+def new_target(pipeline: Pipeline, job_id: str, name: str, **more: Any) -> dict[str, Any]:
+    """Where to upload a file of this name, and the headers to send, by the call for many names."""
+    answer = pipeline.http.post(f"jobs/{job_id}/urls", json={"names": [name], **more})
+    assert answer.status_code == 200, answer.text
+    return answer.json()[name]
+
+
+def test_a_web_page_under_a_photos_name_is_refused_by_s3(pipeline: Pipeline) -> None:
+    # Given a URL for a photo of a told size
+    job_id = pipeline.http.post("create").json()["id"]
+    page = b"<html>" + b" " * (20 * MB)
+    target = new_target(pipeline, job_id, "a.jpg", sizes={"a.jpg": 1000})
+    url, headers = target["url"], target["headers"]
+    # When something else is sent: another type, another size, no type at all, or by another method
+    for sent, content in (
+        (headers | {"Content-Type": "text/html"}, b"x" * 1000),
+        (headers, page),
+        (headers, b"x" * 999),
+        ({"If-None-Match": "*"}, b"x" * 1000),
+        ({"Content-Type": "image/jpeg"}, b"x" * 1000),
+    ):
+        refused = httpx.put(url, headers=sent, content=content)
+        # Then S3 refuses it, and nothing is there
+        assert (refused.status_code, "SignatureDoesNotMatch" in refused.text) == (403, True)
+    assert httpx.get(url).status_code == 403
+    assert httpx.put(url.replace("a.jpg", "b.jpg"), headers=headers, content=b"x" * 1000).status_code == 403
+    assert pipeline.http.get(f"jobs/{job_id}/uploads").json() == []
+    # And what was told is taken
+    assert httpx.put(url, headers=headers, content=b"x" * 1000).status_code == 200
+    # And a size above the limit gets no URL
+    too_large = pipeline.http.post(f"jobs/{job_id}/urls", json={"names": ["c.jpg"], "sizes": {"c.jpg": len(page)}})
+    assert (too_large.status_code, "at most 15,728,640" in too_large.json()["detail"]) == (400, True)
+
+
+def test_a_web_page_that_s3_takes_is_refused_by_the_check(pipeline: Pipeline) -> None:
+    # Given good photos
+    photos = sorted(pipeline.photos.glob("*.jpg"))
+    job_id = pipeline.uploaded(*photos)
+    # When web pages come by URLs that bind neither size nor content, large and small
+    page = b"<html>".ljust(20 * MB)
+    for name, content in (("large.jpg", page), ("small.jpg", page[:100])):
+        put(legacy_url(pipeline, job_id, name), content, **{"Content-Type": "text/html"})
+        target = new_target(pipeline, job_id, f"new-{name}")
+        put(target["url"], content + b".", **target["headers"])
+    # Then the check rejects each of them with its reason, and the job goes on with the photos
+    pipeline.start(job_id, deploy=False)
+    job = pipeline.reaches(job_id, "Ready")
+    assert (job["images"], job["rejected"]) == (len(photos), 4)
+    rejected = [json.loads(line) for line in pipeline.read(f"manifests/{job_id}/rejected.jsonl").splitlines()]
+    assert {line["source-ref"].rpartition("/")[2]: line["code"] for line in rejected} == {
+        "large.jpg": "FileTooLarge",
+        "new-large.jpg": "FileTooLarge",
+        "small.jpg": "UnsupportedFormat",
+        "new-small.jpg": "UnsupportedFormat",
+    }

@@ -369,9 +369,41 @@ def test_many_urls_at_once_that_s3_itself_takes_once(api: Api) -> None:
     assert len(answer.text) < 6 * 1024 * 1024
     for name, place in ((names[0], "images"), (names[-1], "labels")):
         upload = answer.json[name]
-        assert upload["headers"] == {"If-None-Match": "*"}
+        kind = "image/png" if place == "images" else "application/json"
+        assert upload["headers"] == {"Content-Type": kind, "If-None-Match": "*"}
         assert urlsplit(upload["url"]).path.endswith(f"/{place}/{job_id}/{name}")
-        assert parse_qs(urlsplit(upload["url"]).query)["X-Amz-SignedHeaders"] == ["host;if-none-match"]
+        assert parse_qs(urlsplit(upload["url"]).query)["X-Amz-SignedHeaders"] == ["content-type;host;if-none-match"]
+
+
+def test_sizes_that_are_told_are_signed(api: Api) -> None:
+    # When URLs are asked for, one of them with the size of its file
+    job_id = api.new_job(photos=0)
+    names = ["a.JPEG", "b.jpg", "c.manifest"]
+    targets = api.post(f"jobs/{job_id}/urls", {"names": names, "sizes": {"a.JPEG": 15 * 1024 * 1024}}).json
+    # Then S3 is to take that size only, and of each file the media type that its name stands for
+    signed = {name: parse_qs(urlsplit(targets[name]["url"]).query)["X-Amz-SignedHeaders"][0] for name in names}
+    assert ["content-length" in signed[name] for name in names] == [True, False, False]
+    kinds = [targets[name]["headers"]["Content-Type"] for name in names]
+    assert kinds == ["image/jpeg", "image/jpeg", "application/jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"a.jpg": 15 * 1024 * 1024 + 1}, "'a.jpg' has 15,728,641 bytes; at most 15,728,640 are allowed for a photo"),
+        ({"a.json": 1024**3 + 1}, "at most 1,073,741,824 are allowed for labels"),
+        ({"b.jpg": 1}, "not in names"),
+        ({"a.jpg": -1}, "whole number of bytes"),
+        ({"a.jpg": 1.5}, "whole number of bytes"),
+        ({"a.jpg": True}, "whole number of bytes"),
+        ({"a.jpg": "9"}, "whole number of bytes"),
+        ([], "must be an object"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused(api: Api, sizes: Any, words: str) -> None:
+    job_id = api.new_job(photos=0)
+    body = {"names": ["a.jpg", "a.json"], "sizes": sizes}
+    assert is_problem(api.post(f"jobs/{job_id}/urls", body), 400, words)
 
 
 def test_photos_come_before_the_start(api: Api) -> None:

@@ -1,0 +1,86 @@
+"""Presigned URLs: S3 takes one only in time, and only with the method, the headers and the query that were signed.
+
+moto looks at none of that. Source: S3 API reference, "Authenticating requests: using query parameters (AWS Signature
+Version 4)".
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote
+
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from werkzeug.wrappers import Request, Response
+
+from ekyc.localaws import aws
+
+
+def refuse(environ: dict[str, Any]) -> Response | None:
+    """S3's answer to a presigned URL that is used too late or otherwise than signed; None when there is none."""
+    query_string = environ.get("QUERY_STRING", "")
+    if "Signature=" not in query_string:
+        return None
+    query = dict(parse_qsl(query_string, keep_blank_values=True))
+    return _refuse_expired(query) or _refuse_other_than_signed(environ, query)
+
+
+def _refuse_expired(query: dict[str, str]) -> Response | None:
+    now = datetime.datetime.now(datetime.UTC)
+    try:
+        if "X-Amz-Expires" in query:
+            signed = datetime.datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
+            expires = signed + datetime.timedelta(seconds=int(query["X-Amz-Expires"]))
+        else:
+            expires = datetime.datetime.fromtimestamp(int(query["Expires"]), datetime.UTC)
+    except (KeyError, ValueError):
+        return None  # no presigned URL
+    if now <= expires:
+        return None
+    times = f"<Expires>{expires:%Y-%m-%dT%H:%M:%SZ}</Expires><ServerTime>{now:%Y-%m-%dT%H:%M:%SZ}</ServerTime>"
+    return _refusal("AccessDenied", "Request has expired", times)
+
+
+def _refuse_other_than_signed(environ: dict[str, Any], query: dict[str, str]) -> Response | None:
+    """Compute the signature again; None for a URL of a key whose secret is not known here, as every key may call."""
+    given = query.pop("X-Amz-Signature", None)
+    scope = query.get("X-Amz-Credential", "").split("/")
+    if given is None or len(scope) != 5 or not _is_ours(scope[0]):
+        return None
+    key, _date, region, service, _terminator = scope
+    received = Request(environ).headers
+    signed = query.get("X-Amz-SignedHeaders", "").split(";")
+    path, _, _ = environ.get("RAW_URI", environ["PATH_INFO"]).partition("?")
+    request = AWSRequest(
+        method=environ["REQUEST_METHOD"],
+        url=f"http://{environ['HTTP_HOST']}{quote(unquote(path), safe='/~')}",
+        headers={name: received[name] for name in signed if name in received},
+        params=query,
+    )
+    request.context["timestamp"] = query.get("X-Amz-Date", "")
+    auth = S3SigV4QueryAuth(Credentials(key, aws.SECRET_KEY), service, region)
+    expected = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+    if given == expected:
+        return None
+    return _refusal(
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. Check your key and signing "
+        "method.",
+    )
+
+
+def _is_ours(key: str) -> bool:
+    """Whether the access key is the local AWS's own or a function's, which is the function's name."""
+    from moto.awslambda.models import lambda_backends
+
+    functions = lambda_backends[aws.account][aws.region].list_functions()
+    return key == aws.ACCESS_KEY or key in {function.function_name for function in functions}
+
+
+def _refusal(code: str, message: str, more: str = "") -> Response:
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>'
+    )
+    return Response(body, status=403, content_type="application/xml")

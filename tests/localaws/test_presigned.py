@@ -1,0 +1,93 @@
+"""Presigned URLs of the local AWS: S3 takes them only as they were signed."""
+
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+
+from ekyc.localaws import aws
+from ekyc.localaws.server import LocalAws
+
+BUCKET = "photos"
+SIGNED = {"ContentType": "image/jpeg", "ContentLength": 3, "IfNoneMatch": "*", "Metadata": {"sha256": "0a"}}
+SENT = {"Content-Type": "image/jpeg", "If-None-Match": "*", "x-amz-meta-sha256": "0a"}
+
+
+@pytest.fixture
+def s3(empty_aws: LocalAws) -> Any:
+    """A client of the local AWS with an empty bucket, which signs as the pipeline's functions do."""
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=empty_aws.endpoint,
+        aws_access_key_id=aws.ACCESS_KEY,
+        aws_secret_access_key=aws.SECRET_KEY,
+        aws_session_token="a token/+=",
+        region_name=aws.region,
+        config=Config(signature_version="v4"),
+    )
+    s3.create_bucket(Bucket=BUCKET)
+    return s3
+
+
+def presigned(s3: Any, key: str, **signed: Any) -> str:
+    url: str = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": key, **signed})
+    return url
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "images/j/\u00e4 (1)+~&=%.jpg", "\u65e5\u672c/\U0001f600.png"])
+def test_a_url_that_is_used_as_signed_is_taken(s3: Any, key: str) -> None:
+    put = httpx.put(presigned(s3, key, **SIGNED), headers=SENT | {"X-Other": "is not signed"}, content=b"abc")
+    assert put.status_code == 200, put.text
+    got = s3.get_object(Bucket=BUCKET, Key=key)
+    assert (got["Body"].read(), got["ContentType"], got["Metadata"]) == (b"abc", "image/jpeg", {"sha256": "0a"})
+    read = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": key, "ResponseExpires": "1"})
+    assert httpx.get(read).content == b"abc"
+
+
+def test_an_empty_file_can_be_signed(s3: Any) -> None:
+    url = presigned(s3, "a.jpg", ContentType="image/jpeg", ContentLength=0)
+    headers = {"Content-Type": "image/jpeg"}
+    assert httpx.put(url, headers=headers, content=b"abc").status_code == 403
+    assert httpx.put(url, headers=headers, content=b"").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        (SENT | {"Content-Type": "text/html"}, b"abc"),
+        (SENT | {"If-None-Match": "x"}, b"abc"),
+        (SENT | {"x-amz-meta-sha256": "0b"}, b"abc"),
+        ({name: value for name, value in SENT.items() if name != "Content-Type"}, b"abc"),
+        (SENT, b"abcd"),
+        (SENT, b""),
+    ],
+)
+def test_a_url_that_is_used_otherwise_is_refused(s3: Any, headers: dict[str, str], content: bytes) -> None:
+    refused = httpx.put(presigned(s3, "a.jpg", **SIGNED), headers=headers, content=content)
+    assert refused.status_code == 403
+    assert "<Code>SignatureDoesNotMatch</Code>" in refused.text
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("a.jpg", "b.jpg"), ("X-Amz-Expires=3600", "X-Amz-Expires=86400"), ("%3Bif-none-match", "")]
+)
+def test_a_url_that_was_altered_is_refused(s3: Any, old: str, new: str) -> None:
+    url = presigned(s3, "a.jpg", **SIGNED)
+    assert httpx.put(url.replace(old, new), headers=SENT, content=b"abc").status_code == 403
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
+
+
+def test_a_url_of_another_key_is_taken(s3: Any, empty_aws: LocalAws) -> None:
+    # The local AWS takes calls with any key, and knows no secret of theirs.
+    stranger = boto3.client(
+        "s3",
+        endpoint_url=empty_aws.endpoint,
+        aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
+        aws_secret_access_key="another",
+        region_name=aws.region,
+        config=Config(signature_version="v4"),
+    )
+    assert httpx.put(presigned(stranger, "a.jpg"), content=b"abc").status_code == 200
