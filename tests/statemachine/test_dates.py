@@ -1,0 +1,69 @@
+"""The dates of a job, over HTTP: on one clock, the client's at first, and none before its cause."""
+
+import time
+from datetime import UTC, datetime
+
+from deployed import Pipeline
+
+from ekyc.localaws.clock import clock
+
+
+def created(pipeline: Pipeline) -> tuple[float, float]:
+    """Of a new job, in epoch seconds: `startTime`, and the time in its id, which has whole seconds."""
+    job = pipeline.http.post("create").json()
+    in_id = datetime.strptime(job["id"].split("-")[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    return job["startTime"] / 1000, in_id.timestamp()
+
+
+def test_a_new_job_has_the_clients_time(pipeline: Pipeline) -> None:
+    # Given a local AWS that has been idle for some seconds
+    time.sleep(3)
+    # When a job is created
+    start_time, in_id = created(pipeline)
+    # Then its dates are those of the client's clock
+    assert abs(start_time - time.time()) < 2
+    assert abs(in_id - time.time()) < 3
+
+
+def test_after_a_job_an_idle_local_aws_goes_like_a_real_clock(pipeline: Pipeline) -> None:
+    # Given a job that is done
+    job_id = pipeline.uploaded()
+    pipeline.start(job_id)
+    pipeline.reaches(job_id, "Ready")
+    # When two jobs are created some seconds apart
+    first, _ = created(pipeline)
+    time.sleep(3)
+    second, _ = created(pipeline)
+    # Then their dates are about as far apart
+    assert 2 < second - first < 10
+
+
+def test_no_date_of_a_job_is_before_its_cause(pipeline: Pipeline) -> None:
+    # Given a job that is done and whose model is live, after one that left the clock ahead
+    clock.sleep(1200)
+    job_id = pipeline.uploaded()
+    pipeline.start(job_id)
+    job = pipeline.reaches(job_id, "Ready")
+    # When its dates are read where clients read them
+    listed = pipeline.aws.client("s3").list_objects_v2(Bucket=pipeline.outputs["BucketName"])["Contents"]
+    written = {one["Key"]: one["LastModified"].timestamp() for one in listed if job_id in one["Key"]}
+    uploaded = [date for key, date in written.items() if key.startswith(f"images/{job_id}/")]
+    execution, history = pipeline.execution(job_id), pipeline.history(job_id)
+    events = [event["timestamp"].timestamp() for event in history]
+    published = next(
+        event["timestamp"].timestamp()
+        for event in history
+        if event.get("stateEnteredEventDetails", {}).get("name") == "Publish model"
+    )
+    live_since = pipeline.http.get("model").json()["since"] / 1000
+    # Then each is at or after that of its cause, as exactly as S3 tells it, which is in whole seconds
+    assert uploaded
+    created, started = job["startTime"] / 1000, execution["startDate"].timestamp()
+    assert created - 1 <= min(uploaded)
+    assert max(uploaded) <= started
+    assert started <= events[0] + 0.001  # Step Functions tells milliseconds
+    assert events == sorted(events)
+    assert events[-1] <= execution["stopDate"].timestamp() + 0.001
+    assert published - 0.001 <= live_since <= execution["stopDate"].timestamp() + 0.001
+    assert created - 1 <= min(written.values())
+    assert max(written.values()) <= clock.now()
