@@ -14,13 +14,13 @@ const $ = (id) => document.getElementById(id);
 
 let contract = null;
 let job = null; // as the contract describes it
-let turn = null; // the assignment that is shown
+let turn = null; // the assignment whose picture, number and boxes are shown; they change together, in `put`
 let boxes = []; // {id, label, left, top, width, height} in pixels of the photo
 let selected = null; // id of a box
 let type = null; // label of the next box
 let past = [];
 let future = [];
-let annotator = null;
+let annotator = null; // null while no photo can be drawn on
 let zoom = 1;
 let isFine = false;
 let isBusy = false;
@@ -91,7 +91,6 @@ async function takeNext() {
     await show(claimed);
     return;
   }
-  turn = null;
   tell("Others have the last photos", "There is no photo for you now. Should one come free, it is shown here.");
   setTimeout(
     () =>
@@ -105,24 +104,42 @@ async function takeNext() {
   );
 }
 
+// Show another photo. Until it is loaded whole, everything on the page is the earlier photo's, behind a veil.
 async function show(assignment) {
-  turn = assignment;
-  boxes = turn.boxes.map((box) => ({ ...box, id: crypto.randomUUID?.() ?? String(Math.random()) }));
-  [past, future, selected, zoom] = [[], [], null, 1];
+  veil("Loading the photo…");
   $("message").hidden = true;
   $("work").hidden = false;
   const image = new Image();
-  image.alt = `Photo ${turn.photo.number} of ${job.progress.total}, to be labelled`;
+  image.alt = `Photo ${assignment.photo.number} of ${job.progress.total}, to be labelled`;
   image.draggable = false;
-  image.src = contract.photoUrl(job.id, turn.photo);
-  await image.decode().catch(() => {
-    throw new Refused(0, `Photo ${turn.photo.number} cannot be shown: load this page again, or choose “Cannot tell”.`);
-  });
+  image.src = contract.photoUrl(job.id, assignment.photo);
+  const isLoaded = await image.decode().then(
+    () => true,
+    () => false,
+  );
+  put(assignment, isLoaded ? image : null);
+}
+
+// Change picture, number and boxes at once; `image` is null for a photo that cannot be shown, which takes no box.
+function put(assignment, image) {
   leavePhoto();
+  turn = assignment;
+  // In the order of `toBox`, so that a box that nobody has changed is found to be the same.
+  boxes = turn.boxes.map((box) => ({ id: crypto.randomUUID?.() ?? String(Math.random()), ...box }));
+  $("photo-title").textContent = `Photo ${turn.photo.number}`;
+  if (image) putImage(image);
+  else {
+    const words = `Photo ${turn.photo.number} cannot be shown: load this page again, or choose “Cannot tell”.`;
+    $("stage").replaceChildren(element("p", words));
+    trouble(words);
+  }
+  draw();
+}
+
+function putImage(image) {
   const frame = element("div", image);
   frame.className = "frame";
   $("stage").replaceChildren(frame);
-  $("photo-title").textContent = `Photo ${turn.photo.number}`;
   fit(image);
   annotator = createImageAnnotator(image, { style: boxStyle });
   const surface = frame.querySelector("svg");
@@ -137,7 +154,7 @@ async function show(assignment) {
   annotator.element.append(tags);
   annotator.state.store.observe(placeTags);
   annotator.on("selectionChanged", () => {
-    selected = annotator.getSelected()[0]?.id ?? null; // the event may be late, and another box selected by now
+    selected = annotator?.getSelected()[0]?.id ?? null; // the event may be late, and another box selected by now
     showSelection();
   });
   // A press beside the selected box begins a new one, as it does when none is selected; and a box that is drawn beyond
@@ -151,19 +168,19 @@ async function show(assignment) {
     },
     true,
   );
-  draw();
 }
 
 // Draw the boxes as they are in `boxes`.
 function draw() {
   const chosen = selected;
-  annotator.setAnnotations(boxes.map(toAnnotation));
-  annotator.setSelected(chosen && boxes.some((box) => box.id === chosen) ? chosen : undefined);
+  annotator?.setAnnotations(boxes.map(toAnnotation));
+  annotator?.setSelected(chosen && boxes.some((box) => box.id === chosen) ? chosen : undefined);
   selected = boxes.some((box) => box.id === chosen) ? chosen : null;
   placeTags();
-  $("boxes").replaceChildren(...boxes.map(boxLine));
-  $("no-boxes").hidden = boxes.length > 0;
-  $("undo").disabled = past.length === 0;
+  $("boxes").replaceChildren(...(annotator ? boxes.map(boxLine) : []));
+  $("no-boxes").hidden = !annotator || boxes.length > 0;
+  for (const name of ["save", "none", "add"]) $(name).disabled = !annotator;
+  $("undo").disabled = !annotator || past.length === 0;
   $("state").textContent = turn.answered ? (turn.draft ? "Changed, not saved yet" : "Saved") : turn.draft ? "Draft kept" : "New";
   $("state").dataset.kind = turn.answered && !turn.draft ? "saved" : turn.draft ? "draft" : "new";
   showSelection();
@@ -176,6 +193,7 @@ function showSelection() {
 }
 
 function placeTags() {
+  if (!annotator) return;
   const scale = annotator.element.querySelector("img").clientWidth / turn.photo.width;
   annotator.element.querySelector(".tags").replaceChildren(
     ...annotator.getAnnotations().map((annotation) => {
@@ -199,6 +217,7 @@ function fit(image) {
 }
 
 function zoomBy(factor) {
+  if (!annotator) return;
   zoom = Math.min(8, Math.max(1, zoom * factor));
   fit($("stage").querySelector("img"));
   requestAnimationFrame(placeTags);
@@ -223,7 +242,7 @@ function toBox(annotation) {
 }
 
 function takeFromMouse() {
-  if (!turn || !annotator) return;
+  if (!annotator || isBusy) return;
   const drawn = annotator.getAnnotations().map(toBox).filter(Boolean);
   const order = new Map(boxes.map((box, place) => [box.id, place]));
   drawn.sort((one, other) => (order.get(one.id) ?? Infinity) - (order.get(other.id) ?? Infinity));
@@ -235,6 +254,7 @@ function takeFromMouse() {
 
 // Make `changed` the boxes, so that it can be undone, and keep it at the server.
 function change(changed, chosen = selected) {
+  if (isBusy) return;
   past.push(boxes);
   future = [];
   become(changed, chosen);
@@ -248,13 +268,14 @@ function become(changed, chosen = selected) {
 }
 
 function undo(from, to) {
-  if (from.length === 0) return;
+  if (from.length === 0 || !annotator || isBusy) return;
   to.push(boxes);
   become(from.pop());
   say("Undone.");
 }
 
 function add() {
+  if (!annotator) return;
   const width = Math.round(turn.photo.width / 2);
   const height = Math.round(turn.photo.height / 2);
   const [left, top] = [Math.round(width / 2), Math.round(height / 2)];
@@ -293,7 +314,7 @@ function setType(label) {
 }
 
 function selectNext() {
-  if (boxes.length === 0) return;
+  if (boxes.length === 0 || !annotator) return;
   selected = boxes[(boxes.findIndex((box) => box.id === selected) + 1) % boxes.length].id;
   annotator.setSelected(selected);
   showSelection();
@@ -309,26 +330,33 @@ let isStale = false;
 // Keep the boxes at the server as a draft: one call at a time, the latest boxes last.
 function keep() {
   isStale = true;
-  if (isKeeping) return kept;
+  if (isKeeping) return;
   isKeeping = true;
   kept = (async () => {
     try {
       while (isStale && turn) {
         isStale = false;
-        await persistently(() => contract.saveDraft(job.id, turn.id, plain()));
+        const [{ id }, drawn] = [turn, plain()]; // what is tried again goes to the photo that it was drawn on
+        await persistently(() => contract.saveDraft(job.id, id, drawn));
       }
     } finally {
       isKeeping = false;
     }
   })();
-  kept.catch(handle);
-  return kept;
+  kept.catch((error) => attempt(() => Promise.reject(error)));
+}
+
+// Wait for the last draft, before the photo changes.
+async function settle() {
+  veil("Saving…");
+  await kept.catch(() => {});
+  isStale = false;
 }
 
 async function finish(submitted) {
-  await kept.catch(() => {});
-  isStale = false;
-  job = await persistently(() => contract.submit(job.id, turn.id, submitted));
+  const { id } = turn;
+  await settle();
+  job = await persistently(() => contract.submit(job.id, id, submitted));
   showProgress();
   await (isComplete() ? showEnd() : goOn());
 }
@@ -340,6 +368,7 @@ function isComplete() {
 
 // The photo after this one among those that the worker has had, or else a new one.
 async function goOn() {
+  veil("Loading the photo…");
   const all = await contract.assignments(job.id);
   const following = all[all.findIndex((one) => one.id === turn.id) + 1];
   await (following && turn.id !== following.id && all.some((one) => one.id === turn.id)
@@ -349,7 +378,8 @@ async function goOn() {
 }
 
 async function goBack() {
-  await kept.catch(() => {});
+  await settle();
+  veil("Loading the photo…");
   const all = await contract.assignments(job.id);
   const before = all[all.findIndex((one) => one.id === turn.id) - 1];
   if (before) await show(await contract.assignment(job.id, before.id));
@@ -358,33 +388,40 @@ async function goBack() {
 
 const acts = {
   save: () => {
+    if (!annotator) return;
     if (boxes.length > 0) return finish(plain());
     trouble("Draw a box around the document, or choose “No document here”.");
   },
-  none: () => {
-    if (boxes.length > 0) change([], null);
-    return finish([]);
-  },
+  none: () => annotator && finish([]),
   decline: async () => {
+    await settle();
     job = await contract.decline(job.id, turn.id);
     showProgress();
     await (isComplete() ? showEnd() : takeNext());
   },
   previous: goBack,
-  next: () => (turn.answered ? goOn() : acts.save()),
+  next: async () => {
+    if (!turn.answered) return acts.save();
+    await settle();
+    return goOn();
+  },
 };
 
-// Do one thing at a time; what goes wrong is told.
+// Do one thing at a time, and take neither drawing nor keys meanwhile; what goes wrong is told.
 async function attempt(work) {
   if (isBusy) return;
   isBusy = true;
+  const focused = document.activeElement;
   trouble("");
   try {
     await work();
   } catch (error) {
     await handle(error);
   } finally {
+    unveil();
+    if ($("work").contains(focused) && document.activeElement === document.body) focused.focus({ preventScroll: true });
     isBusy = false;
+    takeFromMouse(); // a drag that ended meanwhile, on a photo that is still there
   }
 }
 
@@ -431,8 +468,6 @@ function showProgress() {
 }
 
 function showEnd() {
-  turn = null;
-  $("boxes").replaceChildren();
   const words = {
     Stopped: ["The job was stopped", "What was labelled so far is kept."],
     Stopping: ["The job was stopped", "What was labelled so far is kept."],
@@ -444,7 +479,21 @@ function showEnd() {
 function leavePhoto() {
   annotator?.destroy();
   annotator = null;
-  $("stage").replaceChildren();
+  [turn, boxes, past, future, selected, zoom] = [null, [], [], [], null, 1];
+  for (const name of ["stage", "boxes", "photo-title", "state"]) $(name).replaceChildren();
+}
+
+// Say what the page waits for, and let nothing be done to the photo meanwhile.
+function veil(text) {
+  $("veil").textContent = text;
+  $("veil").hidden = false;
+  $("work").inert = true;
+  say(text);
+}
+
+function unveil() {
+  $("veil").hidden = true;
+  $("work").inert = false;
 }
 
 function tell(title, text) {
@@ -571,6 +620,7 @@ const KEYS = {
 
 function onKey(event) {
   const { key, target } = event;
+  if (isBusy) event.stopPropagation(); // Annotorious has keys of its own
   if (!turn || isBusy || document.querySelector("dialog[open]") || target.closest("input[type=text], textarea, summary")) return;
   const isControl = event.ctrlKey || event.metaKey;
   const isSingle = !isControl && !event.altKey && $("shortcuts").checked;
@@ -584,7 +634,7 @@ function onKey(event) {
   } else if (isControl || event.altKey) return;
   else if (ARROWS[key] && selected && target.type !== "radio") nudge(...ARROWS[key], event.shiftKey);
   else if (key === "Delete" || key === "Backspace") remove(selected);
-  else if (key === "Escape") annotator.cancelSelected();
+  else if (key === "Escape") annotator?.cancelSelected();
   else if (key === "Enter" && target.tagName !== "BUTTON") attempt(acts.save);
   else if (isSingle && /^[1-9]$/.test(key) && job.labels[key - 1]) setType(job.labels[key - 1]);
   else if (isSingle && KEYS[key.toLowerCase()]) KEYS[key.toLowerCase()]();
@@ -595,7 +645,7 @@ function onKey(event) {
 document.addEventListener("keydown", onKey, true);
 // Before Annotorious sees it, as it stops it; and after Annotorious has done its own.
 window.addEventListener("pointerup", () => setTimeout(takeFromMouse), true);
-new ResizeObserver(() => turn && $("stage").querySelector("img") && zoomBy(1)).observe($("stage"));
+new ResizeObserver(() => zoomBy(1)).observe($("stage"));
 window.addEventListener("beforeunload", (event) => {
   if (isStale) event.preventDefault();
 });

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from labelling_jobs import PROJECT, WIDTH, begin, eventually
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from ekyc import samples
 from ekyc.localaws.server import LocalAws
@@ -335,3 +335,218 @@ def test_the_page_has_the_annotation_library_of_package_json() -> None:
     for name in ("annotorious.js", "annotorious.css"):
         pinned = PROJECT / "node_modules/@annotorious/annotorious/dist" / name
         assert (PAGE / "annotorious" / name).read_bytes() == pinned.read_bytes()
+
+
+class Slow:
+    """A server that keeps each request of a pattern back until the test lets it go."""
+
+    def __init__(self, page: Page, pattern: str) -> None:
+        self._page = page
+        self._held: list[Route] = []
+        page.route(pattern, lambda route: self._held.append(route))
+
+    def asked(self) -> Route:
+        """The oldest request that is kept back, once there is one."""
+        for _ in range(500):
+            if self._held:
+                return self._held[0]
+            self._page.wait_for_timeout(30)
+        raise AssertionError("the page asked for nothing")
+
+    def let_go(self) -> None:
+        """Have the oldest request answered."""
+        self.asked().continue_()
+        del self._held[0]
+
+    def lose(self) -> None:
+        """Break the connection of the oldest request."""
+        self.asked().abort()
+        del self._held[0]
+
+
+PHOTOS = "**/photo"
+
+
+def looks(page: Page) -> tuple[str, str, list[str]]:
+    """What the page shows: the picture's file, the number, the boxes."""
+    source = page.locator("#stage img").get_attribute("src") or ""
+    return source, page.locator("#photo-title").inner_text(), page.locator(BOXES).all_text_contents()
+
+
+def draw_and_press_keys(page: Page) -> None:
+    """All that a worker might do to a photo; on a page that loads none of it has an effect."""
+    drag(page, (20, 20), (200, 200))
+    for key in ("n", "Delete", "z", "Control+z", "2", "ArrowLeft", "Enter", "x", "d", "p", "o"):
+        page.keyboard.press(key)
+    for name in ("add", "undo", "save", "none", "decline", "previous", "next"):
+        page.locator(f"#{name}").dispatch_event("click")
+
+
+def test_picture_number_and_boxes_change_together(empty_aws: LocalAws, page: Page) -> None:
+    # Given two photos that come slowly, and a box on the first
+    job = begin(empty_aws, 2)
+    slow = Slow(page, PHOTOS)
+    page.goto(empty_aws.labelling_url)
+    page.get_by_label("Your name").fill("Ana")
+    page.keyboard.press("Enter")
+    slow.asked()
+    expect(page.locator("#veil")).to_have_text("Loading the photo…")
+    assert page.locator("#photo-title").inner_text() == ""
+    slow.let_go()
+    ready(page, 1)
+    expect(page.locator("#veil")).to_be_hidden()
+    drag(page, (160, 130), (480, 330))
+    first = "Box 1: ID_KTP 320 x 200 at 160, 130"
+    shows(page, first)
+    before = looks(page)
+
+    # When it is saved and the next photo is on its way
+    page.get_by_role("button", name="Save and next").click()
+    slow.asked()
+    # Then the page says so, shows the first photo with its number and boxes, and takes neither drawing nor keys
+    expect(page.locator("#veil")).to_have_text("Loading the photo…")
+    expect(page.locator("#said")).to_have_text("Loading the photo…")
+    draw_and_press_keys(page)
+    assert looks(page) == before
+
+    # When it has come, then all three are its own, and what was drawn meanwhile is on no photo
+    slow.let_go()
+    ready(page, 2)
+    shows(page)
+    expect(page.locator("#veil")).to_be_hidden()
+    source = looks(page)[0]
+    assert source != before[0]
+    assert page.locator("#stage img").get_attribute("alt") == "Photo 2 of 2, to be labelled"
+
+    # When the first is looked at again, then so it is on the way back
+    page.get_by_role("button", name="Previous").click()
+    slow.asked()
+    draw_and_press_keys(page)
+    assert looks(page) == (source, "Photo 2", [])
+    slow.let_go()
+    ready(page, 1)
+    shows(page, first)
+    assert looks(page)[0] == before[0]
+
+    # When the page is loaded again in the middle of that, then the photo that is still to be labelled comes
+    page.keyboard.press("o")
+    slow.asked()
+    page.reload()
+    slow.let_go()
+    expect(page.locator("#photo-title")).to_be_empty()
+    slow.let_go()
+    ready(page, 2)
+    shows(page)
+
+    # And each photo has the boxes that were drawn on it
+    drag(page, (20, 20), (120, 90))
+    shows(page, "Box 1: ID_KTP 100 x 70 at 20, 20")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="All photos are labelled")).to_be_visible()
+    edges_of = [[edges(one) for one in line["doctype"]["annotations"]] for line in job.output()]
+    assert edges_of == [[[160, 130, 480, 330]], [[20, 20, 120, 90]]]
+
+
+def test_a_draft_that_is_late_goes_to_its_own_photo(empty_aws: LocalAws, page: Page) -> None:
+    # Given a connection on which drafts do not get through
+    job = begin(empty_aws, 2)
+    open_as(page, empty_aws.labelling_url, "Ana")
+    drafts = Slow(page, "**/draft")
+    drag(page, (160, 130), (480, 330))
+    shows(page, "Box 1: ID_KTP 320 x 200 at 160, 130")
+
+    # When the photo is saved before its draft is
+    page.keyboard.press("Enter")
+    expect(page.locator("#veil")).to_have_text("Saving…")
+    drag(page, (20, 20), (120, 90))
+    drafts.let_go()
+
+    # Then the next photo comes once both are there, without a box
+    ready(page, 2)
+    shows(page)
+
+    # When the first is changed, and left before that is kept
+    page.keyboard.press("p")
+    ready(page, 1)
+    shows(page, "Box 1: ID_KTP 320 x 200 at 160, 130")
+    page.mouse.click(5, 5)
+    expect(page.locator("#state")).to_have_text("Saved")
+    drag(page, (20, 20), (120, 90))
+    both = "Box 1: ID_KTP 320 x 200 at 160, 130", "Box 2: ID_KTP 100 x 70 at 20, 20"
+    shows(page, *both)
+    page.keyboard.press("o")
+    expect(page.locator("#veil")).to_have_text("Saving…")
+    drafts.let_go()
+
+    # Then the change is the first photo's, and the second has no box
+    ready(page, 2)
+    shows(page)
+    page.keyboard.press("p")
+    ready(page, 1)
+    shows(page, *both)
+    page.keyboard.press("Enter")
+    ready(page, 2)
+    page.keyboard.press("x")
+    expect(page.get_by_role("heading", name="All photos are labelled")).to_be_visible()
+    assert [len(line["doctype"]["annotations"]) for line in job.output()] == [2, 0]
+
+
+def test_a_photo_that_does_not_come_takes_no_box(empty_aws: LocalAws, browser: Browser) -> None:
+    # Given a second photo whose connection breaks
+    job = begin(empty_aws, 2)
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    open_as(page, empty_aws.labelling_url, "Ana")
+    slow = Slow(page, PHOTOS)
+    drag(page, (160, 130), (480, 330))
+    shows(page, "Box 1: ID_KTP 320 x 200 at 160, 130")
+    page.get_by_role("button", name="Save and next").click()
+    slow.lose()
+
+    # Then the page says which one cannot be shown, shows no other, and takes no box and no answer for it
+    expect(page.get_by_role("alert")).to_contain_text("Photo 2 cannot be shown")
+    expect(page.locator("#photo-title")).to_have_text("Photo 2")
+    expect(page.locator("#stage img")).to_have_count(0)
+    for key in ("n", "z", "b", "+", "Escape", "Enter", "x", "o"):
+        page.keyboard.press(key)
+    shows(page)
+    for name in ("save", "none", "add", "undo"):
+        expect(page.locator(f"#{name}")).to_be_disabled()
+    assert job.worker("Ana").http.get(job.url).json()["progress"]["labelled"] == 1
+
+    # When the page is loaded again, then the photo comes; and the way back and a given-back photo work as well
+    page.reload()
+    slow.lose()
+    expect(page.get_by_role("alert")).to_contain_text("Photo 2 cannot be shown")
+    page.get_by_role("button", name="Previous").click()
+    slow.let_go()
+    ready(page, 1)
+    shows(page, "Box 1: ID_KTP 320 x 200 at 160, 130")
+    page.locator("#next").click()
+    slow.let_go()
+    ready(page, 2)
+    page.get_by_role("button", name="Cannot tell").click()
+    expect(page.get_by_role("heading", name="All photos are labelled")).to_be_visible()
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_the_head_stays_within_a_narrow_frame(empty_aws: LocalAws, page: Page, width: int) -> None:
+    # Given a telephone, and counts and a name as long as they get
+    job = begin(empty_aws, 1)
+    page.set_viewport_size({"width": width, "height": 800})
+    described = job.worker("Ana").http.get(job.url).json()
+    progress = {"total": 12_000, "labelled": 11_000, "failed": 900, "mine": 10_500}
+    page.route("**/api/jobs", lambda route: route.fulfill(json={"jobs": [described | {"progress": progress}]}))
+    page.goto(empty_aws.labelling_url)
+    page.get_by_label("Your name").fill("A name of forty characters, all of them.")
+    page.keyboard.press("Enter")
+    ready(page, 1)
+
+    # Then all of the head is within the frame, and the page is no wider than that
+    for place in ("#title", "#counted", "#bar", "#mine", "#worker", "#help"):
+        box = page.locator(place).bounding_box()
+        assert box, place
+        assert box["x"] >= 0, place
+        assert box["x"] + box["width"] <= width, place
+    expect(page.locator("#mine")).to_have_text("10500 by you")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
