@@ -157,7 +157,7 @@ def stop(job: Job, caller: str, services: Services) -> tuple[Job, list[str], lis
     if execution["status"] in UP:
         services.stepfunctions.stop_execution(
             executionArn=execution["executionArn"],
-            error="StoppedByRequest",
+            error=errors.STOPPED,
             cause="Somebody stopped the job through the API.",
         )
         stopped.append("execution")
@@ -246,7 +246,7 @@ def resume(job: Job, caller: str, services: Services) -> Job:
         raise conflict("The job is running.")
     if execution["status"] == "SUCCEEDED":
         raise conflict("The job is done: there is nothing to resume.")
-    if execution.get("error") == outcomes.REJECTED_ERROR:
+    if execution.get("error") == errors.REJECTED:
         raise conflict(
             "The model was rejected, and the same figures would reject it again. Start a new job with more or better "
             "photos."

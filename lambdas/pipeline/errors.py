@@ -1,6 +1,13 @@
-"""Every error that an operator may see. A class's name is the error's name in the execution, the ASL and the job."""
+"""Every error that an operator may see. A class's name is the error's name in the execution, the ASL and the job.
 
-import re
+A cause goes further than the bucket does: to logs, messages, the job's record and an audit report that is locked for
+years. So no cause may hold the name of a photo or of a labels file. That holds by how causes are made: they consist of
+the pipeline's own words, figures, codes, document types, job ids and keys that the pipeline chose. Names go into lists
+in the bucket, such as ``rejected.jsonl``. A text that AWS wrote is quoted only where AWS has read nothing of the job:
+see `quota`. A cause that another system wrote is left out: see `own_cause`.
+"""
+
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
@@ -30,20 +37,15 @@ DENIED_CODES = frozenset(
     {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
 )
 
+REJECTED, STOPPED = "ModelRejected", "StoppedByRequest"
+"""Errors that the state machine and the API raise themselves, with causes in the pipeline's own words."""
 
-# The last part of these keys is the name that people gave a photo or a labels file. It ends at the quotation mark that
-# AWS's messages put around a resource, else it may be the rest of the line: names hold spaces and full stops.
-NAMED_OBJECT = re.compile(r'\b(images|upright|labels)(/|%2F)([^/%\s"]+)\2(?!…(?:"|[.] |$))(?:.*(?=")|.+)')
+LAMBDA_ERRORS = ("Lambda.", "Runtime.", "Sandbox.")
+"""How the errors of Lambda itself begin, such as a time-out. Lambda has read nothing of the job."""
 
 
 class PipelineError(Exception):
-    """Base of every error that an operator may see; its message is the execution's cause, in words.
-
-    Causes go further than the bucket does, to logs and notifications, so file names are cut out of whatever they quote.
-    """
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(without_names(cause))
+    """Base of every error that an operator may see; its message is the execution's cause, in words."""
 
 
 class Throttled(PipelineError):
@@ -55,7 +57,11 @@ class AccessDenied(PipelineError):
 
 
 class UnexpectedAnswer(PipelineError):
-    """A service answered what no stage can act on; the message holds the answer."""
+    """A service answered what no stage can act on; the message holds the answer's code."""
+
+
+class StageFault(PipelineError):
+    """The stage has a fault of its own. The message holds the exception's class, the stage's log the lines."""
 
 
 class ImagesNotFound(PipelineError):
@@ -146,9 +152,19 @@ class ModelTimedOut(PipelineError):
     """The model did not run before its deadline."""
 
 
-def without_names(text: str) -> str:
-    """``text`` with each object that people named told by its folder and job only."""
-    return NAMED_OBJECT.sub(r"\1\2\3\2…", text)
+def own_cause(error: str | None, cause: str | None) -> str | None:
+    """``cause`` if the pipeline or Lambda itself wrote it, as the name of its ``error`` says; else None.
+
+    Step Functions' own causes may quote the execution's input, and a person who stops an execution in the console
+    writes any text.
+    """
+    name = error or ""
+    is_own = name in (REJECTED, STOPPED) or name in _pipeline_errors() or name.startswith(LAMBDA_ERRORS)
+    return cause if is_own else None
+
+
+def _pipeline_errors() -> set[str]:
+    return {kind.__name__ for kind in PipelineError.__subclasses__()}
 
 
 def error_code(error: ClientError) -> str:
@@ -156,22 +172,33 @@ def error_code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "Unknown")
 
 
+def quota(error: ClientError) -> str:
+    """AWS's sentence about a quota that is used up, such as "2 of 2 trainings run".
+
+    Only for the codes of quotas: AWS refuses such a call before it reads a photo, a manifest or labels.
+    """
+    return error.response.get("Error", {}).get("Message", "")
+
+
 def named(error: ClientError | BotoCoreError) -> PipelineError:
     """Turn a botocore error that no stage handled into the error tree.
 
     Throttling and internal errors, which AWS says to retry (Rekognition Developer Guide, "Error handling"), and lost
-    connections become `Throttled`, a denial `AccessDenied`, anything else `UnexpectedAnswer`.
+    connections become `Throttled`, a denial `AccessDenied`, anything else `UnexpectedAnswer`. The cause has the
+    operation, the code and the request's id, by which CloudTrail and AWS Support find the call. It has none of AWS's
+    sentences: they quote keys and arguments.
     """
     if isinstance(error, ClientError):
-        code = error_code(error)
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        message = without_names(error.response.get("Error", {}).get("Message", ""))
-        words = f"{error.operation_name} answered {code}: {message}"
-        if code in TRANSIENT_CODES or status >= 500:
+        code, metadata = error_code(error), error.response.get("ResponseMetadata", {})
+        request = f" (request {metadata['RequestId']})" if metadata.get("RequestId") else ""
+        words = f"{error.operation_name} answered {code}{request}."
+        if code in TRANSIENT_CODES or metadata.get("HTTPStatusCode", 0) >= 500:
             return Throttled(words)
         if code in DENIED_CODES:
-            return AccessDenied(f"{words.rstrip('. ')}. Give the function's role this permission, then resume the job.")
+            return AccessDenied(f"{words} Give the function's role this permission, then resume the job.")
         return UnexpectedAnswer(words)
+    name = type(error).__name__
     if isinstance(error, (NoConnectionError, HTTPClientError)):
-        return Throttled(f"The connection to the service was lost: {error}")
-    return UnexpectedAnswer(str(error))
+        host = urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname or "the service"
+        return Throttled(f"The connection to {host} was lost: {name}.")
+    return UnexpectedAnswer(f"The call could not be made: {name}.")

@@ -22,6 +22,7 @@ from pipeline.errors import (
     PipelineError,
     UnexpectedAnswer,
     error_code,
+    quota,
 )
 from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, Status
 from pipeline.tags import tags
@@ -279,8 +280,13 @@ def outcome(description: Mapping[str, Any]) -> LabelsMade:
         counters.get(counter, 0) for counter in ("TotalLabeled", "FailedNonRetryableError", "Unlabeled")
     )
     if status == "Failed":
-        reason = description.get("FailureReason") or "Ground Truth gave no reason."
-        raise LabellingFailed(f"Labelling job {name} failed: {reason}")
+        reason = "Ground Truth gave no reason."
+        if description.get("FailureReason"):  # which may quote photos
+            reason = (
+                "To read Ground Truth's reason: aws sagemaker describe-labeling-job "
+                f"--labeling-job-name {name} --query FailureReason"
+            )
+        raise LabellingFailed(f"Labelling job {name} failed. {reason}")
     if status == "Stopped":
         raise LabellingStopped(
             f"Labelling job {name} was stopped after {labelled} of {labelled + failed + unlabelled} photos. "
@@ -346,7 +352,7 @@ class GroundTruth:
             except ClientError as error:
                 if error_code(error) == "ResourceLimitExceeded":
                     raise LabellingUnavailable(
-                        f"Ground Truth takes no further labelling job now: {error.response['Error']['Message']} "
+                        f"Ground Truth takes no further labelling job now: {quota(error)} "
                         "Resume the job when others have ended."
                     ) from error
                 if error_code(error) != "ResourceInUse":

@@ -18,6 +18,7 @@ from pipeline.errors import (
     TrainingTimedOut,
     UnexpectedAnswer,
     error_code,
+    quota,
 )
 from pipeline.projects import overdue
 from pipeline.tags import tags
@@ -62,11 +63,10 @@ class CheckTraining:
 
 @dataclass(frozen=True)
 class TrainingChecked:
-    """Whether the model is trained; status and message in Rekognition's words."""
+    """Whether the model is trained; ``status`` is Rekognition's."""
 
     completed: bool
     status: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -161,14 +161,13 @@ def start_training(
             **({"KmsKeyId": kms_key_arn} if kms_key_arn else {}),
         )["ProjectVersionArn"]
     except ClientError as error:
-        message = error.response["Error"].get("Message", "")
         if error_code(error) in QUOTA_CODES:
-            raise TrainingSlotsBusy(f"Rekognition trains as many models as it may at a time: {message}") from error
+            raise TrainingSlotsBusy(f"Rekognition trains as many models as it may at a time: {quota(error)}") from error
         if error_code(error) != "ResourceInUseException":
             raise
         found = _made(request, rekognition)
         if found is None:
-            raise Throttled(f"The project is in use and has no version {name} yet: {message}") from error
+            raise Throttled(f"The project is in use and has no version {name} yet: {error_code(error)}.") from error
         arn = found
     return TrainingStarted(arn, version_name(arn))
 
@@ -186,25 +185,24 @@ def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tupl
     """Look how far the training is; also the billed training time in seconds when it is over.
 
     Raises:
-        TrainingFailed: with Rekognition's message and the error codes of the manifest summary, if it wrote one.
+        TrainingFailed: with the error codes of the manifest summary, if Rekognition wrote one, and how to read its
+            message.
         TrainingTimedOut: it is not over and the deadline has passed.
     """
     version = describe(request.project_arn, request.version_name, rekognition)
     if version is None:
         raise TrainingFailed(f"The model version {request.version_name} no longer exists.")
-    status, message = version["Status"], version.get("StatusMessage", "")
+    status = version["Status"]
     if status in NOT_TRAINED:
-        raise TrainingFailed(
-            f"Training ended as {status}: {message or 'Rekognition gave no reason.'}{_manifest_faults(version, s3)}"
-        )
+        raise TrainingFailed(f"Training ended as {status}.{_manifest_faults(version, s3)} {_reason(request, version)}")
     if status == "TRAINING_IN_PROGRESS":
         if overdue(request.waiting_since, request.deadline_seconds):
             raise TrainingTimedOut(
                 f"Training is not over after {request.deadline_seconds / 3600:g} hours. It cannot be cancelled; "
                 "resume the job to wait once more."
             )
-        return TrainingChecked(False, status, message), None
-    return TrainingChecked(True, status, message), version.get("BillableTrainingTimeInSeconds")
+        return TrainingChecked(False, status), None
+    return TrainingChecked(True, status), version.get("BillableTrainingTimeInSeconds")
 
 
 def start_model(request: StartModel, *, inference_units: int, rekognition: Any) -> ModelStatus:
@@ -225,12 +223,11 @@ def start_model(request: StartModel, *, inference_units: int, rekognition: Any) 
         found = version["Status"] if version else "gone"
         if found in UP:
             return ModelStatus(found)
-        message = error.response["Error"].get("Message", "")
         if error_code(error) == "LimitExceededException":
             raise RunningModelsLimit(
-                f"The account runs as many models as it may: {message} Stop one, then resume the job."
+                f"The account runs as many models as it may: {quota(error)} Stop one, then resume the job."
             ) from error
-        raise Throttled(f"The model is {found} and cannot be started now: {message}") from error
+        raise Throttled(f"The model is {found} and cannot be started now: {error_code(error)}.") from error
     return ModelStatus(status)
 
 
@@ -246,8 +243,7 @@ def check_model(request: CheckModel, *, rekognition: Any) -> ModelStatus:
         raise ModelFailed(f"The model version {request.version_name} no longer exists.")
     status = version["Status"]
     if status in ("FAILED", "DELETING"):
-        message = version.get("StatusMessage", "Rekognition gave no reason.")
-        raise ModelFailed(f"The model is {status}: {message} Resume the job to look again.")
+        raise ModelFailed(f"The model is {status}. Resume the job to look again. {_reason(request, version)}")
     if status != "RUNNING" and overdue(request.waiting_since, request.deadline_seconds):
         raise ModelTimedOut(
             f"The model is {status} after {request.deadline_seconds:g} s. Resume the job to wait once more."
@@ -287,6 +283,17 @@ def read_json(location: Mapping[str, str], s3: Any) -> Any:
         raise UnexpectedAnswer(f"s3://{location['Bucket']}/{location['Name']} is not JSON.") from error
 
 
+def _reason(request: CheckTraining | CheckModel, version: Mapping[str, Any]) -> str:
+    """How to read Rekognition's own message, which may quote photos and so stands in no cause."""
+    if not version.get("StatusMessage"):
+        return "Rekognition gave no reason."
+    return (
+        "To read Rekognition's reason: aws rekognition describe-project-versions --project-arn "
+        f"{request.project_arn} --version-names {request.version_name} "
+        "--query ProjectVersionDescriptions[0].StatusMessage"
+    )
+
+
 def _manifest_faults(version: Mapping[str, Any], s3: Any) -> str:
     """The error codes of the manifest summary in words; it exists for faults in manifest contents only.
 
@@ -307,7 +314,7 @@ def _manifest_faults(version: Mapping[str, Any], s3: Any) -> str:
         ("the test manifest", statistics.get("testing", {})),
         ("both manifests", summary),
     ):
-        faults = [f"{fault['code']} ({fault['message']})" for fault in part.get("errors", [])]
+        faults = [str(fault["code"]) for fault in part.get("errors", [])]
         if faults:
             words.append(f" In {place}: {', '.join(faults)}.")
     return "".join(words)

@@ -4,7 +4,7 @@ A notice is sent first and marked as sent afterwards, so a function that dies in
 called again. That way round because a lost notice leaves a failed job or a model that bills unnoticed, and a doubled
 one costs a glance: its event has the same ``noticeId``.
 
-Messages hold figures and error words, no file names (`pipeline.errors.without_names`) and nothing else of a person.
+Messages hold figures and causes, which name no file (`pipeline.errors`), and nothing else of a person.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import prices
-from pipeline.errors import Throttled, UnexpectedAnswer, without_names
+from pipeline.errors import Throttled, UnexpectedAnswer
 from pipeline.jobs import Job, JobNotFound, Jobs, Status
 from pipeline.labelling import LabelsMade
 
@@ -125,7 +125,7 @@ def end(job: Job) -> Notice:
         more["reasons"] = list(job["Reasons"] or [])
         lines += ["Its model is not good enough and was not started:", *(f"- {one}" for one in more["reasons"])]
     if job.status is Status.FAILED:
-        more |= {"stage": job["Stage"], "error": job["Error"], "cause": without_names(job["Cause"] or "") or None}
+        more |= {"stage": job["Stage"], "error": job["Error"], "cause": job["Cause"]}
         lines += [
             f"It failed at the stage {more['stage']} with {more['error']}: {more['cause'] or 'no cause is known.'}",
             "Mend that, then resume the job: docs/operations.md, 'When a job has failed'.",

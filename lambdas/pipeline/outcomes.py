@@ -8,9 +8,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from pipeline import executions
+from pipeline.errors import REJECTED, own_cause
 from pipeline.jobs import ENDED, Job, JobNotFound, Jobs, MoveRefused, Status
 
-REJECTED_ERROR = "ModelRejected"  # raised by the state `Model rejected`
 STATUSES: Mapping[str, Status] = {
     "SUCCEEDED": Status.READY,
     "FAILED": Status.FAILED,
@@ -39,7 +39,7 @@ def find(execution_arn: str, stepfunctions: Any) -> Outcome | None:
     if execution["status"] not in STATUSES:
         return None
     status, error = STATUSES[execution["status"]], execution.get("error")
-    if error == REJECTED_ERROR:
+    if error == REJECTED:
         status = Status.REJECTED
     if execution["status"] == "TIMED_OUT":
         error = error or "States.Timeout"
@@ -48,7 +48,7 @@ def find(execution_arn: str, stepfunctions: Any) -> Outcome | None:
         end_time=int(execution["stopDate"].timestamp() * 1000),
         stage=_last_stage(execution_arn, stepfunctions),
         error=error,
-        cause=_words(execution.get("cause")),
+        cause=_words(own_cause(error, execution.get("cause"))),
     )
 
 

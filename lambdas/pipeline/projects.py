@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from pipeline.errors import DatasetFailed, DatasetTimedOut, Throttled, UnexpectedAnswer, error_code
+from pipeline.errors import DatasetFailed, DatasetTimedOut, Throttled, UnexpectedAnswer, error_code, quota
 from pipeline.jobs import now_ms
 from pipeline.tags import tags
 
@@ -80,7 +80,7 @@ def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsCheck
     """Look how far Rekognition is with both datasets.
 
     Raises:
-        DatasetFailed: Rekognition refused a manifest; the cause holds its message.
+        DatasetFailed: Rekognition refused a manifest; the cause says how to read its message.
         DatasetTimedOut: they are not ready and the deadline has passed.
     """
     statuses = {}
@@ -88,8 +88,13 @@ def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsCheck
         description = rekognition.describe_dataset(DatasetArn=arn)["DatasetDescription"]
         statuses[kind] = description["Status"]
         if description["Status"] in FAILED:
-            message = description.get("StatusMessage", "Rekognition gave no reason.")
-            raise DatasetFailed(f"The {kind} dataset is {description['Status']}: {message}")
+            reason = "Rekognition gave no reason."
+            if description.get("StatusMessage"):  # which may quote photos
+                reason = (
+                    "To read Rekognition's reason: aws rekognition describe-dataset "
+                    f"--dataset-arn {arn} --query DatasetDescription.StatusMessage"
+                )
+            raise DatasetFailed(f"The {kind} dataset is {description['Status']}. {reason}")
     ready = all(status in COMPLETE for status in statuses.values())
     if not ready and overdue(request.waiting_since, request.deadline_seconds):
         raise DatasetTimedOut(
@@ -105,7 +110,7 @@ def _find_or_make_project(name: str, cost_tags: Sequence[str], rekognition: Any)
     except ClientError as error:
         if error_code(error) == "LimitExceededException":
             raise DatasetFailed(
-                f"Rekognition allows no further project: {error.response['Error']['Message']} "
+                f"Rekognition allows no further project: {quota(error)} "
                 "Delete projects of old jobs or have the quota raised, then resume the job."
             ) from error
         if error_code(error) not in EXISTS_CODES:
@@ -131,8 +136,9 @@ def _find_or_make_dataset(name: str, project_arn: str, kind: str, manifest: str,
         ]
     except ClientError as error:
         if error_code(error) == "InvalidS3ObjectException":
-            message = error.response["Error"]["Message"]
-            raise DatasetFailed(f"Rekognition cannot read the {kind} manifest {manifest}: {message}") from error
+            raise DatasetFailed(
+                f"Rekognition cannot read the {kind} manifest {manifest} or its photos: {error_code(error)}."
+            ) from error
         if error_code(error) not in EXISTS_CODES:
             raise
         project = _project(name, rekognition)

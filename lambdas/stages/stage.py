@@ -1,6 +1,7 @@
 """What every stage shares: request and result as dataclasses, log context, named errors, metrics."""
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
@@ -33,8 +34,9 @@ def stage(function: Callable[..., Any]) -> Callable[[Mapping[str, Any], Any], di
     A function with a second parameter also gets Lambda's context, which knows how much time is left.
 
     The request's class is read from the annotation. Errors of botocore become named errors (`pipeline.errors`), so
-    that the state machine sees the name that its Retry lists. The log gets an error's name only: its cause is in the
-    execution.
+    that the state machine sees the name that its Retry lists. Any other exception becomes `StageFault`: its text may
+    quote the name of a photo. The log gets an error's name only: its cause is in the execution. Of a fault the log also
+    gets the lines.
 
     Each run gives one line of metrics with the stage as its only dimension: how long it took, whether it was a retry,
     whether it failed, and what the function measured. The job's id is beside them, not a dimension, of which each value
@@ -61,6 +63,10 @@ def stage(function: Callable[..., Any]) -> Callable[[Mapping[str, Any], Any], di
         except errors.PipelineError as error:
             logger.warning("Stage failed", extra={"error": type(error).__name__})
             raise
+        except Exception as error:
+            name, lines = type(error).__name__, traceback.format_tb(error.__traceback__)
+            logger.error("Stage failed", extra={"error": name, "lines": lines})
+            raise errors.StageFault(f"{name} in {stage_name}: the log of the stage has the lines.") from None
         else:
             failed = False
         finally:

@@ -243,7 +243,7 @@ def test_a_kept_report_cannot_be_deleted(shared_pipeline: Pipeline, ready: str) 
 @pytest.fixture(scope="module")
 def stopped(shared_pipeline: Pipeline) -> tuple[str, bytes]:
     """A job whose labelling failed, which the operator resumed and then stopped; its report on the first end."""
-    shared_pipeline.aws.workforce.fail_next_job("No worker took a task.")
+    shared_pipeline.aws.workforce.fail_next_job(f"images/{NAME} cannot be opened.")
     job_id = shared_pipeline.uploaded()
     assert call(shared_pipeline, "POST", "start", "engineer", params={"JobId": job_id}).is_success
     shared_pipeline.reaches(job_id, "Failed")
@@ -280,7 +280,8 @@ def test_failures_redrives_and_stops_are_told_with_who_did_it(
         ("redrive", None, f"{ARN}operator"),
         ("stop", "StoppedByRequest", f"{ARN}lead"),
     ]
-    assert "No worker took a task." in report["facts"]["incidents"][0]["cause"]
+    assert "describe-labeling-job" in report["facts"]["incidents"][0]["cause"]
+    assert NAME not in body.decode() + first.decode()
     assert len(report["facts"]["path"]["pauses"]) == 1
     assert "Nothing was trained." in answers(report)["What was trained, how long, and what did it cost?"]
     # And the second names the first, which is there still

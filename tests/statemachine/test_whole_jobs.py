@@ -1,6 +1,7 @@
 """Whole jobs: the real ASL on the local AWS, over HTTP, from photos to the end that each job deserves."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,13 @@ def test_labelling_that_fails_ends_the_job_at_that_stage_and_resume_labels_again
     pipeline.aws.workforce.fail_next_job("No worker took a task.")
     job_id = pipeline.uploaded()
     pipeline.start(job_id, deploy=False)
-    # Then the job ends at the stage that found out, in the service's words
+    # Then the job ends at the stage that found out, and the cause says how to read the service's words
     job = pipeline.reaches(job_id, "Failed")
     assert (job["error"], job["stage"]) == ("LabellingFailed", "Request labels")
-    assert "No worker took a task." in job["cause"]
+    command = re.search(r"describe-labeling-job --labeling-job-name (\S+) --query FailureReason", job["cause"])
+    assert command, job["cause"]
+    described = pipeline.aws.client("sagemaker").describe_labeling_job(LabelingJobName=command[1])
+    assert described["FailureReason"] == "No worker took a task."
     assert job["cause"] in pipeline.execution(job_id)["cause"]
     # When it is resumed
     assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200

@@ -94,14 +94,42 @@ SIGNED = "https://b.s3.amazonaws.com/images/j/a.jpg?X-Amz-Algorithm=AWS4&X-Amz-S
         ("Signature=abc", "see https://b.s3.amazonaws.com/k?AWSAccessKeyId=AKIA1&Signature=abc&Expires=1"),
         ("ASIAIOSFODNN7EXAMPLE", "credentials ASIAIOSFODNN7EXAMPLE are expired"),
         ("anna.schmidt@example.com", "session of anna.schmidt@example.com"),
-        ("anna", f"no object s3://{BUCKET}/images/{JOB}/passport anna.jpg"),
-        ("anna", f"labels/{JOB}/anna.json has no boxes"),
     ],
 )
 def test_what_nobody_may_know_is_cut_out_wherever_it_stands(secret: str, text: str) -> None:
-    redacted = Redactor().value({"error": "X", "deep": [{"cause": text}]})
+    redacted = Redactor().value({"error": "X", "deep": [{"error": "LabelsInvalid", "cause": text}]})
     assert secret not in json.dumps(redacted)
     assert redacted["error"] == "X"
+
+
+NAMES = ['…a"b.jpg', "…", 'O\'Brien "x". front.jpg', "anna\nschmidt.png", "a/b/c.json", "Žofie %2F.jpg", '"}{', "a\\b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("folder", ["images", "upright", "labels"])
+def test_no_name_of_an_upload_stays_whatever_its_characters(folder: str, name: str) -> None:
+    # Given values that are an upload's key, its URI or ARN, also in JSON within JSON, as Step Functions keeps variables
+    key = f"{folder}/{JOB}/{name}"
+    places = [key, f"s3://{BUCKET}/{key}", f"arn:aws:s3:::{BUCKET}/{key}", f"{folder}/{name.replace('/', '')}"]
+    variables = {"assignedVariables": {"labels": json.dumps({"labelsKey": key, "deep": json.dumps([places])})}}
+    # When they are redacted
+    redacted = Redactor().value({"output": [places, variables], key: 1})
+    # Then folder and job stay, and the name does not
+    told = redacted["output"][0]
+    assert told == [f"{folder}/{JOB}/…", f"s3://{BUCKET}/{folder}/{JOB}/…", f"arn:aws:s3:::{BUCKET}/{folder}/{JOB}/…",
+                    f"{folder}/…"]  # fmt: skip
+    inside = json.loads(redacted["output"][1]["assignedVariables"]["labels"])
+    assert (inside["labelsKey"], json.loads(inside["deep"])) == (told[0], [told])
+    assert redacted[told[0]] == 1
+
+
+@pytest.mark.parametrize("error", ["States.Runtime", "KeyError", "by hand", None, 7])
+@pytest.mark.parametrize("cause", ['the input holds jane\'s "id".jpg', {"errorMessage": 'jane\'s "id".jpg'}])
+def test_a_cause_that_the_pipeline_did_not_write_is_cut_out(error: Any, cause: Any) -> None:
+    redacted = Redactor().value([{"error": error, "cause": cause}, {"error": "NotEnoughImages", "cause": "3 of 4"}])
+    assert "jane" not in json.dumps(redacted)
+    assert redacted[0]["error"] == error
+    assert redacted[1]["cause"] == "3 of 4"
 
 
 def test_a_token_is_known_again_in_other_places() -> None:
@@ -126,7 +154,7 @@ def test_what_an_auditor_needs_stays() -> None:
 
 
 def test_half_a_character_does_not_stop_the_report() -> None:
-    assert report.canonical(Redactor().value({"cause": "\ud83d"})) == b'{"cause":"?"}\n'
+    assert report.canonical(Redactor().value({"output": "\ud83d"})) == b'{"output":"?"}\n'
 
 
 # --- Content ---------------------------------------------------------------------------------------------------------

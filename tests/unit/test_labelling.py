@@ -216,7 +216,7 @@ def test_an_event_is_a_hint_and_the_description_the_truth(setting: Setting) -> N
 @pytest.mark.parametrize(
     ("status", "reason", "error", "words"),
     [
-        ("Failed", "ClientError: the role cannot read the manifest", "LabellingFailed", "cannot read the manifest"),
+        ("Failed", "ClientError: images/j/jane.jpg", "LabellingFailed", "describe-labeling-job --labeling-job-name"),
         ("Failed", None, "LabellingFailed", "no reason"),
         ("Stopped", None, "LabellingStopped", "was stopped after 0 of 4 photos"),
         ("Completed", None, "LabellingFailed", "no photo labelled: 4 failed"),
@@ -234,6 +234,7 @@ def test_labelling_that_ends_badly_fails_the_task_in_words(
     answer = setting.machine.answers["token-1"]
     assert answer["error"] == error
     assert words in answer["cause"]
+    assert "jane" not in answer["cause"]
 
 
 def test_a_redrive_makes_a_new_labelling_job_after_one_that_failed(setting: Setting) -> None:

@@ -147,11 +147,7 @@ def test_a_busy_project_is_asked_again(rekognition: FakeRekognition) -> None:
 def test_training_goes_on_and_ends(rekognition: FakeRekognition) -> None:
     # Given a training in progress
     start_training(rekognition)
-    rekognition.versions[JOB]["StatusMessage"] = "The model is being trained."
-    assert check_training(rekognition) == (
-        TrainingChecked(False, "TRAINING_IN_PROGRESS", "The model is being trained."),
-        None,
-    )
+    assert check_training(rekognition) == (TrainingChecked(False, "TRAINING_IN_PROGRESS"), None)
     # When it ends
     rekognition.versions[JOB] |= {"Status": "TRAINING_COMPLETED", "BillableTrainingTimeInSeconds": 1899}
     # Then the check says so, with what is billed, and however late
@@ -170,25 +166,30 @@ def test_a_failed_training_names_the_faults_of_the_manifests(rekognition: FakeRe
     start_training(rekognition)
     summary = {
         "statistics": {
-            "training": {"errors": [{"code": "ERROR_TOO_MANY_INVALID_ROWS_IN_MANIFEST", "message": "Too many."}]},
+            "training": {
+                "errors": [{"code": "ERROR_TOO_MANY_INVALID_ROWS_IN_MANIFEST", "message": "images/j/jane.jpg"}]
+            },
             "testing": {"errors": []},
         },
-        "errors": [{"code": "ERROR_INSUFFICIENT_LABEL_OVERLAP", "message": "Less than 50% label overlap."}],
+        "errors": [{"code": "ERROR_INSUFFICIENT_LABEL_OVERLAP", "message": "jane.jpg"}],
     }
     s3.put_object(Bucket=BUCKET, Key="training/summary.json", Body=json.dumps(summary))
     rekognition.versions[JOB] |= {
         "Status": "TRAINING_FAILED",
-        "StatusMessage": "The manifest file contains too many invalid rows.",
+        "StatusMessage": "The manifest file names jane.jpg twice.",
         "ManifestSummary": {"S3Object": {"Bucket": BUCKET, "Name": "training/summary.json"}},
     }
     # When it is checked
     with pytest.raises(TrainingFailed) as failure:
         check_training(rekognition, s3)
-    # Then the cause has the message and every code
+    # Then the cause has every code, and says how to read the message, which names a photo
     assert str(failure.value) == (
-        "Training ended as TRAINING_FAILED: The manifest file contains too many invalid rows. "
-        "In the training manifest: ERROR_TOO_MANY_INVALID_ROWS_IN_MANIFEST (Too many.). "
-        "In both manifests: ERROR_INSUFFICIENT_LABEL_OVERLAP (Less than 50% label overlap.)."
+        "Training ended as TRAINING_FAILED. "
+        "In the training manifest: ERROR_TOO_MANY_INVALID_ROWS_IN_MANIFEST. "
+        "In both manifests: ERROR_INSUFFICIENT_LABEL_OVERLAP. "
+        "To read Rekognition's reason: aws rekognition describe-project-versions "
+        f"--project-arn {project(rekognition)} --version-names {JOB} "
+        "--query ProjectVersionDescriptions[0].StatusMessage"
     )
 
 
@@ -261,9 +262,10 @@ def test_a_model_is_shown_as_it_is(rekognition: FakeRekognition, status: str) ->
 
 
 def test_a_model_that_failed_to_start(rekognition: FakeRekognition) -> None:
-    rekognition.add_version(project(rekognition), JOB, "FAILED", StatusMessage="No capacity.")
-    with pytest.raises(ModelFailed, match="FAILED: No capacity"):
+    rekognition.add_version(project(rekognition), JOB, "FAILED", StatusMessage="jane.jpg")
+    with pytest.raises(ModelFailed, match=r"The model is FAILED.*describe-project-versions") as failure:
         check_model(rekognition)
+    assert "jane" not in str(failure.value)
     rekognition.versions.clear()
     with pytest.raises(ModelFailed, match="no longer exists"):
         check_model(rekognition)

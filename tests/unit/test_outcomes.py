@@ -85,7 +85,7 @@ def setting(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Setting:
         ("FAILED", {"error": "ModelRejected", "cause": "F1 0.71 is below the bar of 0.80"}, Status.REJECTED),
         ("FAILED", {"error": "TrainingFailed", "cause": "No."}, Status.FAILED),
         ("TIMED_OUT", {}, Status.FAILED),
-        ("ABORTED", {"error": "Stopped", "cause": "Somebody stopped the job."}, Status.STOPPED),
+        ("ABORTED", {"error": "StoppedByRequest", "cause": "Somebody stopped the job."}, Status.STOPPED),
     ],
 )
 def test_an_end_is_written_with_stage_error_and_cause(
@@ -122,6 +122,21 @@ def test_the_cause_is_for_people(setting: Setting, cause: str, words: str) -> No
     setting.end("FAILED", error="NotEnoughImages", cause=cause)
     setting.event()
     assert setting.job["Cause"] == words
+
+
+@pytest.mark.parametrize(
+    ("execution", "error"),
+    [("ABORTED", None), ("ABORTED", "console"), ("FAILED", "States.Runtime"), ("FAILED", "KeyError")],
+)
+def test_a_cause_that_others_wrote_is_not_kept(setting: Setting, execution: str, error: str | None) -> None:
+    # Given an end whose cause a person or Step Functions wrote, which may quote the input
+    cause = {"cause": 'The input {"labels": {"key": "labels/j/O\'Brien \\"x\\".json"}} has no such path.'}
+    setting.end(execution, **cause, **({"error": error} if error else {}))
+    # When its event comes
+    setting.event()
+    # Then neither record nor message has it
+    assert setting.job["Cause"] is None
+    assert "Brien" not in str(setting.job.attributes) + str(setting.messages)
 
 
 def test_doubled_and_late_events_change_and_tell_nothing_more(setting: Setting) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline import aws
-from pipeline.errors import AccessDenied, LabelsInvalid, Throttled, UnexpectedAnswer
+from pipeline.errors import AccessDenied, LabelsInvalid, StageFault, Throttled, UnexpectedAnswer
 from pipeline.jobs import Jobs, Status, now_ms, public
 from pipeline.manifests import Photo, photo_line
 from tests.unit.aws_fakes import ACCOUNT, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
@@ -200,9 +200,11 @@ def test_a_service_error_is_named_for_the_state_machine(
 
 
 def test_a_denial_says_what_to_do_in_a_sentence_of_its_own(machine: Machine) -> None:
-    machine.rekognition.refuse_next("describe_project_versions", "AccessDeniedException", "You may not")
-    with pytest.raises(AccessDenied, match=r"You may not\. Give the function's role this permission"):
+    machine.rekognition.refuse_next("describe_project_versions", "AccessDeniedException", "jane may not")
+    denied = r"^DescribeProjectVersions answered AccessDeniedException\b.*\. Give the function's role this permission"
+    with pytest.raises(AccessDenied, match=denied) as failure:
         start_training(machine)
+    assert "jane" not in str(failure.value)
 
 
 def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine, logs: io.StringIO) -> None:
@@ -232,7 +234,23 @@ def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine
 
 def test_the_log_of_a_refused_call_has_none_of_its_words(machine: Machine, logs: io.StringIO) -> None:
     machine.rekognition.refuse_next("describe_project_versions", "ValidationException", "jane-doe.jpg is no name")
-    with pytest.raises(UnexpectedAnswer, match="jane-doe"):
+    with pytest.raises(UnexpectedAnswer) as failure:
         start_training(machine)
     assert "UnexpectedAnswer" in logs.getvalue()
-    assert "jane-doe" not in logs.getvalue()
+    assert "jane-doe" not in logs.getvalue() + str(failure.value)
+
+
+def test_a_fault_of_a_stage_quotes_no_text(machine: Machine, logs: io.StringIO) -> None:
+    # Given a stage that meets what nobody thought of, in an exception that quotes a name
+    name = 'jane "doe".jpg'
+
+    def fail(*_args: Any, **_options: Any) -> None:
+        raise KeyError(name)
+
+    machine.rekognition.describe_project_versions = fail  # type: ignore[method-assign]
+    # When it runs
+    with pytest.raises(StageFault, match=r"^KeyError in start_training") as failure:
+        start_training(machine)
+    # Then cause and log have the exception's class, the log also its lines, and neither has the name
+    assert "test_stages.py" in logs.getvalue()
+    assert "jane" not in str(failure.value) + logs.getvalue()

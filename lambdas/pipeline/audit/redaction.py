@@ -1,15 +1,27 @@
 """Cuts secrets and personal data out of what an audit report quotes.
 
+Names of photos and labels files are cut by structure: they are the last part of an object's key in the folders that
+people upload to, so each value that is such a key or its URI keeps folder and job only; and a cause stays only if the
+pipeline wrote it (`pipeline.errors`). No search through sentences can find names: a name may hold any character.
+
 What stays of a person: the IAM principal or the user pool's subject of who called the API, and worker ids, which are
 pseudonyms. An audit is there to name them.
 """
 
+import json
 import re
 from typing import Any
 
-from pipeline.errors import without_names
+from pipeline.errors import own_cause
 
 TOKEN, URL, KEY, EMAIL, STACK = "[task token]", "[signed URL]", "[access key]", "[e-mail]", "[stack trace]"
+NAME, CAUSE = "…", "[cause that the pipeline did not write]"
+
+NAMED_FOLDERS = ("images", "upright", "labels")
+"""Folders of the bucket in which the last part of a key is the name that people gave a file."""
+
+STARTS = ("s3://", "arn:")
+"""How a value begins that has a bucket before the key."""
 
 # A task token is several hundred characters of base64. So may be what follows a colon in an S3 URI or an ARN, which
 # is none. Tokens of the local engine are shorter, and are known by the name of their argument.
@@ -33,18 +45,20 @@ class Redactor:
     def value(self, value: Any) -> Any:
         """Of a JSON value: the same without secrets, names of uploaded files, e-mail addresses and stack traces."""
         if isinstance(value, dict):
-            return {name: self._entry(name, part) for name, part in value.items() if name not in DROPPED}
+            own = value if "cause" not in value else value | {"cause": _cause(value)}
+            return {self.text(name): self._entry(name, part) for name, part in own.items() if name not in DROPPED}
         if isinstance(value, list):
             return [self.value(part) for part in value]
         return self.text(value) if isinstance(value, str) else value
 
     def text(self, text: str) -> str:
-        """A text without secrets, names of uploaded files and e-mail addresses."""
+        """A text without secrets and e-mail addresses; of a key of an uploaded file folder and job only."""
         if text not in self._seen:
             self._seen[text] = self._redacted(text)
         return self._seen[text]
 
     def _redacted(self, text: str) -> str:
+        text = self._json(text) if text.startswith(("{", "[", '"')) else without_name(text)
         for token in self._tokens:
             text = text.replace(token, TOKEN)
         text = SIGNED_URL.sub(URL, text)
@@ -52,7 +66,16 @@ class Redactor:
         text = ACCESS_KEY.sub(KEY, text)
         text = EMAIL_ADDRESS.sub(EMAIL, text)
         # half of a pair of surrogates is valid in JSON and not in UTF-8
-        return without_names(text).encode("utf-8", "replace").decode()
+        return text.encode("utf-8", "replace").decode()
+
+    def _json(self, text: str) -> str:
+        """A text that is JSON, such as the value of an assigned variable, with its values redacted."""
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        redacted = self.value(value)
+        return text if redacted == value else json.dumps(redacted, ensure_ascii=False)
 
     def _entry(self, name: str, part: Any) -> Any:
         lower = name.lower()
@@ -64,3 +87,24 @@ class Redactor:
         if lower == "stacktrace":
             return STACK
         return self.value(part)
+
+
+def without_name(text: str) -> str:
+    """``text``; of a key in the folders of uploads, or its S3 URI or ARN, the last part is cut out."""
+    bucket, slash, key = "", "", text
+    if text.startswith(STARTS):
+        scheme, colons, rest = text.partition(":::" if text.startswith("arn:") else "://")
+        bucket, slash, key = rest.partition("/")
+        bucket = f"{scheme}{colons}{bucket}"
+    folder, _, rest = key.partition("/")
+    job, named, _ = rest.partition("/")
+    if folder not in NAMED_FOLDERS or not rest:
+        return text
+    return f"{bucket}{slash}{folder}/{job}/{NAME}" if named else f"{bucket}{slash}{folder}/{NAME}"
+
+
+def _cause(details: dict[str, Any]) -> Any:
+    """The cause beside an error if the pipeline wrote it; an answer of a function is already read."""
+    cause, error = details["cause"], details.get("error")
+    is_own = cause is None or own_cause(error if isinstance(error, str) else None, "") is not None
+    return cause if is_own else CAUSE
