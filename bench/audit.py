@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "lambdas"))
 
 from pipeline import aws
-from pipeline.audit import inputs, report, verify
+from pipeline.audit import inputs, page, report, verify
 from pipeline.audit.store import Store
 from pipeline.jobs import Job, Status
 from tests.unit.histories import EXECUTION, JOB, StepFunctions, live_model
@@ -93,7 +93,9 @@ def measure(events: int, results: Any) -> None:
         before, started, cpu = peak_mb(), time.perf_counter(), time.process_time()
         gathered = inputs.gather(EXECUTION, job, bucket=BUCKET, stepfunctions=stepfunctions, s3=s3)
         made = report.build(gathered, job_id=JOB, stored=f"s3://{BUCKET}/report.json", previous=None)
-        Store(BUCKET, s3).put(made)
+        store = Store(BUCKET, s3)
+        store.put(made)
+        store.put_page(made, page.render(made))
         seconds, cpu, peak = time.perf_counter() - started, time.process_time() - cpu, peak_mb()
         sizes = [one["Size"] / 1e6 for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
         body = report.canonical(made)

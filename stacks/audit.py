@@ -1,5 +1,7 @@
 """The audit reports: the bucket that keeps them, and the function that makes them."""
 
+from typing import cast
+
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -9,7 +11,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks.functions import BackgroundFunction, Runtime
-from stacks.permissions import Allowed, Permissions
+from stacks.permissions import WHY, Allowed, Denied, Permissions
 from stacks.storage import Storage
 
 READ_FOLDERS = ("manifests", "labels", "labelling", "training")
@@ -57,17 +59,74 @@ class AuditBucket(Construct):
         )
         self._key = key
 
+    def guard(self, exporter: iam.IRole) -> None:
+        """Deny to everybody but ``exporter`` to write, and to everybody to delete, whatever their own policies allow.
+
+        S3 carries out the lifecycle rule whatever a bucket policy denies, and lets the account's root user replace the
+        policy. Sources: S3 guide, 'Managing the lifecycle of objects' and 'Required permissions' of PutBucketPolicy.
+        """
+        stack, objects = cdk.Stack.of(self), self.bucket.arn_for_objects("*")
+        synthesizer = stack.synthesizer
+        if not isinstance(synthesizer, cdk.DefaultStackSynthesizer):
+            raise TypeError("The bucket of audit reports is deployed by the role of the CDK's bootstrap stack.")
+        deployer = cdk.Fn.sub(synthesizer.cloud_formation_execution_role_arn)
+        root = stack.format_arn(service="iam", region="", resource="root")
+        statements = [
+            Denied(
+                "OnlyTheExporterWrites",
+                "A version that another writes on top of a report, or another lock, tag or owner of one, is a forgery.",
+                ["s3:PutObject*"],
+                objects,
+                excepted=[exporter.role_arn],
+            ),
+            Denied(
+                "NobodyDeletes",
+                "A delete marker hides a report; replication brings in versions that nobody wrote here. Reports expire "
+                "by the lifecycle rule, which is S3's own doing.",
+                ["s3:BypassGovernanceRetention", "s3:DeleteObject*", "s3:Replicate*"],
+                objects,
+            ),
+            Denied(
+                "OnlyTheDeploymentConfigures",
+                "A lifecycle rule, a shorter default lock, or another policy would undo what is above. "
+                "CloudFormation's role in the CDK's bootstrap stack must be able to update the bucket; the account's "
+                "root user stays so that the policy locks nobody out.",
+                [
+                    "s3:DeleteBucket",
+                    "s3:DeleteBucketPolicy",
+                    "s3:PutBucketAcl",
+                    "s3:PutBucketLogging",
+                    "s3:PutBucketObjectLockConfiguration",
+                    "s3:PutBucketOwnershipControls",
+                    "s3:PutBucketPolicy",
+                    "s3:PutBucketPublicAccessBlock",
+                    "s3:PutBucketVersioning",
+                    "s3:PutEncryptionConfiguration",
+                    "s3:PutLifecycleConfiguration",
+                    "s3:PutReplicationConfiguration",
+                ],
+                self.bucket.bucket_arn,
+                excepted=[deployer, root],
+            ),
+        ]
+        for statement in statements:
+            self.bucket.add_to_resource_policy(statement)
+        policy = self.bucket.policy
+        if policy is None:
+            raise TypeError("The bucket of audit reports has no policy of its own.")
+        cast(cdk.CfnResource, policy.node.default_child).add_metadata(WHY, {one.sid: one.why for one in statements})
+
     def read(self) -> list[iam.PolicyStatement]:
-        """Look whether a report is there and read it; of all that a key of one's own encrypts, no more than that."""
+        """Find the version of a report and read it; of all that a key of one's own encrypts, no more than that."""
         reports = [self.bucket.arn_for_objects(f"{folder}/*") for folder in (FINAL, PROVISIONAL)]
         statements: list[iam.PolicyStatement] = [
             Allowed(
                 "ListReports",
-                "Without it S3 answers that a missing report is forbidden.",
-                ["s3:ListBucket"],
+                "Finds the first version of a report, whatever lies on top of it.",
+                ["s3:ListBucketVersions"],
                 self.bucket.bucket_arn,
             ),
-            Allowed("ReadReports", "Signs the links to reports.", ["s3:GetObject"], *reports, opens=False),
+            Allowed("ReadReports", "Signs the links to reports.", ["s3:GetObjectVersion"], *reports, opens=False),
         ]
         if self._key:
             stack = cdk.Stack.of(self)
@@ -94,14 +153,14 @@ class AuditBucket(Construct):
         return [
             Allowed(
                 "ListReports",
-                "Finds the report before; without it S3 answers that a missing report is forbidden.",
-                ["s3:ListBucket", "s3:ListBucketVersions"],
+                "Finds the report on this end, and the report before.",
+                ["s3:ListBucketVersions"],
                 self.bucket.bucket_arn,
             ),
             Allowed(
                 "ReadReports",
-                "Reads the report before, to name its hash.",
-                ["s3:GetObject", "s3:GetObjectVersion"],
+                "Reads the report that is kept, to make its page, and the report before, to name its hash.",
+                ["s3:GetObjectVersion"],
                 final,
             ),
             Allowed("WriteReports", "Keeps the report, as JSON and as a page.", ["s3:PutObject"], final, provisional),
@@ -159,6 +218,9 @@ class ExportAudit(BackgroundFunction):
             timeout_seconds=900,
             memory_mb=1024,  # for 25,000 events, and the hashes of manifests of 1 GB in the time that there is
         )
+        if self.role is None:
+            raise TypeError("The function has no role to write reports with.")
+        audit.guard(self.role)
         self.call_by(
             "Ended",
             "An execution of the state machine has ended.",

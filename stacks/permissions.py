@@ -78,6 +78,25 @@ class Allowed(iam.PolicyStatement):
         self.opens = opens
 
 
+class Denied(iam.PolicyStatement):
+    """A statement of a bucket's policy that nobody may do ``actions`` but the principals ``excepted``, by ARN."""
+
+    def __init__(
+        self, sid: str, why: str, actions: Sequence[str], *resources: str, excepted: Sequence[str] = ()
+    ) -> None:
+        # The ARN of a role's session is that of the role. Source: IAM guide, "AWS global condition context keys".
+        conditions = {"ArnNotEquals": {"aws:PrincipalArn": list(excepted)}} if excepted else None
+        super().__init__(
+            sid=sid,
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=list(actions),
+            resources=list(resources),
+            conditions=conditions,
+        )
+        self.why = why
+
+
 def attach(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
     """Give ``role`` the statements, and the template the reason of each."""
     reasons = {}

@@ -1,4 +1,4 @@
-"""Fetches an audit report and says whether a copy of one is genuine.
+"""Fetches an audit report and says whether a copy of one, as JSON or as a page, is genuine.
 
 The function that makes a report and this command must derive the same from the same history, so the command runs the
 function's own code, `pipeline.audit.verify`, in a process of its own: this package imports nothing that runs in Lambda.
@@ -13,11 +13,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from ekyc.cli.api import Api
-from ekyc.cli.errors import CommandError
+from ekyc.cli.errors import OK, UNPROVEN, WRONG, CommandError
 from ekyc.cli.terminal import console, human, print_json
 
+BUCKET_OUTPUT = "AuditBucketName"
 LAMBDAS = Path(__file__).resolve().parents[2] / "lambdas"
-LOOKS = {"ok": "green", "wrong": "bold red", "not checked": "yellow"}
+LOOKS = {"ok": "green", "wrong": "bold red", "not checked": "yellow", "noted": "bold yellow"}
+
+# What `pipeline.audit.verify` says of a file as a whole: the exit code, and the words.
+VERDICTS = {
+    "genuine": (OK, "It is genuine: the bucket of reports has it under lock, as the first version of its end."),
+    "wrong": (WRONG, "Something is wrong: this is not the report that the pipeline made."),
+    "not proven": (
+        UNPROVEN,
+        "As far as it was checked, the content agrees; authenticity is not proven: see what was not checked.",
+    ),
+}
 
 
 def show(api: Api, job_id: str, as_json: bool) -> None:
@@ -43,26 +54,49 @@ def save_page(api: Api, job_id: str, file: Path) -> None:
     human.print(f"The report is in {file}.", markup=False)
 
 
-def verify(file: Path, as_json: bool) -> bool:
-    """Say of each part of the report in ``file`` whether it is genuine; True when nothing is wrong.
+def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
+    """Say of each part of the report in ``file`` whether it is genuine; answers the exit code.
+
+    ``bucket`` is the bucket of reports; without it the outputs of ``stack`` name it. The file never does.
 
     Raises:
         CommandError: the file is no report.
     """
-    command = [sys.executable, "-m", "pipeline.audit.verify", str(file.absolute())]
+    bucket, why = (bucket, "") if bucket else _find_bucket(stack)
+    command = [sys.executable, "-m", "pipeline.audit.verify", str(file.absolute()), bucket, why]
     run = subprocess.run(command, cwd=LAMBDAS, capture_output=True, text=True)  # noqa: S603
     if run.returncode == 2:
         raise CommandError(f"{file}: {run.stderr.strip()}")
     if run.returncode:
         raise CommandError(f"{file} could not be verified: {(run.stderr.strip().splitlines() or ['no reason'])[-1]}")
-    findings = json.loads(run.stdout)
-    count = {result: sum(one["result"] == result for one in findings) for result in LOOKS}
+    answer = json.loads(run.stdout)
+    findings, (code, words) = answer["findings"], VERDICTS[answer["verdict"]]
     if as_json:
         print_json(findings)
-        return not count["wrong"]
+        human.print(words)
+        return code
+    count = {result: sum(one["result"] == result for one in findings) for result in LOOKS}
     table = Table("part", "result", "what was found")
     for one in findings:
         table.add_row(escape(one["part"]), f"[{LOOKS[one['result']]}]{one['result']}", escape(one["words"]))
     console.print(table)
-    console.print(f"{count['ok']} ok, {count['wrong']} wrong, {count['not checked']} not checked.")
-    return not count["wrong"]
+    console.print(", ".join(f"{count[result]} {result}" for result in LOOKS) + ".")
+    console.print(words)
+    return code
+
+
+def _find_bucket(stack: str) -> tuple[str, str]:
+    """The bucket of reports that the stack's outputs name; or nothing, and why."""
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        (found,) = boto3.Session().client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        return "", f"DescribeStacks of {stack} answered {error.response['Error']['Code']}. Give --stack or --bucket."
+    except BotoCoreError as error:
+        return "", f"AWS cannot be asked: {str(error).rstrip('.')}."
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    if BUCKET_OUTPUT not in outputs:
+        return "", f"The stack {stack} has no output {BUCKET_OUTPUT}. Give --stack or --bucket."
+    return outputs[BUCKET_OUTPUT], ""

@@ -6,16 +6,27 @@ from typing import Annotated
 import typer
 
 from ekyc.cli.connection import AsJson, connect
-from ekyc.cli.errors import ERROR, CommandError
+from ekyc.cli.errors import CommandError
+
+Stack = Annotated[str, typer.Option(envvar="EKYC_STACK", help="The stack's name.")]
+DEFAULT_STACK = "ekyc-training"
 
 
 def audit(
     context: typer.Context,
     words: Annotated[list[str], typer.Argument(metavar="JOB | verify FILE", help="A job's id; or a report to check.")],
     html: Annotated[Path | None, typer.Option(help="Write the report as a page to this file.")] = None,
+    bucket: Annotated[
+        str | None, typer.Option(help="verify: the bucket of reports; without it the stack's output AuditBucketName.")
+    ] = None,
+    stack: Stack = DEFAULT_STACK,
     as_json: AsJson = False,
 ) -> None:
-    """Show or fetch a job's audit report, or check one. Exit code 1: something in the report is wrong.
+    """Show or fetch a job's audit report, or check one, as JSON or as a page. Where a report is kept is never read
+    from the file.
+
+    Exit codes of verify: 0 the report is genuine; 6 something is wrong; 7 the content agrees, authenticity is not
+    proven; 1 the file is no report; 2 wrong usage.
 
     Example: ekyc audit ekyc-20261124034524-0ac337ddb8d23c1c --html report.html
     """
@@ -23,8 +34,7 @@ def audit(
 
     match words:
         case ["verify", file]:
-            if not reports.verify(Path(file), as_json):
-                raise typer.Exit(ERROR)
+            raise typer.Exit(reports.verify(Path(file), bucket=bucket, stack=stack, as_json=as_json))
         case [job_id] if job_id != "verify":
             api = connect(context)
             if html:
@@ -32,7 +42,7 @@ def audit(
             if as_json or not html:
                 reports.show(api, job_id, as_json)
         case _:
-            raise CommandError("Give a job's id, or verify and the file of a report.")
+            raise typer.BadParameter("Give a job's id, or verify and the file of a report.")
 
 
 def doctor(
@@ -65,7 +75,7 @@ def redeliver(
     function: Annotated[
         str | None, typer.Argument(help="A function's name in the stack, such as RecordOutcome; all without it.")
     ] = None,
-    stack: Annotated[str, typer.Option(envvar="EKYC_STACK", help="The stack's name.")] = "ekyc-training",
+    stack: Stack = DEFAULT_STACK,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a message.")] = False,
 ) -> None:
     """Give the functions once more what they could not handle; says of each message why that was.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import functools
 import hashlib
 import threading
@@ -34,6 +35,7 @@ def install() -> None:
     _quicken_tables()
     S3Response.put_object = _refusing_other_content(S3Response.put_object)
     S3Backend.put_object = _checked_and_encrypted(S3Backend.put_object)
+    S3Response.put_object_retention = _keeping_locks(S3Response.put_object_retention)
     _send_events_to_eventbridge()
 
 
@@ -122,6 +124,37 @@ def _checked_and_encrypted(put_object: Any) -> Any:
         return key
 
     return put
+
+
+def _keeping_locks(put_object_retention: Any) -> Any:
+    """Refuse to shorten or weaken a retention that runs, as Object Lock does; moto takes any.
+
+    Source: S3 User Guide, "Object Lock retention modes": in compliance mode nobody can shorten a retention or change
+    its mode; in governance mode that takes a permission and the header ``x-amz-bypass-governance-retention``.
+    """
+    from moto.s3.exceptions import AccessDeniedByLock
+
+    @functools.wraps(put_object_retention)
+    def put(self: Any) -> Any:
+        version = self._get_param("versionId")
+        key = self.backend.get_object(self.bucket_name, self.parse_key_name(), version_id=version)
+        mode, until = self._mode_until_from_body()
+        bypass = self.headers.get("x-amz-bypass-governance-retention", "").lower() == "true"
+        if key is not None and key.lock_mode and key.is_locked(governance_bypass=bypass):
+            weaker = key.lock_mode == "COMPLIANCE" and mode != "COMPLIANCE"
+            if weaker or _moment(until) < _moment(key.lock_until):
+                raise AccessDeniedByLock
+        return put_object_retention(self)
+
+    return put
+
+
+def _moment(text: str | None) -> datetime.datetime:
+    """A time of a retention; none is before all others."""
+    if not text:
+        return datetime.datetime.min.replace(tzinfo=datetime.UTC)
+    time = datetime.datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
 
 
 def _send_events_to_eventbridge() -> None:

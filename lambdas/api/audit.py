@@ -6,7 +6,6 @@ The report grows with the history, so this function neither makes it nor carries
 import json
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
@@ -14,13 +13,14 @@ from api import control
 from api.problems import conflict
 from api.services import Services
 from pipeline.audit.history import milliseconds
-from pipeline.audit.store import FINAL, PROVISIONAL, Store, Stored, key
+from pipeline.audit.store import FINAL, PROVISIONAL, Kept, Store, Stored, key
 from pipeline.jobs import Job, now_ms
 
 LINK_SECONDS = 60
 FRESH_SECONDS = 60  # how old a report on a running execution may be
 MAKING_SECONDS = 900  # the function's limit: after that it is called anew
 RETRY_SECONDS = 5
+ANSWERED = " answered"  # behind the state in the record's ReportAsked: a report on it was handed out
 UNCACHED = {"Cache-Control": "no-store"}
 
 
@@ -34,6 +34,8 @@ def form(accept: str) -> str:
 def answer(job: Job, accept: str, services: Services) -> Response[str]:
     """A redirect to the report on the job's last execution as it is now; 202 while that is made.
 
+    The link is to a version: one that is put on top later, or a delete marker, changes nothing.
+
     Raises:
         Problem: 409 when there is no execution to report on.
     """
@@ -43,20 +45,21 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     # A resume that got no further than the record has named an execution that does not exist.
     arn: str = execution["executionArn"] if execution else job["ExecutionArn"]
     store = Store(services.audit_bucket, services.s3)
-    name = arn.rpartition(":")[2]
     ended = execution.get("stopDate") if execution else None
     folder = PROVISIONAL if execution and not ended else FINAL
-    found = store.find(key(job.id, name, "json", folder=folder))  # which is written last: the page is there too
+    kept = store.kept(key(job.id, arn.rpartition(":")[2], "json", folder=folder))
     state = f"{arn} {ended or (execution or {}).get('redriveCount', 0)}"
-    if found and _is_right(found, job, execution, state):
+    found = _current(kept, job, state) if folder == PROVISIONAL else kept.first(_end(kept, job, ended))
+    linked = store.page_of(found) if found and form(accept) == "html" else found
+    if linked:
         if folder == PROVISIONAL:
-            services.jobs.note(job.id, ReportAsked=None)  # whoever asks later than FRESH_SECONDS gets another one
-        link = _link(key(job.id, name, form(accept), folder=folder), services)
-        return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": link, **UNCACHED})
+            # A caller who asks later than FRESH_SECONDS gets another report.
+            services.jobs.note(job.id, ReportAsked=f"{state}{ANSWERED}")
+        return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": _link(linked, services), **UNCACHED})
     if execution is None:
         raise conflict("Step Functions has no such execution any more, and no report of it was kept.")
     is_made = job["ReportAsked"] == state and now_ms() - job["ReportAskedTime"] < MAKING_SECONDS * 1000
-    if not is_made and services.jobs.claim_report(job.id, state, found.version if found else None, MAKING_SECONDS):
+    if not is_made and services.jobs.claim_report(job.id, state, kept.newest, MAKING_SECONDS):
         services.functions.invoke(
             FunctionName=services.export_function, InvocationType="Event", Payload=json.dumps({"executionArn": arn})
         )
@@ -66,22 +69,29 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     )
 
 
-def _is_right(found: Stored, job: Job, execution: dict[str, Any] | None, state: str) -> bool:
-    """Whether a stored report is of the execution as it is now.
+def _current(kept: Kept, job: Job, state: str) -> Stored | None:
+    """The report on a running execution that was made for the last call which asked for one, if it is fresh or unread.
 
-    One on a running execution is if it is fresh, or was made for whoever asked last and has not been answered since:
-    between two calls of a client more time may pass than a report stays fresh for.
+    Unread counts because more time may pass between two calls of a client than a report stays fresh for.
     """
-    if execution is None:
-        return True
-    if execution.get("stopDate"):
-        return found.ended == milliseconds(execution["stopDate"])
-    is_fresh = (datetime.now(UTC) - found.written).total_seconds() < FRESH_SECONDS
-    return is_fresh or (job["ReportAsked"] == state and job["ReportBefore"] != found.version)
+    if job["ReportAsked"] not in (state, f"{state}{ANSWERED}"):
+        return None
+    found = kept.next_after(job["ReportBefore"])
+    if found is None or job["ReportAsked"] == state:
+        return found
+    return found if (datetime.now(UTC) - found.written).total_seconds() < FRESH_SECONDS else None
 
 
-def _link(object_key: str, services: Services) -> str:
-    url: str = services.s3.generate_presigned_url(
-        "get_object", Params={"Bucket": services.audit_bucket, "Key": object_key}, ExpiresIn=LINK_SECONDS
-    )
+def _end(kept: Kept, job: Job, ended: datetime | None) -> int:
+    """The end that the report must be of, in Unix ms: Step Functions' own, or the record's once that is forgotten."""
+    if ended:
+        return milliseconds(ended)
+    recorded = job["EndTime"] or (kept.versions[0].ended if kept.versions else 0)
+    # The record's is rounded down.
+    return next((one.ended for one in kept.versions if one.ended - recorded in (0, 1)), recorded)
+
+
+def _link(found: Stored, services: Services) -> str:
+    place = {"Bucket": services.audit_bucket, "Key": found.key, "VersionId": found.version}
+    url: str = services.s3.generate_presigned_url("get_object", Params=place, ExpiresIn=LINK_SECONDS)
     return url

@@ -382,7 +382,7 @@ def test_what_is_stored_is_encrypted_and_travels_by_tls_only(template: Template)
                 if statement["Effect"] == "Deny"
             ]
             # Then a call without TLS is denied
-            assert {"Bool": {"aws:SecureTransport": "false"}} in [denial["Condition"] for denial in denials]
+            assert {"Bool": {"aws:SecureTransport": "false"}} in [denial.get("Condition") for denial in denials]
     # And each is encrypted
     for bucket in template.of("AWS::S3::Bucket").values():
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -416,15 +416,42 @@ def test_audit_reports_are_locked_for_years(template: Template) -> None:
         for action in listed(statement["Action"])
     }
     assert actions == {
-        ("Api", "s3:GetObject"),
-        ("Api", "s3:ListBucket"),
-        ("ExportAudit", "s3:GetObject"),
+        ("Api", "s3:GetObjectVersion"),
+        ("Api", "s3:ListBucketVersions"),
         ("ExportAudit", "s3:GetObjectVersion"),
-        ("ExportAudit", "s3:ListBucket"),
         ("ExportAudit", "s3:ListBucketVersions"),
         ("ExportAudit", "s3:PutObject"),
         ("ExportAudit", "s3:PutObjectRetention"),
     }
+
+
+def test_only_the_exporter_writes_audit_reports(template: Template) -> None:
+    # Given what the policy of the bucket of reports denies, by statement
+    (bucket,) = (id for id in template.of("AWS::S3::Bucket") if id.startswith("AuditBucket"))
+    (policy,) = (one for one in template.of("AWS::S3::BucketPolicy").values() if one["Bucket"] == {"Ref": bucket})
+    denied = {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"] if "Sid" in one}
+    assert {(one["Effect"], one["Principal"]["AWS"]) for one in denied.values()} == {("Deny", "*")}
+    # Then nobody writes, tags or locks a report but the exporter, which its own role lets put and no more
+    writes = denied["OnlyTheExporterWrites"]
+    assert (writes["Action"], written(writes["Resource"])) == ("s3:PutObject*", f"<{bucket}.Arn>/*")
+    role = template.functions()["ExportAudit"]["Role"]
+    assert writes["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": [role]}}
+    # And nobody at all deletes one or lifts a lock
+    deletes = denied["NobodyDeletes"]
+    assert {"s3:BypassGovernanceRetention", "s3:DeleteObject*"} <= set(deletes["Action"])
+    assert (written(deletes["Resource"]), "Condition" in deletes) == (f"<{bucket}.Arn>/*", False)
+    # And the bucket is configured by CloudFormation and, so that nobody is locked out, by the account's root user
+    configures = denied["OnlyTheDeploymentConfigures"]
+    assert {
+        "s3:PutBucketObjectLockConfiguration",
+        "s3:PutBucketPolicy",
+        "s3:PutLifecycleConfiguration",
+        "s3:PutReplicationConfiguration",
+    } <= set(configures["Action"])
+    assert written(configures["Resource"]) == f"<{bucket}.Arn>"
+    deployer, root = configures["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
+    assert ":role/cdk-hnb659fds-cfn-exec-role-" in deployer["Fn::Sub"]
+    assert written(root) == "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"
 
 
 def test_photographs_and_job_records_outlive_the_stack(template: Template) -> None:

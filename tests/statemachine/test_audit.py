@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,15 @@ import httpx
 import pytest
 from deployed import Pipeline, eventually
 from jsonschema import Draft202012Validator
+from moto.s3.models import s3_backends
 
+from ekyc.localaws import aws as place
 from pipeline.audit import report as documents
 from pipeline.audit import verify
 from pipeline.audit.history import read
+from pipeline.audit.page import render
 from pipeline.audit.redaction import Redactor
+from pipeline.audit.store import Store
 
 PROJECT = Path(__file__).parents[2]
 SCHEMA = json.loads((PROJECT / "docs" / "audit-schema.json").read_text())
@@ -59,7 +65,23 @@ def wrong(findings: Any) -> set[str]:
 
 def against_aws(pipeline: Pipeline, body: bytes) -> list[verify.Finding]:
     clients = {name: pipeline.aws.client(name) for name in ("s3", "stepfunctions")}
-    return list(verify.check_against_aws(body, **clients))
+    store = Store(pipeline.outputs["AuditBucketName"], clients["s3"])
+    return list(verify.check_against_aws(body, store=store, **clients))
+
+
+def ekyc_audit(pipeline: Pipeline, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``ekyc audit`` with ``words``."""
+    known = {**os.environ, **pipeline.aws.environment(), "EKYC_API_URL": pipeline.aws.api_url, "COLUMNS": "250"}
+    command = [str(Path(sys.executable).with_name("ekyc")), "audit", *words]
+    return subprocess.run(command, env=known | environment, capture_output=True, text=True)
+
+
+def changed(body: bytes, **record: Any) -> bytes:
+    """The report with another record of the job, made anew: sound in itself."""
+    genuine = json.loads(body)
+    made_from = genuine["inputs"] | {"job": genuine["inputs"]["job"] | record}
+    made = documents.build(made_from, job_id=genuine["jobId"], stored=genuine["stored"], previous=genuine["previous"])
+    return documents.canonical(made)
 
 
 @pytest.fixture(scope="module")
@@ -164,27 +186,22 @@ def test_the_same_history_gives_the_same_report(shared_pipeline: Pipeline, ready
 def test_a_report_that_nobody_touched_is_genuine(shared_pipeline: Pipeline, ready: str, tmp_path: Path) -> None:
     # Given a report as it was fetched
     file = tmp_path / "report.json"
-    ekyc = [str(Path(sys.executable).with_name("ekyc")), "audit"]
-    environment = {**os.environ, **shared_pipeline.aws.environment(), "EKYC_API_URL": shared_pipeline.aws.api_url}
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*ekyc, *words], env=environment | {"COLUMNS": "200"}, capture_output=True, text=True)
-
-    file.write_text(run(ready, "--json").stdout)
+    file.write_text(ekyc_audit(shared_pipeline, ready, "--json").stdout)
     # When it is verified on the command line, then all is found to be as it says
-    verified = run("verify", str(file))
+    verified = ekyc_audit(shared_pipeline, "verify", str(file))
     assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert "0 wrong, 0 not checked" in verified.stdout
+    assert "0 wrong, 0 not checked, 0 noted" in verified.stdout
+    assert "It is genuine" in verified.stdout
     # When one figure is changed, then that is found
     file.write_bytes(file.read_bytes().replace(b'"passed":true', b'"passed":false', 1))
-    forged = run("verify", str(file))
-    assert forged.returncode == 1, forged.stdout + forged.stderr
+    forged = ekyc_audit(shared_pipeline, "verify", str(file))
+    assert forged.returncode == 6, forged.stdout + forged.stderr
     assert "wrong" in forged.stdout
     # And what is no report is refused in words
     file.write_text("<html>")
-    refused = run("verify", str(file))
+    refused = ekyc_audit(shared_pipeline, "verify", str(file))
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert "give the JSON report" in refused.stderr
+    assert "neither the JSON of an audit report nor its page" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -192,7 +209,9 @@ def test_a_forger_who_computes_all_hashes_again_is_found_by_what_aws_keeps(
     shared_pipeline: Pipeline, ready: str
 ) -> None:
     genuine = json.loads(fetched(shared_pipeline, ready))
-    assert {one.result for one in against_aws(shared_pipeline, documents.canonical(genuine))} == {verify.OK}
+    findings = against_aws(shared_pipeline, documents.canonical(genuine))
+    assert {one.result for one in findings} == {verify.OK}
+    assert verify.verdict(findings) == verify.GENUINE
     # Given a report in which somebody else started the job, made anew from forged inputs
     inputs = copy.deepcopy(genuine["inputs"])
     inputs["job"]["StartedBy"] = f"{ARN}somebody-else"
@@ -238,6 +257,233 @@ def test_a_kept_report_cannot_be_deleted(shared_pipeline: Pipeline, ready: str) 
     version = s3.head_object(Bucket=bucket, Key=key)["VersionId"]
     with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
         s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+
+
+def test_no_lock_that_runs_can_be_shortened(shared_pipeline: Pipeline, ready: str) -> None:
+    s3, bucket, key = shared_pipeline.aws.client("s3"), shared_pipeline.outputs["AuditBucketName"], report_key(ready)
+    before = s3.head_object(Bucket=bucket, Key=key)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    for mode in ("COMPLIANCE", "GOVERNANCE"):
+        with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
+            s3.put_object_retention(
+                Bucket=bucket,
+                Key=key,
+                VersionId=before["VersionId"],
+                Retention={"Mode": mode, "RetainUntilDate": tomorrow},
+                BypassGovernanceRetention=True,
+            )
+    after = s3.head_object(Bucket=bucket, Key=key)
+    assert after["ObjectLockRetainUntilDate"] == before["ObjectLockRetainUntilDate"]
+
+
+def report_key(job_id: str, form: str = "json") -> str:
+    return f"audit/{job_id}/{job_id}.{form}"
+
+
+@pytest.fixture
+def covered(shared_pipeline: Pipeline, ready: str) -> Iterator[tuple[dict[str, bytes], dict[str, bytes]]]:
+    """Report and page of the job as they were, and forged ones that somebody with s3:PutObject put on top of them."""
+    kinds = {"json": "application/json", "html": "text/html"}
+    true = {form: fetched(shared_pipeline, ready, kind) for form, kind in kinds.items()}
+    forged_report = changed(true["json"], StartedBy=f"{ARN}somebody-else")
+    forged = {"json": forged_report, "html": render(json.loads(forged_report)).encode()}
+    s3, bucket = shared_pipeline.aws.client("s3"), shared_pipeline.outputs["AuditBucketName"]
+    for form, body in forged.items():
+        metadata = s3.head_object(Bucket=bucket, Key=report_key(ready, form))["Metadata"]
+        s3.put_object(Bucket=bucket, Key=report_key(ready, form), Body=body, Metadata=metadata, ContentType=kinds[form])
+    yield true, forged
+    restore(shared_pipeline, ready)
+
+
+def versions(pipeline: Pipeline, job_id: str, form: str) -> list[Any]:
+    """moto's own objects of the versions, the oldest one first."""
+    backend = s3_backends[place.account]["aws"]
+    return list(backend.get_bucket(pipeline.outputs["AuditBucketName"]).keys.getlist(report_key(job_id, form)))
+
+
+def restore(pipeline: Pipeline, job_id: str) -> None:
+    """Leave the first version of report and page alone, which only the owner of the process can."""
+    backend = s3_backends[place.account]["aws"]
+    keys = backend.get_bucket(pipeline.outputs["AuditBucketName"]).keys
+    for form in ("json", "html"):
+        set_versions(keys, report_key(job_id, form), versions(pipeline, job_id, form)[:1])
+
+
+def set_versions(keys: Any, key: str, kept: list[Any]) -> None:
+    """Past moto's own way to do that, which throws contents away."""
+    dict.__setitem__(keys, key, kept) if kept else dict.pop(keys, key)
+
+
+def test_a_forged_version_on_top_changes_nothing(
+    shared_pipeline: Pipeline,
+    ready: str,
+    covered: tuple[dict[str, bytes], dict[str, bytes]],
+    tmp_path: Path,
+) -> None:
+    # Given a report and a page with forged versions on top
+    true, forged = covered
+    # Then the API leads to the true ones
+    assert fetched(shared_pipeline, ready) == true["json"]
+    assert fetched(shared_pipeline, ready, "text/html") == true["html"]
+    # And of the files that a reader may have, the true ones are found genuine, and the forged ones wrong
+    for form, body in true.items():
+        file = tmp_path / f"true.{form}"
+        file.write_bytes(body)
+        verified = ekyc_audit(shared_pipeline, "verify", str(file))
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        assert "1 noted" in verified.stdout
+    for form, body in forged.items():
+        file = tmp_path / f"forged.{form}"
+        file.write_bytes(body)
+        verified = ekyc_audit(shared_pipeline, "verify", str(file))
+        assert verified.returncode == 6, verified.stdout + verified.stderr
+    assert "kept report" in wrong(against_aws(shared_pipeline, forged["json"]))
+    noted = {one.part: one.words for one in against_aws(shared_pipeline, true["json"]) if one.result == verify.NOTED}
+    assert "of this end the report has 2 versions, of which only the first counts" in noted["versions"]
+
+
+def test_a_delete_marker_hides_no_report(shared_pipeline: Pipeline, ready: str) -> None:
+    # Given a report and its page, hidden by delete markers
+    body, shown = fetched(shared_pipeline, ready), fetched(shared_pipeline, ready, "text/html")
+    s3, bucket = shared_pipeline.aws.client("s3"), shared_pipeline.outputs["AuditBucketName"]
+    for form in ("json", "html"):
+        s3.delete_object(Bucket=bucket, Key=report_key(ready, form))
+    # Then the API leads to them, verification proves them, and the markers are told
+    assert fetched(shared_pipeline, ready) == body
+    assert fetched(shared_pipeline, ready, "text/html") == shown
+    findings = against_aws(shared_pipeline, body)
+    assert verify.verdict(findings) == verify.GENUINE
+    (noted,) = (one.words for one in findings if one.result == verify.NOTED)
+    assert "1 delete markers hide the report; 1 delete markers hide its page" in noted
+    restore(shared_pipeline, ready)
+
+
+def test_a_page_that_was_changed_is_wrong(shared_pipeline: Pipeline, ready: str, tmp_path: Path) -> None:
+    # Given the page as it was saved, and a copy in which the starter is another
+    page = fetched(shared_pipeline, ready, "text/html")
+    files = {"true": page, "changed": page.replace(b"user/engineer", b"user/else"), "other": b"<!DOCTYPE html><p>"}
+    told = {}
+    for name, body in files.items():
+        (tmp_path / name).write_bytes(body)
+        told[name] = ekyc_audit(shared_pipeline, "verify", str(tmp_path / name))
+    # Then the one is genuine, the other wrong, and any other page is refused
+    assert [run.returncode for run in told.values()] == [0, 6, 1], "".join(run.stdout for run in told.values())
+    assert "shows none of the reports that are kept" in told["changed"].stdout
+    assert "not that of an audit report" in told["other"].stderr
+
+
+def test_a_report_cannot_name_the_bucket_that_proves_it(shared_pipeline: Pipeline, ready: str, tmp_path: Path) -> None:
+    # Given a forged report, kept under lock in a bucket of the forger's, whose place and page it names
+    s3, evil = shared_pipeline.aws.client("s3"), "reports-of-a-forger"
+    s3.create_bucket(Bucket=evil, ObjectLockEnabledForBucket=True)
+    genuine = json.loads(fetched(shared_pipeline, ready))
+    made_from = genuine["inputs"] | {"job": {"StartedBy": f"{ARN}somebody-else"}}
+    forged = documents.build(made_from, job_id=ready, stored=f"s3://{evil}/{report_key(ready)}", previous=None)
+    lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": datetime.now(UTC) + timedelta(days=900)}
+    metadata = {"ended": str(genuine["inputs"]["execution"]["stopDate"])}
+    for form, body in (("html", render(forged).encode()), ("json", documents.canonical(forged))):
+        s3.put_object(Bucket=evil, Key=report_key(ready, form), Body=body, Metadata=metadata, **lock)
+    # When it is verified
+    file = tmp_path / "forged.json"
+    file.write_bytes(documents.canonical(forged))
+    verified = ekyc_audit(shared_pipeline, "verify", str(file))
+    # Then the stack's own bucket decides
+    assert verified.returncode == 6, verified.stdout + verified.stderr
+    assert {"place", "kept report"} <= wrong(against_aws(shared_pipeline, documents.canonical(forged)))
+
+
+LOCKS = {
+    "of governance mode": {"lock_mode": "GOVERNANCE"},
+    "over": {"lock_until": "2020-01-01T00:00:00Z"},
+    "missing": {"lock_mode": None, "lock_until": None},
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("form", ["json", "html"])
+def test_without_a_compliance_lock_nothing_is_proven(
+    shared_pipeline: Pipeline, ready: str, form: str, lock: str, tmp_path: Path
+) -> None:
+    # Given a report or a page whose lock is none that keeps it
+    body = fetched(shared_pipeline, ready)
+    (kept,) = versions(shared_pipeline, ready, form)
+    before = {name: getattr(kept, name) for name in LOCKS[lock]}
+    # When the report is verified
+    for name, value in LOCKS[lock].items():
+        setattr(kept, name, value)
+    findings = against_aws(shared_pipeline, body)
+    for name, value in before.items():
+        setattr(kept, name, value)
+    # Then nothing is wrong, and nothing is proven
+    assert wrong(findings) == set()
+    assert verify.verdict(findings) == verify.UNPROVEN
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+@pytest.mark.parametrize("why", ["no stack", "no answer", "nothing kept"])
+def test_what_cannot_be_proven_has_words_and_an_exit_code(
+    shared_pipeline: Pipeline, ready: str, why: str, accept: str, tmp_path: Path
+) -> None:
+    # Given a true report or page, and no way to the one that is kept
+    file = tmp_path / "report"
+    file.write_bytes(fetched(shared_pipeline, ready, accept))
+    keys = s3_backends[place.account]["aws"].get_bucket(shared_pipeline.outputs["AuditBucketName"]).keys
+    before = {form: versions(shared_pipeline, ready, form) for form in ("json", "html")}
+    stack, endpoint = "ekyc-training", {}
+    if why == "no stack":
+        stack = "no-such-stack"
+    elif why == "no answer":
+        endpoint = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    else:
+        for form in before:
+            set_versions(keys, report_key(ready, form), [])
+    # When it is verified
+    verified = ekyc_audit(shared_pipeline, "verify", str(file), "--stack", stack, **endpoint)
+    for form, kept in before.items():
+        set_versions(keys, report_key(ready, form), kept)
+    # Then that is neither an error nor a success
+    assert verified.returncode == 7, verified.stdout + verified.stderr
+    assert "the content agrees; authenticity is not proven" in verified.stdout
+    assert "Traceback" not in verified.stderr
+
+
+def test_another_bucket_than_the_report_names_is_wrong(shared_pipeline: Pipeline, ready: str, tmp_path: Path) -> None:
+    file, s3 = tmp_path / "report.json", shared_pipeline.aws.client("s3")
+    file.write_bytes(fetched(shared_pipeline, ready))
+    s3.create_bucket(Bucket="reports-of-another-stack")
+    for bucket, code in ((shared_pipeline.outputs["AuditBucketName"], 0), ("reports-of-another-stack", 6)):
+        verified = ekyc_audit(shared_pipeline, "verify", str(file), "--bucket", bucket, "--stack", "none")
+        assert verified.returncode == code, verified.stdout + verified.stderr
+
+
+def test_wrong_usage_has_its_own_exit_code(shared_pipeline: Pipeline) -> None:
+    assert ekyc_audit(shared_pipeline, "verify", "a", "b").returncode == 2
+
+
+UPLOADS = ('O\'Brien "x".jpg', '…a"b.jpg', "….jpg")
+
+
+def test_no_name_of_an_upload_is_in_the_report(shared_pipeline: Pipeline, tmp_path: Path) -> None:
+    # Given a job whose photos and labels file have names with quotation marks, or that begin with an ellipsis
+    photos = sorted(shared_pipeline.photos.glob("*.jpg"))[: len(UPLOADS)]
+    for name, photo in zip(UPLOADS, photos, strict=True):
+        (tmp_path / name).write_bytes(photo.read_bytes())
+    labels = '…Žofie "O\'Neill".json'
+    (tmp_path / labels).write_text('{"images": [{"id": 1, "file_name": "x"}], "annotations": [], "categories": []}')
+    job_id = shared_pipeline.http.post("create").json()["id"]
+    shared_pipeline.upload(job_id, *(tmp_path / name for name in UPLOADS), tmp_path / labels)
+    # When it fails over its labels
+    started = shared_pipeline.start(job_id, labels={"provider": "supplied", "key": labels})
+    assert started.is_success, started.text
+    shared_pipeline.reaches(job_id, "Failed")
+    # Then no name is in its report, its page or the logs
+    for text in (
+        fetched(shared_pipeline, job_id).decode(),
+        fetched(shared_pipeline, job_id, "text/html").decode(),
+        shared_pipeline.logs(),
+    ):
+        for part in ("Brien", "Žofie", "\\u017dofie", "Neill", 'a\\"b', 'a"b', "a&quot;b"):
+            assert part not in text
 
 
 @pytest.fixture(scope="module")

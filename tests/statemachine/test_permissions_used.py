@@ -103,7 +103,7 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
 
 MANY_CALLS: dict[str, int] = {
     "GET /api/training/jobs/{id}": 4,  # once: the end of the execution is written down when no event has told it yet
-    "GET /api/training/jobs/{id}/audit": 5,  # once: the report is not there, so it is claimed and made
+    "GET /api/training/jobs/{id}/audit": 6,  # once: the report is not there or too old, so it is claimed and made
     "POST /api/training/jobs/{id}/stop": 12,
     "POST /api/training/jobs/{id}/resume": 9,
 }

@@ -16,8 +16,9 @@ from time_machine import TimeMachineFixture
 
 from api import audit as api_audit
 from pipeline import aws
-from pipeline.audit import facts, inputs, page, report, verify
+from pipeline.audit import export, facts, inputs, page, report, verify
 from pipeline.audit.redaction import Redactor
+from pipeline.audit.store import Store
 from pipeline.jobs import Job, Jobs, Status
 from tests.unit.aws_fakes import client
 from tests.unit.conftest import BUCKET
@@ -392,7 +393,7 @@ def test_other_white_space_is_found(genuine: Report) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"<!DOCTYPE html>", "give the JSON report"),
+        (b"\x89PNG", "neither the JSON of an audit report nor its page"),
         (b"[]", "no audit report"),
         (b'{"schema":"ekyc-audit-report","version":"9.0"}', "'9.0'"),
         (b'{"schema":"ekyc-audit-report","version":"1.0"}', "not whole: answers"),
@@ -493,6 +494,61 @@ def test_a_kept_report_is_answered_as_who_asks_wants_it(api: ReportApi) -> None:
     api.machine.redrive_execution(execution_arn(job_id))
     api.end(job_id)
     assert api.audit(job_id).status == 202
+
+
+def test_a_version_on_top_of_a_provisional_report_is_not_served(api: ReportApi) -> None:
+    # Given a provisional report that was asked for, and a forged version that was put on top of it
+    job_id = api.started()
+    assert api.audit(job_id).status == 202
+    key = f"provisional/{job_id}/{job_id}.json"
+    true, forged = (api.s3.put_object(Bucket=REPORTS, Key=key, Body=body)["VersionId"] for body in (b"{}", b"[]"))
+    # When the report is asked for, then the link is to the version that was made for the question
+    for _ in range(2):
+        link = api.audit(job_id).headers["location"]
+        assert f"versionId={true}" in link
+        assert forged not in link
+
+
+def test_a_version_that_nobody_asked_for_is_not_served(api: ReportApi) -> None:
+    # Given a forged provisional report, put there before anybody asked for one
+    job_id = api.started()
+    api.s3.put_object(Bucket=REPORTS, Key=f"provisional/{job_id}/{job_id}.json", Body=b"[]")
+    # When the report is asked for, then one is made
+    assert [api.audit(job_id).status for _ in range(2)] == [202, 202]
+    assert len(api.exporting.invoked) == 1
+
+
+def test_the_first_version_of_an_end_is_served(api: ReportApi) -> None:
+    # Given a report with its page, both with another version on top, and hidden by delete markers
+    job_id = api.started()
+    ended = api.end(job_id)
+    api.keep(job_id, ended)
+    first = {one["Key"]: one["VersionId"] for one in api.s3.list_object_versions(Bucket=REPORTS)["Versions"]}
+    api.keep(job_id, ended)
+    for key in first:
+        api.s3.delete_object(Bucket=REPORTS, Key=key)
+    # Then the links are to the first versions
+    for accept in ("application/json", "text/html"):
+        link = api.audit(job_id, accept).headers["location"]
+        assert f"versionId={first[f'audit/{job_id}/{job_id}.{api_audit.form(accept)}']}" in link
+
+
+def test_a_page_is_made_of_the_report_that_is_kept(s3: Any, jobs: Jobs) -> None:
+    # Given an exporter that died when it had kept the report, and a record that has changed since
+    s3.create_bucket(Bucket=REPORTS)
+    s3.put_bucket_versioning(Bucket=REPORTS, VersioningConfiguration={"Status": "Enabled"})
+    store = Store(REPORTS, s3)
+    history = live_model()
+    document = made(s3, history)
+    store.put(document)
+    machine = StepFunctions(history, DEFINITION, "SUCCEEDED")
+    # When it is called again, twice
+    for _ in range(2):
+        export.export(EXECUTION, bucket=BUCKET, store=store, jobs=jobs, stepfunctions=machine, s3=s3)
+    # Then the report is the one that was kept, and it has one page, which shows it
+    kept = {form: store.kept(f"audit/{JOB}/{JOB}.{form}").versions for form in ("json", "html")}
+    assert {form: len(versions) for form, versions in kept.items()} == {"json": 1, "html": 1}
+    assert store.body(kept["html"][0]).decode() == page.render(document)
 
 
 def test_a_report_outlives_the_execution(api: ReportApi) -> None:

@@ -1,11 +1,12 @@
 """Makes the audit report of an execution and keeps it."""
 
+import json
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from pipeline import executions
-from pipeline.audit import history, inputs, report
+from pipeline.audit import history, inputs, page, report
 from pipeline.audit.store import FINAL, PROVISIONAL, Store, key
 from pipeline.jobs import Job, JobNotFound, Jobs
 
@@ -15,28 +16,39 @@ logger = Logger(child=True)
 def export(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfunctions: Any, s3: Any) -> None:
     """Keep the report of the execution as it is now, unless there is one of the same end.
 
-    A report that is there is never made again: what it was made from, such as the job's files, goes in time.
+    A report that is there is never made again: what it was made from, such as the job's files, goes in time. The page
+    is made from the report that is kept, and comes after it: where two functions run at a time, the first report counts
+    and the page shows that one.
     """
-    name = execution_arn.rpartition(":")[2]
-    job_id = executions.job_id(execution_arn)
+    name, job_id = execution_arn.rpartition(":")[2], executions.job_id(execution_arn)
     described = stepfunctions.describe_execution(executionArn=execution_arn)
-    if described.get("stopDate"):
-        found = store.find(key(job_id, name, "json"))
-        if found and found.ended == history.milliseconds(described["stopDate"]):
-            logger.info("The report is there already")
+    object_key, ended = key(job_id, name, "json"), described.get("stopDate")
+    first = store.kept(object_key).first(history.milliseconds(ended)) if ended else None
+    if first is None:
+        made = _make(execution_arn, bucket=bucket, store=store, jobs=jobs, stepfunctions=stepfunctions, s3=s3)
+        store.put(made)
+        logger.info("Report kept", extra={"provisional": made["provisional"]})
+        if made["provisional"]:
+            store.put_page(made, page.render(made))
             return
+        first = store.kept(object_key).first(made["inputs"]["execution"]["stopDate"])
+    if first and store.page_of(first) is None:
+        kept = json.loads(store.body(first))
+        store.put_page(kept, page.render(kept))
+
+
+def _make(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfunctions: Any, s3: Any) -> dict[str, Any]:
+    """The report of the execution as it is now."""
+    name, job_id = execution_arn.rpartition(":")[2], executions.job_id(execution_arn)
     made_from = inputs.gather(execution_arn, _job(job_id, jobs), bucket=bucket, stepfunctions=stepfunctions, s3=s3)
     ended = made_from["execution"].get("stopDate")
     object_key = key(job_id, name, "json", folder=PROVISIONAL if ended is None else FINAL)
-    store.put(
-        report.build(
-            made_from,
-            job_id=job_id,
-            stored=f"s3://{store.bucket}/{object_key}",
-            previous=store.previous(job_id, ended),
-        )
+    return report.build(
+        made_from,
+        job_id=job_id,
+        stored=f"s3://{store.bucket}/{object_key}",
+        previous=store.previous(job_id, ended),
     )
-    logger.info("Report kept", extra={"provisional": ended is None})
 
 
 def _job(job_id: str, jobs: Jobs) -> Job | None:

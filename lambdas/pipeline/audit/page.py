@@ -9,6 +9,7 @@ from pipeline.audit import drawings, facts
 from pipeline.audit.answers import duration, moment
 from pipeline.labelling import GROUND_TRUTH
 
+TITLE = "Audit report "  # before the execution's name; verification reads the name after it
 MOST_DETAIL = 160  # characters of an event that the table shows; the JSON has all
 
 STYLE = """
@@ -55,7 +56,7 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str]:
     yield '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
     yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>Audit report {name}</title><style>{STYLE}</style></head><body><main>"
+    yield f"<title>{TITLE}{name}</title><style>{STYLE}</style></head><body><main>"
     status = escape(found["end"]["status"])
     yield f'<h1>Audit report</h1><p class="sub">Execution {name}</p>'
     yield f'<p><span class="status {status}">{status}</span>'

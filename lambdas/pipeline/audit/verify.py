@@ -1,24 +1,33 @@
-"""Is this audit report genuine? ``python -m pipeline.audit.verify FILE`` prints what was looked at, as JSON.
+"""Is this audit report genuine? ``python -m pipeline.audit.verify FILE BUCKET WHY`` prints the findings, as JSON.
 
 First what the report says of itself: its seal, the hashes of its parts, and whether the answers follow from the events.
-Then what AWS still knows, with the caller's own credentials: the kept report, the report before, the job's files, the
-history. AWS forgets a history 90 days after the end, and the files go with the job's retention: what is gone or may not
-be read is told as not checked.
+Anybody can compute these again. So the proof is the bucket of reports, which the caller names and the file never does:
+the first version of the report's end must be the file, and a COMPLIANCE lock must run on it. What a file says of the
+place that it is kept at is a claim, which is compared with the place that follows from job and execution.
+
+Then what AWS still knows, with the caller's own credentials: the reports before, the job's files, the history. AWS
+forgets a history 90 days after the end, and the files go with the job's retention: what is gone or may not be read is
+told as not checked.
+
+``BUCKET`` may be empty; ``WHY`` then says why the bucket is not known.
 """
 
 import hashlib
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline import aws
+from pipeline import aws, executions
 from pipeline.audit import answers, facts, history, inputs, page, report
 from pipeline.audit.redaction import Redactor
+from pipeline.audit.store import FINAL, PROVISIONAL, Kept, Store, Stored, key, place
 from pipeline.errors import error_code
 
 PARTS = ("earlier", "execution", "files", "history", "job", "rejected", "stateMachine", "workers")
@@ -38,8 +47,19 @@ MEMBERS = frozenset(
         "sha256",
     }
 )
-OK, WRONG, UNKNOWN = "ok", "wrong", "not checked"
+OK, WRONG, UNKNOWN, NOTED = "ok", "wrong", "not checked", "noted"
+GENUINE, FORGED, UNPROVEN = "genuine", "wrong", "not proven"
+KEPT, KEPT_PAGE, PAGE = "kept report", "kept page", "page"
+PROOF = frozenset({KEPT, KEPT_PAGE})
+"""The parts that prove who made the report; all others say only that it agrees with itself and with AWS."""
+
+NO_DOCUMENT = (KeyError, TypeError, AttributeError, ValueError, IndexError)
+"""What reading a document of another form raises."""
+
 GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "ExecutionDoesNotExist"})
+EXECUTION_NAME = re.compile(
+    r"[A-Za-z0-9_-]{1,80}"
+)  # that CloudWatch can log too. Source: StartExecution, API reference
 MOST_BEFORE = 100  # reports of one job that are followed back
 
 
@@ -48,7 +68,10 @@ class NoReport(ValueError):
 
 
 class Finding(NamedTuple):
-    """What was looked at, and whether it is ok, wrong or not checked; in words."""
+    """What was looked at, and whether it is ok, wrong, not checked or noted; in words.
+
+    Noted is what an auditor should know and what makes no report wrong, such as a version that was put on top.
+    """
 
     part: str
     result: str
@@ -64,7 +87,7 @@ def read(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except ValueError:
-        raise NoReport("The file is no JSON. The page (.html) cannot be verified: give the JSON report.") from None
+        raise NoReport("The file is neither the JSON of an audit report nor its page.") from None
     if not isinstance(document, dict) or document.get("schema") != report.SCHEMA:
         raise NoReport("The file is JSON, and no audit report.")
     if document.get("version") != report.VERSION:
@@ -96,7 +119,7 @@ def check_itself(body: bytes) -> Iterator[Finding]:
         yield _verdict(f"inputs.{part}", same, "The hash fits.", "It was changed: its hash does not fit.")
     try:
         yield from _derived(document)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+    except NO_DOCUMENT as error:
         yield Finding("facts", WRONG, f"The inputs are not those of a report: {type(error).__name__}: {error}")
 
 
@@ -129,14 +152,97 @@ def _history_is_whole(document: Mapping[str, Any]) -> Finding:
     return _verdict("history", not faults, f"It is whole: {len(events)} events.", f"{'; '.join(faults)}.")
 
 
-def check_against_aws(body: bytes, *, s3: Any, stepfunctions: Any) -> Iterator[Finding]:
-    """What AWS still knows of what the report says."""
+def verdict(findings: Sequence[Finding]) -> str:
+    """`FORGED` when something is wrong, `GENUINE` when the kept report proves it, else `UNPROVEN`."""
+    if any(one.result == WRONG for one in findings):
+        return FORGED
+    proven = {one.part for one in findings if one.result == OK}
+    return GENUINE if proven >= PROOF else UNPROVEN
+
+
+def is_page(body: bytes) -> bool:
+    """Whether the file is a report as a page, by how it begins."""
+    return body.lstrip()[:9].lower() == b"<!doctype"
+
+
+def find_report(body: bytes, store: Store) -> tuple[Finding, bytes | None]:
+    """The kept report whose page ``body`` is, or None, and what was found out.
+
+    The page says which execution it is of. That is a claim: each report on that execution is rendered, and one of them
+    must give this very page.
+
+    Raises:
+        NoReport: it is no page of a report.
+    """
+    name = _execution_of(body)
+    job_id, tried = executions.parse(name)[0], 0
+    for folder in (FINAL, PROVISIONAL):
+        kept = store.kept(key(job_id, name, "json", folder=folder))
+        for one in kept.versions if folder == PROVISIONAL else _firsts(kept):
+            content, tried = store.body(one), tried + 1
+            try:
+                is_it = page.render(read(content)).encode() == body
+            except (NoReport, *NO_DOCUMENT):  # a version that the exporter did not write
+                continue
+            if is_it:
+                return Finding(PAGE, OK, f"It shows what version {one.version} of {_uri(store, one)} says."), content
+    where = _uri(store, key(job_id, name, "json"))
+    if not tried:
+        return Finding(PAGE, UNKNOWN, f"No report is kept at {where} to compare the page with."), None
+    return Finding(PAGE, WRONG, f"It shows none of the reports that are kept at {where}."), None
+
+
+class _Title(HTMLParser):
+    """Reads a page's title: the first one, for drawings have titles too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._titles = 0
+        self._inside = False
+        self.text = ""
+
+    def handle_starttag(self, tag: str, _attributes: object) -> None:
+        self._titles += tag == "title"
+        self._inside = tag == "title" and self._titles == 1
+
+    def handle_endtag(self, _tag: str) -> None:
+        self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if self._inside else ""
+
+
+def _execution_of(body: bytes) -> str:
+    title = _Title()
+    title.feed(body.decode("utf-8", "replace"))
+    name = title.text.removeprefix(page.TITLE)
+    if name == title.text or not EXECUTION_NAME.fullmatch(name):
+        raise NoReport("The file is a page, and not that of an audit report.")
+    return name
+
+
+def _firsts(kept: Kept) -> list[Stored]:
+    """The first version of each end."""
+    return [one for one in kept.versions if kept.first(one.ended) is one]
+
+
+def check_against_aws(body: bytes, *, store: Store, s3: Any, stepfunctions: Any) -> Iterator[Finding]:
+    """What the bucket of reports proves, and what AWS still knows of what the report says.
+
+    ``store`` is the bucket of reports of the stack. ``s3`` reads the job's files, whose places a proven report tells.
+    """
     document = read(body)
-    yield _asked("kept report", lambda: _kept(document, body, s3))
-    yield _asked("kept page", lambda: _kept_page(document, s3))
-    yield from _chain(document, s3)
-    for entry in document["inputs"]["files"]:
-        yield _asked(f"file {entry['object']}", lambda entry=entry: _file(entry, s3))  # type: ignore[misc]
+    yield _placed(document, store)
+    proof = _asked(KEPT, lambda: _kept(document, body, store))
+    yield proof
+    yield _asked("versions", lambda: _versions(document, store))
+    yield _asked(KEPT_PAGE, lambda: _kept_page(document, store))
+    yield from _chain(document, store)
+    if proof.result == OK:
+        for entry in document["inputs"]["files"]:
+            yield _asked(f"file {entry['object']}", lambda entry=entry: _file(entry, s3))  # type: ignore[misc]
+    else:
+        yield Finding("files", UNKNOWN, "A report that is not proven does not say where the job's files are.")
     redactor = Redactor()
     arn = document["inputs"]["execution"]["executionArn"]
     yield _asked("history at AWS", lambda: _history(document, arn, stepfunctions, redactor))
@@ -145,48 +251,114 @@ def check_against_aws(body: bytes, *, s3: Any, stepfunctions: Any) -> Iterator[F
         yield _asked("earlier executions at AWS", lambda: _earlier(document, arn, stepfunctions, redactor))
 
 
-def _kept(document: Mapping[str, Any], body: bytes, s3: Any) -> Finding:
-    bucket, key = _place(document["stored"])
-    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key)
-    versions = [one["VersionId"] for listing in pages for one in listing.get("Versions", ()) if one["Key"] == key]
-    if not versions:
-        return Finding("kept report", UNKNOWN, f"There is none at {document['stored']}.")
-    same = any(_body(bucket, key, s3, version) == body for version in versions)
+def _placed(document: Mapping[str, Any], store: Store) -> Finding:
+    expected = _uri(store, place(document, "json"))
+    is_so = document["stored"] == expected and executions.parse(document["execution"])[0] == document["jobId"]
     return _verdict(
-        "kept report", same, "The file is the report that is kept.", f"No version of {document['stored']} is this file."
+        "place",
+        is_so,
+        "It names the place at which the stack keeps it.",
+        f"It names {document['stored']}, and the stack keeps the report on this execution at {expected}.",
     )
 
 
-def _kept_page(document: Mapping[str, Any], s3: Any) -> Finding:
-    bucket, key = _place(document["stored"])
-    key = key.removesuffix("json") + "html"
-    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key)
-    versions = [one["VersionId"] for listing in pages for one in listing.get("Versions", ())]
-    if not versions:
-        return Finding("kept page", UNKNOWN, "There is none.")
-    expected = page.render(document).encode()
-    same = any(_body(bucket, key, s3, version) == expected for version in versions)
-    return _verdict("kept page", same, "It shows what the report says.", "It is not the page of this report.")
+def _kept(document: Mapping[str, Any], body: bytes, store: Store) -> Finding:
+    kept, where = store.kept(place(document, "json")), _uri(store, place(document, "json"))
+    if not kept.versions:
+        return Finding(KEPT, UNKNOWN, f"Nothing is kept at {where}.")
+    if document["provisional"]:
+        # It has no end, so no version is the first of it, and a forged one on top looks like the others.
+        return Finding(KEPT, UNKNOWN, "A provisional report proves nothing. Ask again when the execution has ended.")
+    first = kept.first(_ended(document))
+    if first is None:
+        return Finding(KEPT, WRONG, f"None of the {len(kept.versions)} versions of {where} is of this end.")
+    if store.body(first) != body:
+        later = next((one.version for one in kept.versions if one is not first and store.body(one) == body), None)
+        words = f"The first version of this end at {where} is another report."
+        return Finding(KEPT, WRONG, f"{words} The file is the version {later}, which was put there later." if later
+                       else words)  # fmt: skip
+    return _locked(KEPT, first, "The file is the first version of this end")
 
 
-def _chain(document: Mapping[str, Any], s3: Any) -> Iterator[Finding]:
+def _locked(part: str, one: Stored, words: str) -> Finding:
+    if one.is_locked:
+        return Finding(part, OK, f"{words}, and a COMPLIANCE lock runs on it.")
+    return Finding(
+        part,
+        UNKNOWN,
+        f"{words}, but S3 shows no COMPLIANCE lock that still runs on it: it proves nothing. To see locks, your "
+        "credentials need s3:GetObjectRetention.",
+    )
+
+
+def _versions(document: Mapping[str, Any], store: Store) -> Finding:
+    """Whether something was put on top of the report or its page, or hides them."""
+    if not store.kept(place(document, "json")).versions:
+        return Finding("versions", UNKNOWN, "There is none.")
+    faults = []
+    for form, words in (("json", "the report"), ("html", "its page")):
+        kept = store.kept(place(document, form))
+        of_end = sum(one.ended == _ended(document) for one in kept.versions)
+        if of_end > 1 and not document["provisional"]:
+            faults.append(f"of this end {words} has {of_end} versions, of which only the first counts")
+        if kept.delete_markers:
+            faults.append(f"{kept.delete_markers} delete markers hide {words}")
+    if faults:
+        return Finding("versions", NOTED, f"The pipeline does neither, so look for who did: {'; '.join(faults)}.")
+    return Finding("versions", OK, "This end has one version, and nothing hides it.")
+
+
+def _kept_page(document: Mapping[str, Any], store: Store) -> Finding:
+    first = None if document["provisional"] else store.kept(place(document, "json")).first(_ended(document))
+    shown = store.page_of(first) if first else None
+    if shown is None:
+        return Finding(KEPT_PAGE, UNKNOWN, "None is kept for this report.")
+    try:
+        expected = page.render(document).encode()
+    except NO_DOCUMENT as error:
+        return Finding(KEPT_PAGE, WRONG, f"The report cannot be shown as a page: {type(error).__name__}.")
+    if store.body(shown) != expected:
+        return Finding(KEPT_PAGE, WRONG, "It is not the page of this report.")
+    return _locked(KEPT_PAGE, shown, "It shows what the report says")
+
+
+def _ended(document: Mapping[str, Any]) -> int:
+    """The end that the report says it is of; 0, which no end has, when it says none."""
+    ended = document["inputs"]["execution"].get("stopDate", 0)
+    return ended if isinstance(ended, int) else 0
+
+
+def _chain(document: Mapping[str, Any], store: Store) -> Iterator[Finding]:
     """From report to report back to the job's first."""
     previous = document["previous"]
     for number in range(1, MOST_BEFORE + 1):
         if previous is None:
             return
-        bucket, key = _place(previous["object"])
         part = f"report before ({number})"
         try:
-            body = _body(bucket, key, s3, previous["versionId"])
+            finding, body = _before(part, document["jobId"], previous, store)
         except (ClientError, BotoCoreError) as error:
-            yield _not_asked(part, error)
+            finding, body = _not_asked(part, error), None
+        yield finding
+        if body is None:
             return
-        if hashlib.sha256(body).hexdigest() != previous["sha256"]:
-            yield Finding(part, WRONG, f"{previous['object']} is not the report that this one follows.")
-            return
-        yield Finding(part, OK, f"{previous['object']} is the one that is named.")
         previous = read(body)["previous"]
+
+
+def _before(part: str, job_id: str, previous: Mapping[str, Any], store: Store) -> tuple[Finding, bytes | None]:
+    """What the bucket says of the report that another one names, and its content if it is that."""
+    named, version = str(previous["object"]), previous["versionId"]
+    object_key = named.removeprefix(f"s3://{store.bucket}/")
+    if object_key == named or not object_key.startswith(f"{FINAL}/{job_id}/"):
+        return Finding(part, WRONG, f"{named} is no place at which the stack keeps reports of this job."), None
+    kept = store.kept(object_key)
+    one = next((one for one in kept.versions if one.version == version), None)
+    if one is None:
+        return Finding(part, UNKNOWN, f"{named} has no version {version}."), None
+    body = store.body(one)
+    if hashlib.sha256(body).hexdigest() != previous["sha256"] or kept.first(one.ended) is not one:
+        return Finding(part, WRONG, f"{named} is not the report that this one follows."), None
+    return _locked(part, one, f"{named} is the one that is named"), body
 
 
 def _file(entry: Mapping[str, Any], s3: Any) -> Finding:
@@ -250,9 +422,8 @@ def _not_asked(part: str, error: ClientError | BotoCoreError) -> Finding:
     return Finding(part, UNKNOWN, f"AWS cannot be asked: {str(error).rstrip('.')}.")
 
 
-def _body(bucket: str, key: str, s3: Any, version: str) -> bytes:
-    content: bytes = s3.get_object(Bucket=bucket, Key=key, VersionId=version)["Body"].read()
-    return content
+def _uri(store: Store, one: Stored | str) -> str:
+    return f"s3://{store.bucket}/{one.key if isinstance(one, Stored) else one}"
 
 
 def _place(uri: str) -> tuple[str, str]:
@@ -264,21 +435,47 @@ def _verdict(part: str, is_so: bool, words: str, otherwise: str) -> Finding:
     return Finding(part, OK, words) if is_so else Finding(part, WRONG, otherwise)
 
 
-def main(file: str) -> int:
-    """Print the findings about ``file``; 0, also when something is wrong, and 2 for a file that is no report."""
+def examine(body: bytes, *, bucket: str, why: str) -> Iterator[Finding]:
+    """All findings about the content of a file, a report or its page.
+
+    Raises:
+        NoReport: it is neither.
+    """
+    is_report = not is_page(body)
+    if is_report:
+        yield from check_itself(body)
+    else:
+        _execution_of(body)
+    if not bucket:
+        yield Finding(KEPT if is_report else PAGE, UNKNOWN, f"The bucket of reports is not known: {why}")
+        return
     try:
-        body = Path(file).read_bytes()
-        findings = list(check_itself(body))
+        s3, stepfunctions = aws.client("s3"), aws.client("stepfunctions")
+        store = Store(bucket, s3)
+        if not is_report:
+            finding, found = find_report(body, store)
+            yield finding
+            if found is None:
+                return
+            body = found
+            yield from check_itself(body)
+        yield from check_against_aws(body, store=store, s3=s3, stepfunctions=stepfunctions)
+    except (ClientError, BotoCoreError) as error:  # no Region, for one
+        yield _not_asked("AWS", error)
+    except NO_DOCUMENT as error:
+        yield Finding("report", WRONG, f"Its values are not those of a report: {type(error).__name__}: {error}")
+
+
+def main(file: str, bucket: str, why: str) -> int:
+    """Print verdict and findings about ``file``; 0, whatever they are, and 2 for a file that is no report."""
+    try:
+        findings = list(examine(Path(file).read_bytes(), bucket=bucket, why=why))
     except (OSError, NoReport) as error:
         print(error, file=sys.stderr)
         return 2
-    try:
-        findings += check_against_aws(body, s3=aws.client("s3"), stepfunctions=aws.client("stepfunctions"))
-    except BotoCoreError as error:  # no Region, for one
-        findings.append(_not_asked("AWS", error))
-    print(json.dumps([finding._asdict() for finding in findings]))
+    print(json.dumps({"verdict": verdict(findings), "findings": [finding._asdict() for finding in findings]}))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))
