@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,36 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 900  # the time that the function which makes reports has
 TRY_LATER = frozenset({429, 503, 504})
+
+
+def private_url(text: str, name: str) -> httpx.URL:
+    """``text`` as a URL over which a secret may be sent: https, or http that does not leave this machine.
+
+    Raises:
+        CommandError: it is another; calls it ``name``.
+    """
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise CommandError(f"{name} {text!r} is not a URL: {error}.") from None
+    if not url.host or url.scheme not in ("http", "https"):
+        raise CommandError(f"{name} {text!r} is not the URL of a server: it must begin with https://.")
+    if url.scheme == "http" and not _is_loopback(url.host):
+        raise CommandError(
+            f"{name} is http://{url.netloc.decode()}, which is not encrypted: the network would see your token or "
+            "signature. Nothing was sent. Use https://; http:// is for this machine only (localhost, 127.0.0.1, ::1)."
+        )
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine. Only a literal address and ``localhost`` are: a DNS answer can be forged."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class SignedByAws(httpx.Auth):
@@ -63,12 +94,12 @@ class SignedByToken(httpx.Auth):
 class Api:
     """The calls of the HTTP API that the commands use. ``url`` is the API's root, before ``/api/training``.
 
+    The token or signature goes to ``url`` only: redirects are not followed.
     Every call raises `Unreachable` when it may succeed later, and `CommandError`, in the API's words, when refused.
     """
 
     def __init__(self, url: str, session: boto3.Session | None = None, token: str | None = None) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise CommandError(f"{url!r} is no URL of an API: it begins with https://, see the stack's output ApiUrl.")
+        private_url(url, "The API's URL (EKYC_API_URL, the stack's output ApiUrl)")
         if token is None and session is None:
             import boto3
 
@@ -105,15 +136,16 @@ class Api:
         """
         deadline = time.monotonic() + REPORT_SECONDS
         while True:
-            answer = self._call("GET", f"jobs/{job_id}/audit", headers={"Accept": accept})
+            answer = self._call("GET", f"jobs/{job_id}/audit", may_redirect=True, headers={"Accept": accept})
             if "Location" in answer.headers:
                 break
             wait = int(answer.headers["Retry-After"])
             if time.monotonic() + wait > deadline:
                 raise CommandError("The report is still being made: give the command again in some minutes.")
             time.sleep(wait)
+        link = private_url(answer.headers["Location"], "The link to the report")
         try:  # the link has a signature of its own
-            found = httpx.get(answer.headers["Location"], timeout=60).raise_for_status()
+            found = httpx.get(link, timeout=60).raise_for_status()
         except httpx.HTTPError as error:
             raise CommandError(f"The report cannot be fetched: {type(error).__name__}.") from None
         return found.content
@@ -166,13 +198,18 @@ class Api:
                 return
             parameters = {"nextToken": answer.headers["X-Next-Token"]}
 
-    def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    def _call(self, method: str, path: str, *, may_redirect: bool = False, **arguments: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx.TransportError as error:
             raise Unreachable(f"The API at {self._http.base_url} cannot be reached: {error}") from error
-        if answer.is_success or answer.has_redirect_location:
+        if answer.is_success or (may_redirect and answer.has_redirect_location):
             return answer
+        if answer.has_redirect_location:
+            raise CommandError(
+                f"The API answered {method} {path} with a redirect ({answer.status_code}), which is not followed: your "
+                "token or signature is for this API only. Check EKYC_API_URL."
+            )
         try:
             problem = answer.json()
         except ValueError:
