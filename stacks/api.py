@@ -5,6 +5,7 @@ that to networks that the stack does not know.
 """
 
 import json
+from typing import cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_apigateway as apigateway
@@ -24,6 +25,13 @@ from stacks.settings import Settings
 from stacks.storage import JOBS_INDEX, Storage
 
 BY_IAM = "iam"
+
+SECURITY_POLICY = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
+"""TLS 1.2 or 1.3, with forward secrecy. A Regional API takes TLS 1.0 by default.
+
+Such a policy asks for an endpoint access mode; STRICT refuses a request whose Host is not the name that TLS was set up
+for. Source: API Gateway guide, 'Security policies for REST APIs'.
+"""
 
 CALLS_PER_SECOND, BURST = 50, 100
 """Of all callers together, for the whole API."""
@@ -104,9 +112,11 @@ class Api(Construct):
                 permissions.job_record(),
                 permissions.create_job_records(),
                 permissions.list_job_records(),
-                permissions.list_bucket("Lists what a job has uploaded; a missing file is told as missing."),
-                permissions.look_at_objects(
-                    "images", "labels", why="Asks whether a file is uploaded, and signs that question; reads none."
+                permissions.list_folders("images", "labels", why="Lists what a job has uploaded."),
+                permissions.link_to_objects(
+                    "images",
+                    "labels",
+                    why="Signs the links to HEAD by which clients compare the hash of an upload; reads no object.",
                 ),
                 permissions.write_objects("images", "labels", why="Signs the URLs that clients upload to."),
                 permissions.start_execution(),
@@ -126,6 +136,7 @@ class Api(Construct):
             ],
             timeout_seconds=29,
             memory_mb=512,
+            traced=False,
         )
         by_user_pool = settings.api_authorization != BY_IAM
         description = Description.read()
@@ -151,7 +162,9 @@ class Api(Construct):
                     for operation in description.operations()
                     if operation.id in RARE_CALLS
                 },
-                tracing_enabled=True,
+                # A trace would have the caller's address and the URL with its query string, which names customers'
+                # photos (API Gateway guide, 'Trace user requests to REST APIs using X-Ray').
+                tracing_enabled=False,
                 access_log_destination=apigateway.LogGroupLogDestination(
                     logs.LogGroup(
                         self,
@@ -163,6 +176,8 @@ class Api(Construct):
                 access_log_format=apigateway.AccessLogFormat.custom(access_log(user_pool=by_user_pool)),
             ),
         )
+        rest_api = cast(apigateway.CfnRestApi, self.gateway.node.default_child)  # RestApi has no property for these two
+        rest_api.security_policy, rest_api.endpoint_access_mode = SECURITY_POLICY, "STRICT"
         self.gateway.node.try_remove_child("Endpoint")  # RestApi's own output; the stack has ApiUrl
         for response in gateway_responses(user_pool=by_user_pool):
             self.gateway.add_gateway_response(

@@ -281,6 +281,8 @@ def _value(value: Any) -> str:
     for pattern, words in PRINCIPALS.items():
         if found := re.search(pattern, written):
             return found.expand(words)
+    if isinstance(value, list):
+        return " or ".join(f"`{one}`" for one in value)
     return f"`{re.sub(r'[.][^.]+[.]<AWS::URLSuffix>$', '', written)}`"
 
 

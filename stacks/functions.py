@@ -65,7 +65,7 @@ class Runtime(Construct):
 
 
 class PipelineFunction(lambda_.Function):
-    """A function with a role, a log group and a trace of its own."""
+    """A function with a role and a log group of its own; X-Ray traces it if it is ``traced``."""
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class PipelineFunction(lambda_.Function):
         timeout_seconds: int = 60,
         memory_mb: int = 256,
         dead_letter_queue: sqs.IQueue | None = None,
+        traced: bool = True,
     ) -> None:
         """``module`` below ``lambdas/`` holds ``handler``; ``environment`` is what its Settings ask for."""
         role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -100,7 +101,7 @@ class PipelineFunction(lambda_.Function):
             layers=[runtime.layer],
             role=role,
             log_group=log_group,
-            tracing=lambda_.Tracing.ACTIVE,
+            tracing=lambda_.Tracing.ACTIVE if traced else lambda_.Tracing.DISABLED,
             timeout=cdk.Duration.seconds(timeout_seconds),
             memory_size=memory_mb,
             dead_letter_queue=dead_letter_queue,

@@ -177,9 +177,20 @@ class Permissions:
         """Read the objects below ``folders`` of the bucket."""
         return Allowed("ReadObjects", why, ["s3:GetObject"], *self._objects(folders))
 
-    def look_at_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """Ask whether there are objects below ``folders``: S3 has no action of its own for HeadObject."""
-        return Allowed("LookAtObjects", why, ["s3:GetObject"], *self._objects(folders), opens=False)
+    def link_to_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
+        """Sign links to objects below ``folders``; the role's own reads are denied.
+
+        S3 has no action of its own for HeadObject. Source: S3 API reference, 'Amazon S3 Signature Version 4
+        Authentication Specific Policy Keys'.
+        """
+        return Allowed(
+            "LinkToObjects",
+            why,
+            ["s3:GetObject"],
+            *self._objects(folders),
+            conditions={"StringEquals": {"s3:authType": "REST-QUERY-STRING"}},
+            opens=False,
+        )
 
     def write_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
         """Write objects below ``folders`` of the bucket."""
@@ -204,6 +215,16 @@ class Permissions:
         No condition on the prefix: a read of an object has none, so that S3 would answer 403 again.
         """
         return Allowed("ListObjects", why, ["s3:ListBucket"], self._storage.bucket.bucket_arn)
+
+    def list_folders(self, *folders: str, why: str) -> iam.PolicyStatement:
+        """List the objects below ``folders`` of the bucket, and no others."""
+        return Allowed(
+            "ListFolders",
+            why,
+            ["s3:ListBucket"],
+            self._storage.bucket.bucket_arn,
+            conditions={"StringLike": {"s3:prefix": [f"{folder}/*" for folder in folders]}},
+        )
 
     def let_rekognition_read(self, *folders: str) -> list[iam.PolicyStatement]:
         """Let Rekognition, which acts with its caller's permissions, read images and manifests in the bucket.

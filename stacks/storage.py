@@ -16,6 +16,11 @@ FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
 """Of the bucket: all that have a folder for each job, and hold what a job knows of people."""
 
 
+UPLOAD_HEADERS = ("Content-Type", "If-None-Match", "x-amz-checksum-sha256", "x-amz-meta-sha256")
+"""What a page may send with a PUT: the headers that the API hands out with its URLs. S3 refuses other ``x-amz-``
+headers, as the URL does not sign them."""
+
+
 class Storage(Construct):
     """Outlives the stack: photographs, labels, manifests and the record of every job are kept when it is deleted.
 
@@ -67,12 +72,13 @@ class Storage(Construct):
                     exposed_headers=["Access-Control-Allow-Origin"],
                 ),
                 *(
-                    # Pages upload photographs to presigned URLs, some of which ask for these headers.
+                    # Pages upload photos to presigned URLs, and compare the hash of what is uploaded.
                     [
                         s3.CorsRule(
-                            allowed_methods=[s3.HttpMethods.PUT],
+                            allowed_methods=[s3.HttpMethods.HEAD, s3.HttpMethods.PUT],
                             allowed_origins=list(web_origins),
-                            allowed_headers=["Content-Type", "If-None-Match"],
+                            allowed_headers=list(UPLOAD_HEADERS),
+                            exposed_headers=["x-amz-meta-sha256"],
                         )
                     ]
                     if web_origins

@@ -157,12 +157,12 @@ def _presigned_bucket(request: Request) -> str | None:
 
 
 def _is_allowed(origin: str, request: Request) -> bool:
-    """Whether a page of that origin may ask this: call the API, or upload to a presigned URL of a bucket."""
+    """Whether a page of that origin may ask this: call the API, or what a bucket's rules allow at a presigned URL."""
     if _path(request).startswith(API):
         return any(origin in origins for _, _, origins in _cors_rules())
     wanted = request.headers.get("Access-Control-Request-Method") if request.method == "OPTIONS" else request.method
     bucket = _presigned_bucket(request)
-    return wanted == "PUT" and any(
+    return any(
         name == bucket and wanted in methods and origin in origins for name, methods, origins in _cors_rules()
     )
 

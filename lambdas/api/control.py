@@ -27,14 +27,13 @@ logger = Logger(child=True)
 
 
 def exists(key: str, services: Services) -> bool:
-    """Whether the bucket has this object."""
-    try:
-        services.s3.head_object(Bucket=services.bucket, Key=key)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return False
-        raise
-    return True
+    """Whether the bucket has this object. A listing shows it without permission to read the object.
+
+    The key itself is the first of the keys that begin with it: S3 lists in the order of UTF-8 bytes (S3 API reference,
+    ListObjectsV2).
+    """
+    listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=key, MaxKeys=1)
+    return any(entry["Key"] == key for entry in listed.get("Contents", ()))
 
 
 def describe_execution(job: Job, services: Services) -> dict[str, Any] | None:

@@ -310,7 +310,24 @@ def test_pages_of_allowed_origins_upload_photos_and_others_do_not(synthesized: S
             for rule in one.get("Properties", {}).get("CorsConfiguration", {}).get("CorsRules", [])
             if "PUT" in rule["AllowedMethods"]
         ]
-        uploads[name] = [(rule["AllowedMethods"], rule["AllowedOrigins"], rule["AllowedHeaders"]) for rule in rules]
-    # Then the bucket takes uploads from pages of these origins alone, with the headers that a presigned URL may ask for
+        uploads[name] = [(rule["AllowedMethods"], rule["AllowedOrigins"]) for rule in rules]
+    # Then the bucket takes uploads from pages of these origins alone
     origins = ["https://kyc.example.com", "http://localhost:3000"]
-    assert uploads == {"called-from-a-browser": [(["PUT"], origins, ["Content-Type", "If-None-Match"])], "default": []}
+    assert uploads == {"called-from-a-browser": [(["HEAD", "PUT"], origins)], "default": []}
+
+
+def test_the_api_takes_no_tls_older_than_1_2(synthesized: Synthesized) -> None:
+    (api,) = of(synthesized("default"), "AWS::ApiGateway::RestApi").values()
+    assert re.fullmatch("SecurityPolicy_TLS13_1_[23]_.*", api["SecurityPolicy"])
+    assert api["EndpointAccessMode"] == "STRICT"
+
+
+def test_x_ray_is_sent_no_url_and_no_address(synthesized: Synthesized) -> None:
+    # Given that a trace of API Gateway has the caller's address and the URL, which names photos
+    resources = synthesized("default")
+    # Then neither the stage nor the function behind it is traced
+    (stage,) = of(resources, "AWS::ApiGateway::Stage").values()
+    assert stage["TracingEnabled"] is False
+    functions = of(resources, "AWS::Lambda::Function").values()
+    (api,) = (one for one in functions if one["Handler"] == "api.app.handler")
+    assert "TracingConfig" not in api

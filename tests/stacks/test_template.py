@@ -118,7 +118,7 @@ def test_the_functions_run_on_the_newest_python_with_the_layer(template: Templat
     for name, function in template.functions().items():
         assert function["Runtime"] == "python3.14"
         assert function["Architectures"] == ["arm64"]
-        assert function["TracingConfig"] == {"Mode": "Active"}
+        assert function.get("TracingConfig") == (None if name == "Api" else {"Mode": "Active"})
         assert len(function["Layers"]) == 1
         module = re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
         package = "api.app" if name == "Api" else function["Handler"].split(".")[0] + f".{module}"
@@ -538,3 +538,32 @@ def test_the_app_answers_a_wrong_context_in_words(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "minImages is 0: give a whole number from 1 to 250000" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_the_api_lists_photos_and_labels_and_reads_none(template: Template) -> None:
+    # Given what the API's role may do with the bucket of photos
+    statements = [
+        statement
+        for statement in template.statements_of("Api")
+        for resource in listed(statement["Resource"])
+        if written(resource).startswith("<StorageBucket")
+    ]
+    # Then it reads an object only through a link that it signs for a client
+    reading = [one for one in statements if "s3:GetObject" in listed(one["Action"])]
+    assert reading
+    assert all(one["Condition"] == {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}} for one in reading)
+    # And it lists uploads alone
+    (listing,) = [one for one in statements if "s3:ListBucket" in listed(one["Action"])]
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["images/*", "labels/*"]}}
+
+
+def test_every_bucket_refuses_requests_without_tls(template: Template) -> None:
+    # Given the buckets, and the policy of each
+    policies = {written(one["Bucket"]): one["PolicyDocument"] for one in template.of("AWS::S3::BucketPolicy").values()}
+    assert set(policies) == {f"<{id}>" for id in template.of("AWS::S3::Bucket")}
+    for policy in policies.values():
+        # Then it denies everybody everything over plain HTTP
+        (deny,) = [
+            one for one in policy["Statement"] if one.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        ]
+        assert (deny["Effect"], deny["Action"], deny["Principal"]) == ("Deny", "s3:*", {"AWS": "*"})

@@ -1,7 +1,9 @@
 """The API called by web pages: those that the deployment names get answers, others get none."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,10 +17,15 @@ STRANGER = "https://kyc.example.com.evil.example"
 
 
 @pytest.fixture(scope="module")
-def web(local_aws: LocalAws, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """The pipeline deployed for two web origins."""
-    assembly = synthesize(tmp_path_factory.mktemp("web"), {**LOCAL_SETTINGS, "webOrigins": [PAGE, OTHER_PAGE]})
-    with deployed(local_aws, assembly, photos) as pipeline:
+def web_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template for two web origins."""
+    return synthesize(tmp_path_factory.mktemp("web"), {**LOCAL_SETTINGS, "webOrigins": [PAGE, OTHER_PAGE]})
+
+
+@pytest.fixture(scope="module")
+def web(local_aws: LocalAws, photos: Path, web_assembly: Path) -> Iterator[Pipeline]:
+    """The pipeline deployed for them."""
+    with deployed(local_aws, web_assembly, photos) as pipeline:
         yield pipeline
 
 
@@ -100,3 +107,37 @@ def test_without_web_origins_no_page_is_answered(pipeline: Pipeline) -> None:
     for answer in (preflight(pipeline.http, "create", PAGE), pipeline.http.get("list", headers={"Origin": PAGE})):
         assert answer.status_code == 403
         assert ALLOWED not in answer.headers
+
+
+def test_the_bucket_takes_the_headers_of_hashed_uploads(web: Pipeline, web_assembly: Path) -> None:
+    # Given the headers that the API tells a page to send, and the bucket's rules, which moto does not play
+    job_id = web.http.post("create").json()["id"]
+    body = {"names": ["a.jpg"], "sha256": {"a.jpg": "0" * 64}}
+    headers = web.http.post(f"jobs/{job_id}/urls", json=body).json()["a.jpg"]["headers"]
+    assert "x-amz-checksum-sha256" in headers
+    template = json.loads((web_assembly / "ekyc-training.template.json").read_text())
+    rules = [
+        rule
+        for one in template["Resources"].values()
+        for rule in one.get("Properties", {}).get("CorsConfiguration", {}).get("CorsRules", ())
+    ]
+    # When a browser asks before it sends them, then S3 allows it
+    assert allows(rules, PAGE, "PUT", [*headers, "Content-Type"])
+    assert allows(rules, OTHER_PAGE, "PUT", headers)
+    # And a page compares what is uploaded by its hash
+    (rule,) = [rule for rule in rules if allows([rule], PAGE, "HEAD", [])]
+    assert rule["ExposedHeaders"] == ["x-amz-meta-sha256"]
+    # And no other page does either, and no page sends other headers
+    for method in ("PUT", "HEAD"):
+        assert not allows(rules, STRANGER, method, [])
+    assert not allows(rules, PAGE, "PUT", ["x-amz-acl"])
+
+
+def allows(rules: list[dict[str, Any]], origin: str, method: str, headers: Iterable[str]) -> bool:
+    """S3's answer to a preflight. Source: S3 guide, 'Elements of a CORS configuration'."""
+    return any(
+        (origin in rule["AllowedOrigins"] or "*" in rule["AllowedOrigins"])
+        and method in rule["AllowedMethods"]
+        and {name.lower() for name in headers} <= {name.lower() for name in rule.get("AllowedHeaders", ())}
+        for rule in rules
+    )

@@ -93,6 +93,7 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
     ("CreateDatasets", "rekognition:DescribeProjects"): RARE + "a run that broke off has made the project.",
     ("CheckTraining", "s3:GetObject"): RARE + "the training failed, and a summary of the manifests says why.",
     ("StartModel", "rekognition:DescribeProjectVersions"): RARE + "the model starts already, or cannot be started.",
+    ("Api", "s3:GetObject"): "The API signs the links by which clients compare uploads; its own reads are denied.",
     ("Api", "s3:PutObject"): "The API signs the URLs that clients upload to; S3 asks whether it may write there.",
     ("Api", "rekognition:StopProjectVersion"): RARE + "a job is stopped between its model's start and going live.",
     ("RequestLabels", "states:SendTaskFailure"): RARE + "a labelling job had failed before its token was stored.",

@@ -230,6 +230,15 @@ def test_a_file_name_is_taken_once(api: Api) -> None:
     assert api.get("url", JobId=job_id, S3Key="photo-1.jpg").status == 200
 
 
+def test_a_longer_name_does_not_take_a_shorter_one(api: Api) -> None:
+    # Given a photo whose name begins with the name of another
+    job_id = api.call("POST", "/api/training/create").json["id"]
+    api.upload(f"images/{job_id}/photo.jpg.jpg")
+    # Then only its own name is taken
+    assert api.get("url", JobId=job_id, S3Key="photo.jpg").status == 200
+    assert is_problem(api.get("url", JobId=job_id, S3Key="photo.jpg.jpg"), 409, "already uploaded")
+
+
 # --- Start -----------------------------------------------------------------------------------------------------------
 
 

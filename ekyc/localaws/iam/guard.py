@@ -48,7 +48,8 @@ def refuse_signed_url(request: Request) -> Response | None:
     if role is None:
         return None
     action = {"PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}.get(request.method, "s3:GetObject")
-    return _refuse("s3", function, role, [Need(action, f"arn:aws:s3:::{request.path.lstrip('/')}")])
+    need = Need(action, f"arn:aws:s3:::{request.path.lstrip('/')}", {"s3:authType": ["REST-QUERY-STRING"]})
+    return _refuse("s3", function, role, [need])
 
 
 def why_caller_denied(access_key: str, api_id: str, stage: str, method: str, path: str) -> str | None:

@@ -66,6 +66,7 @@ def list_needs(call: Call) -> Iterator[Need]:
 
 
 def _s3(operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
+    signed = {"s3:authType": ["REST-HEADER"]}
     if operation == "ListBuckets":
         yield Need("s3:ListAllMyBuckets", "*")
         return
@@ -73,11 +74,11 @@ def _s3(operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
     keys = given.get("Keys") or ([given["Key"]] if "Key" in given else [])
     if "versionId" in given and action == "s3:GetObject":
         action = "s3:GetObjectVersion"
-    yield from (Need(action, f"{bucket}/{key}") for key in keys)
+    yield from (Need(action, f"{bucket}/{key}", signed) for key in keys)
     if "ObjectLockMode" in given:
         yield Need("s3:PutObjectRetention", f"{bucket}/{given['Key']}")
     if not keys:
-        yield Need(action, bucket, {"s3:prefix": [given["prefix"]]} if "prefix" in given else {})
+        yield Need(action, bucket, signed | ({"s3:prefix": [given["prefix"]]} if "prefix" in given else {}))
 
 
 def _rekognition(operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
