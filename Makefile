@@ -1,7 +1,7 @@
 # `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, Node >= 20, make).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint synth plan deploy destroy docs draw pictures vendor faults bench fuzz clean
+.PHONY: help demo test check lint synth plan deploy destroy docs draw pictures vendor lock faults bench fuzz clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,15 +12,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
-.venv/installed: pyproject.toml constraints.txt
+# Every package is in the lock file with its hash; ekyc itself is built with the setuptools that is pinned there.
+.venv/installed: pyproject.toml requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 build/layer/installed: lambdas/requirements.txt .venv/installed
 	@rm -rf build/layer
-	$(BIN)/pip install --quiet --requirement lambdas/requirements.txt --target build/layer/python --no-compile \
+	$(BIN)/pip install --quiet --require-hashes --requirement lambdas/requirements.txt --target build/layer/python --no-compile \
 		--platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 --python-version 3.14 --only-binary=:all:
 	@touch $@
 
@@ -86,14 +88,21 @@ check: lint synth  ## everything that CI runs
 pictures: .venv/installed build/layer/installed node_modules/installed  ## the pictures of README and docs, from real runs
 	$(BIN)/python docs/pictures.py
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' --python-version
+lock: .venv/installed  ## the pins with hashes, after pyproject.toml has other versions (UPGRADE=--upgrade: the newest of all else)
+	$(LOCK) 3.11 $(UPGRADE) pyproject.toml --extra dev --output-file requirements-dev.txt
+	$(LOCK) 3.11 $(UPGRADE) --group fuzz --output-file fuzz/requirements.txt
+	$(LOCK) 3.14 $(UPGRADE) --group layer --output-file lambdas/requirements.txt
+
 faults: .venv/installed build/layer/installed  ## fail every AWS call in every way, as a matrix (ONLY=regular expression)
 	$(BIN)/python tests/faults/matrix.py $(if $(ONLY),--only '$(ONLY)')
 
 bench: .venv/installed build/layer/installed  ## benchmarks, as tables that are also in build/bench
 	$(BIN)/python bench/all.py
 
-.venv/fuzz: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+.venv/fuzz: .venv/installed fuzz/requirements.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement fuzz/requirements.txt
 	@touch $@
 
 # Corpora and crashes stay in build/fuzz, so that the next run goes on from there.
