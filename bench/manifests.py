@@ -35,7 +35,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "lambdas"))
 
 from pipeline import aws, datasets, images, upright
-from pipeline.manifests import DETECTION_TYPE
+from rules.lines import DETECTION_TYPE
 
 BUCKET = "bench"
 TYPES = [f"TYPE_{number}" for number in range(8)]

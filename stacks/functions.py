@@ -262,7 +262,7 @@ def _stages(
                 permissions.read_objects("labels", "manifests", why="Reads the supplied labels and the job's photos."),
                 permissions.write_large_objects("manifests", why="Writes the labels as a manifest."),
             ],
-            bucket,
+            {**bucket, "MAX_UNMATCHED_SHARE": str(settings.max_unmatched_share)},
             timeout_seconds=900,
             memory_mb=1024,
         ),

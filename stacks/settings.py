@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
+from rules.types import MOST_TYPES, TYPE_PATTERN, TYPE_RULE
+
 HOUR = 60 * 60
 DAY = 24 * HOUR
 
@@ -35,6 +37,8 @@ LONGEST_EXECUTION_HOURS = 1440
 """When the state machine gives up on any execution: its ``TimeoutSeconds``, 60 days."""
 
 JOB_TAG = "ekyc-job"
+# Characters of all document types together, with a comma between them.
+LONGEST_TYPES = 3300
 """The tag by which the pipeline says to which job a project, a model or a labelling job belongs."""
 
 GROUND_TRUTH_REGIONS = frozenset(
@@ -79,6 +83,13 @@ def _different(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
         raise ValueError("one of them is there twice")
     return values
+
+
+def _short_together(types: tuple[str, ...]) -> tuple[str, ...]:
+    """They travel in one variable, and a function's environment holds 4 KB. Source: Lambda guide, 'Lambda quotas'."""
+    if len(",".join(types)) > LONGEST_TYPES:
+        raise ValueError("they are too long together")
+    return types
 
 
 def _ours_to_give(tags: Mapping[str, str]) -> Mapping[str, str]:
@@ -182,13 +193,13 @@ class Settings(_Group):
         description="The Region to deploy to; nothing means the Region of the credentials. Given, it is also what the "
         "other settings are checked against."
     )
-    # 50 is what Ground Truth takes of bounding-box categories. Source: SageMaker guide, 'Input Data Quotas'.
     document_types: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...],
-        Field(min_length=1, max_length=50),
+        tuple[Annotated[str, Field(pattern=f"^{TYPE_PATTERN}$")], ...],
+        Field(min_length=1, max_length=MOST_TYPES),
         BeforeValidator(_listed),
         AfterValidator(_different),
-        Takes("a list of 1 to 50 different names of letters, digits, '_' and '-'"),
+        AfterValidator(_short_together),
+        Takes(f"a list of 1 to {MOST_TYPES} different names of {TYPE_RULE}, {LONGEST_TYPES} characters together"),
     ] = Field(description="The types of document to be told apart: the labels that people and the model choose from.")
     label_provider: Annotated[Literal["ground-truth", "supplied"], Takes('"ground-truth" or "supplied"')] = Field(
         description="Who labels a job that does not say so itself: people in SageMaker Ground Truth (which AWS closed "
@@ -217,6 +228,10 @@ class Settings(_Group):
     max_rejected_share: Share = Field(
         description="A job of whose photos a larger share is unusable (too large, too small, not a JPEG or PNG) fails. "
         "So does one of whose accepted photos a larger share is replaced or deleted between their check and training."
+    )
+    max_unmatched_share: Share = Field(
+        description="A job fails before it trains when a larger share of its supplied labels has no uploaded photo, or "
+        "a larger share of its photos is not in the labels file."
     )
     min_f1: Share = Field(
         description="The bar: a model with a lower F1 over all document types is rejected. A job may ask for a higher "

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ekyc.cli.api import Api
     from ekyc.cli.label_files import Labels
     from ekyc.cli.photo_checks import Checked, Photo
+    from rules.entries import Size
 
 Photos = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with photos, JPEG or PNG; folders in it count.")]
 Types = Annotated[list[str] | None, typer.Option("--type", help="A document type; once for each.")]
@@ -25,9 +26,15 @@ MinLabelF1 = Annotated[float | None, typer.Option(min=0, max=1, help="Least F1 o
 MaxF1Drop = Annotated[
     float | None, typer.Option(min=0, max=1, help="How far F1 may be below the live model's; the stack's or less.")
 ]
+MaxUnmatched = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Largest share of labels without a photo, or of photos without labels."),
+]
 StopPrevious = Annotated[
     bool | None, typer.Option("--stop-previous/--keep-previous", help="What becomes of the model that is live now.")
 ]
+
+MOST_SHOWN = 50
 
 
 def train(
@@ -50,6 +57,7 @@ def train(
         "build/label"
     ),
     browser: Annotated[bool, typer.Option(help="With --label: open the page in the browser.")] = True,
+    max_unmatched: MaxUnmatched = 0.05,
     as_json: AsJson = False,
 ) -> None:
     """Do a whole job: check the photos, create, upload, start, follow to the end.
@@ -66,7 +74,7 @@ def train(
     if not label and labels is None and (folder / "annotations.json").is_file():
         labels = folder / "annotations.json"
     checked = _checked(folder)
-    found = _checked_labels(labels, checked.photos, types) if labels else None
+    found = _checked_labels(labels, _sizes(checked), types, max_unmatched) if labels else None
     options = _options(deploy, min_f1, min_label_f1, max_f1_drop, stop_previous)
     wanted = types or (list(found.types) if found else None)
     if wanted:
@@ -301,22 +309,32 @@ def labels(
     ] = None,
     photos: Annotated[Path | None, typer.Option(help="Folder with the photos, to check against their sizes.")] = None,
     types: Types = None,
+    max_unmatched: MaxUnmatched = 0.05,
     as_json: AsJson = False,
 ) -> None:
     """Check a labels file, and give it to a job.
 
-    Says what does not fit, by file and line. A job that waits for labels goes on with them; one that is not started
-    takes them with `ekyc start --labels`; one that failed over its labels takes a corrected file and is then resumed.
+    Says what does not fit, and where, how many labels have no photo, and how many photos have no labels. A job that
+    waits for labels goes on with them; one that is not started takes them with `ekyc start --labels`; one that failed
+    over its labels takes a corrected file and is then resumed.
 
     Example: ekyc labels annotations.json ekyc-20261124034524-0ac337ddb8d23c1c --photos photos
     """
+    from ekyc.cli import label_files
     from ekyc.cli.terminal import console, print_json
+    from rules.words import counted
 
-    found = _checked_labels(file, _checked(photos).photos if photos else None, types)
-    summary = {"file": str(file), "form": found.form, "photos": len(found.photos), "boxes": found.boxes}
+    api = connect(context) if job is not None else None
+    sizes: dict[str, Size | None] | None = None
+    if photos:
+        sizes = _sizes(_checked(photos))
+    elif job is not None and api is not None:
+        sizes = {one["name"]: None for one in api.uploads(job) if not one["name"].lower().endswith(label_files.ENDINGS)}
+    found = _checked_labels(file, sizes, types, max_unmatched)
+    summary = {"file": str(file), "form": found.form, "photos": len(found.entries), "boxes": found.boxes}
+    summary |= {"labelsWithoutPhoto": found.lost, "photosWithoutLabel": found.unlabelled}
     words = ""
-    if job is not None:
-        api = connect(context)
+    if job is not None and api is not None:
         before = api.job(job)["status"]
         _upload_file(api, job, file)
         if before == "WaitingForLabelling":
@@ -330,8 +348,8 @@ def labels(
         print_json(summary | {"types": list(found.types), "job": job})
         return
     console.print(
-        f"{file} fits: {found.form}, {len(found.photos):,} photos, {found.boxes:,} documents of "
-        f"{len(found.types)} types ({', '.join(found.types)}). {words}".rstrip(),
+        f"{file} fits: {found.form}, {counted(len(found.entries), 'photo')}, {counted(found.boxes, 'document')} of "
+        f"{counted(len(found.types), 'type')} ({', '.join(found.types)}). {words}".rstrip(),
         markup=False,
     )
 
@@ -410,20 +428,45 @@ def _checked(folder: Path) -> Checked:
     return checked
 
 
-def _checked_labels(path: Path, photos: list[Photo] | None, types: list[str] | None) -> Labels:
+def _sizes(checked: Checked) -> dict[str, Size | None]:
+    """The sizes of the photos that are sent, by name."""
+    from rules.entries import Size
+
+    return {photo.name: Size(photo.width, photo.height, photo.orientation) for photo in checked.photos}
+
+
+def _checked_labels(
+    path: Path,
+    photos: dict[str, Size | None] | None,
+    types: list[str] | None,
+    max_unmatched: float,
+) -> Labels:
+    """The labels in the file at ``path``, having said what does not fit and what has no counterpart.
+
+    Raises:
+        CommandError: there are problems, or more than the share ``max_unmatched`` has no counterpart.
+    """
     from ekyc.cli import label_files
     from ekyc.cli.terminal import human
+    from rules.words import counted, quoted
 
-    sizes = None if photos is None else {photo.name: (photo.width, photo.height) for photo in photos}
-    found = label_files.check(path, sizes, types)
-    for problem in found.problems[:50]:
-        human.print(f"{path}:{problem.line}: {problem.reason}", markup=False)
+    found = label_files.read(path, photos, types)
+    for problem in found.problems[:MOST_SHOWN]:
+        human.print(problem, markup=False)
     if count := len(found.problems):
-        more = f" ({count - 50} more are not shown)" if count > 50 else ""
-        raise CommandError(
-            f"{path} has {count} {'problems' if count > 1 else 'problem'}{more}, the first in line "
-            f"{found.problems[0].line}; nothing was sent."
-        )
+        more = f" ({count - MOST_SHOWN} more are not shown)" if count > MOST_SHOWN else ""
+        raise CommandError(f"{path} has {counted(count, 'problem')}{more}; nothing was sent.")
+    if photos is not None and (words := found.counts.words):
+        human.print(f"{path}: {words}.", markup=False)
+        for heading, names in (("no upload", found.lost), ("no labels", found.unlabelled)):
+            more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+            if names:
+                human.print(f"  {heading}: {', '.join(map(quoted, names[:MOST_SHOWN]))}{more}", markup=False)
+        if found.counts.above(max_unmatched):
+            raise CommandError(
+                f"{path} does not match the photos: {words}; at most {max_unmatched:.3g} of either may be unmatched "
+                "(--max-unmatched). Photos are found by their file names. Nothing was sent."
+            )
     return found
 
 
@@ -452,7 +495,7 @@ def _upload_file(api: Api, job_id: str, path: Path) -> None:
 
     one = uploading.file(path)
     job = api.job(job_id)
-    corrects = job["status"] == "Failed" and job.get("error") == "LabelsInvalid"
+    corrects = job["status"] == "Failed" and job.get("error") in ("LabelsInvalid", "LabelsDoNotMatch")
     to_send = [one] if corrects else uploading.missing(api, job_id, [one])
     uploading.send(api, job_id, to_send, lambda _file: None)
 

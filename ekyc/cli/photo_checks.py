@@ -30,13 +30,14 @@ READERS = min(8, (os.cpu_count() or 1) * 2)
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that may be sent; width and height in pixels as people see it, turned as its EXIF says."""
+    """A photo that may be sent; width and height in pixels as people see it, turned as its EXIF orientation says."""
 
     path: Path
     size: int
     sha256: str
     width: int
     height: int
+    orientation: int
 
     @property
     def name(self) -> str:
@@ -143,7 +144,7 @@ def look(path: Path) -> Photo | Rejected:
     if not data.startswith((JPEG_START, PNG_START)):
         return no("UnsupportedFormat", "the file is neither JPEG nor PNG")
     try:
-        width, height, pixels_from = _header(data)
+        width, height, orientation, pixels_from = _header(data)
     except Exception:  # whatever a broken header does to the decoder
         return no("Unreadable", "the header is broken: no size can be read from it")
     short, long = sorted((width, height))
@@ -157,7 +158,7 @@ def look(path: Path) -> Photo | Rejected:
         )
     if data.find(PNG_END if data.startswith(PNG_START) else JPEG_END, pixels_from) < 0:
         return no("CutOff", f"the photo is cut off: its end is missing after {size:,} bytes")
-    return Photo(path, len(data), hashlib.sha256(data).hexdigest(), width, height)
+    return Photo(path, len(data), hashlib.sha256(data).hexdigest(), width, height, orientation)
 
 
 def _fault_of_name(name: str) -> str | None:
@@ -170,8 +171,8 @@ def _fault_of_name(name: str) -> str | None:
     return None
 
 
-def _header(data: bytes) -> tuple[int, int, int]:
-    """Width and height as people see the photo, and the byte where its pixels begin."""
+def _header(data: bytes) -> tuple[int, int, int, int]:
+    """Width and height as people see the photo, its EXIF orientation, and the byte where its pixels begin."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # no pixel is decoded
@@ -182,7 +183,9 @@ def _header(data: bytes) -> tuple[int, int, int]:
         exif = Image.Exif()
         try:
             exif.load(image.info.get("exif", b""))
-            sideways = exif.get(ORIENTATION) in SIDEWAYS
+            orientation = int(exif.get(ORIENTATION, 1))
         except Exception:  # a damaged block tells nothing
-            sideways = False
-    return (height, width, pixels_from) if sideways else (width, height, pixels_from)
+            orientation = 1
+    if orientation in SIDEWAYS:
+        width, height = height, width
+    return width, height, orientation if orientation in range(1, 9) else 1, pixels_from

@@ -1,13 +1,14 @@
 """A folder of photographs with its COCO annotations."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from ekyc import samples
+from ekyc.cli import label_files
 from ekyc.cli.errors import CommandError
 from ekyc.cli.terminal import progress
 from ekyc.scoring import Box
+from rules.words import counted
 
 HELD_OUT_EVERY = 5
 
@@ -16,7 +17,7 @@ HELD_OUT_EVERY = 5
 class LabelledFolder:
     """The photos of a folder with their documents.
 
-    ``documents`` maps a file name to its documents as (type, box in pixels); ``types`` are the annotations' categories.
+    ``documents`` maps a file name to its documents as (type, box in pixels); ``types`` are those of the documents.
     """
 
     annotations: Path
@@ -40,29 +41,24 @@ def read(folder: Path) -> LabelledFolder:
     """Read ``folder/annotations.json``.
 
     Raises:
-        CommandError: there is no such file, it is no COCO file, or a photo that it names is missing.
+        CommandError: there is no such file, it has problems, or a photo that it names is missing.
     """
     annotations = folder / "annotations.json"
-    try:
-        coco = json.loads(annotations.read_text())
-        types = {category["id"]: category["name"] for category in coco["categories"]}
-        names = {image["id"]: image["file_name"] for image in coco["images"]}
-        documents: dict[str, list[tuple[str, Box]]] = {name: [] for name in names.values()}
-        for annotation in coco["annotations"]:
-            left, top, width, height = annotation["bbox"]
-            documents[names[annotation["image_id"]]].append(
-                (types[annotation["category_id"]], (left, top, width, height))
-            )
-    except FileNotFoundError:
+    if not annotations.is_file():
+        raise CommandError(f"{folder} has no annotations.json, the COCO file that says where the documents are.")
+    found = label_files.read(annotations, {path.name: None for path in folder.iterdir() if path.is_file()})
+    if found.problems:
+        more = f" ({len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
+        raise CommandError(f"{found.problems[0]}{more}.")
+    if found.missing:
         raise CommandError(
-            f"{folder} has no annotations.json, the COCO file that says where the documents are."
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CommandError(f"{annotations} is no COCO file: {type(error).__name__} {error}") from None
-    missing = [name for name in documents if not (folder / name).is_file()]
-    if missing:
-        raise CommandError(f"{annotations} names {len(missing)} photos that are not there, such as {missing[0]}.")
-    return LabelledFolder(annotations, tuple(types.values()), documents)
+            f"{annotations} names {counted(len(found.missing), 'missing photo')}, such as {found.missing[0]}."
+        )
+    documents = {
+        name: [(box.label, (box.left, box.top, box.width, box.height)) for box in entry.boxes]
+        for name, entry in found.entries.items()
+    }
+    return LabelledFolder(annotations, tuple(found.types), documents)
 
 
 def draw(folder: Path, count: int, seed: int) -> Path:

@@ -162,9 +162,7 @@ def _is_allowed(origin: str, request: Request) -> bool:
         return any(origin in origins for _, _, origins in _cors_rules())
     wanted = request.headers.get("Access-Control-Request-Method") if request.method == "OPTIONS" else request.method
     bucket = _presigned_bucket(request)
-    return any(
-        name == bucket and wanted in methods and origin in origins for name, methods, origins in _cors_rules()
-    )
+    return any(name == bucket and wanted in methods and origin in origins for name, methods, origins in _cors_rules())
 
 
 def _cors_rules() -> Iterator[tuple[str, list[str], list[str]]]:

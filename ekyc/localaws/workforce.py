@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 from collections.abc import Collection, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from ekyc.localaws.custom_labels_manifest import Size
+from ekyc.localaws.errors import LocalAwsError
 from ekyc.scoring import overlap
+from rules import labels
+from rules.entries import Problem, Source, Unreadable
+from rules.lines import Labelled
+from rules.words import counted
 
 # Ground Truth guide, "Annotation consolidation": boxes are merged by their Jaccard index (intersection over union).
 SAME_BOX_IOU = 0.5
@@ -52,13 +56,11 @@ class Workforce:
 
         Each edge is off by a Gaussian jitter of `jitter_px`; the tasks of `unanswered_share` of the file's photos are
         answered by nobody. The same seed gives the same answers. Photos that the file does not name stay unanswered.
+
+        Raises:
+            LocalAwsError: the file cannot be read as labels.
         """
-        coco = json.loads(Path(coco_path).read_text())
-        labels = {category["id"]: category["name"] for category in coco["categories"]}
-        names = {image["id"]: PurePosixPath(image["file_name"]).name for image in coco["images"]}
-        truths: dict[str, list[tuple[str, float, float, float, float]]] = {name: [] for name in names.values()}
-        for annotation in coco["annotations"]:
-            truths[names[annotation["image_id"]]].append((labels[annotation["category_id"]], *annotation["bbox"]))
+        truths = _read_truths(coco_path)
         shuffled = random.Random(seed).sample(sorted(truths), len(truths))  # noqa: S311
         with self._lock:
             self._truths, self._jitter_px, self._seed = truths, jitter_px, seed
@@ -110,6 +112,23 @@ class Workforce:
         hand = random.Random(f"{self._seed}/{name}/{worker}")  # noqa: S311
         boxes = [_drawn(truth, size, jitter, hand) for truth in truths[name] if truth[0] in labels]
         return [box for box in boxes if box.width > 0 and box.height > 0]
+
+
+def _read_truths(path: Path) -> dict[str, list[tuple[str, float, float, float, float]]]:
+    """The boxes in a labels file by the photo's file name."""
+    problems: list[Problem] = []
+    try:
+        entries = list(labels.read(lambda: path.open("rb"), path.stat().st_size, Source(report=problems.append)))
+    except Unreadable as error:
+        raise LocalAwsError(f"{path} {error}") from error
+    except OSError as error:
+        raise LocalAwsError(f"{path} cannot be read: {error.strerror}.") from error
+    if problems:
+        first = f"{problems[0].place}: {problems[0].reason}"
+        raise LocalAwsError(f"{path} has {counted(len(problems), 'problem')}, the first at {first}.")
+    return {
+        entry.name: [box[:5] for box in entry.labels.boxes] for entry in entries if isinstance(entry.labels, Labelled)
+    }
 
 
 def consolidate(answers: Sequence[Sequence[DrawnBox]]) -> list[tuple[DrawnBox, float]]:

@@ -307,7 +307,7 @@ def _check_takes_uploads(job: Job, names: list[str]) -> None:
 
 def _awaits_correction(job: Job) -> bool:
     """Whether the job failed over its labels file: a corrected one may take its place, and a resume reads it again."""
-    return job.status is Status.FAILED and job["Error"] == errors.LabelsInvalid.__name__
+    return job.status is Status.FAILED and job["Error"] in errors.LABELS_TO_CORRECT
 
 
 def _presigned(key: str, **signed: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from api.problems import bad_request, too_large, unknown_job
 from pipeline.labelling import GROUND_TRUTH, SUPPLIED
+from rules.types import MOST_TYPES, TYPE_RULE, fault_of_type
 from rules.uploads import LABELS, PHOTOS, is_labels, largest
 
 JOB_ID = re.compile(r"ekyc-[0-9]{14}-[0-9a-f]{16}")
@@ -16,8 +17,6 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 LONGEST_NAME = 255  # characters
 LONGEST_NAME_BYTES = 900  # an S3 key may have 1,024 bytes, and the folder and the job id need some
 MOST_NAMES = 1000
-MOST_TYPES = 50  # categories of a bounding box task
-LONGEST_TYPE = 255  # characters of a Rekognition label
 LARGEST_BODY = 2 * 1024 * 1024  # bytes; 1,000 of the longest names fit
 LARGEST_PAGE = 100
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
@@ -200,16 +199,11 @@ def _labels_file(name: Any) -> str:
 
 
 def _document_types(types: Any) -> list[str]:
-    valid = isinstance(types, list) and all(
-        isinstance(name, str)
-        and 1 <= len(name.strip()) <= len(name) <= LONGEST_TYPE
-        and not any(unicodedata.category(character) in INVISIBLE for character in name)
-        for name in types
-    )
+    valid = isinstance(types, list) and all(isinstance(name, str) for name in types)
     if not valid or not 1 <= len(types) <= MOST_TYPES or len(set(types)) < len(types):
-        raise bad_request(
-            f"documentTypes must be a list of 1 to {MOST_TYPES} different names of 1 to {LONGEST_TYPE} characters."
-        )
+        raise bad_request(f"documentTypes must be a list of 1 to {MOST_TYPES} different names of {TYPE_RULE}.")
+    if fault := next(filter(None, map(fault_of_type, types)), None):
+        raise bad_request(f"documentTypes: {fault}.")
     return list(types)
 
 

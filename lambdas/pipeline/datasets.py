@@ -11,19 +11,8 @@ from typing import IO, Any
 
 from pipeline.checked_photos import compare
 from pipeline.errors import NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
-from pipeline.manifests import (
-    SPOOLED_BYTES,
-    Drop,
-    Labelled,
-    ManifestReader,
-    ManifestWriter,
-    clamp,
-    decode,
-    line_end,
-    line_start,
-    parse,
-    rejected_list_key,
-)
+from pipeline.manifests import SPOOLED_BYTES, ManifestReader, ManifestWriter, rejected_list_key
+from rules.lines import Drop, Labelled, clamp, decode, line_end, line_start, parse
 
 TEST_SHARE = 0.2
 # Custom Labels guide, "Guidelines and quotas": a label may have 0 to 1,000 images in the test dataset.

@@ -92,6 +92,14 @@ class LabelsInvalid(PipelineError):
     """The supplied labels cannot be read, or fit none of the job's photos."""
 
 
+class LabelsDoNotMatch(PipelineError):
+    """More labelled photos have no upload, or uploads no labels, than the setting allows."""
+
+
+# A job that failed over its labels file takes a corrected one, and a resume reads that.
+LABELS_TO_CORRECT = frozenset({LabelsInvalid.__name__, LabelsDoNotMatch.__name__})
+
+
 class LabellingFailed(PipelineError):
     """Ground Truth ended the labelling job as Failed, or labelled nothing."""
 

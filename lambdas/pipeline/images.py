@@ -254,7 +254,8 @@ class _Checker:
         if isinstance(stored, Drop):
             return stored
         key, etag = stored
-        return Photo(f"s3://{self._bucket}/{key}", image_hash, header.width, header.height, etag)
+        source_ref = f"s3://{self._bucket}/{key}"
+        return Photo(source_ref, image_hash, header.width, header.height, etag, header.orientation)
 
     def _accepted_header(self, upload: Upload) -> Header | Drop:
         if "/" in upload.key.removeprefix(self._prefix):

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -11,33 +11,14 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from pipeline.errors import LabelsInvalid, error_code
-from pipeline.manifests import (
-    DETECTION_TYPE,
-    LABEL_ATTRIBUTE,
-    MAX_BOXES,
-    Box,
-    Drop,
-    HashedStream,
-    Labelled,
-    ManifestReader,
-    ManifestWriter,
-    decode,
-    is_frame,
-    line_end,
-    line_start,
-    parse,
-    read_lines,
-    read_photos,
-)
-from rules.uploads import LARGEST_LABELS
+from pipeline.errors import LabelsDoNotMatch, LabelsInvalid, error_code
+from pipeline.manifests import HashedStream, ManifestReader, ManifestWriter, read_photos, rejected_list_key
+from rules import labels
+from rules.entries import Problem, Size, Source, Unreadable
+from rules.lines import LABEL_ATTRIBUTE, LEFT_OUT, Drop, Labelled, Stream, line_end, line_start
 
 PROVIDER = "supplied"
-# A COCO file is one JSON document and has to be in memory as a whole; a Ground Truth manifest is streamed.
-MAX_COCO_BYTES = 100 * 1024 * 1024
-COCO_PARTS = ("images", "annotations", "categories")
-COCO_KEYS = frozenset({*COCO_PARTS, "id", "name", "file_name", "width", "height", "image_id", "category_id", "bbox"})
-MAX_PLACES_TOLD, MAX_CHARS_TOLD = 10, 100
+MAX_PLACES_TOLD = 10
 
 
 @dataclass(frozen=True)
@@ -58,7 +39,9 @@ class ImportLabels:
 class LabelsImported:
     """The manifest's S3 URI and SHA-256 (hex), and how many of the job's photos have a document marked in it.
 
-    ``file_sha256`` (hex) and ``file_etag`` are those of the supplied file as it was read.
+    ``file_sha256`` (hex) and ``file_etag`` are those of the supplied file as it was read. ``labels_without_photo``
+    counts labelled photos that were not uploaded, ``photos_without_label`` the job's photos
+    that the file does not have.
     """
 
     provider: str
@@ -68,16 +51,8 @@ class LabelsImported:
     labelled: int
     file_sha256: str
     file_etag: str
-
-
-class _Place(NamedTuple):
-    """Where something is in the file, counted from 1; ``kind`` is line, category, image or annotation."""
-
-    kind: str
-    number: int
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.number}"
+    labels_without_photo: int
+    photos_without_label: int
 
 
 class _Problems:
@@ -88,17 +63,24 @@ class _Problems:
         self._codes: Counter[str] = Counter()
         self._places: list[str] = []
 
-    def add(self, place: _Place, why: Drop, own_id: object = None) -> None:
-        """``own_id`` is the id that the file itself has for the place."""
-        self._codes[why.code] += 1
+    @property
+    def count(self) -> int:
+        return self._codes.total()
+
+    def add(self, problem: Problem) -> None:
+        self._codes[problem.code] += 1
         if len(self._places) < MAX_PLACES_TOLD:
-            self._places.append(str(place))
-        line = {place.kind: place.number, "reason": why.reason, "code": why.code}
-        self._file.write(json.dumps({**line, "id": own_id} if _is_id(own_id) else line))
+            self._places.append(str(problem.place))
+        line = {problem.place.kind: problem.place.number, "reason": problem.reason, "code": problem.code}
+        self._file.write(json.dumps(line if problem.own_id is None else {**line, "id": problem.own_id}))
+
+    def add_photo(self, name: str, code: str, reason: str) -> None:
+        """A photo that does not match, which is no problem as long as there are few."""
+        self._file.write(json.dumps({"photo": name, "reason": reason, "code": code}))
 
     def raise_if_any(self) -> None:
         """Raises LabelsInvalid."""
-        count = self._codes.total()
+        count = self.count
         if not count:
             return
         codes = ", ".join(f"{code} {times}" for code, times in self._codes.most_common())
@@ -109,120 +91,150 @@ class _Problems:
         )
 
 
-class _Known(NamedTuple):
-    """A photo of the job: where the object to train on lies, without its file name, and its size in pixels."""
+class _Photos(NamedTuple):
+    """The job's photos by file name: their sizes, and the folder of the object to train on."""
 
-    folder: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What the supplied file is read against. ``photos``: the job's by file name."""
-
-    job_name: str
-    uploaded: str
-    document_types: frozenset[str]
-    photos: Mapping[str, _Known]
-    problems: _Problems
+    sizes: dict[str, Size]
+    folders: dict[str, str]
 
 
-# What a file says of a photo, by the photo's file name. A Drop is no fault: the photo has no labels that can be used.
-Entry = tuple[str, Labelled | Drop]
-
-
-def import_labels(request: ImportLabels, *, bucket: str, s3: Any) -> LabelsImported:
+def import_labels(request: ImportLabels, *, bucket: str, s3: Any, max_unmatched_share: float = 1) -> LabelsImported:
     """Check the supplied labels and write them as ``labels.manifest``, in the form of a Ground Truth output manifest.
 
-    Whether the file is COCO or a Ground Truth output manifest is told from its content. Photos are found by file name:
-    the last part of COCO's ``file_name``, or of the manifest's ``source-ref``, whose bucket may be another one, and
-    which may name an upload that has an upright copy. Photos that the job has not, or that were rejected, stay in the
-    manifest without their labels, so that Prepare datasets lists and counts them among the dropped ones. So do photos
-    that nobody labelled and those that failed. What is wrong is listed in ``label-problems.jsonl``.
+    `rules.labels` reads the file. Labels of photos that the job has not, or that were rejected, stay in the manifest
+    as lines without labels, so that Prepare datasets lists and counts them among the dropped ones. So do photos that
+    nobody labelled, those that failed, and those whose labels people called bad. ``label-problems.jsonl`` lists what is
+    wrong, labelled photos without an upload, and uploads without labels.
 
-    A COCO file of 100 MB needs some 600 MB of memory, a manifest of 1 GB some 60 MB. What is larger is refused by the
-    size that S3 tells, before it is read.
+    Args:
+        max_unmatched_share: the share, 0 to 1, of labelled photos without an upload, or of uploads without labels,
+            above which the job does not go on.
 
     Raises:
         LabelsInvalid: counts the problems and says where they are; it names no photo.
+        LabelsDoNotMatch: says both counts.
     """
-    try:
-        answer = s3.get_object(Bucket=bucket, Key=request.labels_key)
-    except ClientError as error:
-        if error_code(error) != "NoSuchKey":
-            raise
-        raise LabelsInvalid("The labels file does not exist. Upload it under the name that the job names.") from None
-    if answer["ContentLength"] > LARGEST_LABELS:
-        answer["Body"].close()
-        raise LabelsInvalid(
-            f"The labels file has {answer['ContentLength']:,} bytes; at most {LARGEST_LABELS:,} (1 GB) are allowed. "
-            "Leave out what is not of the job's photos."
-        )
-    uploads = f"s3://{bucket}/images/{request.job_id}/"
+    file = _File(bucket, request.labels_key, s3)
     photos = _photos(ManifestReader(s3, request.images_manifest, request.images_sha256))
+    uploads = f"s3://{bucket}/images/{request.job_id}/"
     class_ids = {name: index for index, name in enumerate(request.document_types)}
-    labelled = 0
-    with (
-        closing(answer["Body"]) as body,
-        ManifestWriter(s3, bucket, f"manifests/{request.job_id}/labels.manifest") as manifest,
-    ):
+    counts = labels.Counts(photos=len(photos.sizes))
+    left = set(photos.sizes)
+    with closing(file), ManifestWriter(s3, bucket, f"manifests/{request.job_id}/labels.manifest") as manifest:
         with ManifestWriter(s3, bucket, f"manifests/{request.job_id}/label-problems.jsonl") as listed:
-            source = _Source(
+            problems = _Problems(listed)
+            source = Source(
+                report=problems.add,
+                photos=photos.sizes,
+                rejected=_rejected(bucket, request.job_id, s3),
+                types=frozenset(request.document_types),
                 job_name=f"labeling-job/{request.job_id}-{PROVIDER}",
-                uploaded=answer["LastModified"].strftime("%Y-%m-%dT%H:%M:%S"),
-                document_types=frozenset(request.document_types),
-                photos=photos,
-                problems=_Problems(listed),
+                created=file.uploaded,
             )
-            file = HashedStream(body)
-            lines = read_lines(file)
-            first = next(lines, (1, ""))
-            if _is_ground_truth(first[1]):
-                entries = _read_ground_truth(chain([first], lines), source)
-            else:
-                file, again = _open_again(request.labels_key, answer["ETag"], bucket, s3)
-                with closing(again):
-                    entries = _read_coco(_coco(file, answer["ContentLength"]), source)
-            for name, entry in entries:
-                folder = photos[name].folder if name in photos else uploads
-                manifest.write(_line(f"{folder}{name}", entry, class_ids))
-                labelled += isinstance(entry, Labelled) and bool(entry.boxes)
-        source.problems.raise_if_any()
-        if not labelled:
+            try:
+                for entry in labels.read(file.open, file.size, source):
+                    left.discard(entry.name)
+                    if counts.add(entry):
+                        problems.add_photo(entry.name, "LabelsWithoutPhoto", "it is labelled, but not uploaded")
+                    folder = photos.folders.get(entry.name, uploads)
+                    manifest.write(_line(f"{folder}{entry.name}", entry.labels, class_ids))
+            except Unreadable as error:
+                raise LabelsInvalid(f"The labels file {error}") from None
+            if not problems.count:
+                counts.without_label = len(left)
+                for name in sorted(left):
+                    problems.add_photo(name, "PhotoWithoutLabels", "it is uploaded, but not in the labels file")
+        problems.raise_if_any()
+        if counts.above(max_unmatched_share):
+            raise LabelsDoNotMatch(
+                f"{counts.words}; at most {max_unmatched_share:.3g} of either may be unmatched. {listed.uri} names "
+                "them. Photos are found by their file names. Upload a labels file with the names of the uploads, then "
+                "resume the job."
+            )
+        if not counts.marked:
             raise LabelsInvalid(
-                f"The labels file marks no document in any of the job's {len(photos)} photos; it has entries for "
+                f"The labels file marks no document in any of the job's {len(photos.sizes)} photos; it has entries for "
                 f"{manifest.count} photos. Photos are found by their file names: they must be those of the uploads."
             )
-    etag = answer["ETag"].strip('"')
-    return LabelsImported(PROVIDER, manifest.uri, LABEL_ATTRIBUTE, manifest.sha256, labelled, file.sha256, etag)
+    return LabelsImported(
+        PROVIDER,
+        manifest.uri,
+        LABEL_ATTRIBUTE,
+        manifest.sha256,
+        counts.marked,
+        file.sha256,
+        file.etag,
+        counts.without_photo,
+        counts.without_label,
+    )
 
 
-def _open_again(key: str, etag: str, bucket: str, s3: Any) -> tuple[HashedStream, Any]:
-    """The labels file from its beginning, and its body, which the caller closes.
+class _File:
+    """The uploaded labels file, read once or more: size in bytes, ETag, and when it was uploaded.
 
-    Raises:
-        LabelsInvalid: the file was replaced or deleted since it was first opened.
+    Every read gives the bytes of the first one's ETag, so ``sha256``, the hex digest of what the last read gave, is
+    that of the file which was imported.
     """
-    try:
-        body = s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"]
-    except ClientError as error:
-        if error_code(error) not in ("PreconditionFailed", "NoSuchKey"):
-            raise
-        raise LabelsInvalid(
-            "The labels file was replaced or deleted while it was read. Resume the job to read the file that is there "
-            "now."
-        ) from None
-    return HashedStream(body), body
+
+    def __init__(self, bucket: str, key: str, s3: Any) -> None:
+        """Raises LabelsInvalid when there is none."""
+        self._object, self._s3 = {"Bucket": bucket, "Key": key}, s3
+        try:
+            self._first = s3.get_object(**self._object)
+        except ClientError as error:
+            if error_code(error) != "NoSuchKey":
+                raise
+            raise LabelsInvalid(
+                "The labels file does not exist. Upload it under the name that the job names."
+            ) from None
+        self.size: int = self._first["ContentLength"]
+        self.etag: str = self._first["ETag"].strip('"')
+        self.uploaded: str = self._first["LastModified"].strftime("%Y-%m-%dT%H:%M:%S")
+        self._bodies = chain([self._first["Body"]], iter(self._read_again, None))
+
+    @property
+    def sha256(self) -> str:
+        return self._stream.sha256
+
+    def open(self) -> Stream:
+        """The bytes from the start, each time that it is called.
+
+        Raises:
+            LabelsInvalid: the file was replaced or deleted since it was first read.
+        """
+        self._stream = HashedStream(next(self._bodies))
+        return self._stream
+
+    def close(self) -> None:
+        """Close the first read, which nothing may have opened."""
+        self._first["Body"].close()
+
+    def _read_again(self) -> Any:
+        try:
+            return self._s3.get_object(**self._object, IfMatch=self._first["ETag"])["Body"]
+        except ClientError as error:
+            if error_code(error) not in ("PreconditionFailed", "NoSuchKey"):
+                raise
+            raise LabelsInvalid(
+                "The labels file was replaced or deleted while it was read. Resume the job to read the file that is "
+                "there now."
+            ) from None
 
 
-def _photos(images_manifest: ManifestReader) -> dict[str, _Known]:
-    """The job's photos by file name."""
-    known = {}
+def _photos(images_manifest: ManifestReader) -> _Photos:
+    """The job's photos."""
+    photos = _Photos({}, {})
     for photo in read_photos(images_manifest):
         folder, slash, name = photo.source_ref.rpartition("/")
-        known[name] = _Known(sys.intern(folder + slash), photo.width, photo.height)
-    return known
+        photos.sizes[name] = Size(photo.width, photo.height, photo.orientation)
+        photos.folders[name] = sys.intern(folder + slash)
+    return photos
+
+
+def _rejected(bucket: str, job_id: str, s3: Any) -> frozenset[str]:
+    """The file names of the photos that Check images rejected."""
+    lines = ManifestReader(s3, f"s3://{bucket}/{rejected_list_key(job_id)}")
+    return frozenset(json.loads(text)["source-ref"].rpartition("/")[2] for _, text in lines if isinstance(text, str))
 
 
 def _line(source_ref: str, entry: Labelled | Drop, class_ids: Mapping[str, int]) -> str:
@@ -233,205 +245,6 @@ def _line(source_ref: str, entry: Labelled | Drop, class_ids: Mapping[str, int])
     line: dict[str, object] = {"source-ref": source_ref}
     if entry.code == "LabellingFailed":
         line[f"{LABEL_ATTRIBUTE}-metadata"] = {"failure-reason": entry.reason}
+    elif entry.code == "VerifiedAsBad":
+        line[f"{LABEL_ATTRIBUTE}-metadata"] = {"failure-reason": entry.reason, LEFT_OUT: entry.code}
     return json.dumps(line)
-
-
-def _file_name(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2]
-
-
-def _is_ground_truth(first: str | Drop) -> bool:
-    document = first if isinstance(first, Drop) else decode(first)
-    return not isinstance(document, Drop) and "source-ref" in document
-
-
-def _read_ground_truth(lines: Iterable[tuple[int, str | Drop]], source: _Source) -> Iterator[Entry]:
-    """The entries of a Ground Truth output manifest."""
-    attribute = LABEL_ATTRIBUTE
-    seen: set[str] = set()
-    for number, text in lines:
-        place = _Place("line", number)
-        document = text if isinstance(text, Drop) else decode(text)
-        if isinstance(document, Drop):
-            source.problems.add(place, document)
-            continue
-        source_ref = document.get("source-ref")
-        if not isinstance(source_ref, str):
-            source.problems.add(place, Drop("InvalidSourceRef", "source-ref is missing or no text"))
-            continue
-        name = _file_name(source_ref)
-        if name not in source.photos:
-            yield name, Drop("UnknownPhoto", "the job has no such photo")
-            continue
-        if name in seen:
-            source.problems.add(place, Drop("RepeatedPhoto", f"an earlier line has a photo named {name} too"))
-        seen.add(name)
-        attribute = _label_attribute(document, place, source.problems) or attribute
-        entry = parse(document, attribute)
-        if isinstance(entry, Labelled):
-            entry = _misfit(entry, name, source) or entry._replace(job_name=source.job_name)
-        if isinstance(entry, Labelled) or entry.code in ("NotLabelled", "LabellingFailed"):
-            yield name, entry
-        else:
-            source.problems.add(place, entry)
-
-
-def _label_attribute(document: Mapping[str, Any], place: _Place, problems: _Problems) -> str | None:
-    """The key under which the line has boxes; its metadata says that it does."""
-    found = [
-        key.removesuffix("-metadata")
-        for key, value in document.items()
-        if key.endswith("-metadata") and isinstance(value, dict) and value.get("type") == DETECTION_TYPE
-    ]
-    if len(found) > 1:
-        reason = f"it has boxes under {', '.join(found)}: leave those of one labelling job only"
-        problems.add(place, Drop("SeveralAttributes", reason))
-    return found[0] if found else None
-
-
-def _misfit(entry: Labelled, name: str, source: _Source) -> Drop | None:
-    """Why the labels do not fit the photo or the job's document types, if so."""
-    photo = source.photos[name]
-    if (entry.width, entry.height) != (photo.width, photo.height):
-        return _wrong_size(entry.width, entry.height, name, photo)
-    unknown = sorted({box.label for box in entry.boxes} - source.document_types)
-    return _unknown_types(unknown, source) if unknown else None
-
-
-def _wrong_size(width: object, height: object, name: str, photo: _Known) -> Drop:
-    turned = (height, width) == (photo.width, photo.height)
-    hint = ": draw boxes on the photo as people see it, turned as its EXIF orientation says" if turned else ""
-    return Drop(
-        "WrongImageSize",
-        f"it was labelled as {_told(width)}x{_told(height)} px, but {name} is {photo.width}x{photo.height} px{hint}",
-    )
-
-
-def _unknown_types(names: Iterable[str], source: _Source) -> Drop:
-    types = ", ".join(sorted(source.document_types))
-    return Drop("UnknownType", f"{', '.join(map(_cut, names))} is none of the job's document types ({types})")
-
-
-def _coco(file: HashedStream, size: int) -> dict[str, Any]:
-    """The COCO document of ``size`` bytes as a whole, without the parts that nobody reads here, such as outlines.
-
-    Raises:
-        LabelsInvalid: the file is too large, is no JSON, or lacks a part.
-    """
-
-    def lean(part: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in part.items() if key in COCO_KEYS}
-
-    if size > MAX_COCO_BYTES:
-        raise LabelsInvalid(
-            f"The labels file has {size:,} bytes, too large for a COCO file, which may have {MAX_COCO_BYTES:,} "
-            "(100 MB). Leave outlines out of it, or supply a Ground Truth output manifest."
-        )
-    data = file.read(size)
-    try:
-        document = json.loads(data, object_hook=lean)
-        why = "it lacks one of those lists"
-    except (ValueError, RecursionError) as error:
-        document = None
-        why = f"it is no valid JSON: {error}"
-    if not isinstance(document, dict) or not all(isinstance(document.get(part), list) for part in COCO_PARTS):
-        raise LabelsInvalid(
-            f"The labels file is neither a COCO file, which has lists named {', '.join(COCO_PARTS)}, nor a Ground "
-            f"Truth output manifest, whose lines are JSON with a source-ref: {why}."
-        )
-    return document
-
-
-def _read_coco(document: dict[str, Any], source: _Source) -> Iterator[Entry]:
-    """The entries of a COCO file: each image with the boxes of its annotations.
-
-    Source: COCO, "Data format": ``bbox`` is [x, y, width, height] in pixels from the top left corner.
-    """
-    problems = source.problems
-    categories: dict[Any, str] = {}
-    for number, category in enumerate(document["categories"], 1):
-        if isinstance(category, dict) and _is_id(category.get("id")) and isinstance(category.get("name"), str):
-            categories[category["id"]] = category["name"]
-        else:
-            problems.add(_Place("category", number), Drop("InvalidCategory", "it needs an id and a name"))
-
-    names: dict[Any, str] = {}
-    boxes_of: dict[Any, list[Box]] = {}
-    places: dict[Any, _Place] = {}
-    seen: set[str] = set()
-    for number, image in enumerate(document["images"], 1):
-        place = _Place("image", number)
-        if not (isinstance(image, dict) and _is_id(image.get("id")) and isinstance(image.get("file_name"), str)):
-            problems.add(place, Drop("InvalidImage", "it needs an id and a file_name"))
-            continue
-        image_id, name = image["id"], _file_name(image["file_name"])
-        if image_id in names:
-            problems.add(place, Drop("RepeatedId", "an earlier image has this id too"), image_id)
-            continue
-        if name in seen:
-            reason = f"an earlier image has the file name {name} too"
-            problems.add(place, Drop("RepeatedPhoto", reason), image_id)
-        seen.add(name)
-        names[image_id] = name
-        if name not in source.photos:
-            continue
-        photo = source.photos[name]
-        size = image.get("width"), image.get("height")
-        if size != (photo.width, photo.height):
-            problems.add(place, _wrong_size(*size, name, photo), image_id)
-        boxes_of[image_id], places[image_id] = [], place
-
-    for number, annotation in enumerate(document["annotations"], 1):
-        place = _Place("annotation", number)
-        if not isinstance(annotation, dict):
-            problems.add(place, Drop("InvalidAnnotation", "it is no JSON object"))
-            continue
-        own_id, image_id = annotation.get("id"), annotation.get("image_id")
-        if not _is_id(image_id) or image_id not in names:
-            problems.add(place, Drop("UnknownImage", f"no image has its image_id {_told(image_id)}"), own_id)
-        elif image_id in boxes_of:
-            box = _coco_box(annotation, categories, source)
-            if isinstance(box, Drop):
-                problems.add(place, box, own_id)
-            else:
-                boxes_of[image_id].append(box)
-
-    for image_id, name in names.items():
-        if image_id not in boxes_of:
-            yield name, Drop("UnknownPhoto", "the job has no such photo")
-            continue
-        boxes = boxes_of[image_id]
-        if len(boxes) > MAX_BOXES:
-            reason = f"it has {len(boxes)} boxes; at most {MAX_BOXES} can be trained on"
-            problems.add(places[image_id], Drop("TooManyBoxes", reason), image_id)
-        photo = source.photos[name]
-        yield name, Labelled("", photo.width, photo.height, 3, boxes, "yes", source.uploaded, source.job_name)
-
-
-def _is_id(value: object) -> bool:
-    return type(value) in (int, str)
-
-
-def _told(value: object) -> str:
-    """Any JSON value as the list of problems tells it: what is long is cut."""
-    return _cut(json.dumps(value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_CHARS_TOLD else f"{text[:MAX_CHARS_TOLD]}..."
-
-
-def _coco_box(annotation: Mapping[str, Any], categories: Mapping[Any, str], source: _Source) -> Box | Drop:
-    """The annotation's box in whole pixels, or what is wrong with it."""
-    category_id, bbox = annotation.get("category_id"), annotation.get("bbox")
-    if not _is_id(category_id) or category_id not in categories:
-        return Drop("UnknownCategory", f"no category has its category_id {_told(category_id)}")
-    label = categories[category_id]
-    if label not in source.document_types:
-        return _unknown_types([label], source)
-    if not isinstance(bbox, list) or len(bbox) != 4 or not is_frame(bbox) or min(bbox[2:]) <= 0:
-        return Drop("InvalidBox", "its bbox needs finite x, y, width and height in pixels, the last two above 0")
-    left, top, width, height = bbox
-    right, bottom = round(left + width), round(top + height)
-    left, top = round(left), round(top)
-    return Box(label, left, top, right - left, bottom - top, 1)

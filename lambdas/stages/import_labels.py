@@ -13,6 +13,7 @@ from stages.stage import measure, stage
 class Settings(BaseSettings):
     jobs_table: str
     bucket: str
+    max_unmatched_share: float
 
 
 settings = Settings.from_env()
@@ -31,7 +32,14 @@ def handler(request: ImportLabels) -> LabelsImported:
         TaskToken=None,
         PostedLabels=None,
     )
-    imported = labels.import_labels(request, bucket=settings.bucket, s3=s3)
-    jobs.note(request.job_id, Labelled=imported.labelled)
+    imported = labels.import_labels(
+        request, bucket=settings.bucket, s3=s3, max_unmatched_share=settings.max_unmatched_share
+    )
+    jobs.note(
+        request.job_id,
+        Labelled=imported.labelled,
+        LabelsWithoutPhoto=imported.labels_without_photo,
+        PhotosWithoutLabel=imported.photos_without_label,
+    )
     measure(Labelled=imported.labelled)
     return imported

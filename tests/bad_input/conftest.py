@@ -48,6 +48,9 @@ def s3() -> Iterator[Any]:
         yield client
 
 
+LISTED_FIELDS = {"source-ref", "line", "box", "category", "image", "annotation", "photo", "id", "reason", "code"}
+
+
 class Stages:
     """A bucket on which stages run, with the labels of an earlier, good file in it."""
 
@@ -66,7 +69,7 @@ class Stages:
         found: dict[Any, tuple[str, str]] = {}
         for text in self.bucket.read(f"s3://{self.bucket.name}/manifests/{JOB}/{name}").decode().splitlines():
             line = json.loads(text, parse_constant=no_constant)
-            assert set(line) <= {"source-ref", "line", "box", "category", "image", "annotation", "id", "reason", "code"}
+            assert set(line) <= LISTED_FIELDS
             assert len(text) < 5000
             found[line.get(place)] = line["code"], f"{found.get(line.get(place), ('', ''))[1]} {line['reason']}"
         return found

@@ -22,7 +22,7 @@ CONTEXT: dict[str, Any] = json.loads((PROJECT / "cdk.json").read_text())["contex
 
 ENVIRONMENT = {
     "CheckImages": {"JOBS_TABLE", "BUCKET", "MIN_IMAGES", "MAX_REJECTED_SHARE"},
-    "ImportLabels": {"JOBS_TABLE", "BUCKET"},
+    "ImportLabels": {"JOBS_TABLE", "BUCKET", "MAX_UNMATCHED_SHARE"},
     "RequestLabels": {
         "JOBS_TABLE",
         "BUCKET",

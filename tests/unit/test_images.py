@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, JpegImagePlugin
 from pipeline import images, upright
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages
 from pipeline.images import CheckImages, ImagesChecked
-from pipeline.manifests import Drop
+from rules.lines import Drop
 from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, photo, run_stage, s3_in_moto
 
 

@@ -135,6 +135,8 @@ def test_coco_becomes_a_ground_truth_manifest(bucket: Bucket) -> None:
         labelled=2,
         file_sha256=sha256(bucket, supplied),
         file_etag=imported.file_etag,
+        labels_without_photo=0,
+        photos_without_label=1,
     )
     # And a second run of the stage writes the same
     manifest = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
@@ -216,7 +218,7 @@ def test_a_problem_is_listed_with_the_files_own_id(bucket: Bucket) -> None:
     assert listed(bucket) == [
         {
             "annotation": 1,
-            "reason": "CAT is none of the job's document types (ID_KTP, KH_IC, MY_NRIC)",
+            "reason": "'CAT' is none of the job's document types (ID_KTP, KH_IC, MY_NRIC)",
             "code": "UnknownType",
             "id": 101,
         }
@@ -232,8 +234,8 @@ def test_a_photo_labelled_in_another_size_is_listed(bucket: Bucket) -> None:
         import_lines(bucket, half, lying)
     # Then the list says the sizes, and how the second comes about
     assert [problem["reason"] for problem in listed(bucket)] == [
-        "it was labelled as 320x480 px, but 2.jpg is 640x480 px",
-        "it was labelled as 480x640 px, but 3.jpg is 640x480 px: draw boxes on the photo as people see it, turned as "
+        "it was labelled as 320x480 px, but '2.jpg' is 640x480 px",
+        "it was labelled as 480x640 px, but '3.jpg' is 640x480 px: draw boxes on the photo as people see it, turned as "
         "its EXIF orientation says",
     ]
 
@@ -249,7 +251,7 @@ def test_many_problems_are_counted_and_the_first_ten_placed(bucket: Bucket) -> N
 def test_a_corrected_file_leaves_no_problems_listed(bucket: Bucket) -> None:
     refusal(bucket, "x.manifest", "{")
     refusal(bucket, "x.manifest", json.dumps(ground_truth("1.jpg", label="CAT")))
-    import_lines(bucket, ground_truth("1.jpg"))
+    import_lines(bucket, *map(ground_truth, PHOTOS))
     assert listed(bucket) == []
 
 
@@ -332,7 +334,8 @@ def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.Monk
     # When the state machine calls the stage
     event = {"jobId": JOB, "imagesManifest": manifest, "labelsKey": f"labels/{JOB}/a.json", "documentTypes": TYPES}
     event["imagesSha256"] = sha256(bucket, manifest)
-    result = run_stage(monkeypatch, "stages.import_labels", {"JOBS_TABLE": table, "BUCKET": bucket.name}, event)
+    environment = {"JOBS_TABLE": table, "BUCKET": bucket.name, "MAX_UNMATCHED_SHARE": "0.5"}
+    result = run_stage(monkeypatch, "stages.import_labels", environment, event)
     # Then the machine gets the manifest, and the job shows who labelled and how much
     assert result == {
         "provider": "supplied",
@@ -342,6 +345,9 @@ def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.Monk
         "labelled": 2,
         "fileSha256": sha256(bucket, f"s3://{bucket.name}/labels/{JOB}/a.json"),
         "fileEtag": result["fileEtag"],
+        "labelsWithoutPhoto": 0,
+        "photosWithoutLabel": 1,
     }
     record = job_record(table)
     assert (record["Status"], record["LabelProvider"], record["Labelled"]) == ("Labelling", "supplied", "2")
+    assert (record["LabelsWithoutPhoto"], record["PhotosWithoutLabel"]) == ("0", "1")

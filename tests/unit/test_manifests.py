@@ -12,22 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import manifests
-from pipeline.manifests import (
+from pipeline.manifests import ManifestReader, ManifestWriter, Photo, photo_line, read_photos
+from rules.lines import (
     MAX_LINE_CHARS,
     Box,
     Drop,
     Labelled,
-    ManifestReader,
-    ManifestWriter,
-    Photo,
     clamp,
     decode,
     line_end,
     line_start,
     parse,
-    photo_line,
     read_lines,
-    read_photos,
 )
 from tests.bad_input.cases import BOX, LINE, changed
 from tests.unit.photo_jobs import Bucket, s3_in_moto

@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "STOP_PREVIOUS_MODEL": "true",
     "KMS_KEY_ARN": "",
     "COST_TAGS": "team=kyc",
+    "MAX_UNMATCHED_SHARE": "0.05",
     "NOTIFICATIONS_TOPIC": f"arn:aws:sns:us-east-1:{ACCOUNT}:outcomes",
 }
 
@@ -213,6 +214,7 @@ def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine
     manifest, key = f"manifests/{machine.id}/input.manifest", f"labels/{machine.id}/labels.json"
     line = photo_line(Photo(f"s3://{BUCKET}/images/{machine.id}/jane-doe.jpg", "x", 640, 480, "y")).encode()
     machine.s3.put_object(Bucket=BUCKET, Key=manifest, Body=line)
+    machine.s3.put_object(Bucket=BUCKET, Key=f"manifests/{machine.id}/rejected.jsonl", Body=b"")
     image = {"id": 1, "file_name": "jane-doe.jpg", "width": 64, "height": 48}
     coco = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "ID_KTP"}]}
     machine.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(coco))

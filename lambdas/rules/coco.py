@@ -1,0 +1,275 @@
+"""Reads a COCO file: ``bbox`` is [x, y, width, height] in pixels from the top left corner.
+
+Sources: COCO, "Data format"; CVAT, "COCO" (``attributes.rotation``: degrees clockwise about the box's centre).
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from math import isfinite
+from typing import Any, NamedTuple
+
+from rules.entries import UNKNOWN, Drawn, Entry, Place, Problem, Source, Unreadable, fault_of_frame, place_boxes
+from rules.geometry import around, corners_of
+from rules.lines import MAX_BOXES, Box, Drop, Labelled, is_frame, whole
+from rules.matching import Claims, Match, file_name
+from rules.words import quoted
+
+PARTS = ("images", "annotations", "categories")
+KEYS = frozenset(
+    {*PARTS, "id", "name", "file_name", "width", "height", "image_id", "category_id", "bbox", "attributes", "rotation"}
+)
+# How a COCO file differs from the other form, in words.
+NEITHER = (
+    f"is neither a COCO file, which has lists named {', '.join(PARTS)}, nor a Ground Truth output manifest, whose "
+    "lines are JSON with a source-ref"
+)
+Id = int | str
+
+
+class _Image(NamedTuple):
+    """An image of the file: its own id, its file_name, and its width and height, which may be anything."""
+
+    place: Place
+    own_id: Id
+    path: str
+    size: tuple[Any, Any]
+
+
+class _Annotated(NamedTuple):
+    """An annotation of an image, with the name of its category."""
+
+    label: str
+    drawn: Drawn
+    place: Place
+    own_id: Id | None
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """The document without the parts that nobody reads here, such as outlines.
+
+    Raises:
+        Unreadable: it is no JSON, or lacks a part.
+    """
+
+    def lean(part: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in part.items() if key in KEYS}
+
+    try:
+        document = json.loads(data, object_hook=lean)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{NEITHER}: it is no valid JSON: {error}.") from None
+    if isinstance(document, list):
+        raise Unreadable(f"{NEITHER}: it is a JSON list. Export it as COCO; Label Studio's own JSON is such a list.")
+    lacking = [part for part in PARTS if not isinstance(document, dict) or not isinstance(document.get(part), list)]
+    if lacking:
+        raise Unreadable(f"{NEITHER}: it lacks one of those lists: {', '.join(lacking)}.")
+    return document
+
+
+def read(document: Mapping[str, Any], source: Source) -> Iterator[Entry]:
+    """The entries of a COCO file: each image with the boxes of its annotations."""
+    categories = _categories(document["categories"], source)
+    images = _images(document["images"], source)
+    found = _find(images.values(), source)
+    usable = {image_id for image_id, name in found.items() if name is not None and not source.missing(name)}
+    annotated: set[Id] = set()
+    boxes: dict[Id, list[_Annotated]] = {image_id: [] for image_id in usable}
+    for number, annotation in enumerate(document["annotations"], 1):
+        place = Place("annotation", number)
+        if not isinstance(annotation, dict):
+            source.report(Problem(place, "InvalidAnnotation", "it is no JSON object"))
+            continue
+        own_id, image_id = _id(annotation.get("id")), _id(annotation.get("image_id"))
+        if image_id is None or image_id not in images:
+            reason = f"no image has its image_id {quoted(annotation.get('image_id'))}{_alike(image_id, images)}"
+            source.report(Problem(place, "UnknownImage", reason, own_id))
+            continue
+        annotated.add(image_id)
+        if image_id in usable:
+            box = _box(annotation, categories, source)
+            if isinstance(box, Drop):
+                source.report(Problem(place, *box, own_id))
+            else:
+                boxes[image_id].append(_Annotated(*box, place, own_id))
+
+    for image_id, name in found.items():
+        image = images[image_id]
+        if image_id not in usable:
+            why = source.missing(name) if name else None
+            yield Entry(name or file_name(image.path), why or UNKNOWN, image_id in annotated)
+        elif name and (labels := _labelled(name, image, boxes[image_id], source)):
+            yield Entry(name, labels, has_labels=True)
+
+
+def _categories(categories: list[Any], source: Source) -> dict[Id, str]:
+    """The names of the categories by their ids. The same id may come again with the same name only."""
+    names: dict[Id, str] = {}
+    first: dict[str, Id] = {}
+    for number, category in enumerate(categories, 1):
+        place = Place("category", number)
+        own_id = _id(category.get("id")) if isinstance(category, dict) else None
+        if own_id is None or not isinstance(category.get("name"), str):
+            source.report(Problem(place, "InvalidCategory", "it needs an id and a name", own_id))
+            continue
+        name = category["name"]
+        # 1 and "1" are one id to some tools and two to others.
+        earlier = names[first.setdefault(str(own_id), own_id)] if str(own_id) in first else name
+        if earlier != name:
+            reason = f"the categories {quoted(earlier)} and {quoted(name)} have the same id {quoted(own_id)}"
+            source.report(Problem(place, "RepeatedId", reason, own_id))
+            continue
+        first.setdefault(str(own_id), own_id)
+        names[own_id] = name
+    return names
+
+
+def _images(images: list[Any], source: Source) -> dict[Id, _Image]:
+    """The images by their ids."""
+    found: dict[Id, _Image] = {}
+    ids: set[str] = set()
+    for number, image in enumerate(images, 1):
+        place = Place("image", number)
+        own_id = _id(image.get("id")) if isinstance(image, dict) else None
+        if own_id is None or not isinstance(image.get("file_name"), str):
+            source.report(Problem(place, "InvalidImage", "it needs an id and a file_name", own_id))
+        elif str(own_id) in ids:
+            source.report(Problem(place, "RepeatedId", "an earlier image has this id too", own_id))
+        else:
+            ids.add(str(own_id))
+            size = _whole(image.get("width")), _whole(image.get("height"))
+            found[own_id] = _Image(place, own_id, image["file_name"], size)
+    return found
+
+
+def _find(images: Collection[_Image], source: Source) -> dict[Id, str | None]:
+    """The names of the images' photos by the images' ids, None for those without a photo.
+
+    Images whose names have problems, which are reported, are left out.
+    """
+    claims = Claims()
+    matches = []
+    for image in images:
+        match = Match(file_name(image.path)) if source.photos is None else source.names.find(image.path)
+        claims.add(file_name(image.path), match)
+        matches.append(match)
+    found: dict[Id, str | None] = {}
+    seen: set[str] = set()
+    for image, match in zip(images, matches, strict=True):
+        name = claims.resolve(match)
+        if isinstance(name, list):
+            source.report(Problem(image.place, *ambiguous(name), image.own_id))
+        elif name in seen:
+            reason = f"an earlier image has the file name {name} too"
+            source.report(Problem(image.place, "RepeatedPhoto", reason, image.own_id))
+        else:
+            found[image.own_id] = name
+            if name is not None:
+                seen.add(name)
+    return found
+
+
+def ambiguous(names: list[str]) -> Drop:
+    """The reason for names between which nothing decides."""
+    return Drop("AmbiguousName", f"{' and '.join(map(quoted, names))} are too much alike: give the photo's own name")
+
+
+def _box(annotation: Mapping[str, Any], categories: Mapping[Id, str], source: Source) -> tuple[str, Drawn] | Drop:
+    """The annotation's document type and box, or what is wrong with it."""
+    category_id, bbox = _id(annotation.get("category_id")), annotation.get("bbox")
+    if category_id is None or category_id not in categories:
+        words = f"no category has its category_id {quoted(annotation.get('category_id'))}"
+        return Drop("UnknownCategory", words + _alike(category_id, categories))
+    label = categories[category_id]
+    if fault := source.fault_of_type(label):
+        return fault
+    if not isinstance(bbox, list) or len(bbox) != 4 or not is_frame(bbox):
+        return Drop(
+            "InvalidBox",
+            f"its bbox needs finite x, y, width and height in pixels, the last two above 0, not {quoted(bbox)}",
+        )
+    left, top, width, height = bbox
+    if fault := fault_of_frame((left, top, width, height), None):
+        return fault
+    degrees = _rotation(annotation)
+    if isinstance(degrees, Drop):
+        return degrees
+    if degrees % 360 == 0:
+        return label, Drawn((left, top, width, height))
+    corners = corners_of((left, top, width, height), degrees)
+    return label, Drawn(around(corners), corners)
+
+
+def _rotation(annotation: Mapping[str, Any]) -> float | Drop:
+    """The degrees, clockwise, by which the annotation's box is turned."""
+    attributes = annotation.get("attributes")
+    given = [part["rotation"] for part in (attributes, annotation) if isinstance(part, dict) and "rotation" in part]
+    found = set()
+    for value in given:
+        try:
+            degrees = float("nan") if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            degrees = float("nan")
+        if not isfinite(degrees):
+            return Drop("InvalidRotation", f"its rotation must be a number of degrees, not {quoted(value)}")
+        found.add(degrees)
+    if len(found) > 1:
+        return Drop("InvalidRotation", f"it has two rotations, {' and '.join(map(quoted, given))}: leave one")
+    return found.pop() if found else 0.0
+
+
+def _labelled(name: str, image: _Image, boxes: list[_Annotated], source: Source) -> Labelled | None:
+    """The photo's labels, or None when there are problems, which are reported."""
+    (width, height), photo = image.size, source.photos[name] if source.photos is not None else None
+    placed: list[Drawn] | Drop = [box.drawn for box in boxes]
+    if photo:
+        placed = place_boxes([box.drawn for box in boxes], image.size, name, photo)
+        width, height = photo.width, photo.height
+    if isinstance(placed, Drop):
+        source.report(Problem(image.place, *placed, image.own_id))
+        return None
+    faults = [(fault_of_frame(drawn.frame, photo), box) for drawn, box in zip(placed, boxes, strict=True)]
+    for fault, box in faults:
+        if fault:
+            source.report(Problem(box.place, *fault, box.own_id))
+    if len(boxes) > MAX_BOXES:
+        reason = f"it has {len(boxes)} boxes; at most {MAX_BOXES} can be trained on"
+        source.report(Problem(image.place, "TooManyBoxes", reason, image.own_id))
+        return None
+    if any(fault for fault, _ in faults):
+        return None
+    found = [_in_whole_pixels(box.label, drawn) for box, drawn in zip(boxes, placed, strict=True)]
+    corners = [drawn.corners for drawn in placed] if any(drawn.corners for drawn in placed) else ()
+    return Labelled("", width, height, 3, found, "yes", source.created, source.job_name, corners)
+
+
+def _in_whole_pixels(label: str, drawn: Drawn) -> Box:
+    left, top, width, height = drawn.frame
+    right, bottom = round(left + width), round(top + height)
+    left, top = round(left), round(top)
+    return Box(label, left, top, right - left, bottom - top, 1)
+
+
+def _id(value: object) -> Id | None:
+    """An id, also one that is written as 1.0; None when it is none."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value if type(value) in (int, str) else None  # type: ignore[return-value]
+
+
+def _whole(value: object) -> object:
+    """``value``, as an int when it is written as 640.0."""
+    try:
+        return whole(value)
+    except ValueError:
+        return value
+
+
+def _alike(wrong: Id | None, ids: Mapping[Id, Any]) -> str:
+    """A hint when the id is there as text, and a number was looked for, or the other way round."""
+    for own_id in (
+        str(wrong),
+        int(wrong) if isinstance(wrong, str) and wrong.isdecimal() and len(wrong) < 19 else None,
+    ):
+        if own_id is not None and own_id in ids:
+            return f", but one has {quoted(own_id)}: write both with quotation marks or both without"
+    return ""

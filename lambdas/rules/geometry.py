@@ -1,0 +1,53 @@
+"""Turns boxes: by an angle about their centre, and from a photo as it is stored to the photo as people see it."""
+
+from collections.abc import Iterable
+from math import cos, radians, sin
+
+Frame = tuple[float, float, float, float]
+"""Left, top, width and height in pixels from the top left corner."""
+Corners = tuple[tuple[float, float], ...]
+"""x and y of a box's corners, in the order top left, top right, bottom right, bottom left before it was turned."""
+
+# EXIF 2.32, "Orientation": those whose photo is seen with width and height exchanged.
+SIDEWAYS = frozenset({5, 6, 7, 8})
+
+
+def corners_of(frame: Frame, degrees: float = 0) -> Corners:
+    """The corners of ``frame``, turned clockwise by ``degrees`` about its centre."""
+    left, top, width, height = frame
+    x, y = left + width / 2, top + height / 2
+    along, across = cos(radians(degrees)), sin(radians(degrees))
+    sides = ((-width / 2, -height / 2), (width / 2, -height / 2), (width / 2, height / 2), (-width / 2, height / 2))
+    return tuple(
+        (round(x + right * along - down * across, 3), round(y + right * across + down * along, 3))
+        for right, down in sides
+    )
+
+
+def around(corners: Corners) -> Frame:
+    """The upright frame around ``corners``."""
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def as_seen(corners: Corners, orientation: int, width: int, height: int) -> Corners:
+    """``corners`` in a stored photo of ``width`` x ``height``, turned as its EXIF orientation says."""
+    turns = {
+        2: lambda x, y: (width - x, y),
+        3: lambda x, y: (width - x, height - y),
+        4: lambda x, y: (x, height - y),
+        5: lambda x, y: (y, x),
+        6: lambda x, y: (height - y, x),
+        7: lambda x, y: (height - y, width - x),
+        8: lambda x, y: (y, width - x),
+    }
+    turn = turns.get(orientation, lambda x, y: (x, y))
+    return tuple(turn(x, y) for x, y in corners)
+
+
+def fit(frames: Iterable[Frame], width: int, height: int) -> bool:
+    """Whether all ``frames`` lie in a photo of ``width`` x ``height``; a pixel more is a matter of rounding."""
+    return all(
+        left >= -1 and top >= -1 and left + wide <= width + 1 and top + high <= height + 1
+        for left, top, wide, high in frames
+    )
