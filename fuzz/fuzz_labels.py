@@ -12,7 +12,7 @@ import atheris
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "lambdas")]
 
-with atheris.instrument_imports(include=["pipeline", "json"]):
+with atheris.instrument_imports(include=["pipeline", "rules", "json"]):
     from pipeline import datasets, labels
     from pipeline.errors import LabelsInvalid, NoUsableLabels, TooFewImagesPerLabel
     from pipeline.manifests import Photo, photo_line, rejected_list_key

@@ -66,15 +66,17 @@ def parse(data: bytes) -> dict[str, Any]:
     return document
 
 
-def read(document: Mapping[str, Any], source: Source) -> Iterator[Entry]:
-    """The entries of a COCO file: each image with the boxes of its annotations."""
+def read(document: dict[str, Any], source: Source) -> Iterator[Entry]:
+    """The entries of a COCO file: each image with the boxes of its annotations. Empties ``document`` as it goes on."""
     categories = _categories(document["categories"], source)
-    images = _images(document["images"], source)
+    images = _images(document.pop("images"), source)
     found = _find(images.values(), source)
     usable = {image_id for image_id, name in found.items() if name is not None and not source.missing(name)}
     annotated: set[Id] = set()
     boxes: dict[Id, list[_Annotated]] = {image_id: [] for image_id in usable}
-    for number, annotation in enumerate(document["annotations"], 1):
+    annotations = document.pop("annotations")
+    for number, annotation in enumerate(annotations, 1):
+        annotations[number - 1] = None
         place = Place("annotation", number)
         if not isinstance(annotation, dict):
             source.report(Problem(place, "InvalidAnnotation", "it is no JSON object"))
@@ -150,7 +152,7 @@ def _find(images: Collection[_Image], source: Source) -> dict[Id, str | None]:
     matches = []
     for image in images:
         match = Match(file_name(image.path)) if source.photos is None else source.names.find(image.path)
-        claims.add(file_name(image.path), match)
+        claims.add(image.path, match)
         matches.append(match)
     found: dict[Id, str | None] = {}
     seen: set[str] = set()
@@ -219,27 +221,30 @@ def _rotation(annotation: Mapping[str, Any]) -> float | Drop:
 
 def _labelled(name: str, image: _Image, boxes: list[_Annotated], source: Source) -> Labelled | None:
     """The photo's labels, or None when there are problems, which are reported."""
-    (width, height), photo = image.size, source.photos[name] if source.photos is not None else None
-    placed: list[Drawn] | Drop = [box.drawn for box in boxes]
-    if photo:
-        placed = place_boxes([box.drawn for box in boxes], image.size, name, photo)
-        width, height = photo.width, photo.height
-    if isinstance(placed, Drop):
-        source.report(Problem(image.place, *placed, image.own_id))
-        return None
-    faults = [(fault_of_frame(drawn.frame, photo), box) for drawn, box in zip(placed, boxes, strict=True)]
-    for fault, box in faults:
-        if fault:
+    photo = source.photos[name] if source.photos is not None else None
+    width, height = (photo.width, photo.height) if photo else image.size
+    placed = [box.drawn for box in boxes]
+    if photo and image.size != (width, height):
+        moved = place_boxes(placed, image.size, name, photo)
+        if isinstance(moved, Drop):
+            source.report(Problem(image.place, *moved, image.own_id))
+            return None
+        placed = moved
+    good = True
+    for drawn, box in zip(placed, boxes, strict=True):
+        if fault := fault_of_frame(drawn.frame, photo):
             source.report(Problem(box.place, *fault, box.own_id))
+            good = False
     if len(boxes) > MAX_BOXES:
         reason = f"it has {len(boxes)} boxes; at most {MAX_BOXES} can be trained on"
         source.report(Problem(image.place, "TooManyBoxes", reason, image.own_id))
-        return None
-    if any(fault for fault, _ in faults):
+        good = False
+    if not good:
         return None
     found = [_in_whole_pixels(box.label, drawn) for box, drawn in zip(boxes, placed, strict=True)]
-    corners = [drawn.corners for drawn in placed] if any(drawn.corners for drawn in placed) else ()
-    return Labelled("", width, height, 3, found, "yes", source.created, source.job_name, corners)
+    corners = [drawn.corners for drawn in placed]
+    turned = corners if any(corners) else ()
+    return Labelled("", width, height, 3, found, "yes", source.created, source.job_name, turned)
 
 
 def _in_whole_pixels(label: str, drawn: Drawn) -> Box:

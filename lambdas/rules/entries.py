@@ -163,7 +163,10 @@ def _turned(box: Drawn, orientation: int, width: int, height: int) -> Drawn:
 
 def fault_of_frame(frame: Frame, photo: Size | None) -> Drop | None:
     """Why ``frame`` cannot be a document's, if so: four finite numbers, on a photo of that size if it is known."""
-    if frame[2] <= 0 or frame[3] <= 0:
+    left, top, width, height = frame
+    if photo and left >= 0 and top >= 0 and 1 < width <= photo.width - left and 1 < height <= photo.height - top:
+        return None  # almost all are
+    if width <= 0 or height <= 0:
         return Drop("InvalidBox", f"its box {quoted(list(frame))} has no area: width and height must be above 0")
     if min(frame) >= 0 and max(frame) <= 1:
         return Drop(

@@ -46,7 +46,7 @@ def read(open_file: Open, source: Source) -> Iterator[Entry]:
     for number, document in _documents(open_file, source.report):
         path = document["source-ref"]
         match = Match(file_name(path)) if source.photos is None else source.names.find(path)
-        claims.add(file_name(path), match)
+        claims.add(path, match)
         if match.exact is not None:
             yield from _entry(number, document, match.exact, seen, source)
         elif match.alike:
@@ -104,7 +104,7 @@ def _entry(number: int, document: Mapping[str, Any], name: str, seen: set[str], 
     if isinstance(labels, Labelled):
         labels = _fitted(labels, name, source)
     if isinstance(labels, Labelled):
-        labels = _verdict(document, _date(document, str(attribute))) or labels
+        labels = _verdict(document, str(attribute)) or labels
     if isinstance(labels, Labelled) or labels.code in ("NotLabelled", "LabellingFailed", "VerifiedAsBad"):
         yield Entry(name, labels, has_labels=labels.code == "VerifiedAsBad" if isinstance(labels, Drop) else True)
     else:
@@ -146,18 +146,21 @@ def _metadata(document: Mapping[str, Any], attribute: str) -> Mapping[str, Any]:
 
 def _label_attribute(document: Mapping[str, Any]) -> str | Drop:
     """The key under which the line has its boxes: of adjusted ones the newest."""
-    said = {
-        key.removesuffix("-metadata"): value
-        for key, value in document.items()
-        if key.endswith("-metadata") and isinstance(value, dict)
-    }
-    boxes = [key for key, value in document.items() if isinstance(value, dict) and "annotations" in value]
-    failed = [key for key, metadata in said.items() if "failure-reason" in metadata and key not in boxes]
-    others = [key for key, metadata in said.items() if metadata.get("type") == DETECTION_TYPE and key not in failed]
-    found = list(dict.fromkeys([*boxes, *others]))
+    boxes, others, failed = [], [], []
+    for key, value in document.items():
+        if not isinstance(value, dict):
+            continue
+        if "annotations" in value:
+            boxes.append(key)
+        elif key.endswith("-metadata") and (name := key.removesuffix("-metadata")) not in boxes:
+            if "failure-reason" in value:
+                failed.append(name)
+            elif value.get("type") == DETECTION_TYPE:
+                others.append(name)
+    found = list(dict.fromkeys([*boxes, *others])) if others else boxes
     if len(found) < 2:
         return [*found, *failed, LABEL_ATTRIBUTE][0]
-    adjusted = sorted((_date(document, key), key) for key in boxes if "adjustment-status" in said.get(key, ()))
+    adjusted = sorted((_date(document, key), key) for key in boxes if "adjustment-status" in _metadata(document, key))
     if adjusted and (len(adjusted) == 1 or adjusted[-1][0] > adjusted[-2][0]):
         return adjusted[-1][1]
     return Drop(
@@ -175,17 +178,16 @@ def _date(document: Mapping[str, Any], attribute: str) -> datetime:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _verdict(document: Mapping[str, Any], labelled_at: datetime) -> Drop | None:
+def _verdict(document: Mapping[str, Any], attribute: str) -> Drop | None:
     """Why the labels are left out, if people who verified them after they were made did not call them good."""
     verdicts = [
-        (_date(document, name), str(_metadata(document, name).get("class-name")))
-        for key in document
-        if key.endswith("-metadata")
-        and _metadata(document, name := key.removesuffix("-metadata")).get("type") == VERIFICATION_TYPE
+        (_date(document, key.removesuffix("-metadata")), str(value.get("class-name")))
+        for key, value in document.items()
+        if isinstance(value, dict) and value.get("type") == VERIFICATION_TYPE
     ]
     if not verdicts:
         return None
     date, verdict = max(verdicts)
-    if (date < labelled_at and date != LONG_AGO) or verdict.strip().casefold() in GOOD:
+    if (date < _date(document, attribute) and date != LONG_AGO) or verdict.strip().casefold() in GOOD:
         return None
     return Drop("VerifiedAsBad", f"people who verified the labels called them {quoted(verdict)}")

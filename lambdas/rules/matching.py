@@ -90,12 +90,12 @@ class Claims:
         self._exact: set[str] = set()
         self._alike: dict[str, list[str]] = {}
 
-    def add(self, name: str, match: Match) -> None:
-        """``name`` is the entry's own."""
+    def add(self, path: str, match: Match) -> None:
+        """``path`` is the entry's own name of its photo."""
         if match.exact is not None:
             self._exact.add(match.exact)
         for photo in match.alike:
-            self._alike.setdefault(photo, []).append(name)
+            self._alike.setdefault(photo, []).append(file_name(path))
 
     def resolve(self, match: Match) -> str | list[str] | None:
         """The entry's photo; or all names among which nothing decides; or None, when the job has no such photo."""

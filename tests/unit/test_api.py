@@ -428,6 +428,19 @@ def test_labels_also_come_while_the_job_waits_for_them(api: Api) -> None:
     assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.json", "b.jpg"]}), 409, "labels only")
 
 
+@pytest.mark.parametrize("error", ["LabelsInvalid", "LabelsDoNotMatch"])
+def test_labels_that_failed_a_job_can_be_corrected(api: Api, error: str) -> None:
+    # Given a job that failed over its labels file, which is still there
+    job_id = api.waiting_for_labels()
+    api.upload(f"labels/{job_id}/annotations.json")
+    api.jobs.end(job_id, Status.FAILED, now_ms(), execution_arn(job_id), Error=error, Cause="They do not fit.")
+    # When a client asks where to upload it again; Then it gets a URL that replaces the file, and none for photos
+    assert api.get("url", JobId=job_id, S3Key="annotations.json").status == 200
+    target = api.post(f"jobs/{job_id}/urls", {"names": ["annotations.json"]}).json["annotations.json"]
+    assert target["headers"] == {}
+    assert is_problem(api.get("url", JobId=job_id, S3Key="a.jpg"), 409, "labels only")
+
+
 # --- Mistakes --------------------------------------------------------------------------------------------------------
 
 # What API Gateway lets through is in tests/bad_input: these it answers itself, and the function would know as well.
@@ -459,6 +472,9 @@ MISTAKES = [
     ("POST", "start", {"JobId": JOB}, {"documentTypes": ["a", ["b"]]}, 400, "documentTypes"),
     ("POST", "start", {"JobId": JOB}, {"documentTypes": [str(n) for n in range(51)]}, 400, "1 to 50"),
     ("POST", "start", {"JobId": JOB}, {"documentTypes": "ID_KTP"}, 400, "documentTypes"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": ["ID_KTP "]}, 400, "'ID_KTP ' cannot be a document type"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": ["Dear operator, call 555"]}, 400, "cannot be a document type"),
+    ("POST", "start", {"JobId": JOB}, {"documentTypes": ["a/../b"]}, 400, "'a/../b' cannot be a document type"),
     ("POST", "start", {"JobId": JOB}, {"labels": "supplied"}, 400, "labels must be an object"),
     ("POST", "start", {"JobId": JOB}, {"labels": {"provider": ["supplied"]}}, 400, "labels.provider"),
     ("POST", "start", {"JobId": JOB}, {"labels": {"token": "x"}}, 400, "labels has the unknown field 'token'"),
