@@ -19,7 +19,24 @@ if TYPE_CHECKING:
     from rules.entries import Size
 
 Photos = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with photos, JPEG or PNG; folders in it count.")]
-Types = Annotated[list[str] | None, typer.Option("--type", help="A document type; once for each.")]
+
+
+def _checked_types(types: list[str] | None) -> list[str] | None:
+    """The document types that the option gives.
+
+    Raises:
+        CommandError: one of them cannot be a document type.
+    """
+    from rules.types import fault_of_type
+
+    if fault := next(filter(None, map(fault_of_type, types or ())), None):
+        raise CommandError(f"--type {fault}.")
+    return types
+
+
+Types = Annotated[
+    list[str] | None, typer.Option("--type", help="A document type; once for each.", callback=_checked_types)
+]
 Deploy = Annotated[bool, typer.Option(help="Start and publish the model when it is good enough.")]
 MinF1 = Annotated[float | None, typer.Option(min=0, max=1, help="Least F1 of the model; the stack's or more.")]
 MinLabelF1 = Annotated[float | None, typer.Option(min=0, max=1, help="Least F1 of each type; the stack's or more.")]

@@ -47,13 +47,13 @@ def read(folder: Path) -> LabelledFolder:
     if not annotations.is_file():
         raise CommandError(f"{folder} has no annotations.json, the COCO file that says where the documents are.")
     found = label_files.read(annotations, {path.name: None for path in folder.iterdir() if path.is_file()})
-    if found.problems:
-        more = f" ({len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
-        raise CommandError(f"{found.problems[0]}{more}.")
     if found.missing:
         raise CommandError(
             f"{annotations} names {counted(len(found.missing), 'missing photo')}, such as {found.missing[0]}."
         )
+    if found.problems:
+        more = f" ({len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
+        raise CommandError(f"{found.problems[0]}{more}.")
     documents = {
         name: [(box.label, (box.left, box.top, box.width, box.height)) for box in entry.boxes]
         for name, entry in found.entries.items()

@@ -12,7 +12,7 @@ from rules.entries import UNKNOWN, Drawn, Entry, Place, Problem, Source, Unreada
 from rules.geometry import around, corners_of
 from rules.lines import MAX_BOXES, Box, Drop, Labelled, is_frame, whole
 from rules.matching import Claims, Match, file_name
-from rules.words import quoted
+from rules.words import escaped, quoted
 
 PARTS = ("images", "annotations", "categories")
 KEYS = frozenset(
@@ -160,8 +160,8 @@ def _find(images: Collection[_Image], source: Source) -> dict[Id, str | None]:
         name = claims.resolve(match)
         if isinstance(name, list):
             source.report(Problem(image.place, *ambiguous(name), image.own_id))
-        elif name in seen:
-            reason = f"an earlier image has the file name {name} too"
+        elif name is not None and name in seen:
+            reason = f"an earlier image has the file name {escaped(name)} too"
             source.report(Problem(image.place, "RepeatedPhoto", reason, image.own_id))
         else:
             found[image.own_id] = name

@@ -24,7 +24,7 @@ from rules.lines import (
     read_lines,
 )
 from rules.matching import Claims, Match, file_name
-from rules.words import quoted
+from rules.words import escaped, quoted
 
 VERIFICATION_TYPE = "groundtruth/label-verification"
 # People choose the classes of a verification job themselves; AWS's examples say good and bad. Labels of any other class
@@ -96,7 +96,7 @@ def _entry(number: int, document: Mapping[str, Any], name: str, seen: set[str], 
         yield Entry(name, why, _has_labels(document))
         return
     if name in seen:
-        source.report(Problem(place, "RepeatedPhoto", f"an earlier line has a photo named {name} too"))
+        source.report(Problem(place, "RepeatedPhoto", f"an earlier line has a photo named {escaped(name)} too"))
         return
     seen.add(name)
     attribute = _label_attribute(document)

@@ -50,7 +50,7 @@ def test_the_demo_ends_with_a_model_that_finds_documents_and_leaves_nothing_runn
         (("samples", "--out", "new", "--count", "3"), "3 photographs"),
         (("samples", "--out", "."), "not empty"),
         (("demo", "--photos", "."), "annotations.json"),
-        (("demo", "--photos", "broken"), "no COCO file"),
+        (("demo", "--photos", "broken"), "neither a COCO file"),
         (("demo", "--photos", "gone"), "gone.jpg"),
         (("detect", "missing.jpg", "--out", "crops"), "missing.jpg is not a file"),
         (("detect", "note.jpg", "--out", "crops"), "note.jpg is no JPEG or PNG photo"),
@@ -90,3 +90,35 @@ def test_an_api_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> No
     assert ended.returncode == 1
     assert "http://127.0.0.1:9" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_what_has_no_counterpart_is_named_before_anything_is_sent(tmp_path: Path) -> None:
+    # Given four photos, and labels of three of them and of a fourth that is not there
+    names = ["a.jpg", "b.jpg", "c.jpg", "new.jpg"]
+    for number, name in enumerate(names):
+        Image.new("RGB", (64, 64), (number * 60, 0, 0)).save(tmp_path / name)
+    images = [
+        {"id": n, "file_name": name, "width": 64, "height": 64} for n, name in enumerate([*names[:3], "gone.jpg"])
+    ]
+    annotations = [{"id": n, "image_id": n, "category_id": 1, "bbox": [2, 3, 40, 30]} for n in range(4)]
+    coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "ID_KTP"}]}
+    (tmp_path / "annotations.json").write_text(json.dumps(coco))
+    # When a whole job is asked for; Then nothing is sent, and the counts and the names are said
+    ended = ekyc("train", str(tmp_path))
+    words = "1 of 4 labelled photos has no upload, 1 upload has no labels"
+    assert (ended.returncode, words in ended.stderr) == (1, True)
+    assert "no upload: 'gone.jpg'" in ended.stderr
+    assert "no labels: 'new.jpg'" in ended.stderr
+    assert "Nothing was sent." in ended.stderr
+    # When so many are allowed; Then the labels fit, and the counts and names are said all the same
+    file = str(tmp_path / "annotations.json")
+    ended = ekyc("labels", file, "--photos", str(tmp_path), "--max-unmatched", "0.25")
+    assert (ended.returncode, words in ended.stderr) == (0, True)
+    assert "3 documents of 1 type (ID_KTP)" in ended.stdout
+
+
+def test_a_document_type_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.jpg")
+    ended = ekyc("train", str(tmp_path), "--type", "ID_KTP ")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "--type 'ID_KTP ' cannot be a document type" in ended.stderr
