@@ -299,7 +299,7 @@ def test_a_start_cannot_lower_the_deployments_bars(api: Api, wish: dict[str, Any
     assert api.post("start", JobId=job_id).status == 200
 
 
-def test_a_start_may_stop_the_previous_model_where_the_deployment_does(
+def test_a_start_may_stop_the_old_model_if_the_deployment_does(
     jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = Api(jobs, s3, monkeypatch, STOP_PREVIOUS_MODEL="true")

@@ -276,7 +276,7 @@ def test_labels_that_are_replaced_later_change_nothing(bucket: Bucket, kind: str
     assert bucket.read(imported.manifest) == before
 
 
-def test_labels_that_are_replaced_while_they_are_read_are_refused(bucket: Bucket) -> None:
+def test_labels_replaced_while_they_are_read_are_refused(bucket: Bucket) -> None:
     # Given a COCO file, which is read in two requests, and another one that takes its place in between
     def replace(**_: Any) -> None:
         events.unregister("after-call.s3.GetObject", replace)

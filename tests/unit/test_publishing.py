@@ -73,7 +73,7 @@ def test_the_previous_model_is_remembered_and_stopped_if_asked(setting: Setting,
     assert (setting.jobs.get(old[0])["ModelStartTime"] is None) is stop_previous
 
 
-def test_no_job_stops_the_previous_model_unless_the_deployment_does(setting: Setting) -> None:
+def test_no_job_stops_the_old_model_unless_the_deployment_does(setting: Setting) -> None:
     # Given a deployment that leaves the previous model running, and an execution that was started past the API
     old, new = setting.model(), setting.model()
     setting.publish(old)
