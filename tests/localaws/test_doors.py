@@ -17,6 +17,7 @@ from ekyc.localaws.server import LocalAws
 ORIGIN = "https://kyc.example.com"
 PATHS = ["/", "/api/training/list", "/labelling/", "/photos/a.txt", "/moto-api/data.json"]
 NOWHERE = "127.0.0.1:1"
+SIGNED = "Authorization: AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/s3/aws4_request"
 
 
 def ask(aws: LocalAws, *lines: str, body: str = "") -> tuple[int, dict[str, str], str]:
@@ -80,8 +81,7 @@ def test_other_hosts_get_no_answer(with_photo: LocalAws, lines: list[str]) -> No
 @pytest.mark.parametrize("host", ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "[::1]:PORT"])
 def test_the_hosts_of_this_machine_are_answered(with_photo: LocalAws, host: str) -> None:
     # When a program asks with a key of its own, then it reads the object
-    signed = "Authorization: AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/s3/aws4_request"
-    status, headers, body = ask(with_photo, "GET /photos/a.txt HTTP/1.1", f"Host: {host}", signed)
+    status, headers, body = ask(with_photo, "GET /photos/a.txt HTTP/1.1", f"Host: {host}", SIGNED)
     assert (status, body) == (200, "a photo")
     assert not [name for name in headers if name.startswith("access-control")]
 
@@ -230,6 +230,14 @@ def test_any_key_is_taken_and_path_style_is_enough(with_photo: LocalAws) -> None
         s3 = session.client("s3", endpoint_url=endpoint, config=Config(retries={"total_max_attempts": 1}))
         # When it is used, then it works
         assert s3.get_object(Bucket="photos", Key="a.txt")["Body"].read() == b"a photo"
+
+
+def test_programs_of_node_are_no_browsers(with_photo: LocalAws) -> None:
+    # When a program asks by the fetch of Node.js, with the headers that this sends
+    headers = ["User-Agent: node", "Sec-Fetch-Mode: cors", "Accept-Language: *"]
+    status, answered, _ = ask(with_photo, "GET /photos?list-type=2 HTTP/1.1", "Host: localhost:PORT", *headers, SIGNED)
+    # Then it is answered as any program
+    assert (status, "content-security-policy" in answered) == (200, False)
 
 
 LABELLING_PATHS = [
