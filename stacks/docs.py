@@ -1,6 +1,7 @@
 """Writes the documentation that follows from the stack: ``python -m stacks.docs``, and with ``--check`` only compares.
 
-``docs/settings.md`` comes from the class ``Settings`` and from ``cdk.json``, ``docs/permissions.md`` from the template.
+``docs/settings.md`` comes from the class ``Settings`` and from ``cdk.json``, ``docs/permissions.md`` from the template,
+the table of errors in ``statemachine/README.md`` from ``rules.advice``.
 """
 
 import functools
@@ -14,11 +15,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from rules import advice
 from stacks.combinations import COMBINATIONS, committed, synthesize
 from stacks.permissions import WHY, WITHOUT_SID
 from stacks.settings import CONTRADICTIONS, GROUND_TRUTH_REGIONS, Settings, takes
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+PROJECT = Path(__file__).resolve().parent.parent
+DOCS = PROJECT / "docs"
+STATE_MACHINE = PROJECT / "statemachine" / "README.md"
+BEGIN, END = "<!-- errors -->\n", "<!-- /errors -->\n"
 
 INTRODUCTION = """# Settings
 
@@ -106,7 +111,29 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 def pages() -> dict[Path, str]:
     """Each page's file and its text."""
-    return {DOCS / "settings.md": settings_page(), DOCS / "permissions.md": permissions_page(everything())}
+    return {
+        DOCS / "settings.md": settings_page(),
+        DOCS / "permissions.md": permissions_page(everything()),
+        STATE_MACHINE: with_errors(STATE_MACHINE.read_text(encoding="utf-8")),
+    }
+
+
+def with_errors(page: str) -> str:
+    """``page`` with the table of named errors, and what to do about each, between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    entries = [(f"`{error}`", entry) for error, entry in advice.BY_ERROR.items()]
+    entries += [("any other", advice.UNNAMED), ("stopped", advice.STOPPED)]
+    rows = [[name, entry.states, entry.means, entry.text, RESUME_IN_WORDS[entry.resume]] for name, entry in entries]
+    table = _table(["Error", "From", "What it means", "What to do", "Resume"], rows)
+    return f"{before}{BEGIN}{table}{END}{after}"
+
+
+RESUME_IN_WORDS = {
+    advice.Resume.POSSIBLE: "yes",
+    advice.Resume.AFTER_LABELS: "once corrected labels are there; no, if Ground Truth made them",
+    advice.Resume.IMPOSSIBLE: "no: refused",
+}
 
 
 @functools.cache

@@ -512,7 +512,7 @@ def _upload_file(api: Api, job_id: str, path: Path) -> None:
 
     one = uploading.file(path)
     job = api.job(job_id)
-    corrects = job["status"] == "Failed" and job.get("error") in ("LabelsInvalid", "LabelsDoNotMatch")
+    corrects = job.get("advice", {}).get("resume") == "afterLabels"
     to_send = [one] if corrects else uploading.missing(api, job_id, [one])
     uploading.send(api, job_id, to_send, lambda _file: None)
 

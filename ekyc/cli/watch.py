@@ -17,6 +17,12 @@ from ekyc.cli.terminal import human
 ENDED = {"Ready": OK, "Rejected": REJECTED, "Failed": FAILED, "Stopped": STOPPED}
 # Between two looks: a share of the time in the present state, so that hours are not asked about each second.
 SHORTEST, LONGEST, SHARE = 1.0, 15.0, 0.02
+# What follows the API's advice, by what it says of a resume.
+COMMANDS = {
+    "possible": "To resume it: ekyc resume {0}",
+    "afterLabels": "To upload and resume: ekyc labels FILE {0} && ekyc resume {0}",
+    "impossible": "For a new job: ekyc train DIR",
+}
 MARKS = {"done": ("✓", "green"), "current": ("●", "bold cyan"), "next": ("·", "dim"), "failed": ("✗", "bold red")}
 
 Tell = Callable[[dict[str, Any], list[dict[str, Any]]], None]
@@ -77,12 +83,12 @@ def conclusion(job: dict[str, Any]) -> str:
         f1 = (job.get("metrics") or {}).get("f1")
         figure = f"F1 {f1:.3f}, " if isinstance(f1, (int, float)) else ""
         return f"{job_id} is Ready: {figure}model {job['projectVersionArn']}"
-    if status == "Rejected":
-        reasons = "; ".join((job.get("metrics") or {}).get("reasons") or []) or cause
-        return f"{job_id} was Rejected: {reasons}. Start a new job with more photos or other bars."
-    if status == "Stopped":
-        return f"{job_id} was Stopped: {cause} Go on with it: ekyc resume {job_id}"
-    return f"{job_id} Failed: {cause} When that is put right: ekyc resume {job_id}"
+    reasons = "; ".join((job.get("metrics") or {}).get("reasons") or [])
+    why = reasons if status == "Rejected" and reasons else cause
+    why += "" if why.endswith((".", "…")) else "."
+    advice = job.get("advice")
+    what_to_do = f" {advice['text']} {COMMANDS[advice['resume']].format(job_id)}" if advice else ""
+    return f"{job_id} {'' if status == 'Failed' else 'was '}{status}: {why}{what_to_do}"
 
 
 def duration(seconds: float | None) -> str:

@@ -21,6 +21,7 @@ from api.services import Services
 from pipeline import errors, labelling
 from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, Status, public
 from pipeline.settings import Settings as BaseSettings
+from rules import advice
 from rules.uploads import is_labels
 
 UPLOAD_SECONDS = 15 * 60
@@ -298,8 +299,11 @@ def _check_takes_uploads(job: Job, names: list[str]) -> None:
     if job.status is Status.CREATED:
         return
     waits = job.status is Status.WAITING_FOR_LABELLING and job["LabelProvider"] == labelling.SUPPLIED
-    waits = waits or _awaits_correction(job)
+    corrects = _awaits_correction(job)
+    waits = waits or corrects
     if waits and all(is_labels(name) for name in names):
+        if corrects:
+            control.check_replaces_labels(job, names, services)
         return
     takes = "it takes labels only, no photos" if waits else "it takes no more files"
     raise problems.conflict(f"The job is {job.status}: {takes}. Create a new job for new photos.")
@@ -307,7 +311,9 @@ def _check_takes_uploads(job: Job, names: list[str]) -> None:
 
 def _awaits_correction(job: Job) -> bool:
     """Whether the job failed over its labels file: a corrected one may take its place, and a resume reads it again."""
-    return job.status is Status.FAILED and job["Error"] in errors.LABELS_TO_CORRECT
+    if job.status is not Status.FAILED:
+        return False
+    return advice.on(job.status, job["Error"], job["LabelProvider"]).resume is advice.Resume.AFTER_LABELS
 
 
 def _presigned(key: str, **signed: Any) -> str:

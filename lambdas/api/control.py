@@ -6,6 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from api import uploads
 from api.problems import conflict, not_begun, unmet
 from api.services import Services
 from pipeline import errors, executions, labelling, models, outcomes, stopping
@@ -13,11 +14,10 @@ from pipeline.errors import error_code
 from pipeline.jobs import CLAIM_MS, RESUMABLE, RUNNING, Job, MoveRefused, Status, now_ms
 from pipeline.labelling import FUNCTION_ACCOUNTS, GROUND_TRUTH, SUPPLIED
 from pipeline.publishing import read_parameter
+from rules import advice
 
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
 UP = ("RUNNING", "PENDING_REDRIVE")  # statuses of an execution
-ALTERED = (errors.PhotosChanged.__name__, errors.ManifestChanged.__name__)
-DATASET_FAILED = errors.DatasetFailed.__name__
 # No execution comes before its claim, and one that succeeded cannot be redriven: nothing need be asked about these.
 AT_REST = (Status.CREATED, Status.READY)
 ERASURE_TRIES = 3  # against a record that changes all the time
@@ -245,16 +245,7 @@ def resume(job: Job, caller: str, services: Services) -> Job:
         raise conflict("The job is running.")
     if execution["status"] == "SUCCEEDED":
         raise conflict("The job is done: there is nothing to resume.")
-    if execution.get("error") == errors.REJECTED:
-        raise conflict(
-            "The model was rejected, and the same figures would reject it again. Start a new job with more or better "
-            "photos."
-        )
-    if execution.get("error") in ALTERED:
-        raise conflict(
-            f"The job failed with {execution['error']}: what an earlier state has read is not there any more, and a "
-            "resume would find the same. Start a new job with the photos."
-        )
+    _check_can_help(execution, job)
     is_told = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
     ended = _claim_resume(job.id, caller, services) if is_told else None
     if ended is None:  # no event has told the end, or a stage that was at work then has spoken after it
@@ -264,7 +255,7 @@ def resume(job: Job, caller: str, services: Services) -> Job:
         raise conflict("The job is running.")
     if (
         execution.get("redriveStatus") == "NOT_REDRIVABLE"
-        or execution.get("error") == DATASET_FAILED
+        or _needs_another(execution)
         or _is_lost(ended["ProjectVersionArn"], ended, services)
         or execution["executionArn"] != services.last_execution_arn(ended)  # a resume that got no further
     ):
@@ -280,6 +271,39 @@ def resume(job: Job, caller: str, services: Services) -> Job:
             raise conflict("The job is running.") from None
         return _start_anew(ended, now, services)
     return _reopen(ended, Status(ended["RunningStatus"] or Status.CHECKING_IMAGES), services)
+
+
+def _check_can_help(execution: dict[str, Any], job: Job) -> None:
+    """Refuse a resume that could only fail again.
+
+    Raises:
+        Problem: 409, which says what to do instead.
+    """
+    if execution["status"] == "ABORTED":
+        return
+    error = execution.get("error")
+    told = advice.on(Status.FAILED, error, job["LabelProvider"])
+    if told.resume is advice.Resume.IMPOSSIBLE:
+        raise conflict(f"The job ended with {error}, and a resume would end so again. {told.text}")
+
+
+def _needs_another(execution: dict[str, Any]) -> bool:
+    """Whether a redrive would meet the same fault again, which another execution does not."""
+    if execution["status"] == "ABORTED":
+        return False
+    found = advice.of(execution.get("error"))
+    return found.anew or found.again_from is not None
+
+
+def check_replaces_labels(job: Job, names: list[str], services: Services) -> None:
+    """A corrected labels file takes the place of the one that the job reads.
+
+    Raises:
+        Problem: 409 when another name is given, under which the job would not find it.
+    """
+    there = uploads.labels_names(job.id, services)
+    if there and not set(names) <= set(there):
+        raise conflict(f"Upload the corrected labels under the name that the job reads: {', '.join(there)}.")
 
 
 def _claim_resume(job_id: str, caller: str, services: Services) -> Job | None:
@@ -317,7 +341,7 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
     an execution that does not exist, and the next resume goes on from the one before it.
     """
     _, attempt = executions.parse(execution["executionArn"].rpartition(":")[2])
-    again_from = "datasets" if execution.get("error") == DATASET_FAILED else None
+    again_from = advice.of(execution.get("error")).again_from
     execution_input = executions.next_input(execution, services.stepfunctions, again_from=again_from)
     model = execution_input["resumed"].get("model")
     if model and _is_lost(model["projectVersionArn"], job, services):

@@ -70,6 +70,13 @@ def page(job_id: str, token: str | None, seconds: int, services: Services) -> tu
     return found, None if folder == FOLDERS[-1] else _token(FOLDERS[-1], "")
 
 
+def labels_names(job_id: str, services: Services) -> list[str]:
+    """The names of the job's labels files, at most 1,000."""
+    prefix = f"{FOLDERS[-1]}/{job_id}/"
+    listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=prefix, MaxKeys=PAGE)
+    return [entry["Key"].removeprefix(prefix) for entry in listed.get("Contents", ())]
+
+
 def _token(folder: str, after: str) -> str:
     return base64.urlsafe_b64encode(f"{folder}/{after}".encode()).decode()
 

@@ -9,6 +9,7 @@ from pipeline import labelling, models, outcomes, prices
 from pipeline.errors import error_code
 from pipeline.jobs import RUNNING, Job, Status, now_ms, public
 from pipeline.publishing import NONE_YET, read_parameter
+from rules import advice
 
 HOUR_MS = 3_600_000
 
@@ -40,7 +41,15 @@ def job_view(job: Job, services: Services) -> dict[str, Any]:
         "polls": job["Poll"],
         "elapsedSeconds": round((until - started) / 1000, 1) if started else None,
     }
-    return public(job) | {"progress": progress, "cost": _cost(job)}
+    return public(job) | {"progress": progress, "cost": _cost(job)} | _advice(job)
+
+
+def _advice(job: Job) -> dict[str, Any]:
+    """What to do about a job that ended without a model; nothing is left to do about one that was erased."""
+    if job.status not in (Status.FAILED, Status.REJECTED, Status.STOPPED) or job.is_erased:
+        return {}
+    told = advice.on(job.status, job["Error"], job["LabelProvider"])
+    return {"advice": {"text": told.text, "resume": told.resume}}
 
 
 def model_view(project_parameter: str, services: Services) -> dict[str, Any]:

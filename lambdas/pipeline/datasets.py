@@ -166,7 +166,7 @@ def split(ranks: Sequence[bytes], types: Sequence[tuple[str, ...]]) -> list[bool
             if movable is None:
                 raise TooFewImagesPerLabel(
                     f"The {len(photos)} photos of {name} cannot be split into training and test, as each shows another "
-                    f"type that needs it in the other set. Add photos that show {name} alone, then start a new job."
+                    f"type that needs it in the other set: photos that show {name} alone are missing."
                 )
             in_test[movable] = side
             (tests.update if side else tests.subtract)(types[movable])

@@ -96,10 +96,6 @@ class LabelsDoNotMatch(PipelineError):
     """More labelled photos have no upload, or uploads no labels, than the setting allows."""
 
 
-# A job that failed over its labels file takes a corrected one, and a resume reads that.
-LABELS_TO_CORRECT = frozenset({LabelsInvalid.__name__, LabelsDoNotMatch.__name__})
-
-
 class LabellingFailed(PipelineError):
     """Ground Truth ended the labelling job as Failed, or labelled nothing."""
 
@@ -203,7 +199,7 @@ def named(error: ClientError | BotoCoreError) -> PipelineError:
         if code in TRANSIENT_CODES or metadata.get("HTTPStatusCode", 0) >= 500:
             return Throttled(words)
         if code in DENIED_CODES:
-            return AccessDenied(f"{words} Give the function's role this permission, then resume the job.")
+            return AccessDenied(words)
         return UnexpectedAnswer(words)
     name = type(error).__name__
     if isinstance(error, (NoConnectionError, HTTPClientError)):

@@ -41,24 +41,31 @@ def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: 
     """The input of the execution that goes on where ``execution`` (as DescribeExecution tells it) has ended.
 
     It is the same input with ``resumed``: the results of the states that are done, by the names of `VARIABLES`, and
-    ``redrives``, the resumes so far. ``again_from`` names the first result that is to be made again, if any.
+    ``redrives``, the resumes so far. ``again_from`` names the first state that is to run again, if any.
     """
     job: dict[str, Any] = json.loads(execution["input"])
     before = job.get("resumed", {})
-    found = before | _results(execution["executionArn"], stepfunctions)
+    states = list(RESULTS)
+    kept = states[: states.index(again_from)] if again_from else states
+    made = _results(execution["executionArn"], stepfunctions)
+    found = before | {RESULTS[state]: made[state] for state in kept if state in made}
+    again = RESULTS[again_from] if again_from else None
     results = {}
     for variable in VARIABLES:
-        if variable not in found or variable == again_from:
+        # Of labels that were posted, Request labels keeps the file's name, which Import labels reads again.
+        if variable not in found or (variable == again and "labelsKey" not in found[variable]):
             break
         results[variable] = found[variable]
+        if variable == again:
+            break
     redrives = before.get("redrives", 0) + execution.get("redriveCount", 0) + 1
     return job | {"resumed": {"redrives": redrives, **results}}
 
 
 def _results(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
-    """What the states that ended well have returned, the last one of each. A history has at most 25 pages."""
+    """What each state that ended well has returned last, by the state. A history has at most 25 pages."""
     pages = stepfunctions.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, PaginationConfig={"PageSize": 1000}
     )
     left = (event.get("stateExitedEventDetails", {}) for page in pages for event in page["events"])
-    return {RESULTS[state["name"]]: json.loads(state["output"]) for state in left if state.get("name") in RESULTS}
+    return {state["name"]: json.loads(state["output"]) for state in left if state.get("name") in RESULTS}

@@ -180,7 +180,7 @@ def check(
 
 def _require_enough(checked: ImagesChecked, codes: Counter[str], min_images: int, max_rejected_share: float) -> None:
     if not checked.found:
-        raise ImagesNotFound("No photo is uploaded for the job. Upload photos to a new job, then start it.")
+        raise ImagesNotFound("No photo is uploaded for the job.")
     bad = checked.rejected - checked.duplicates
     if bad > max_rejected_share * checked.found:
         del codes["Duplicate"]

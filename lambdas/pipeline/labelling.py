@@ -170,10 +170,7 @@ def request(
         return LabelsRequested(waits_for="supplied labels")
 
     if not work_team:
-        raise LabellingUnavailable(
-            "The stack has no work team. Deploy it with the setting workTeam, then resume the job, or start "
-            "a job with supplied labels."
-        )
+        raise LabellingUnavailable("The stack has no work team: the setting workTeam is empty.")
     ground_truth = GroundTruth(
         sagemaker,
         s3,
@@ -289,8 +286,7 @@ def outcome(description: Mapping[str, Any]) -> LabelsMade:
         raise LabellingFailed(f"Labelling job {name} failed. {reason}")
     if status == "Stopped":
         raise LabellingStopped(
-            f"Labelling job {name} was stopped after {labelled} of {labelled + failed + unlabelled} photos. "
-            "Resume the job to have the photos labelled by a new labelling job."
+            f"Labelling job {name} was stopped after {labelled} of {labelled + failed + unlabelled} photos."
         )
     if not labelled:
         raise LabellingFailed(
@@ -352,8 +348,7 @@ class GroundTruth:
             except ClientError as error:
                 if error_code(error) == "ResourceLimitExceeded":
                     raise LabellingUnavailable(
-                        f"Ground Truth takes no further labelling job now: {quota(error)} "
-                        "Resume the job when others have ended."
+                        f"Ground Truth takes no further labelling job now: {quota(error)}"
                     ) from error
                 if error_code(error) != "ResourceInUse":
                     raise
@@ -371,7 +366,7 @@ class GroundTruth:
         if region not in FUNCTION_ACCOUNTS:
             raise LabellingUnavailable(
                 f"Ground Truth has no bounding box functions in Region {region}; it has them in "
-                f"{', '.join(FUNCTION_ACCOUNTS)}. Start a job with supplied labels."
+                f"{', '.join(FUNCTION_ACCOUNTS)}."
             )
         function = f"arn:aws:lambda:{region}:{FUNCTION_ACCOUNTS[region]}:function"
         folder = f"labelling/{request.job_id}"
@@ -421,10 +416,7 @@ def _tell(job_id: str, description: Mapping[str, Any], tell: Tell) -> None:
 
 def _check_deadline(request: RequestLabels, state: str) -> None:
     if time.time() > parse_time(request.requested_at) + request.deadline_seconds:
-        raise LabellingTimedOut(
-            f"{request.deadline_seconds / 86400:.3g} days after labels were asked for, {state}. "
-            "Resume the job to wait once more."
-        )
+        raise LabellingTimedOut(f"{request.deadline_seconds / 86400:.3g} days after labels were asked for, {state}.")
 
 
 def _send(

@@ -25,7 +25,8 @@ from pipeline.tags import tags
 
 # Both stand for a quota in CreateProjectVersion (Rekognition API reference).
 QUOTA_CODES = frozenset({"LimitExceededException", "ServiceQuotaExceededException"})
-NOT_TRAINED = ("TRAINING_FAILED", "DELETING")
+# No model comes of a version in these. Rekognition starts none that could not be started before (FAILED).
+NOT_TRAINED = ("TRAINING_FAILED", "FAILED", "DELETING")
 UP = ("STARTING", "RUNNING")
 DOWN = ("STOPPING", "STOPPED")
 
@@ -197,10 +198,7 @@ def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tupl
         raise TrainingFailed(f"Training ended as {status}.{_manifest_faults(version, s3)} {_reason(request, version)}")
     if status == "TRAINING_IN_PROGRESS":
         if overdue(request.waiting_since, request.deadline_seconds):
-            raise TrainingTimedOut(
-                f"Training is not over after {request.deadline_seconds / 3600:g} hours. It cannot be cancelled; "
-                "resume the job to wait once more."
-            )
+            raise TrainingTimedOut(f"Training is not over after {request.deadline_seconds / 3600:g} hours.")
         return TrainingChecked(False, status), None
     return TrainingChecked(True, status), version.get("BillableTrainingTimeInSeconds")
 
@@ -224,9 +222,7 @@ def start_model(request: StartModel, *, inference_units: int, rekognition: Any) 
         if found in UP:
             return ModelStatus(found)
         if error_code(error) == "LimitExceededException":
-            raise RunningModelsLimit(
-                f"The account runs as many models as it may: {quota(error)} Stop one, then resume the job."
-            ) from error
+            raise RunningModelsLimit(f"The account runs as many models as it may: {quota(error)}") from error
         raise Throttled(f"The model is {found} and cannot be started now: {error_code(error)}.") from error
     return ModelStatus(status)
 
@@ -243,11 +239,9 @@ def check_model(request: CheckModel, *, rekognition: Any) -> ModelStatus:
         raise ModelFailed(f"The model version {request.version_name} no longer exists.")
     status = version["Status"]
     if status in ("FAILED", "DELETING"):
-        raise ModelFailed(f"The model is {status}. Resume the job to look again. {_reason(request, version)}")
+        raise ModelFailed(f"The model is {status}. {_reason(request, version)}")
     if status != "RUNNING" and overdue(request.waiting_since, request.deadline_seconds):
-        raise ModelTimedOut(
-            f"The model is {status} after {request.deadline_seconds:g} s. Resume the job to wait once more."
-        )
+        raise ModelTimedOut(f"The model is {status} after {request.deadline_seconds:g} s.")
     return ModelStatus(status)
 
 

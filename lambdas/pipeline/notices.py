@@ -16,6 +16,7 @@ from pipeline import prices
 from pipeline.errors import Throttled, UnexpectedAnswer
 from pipeline.jobs import Job, JobNotFound, Jobs, Status
 from pipeline.labelling import LabelsMade
+from rules import advice
 
 SOURCE = "ekyc.training"
 VERSION = 1  # of an event's detail: grows when a field goes or changes its meaning
@@ -128,11 +129,13 @@ def end(job: Job) -> Notice:
         more |= {"stage": job["Stage"], "error": job["Error"], "cause": job["Cause"]}
         lines += [
             f"It failed at the stage {more['stage']} with {more['error']}: {more['cause'] or 'no cause is known.'}",
-            "Mend that, then resume the job: docs/operations.md, 'When a job has failed'.",
         ]
     if job.status is Status.STOPPED:
         more["stage"] = job["Stage"]
         lines.append(f"Somebody stopped it at the stage {job['Stage']}.")
+    if job.status is not Status.READY:
+        told = advice.on(job.status, job["Error"], job["LabelProvider"])
+        lines.append(f"What to do: {told.text} See docs/operations.md, 'When a job has failed'.")
     figures = [(name, words, job[attribute]) for attribute, (name, words) in FIGURES.items()]
     lines += ["", *(f"{words}: {_number(value)}" for _, words, value in figures if value is not None)]
     if job["TrainingSeconds"]:

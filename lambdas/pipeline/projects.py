@@ -99,7 +99,7 @@ def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsCheck
     if not ready and overdue(request.waiting_since, request.deadline_seconds):
         raise DatasetTimedOut(
             f"After {request.deadline_seconds:g} s the TRAIN dataset is {statuses['TRAIN']} and the TEST dataset "
-            f"{statuses['TEST']}. Resume the job to wait once more."
+            f"{statuses['TEST']}."
         )
     return DatasetsChecked(ready, statuses["TRAIN"], statuses["TEST"])
 
@@ -110,8 +110,8 @@ def _find_or_make_project(name: str, cost_tags: Sequence[str], rekognition: Any)
     except ClientError as error:
         if error_code(error) == "LimitExceededException":
             raise DatasetFailed(
-                f"Rekognition allows no further project: {quota(error)} "
-                "Delete projects of old jobs or have the quota raised, then resume the job."
+                f"Rekognition allows no further project: {quota(error)} Delete projects of old jobs or have the quota "
+                "raised."
             ) from error
         if error_code(error) not in EXISTS_CODES:
             raise

@@ -15,6 +15,7 @@ from api import control
 from api.problems import Problem
 from pipeline import aws
 from pipeline.jobs import Job, Jobs, Status, now_ms
+from rules import advice
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import BUCKET, INDEX, TABLE
 from tests.unit.test_outcomes import MACHINE, LambdaContext
@@ -758,6 +759,42 @@ def test_a_job_that_cannot_be_resumed_says_why(api: Api, status: str, error: str
     if status != "RUNNING":
         api.machine.end(execution_arn(job_id), status, **({"error": error} if error else {}))
     assert is_problem(api.post(f"jobs/{job_id}/resume"), 409, words)
+
+
+@pytest.mark.parametrize("provider", ["supplied", "ground-truth"])
+@pytest.mark.parametrize("error", advice.BY_ERROR)
+def test_a_resume_that_could_only_fail_again_is_refused(api: Api, error: str, provider: str) -> None:
+    # Given a job that failed
+    job_id = api.started({"labels": {"provider": provider}})
+    api.machine.end(execution_arn(job_id), "FAILED", error=error, cause="why")
+    told = advice.on("Failed", error, provider)
+    # When it is shown and resumed
+    shown, resumed = api.get(f"jobs/{job_id}").json, api.post(f"jobs/{job_id}/resume")
+    # Then the job says what to do, and so does the refusal of what cannot help
+    assert shown["advice"] == {"text": told.text, "resume": told.resume}
+    if told.resume is advice.Resume.IMPOSSIBLE:
+        assert is_problem(resumed, 409, told.text)
+        assert api.get(f"jobs/{job_id}").json["status"] == shown["status"]
+    else:
+        assert resumed.status == 200
+        assert "advice" not in resumed.json
+
+
+def test_a_corrected_labels_file_has_the_name_of_the_first(api: Api) -> None:
+    # Given a job that failed over its labels
+    job_id = api.new_job()
+    api.upload(f"labels/{job_id}/labels.json")
+    api.post("start", {"labels": {"provider": "supplied", "key": "labels.json"}}, JobId=job_id)
+    api.machine.end(execution_arn(job_id), "FAILED", error="NoUsableLabels", cause="why")
+    api.get(f"jobs/{job_id}")
+    # When a URL is asked for, then under another name the job would not find the file
+    other = api.post(f"jobs/{job_id}/urls", {"names": ["corrected.json"]})
+    assert is_problem(other, 409, "under the name that the job reads: labels.json")
+    assert is_problem(api.get("url", JobId=job_id, S3Key="corrected.json"), 409, "labels.json")
+    # And it may replace the first
+    answer = api.post(f"jobs/{job_id}/urls", {"names": ["labels.json"]})
+    assert answer.json["labels.json"]["headers"] == {}
+    assert api.get("url", JobId=job_id, S3Key="labels.json").status == 200
 
 
 def stopped_in_training(api: Api) -> str:

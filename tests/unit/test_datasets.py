@@ -384,7 +384,7 @@ def test_no_type_has_more_than_1000_test_photos() -> None:
 
 def test_types_that_only_occur_together_are_refused_in_words() -> None:
     # Given three photos of which each shows two of three types: no split has every type on both sides
-    with pytest.raises(TooFewImagesPerLabel, match=r"2 photos of .* Add photos that show . alone"):
+    with pytest.raises(TooFewImagesPerLabel, match=r"2 photos of .* photos that show . alone are missing"):
         split(ranks(3, 0), [("A", "B"), ("B", "C"), ("A", "C")])
 
 

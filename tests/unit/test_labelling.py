@@ -329,7 +329,7 @@ def test_a_deadline_that_has_passed_ends_the_wait(setting: Setting) -> None:
     assert setting.answered("token-2")["labelled"] == 1
 
 
-def test_without_a_work_team_the_cause_says_what_to_do(setting: Setting) -> None:
+def test_without_a_work_team_the_cause_names_the_setting(setting: Setting) -> None:
     with pytest.raises(LabellingUnavailable, match="the setting workTeam"):
         setting.request(team="")
 

@@ -1,0 +1,89 @@
+"""What to do about a job that ended without a model: there is advice for every error, and it leads out."""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from ekyc.cli import watch
+from pipeline import erasure
+from pipeline.errors import PipelineError
+from rules import advice
+from rules.advice import BY_ERROR, STOPPED, UNNAMED, Resume
+
+DEFINITION = json.loads((Path(__file__).parents[2] / "statemachine" / "training.asl.json").read_text())
+STATES = DEFINITION["States"]
+# Errors of functions that no execution calls: they end no job.
+OF_NO_JOB = {erasure.NotErased.__name__}
+
+
+def tree(base: type[Exception]) -> Iterator[type[Exception]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from tree(kind)
+
+
+for module in pkgutil.iter_modules(pipeline.__path__):
+    importlib.import_module(f"pipeline.{module.name}")
+NAMED = {kind.__name__ for kind in tree(PipelineError) if kind.__module__.startswith("pipeline")} - OF_NO_JOB
+NAMED |= {state["Error"] for state in STATES.values() if state["Type"] == "Fail"}
+ENTRIES = {**BY_ERROR, "any other": UNNAMED, "stopped": STOPPED}
+
+
+@pytest.mark.parametrize("error", sorted(NAMED))
+def test_there_is_advice_for_every_error(error: str) -> None:
+    assert error in BY_ERROR, f"Say in lambdas/rules/advice.py what to do about {error}, then run 'make docs'."
+
+
+def test_there_is_no_advice_for_an_error_that_is_gone() -> None:
+    # Given the entries, but those of errors that Step Functions itself has
+    ours = {error for error in BY_ERROR if not error.startswith("States.")}
+    assert ours - NAMED == set()
+
+
+@pytest.mark.parametrize("error", ENTRIES)
+def test_advice_names_states_and_says_what_a_resume_can_do(error: str) -> None:
+    # Given an entry
+    entry = ENTRIES[error]
+    # Then it names states that there are, and its text says to resume exactly if that can help
+    assert entry.states == "any" or set(entry.states.split(", ")) <= set(STATES)
+    assert entry.again_from is None or entry.again_from in STATES
+    assert ("resume the job" in entry.text.lower()) is (entry.resume is not Resume.IMPOSSIBLE)
+    assert ("start a new job" in entry.text.lower()) or entry.resume is not Resume.IMPOSSIBLE
+    assert ("labels file" in entry.text) is (entry.resume is Resume.AFTER_LABELS)
+
+
+@pytest.mark.parametrize("error", [name for name, entry in BY_ERROR.items() if entry.resume is Resume.AFTER_LABELS])
+def test_labels_of_ground_truth_are_in_no_file_to_correct(error: str) -> None:
+    assert advice.on("Failed", error, "supplied").resume is Resume.AFTER_LABELS
+    told = advice.on("Failed", error, "ground-truth")
+    assert told.resume is Resume.IMPOSSIBLE
+    assert "Start a new job" in told.text
+
+
+@pytest.mark.parametrize("error", ["KeyError", "Lambda.Unknown", "Sandbox.Timedout", None])
+def test_an_error_without_a_name_has_advice_too(error: str | None) -> None:
+    assert advice.on("Failed", error, None).text == UNNAMED.text
+
+
+def test_a_stopped_job_goes_on_whatever_was_said_of_the_stop() -> None:
+    assert advice.on("Stopped", "NotEnoughImages", None).resume is Resume.POSSIBLE
+
+
+@pytest.mark.parametrize("status", ["Failed", "Rejected", "Stopped"])
+@pytest.mark.parametrize("resume", list(Resume))
+def test_the_command_line_says_what_the_api_says(status: str, resume: Resume) -> None:
+    # Given a job as the API shows it
+    job = {"id": "ekyc-1", "status": status, "error": "E", "cause": "c.", "advice": {"text": "Do.", "resume": resume}}
+    # Then its end is told with that advice, and with the commands for it
+    told = watch.conclusion(job)
+    assert " Do. " in told
+    assert ("ekyc resume ekyc-1" in told) is (resume is not Resume.IMPOSSIBLE)
+    assert ("ekyc labels FILE ekyc-1" in told) is (resume is Resume.AFTER_LABELS)
+    # And of an erased job, which has none, only how it ended
+    del job["advice"]
+    assert "ekyc resume" not in watch.conclusion(job)
