@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "lambdas"))
 
 from pipeline import aws, datasets, images, upright
 from rules.lines import DETECTION_TYPE
+from rules.uploads import LARGEST_PHOTO
 
 BUCKET = "bench"
 TYPES = [f"TYPE_{number}" for number in range(8)]
@@ -171,7 +172,7 @@ def turn_photos(count: int, _s3: Any, _calls: Calls) -> None:
     file = io.BytesIO()
     scene.save(file, "JPEG", quality=93)
     for _ in range(count):
-        upright.turn(file.getvalue(), 6, images.MAX_BYTES)
+        upright.turn(file.getvalue(), 6, LARGEST_PHOTO)
 
 
 def upload_manifests(lines: int, s3: Any) -> None:

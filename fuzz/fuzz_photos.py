@@ -11,7 +11,7 @@ import atheris
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "lambdas")]
 
-with atheris.instrument_imports(include=["pipeline", "PIL"]):
+with atheris.instrument_imports(include=["pipeline", "rules", "PIL"]):
     from PIL import Image
 
     from pipeline import images

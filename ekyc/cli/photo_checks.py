@@ -1,30 +1,17 @@
-"""Looks at the photos of a folder before they are sent: what Rekognition would reject, and names that clash.
-
-The rules are those of the state `Check images`; a test holds both against the same files.
-"""
+"""Looks at the photos of a folder before they are sent, by the rules of the job, and finds names that clash."""
 
 import hashlib
 import os
-import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from ekyc.cli.errors import CommandError
+from rules import photos as rules
+from rules.names import fault_of_file_name
+from rules.uploads import PHOTOS
 
-# Custom Labels guide, "Guidelines and quotas in Amazon Rekognition Custom Labels".
-MAX_BYTES = 15 * 1024 * 1024
-MIN_SIDE, MAX_SIDE, MAX_ASPECT = 64, 4096, 20
-# docs/api.md, "Job ids and file names".
-ENDINGS = (".jpg", ".jpeg", ".png")
-LONGEST_NAME, LONGEST_NAME_BYTES = 255, 900
-INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-
-JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-JPEG_END, PNG_END = b"\xff\xd9", b"IEND"
-ORIENTATION, SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})
 READERS = min(8, (os.cpu_count() or 1) * 2)
 
 
@@ -72,9 +59,9 @@ def files(folder: Path) -> tuple[list[Path], list[Path]]:
     if not folder.is_dir():
         raise CommandError(f"{folder} is not a folder.")
     found = sorted(path for path in _walk(folder) if path.is_file())
-    photos = sorted((path for path in found if path.suffix.lower() in ENDINGS), key=lambda path: path.name)
+    photos = sorted((path for path in found if path.suffix.lower() in PHOTOS), key=lambda path: path.name)
     if not photos:
-        raise CommandError(f"{folder} has no photos: files that end in {', '.join(ENDINGS)}.")
+        raise CommandError(f"{folder} has no photos: files that end in {', '.join(PHOTOS)}.")
     clashes: dict[str, list[str]] = {}
     for path in photos:
         clashes.setdefault(path.name, []).append(str(path.relative_to(folder)))
@@ -84,7 +71,7 @@ def files(folder: Path) -> tuple[list[Path], list[Path]]:
             f"{len(same)} {'names clash' if len(same) > 1 else 'name clashes'} in {folder}, for a job has no folders: "
             f"{'; '.join(same[:20])}{' …' if len(same) > 20 else ''}. Rename the files; nothing was sent."
         )
-    return photos, [path for path in found if path.suffix.lower() not in ENDINGS]
+    return photos, [path for path in found if path.suffix.lower() not in PHOTOS]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -125,67 +112,25 @@ def check(folder: Path, progress: Callable[[int], Callable[[], None]]) -> Checke
 
 
 def look(path: Path) -> Photo | Rejected:
-    """The photo, or why it would be rejected. Pixels are not decoded."""
-
-    def no(code: str, reason: str) -> Rejected:
-        return Rejected(path, code, reason)
-
-    if fault := _fault_of_name(path.name):
-        return no("InvalidName", fault)
+    """The photo, or why the API or the job would not take it. Pixels are not decoded."""
+    if fault := fault_of_file_name(path.name):
+        return Rejected(path, "InvalidName", f"the file name {fault}")
     try:
-        size = path.stat().st_size
-        if size == 0:
-            return no("Empty", "the file is empty")
-        if size > MAX_BYTES:
-            return no("FileTooLarge", f"the file has {size:,} bytes; at most {MAX_BYTES:,} (15 MB) are allowed")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+
+            def read(start: int, stop: int) -> bytes:
+                file.seek(start)
+                return file.read(stop - start)
+
+            seen = rules.look(size, read)
+            if isinstance(seen, rules.Rejection):
+                return Rejected(path, *seen)
+            content = read(0, size)
     except OSError as error:
-        return no("Unreadable", f"the file cannot be read: {error.strerror}")
-    if not data.startswith((JPEG_START, PNG_START)):
-        return no("UnsupportedFormat", "the file is neither JPEG nor PNG")
-    try:
-        width, height, orientation, pixels_from = _header(data)
-    except Exception:  # whatever a broken header does to the decoder
-        return no("Unreadable", "the header is broken: no size can be read from it")
-    short, long = sorted((width, height))
-    if short < MIN_SIDE:
-        return no("SideTooShort", f"the photo is {width}x{height} px; each side needs at least {MIN_SIDE} px")
-    if long > MAX_SIDE:
-        return no("SideTooLong", f"the photo is {width}x{height} px; a side may have at most {MAX_SIDE} px")
-    if long > MAX_ASPECT * short:
-        return no(
-            "TooElongated", f"the photo is {width}x{height} px; one side may be at most {MAX_ASPECT} times the other"
-        )
-    if data.find(PNG_END if data.startswith(PNG_START) else JPEG_END, pixels_from) < 0:
-        return no("CutOff", f"the photo is cut off: its end is missing after {size:,} bytes")
-    return Photo(path, len(data), hashlib.sha256(data).hexdigest(), width, height, orientation)
-
-
-def _fault_of_name(name: str) -> str | None:
-    if any(unicodedata.category(character) in INVISIBLE for character in name):
-        return "the file name has control or invisible characters"
-    if len(name) > LONGEST_NAME or len(name.encode(errors="replace")) > LONGEST_NAME_BYTES:
-        return f"the file name is longer than {LONGEST_NAME} characters or {LONGEST_NAME_BYTES} bytes"
-    if "\\" in name or ".." in name:
-        return "the file name has a '\\' or '..'"
-    return None
-
-
-def _header(data: bytes) -> tuple[int, int, int, int]:
-    """Width and height as people see the photo, its EXIF orientation, and the byte where its pixels begin."""
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = None  # no pixel is decoded
-    file = BytesIO(data)
-    with Image.open(file, formats=("JPEG", "PNG")) as image:
-        pixels_from = file.tell()
-        width, height = image.size
-        exif = Image.Exif()
-        try:
-            exif.load(image.info.get("exif", b""))
-            orientation = int(exif.get(ORIENTATION, 1))
-        except Exception:  # a damaged block tells nothing
-            orientation = 1
-    if orientation in SIDEWAYS:
-        width, height = height, width
-    return width, height, orientation if orientation in range(1, 9) else 1, pixels_from
+        return Rejected(path, "Unreadable", f"the file cannot be read: {error.strerror}")
+    if seen.orientation != rules.AS_STORED:  # the job will turn it
+        to_turn = rules.bare(content)
+        if isinstance(to_turn, rules.Rejection):
+            return Rejected(path, *to_turn)
+    return Photo(path, size, hashlib.sha256(content).hexdigest(), seen.width, seen.height, seen.orientation)

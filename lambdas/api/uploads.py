@@ -9,9 +9,9 @@ import base64
 import binascii
 from typing import Any
 
-from api import validation
 from api.services import Services
 from pipeline.jobs import PageTokenInvalid
+from rules.names import LONGEST_NAME_BYTES
 from rules.uploads import media_type
 
 HASH = "sha256"  # the metadata's name
@@ -92,4 +92,4 @@ def _read_token(token: str) -> tuple[str, str]:
 
 
 def _is_no_name(text: str) -> bool:
-    return len(text.encode()) > validation.LONGEST_NAME_BYTES
+    return len(text.encode()) > LONGEST_NAME_BYTES

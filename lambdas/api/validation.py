@@ -2,24 +2,21 @@
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from api.problems import bad_request, too_large, unknown_job
 from pipeline.labelling import GROUND_TRUTH, SUPPLIED
+from rules.names import fault_of_file_name
 from rules.types import MOST_TYPES, TYPE_RULE, fault_of_type
 from rules.uploads import LABELS, PHOTOS, is_labels, largest
 
 JOB_ID = re.compile(r"ekyc-[0-9]{14}-[0-9a-f]{16}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-LONGEST_NAME = 255  # characters
-LONGEST_NAME_BYTES = 900  # an S3 key may have 1,024 bytes, and the folder and the job id need some
 MOST_NAMES = 1000
 LARGEST_BODY = 2 * 1024 * 1024  # bytes; 1,000 of the longest names fit
 LARGEST_PAGE = 100
-INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
 
 
 @dataclass(frozen=True)
@@ -78,20 +75,8 @@ def file_name(name: Any) -> str:
     if not isinstance(name, str):
         raise bad_request("A file name must be a string.")
     shown = ascii(name if len(name) <= 80 else name[:80] + "...")
-    if not name:
-        raise bad_request("A file name must not be empty.")
-    if any(unicodedata.category(character) in INVISIBLE for character in name):
-        raise bad_request(f"The file name {shown} has control or invisible characters.")
-    if len(name) > LONGEST_NAME:
-        raise bad_request(f"The file name {shown} has {len(name)} characters; at most {LONGEST_NAME} are allowed.")
-    if len(name.encode()) > LONGEST_NAME_BYTES:
-        raise bad_request(
-            f"The file name {shown} has {len(name.encode())} bytes in UTF-8; at most {LONGEST_NAME_BYTES} are allowed."
-        )
-    if "/" in name or "\\" in name or ".." in name or name.startswith("."):
-        raise bad_request(
-            f"The file name {shown} must be a plain name: no folders, no '..', no leading dot, such as 'photo-1.jpg'."
-        )
+    if fault := fault_of_file_name(name):
+        raise bad_request(f"The file name {shown} {fault}.")
     if not name.lower().endswith((*PHOTOS, *LABELS)):
         raise bad_request(
             f"The file name {shown} must end in one of {' '.join(PHOTOS)} for a photo, {' '.join(LABELS)} for labels."

@@ -1,32 +1,22 @@
 """Checks a job's uploaded photos against what Rekognition accepts, and lists those that may be labelled, upright."""
 
-import io
 import json
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore
 from typing import Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
-from PIL import Image
 
 from pipeline import upright
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages, error_code
 from pipeline.manifests import Drop, ManifestWriter, Photo, photo_line, rejected_list_key
-from rules import uploads
+from rules import names, photos
+from rules.uploads import LARGEST_PHOTO
 
-# Custom Labels guide, "Guidelines and quotas in Amazon Rekognition Custom Labels".
-MAX_BYTES = uploads.LARGEST_PHOTO
-MIN_SIDE, MAX_SIDE = 64, 4096
-MAX_ASPECT = 20
-
-# A photo's header is read up to these bytes, one request each: the first is enough for most, the second for big EXIF
-# blocks, the last for colour profiles and edit histories.
-HEADER_ENDS = (16 * 1024, 256 * 1024, 4 * 1024 * 1024)
 # 250,000 photos, a header and an end of 20 ms each, take 5.2 minutes.
 READERS = 32
 # So many headers may be under way or wait for their turn: a listed page, so that readers are busy while S3 lists.
@@ -37,20 +27,10 @@ HELD = 4
 # What a run keeps for itself when it stops turning photos, in seconds: to read on and to write the lists.
 RESERVE_SECONDS = 60.0
 
-# What ends a photo's pixels. Among a JPEG's pixels no two bytes are its mark (ITU-T T.81, B.1.1.5), among those of a
-# PNG the four bytes of its last chunk's name come together once in four billion times.
-JPEG_END, PNG_END = b"\xff\xd9", b"IEND"
-# So many bytes at the end of a photo are searched for the mark. Phones add notes behind it, some a whole film.
-TAIL_BYTES = 64 * 1024
 # What S3 keeps to check an object by, the best first. An upload without any gets CRC64NVME; an SDK may send another.
 CHECKSUMS = ("ChecksumCRC64NVME", "ChecksumSHA256", "ChecksumSHA1", "ChecksumCRC32C", "ChecksumCRC32")
 # The photo is gone or another one; HEAD has no body to tell it by name.
 CHANGED_CODES = frozenset({"NoSuchKey", "PreconditionFailed", "404", "412"})
-
-# Pixels are decoded after their number is known to be small, so an image of any size is measured and rejected in words.
-Image.MAX_IMAGE_PIXELS = None
-# A damaged EXIF block is no reason to reject a photo, nor for a line in the log.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -89,21 +69,6 @@ class Upload(NamedTuple):
     modified: datetime
 
 
-class Header(NamedTuple):
-    """Width and height in pixels as people see the photo, its EXIF orientation, and how S3 encrypts it.
-
-    The pixels come after the byte ``pixels_from`` and before ``end``, which ``end_read`` says was read with the header.
-    """
-
-    width: int
-    height: int
-    orientation: int
-    encryption: str
-    pixels_from: int
-    end: bytes
-    end_read: bool
-
-
 def check(
     request: CheckImages,
     *,
@@ -113,9 +78,9 @@ def check(
     seconds_left: Callable[[], float],
     s3: Any,
 ) -> ImagesChecked:
-    """Read every photo's header and write ``input.manifest`` and ``rejected.jsonl``, both in the order of the keys.
+    """Look at every photo and write ``input.manifest`` and ``rejected.jsonl``, both in the order of the keys.
 
-    Pixels are decoded only to turn them; of the others it is known that they have an end.
+    What is looked at is in `rules.photos`. Pixels are decoded only to turn them.
 
     A photo that EXIF says to turn is turned: the manifest names the copy, which has the same file name in
     ``upright/<job_id>/`` and no EXIF. Copies that earlier runs made are taken as they are.
@@ -145,9 +110,11 @@ def check(
     with (
         ManifestWriter(s3, bucket, f"manifests/{request.job_id}/input.manifest") as manifest,
         ManifestWriter(s3, bucket, rejected_list_key(request.job_id)) as rejected,
+        # One thread decodes: glibc keeps freed memory for each thread, so many threads would keep a photo each.
+        ThreadPoolExecutor(1) as turner,
         ThreadPoolExecutor(READERS) as readers,
     ):
-        checker = _Checker(request.job_id, bucket, seconds_left, s3)
+        checker = _Checker(request.job_id, bucket, seconds_left, turner, s3)
 
         def checked_photo(upload: Upload) -> tuple[Upload, Photo | Drop]:
             return upload, checker.photo(upload)
@@ -231,22 +198,38 @@ class _Checker:
     each upload ("Checking object integrity in Amazon S3"), with the size.
     """
 
-    def __init__(self, job_id: str, bucket: str, seconds_left: Callable[[], float], s3: Any) -> None:
+    def __init__(
+        self, job_id: str, bucket: str, seconds_left: Callable[[], float], turner: ThreadPoolExecutor, s3: Any
+    ) -> None:
         self._prefix, self._upright_prefix = f"images/{job_id}/", f"upright/{job_id}/"
         self._bucket, self._seconds_left, self._s3 = bucket, seconds_left, s3
         self._copies = {copy.key: copy for copy in _uploads(bucket, self._upright_prefix, s3)}
-        self._held, self._decoding = BoundedSemaphore(HELD), Lock()
+        self._held, self._turner = BoundedSemaphore(HELD), turner
         self._turned = 0
 
     def photo(self, upload: Upload) -> Photo | Drop:
         """The photo to label, or why Rekognition would reject it."""
+        name = upload.key.removeprefix(self._prefix)
+        if "/" in name:
+            return Drop("InvalidName", f"the photo does not lie directly below {self._prefix}")
+        if fault := names.fault_of_file_name(name):
+            return Drop("InvalidName", f"the file name {fault}")
+        encryption = ""
+
+        def read(start: int, stop: int) -> bytes:
+            nonlocal encryption
+            part = self._get(upload, Range=f"bytes={start}-{stop - 1}")
+            encryption = part.get("ServerSideEncryption", "")
+            content: bytes = part["Body"].read()
+            return content
+
         try:
-            header = self._accepted_header(upload)
-            if isinstance(header, Drop):
-                return header
-            image_hash = self._checksum(upload) if header.encryption.startswith("aws:kms") else upload.etag
-            turns = header.orientation != upright.AS_STORED
-            stored = self._upright_copy(upload, header.orientation) if turns else (upload.key, upload.etag)
+            seen = photos.look(upload.size, read)
+            if isinstance(seen, photos.Rejection):
+                return Drop(*seen)
+            image_hash = self._checksum(upload) if encryption.startswith("aws:kms") else upload.etag
+            turns = seen.orientation != photos.AS_STORED
+            stored = self._upright_copy(upload, seen.orientation) if turns else (upload.key, upload.etag)
         except ClientError as error:
             if error_code(error) in CHANGED_CODES:
                 return Drop("Changed", "the file was replaced or deleted while the photos were checked")
@@ -254,59 +237,7 @@ class _Checker:
         if isinstance(stored, Drop):
             return stored
         key, etag = stored
-        source_ref = f"s3://{self._bucket}/{key}"
-        return Photo(source_ref, image_hash, header.width, header.height, etag, header.orientation)
-
-    def _accepted_header(self, upload: Upload) -> Header | Drop:
-        if "/" in upload.key.removeprefix(self._prefix):
-            return Drop("InvalidName", f"the photo does not lie directly below {self._prefix}")
-        if upload.size == 0:
-            return Drop("Empty", "the file is empty")
-        if upload.size > MAX_BYTES:
-            return Drop(
-                "FileTooLarge", f"the file has {upload.size:,} bytes; at most {MAX_BYTES:,} (15 MB) are allowed"
-            )
-        header = self._read_header(upload)
-        if isinstance(header, Drop):
-            return header
-        sides = header.width, header.height
-        size, short, long = f"{header.width}x{header.height}", min(sides), max(sides)
-        if short < MIN_SIDE:
-            return Drop("SideTooShort", f"the photo is {size} px; each side needs at least {MIN_SIDE} px")
-        if long > MAX_SIDE:
-            return Drop("SideTooLong", f"the photo is {size} px; a side may have at most {MAX_SIDE} px")
-        if long > MAX_ASPECT * short:
-            return Drop("TooElongated", f"the photo is {size} px; one side may be at most {MAX_ASPECT} times the other")
-        if not header.end_read and not self._is_whole(upload, header):
-            return Drop("CutOff", f"the photo is cut off: its end is missing after {upload.size:,} bytes")
-        return header
-
-    def _is_whole(self, upload: Upload, header: Header) -> bool:
-        """Whether the pixels have an end: one request tells it of almost every photo, two when its tail has none."""
-        if header.pixels_from >= upload.size:
-            return False
-        tail = max(header.pixels_from, upload.size - TAIL_BYTES)
-        if header.end in self._get(upload, Range=f"bytes={tail}-")["Body"].read():
-            return True
-        if tail == header.pixels_from:
-            return False
-        with self._held:
-            return header.end in self._get(upload, Range=f"bytes={header.pixels_from}-")["Body"].read()
-
-    def _read_header(self, upload: Upload) -> Header | Drop:
-        """The header, from as few bytes as hold it."""
-        data = b""
-        for end in HEADER_ENDS:
-            part = self._get(upload, Range=f"bytes={len(data)}-{end - 1}")
-            data += part["Body"].read()
-            if not data.startswith((upright.JPEG_START, upright.PNG_START)):
-                return Drop("UnsupportedFormat", "the file is neither JPEG nor PNG")
-            try:
-                return _header_of(data, part.get("ServerSideEncryption", ""))
-            except Exception:  # whatever a cut or broken header does to the decoder: read on
-                if len(data) >= upload.size:
-                    break
-        return Drop("Unreadable", f"the header is broken: no size can be read from the first {len(data):,} bytes")
+        return Photo(f"s3://{self._bucket}/{key}", image_hash, seen.width, seen.height, etag, seen.orientation)
 
     def _checksum(self, upload: Upload) -> str:
         """What tells the content of a photo that S3 encrypts with KMS; its ETag when it is older than the checksums."""
@@ -327,28 +258,17 @@ class _Checker:
             if self._turned and self._seconds_left() < RESERVE_SECONDS:
                 raise PhotosLeft(f"Turned {self._turned:,} photos upright in this run; the rest follows in the next.")
             content = self._get(upload)["Body"].read()
-            with self._decoding:
-                copy = upright.turn(content, orientation, MAX_BYTES)
-                self._turned += not isinstance(copy, Drop)
+            copy = self._turner.submit(self._turn, content, orientation).result()
             if isinstance(copy, Drop):
                 return copy
             body, media_type = copy
             answer = self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=media_type)
             return key, answer["ETag"].strip('"')
 
+    def _turn(self, content: bytes, orientation: int) -> tuple[bytes, str] | Drop:
+        copy = upright.turn(content, orientation, LARGEST_PHOTO)
+        self._turned += not isinstance(copy, Drop)
+        return copy
+
     def _get(self, upload: Upload, **part: str) -> Any:
         return self._s3.get_object(Bucket=self._bucket, Key=upload.key, IfMatch=f'"{upload.etag}"', **part)
-
-
-def _header_of(data: bytes, encryption: str) -> Header:
-    """The header of the image that begins with ``data``; its size is the one after the turn that EXIF asks for.
-
-    Browsers and the labelling tools turn a photo before they show it, so boxes are drawn on the turned one.
-    """
-    file = io.BytesIO(data)
-    with Image.open(file, formats=upright.FORMATS) as image:
-        pixels_from = file.tell()
-        orientation = upright.orientation(image)
-        width, height = reversed(image.size) if orientation in upright.SIDEWAYS else image.size
-    end = PNG_END if data.startswith(upright.PNG_START) else JPEG_END
-    return Header(width, height, orientation, encryption, pixels_from, end, data.find(end, pixels_from) >= 0)

@@ -198,8 +198,8 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "AccessDenied": Advice(
         "any",
-        "The function's role lacks a permission; the cause names the operation, and the request's id by which CloudTrail "
-        "has the rest.",
+        "The function's role lacks a permission; the cause names the operation, and the request's id by which "
+        "CloudTrail has the rest.",
         "Have the operator give the role that permission, then resume the job.",
     ),
     "UnexpectedAnswer": Advice(

@@ -252,22 +252,22 @@ PHOTOS = [
         content=png(
             64, 64, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(64 * MB))), chunk(b"IDAT", b""), chunk(b"IEND", b"")
         ),
-        answer="Unreadable",
-        words="header is broken",
+        answer="TooCostly",
+        words="notes of more than 15,728,640 bytes when unpacked",
     ),
     Photo(
         id="a decompression bomb in a PNG's colour profile",
         content=png(
             64, 64, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(64 * MB))), chunk(b"IDAT", b""), chunk(b"IEND", b"")
         ),
-        answer="Unreadable",
-        words="header is broken",
+        answer="TooCostly",
+        words="notes of more than 15,728,640 bytes when unpacked",
     ),
     Photo(
         id="a JPEG of a thousand scans, which takes long to decode",
         content=many_scans(1000),
-        answer="Unreadable",
-        words="scans, which take too long to decode; save it anew",
+        answer="TooCostly",
+        words="more than 100 scans, which cost too much to decode: save the photo anew",
     ),
     Photo(id="CMYK", content=saved(grain().convert("CMYK"), "JPEG"), answer="accepted"),
     Photo(id="CMYK on its side", content=saved(grain().convert("CMYK"), "JPEG", exif=sideways()), answer="accepted"),
@@ -305,9 +305,16 @@ PHOTOS = [
     ),
     Photo(
         id="put straight into the bucket under an odd name",
-        name="é \"1\"\n'2' 身份证.jpg",
+        name="é \"1\" '2' 身份证.jpg",
         content=photo(shade=11),
         answer="accepted",
+    ),
+    Photo(
+        id="put straight into the bucket under a name that the API refuses",
+        name="1\n2.jpg",
+        content=photo(shade=12),
+        answer="InvalidName",
+        words="the file name has control or invisible characters",
     ),
     Photo(
         id="the same photo again", name="zz.jpg", content=photo(64, 65), answer="Duplicate", words="the same photo as"
