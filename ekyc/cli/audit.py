@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ekyc.cli.api import Api
 from ekyc.cli.errors import OK, UNPROVEN, WRONG, CommandError
@@ -39,9 +39,11 @@ def show(api: Api, job_id: str, as_json: bool) -> None:
         return
     report = json.loads(content)
     for one in report["answers"]:
-        console.print(one["question"], style="bold", highlight=False)
-        console.print(f"{one['answer']}\n", highlight=False, markup=False)
-    console.print(f"{report['stored']}, seal {report['sha256']}", highlight=False, markup=False)
+        console.print(one["question"], style="bold")
+        for line in one["answer"].splitlines():
+            console.print(line)
+        console.print()
+    console.print(f"{report['stored']}, seal {report['sha256']}")
 
 
 def save_page(api: Api, job_id: str, file: Path) -> None:
@@ -51,7 +53,7 @@ def save_page(api: Api, job_id: str, file: Path) -> None:
         file.write_bytes(content)
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror}.") from error
-    human.print(f"The report is in {file}.", markup=False)
+    human.print(f"The report is in {file}.")
 
 
 def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
@@ -78,7 +80,7 @@ def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
     count = {result: sum(one["result"] == result for one in findings) for result in LOOKS}
     table = Table("part", "result", "what was found")
     for one in findings:
-        table.add_row(escape(one["part"]), f"[{LOOKS[one['result']]}]{one['result']}", escape(one["words"]))
+        table.add_row(one["part"], Text(one["result"], LOOKS[one["result"]]), one["words"])
     console.print(table)
     console.print(", ".join(f"{count[result]} {result}" for result in LOOKS) + ".")
     console.print(words)

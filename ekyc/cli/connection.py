@@ -49,9 +49,11 @@ def confirm(question: str, yes: bool) -> None:
     """
     import sys
 
+    from ekyc.cli.terminal import printable
+
     if yes:
         return
     if not sys.stdin.isatty():
         raise CommandError(f"{question} Nobody is there to answer: give --yes if that is what you want.")
-    if not typer.confirm(question, err=True):
+    if not typer.confirm(printable(question), err=True):
         raise CommandError("Nothing was done.")

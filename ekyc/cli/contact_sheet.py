@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ekyc.cli.detection import Document, read_photo
+from ekyc.cli.terminal import printable
 from ekyc.crop import straighten
 
 CELL = (300, 240)
@@ -17,8 +18,8 @@ PAPER, INK, SOFT = "#f8fafc", "#0f172a", "#64748b"
 COLOURS = ("#2563eb", "#16a34a", "#db2777", "#ea580c", "#7c3aed", "#0891b2", "#ca8a04", "#dc2626")
 
 
-def draw(results: Sequence[tuple[Path, Sequence[Document]]], out: Path) -> Path:
-    """Write the contact sheet of ``results``, each photo with its documents, as a PNG to ``out``."""
+def draw(results: Sequence[tuple[Path, Sequence[Document]]]) -> Image.Image:
+    """The contact sheet of ``results``, each photo with its documents."""
     labels = sorted({document.label for _, documents in results for document in documents})
     colours = {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(labels)}
     step_x, step_y = 2 * CELL[0] + 3 * GAP, CELL[1] + TITLE + GAP
@@ -27,9 +28,7 @@ def draw(results: Sequence[tuple[Path, Sequence[Document]]], out: Path) -> Path:
     for place, (path, documents) in enumerate(results):
         corner = (GAP + place % COLUMNS * step_x, GAP + place // COLUMNS * step_y)
         _photo_and_crop(sheet, corner, path, documents, colours)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out, optimize=True)
-    return out
+    return sheet
 
 
 def _photo_and_crop(
@@ -50,7 +49,8 @@ def _photo_and_crop(
     _place(sheet, photo, corner)
     beside = (corner[0] + CELL[0] + GAP, corner[1])
     words = ", ".join(f"{document.label} {document.confidence:.0f} %" for document in documents) or "no document"
-    pen.text((corner[0], corner[1] + CELL[1] + 5), f"{path.name}   {words}", fill=INK, font=ImageFont.load_default(14))
+    title = printable(f"{path.name}   {words}")
+    pen.text((corner[0], corner[1] + CELL[1] + 5), title, fill=INK, font=ImageFont.load_default(14))
     if documents:
         _place(sheet, _picture(straighten(pixels, documents[0].outline, long_side=CELL[0])), beside)
     else:

@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from ekyc import scoring
 from ekyc.cli import contact_sheet, detection, execution, photos, upload
@@ -20,7 +21,7 @@ from ekyc.cli.detection import Document
 from ekyc.cli.errors import CommandError
 from ekyc.cli.execution import Execution
 from ekyc.cli.photos import LabelledFolder
-from ekyc.cli.terminal import console, progress
+from ekyc.cli.terminal import as_text, console, progress
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
@@ -45,12 +46,15 @@ def run(folder: Path | None, count: int, seed: int, out: Path) -> None:
                 local.deploy(template.result())
             local.workforce.answer_from(labelled.annotations)
             os.environ.update(local.environment())
-            console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  local AWS at {local.endpoint}, stack deployed")
+            console.print(
+                Text(f"{time.monotonic() - began:6.1f} s", "dim"), f" local AWS at {local.endpoint}, stack deployed"
+            )
             result = _train_and_check(Api(local.api_url, boto3.Session()), labelled, out)
     result["seconds"] = round(time.monotonic() - began, 1)
     (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    console.print()
     console.print(
-        f"\n[bold green]{result['status']}[/] after {result['seconds']:.0f} s: execution {result['execution_status']} "
+        f"{result['status']} after {result['seconds']:.0f} s: execution {result['execution_status']} "
         f"with {result['history_events']} history events, "
         f"F1 {result['f1']:.3f} and mean IoU {result['mean_iou']:.3f} on photos that the model was not trained on."
     )
@@ -72,14 +76,17 @@ def _train_and_check(api: Api, labelled: LabelledFolder, out: Path) -> dict[str,
         raise CommandError(f"Job {job_id} ended {job['status']}: {ended.error}: {ended.cause}")
     model = api.model()["projectVersionArn"]
     with progress(f"Asking the model about {len(held_out)} photos it has not seen", len(held_out)) as steps:
-        found = list(detection.detect_all(session, model, held_out, steps.advance))
+        found = [
+            (path, _found(result)) for path, result in detection.detect_all(session, model, held_out, steps.advance)
+        ]
     scores = scoring.score(
         (labelled.documents[path.name], [(document.label, document.box) for document in documents])
         for path, documents in found
     )
     overall = sum(scores.values(), scoring.Score())
     _print_scores(scores, overall)
-    contact_sheet.draw(_worth_showing(found), out / "contact-sheet.png")
+    out.mkdir(parents=True, exist_ok=True)
+    contact_sheet.draw(_worth_showing(found)).save(out / "contact-sheet.png", optimize=True)
     return {
         "status": job["status"],
         "job_id": job_id,
@@ -122,13 +129,13 @@ class StateLines:
             if visit.state not in self._entered:
                 self._entered.add(visit.state)
                 seconds = time.monotonic() - self._began  # the history's times are the local AWS's, which run ahead
-                console.print(f"[dim]{seconds:6.1f} s[/]  {visit.state} [dim]{visit.kind.lower()}[/]")
+                console.print(Text(f"{seconds:6.1f} s", "dim"), f" {visit.state}", Text(visit.kind.lower(), "dim"))
             if visit.left is None:
                 break
             self._left += 1
             figures = [f"{name} {value}" for name, value in visit.output.items() if type(value) in (int, float)]
             if figures and visit.kind == "Task":
-                console.print(f"          [dim]{', '.join(figures)}[/]")
+                console.print(as_text(f"          {', '.join(figures)}", "dim"))
         if now.running and now.visits:
             self._show_progress(now.visits[-1].state)
 
@@ -137,7 +144,7 @@ class StateLines:
         progress, words = job["progress"], job["detailedStatus"] or job["status"]
         if job["status"] == "Labelling" and progress["total"]:
             words = f"labelled {progress['labelled']} of {progress['total']}"
-        self._status.update(f"{state}: {words}")
+        self._status.update(as_text(f"{state}: {words}"))
         if not console.is_terminal and time.monotonic() - self._told > PLAIN_PROGRESS_EVERY:
             self._told = time.monotonic()
             console.print(f"          {words}")
@@ -153,6 +160,12 @@ def _print_scores(scores: dict[str, scoring.Score], overall: scoring.Score) -> N
         figures = (one.precision, one.recall, one.f1, one.mean_iou)
         table.add_row(label, *(f"{figure:.3f}" for figure in figures), style=style)
     console.print(table)
+
+
+def _found(result: list[Document] | CommandError) -> list[Document]:
+    if isinstance(result, CommandError):
+        raise result
+    return result
 
 
 def _worth_showing(found: Sequence[tuple[Path, list[Document]]]) -> list[tuple[Path, list[Document]]]:

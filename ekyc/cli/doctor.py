@@ -21,6 +21,7 @@ import boto3
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 from rich.table import Table
+from rich.text import Text
 
 from ekyc.cli.account import (
     GIVE_CREDENTIALS,
@@ -32,7 +33,7 @@ from ekyc.cli.account import (
     in_words,
     shared,
 )
-from ekyc.cli.terminal import console
+from ekyc.cli.terminal import console, to_json
 from ekyc.localaws.synth import PROJECT
 
 Status = Literal["ok", "warning", "problem", "skipped"]
@@ -636,26 +637,21 @@ def report(findings: Mapping[str, Finding]) -> None:
         table = Table("check", "", "found", "what to do", show_lines=True)
         for title, finding in findings.items():
             colour = COLOURS[finding.status]
-            table.add_row(title, f"[{colour}]{finding.status}[/]", _plain(finding.found), _plain(finding.advice))
+            table.add_row(title, Text(finding.status, colour), finding.found, finding.advice)
         console.print(table)
     else:
         for title, finding in findings.items():
             words = " ".join(f"{finding.found}. {finding.advice}".split()) if finding.advice else finding.found
-            console.print(f"{finding.status:<8} {title}: {words}", markup=False)
+            console.print(f"{finding.status:<8} {title}: {words}")
     problems, warnings = (count(findings, status) for status in ("problem", "warning"))
     console.print(f"{problems} {'problem' if problems == 1 else 'problems'}, {warnings} to look at.")
-
-
-def _plain(text: str) -> str:
-    """Square brackets are Rich's markup."""
-    return text.replace("[", r"\[")
 
 
 def as_json(patient: Patient, findings: Mapping[str, Finding]) -> str:
     """The findings for a script, as `docs/operations.md` describes them."""
     checks = [{"check": title, **asdict(finding)} for title, finding in findings.items()]
     counts = {f"{status}s": count(findings, status) for status in ("problem", "warning")}
-    return json.dumps({"local": patient.is_local, **counts, "checks": checks}, indent=2, ensure_ascii=False)
+    return to_json({"local": patient.is_local, **counts, "checks": checks}, indent=2)
 
 
 def count(findings: Mapping[str, Finding], status: Status) -> int:

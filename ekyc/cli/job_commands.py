@@ -115,7 +115,7 @@ def train(
             def keep(job_id: str) -> None:
                 if manifest := labelling_page.keep_labels(job_id, labels_out):
                     words = f"The labels are in {manifest}. To train on them: ekyc train {folder} --labels {manifest}"
-                    human.print(words, markup=False)
+                    human.print(words)
 
             code = _train(api, folder, checked.photos, None, options, as_json, lead)
     raise typer.Exit(code)
@@ -135,7 +135,7 @@ def _train(
     from ekyc.cli.terminal import human, print_json
 
     job_id = api.create()["id"]
-    human.print(f"Job {job_id}", markup=False)
+    human.print(f"Job {job_id}")
     again = f"ekyc upload {job_id} {folder}"
     try:
         _upload(api, job_id, photos, again)
@@ -147,7 +147,7 @@ def _train(
     if lead:
         lead(job_id)
     else:
-        human.print(f"Started. To follow it from elsewhere: ekyc watch {job_id}", markup=False)
+        human.print(f"Started. To follow it from elsewhere: ekyc watch {job_id}")
     job, code = watching.follow(api, job_id, outlives_us=lead is None)
     if as_json:
         print_json(job)
@@ -159,13 +159,13 @@ def create(context: typer.Context, as_json: AsJson = False) -> None:
 
     Example: JOB=$(ekyc create)
     """
-    from ekyc.cli.terminal import print_json
+    from ekyc.cli.terminal import print_json, printable
 
     job = connect(context).create()
     if as_json:
         print_json(job)
     else:
-        print(job["id"])
+        print(printable(job["id"]))
 
 
 def upload(context: typer.Context, job: JobId, folder: Photos, as_json: AsJson = False) -> None:
@@ -204,7 +204,7 @@ def start(
 
     Example: ekyc start ekyc-20261124034524-0ac337ddb8d23c1c --labels annotations.json --no-deploy
     """
-    from ekyc.cli.terminal import human, print_json
+    from ekyc.cli.terminal import human, print_json, printable
 
     options = _options(deploy, min_f1, min_label_f1, max_f1_drop, stop_previous)
     if types:
@@ -215,8 +215,8 @@ def start(
     if as_json:
         print_json({"id": job, "executionArn": arn})
     else:
-        print(arn)
-        human.print(f"To follow it: ekyc watch {job}", markup=False)
+        print(printable(arn))
+        human.print(f"To follow it: ekyc watch {job}")
 
 
 def status(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
@@ -233,12 +233,12 @@ def status(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
         print_json(found | {"states": states})
         return
     elapsed = watching.duration(found["progress"]["elapsedSeconds"])
-    console.print(f"{job}  {found['status']}  {elapsed}  ${found['cost']['totalUsd']:.2f}", markup=False)
+    console.print(f"{job}  {found['status']}  {elapsed}  ${found['cost']['totalUsd']:.2f}")
     console.print(watching.table(found, states))
     if found["status"] in watching.ENDED:
-        console.print(watching.conclusion(found), markup=False)
+        console.print(watching.conclusion(found))
     else:
-        console.print(watching.words(found), markup=False)
+        console.print(watching.words(found))
     counts = [
         f"{found[name]:,} {words}"
         for name, words in (
@@ -253,7 +253,7 @@ def status(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     if counts:
         console.print(", ".join(counts))
     for one in (found.get("metrics") or {}).get("labels") or []:
-        console.print(f"  {one['label']}: F1 {one['f1']:.3f}", markup=False)
+        console.print(f"  {one['label']}: F1 {one['f1']:.3f}")
 
 
 def watch(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
@@ -263,16 +263,15 @@ def watch(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
 
     Example: ekyc watch ekyc-20261124034524-0ac337ddb8d23c1c
     """
-    import json
-
     from ekyc.cli import watch as watching
+    from ekyc.cli.terminal import to_json
 
     told: list[Any] = [None]
 
     def tell(found: dict[str, Any], states: list[dict[str, Any]]) -> None:
         seen = (found["status"], watching.words(found), [(one["name"], one["status"]) for one in states])
         if as_json and seen != told[0]:
-            print(json.dumps(found | {"states": states}, ensure_ascii=False), flush=True)
+            print(to_json(found | {"states": states}), flush=True)
         told[0] = seen
 
     raise typer.Exit(watching.follow(connect(context), job, tell)[1])
@@ -366,8 +365,7 @@ def labels(
         return
     console.print(
         f"{file} fits: {found.form}, {counted(len(found.entries), 'photo')}, {counted(found.boxes, 'document')} of "
-        f"{counted(len(found.types), 'type')} ({', '.join(found.types)}). {words}".rstrip(),
-        markup=False,
+        f"{counted(len(found.types), 'type')} ({', '.join(found.types)}). {words}".rstrip()
     )
 
 
@@ -383,9 +381,9 @@ def stop(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
         print_json(answer)
         return
     stopped = ", ".join(answer["stopped"]) or "nothing was left to stop"
-    console.print(f"{job} is {answer['status']}. Stopped: {stopped}.", markup=False)
+    console.print(f"{job} is {answer['status']}. Stopped: {stopped}.")
     for words in answer["remaining"]:
-        console.print(words, markup=False)
+        console.print(words)
 
 
 def resume(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
@@ -399,7 +397,7 @@ def resume(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     if as_json:
         print_json(answer)
     else:
-        console.print(f"{job} is {answer['status']}. Execution {answer['executionArn']}", markup=False)
+        console.print(f"{job} is {answer['status']}. Execution {answer['executionArn']}")
 
 
 def delete(context: typer.Context, job: JobId, yes: Yes = False, as_json: AsJson = False) -> None:
@@ -416,8 +414,7 @@ def delete(context: typer.Context, job: JobId, yes: Yes = False, as_json: AsJson
     else:
         console.print(
             f"The erasure of {job} is recorded for {answer['erasure']['requestedBy']} and goes on in the background: "
-            f"ekyc status {job} --json tells it under erasure.",
-            markup=False,
+            f"ekyc status {job} --json tells it under erasure."
         )
 
 
@@ -434,12 +431,12 @@ def _checked(folder: Path) -> Checked:
     with progress(f"Checking {len(found):,} photos in {folder}", len(found), human) as steps:
         checked = photo_checks.check(folder, lambda _total: steps.advance)
     for one in checked.rejected:
-        human.print(f"  {one.path.relative_to(folder)}: {one.reason} ({one.code})", markup=False)
+        human.print(f"  {one.path.relative_to(folder)}: {one.reason} ({one.code})")
     if checked.rejected:
         human.print(f"{len(checked.rejected):,} would be rejected and are left out.")
     if checked.others:
         some = ", ".join(path.name for path in checked.others[:3])
-        human.print(f"{len(checked.others):,} other files are left alone: {some}", markup=False)
+        human.print(f"{len(checked.others):,} other files are left alone: {some}")
     if not checked.photos:
         raise CommandError(f"None of the {len(found)} photos in {folder} can be used.")
     return checked
@@ -469,16 +466,16 @@ def _checked_labels(
 
     found = label_files.read(path, photos, types)
     for problem in found.problems[:MOST_SHOWN]:
-        human.print(problem, markup=False)
+        human.print(problem)
     if count := len(found.problems):
         more = f" ({count - MOST_SHOWN} more are not shown)" if count > MOST_SHOWN else ""
         raise CommandError(f"{path} has {counted(count, 'problem')}{more}; nothing was sent.")
     if photos is not None and (words := found.counts.words):
-        human.print(f"{path}: {words}.", markup=False)
+        human.print(f"{path}: {words}.")
         for heading, names in (("no upload", found.lost), ("no labels", found.unlabelled)):
             more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
             if names:
-                human.print(f"  {heading}: {', '.join(map(quoted, names[:MOST_SHOWN]))}{more}", markup=False)
+                human.print(f"  {heading}: {', '.join(map(quoted, names[:MOST_SHOWN]))}{more}")
         if found.counts.above(max_unmatched):
             raise CommandError(
                 f"{path} does not match the photos: {words}; at most {max_unmatched:.3g} of either may be unmatched "
@@ -499,7 +496,8 @@ def _upload(api: Api, job_id: str, photos: list[Photo], again: str) -> dict[str,
         with progress(f"Uploading {len(to_send):,} photos to {job_id}", len(to_send), human) as steps:
             uploading.send(api, job_id, to_send, lambda _file: steps.advance())
     except KeyboardInterrupt:
-        human.print(f"\nThe upload was stopped. To go on: {again}", markup=False)
+        human.print()
+        human.print(f"The upload was stopped. To go on: {again}")
         raise typer.Exit(INTERRUPTED) from None
     there = f", {skipped:,} were there" if skipped else ""
     human.print(f"{len(to_send):,} photos are uploaded{there}.")

@@ -72,5 +72,7 @@ def app() -> None:
     try:
         cli()
     except (CommandError, LocalAwsError) as error:
-        print(f"ekyc: {error}", file=sys.stderr)
+        from ekyc.cli.terminal import printable
+
+        print(f"ekyc: {printable(str(error))}", file=sys.stderr)
         sys.exit(ERROR)

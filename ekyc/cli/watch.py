@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ekyc.cli.api import Api
 from ekyc.cli.errors import FAILED, INTERRUPTED, OK, REJECTED, STOPPED, CommandError, Unreachable
-from ekyc.cli.terminal import human
+from ekyc.cli.terminal import as_text, human
 
 ENDED = {"Ready": OK, "Rejected": REJECTED, "Failed": FAILED, "Stopped": STOPPED}
 # Between two looks: a share of the time in the present state, so that hours are not asked about each second.
@@ -60,9 +60,10 @@ def follow(api: Api, job_id: str, tell: Tell | None = None, *, outlives_us: bool
                 time.sleep(pause)
     except KeyboardInterrupt:
         what_then = f"goes on. Follow it again: ekyc watch {job_id}" if outlives_us else "ends with its local AWS."
-        human.print(f"\nNo longer watching; the job {what_then}")
+        human.print()
+        human.print(f"No longer watching; the job {what_then}")
         return job, INTERRUPTED
-    human.print(Text(conclusion(job), style="green" if job["status"] == "Ready" else "red"))
+    human.print(as_text(conclusion(job), style="green" if job["status"] == "Ready" else "red"))
     return job, ENDED[job["status"]]
 
 
@@ -137,7 +138,7 @@ def table(job: dict[str, Any], states: list[dict[str, Any]]) -> Table:
         if status == "current" and job["status"] in ("Failed", "Stopped"):
             status = "failed"
         mark, style = MARKS[status]
-        grid.add_row(Text(mark, style), Text(state["name"], style), Text(duration(spent(job, state)), "dim"))
+        grid.add_row(Text(mark, style), as_text(state["name"], style), Text(duration(spent(job, state)), "dim"))
     return grid
 
 
@@ -157,12 +158,14 @@ class _LiveView:
 
     def show(self, job: dict[str, Any], states: list[dict[str, Any]]) -> None:
         elapsed, cost = duration(job["progress"]["elapsedSeconds"]), job["cost"]["totalUsd"]
-        head = Text.assemble((job["id"], "bold"), f"  {job['status']}  {elapsed}  ${cost:.2f}")
-        self._shown = Group(head, table(job, states), Text(f"{words(job)}  (asked {datetime.now():%H:%M:%S})", "cyan"))
+        head = as_text(job["id"], "bold").append(f"  {job['status']}  {elapsed}  ${cost:.2f}", "not bold")
+        self._shown = Group(
+            head, table(job, states), as_text(f"{words(job)}  (asked {datetime.now():%H:%M:%S})", "cyan")
+        )
         self._live.update(self._shown, refresh=True)
 
     def lost(self, why: str) -> None:
-        note = Text(f"Connection lost, trying again; the job goes on. {why}", "yellow")
+        note = as_text(f"Connection lost, trying again; the job goes on. {why}", "yellow")
         self._live.update(Group(self._shown, note) if self._shown else note, refresh=True)
 
 
@@ -201,4 +204,4 @@ class _PlainLines:
             self._line(f"Connection lost, trying again; the job goes on. {why}")
 
     def _line(self, text: str) -> None:
-        human.print(f"{datetime.now():%H:%M:%S}  {text}", markup=False)
+        human.print(f"{datetime.now():%H:%M:%S}  {text}")

@@ -6,7 +6,6 @@ Names and shapes of the output files: Custom Labels guide, "Accessing the summar
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -19,15 +18,14 @@ from statistics import fmean
 from typing import Any
 
 from botocore.exceptions import ClientError, ParamValidationError
-from PIL import ExifTags, Image
 
 from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
 from ekyc.localaws.custom_labels_manifest import CheckedLine, LabelledBox, Size, check_line, check_sets
 from ekyc.localaws.detector import Detector
+from rules import photos
 
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
-SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 S3Object = dict[str, dict[str, str]]
@@ -191,12 +189,11 @@ def _fetch_image(source_ref: str, path: Path) -> Size | None:
 
 def image_size(content: bytes) -> Size | None:
     """The size of a PNG or JPEG, of a JPEG after the turn that its EXIF asks for; None for any other content."""
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
-            turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
-            return Size(*(reversed(image.size) if turned else image.size))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    seen = photos.measure(content)
+    if isinstance(seen, photos.Rejection):
         return None
+    turned_png = content.startswith(photos.PNG_START) and seen.orientation in photos.SIDEWAYS
+    return Size(seen.height, seen.width) if turned_png else Size(seen.width, seen.height)
 
 
 def _learn_in_child(

@@ -75,6 +75,8 @@ def file_name(name: Any) -> str:
     if not isinstance(name, str):
         raise bad_request("A file name must be a string.")
     shown = ascii(name if len(name) <= 80 else name[:80] + "...")
+    if not name:
+        raise bad_request("A file name must not be empty.")
     if fault := fault_of_file_name(name):
         raise bad_request(f"The file name {shown} {fault}.")
     if not name.lower().endswith((*PHOTOS, *LABELS)):

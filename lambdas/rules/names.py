@@ -14,12 +14,10 @@ def is_invisible(character: str) -> bool:
 
 
 def fault_of_file_name(name: str) -> str | None:
-    """What is wrong with the name, as the end of a sentence about it, such as "must not be empty"; None if nothing is.
+    """What is wrong with the name, as the end of a sentence about it, such as "has 256 characters"; None if nothing is.
 
     Which ending a name needs is up to the caller.
     """
-    if not name:
-        return "must not be empty"
     if any(map(is_invisible, name)):
         return "has control or invisible characters"
     if len(name) > LONGEST_NAME:
