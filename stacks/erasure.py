@@ -33,7 +33,12 @@ class EraseJob(BackgroundFunction):
                 permissions.list_bucket("Finds what there is to erase."),
                 permissions.delete_objects(*FOLDERS),
                 permissions.find_project(),
-                permissions.projects("DeleteDataset", why="Erases the job's datasets, which hold its labels."),
+                permissions.projects(
+                    "DeleteDataset",
+                    "DeleteProjectVersion",
+                    "DescribeProjectVersions",
+                    why="Erases the job's datasets, which hold its labels, and its models if that is asked for.",
+                ),
             ],
             timeout_seconds=900,
             memory_mb=1024,  # for 250,000 photos in the time that there is

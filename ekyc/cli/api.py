@@ -177,9 +177,9 @@ class Api:
         """Go on with a job that failed or was stopped."""
         return self._call("POST", f"jobs/{job_id}/resume").json()
 
-    def delete(self, job_id: str) -> dict[str, Any]:
-        """Have what the job holds of people erased, which goes on in the background."""
-        return self._call("DELETE", f"jobs/{job_id}").json()
+    def delete(self, job_id: str, *, model: bool = False) -> dict[str, Any]:
+        """Have what the job holds of people erased, and with ``model`` its model, which goes on in the background."""
+        return self._call("DELETE", f"jobs/{job_id}", params={"deleteModel": "true"} if model else {}).json()
 
     def model(self) -> dict[str, Any]:
         """The live model."""

@@ -400,15 +400,22 @@ def resume(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
         console.print(f"{job} is {answer['status']}. Execution {answer['executionArn']}")
 
 
-def delete(context: typer.Context, job: JobId, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Erase a job's photos, labels, manifests and training output for good; the record and the model stay.
+def delete(
+    context: typer.Context,
+    job: JobId,
+    model: Annotated[bool, typer.Option("--model", help="Delete the job's model too.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a job's photos, labels, manifests and training output for good; the record stays, and so does the model.
 
     Example: ekyc delete ekyc-20261124034524-0ac337ddb8d23c1c --yes
     """
     from ekyc.cli.terminal import console, print_json
 
-    confirm(f"Erase the photos and labels of {job}, which cannot be brought back?", yes)
-    answer = connect(context).delete(job)
+    what = "photos, labels and model" if model else "photos and labels"
+    confirm(f"Erase the {what} of {job}, which cannot be brought back?", yes)
+    answer = connect(context).delete(job, model=model)
     if as_json:
         print_json(answer)
     else:

@@ -140,7 +140,9 @@ def erase(job_id: str) -> Response[str]:
     caller = _caller()
     if not caller:
         raise problems.unknown_caller()
-    requested = control.erase(views.healed(_job(job_id), services), caller, services)
+    delete_model = validation.flag(_query().get("deleteModel"), "deleteModel")
+    job = views.healed(_job(job_id), services)
+    requested = control.erase(job, caller, services, delete_model=delete_model)
     return _json(views.job_view(requested, services), status=HTTPStatus.ACCEPTED)
 
 

@@ -17,6 +17,7 @@ from pipeline.publishing import read_parameter
 from rules import advice
 
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
+MODEL_IN_USE = (*models.UP, "STOPPING")
 UP = ("RUNNING", "PENDING_REDRIVE")  # statuses of an execution
 # No execution comes before its claim, and one that succeeded cannot be redriven: nothing need be asked about these.
 AT_REST = (Status.CREATED, Status.READY)
@@ -385,16 +386,21 @@ def check_not_erased(job: Job) -> None:
         raise conflict("The job was erased: its photos and labels are gone. Create a new job.")
 
 
-def erase(job: Job, requested_by: str, services: Services) -> Job:
+def erase(job: Job, requested_by: str, services: Services, *, delete_model: bool = False) -> Job:
     """Record that ``requested_by`` wants the job erased, and have that done in the background; the job as it is then.
+
+    ``delete_model``: the job's model is deleted too.
 
     May be called again, each call is recorded. The work does not depend on how many photos the job has.
 
     Raises:
-        Problem: 409 while the job, its labelling or its training runs, for they add objects; 503 when the request is
+        Problem: 409 while the job, its labelling or its training runs, for they add objects, and for a model that is
+            to be deleted and is live or runs; 503 when the request is
             recorded but its work not begun.
     """
-    requested = _request_erasure(job, requested_by, services)
+    if delete_model:
+        _check_model_unused(job, services)
+    requested = _request_erasure(job, requested_by, services, delete_model=delete_model)
     try:
         services.functions.invoke(
             FunctionName=services.erase_function, InvocationType="Event", Payload=json.dumps({"jobId": job.id})
@@ -405,12 +411,36 @@ def erase(job: Job, requested_by: str, services: Services) -> Job:
     return requested
 
 
-def _request_erasure(job: Job, requested_by: str, services: Services) -> Job:
+def _check_model_unused(job: Job, services: Services) -> None:
+    """A model that documents are checked with is not deleted.
+
+    Raises:
+        Problem: 409 when one of the job's models is live or runs.
+    """
+    if not job["ProjectArn"]:
+        return
+    live = read_parameter(services.model_parameter, services.ssm)
+    for version in models.versions(job["ProjectArn"], services.rekognition):
+        if version["ProjectVersionArn"] == live:
+            raise conflict(
+                "The job's model is live, so it cannot be deleted. Publish the model of another job first, or erase "
+                "this job without deleteModel."
+            )
+        if version["Status"] in MODEL_IN_USE:
+            raise conflict(
+                f"The job's model is {version['Status']}, so it cannot be deleted. Stop it first, or erase the job "
+                "without deleteModel."
+            )
+
+
+def _request_erasure(job: Job, requested_by: str, services: Services, *, delete_model: bool) -> Job:
     for _ in range(ERASURE_TRIES):
         never_ran = job.status not in AT_REST and _check_at_rest(job, services)
         end = {"Status": Status.STOPPED, "DetailedStatus": "Stopped: never ran", "EndTime": now_ms()}
         try:
-            return services.jobs.request_erasure(job, requested_by, MOST_ERASURES, **(end if never_ran else {}))
+            return services.jobs.request_erasure(
+                job, requested_by, MOST_ERASURES, delete_model=delete_model, **(end if never_ran else {})
+            )
         except MoveRefused as refusal:
             job = refusal.job
         if job.is_erased:

@@ -55,6 +55,13 @@ def page_limit(text: str | None) -> int:
     return int(text)
 
 
+def flag(text: str | None, name: str) -> bool:
+    """The query parameter ``name``: true or false, false when not said."""
+    if text not in (None, "true", "false"):
+        raise bad_request(f"{name} must be true or false.")
+    return text == "true"
+
+
 def body(text: bytes | None) -> dict[str, Any]:
     """The JSON object in the body; an absent body is an empty one."""
     if not text or not text.strip():

@@ -1,5 +1,7 @@
 """Erases what a job holds of people: its objects in the bucket and its datasets at Rekognition. The record stays.
 
+The model goes too if a request asks for that.
+
 Erasing is deleting what is found, so it may run any number of times, and goes on where a run that broke off has ended.
 """
 
@@ -13,6 +15,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline import models
 from pipeline.errors import TRANSIENT_CODES, PipelineError, error_code
 from pipeline.jobs import Jobs, now_ms
 
@@ -52,7 +55,8 @@ def erase(job_id: str, *, bucket: str, jobs: Jobs, s3: Any, rekognition: Any) ->
     Raises:
         JobNotFound: no job has this id.
         NotErased: S3 did not delete all objects; the cause has their number and S3's error codes, no names.
-        ClientError, BotoCoreError: another call failed; also while a dataset is still being made.
+        ClientError, BotoCoreError: another call failed; also while a dataset is still being made,
+            or a model that is to be deleted was started since.
     """
     job, began = jobs.get(job_id), now_ms()
     if not job.is_erased:
@@ -61,10 +65,13 @@ def erase(job_id: str, *, bucket: str, jobs: Jobs, s3: Any, rekognition: Any) ->
     storage = Storage(bucket, s3, jobs)
     left = [words for folder in FOLDERS if (words := _empty(job_id, folder, storage))]
     datasets = _delete_datasets(job_id, rekognition)
+    with_model = any(request.get("DeleteModel") for request in job["Erasures"])
+    if with_model:
+        _delete_models(job_id, rekognition)
     if left:
         raise NotErased(f"Not everything could be erased. {' '.join(left)}")
     last = began - job["Erasures"][-1]["RequestedTime"] >= LATE_MS
-    done = jobs.erased(job, last=last) is not None
+    done = jobs.erased(job, last=last, model_deleted=with_model) is not None
     logger.info("Erased" if done else "Erased, and asked for once more", extra={"datasets": datasets, "last": last})
 
 
@@ -147,3 +154,16 @@ def _delete_datasets(job_id: str, rekognition: Any) -> int:
                     raise
             deleted += 1
     return deleted
+
+
+def _delete_models(job_id: str, rekognition: Any) -> None:
+    """Have Rekognition delete every model of the job's project, which it refuses for one that runs."""
+    for project in rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
+        for version in models.versions(project["ProjectArn"], rekognition):
+            if version["Status"] == "DELETING":
+                continue
+            try:
+                rekognition.delete_project_version(ProjectVersionArn=version["ProjectVersionArn"])
+            except ClientError as error:
+                if error_code(error) != "ResourceNotFoundException":
+                    raise

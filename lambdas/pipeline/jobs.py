@@ -76,7 +76,7 @@ MOVES: Mapping[Status, frozenset[Status]] = {
 # What the evaluation found: shown together, as ``metrics``.
 METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1", "Reasons")
 # What is known of the job's erasure: shown together, as ``erasure``.
-ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime")
+ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime", "ModelDeletedTime")
 # Who called what, for the audit report, and when one was asked for last.
 CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime", "ReportBefore")
 # What the record keeps for itself: a token resumes the machine for whoever holds it.
@@ -203,6 +203,7 @@ def _erasure(job: Job) -> dict[str, Any]:
         "status": "Erased" if done else "Requested",
         **last,
         **({} if erased_time is None else {"erasedTime": erased_time}),
+        **({} if job["ModelDeletedTime"] is None else {"modelDeletedTime": job["ModelDeletedTime"]}),
         "objects": job["ErasedObjects"] or 0,
         "requests": requests,
     }
@@ -597,7 +598,9 @@ class Jobs:
             except ClientError:
                 logger.warning("Left to end by itself", extra={"item": GOING_LIVE})
 
-    def request_erasure(self, job: Job, requested_by: str, most: int, **attributes: Any) -> Job:
+    def request_erasure(
+        self, job: Job, requested_by: str, most: int, *, delete_model: bool = False, **attributes: Any
+    ) -> Job:
         """Add a request to erase the job, if the job is as ``job`` was read, or was asked to be erased before.
 
         Sets ``attributes`` in the same write.
@@ -605,12 +608,15 @@ class Jobs:
         Args:
             requested_by: the caller as IAM or the user pool names it.
             most: requests that a record may hold.
+            delete_model: the request is for the job's model too.
 
         Raises:
             JobNotFound: no job has this id.
             MoveRefused: the job has changed since, or has had ``most`` requests.
         """
         request = {"RequestedBy": requested_by, "RequestedTime": now_ms()}
+        if delete_model:
+            request["DeleteModel"] = True
         return self._update(
             job.id,
             {"ErasureOpen": True, **attributes},
@@ -631,7 +637,7 @@ class Jobs:
             values={":zero": 0, ":objects": objects},
         )
 
-    def erased(self, job: Job, *, last: bool) -> Job | None:
+    def erased(self, job: Job, *, last: bool, model_deleted: bool = False) -> Job | None:
         """Record that the job is erased; None when it was asked for once more since ``job`` was read.
 
         Error and cause in words may name a file, so the cause goes too. ``last``: nothing can be added any more.
@@ -645,6 +651,7 @@ class Jobs:
                     "TaskToken": None,
                     "PostedLabels": None,
                     **({"ErasureOpen": None} if last else {}),
+                    **({"ModelDeletedTime": job["ModelDeletedTime"] or now_ms()} if model_deleted else {}),
                 },
                 condition="size(Erasures) = :requests",
                 values={":requests": len(job["Erasures"])},

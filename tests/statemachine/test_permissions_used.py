@@ -105,6 +105,7 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
 MANY_CALLS: dict[str, int] = {
     "GET /api/training/jobs/{id}": 4,  # once: the end of the execution is written down when no event has told it yet
     "GET /api/training/jobs/{id}/audit": 6,  # once: the report is not there or too old, so it is claimed and made
+    "DELETE /api/training/jobs/{id}": 5,  # with deleteModel: whether the model is live or runs
     "POST /api/training/jobs/{id}/stop": 12,
     "POST /api/training/jobs/{id}/resume": 9,
 }
@@ -168,7 +169,11 @@ def run_jobs(pipeline: Pipeline) -> None:
     assert pipeline.http.get("list").status_code == pipeline.http.get("model").status_code == 200
     signed = "AWS4-HMAC-SHA256 Credential=auditor/20261124/us-east-1/execute-api/aws4_request, SignedHeaders=host, "
     for job_id in (first, second):
-        erasing = pipeline.http.delete(f"jobs/{job_id}", headers={"Authorization": f"{signed}Signature=0"})
+        erasing = pipeline.http.delete(
+            f"jobs/{job_id}",
+            params={"deleteModel": json.dumps(job_id == first)},  # the other one's is live
+            headers={"Authorization": f"{signed}Signature=0"},
+        )
         assert erasing.status_code == 202, erasing.text
     for job_id in (first, second):
         eventually(lambda job_id=job_id: pipeline.job(job_id)["erasure"]["status"] == "Erased")

@@ -22,7 +22,7 @@ from pipeline.errors import UnexpectedAnswer
 from pipeline.jobs import Job, Jobs, Status, now_ms, public
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeService, client
 from tests.unit.conftest import BUCKET, INDEX, TABLE
-from tests.unit.test_api import UNKNOWN, Answer, Api, execution_arn, is_problem
+from tests.unit.test_api import MODEL, UNKNOWN, Answer, Api, execution_arn, is_problem
 from tests.unit.test_outcomes import LambdaContext
 
 AUDITOR = f"arn:aws:iam::{ACCOUNT}:user/auditor"
@@ -250,6 +250,31 @@ def test_the_datasets_go_and_the_model_stays(erasing: Erasing) -> None:
     assert [one["Status"] for one in erasing.rekognition.versions.values()] == ["RUNNING"]
 
 
+def test_the_models_go_when_a_request_asks_for_that(erasing: Erasing) -> None:
+    # Given a job with two models, one of which has been started since the request
+    job_id = erasing.job(images=1, requested=False)
+    project = erasing.rekognition.client().create_project(ProjectName=job_id)["ProjectArn"]
+    for name, status in ((job_id, "TRAINING_FAILED"), (f"{job_id}-2", "RUNNING")):
+        erasing.rekognition.add_version(project, name, status)
+    erasing.jobs.request_erasure(erasing.jobs.get(job_id), AUDITOR, 100, delete_model=True)
+    # And a later request that does not ask for it
+    erasing.request(job_id)
+    # When the function runs, then it fails, to be tried again
+    with pytest.raises(UnexpectedAnswer, match="ResourceInUseException"):
+        erasing.run(job_id)
+    assert "modelDeletedTime" not in erasing.shown(job_id)
+    # When the model is stopped, and once more
+    erasing.rekognition.versions[f"{job_id}-2"]["Status"] = "STOPPED"
+    erasing.run(job_id)
+    shown = erasing.shown(job_id)
+    erasing.run(job_id)
+    # Then both models are gone, and the record says so
+    assert {one["Status"] for one in erasing.rekognition.versions.values()} == {"DELETING"}
+    assert shown["status"] == "Erased"
+    assert [request.get("deleteModel") for request in shown["requests"]] == [True, None]
+    assert erasing.shown(job_id)["modelDeletedTime"] == shown["modelDeletedTime"]
+
+
 def test_words_that_may_name_a_photo_leave_the_record_and_do_not_come_back(erasing: Erasing) -> None:
     # Given a job whose cause names a photo
     job_id = erasing.job()
@@ -341,7 +366,9 @@ class ErasingApi(Api):
         functions = self.functions.client()
         monkeypatch.setattr(aws, "client", lambda service: functions if service == "lambda" else others(service))
 
-    def delete(self, job_id: str, context: dict[str, Any] | None = None, **headers: str) -> Answer:
+    def delete(
+        self, job_id: str, context: dict[str, Any] | None = None, query: dict[str, str] | None = None, **headers: str
+    ) -> Answer:
         path = f"/api/training/jobs/{job_id}"
         event = {
             "resource": "/api/training/jobs/{id}",
@@ -349,8 +376,8 @@ class ErasingApi(Api):
             "httpMethod": "DELETE",
             "headers": headers,
             "multiValueHeaders": {name: [value] for name, value in headers.items()},
-            "queryStringParameters": None,
-            "multiValueQueryStringParameters": None,
+            "queryStringParameters": query,
+            "multiValueQueryStringParameters": query and {name: [value] for name, value in query.items()},
             "pathParameters": {"id": job_id},
             "requestContext": {
                 "stage": "prod",
@@ -463,6 +490,28 @@ def test_what_goes_on_after_the_execution_keeps_the_job_from_being_erased(api: E
     api.rekognition.versions[job_id]["Status"] = "RUNNING"
     assert api.delete(job_id).status == 202
     assert api.rekognition.versions[job_id]["Status"] == "RUNNING"
+
+
+def test_a_model_in_use_is_not_deleted_with_its_job(api: ErasingApi) -> None:
+    # Given a job whose model runs
+    job_id = api.ended()
+    project = api.rekognition.client().create_project(ProjectName=job_id)["ProjectArn"]
+    version = api.rekognition.add_version(project, job_id, "RUNNING")
+    api.note(job_id, ProjectArn=project, ProjectVersionArn=version)
+    # When the job is to be erased with its model, then that is refused in words
+    for status in ("STARTING", "RUNNING", "STOPPING"):
+        api.rekognition.versions[job_id]["Status"] = status
+        assert is_problem(api.delete(job_id, query={"deleteModel": "true"}), 409, f"model is {status}")
+    # And so is a model that is stopped and live
+    api.rekognition.versions[job_id]["Status"] = "STOPPED"
+    api.ssm.put_parameter(Name=MODEL, Value=version, Overwrite=True)
+    assert is_problem(api.delete(job_id, query={"deleteModel": "true"}), 409, "model is live")
+    assert "erasure" not in api.get(f"jobs/{job_id}").json
+    # And what is neither true nor false is refused
+    assert is_problem(api.delete(job_id, query={"deleteModel": "yes"}), 400, "deleteModel must be true or false")
+    # When another model is live, then it is recorded that the model goes too
+    api.ssm.put_parameter(Name=MODEL, Value="default", Overwrite=True)
+    assert api.delete(job_id, query={"deleteModel": "true"}).json["erasure"]["deleteModel"] is True
 
 
 def test_a_start_that_got_no_further_than_the_record_can_be_erased_later(api: ErasingApi) -> None:
