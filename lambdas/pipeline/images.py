@@ -90,8 +90,8 @@ def check(
     the others.
 
     250,000 photos need some 140 MB: one hash and key each, and the headers that are under way; copies of all of them
-    100 MB more. Turning takes 250 MB, of the costliest photos 350: one is decoded at a time, and `HELD` wait in the size
-    of their files.
+    100 MB more. Turning takes 250 MB, of the costliest photos 350: one is decoded at a time, and `HELD` wait in the
+    size of their files.
 
     Args:
         min_images: as many photos must be accepted.
