@@ -148,8 +148,7 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any, max_unmatched_
         if counts.above(max_unmatched_share):
             raise LabelsDoNotMatch(
                 f"{counts.words}; at most {max_unmatched_share:.3g} of either may be unmatched. {listed.uri} names "
-                "them. Photos are found by their file names. Upload a labels file with the names of the uploads, then "
-                "resume the job."
+                "them. Photos are found by their file names."
             )
         if not counts.marked:
             raise LabelsInvalid(
