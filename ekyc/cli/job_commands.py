@@ -92,7 +92,8 @@ def train(
         labels = folder / "annotations.json"
     checked = _checked(folder)
     found = _checked_labels(labels, _sizes(checked), types, max_unmatched) if labels else None
-    options = _options(deploy, min_f1, min_label_f1, max_f1_drop, stop_previous)
+    bars = _bars(min_f1, min_label_f1, max_f1_drop, stop_previous)
+    options: dict[str, Any] = {"deploy": deploy, **bars}
     wanted = types or (list(found.types) if found else None)
     if wanted:
         options["documentTypes"] = wanted
@@ -105,7 +106,8 @@ def train(
             from ekyc.cli.api import Api
             from ekyc.cli.terminal import human
 
-            local = stack.enter_context(labelling_page.local_aws())
+            # A job may not lower the bars of its deployment, which here is this command's own.
+            local = stack.enter_context(labelling_page.local_aws(bars))
             api = Api(local.api_url)
 
             def lead(job_id: str) -> None:
@@ -206,7 +208,7 @@ def start(
     """
     from ekyc.cli.terminal import human, print_json, printable
 
-    options = _options(deploy, min_f1, min_label_f1, max_f1_drop, stop_previous)
+    options = {"deploy": deploy, **_bars(min_f1, min_label_f1, max_f1_drop, stop_previous)}
     if types:
         options["documentTypes"] = types
     if labels or provider:
@@ -522,18 +524,17 @@ def _upload_file(api: Api, job_id: str, path: Path) -> None:
     uploading.send(api, job_id, to_send, lambda _file: None)
 
 
-def _options(
-    deploy: bool,
+def _bars(
     min_f1: float | None,
     min_label_f1: float | None,
     max_f1_drop: float | None,
     stop_previous: bool | None,
 ) -> dict[str, Any]:
-    """The fields of a start, as the API names them."""
+    """The bars that were given, as the API and the settings name them."""
     given = {
         "minF1": min_f1,
         "minLabelF1": min_label_f1,
         "maxF1Drop": max_f1_drop,
         "stopPreviousModel": stop_previous,
     }
-    return {"deploy": deploy} | {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if value is not None}

@@ -3,10 +3,11 @@
 import os
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import boto3
 
@@ -14,17 +15,17 @@ from ekyc.cli import execution
 from ekyc.cli.api import Api
 from ekyc.cli.terminal import human
 from ekyc.localaws.server import LocalAws
-from ekyc.localaws.synth import synthesize
+from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 
 UNDER_WAY = ("InProgress", "Stopping")
 
 
 @contextmanager
-def local_aws() -> Iterator[LocalAws]:
-    """A local AWS with the stack, whose labelling jobs wait for people and give them the time of a real clock."""
+def local_aws(settings: Mapping[str, Any]) -> Iterator[LocalAws]:
+    """A local AWS with the stack, deployed with ``settings``, whose labelling jobs wait for people."""
     with TemporaryDirectory() as scratch, LocalAws() as local:
         with human.status("Deploying the stack to the local AWS"):
-            local.deploy(synthesize(Path(scratch)))
+            local.deploy(synthesize(Path(scratch), {**LOCAL_SETTINGS, **settings}))
         local.workforce.leave_to_people()
         os.environ.update(local.environment())
         yield local
@@ -34,7 +35,7 @@ def lead_to_page(local: LocalAws, api: Api, job_id: str, open_browser: bool) -> 
     """Say where to label, and open the page if asked, once the job waits for labels; not if it ends before that."""
     if _waits_for_labels(api, job_id):
         human.print("Label the photos at this address. The job goes on when the last one is labelled.")
-        human.print(local.labelling_url, soft_wrap=True)  # whole, so that it can be copied
+        human.print(local.labelling_url)
         if open_browser:
             webbrowser.open(local.labelling_url)
 

@@ -83,6 +83,6 @@ def local(
             console.print(f"export {name}={value}")
         console.print(f"# State machine {outputs['StateMachineArn']}")
         console.print(f"# Logs of the functions: {aws.logs_dir}")
-        console.print(f"# Labelling page: {aws.labelling_url}", soft_wrap=True)  # whole, so that it can be copied
+        console.print(f"# Labelling page: {aws.labelling_url}")
         console.print("# Ctrl-C stops it.")
         stopped.wait()

@@ -21,7 +21,7 @@ from ekyc.localaws import aws
 def refuse(environ: dict[str, Any]) -> Response | None:
     """S3's answer to a presigned URL that is used too late or otherwise than signed; None when there is none."""
     query_string = environ.get("QUERY_STRING", "")
-    if "Signature=" not in query_string:
+    if "Signature=" not in query_string or environ["REQUEST_METHOD"] == "OPTIONS":  # a preflight is not signed
         return None
     query = dict(parse_qsl(query_string, keep_blank_values=True))
     return _refuse_expired(query) or _refuse_other_than_signed(environ, query)

@@ -81,8 +81,9 @@ BY_ERROR: Mapping[str, Advice] = {
         "Import labels",
         "A larger share of the labelled photos has no upload, or of the uploads no labels, than the setting "
         "`maxUnmatchedShare` allows; `label-problems.jsonl` names them.",
-        "Upload a labels file with the names of the uploads, under the same name, then resume the job. If photos were "
-        "not uploaded, start a new job with all of them.",
+        CORRECT_LABELS
+        + " It names photos as they were uploaded. If photos were not uploaded, start a new job with all "
+        "of them.",
         Resume.AFTER_LABELS,
     ),
     "LabellingUnavailable": Advice(

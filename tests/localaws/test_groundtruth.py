@@ -231,9 +231,16 @@ def test_photos_that_phones_store_lying_keep_their_size_and_are_not_dropped(acco
     # And every photo goes into a dataset
     prepared = datasets.prepare(
         datasets.PrepareDatasets(
-            job, checked.manifest, ended["LabelingJobOutput"]["OutputDatasetS3Uri"], "doctype", list(LABELS)
+            job,
+            checked.manifest,
+            checked.manifest_sha256,
+            ended["LabelingJobOutput"]["OutputDatasetS3Uri"],
+            None,
+            "doctype",
+            list(LABELS),
         ),
         bucket=BUCKET,
+        max_rejected_share=0,
         s3=account.s3,
     )
     assert (prepared.dropped, prepared.train_images + prepared.test_images) == (0, len(labelled))

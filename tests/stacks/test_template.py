@@ -33,15 +33,23 @@ ENVIRONMENT = {
         "COST_TAGS",
         "NOTIFICATIONS_TOPIC",
     },
-    "PrepareDatasets": {"JOBS_TABLE", "BUCKET"},
+    "PrepareDatasets": {"JOBS_TABLE", "BUCKET", "MAX_REJECTED_SHARE"},
     "CreateDatasets": {"JOBS_TABLE", "COST_TAGS"},
     "CheckDatasets": {"JOBS_TABLE"},
     "StartTraining": {"JOBS_TABLE", "BUCKET", "KMS_KEY_ARN", "COST_TAGS"},
     "CheckTraining": {"JOBS_TABLE"},
-    "EvaluateModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
+    "EvaluateModel": {
+        "JOBS_TABLE",
+        "BUCKET",
+        "MIN_F1",
+        "MIN_LABEL_F1",
+        "MAX_F1_DROP",
+        "PROJECT_PARAMETER",
+        "MODEL_PARAMETER",
+    },
     "StartModel": {"JOBS_TABLE", "INFERENCE_UNITS"},
     "CheckModel": {"JOBS_TABLE"},
-    "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER"},
+    "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER", "STOP_PREVIOUS_MODEL"},
     "ResumeLabelling": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
     "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC", "MODEL_PARAMETER"},
     "SettleJob": {
@@ -130,6 +138,7 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     assert {name for name, size in found.items() if size == (900, 1024)} == {
         "ImportLabels",
         "PrepareDatasets",
+        "EvaluateModel",  # it compares 250,000 photos with what was checked
         "ExportAudit",  # it hashes manifests of 250,000 photos
         "EraseJob",  # it deletes what belongs to 250,000 photos
     }
@@ -205,8 +214,8 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
         for id, one in template.of("AWS::Lambda::Function").items()
         if one["Handler"] == "events.export_audit.handler"
     )
-    # Then it deletes objects of jobs and datasets, no model and no record, and only the API calls it; others delete a
-    # dataset that failed and the model of a job that was stopped
+    # Then it deletes objects of jobs, datasets, and models when asked to, no record, and only the API calls it; others
+    # delete a dataset that failed and the model of a job that was stopped
     folders = ("images", "upright", "labels", "manifests", "labelling", "training")
     here = "<AWS::Region>:<AWS::AccountId>"
     assert found == {
@@ -215,6 +224,7 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
             (name, f"rekognition:{action}", f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*")
             for name, action in (
                 ("EraseJob", "DeleteDataset"),
+                ("EraseJob", "DeleteProjectVersion"),
                 ("CreateDatasets", "DeleteDataset"),
                 ("SettleJob", "DeleteProjectVersion"),
             )

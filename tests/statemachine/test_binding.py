@@ -89,7 +89,7 @@ def test_a_job_whose_photos_are_replaced_in_number_fails(pipeline: Pipeline, tmp
     assert re.match(rf"{len(photos) - 1} of {len(photos)} photos were replaced or deleted", job["cause"])
     assert not [path.name for path in photos if path.name in job["cause"]]
     refused = pipeline.http.post(f"jobs/{job_id}/resume")
-    assert (refused.status_code, "Start a new job" in refused.json()["detail"]) == (409, True)
+    assert (refused.status_code, "start a new job" in refused.json()["detail"]) == (409, True)
 
 
 def test_a_photo_replaced_before_training_reads_it_fails_the_job(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -45,9 +45,10 @@ def refuse_signed_url(request: Request) -> Response | None:
     """S3's denial of a request by a URL that a function signed, or None."""
     function = request.args.get("X-Amz-Credential", "").partition("/")[0]
     role = _role_of(function)
-    if role is None:
+    if role is None or request.method == "OPTIONS":  # a preflight has no signature
         return None
-    action = {"PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}.get(request.method, "s3:GetObject")
+    read = "s3:GetObjectVersion" if "versionId" in request.args else "s3:GetObject"
+    action = {"PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}.get(request.method, read)
     need = Need(action, f"arn:aws:s3:::{request.path.lstrip('/')}", {"s3:authType": ["REST-QUERY-STRING"]})
     return _refuse("s3", function, role, [need])
 
