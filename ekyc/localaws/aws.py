@@ -13,7 +13,7 @@ account = "123456789012"
 region = "us-east-1"
 # Of everybody but the functions, which have keys of their own and the same secret.
 ACCESS_KEY = "local"
-SECRET_KEY = "local"  # noqa: S105 - no secret: whoever reaches the local AWS may use it
+SECRET_KEY = "local"  # noqa: S105 - no secret: any program of this machine may call the local AWS
 
 
 class NotRunningError(RuntimeError):

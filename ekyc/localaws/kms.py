@@ -18,7 +18,7 @@ class Digest(bytes):
 
 
 def install() -> None:
-    """Mend moto's KMS, once per process."""
+    """Patch moto's KMS, once per process."""
     from moto.kms.exceptions import ValidationException
     from moto.kms.responses import KmsResponse
     from moto.kms.utils import ECDSAPrivateKey, RSAPrivateKey

@@ -21,14 +21,14 @@ LOGGING_OFF = {"level": "OFF", "includeExecutionData": False}
 
 
 def install() -> None:
-    """Mend moto's state machines, once per process."""
+    """Patch moto's state machines, once per process."""
     _name_errors()
-    _mend_definitions()
-    _mend_configurations()
-    _mend_creation()
-    _mend_revisions()
-    _mend_descriptions()
-    _mend_types()
+    _patch_definitions()
+    _patch_configurations()
+    _patch_creation()
+    _patch_revisions()
+    _patch_descriptions()
+    _patch_types()
 
 
 def not_supported() -> AWSError:
@@ -44,7 +44,7 @@ def _name_errors() -> None:
             error.TYPE, error.STATUS = error.code, error.status_code
 
 
-def _mend_definitions() -> None:
+def _patch_definitions() -> None:
     # moto tells what its parser threw, without AWS's words around it.
     validate = StepFunctionsParserBackend._validate_definition
 
@@ -58,7 +58,7 @@ def _mend_definitions() -> None:
     StepFunctionsParserBackend._validate_definition = staticmethod(validate_in_words)
 
 
-def _mend_configurations() -> None:
+def _patch_configurations() -> None:
     # moto invents an encryption configuration, and leaves out a member of the logging configuration.
     initialize = models.StateMachineInstance.__init__
 
@@ -71,7 +71,7 @@ def _mend_configurations() -> None:
     models.StateMachineInstance.__init__ = initialize_as_aws
 
 
-def _mend_creation() -> None:
+def _patch_creation() -> None:
     # moto gives back the machine of that name, whatever was asked for.
     create = StepFunctionsParserBackend.create_state_machine
 
@@ -93,7 +93,7 @@ def _mend_creation() -> None:
     StepFunctionsParserBackend.create_state_machine = create_once
 
 
-def _mend_revisions() -> None:
+def _patch_revisions() -> None:
     # moto has no revisions.
     update = models.StateMachine.update
 
@@ -115,7 +115,7 @@ def _mend_revisions() -> None:
     responses.StepFunctionResponse.update_state_machine = update_state_machine
 
 
-def _mend_descriptions() -> None:
+def _patch_descriptions() -> None:
     def describe_state_machine(self: Any) -> ActionResult:
         machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
         own = {"creationDate": machine.creation_date, "status": "ACTIVE", "type": machine.type}
@@ -127,8 +127,8 @@ def _mend_descriptions() -> None:
         machine = execution.state_machine
         return ActionResult(_without_none({**_description(machine), "updateDate": machine.update_date}))
 
-    for mend in (describe_state_machine, describe_state_machine_for_execution):
-        setattr(responses.StepFunctionResponse, mend.__name__, mend)
+    for patch in (describe_state_machine, describe_state_machine_for_execution):
+        setattr(responses.StepFunctionResponse, patch.__name__, patch)
 
 
 def _description(machine: Any) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _without_none(members: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _mend_types() -> None:
+def _patch_types() -> None:
     # moto has no StartSyncExecution. On AWS an EXPRESS machine takes it; the local AWS runs none.
     def start_sync_execution(self: Any) -> ActionResult:
         machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))

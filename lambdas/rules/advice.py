@@ -232,8 +232,8 @@ STOPPED = Advice("any", "The job was stopped.", "Resume the job to go on where i
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is told about one job: the text, and whether a resume can help."""
+class JobAdvice:
+    """The advice for one job: the text, and whether a resume can help."""
 
     text: str
     resume: Resume
@@ -244,12 +244,12 @@ def of(error: str | None) -> Advice:
     return BY_ERROR.get(error or "", UNNAMED)
 
 
-def on(status: str, error: str | None, label_provider: str | None) -> Told:
+def on(status: str, error: str | None, label_provider: str | None) -> JobAdvice:
     """What to do about a job that ended as ``status``: Failed, Rejected or Stopped.
 
     Labels that people made at Ground Truth are in no file that could be corrected.
     """
     found = STOPPED if status == "Stopped" else of(error)
     if found.resume is Resume.AFTER_LABELS and label_provider != "supplied":
-        return Told(LABEL_ANEW, Resume.IMPOSSIBLE)
-    return Told(found.text, found.resume)
+        return JobAdvice(LABEL_ANEW, Resume.IMPOSSIBLE)
+    return JobAdvice(found.text, found.resume)

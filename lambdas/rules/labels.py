@@ -22,7 +22,7 @@ LINES_LOOKED_AT = 100
 
 
 def read(open_file: Open, size: int, source: Source) -> Iterator[Entry]:
-    """The entries of the file; problems are told to ``source.report``, and their entries are left out.
+    """The entries of the file; problems go to ``source.report``, and their entries are left out.
 
     A COCO file of 100 MB needs some 600 MB of memory, a manifest of 1 GB some 60 MB.
 
@@ -90,7 +90,7 @@ class Counts:
 
     @property
     def words(self) -> str:
-        """The counts as people are told them; empty when all agree."""
+        """The counts in words; empty when all agree."""
         if not self.without_photo and not self.without_label:
             return ""
         have = "has" if self.without_photo == 1 else "have"

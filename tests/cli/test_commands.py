@@ -92,7 +92,7 @@ def test_an_api_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> No
     assert "Traceback" not in ended.stderr
 
 
-def test_what_has_no_counterpart_is_named_before_anything_is_sent(tmp_path: Path) -> None:
+def test_what_has_no_counterpart_is_named_before_sending(tmp_path: Path) -> None:
     # Given four photos, and labels of three of them and of a fourth that is not there
     names = ["a.jpg", "b.jpg", "c.jpg", "new.jpg"]
     for number, name in enumerate(names):

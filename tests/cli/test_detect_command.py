@@ -228,7 +228,7 @@ def test_a_type_is_no_path_and_no_markup(tmp_path: Path, model: Model, name: str
         assert name in words
 
 
-def test_photos_of_hostile_names_are_shown_without_control_characters(tmp_path: Path, model: Model) -> None:
+def test_hostile_photo_names_show_no_control_characters(tmp_path: Path, model: Model) -> None:
     # Given photos whose names would rewrite the terminal, one of which fails
     good, bad = f"{HOSTILE.replace('/', '_')}.jpg", "\x9b2J\x1b[2Jbad.jpg"
     photo(tmp_path / good, 40)

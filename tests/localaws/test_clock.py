@@ -83,7 +83,7 @@ def test_a_wait_that_a_signal_ends_early_leaves_no_fast_clock() -> None:
     assert clock.now() - began < 60
 
 
-def test_an_idle_clock_comes_back_to_real_time_and_never_goes_back() -> None:
+def test_an_idle_clock_returns_to_real_time_without_going_back() -> None:
     # Given a clock that is half a second ahead
     clock = Clock(speed=600)
     clock.sleep(0.5)

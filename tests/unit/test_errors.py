@@ -40,7 +40,7 @@ def test_a_lost_connection_is_told_without_the_objects_name(error: type[Exceptio
     assert str(lost) == f"The connection to bucket.s3.amazonaws.com was lost: {error.__name__}."
 
 
-def test_a_call_that_botocore_refuses_is_told_without_its_arguments() -> None:
+def test_a_call_botocore_refuses_is_named_without_arguments() -> None:
     refused = named(ParamValidationError(report="Invalid type for parameter Key, value: images/j/jane.jpg"))
     assert isinstance(refused, UnexpectedAnswer)
     assert str(refused) == "The call could not be made: ParamValidationError."

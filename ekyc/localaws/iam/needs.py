@@ -100,7 +100,7 @@ def _rekognition(operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
 
 
 def _sns(operation: str, topic: str) -> Iterator[Need]:
-    """SNS encrypts a message as whoever publishes it (SNS guide, "Key management")."""
+    """SNS uses the topic's key with the publisher's permissions (SNS guide, "Key management")."""
     from moto.sns.models import sns_backends
 
     yield Need(f"sns:{operation}", topic)

@@ -51,7 +51,7 @@ class Statement:
     principals: tuple[str, ...] | None = None
 
     def applies(self, need: Need) -> bool:
-        """Whether action, resource and every condition match, whoever asks."""
+        """Whether action, resource and every condition match, for any principal."""
         return (
             any(is_like(pattern.lower(), need.action.lower()) for pattern in self.actions)
             and any(is_like(pattern, need.resource) for pattern in self.resources)
