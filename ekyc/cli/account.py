@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -25,6 +24,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
+from ekyc.cli.aws_session import new_session
 from ekyc.localaws.synth import LOCAL_SETTINGS, PROJECT, SynthesisFailed, synthesize
 
 SECONDS_TO_CONNECT, SECONDS_TO_ANSWER, ATTEMPTS = 3, 10, 2
@@ -81,14 +81,14 @@ class Account:
 
     @shared
     def session(self) -> Any:
-        """The boto3 session of the credentials, in no Region yet."""
-        return boto3.Session()
+        """The session of the user's credentials, in AWS_REGION or the Region of the profile."""
+        return new_session()
 
     @shared
     def credentials_region(self) -> str:
-        """The Region of the environment or the profile, or nothing. The CDK reads AWS_REGION first; boto3 does not."""
+        """The Region of the environment or the profile, or nothing."""
         try:
-            return os.environ.get("AWS_REGION") or self.session.region_name or ""
+            return self.session.region_name or ""
         except BotoCoreError:  # such as a profile that does not exist, which the check of the credentials tells
             return ""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from ekyc.cli.aws_session import new_session
 from ekyc.cli.errors import CommandError, Unreachable
 
 if TYPE_CHECKING:
@@ -101,9 +102,7 @@ class Api:
     def __init__(self, url: str, session: boto3.Session | None = None, token: str | None = None) -> None:
         private_url(url, "The API's URL (EKYC_API_URL, the stack's output ApiUrl)")
         if token is None and session is None:
-            import boto3
-
-            session = boto3.Session()
+            session = new_session(url)
         self._http = httpx.Client(
             base_url=f"{url.rstrip('/')}/api/training/",
             auth=SignedByToken(token) if token is not None else SignedByAws(session),

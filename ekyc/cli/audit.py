@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ekyc.cli.api import Api
+from ekyc.cli.aws_session import new_session
 from ekyc.cli.errors import OK, UNPROVEN, WRONG, CommandError
 from ekyc.cli.terminal import console, human, print_json
 
@@ -89,11 +90,10 @@ def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
 
 def _find_bucket(stack: str) -> tuple[str, str]:
     """The bucket of reports that the stack's outputs name; or nothing, and why."""
-    import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        (found,) = boto3.Session().client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        (found,) = new_session().client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
         return "", f"DescribeStacks of {stack} answered {error.response['Error']['Code']}. Give --stack or --bucket."
     except BotoCoreError as error:

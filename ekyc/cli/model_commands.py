@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ekyc.cli.aws_session import new_session
 from ekyc.cli.connection import AsJson, Yes, confirm, connect
 from ekyc.cli.errors import ERROR, CommandError
 
@@ -88,7 +89,6 @@ def detect(
 
     Example: ekyc detect photo.jpg --out crops
     """
-    import boto3
     import cv2
     import numpy as np
 
@@ -111,7 +111,7 @@ def detect(
     rows: list[dict[str, Any]] = []
     shown: list[tuple[Path, list[detection.Document]]] = []
     with progress(f"Asking {model}", len(to_ask), human) as steps:
-        answers = detection.detect_all(boto3.Session(), model, to_ask, steps.advance)
+        answers = detection.detect_all(new_session(context.obj.url), model, to_ask, steps.advance)
         for name, image in zip(crops.name_photos(images), images, strict=True):
             found = CommandError(failed[image]) if image in failed else next(answers)[1]
             rows.append(_write_crops(folder, name, image, found))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ekyc.cli.aws_session import new_session
 from ekyc.cli.connection import AsJson, connect
 from ekyc.cli.errors import CommandError
 
@@ -86,13 +87,11 @@ def redeliver(
     from dataclasses import asdict
     from datetime import UTC, datetime
 
-    import boto3
-
     from ekyc.cli import dead_letters
     from ekyc.cli.terminal import console
 
     count = 0
-    for letter in dead_letters.redeliver(boto3.Session(), stack, function):
+    for letter in dead_letters.redeliver(new_session(), stack, function):
         count += 1
         if as_json:
             typer.echo(json.dumps(asdict(letter)))
