@@ -305,12 +305,11 @@ def _stages(
             [
                 progress,
                 permissions.find_project(),
+                permissions.create_project(),
                 permissions.projects(
                     "CreateDataset",
-                    "CreateProject",
                     "DeleteDataset",
-                    "TagResource",
-                    why="Makes the job's project and its datasets, in place of those that failed.",
+                    why="Makes the project's datasets, in place of those that failed.",
                 ),
                 *permissions.let_rekognition_read("images", "manifests", "upright"),
             ],

@@ -10,6 +10,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
+from stacks.settings import JOB_TAG
 from stacks.storage import JOBS_INDEX, Storage
 
 JOB_PREFIX = "ekyc-"
@@ -51,7 +52,9 @@ WITHOUT_SID: Mapping[str, str] = {
 TAKE_NO_RESOURCE = frozenset(
     {
         "cloudwatch:PutMetricData",
+        "rekognition:CreateProject",
         "rekognition:DescribeProjects",
+        "rekognition:TagResource",  # of a project that is being created
         *(action for action in WITHOUT_SID if action.startswith(("logs:", "xray:"))),
     }
 )
@@ -250,6 +253,20 @@ class Permissions:
     def projects(self, *actions: str, why: str) -> iam.PolicyStatement:
         """Actions of Rekognition on the jobs' projects, their datasets and models."""
         return Allowed("Projects", why, [f"rekognition:{action}" for action in actions], self._projects)
+
+    def create_project(self) -> iam.PolicyStatement:
+        """Create the jobs' projects, and tag them as they are created.
+
+        The Service Authorization Reference gives CreateProject no resource type; the Custom Labels guide ("Set up
+        permissions") shows a project's ARN. A statement on ``*`` is right either way, and so the tag limits it.
+        """
+        return Allowed(
+            "CreateProject",
+            "Makes the job's project. It has no ARN yet, so the job's tag stands in for the resource.",
+            ["rekognition:CreateProject", "rekognition:TagResource"],
+            "*",
+            conditions={"StringLike": {f"aws:RequestTag/{JOB_TAG}": f"{JOB_PREFIX}*"}},
+        )
 
     def start_models(self, why: str) -> iam.PolicyStatement:
         """Start the jobs' models."""

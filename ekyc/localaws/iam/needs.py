@@ -85,9 +85,9 @@ def _rekognition(operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
     if operation == "DescribeProjects":
         yield Need("rekognition:DescribeProjects", "*")
         return
-    named = f"arn:aws:rekognition:{HERE}:project/{given.get('ProjectName')}/0"
     tags = _tags([{"Key": key, "Value": value} for key, value in given.get("Tags", {}).items()])
-    for arn in [given[name] for name in ("ProjectArn", "ProjectVersionArn", "DatasetArn") if name in given] or [named]:
+    # A project that is being created has no ARN: the reference gives CreateProject no resource type.
+    for arn in [given[name] for name in ("ProjectArn", "ProjectVersionArn", "DatasetArn") if name in given] or ["*"]:
         yield Need(f"rekognition:{operation}", arn, tags)
         if tags:
             yield Need("rekognition:TagResource", arn, tags)
