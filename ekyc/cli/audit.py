@@ -79,7 +79,9 @@ def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
         human.print(words)
         return code
     count = {result: sum(one["result"] == result for one in findings) for result in LOOKS}
-    table = Table("part", "result", "what was found")
+    table = Table()
+    for heading in ("part", "result", "what was found"):
+        table.add_column(heading, overflow="fold")
     for one in findings:
         table.add_row(one["part"], Text(one["result"], LOOKS[one["result"]]), one["words"])
     console.print(table)

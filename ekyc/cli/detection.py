@@ -64,7 +64,7 @@ def read_file(path: Path) -> bytes:
         raise CommandError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     seen = photos.measure(content)
     if isinstance(seen, photos.Rejection):
-        raise CommandError(f"{path} is no JPEG or PNG photo: {seen.reason}.")
+        raise CommandError(f"{path} cannot be used: {seen.reason}.")
     if seen.width * seen.height > MAX_PIXELS:
         raise CommandError(f"{path} has {seen.width}x{seen.height} px; at most {MAX_PIXELS:,} pixels can be read.")
     return content
@@ -79,7 +79,7 @@ def _decode(path: Path, content: bytes) -> NDArray[np.uint8]:
     except cv2.error:
         image = None
     if image is None:
-        raise CommandError(f"{path} is no JPEG or PNG photo: its pixels cannot be read.")
+        raise CommandError(f"{path} cannot be used: its pixels are broken or cut off.")
     return image  # type: ignore[return-value]
 
 
@@ -97,7 +97,7 @@ def detect(session: boto3.Session, model: str, path: Path) -> list[Document]:
     try:
         answer = session.client("rekognition").detect_custom_labels(ProjectVersionArn=model, Image={"Bytes": content})
     except (ClientError, BotoCoreError) as error:
-        raise CommandError(f"The model did not answer for {path}: {error}") from error
+        raise CommandError(f"The model did not answer for {path}: {' '.join(str(error).split())}") from error
     return [_document(found, width, height) for found in answer["CustomLabels"] if "Geometry" in found]
 
 

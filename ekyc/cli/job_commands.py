@@ -45,7 +45,11 @@ MaxF1Drop = Annotated[
 ]
 MaxUnmatched = Annotated[
     float,
-    typer.Option(min=0, max=1, help="Largest share of labels without a photo, or of photos without labels."),
+    typer.Option(
+        min=0,
+        max=1,
+        help="The deployment's maxUnmatchedShare: largest share of labels without photo, or photos without labels.",
+    ),
 ]
 StopPrevious = Annotated[
     bool | None, typer.Option("--stop-previous/--keep-previous", help="What becomes of the model that is live now.")
@@ -143,9 +147,9 @@ def _train(
         _upload(api, job_id, photos, again)
         if labels:
             _upload_file(api, job_id, labels)
+        api.start(job_id, options)
     except CommandError as error:
         raise CommandError(f"{error} Nothing was started; to go on: {again}, then ekyc start {job_id}") from error
-    api.start(job_id, options)
     if lead:
         lead(job_id)
     else:
@@ -487,8 +491,9 @@ def _checked_labels(
                 human.print(f"  {heading}: {', '.join(map(quoted, names[:MOST_SHOWN]))}{more}")
         if found.counts.above(max_unmatched):
             raise CommandError(
-                f"{path} does not match the photos: {words}; at most {max_unmatched:.3g} of either may be unmatched "
-                "(--max-unmatched). Photos are found by their file names. Nothing was sent."
+                f"{path} does not match the photos: at most {max_unmatched:.3g} of either may be unmatched. Photos are "
+                "found by their file names. Where the deployment's setting maxUnmatchedShare is another one, give that "
+                "as --max-unmatched. Nothing was sent."
             )
     return found
 

@@ -171,7 +171,9 @@ def _write_crops(
 def _table_of_crops(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("photo", "type", "confidence", "left, top, width, height", "crop")
+    table = Table()
+    for heading in ("photo", "type", "confidence", "left, top, width, height", "crop"):
+        table.add_column(heading, overflow="fold")
     for row in rows:
         name = Path(row["photo"]).name
         for one in row["documents"]:

@@ -424,12 +424,13 @@ def _check_model_unused(job: Job, services: Services) -> None:
         if version["ProjectVersionArn"] == live:
             raise conflict(
                 "The job's model is live, so it cannot be deleted. Publish the model of another job first, or erase "
-                "this job without deleteModel."
+                "this job and keep its model."
             )
         if version["Status"] in MODEL_IN_USE:
             raise conflict(
-                f"The job's model is {version['Status']}, so it cannot be deleted. Stop it first, or erase the job "
-                "without deleteModel."
+                f"The job's model is {version['Status']}, so it cannot be deleted. Stop it first (aws rekognition "
+                f"stop-project-version --project-version-arn {version['ProjectVersionArn']}), or erase the job and "
+                "keep its model."
             )
 
 

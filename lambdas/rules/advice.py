@@ -81,9 +81,8 @@ BY_ERROR: Mapping[str, Advice] = {
         "Import labels",
         "A larger share of the labelled photos has no upload, or of the uploads no labels, than the setting "
         "`maxUnmatchedShare` allows; `label-problems.jsonl` names them.",
-        CORRECT_LABELS
-        + " It names photos as they were uploaded. If photos were not uploaded, start a new job with all "
-        "of them.",
+        CORRECT_LABELS + " It must name the photos as they were uploaded. If photos were not uploaded, start a new job "
+        "with all of them.",
         Resume.AFTER_LABELS,
     ),
     "LabellingUnavailable": Advice(

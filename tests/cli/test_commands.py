@@ -53,7 +53,7 @@ def test_the_demo_ends_with_a_model_that_finds_documents_and_leaves_nothing_runn
         (("demo", "--photos", "broken"), "neither a COCO file"),
         (("demo", "--photos", "gone"), "gone.jpg"),
         (("detect", "missing.jpg", "--out", "crops"), "missing.jpg is not a file"),
-        (("detect", "note.jpg", "--out", "crops"), "note.jpg is no JPEG or PNG photo"),
+        (("detect", "note.jpg", "--out", "crops"), "note.jpg cannot be used"),
         (("detect", "photo.jpg", "--out", "crops"), "EKYC_API_URL is not set"),
         (("local", "--answers", "missing.json"), "missing.json is not a file"),
     ],

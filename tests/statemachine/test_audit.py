@@ -344,7 +344,7 @@ def test_a_forged_version_on_top_changes_nothing(
     assert "kept report" in wrong(against_aws(shared_pipeline, forged["json"]))
     noted = {one.part: one.words for one in against_aws(shared_pipeline, true["json"]) if one.result == verify.NOTED}
     # two exporters at a time may have kept the true one twice
-    assert re.search(r"of this end the report has [23] versions, of which only the first counts", noted["versions"])
+    assert re.search(r"of this end the report has [23] versions, of which the first alone counts", noted["versions"])
 
 
 def test_a_delete_marker_hides_no_report(shared_pipeline: Pipeline, ready: str) -> None:
@@ -359,7 +359,7 @@ def test_a_delete_marker_hides_no_report(shared_pipeline: Pipeline, ready: str) 
     findings = against_aws(shared_pipeline, body)
     assert verify.verdict(findings) == verify.GENUINE
     (noted,) = (one.words for one in findings if one.result == verify.NOTED)
-    assert "1 delete markers hide the report; 1 delete markers hide its page" in noted
+    assert "the report is hidden by 1 delete marker; its page is hidden by 1 delete marker" in noted
     restore(shared_pipeline, ready)
 
 

@@ -29,6 +29,7 @@ from pipeline.audit import answers, facts, history, inputs, page, report
 from pipeline.audit.redaction import Redactor
 from pipeline.audit.store import FINAL, PROVISIONAL, Kept, Store, Stored, key, place
 from pipeline.errors import error_code
+from rules.words import counted
 
 PARTS = ("earlier", "execution", "files", "history", "job", "rejected", "stateMachine", "workers")
 MEMBERS = frozenset(
@@ -299,12 +300,12 @@ def _versions(document: Mapping[str, Any], store: Store) -> Finding:
     for form, words in (("json", "the report"), ("html", "its page")):
         kept = store.kept(place(document, form))
         of_end = [one for one in kept.versions if one.ended == _ended(document)]
-        counts.append(f"{words} has {len(of_end)} versions")
+        counts.append(f"{words} has {counted(len(of_end), 'version')}")
         # Two exporters at a time, after a doubled event, keep the same content twice.
         if not document["provisional"] and len({store.body(one) for one in of_end}) > 1:
-            faults.append(f"of this end {words} has {len(of_end)} versions, of which only the first counts")
+            faults.append(f"of this end {words} has {len(of_end)} versions, of which the first alone counts")
         if kept.delete_markers:
-            faults.append(f"{kept.delete_markers} delete markers hide {words}")
+            faults.append(f"{words} is hidden by {counted(kept.delete_markers, 'delete marker')}")
     if faults:
         return Finding("versions", NOTED, f"The pipeline does neither, so look for who did: {'; '.join(faults)}.")
     return Finding(
