@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import aws
+from ekyc.localaws import aws, presigned
 
 API = "/api/"
 LABELLING = "/labelling/"
@@ -36,7 +36,9 @@ PRIVATE = {
 OPENED = ("none", "same-origin")  # values of Sec-Fetch-Site: a person opened it, or a page of ours asks
 PRESIGNED_OBJECT = re.compile(r"/(?P<bucket>[^/]+)/.+")
 # Source: S3 API reference, "Authenticating Requests: Using Query Parameters", "GetObject".
-PRESIGNED_QUERY = re.compile(r"x-amz-.+|awsaccesskeyid|signature|expires|versionid|response-.+", re.IGNORECASE)
+PRESIGNED_QUERY = re.compile(
+    r"x-amz-.+|awsaccesskeyid|signature|expires|content-type|content-md5|versionid|response-.+", re.IGNORECASE
+)
 SIGNATURES = {"X-Amz-Signature", "Signature"}
 
 
@@ -158,10 +160,13 @@ def _presigned_bucket(request: Request) -> str | None:
 
 def _is_allowed(origin: str, request: Request) -> bool:
     """Whether a page of that origin may ask this: call the API, or what a bucket's rules allow at a presigned URL."""
+    if origin == "*":  # which stands in a rule for every origin, and no browser sends
+        return False
     if _path(request).startswith(API):
         return any(origin in origins for _, _, origins in _cors_rules())
     wanted = request.headers.get("Access-Control-Request-Method") if request.method == "OPTIONS" else request.method
-    bucket = _presigned_bucket(request)
+    # A page could make up a signature of a key whose secret is not known here.
+    bucket = _presigned_bucket(request) if presigned.is_ours(presigned.signer(request.args)) else None
     return any(name == bucket and wanted in methods and origin in origins for name, methods, origins in _cors_rules())
 
 

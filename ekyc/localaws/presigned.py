@@ -7,11 +7,13 @@ Version 4)".
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from botocore.auth import S3SigV4QueryAuth
+from botocore.auth import HmacV1QueryAuth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 from werkzeug.wrappers import Request, Response
 
@@ -43,11 +45,53 @@ def _refuse_expired(query: dict[str, str]) -> Response | None:
     return _refusal("AccessDenied", "Request has expired", times)
 
 
+def signer(query: Mapping[str, str]) -> str:
+    """The access key that signed a presigned URL, by Signature Version 4 or 2; empty for another request."""
+    return query.get("X-Amz-Credential", "").partition("/")[0] or query.get("AWSAccessKeyId", "")
+
+
 def _refuse_other_than_signed(environ: dict[str, Any], query: dict[str, str]) -> Response | None:
     """Compute the signature again; None for a URL of a key whose secret is not known here, as every key may call."""
-    given = query.pop("X-Amz-Signature", None)
-    scope = query.get("X-Amz-Credential", "").split("/")
-    if given is None or len(scope) != 5 or not _is_ours(scope[0]):
+    if not is_ours(signer(query)):
+        return None
+    expected = _signature_v4(environ, query) if "X-Amz-Credential" in query else _signature_v2(environ, query)
+    if expected is not None and expected == query.get("X-Amz-Signature", query.get("Signature")):
+        return None
+    return _refusal(
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. Check your key and signing "
+        "method.",
+    )
+
+
+def _signature_v2(environ: dict[str, Any], query: dict[str, str]) -> str:
+    """What boto3 signs for S3 by default. Source: S3 API reference, "Signing and authenticating REST requests"."""
+    received = Request(environ).headers
+    signed = {"content-md5", "content-type"}
+    headers = HTTPHeaders()
+    for name, value in received:
+        if name.lower() in signed or name.lower().startswith("x-amz-"):
+            headers[name] = value
+    path, _, text = environ.get("RAW_URI", environ["PATH_INFO"]).partition("?")
+    auth = _SignedUntil(Credentials(signer(query), aws.SECRET_KEY, query.get("x-amz-security-token")))
+    auth.expires_at = query.get("Expires", "")
+    url = urlsplit(f"http://{environ['HTTP_HOST']}{quote(unquote(path), safe='/~')}?{text}")
+    signature: str = auth.get_signature(environ["REQUEST_METHOD"], url, headers)
+    return signature
+
+
+class _SignedUntil(HmacV1QueryAuth):
+    """botocore's signature of a URL, with the time that the URL has in the place of one from now."""
+
+    expires_at = ""
+
+    def _get_date(self) -> str:
+        return self.expires_at
+
+
+def _signature_v4(environ: dict[str, Any], query: dict[str, str]) -> str | None:
+    scope = query["X-Amz-Credential"].split("/")
+    if len(scope) != 5:
         return None
     key, _date, region, service, _terminator = scope
     received = Request(environ).headers
@@ -57,21 +101,15 @@ def _refuse_other_than_signed(environ: dict[str, Any], query: dict[str, str]) ->
         method=environ["REQUEST_METHOD"],
         url=f"http://{environ['HTTP_HOST']}{quote(unquote(path), safe='/~')}",
         headers={name: received[name] for name in signed if name in received},
-        params=query,
+        params={name: value for name, value in query.items() if name != "X-Amz-Signature"},
     )
     request.context["timestamp"] = query.get("X-Amz-Date", "")
     auth = S3SigV4QueryAuth(Credentials(key, aws.SECRET_KEY), service, region)
-    expected = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
-    if given == expected:
-        return None
-    return _refusal(
-        "SignatureDoesNotMatch",
-        "The request signature we calculated does not match the signature you provided. Check your key and signing "
-        "method.",
-    )
+    signature: str = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+    return signature
 
 
-def _is_ours(key: str) -> bool:
+def is_ours(key: str) -> bool:
     """Whether the access key is the local AWS's own or a function's, which is the function's name."""
     from moto.awslambda.models import lambda_backends
 

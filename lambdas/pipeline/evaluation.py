@@ -126,18 +126,20 @@ def evaluate(
 
     Raises:
         EvaluationMissing: the model has no summary, or one without the figures.
-        UnexpectedAnswer: a bar of the job is no number.
+        UnexpectedAnswer: a bar of the job is no number, or the model is not the one that has these figures.
     """
     bars = _bars(request).raised_to(floors)
-    figures, labels = _figures(request, rekognition, s3)
+    version = models.describe(request.project_arn, request.version_name, rekognition) or {}
+    _require_own_model(request, version)
+    figures, labels = _figures(request, version, s3)
     live_model = read_parameter(model_parameter, ssm)
     if live_model == request.project_version_arn:
         live_model = None
     live_f1 = None
     if live_model:
         live_project = read_parameter(project_parameter, ssm)
-        version = models.describe(live_project, models.version_name(live_model), rekognition) if live_project else None
-        live_f1 = (version or {}).get("EvaluationResult", {}).get("F1Score")
+        live = models.describe(live_project, models.version_name(live_model), rekognition) if live_project else None
+        live_f1 = (live or {}).get("EvaluationResult", {}).get("F1Score")
     reasons = _shortfalls(bars, figures["F1Score"], labels, live_f1)
     return ModelEvaluated(
         passed=not reasons,
@@ -157,18 +159,30 @@ def evaluate(
 def _bars(request: EvaluateModel) -> Bars:
     bars = Bars(request.min_f1, request.min_label_f1, request.max_f1_drop)
     if not all(type(bar) in (int, float) for bar in (bars.min_f1, bars.min_label_f1, bars.max_f1_drop)):
-        raise UnexpectedAnswer(f"minF1, minLabelF1 and maxF1Drop of the execution's input must be numbers: {bars}.")
+        # Without the values: an execution that was started past the API may have any text there.
+        raise UnexpectedAnswer("minF1, minLabelF1 and maxF1Drop of the execution's input must be numbers.")
     return bars
 
 
-def _figures(request: EvaluateModel, rekognition: Any, s3: Any) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
+def _require_own_model(request: EvaluateModel, version: Mapping[str, Any]) -> None:
+    """Make sure that the model which may go live is the one whose figures are read, and the job's own.
+
+    An execution that is started past the API could name the figures of one model and the ARN of another.
+    """
+    arn = request.project_version_arn
+    if version and (version["ProjectVersionArn"] != arn or models.job_id(arn) != request.job_id):
+        raise UnexpectedAnswer("The execution names a model that is not the job's own. Start a new job.")
+
+
+def _figures(
+    request: EvaluateModel, version: Mapping[str, Any], s3: Any
+) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
     """Overall and per-label figures of the summary file, which may hold the overall ones under ``Metrics`` or not.
 
     Source: Custom Labels guide, "Accessing the summary file" (its sample) and "Reference: training results summary
     file" (which nests them).
     """
-    version = models.describe(request.project_arn, request.version_name, rekognition)
-    location = (version or {}).get("EvaluationResult", {}).get("Summary", {}).get("S3Object")
+    location = version.get("EvaluationResult", {}).get("Summary", {}).get("S3Object")
     if not location:
         raise EvaluationMissing(f"Model version {request.version_name} has no evaluation summary.")
     summary = models.read_json(location, s3)

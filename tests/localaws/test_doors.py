@@ -153,7 +153,9 @@ def test_an_allowed_page_uploads_to_presigned_urls(with_photo: LocalAws) -> None
     # Given a page of an allowed origin and a presigned URL
     page = {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"}
     s3 = with_photo.client("s3")
-    url = s3.generate_presigned_url("put_object", Params={"Bucket": "photos", "Key": "a.txt"})
+    url = s3.generate_presigned_url(
+        "put_object", Params={"Bucket": "photos", "Key": "a.txt", "ContentType": "image/jpeg"}
+    )
     # When its browser asks whether it may upload, and it does
     wanted = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
     preflight = httpx.options(url, headers={**page, **wanted})
@@ -179,6 +181,9 @@ def test_an_allowed_page_gets_nothing_else(with_photo: LocalAws) -> None:
         ("DELETE", f"/photos/a.txt?{signature}"),
         ("POST", f"/photos/a.txt?{signature}"),
         ("PUT", "/photos/a.txt"),
+        ("PUT", f"/photos/a.txt?{signature}"),
+        ("PUT", f"/photos/a.txt?X-Amz-Credential=AKIAMADEUP/20261130/us-east-1/s3/aws4_request&{signature}"),
+        ("PUT", "/photos/a.txt?AWSAccessKeyId=AKIAMADEUP&Expires=9999999999&Signature=x"),
         ("PUT", f"/photos/a.txt?acl&{signature}"),
         ("PUT", f"/photos?cors&{signature}"),
         ("PUT", f"/photos/?{signature}"),

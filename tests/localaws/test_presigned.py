@@ -80,6 +80,26 @@ def test_a_url_that_was_altered_is_refused(s3: Any, old: str, new: str) -> None:
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
 
 
+@pytest.mark.parametrize(("secret", "status"), [(aws.SECRET_KEY, 200), ("another", 403)])
+def test_a_url_of_signature_version_2_is_held_to_it(empty_aws: LocalAws, s3: Any, secret: str, status: int) -> None:
+    # Given a URL as boto3 signs it by default, with the right or another secret
+    signer = boto3.client(
+        "s3",
+        endpoint_url=empty_aws.endpoint,
+        aws_access_key_id=aws.ACCESS_KEY,
+        aws_secret_access_key=secret,
+        region_name=aws.region,
+        config=Config(signature_version="s3"),
+    )
+    url = presigned(signer, "images/j/a (1)+\u00e4.jpg", ContentType="image/jpeg")
+    assert "AWSAccessKeyId=" in url
+    # When it is used as signed; Then the signature decides
+    assert httpx.put(url, headers={"Content-Type": "image/jpeg"}, content=b"abc").status_code == status
+    # And never when it is used otherwise
+    assert httpx.put(url, headers={"Content-Type": "text/html"}, content=b"abc").status_code == 403
+    assert httpx.put(url.replace("/j/", "/k/"), headers={"Content-Type": "image/jpeg"}).status_code == 403
+
+
 def test_a_url_of_another_key_is_taken(s3: Any, empty_aws: LocalAws) -> None:
     # The local AWS takes calls with any key, and knows no secret of theirs.
     stranger = boto3.client(

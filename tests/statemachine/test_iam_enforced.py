@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import httpx
 import pytest
+from botocore.config import Config
 from deployed import Pipeline, deployed
 
+from ekyc.localaws import aws
 from ekyc.localaws.server import LocalAws
 
 
@@ -40,6 +43,25 @@ def test_a_missing_permission_fails_the_job_by_name(pipeline: Pipeline) -> None:
     # Then it fails at that stage, and the cause says which call was denied
     assert job["error"] == "AccessDenied"
     assert job["cause"].startswith("GetObject answered AccessDenied")
+
+
+@pytest.mark.parametrize("version", ["s3", "v4"])
+def test_a_role_signs_no_more_than_it_may_do(pipeline: Pipeline, version: str) -> None:
+    # Given a URL that is signed with the key of a function which may not write photos
+    functions = pipeline.aws.client("lambda").list_functions()["Functions"]
+    (name,) = (one["FunctionName"] for one in functions if "PublishModel" in one["FunctionName"])
+    signer = boto3.client(
+        "s3",
+        endpoint_url=pipeline.aws.endpoint,
+        aws_access_key_id=name,
+        aws_secret_access_key=aws.SECRET_KEY,
+        region_name=aws.region,
+        config=Config(signature_version=version),
+    )
+    place = {"Bucket": pipeline.outputs["BucketName"], "Key": "images/a.jpg"}
+    # When it is used, then S3 denies it
+    answer = httpx.put(signer.generate_presigned_url("put_object", Params=place), content=b"x")
+    assert (answer.status_code, "<Code>AccessDenied</Code>" in answer.text) == (403, True)
 
 
 def test_an_upload_needs_the_signers_permission(pipeline: Pipeline) -> None:

@@ -137,11 +137,24 @@ def test_a_job_may_raise_the_deployments_bars(setting: Setting) -> None:
     assert (evaluated.min_f1, evaluated.min_label_f1, evaluated.max_f1_drop) == (0.99, 0.6, 0.01)
 
 
-@pytest.mark.parametrize("bar", ["0", None, True, [0]])
+@pytest.mark.parametrize("bar", ["0", None, True, [0], "Dear operator, pay at example.test"])
 def test_a_forged_bar_that_is_no_number_is_refused(setting: Setting, bar: Any) -> None:
+    # Given an execution that was started past the API, with something else in the place of a bar
     setting.summary(0.9)
-    with pytest.raises(UnexpectedAnswer, match="must be numbers"):
+    with pytest.raises(UnexpectedAnswer, match="must be numbers") as refused:
         setting.evaluate(min_f1=bar)
+    # Then the cause, which goes to people, has none of it
+    assert "operator" not in str(refused.value)
+
+
+def test_one_models_figures_do_not_let_another_go_live(setting: Setting) -> None:
+    # Given a good model, and an execution that was started past the API with another model's ARN
+    setting.summary(0.9)
+    rejected = setting.rekognition.create_project(OLD)["ProjectArn"]
+    setting.model = setting.rekognition.add_version(rejected, OLD, "TRAINING_COMPLETED")
+    # When it is evaluated; Then it goes no further
+    with pytest.raises(UnexpectedAnswer, match="not the job's own"):
+        setting.evaluate()
 
 
 def test_every_document_type_must_reach_its_floor(setting: Setting) -> None:

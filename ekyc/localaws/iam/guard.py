@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import aws, calls, faults
+from ekyc.localaws import aws, calls, faults, presigned
 from ekyc.localaws.calls import Call
-from ekyc.localaws.iam.needs import list_needs
+from ekyc.localaws.iam.needs import UnknownCall, list_needs
 from ekyc.localaws.iam.policies import Need, Statement, parse, why_denied
 
 # Keys that every request has. AWS's endpoints speak TLS; the local AWS speaks HTTP over loopback.
@@ -34,16 +34,23 @@ POLICIES = {
 def refuse_call(call: Call) -> Response | None:
     """The service's denial of a function's call, or None when IAM allows it.
 
+    A call that no rule of `needs` covers is denied too, in words that say so.
+
     Raises:
-        UnknownCall, UnknownCondition: the rules here do not cover the call or a policy.
+        UnknownCondition: the rules of `policies` do not cover a policy.
     """
     role = _role_of(call.function)
-    return _refuse(call.service, call.function, role, list_needs(call)) if role else None
+    if role is None:
+        return None
+    try:
+        return _refuse(call.service, call.function, role, list(list_needs(call)))
+    except UnknownCall as error:
+        return faults.denial(call.service, str(error))
 
 
 def refuse_signed_url(request: Request) -> Response | None:
     """S3's denial of a request by a URL that a function signed, or None."""
-    function = request.args.get("X-Amz-Credential", "").partition("/")[0]
+    function = presigned.signer(request.args)
     role = _role_of(function)
     if role is None or request.method == "OPTIONS":  # a preflight has no signature
         return None
@@ -83,7 +90,7 @@ def _documents_of_user(user: Any) -> list[str]:
     return [document for holder in (user, *groups) for document in _documents(holder)]
 
 
-def _refuse(service: str, function: str, role: Any, needs: Iterator[Need] | Sequence[Need]) -> Response | None:
+def _refuse(service: str, function: str, role: Any, needs: Sequence[Need]) -> Response | None:
     identity = [statement for document in _documents(role) for statement in parse(document)]
     for need in needs:
         context = {**EVERY_REQUEST, "aws:PrincipalArn": [role.arn], **need.context}
