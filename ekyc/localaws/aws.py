@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 import threading
 from typing import Any
 
@@ -13,6 +14,8 @@ account = "123456789012"
 region = "us-east-1"
 # Of everybody but the functions, which have keys of their own and the same secret.
 ACCESS_KEY = "local"
+# Of the functions. New in each process: a web page cannot sign as they do.
+FUNCTION_SECRET_KEY = secrets.token_urlsafe(24)
 SECRET_KEY = "local"  # noqa: S105 - no secret: any program of this machine may call the local AWS
 
 

@@ -324,6 +324,7 @@ def _environment(function: Any, code_dir: str) -> dict[str, str]:
     return {
         **aws.environment(str(aws.endpoint())),
         "AWS_ACCESS_KEY_ID": function.function_name,  # which tells who makes a call (calls.py)
+        "AWS_SECRET_ACCESS_KEY": aws.FUNCTION_SECRET_KEY,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
         "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",

@@ -52,7 +52,8 @@ def signer(query: Mapping[str, str]) -> str:
 
 def _refuse_other_than_signed(environ: dict[str, Any], query: dict[str, str]) -> Response | None:
     """Compute the signature again; None for a URL of a key whose secret is not known here, as every key may call."""
-    if not is_ours(signer(query)):
+    key = signer(query)
+    if key != aws.ACCESS_KEY and not is_functions(key):
         return None
     expected = _signature_v4(environ, query) if "X-Amz-Credential" in query else _signature_v2(environ, query)
     if expected is not None and expected == query.get("X-Amz-Signature", query.get("Signature")):
@@ -73,7 +74,7 @@ def _signature_v2(environ: dict[str, Any], query: dict[str, str]) -> str:
         if name.lower() in signed or name.lower().startswith("x-amz-"):
             headers[name] = value
     path, _, text = environ.get("RAW_URI", environ["PATH_INFO"]).partition("?")
-    auth = _SignedUntil(Credentials(signer(query), aws.SECRET_KEY, query.get("x-amz-security-token")))
+    auth = _SignedUntil(Credentials(signer(query), _secret(signer(query)), query.get("x-amz-security-token")))
     auth.expires_at = query.get("Expires", "")
     url = urlsplit(f"http://{environ['HTTP_HOST']}{quote(unquote(path), safe='/~')}?{text}")
     signature: str = auth.get_signature(environ["REQUEST_METHOD"], url, headers)
@@ -104,17 +105,20 @@ def _signature_v4(environ: dict[str, Any], query: dict[str, str]) -> str | None:
         params={name: value for name, value in query.items() if name != "X-Amz-Signature"},
     )
     request.context["timestamp"] = query.get("X-Amz-Date", "")
-    auth = S3SigV4QueryAuth(Credentials(key, aws.SECRET_KEY), service, region)
+    auth = S3SigV4QueryAuth(Credentials(key, _secret(key)), service, region)
     signature: str = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
     return signature
 
 
-def is_ours(key: str) -> bool:
-    """Whether the access key is the local AWS's own or a function's, which is the function's name."""
+def _secret(key: str) -> str:
+    return aws.SECRET_KEY if key == aws.ACCESS_KEY else aws.FUNCTION_SECRET_KEY
+
+
+def is_functions(key: str) -> bool:
+    """Whether the access key is that of a deployed function, which is the function's name."""
     from moto.awslambda.models import lambda_backends
 
-    functions = lambda_backends[aws.account][aws.region].list_functions()
-    return key == aws.ACCESS_KEY or key in {function.function_name for function in functions}
+    return key in {function.function_name for function in lambda_backends[aws.account][aws.region].list_functions()}
 
 
 def _refusal(code: str, message: str, more: str = "") -> Response:

@@ -54,7 +54,7 @@ def test_a_role_signs_no_more_than_it_may_do(pipeline: Pipeline, version: str) -
         "s3",
         endpoint_url=pipeline.aws.endpoint,
         aws_access_key_id=name,
-        aws_secret_access_key=aws.SECRET_KEY,
+        aws_secret_access_key=aws.FUNCTION_SECRET_KEY,
         region_name=aws.region,
         config=Config(signature_version=version),
     )
