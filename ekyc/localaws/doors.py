@@ -39,7 +39,6 @@ PRESIGNED_OBJECT = re.compile(r"/(?P<bucket>[^/]+)/.+")
 PRESIGNED_QUERY = re.compile(
     r"x-amz-.+|awsaccesskeyid|signature|expires|content-type|content-md5|versionid|response-.+", re.IGNORECASE
 )
-SIGNATURES = {"X-Amz-Signature", "Signature"}
 
 
 class Doors:
@@ -153,7 +152,7 @@ def _presigned_bucket(request: Request) -> str | None:
     """The bucket of the object at a presigned URL; None for any other request."""
     names = [name for name, _ in parse_qsl(request.query_string.decode("latin-1"), keep_blank_values=True)]
     place = PRESIGNED_OBJECT.fullmatch(_path(request))
-    if place and SIGNATURES.intersection(names) and all(map(PRESIGNED_QUERY.fullmatch, names)):
+    if place and presigned.SIGNATURES.intersection(names) and all(map(PRESIGNED_QUERY.fullmatch, names)):
         return place["bucket"]
     return None
 
@@ -166,7 +165,11 @@ def _is_allowed(origin: str, request: Request) -> bool:
         return any(origin in origins for _, _, origins in _cors_rules())
     wanted = request.headers.get("Access-Control-Request-Method") if request.method == "OPTIONS" else request.method
     # A page could sign by itself with any other key: that of the local AWS is known to all, and others are not checked.
-    bucket = _presigned_bucket(request) if presigned.is_functions(presigned.signer(request.args)) else None
+    bucket = (
+        _presigned_bucket(request)
+        if presigned.is_functions(presigned.find_signer(request.query_string.decode("latin-1")))
+        else None
+    )
     return any(name == bucket and wanted in methods and origin in origins for name, methods, origins in _cors_rules())
 
 

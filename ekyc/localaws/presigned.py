@@ -19,13 +19,23 @@ from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws
 
+SIGNATURES = {"X-Amz-Signature", "Signature"}
+AUTHENTICATION = {
+    *SIGNATURES,
+    *(f"X-Amz-{name}" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Security-Token")),
+    *("AWSAccessKeyId", "Expires", "x-amz-security-token"),
+}
+"""The parameters of presigned URLs of Signature Version 4 and 2, of which each stands once."""
+
 
 def refuse(environ: dict[str, Any]) -> Response | None:
     """S3's answer to a presigned URL that is used too late or otherwise than signed; None when there is none."""
-    query_string = environ.get("QUERY_STRING", "")
-    if "Signature=" not in query_string or environ["REQUEST_METHOD"] == "OPTIONS":  # a preflight is not signed
+    names = [name for name, _ in _pairs(environ["QUERY_STRING"])]
+    if not SIGNATURES.intersection(names) or environ["REQUEST_METHOD"] == "OPTIONS":  # a preflight is not signed
         return None
-    query = dict(parse_qsl(query_string, keep_blank_values=True))
+    if any(names.count(name) > 1 for name in AUTHENTICATION):
+        return _refusal("AccessDenied", "A parameter of the signature is there twice.")
+    query = dict(_pairs(environ["QUERY_STRING"]))
     return _refuse_expired(query) or _refuse_other_than_signed(environ, query)
 
 
@@ -45,14 +55,22 @@ def _refuse_expired(query: dict[str, str]) -> Response | None:
     return _refusal("AccessDenied", "Request has expired", times)
 
 
-def signer(query: Mapping[str, str]) -> str:
+def find_signer(query_string: str) -> str:
     """The access key that signed a presigned URL, by Signature Version 4 or 2; empty for another request."""
+    return _signer(dict(_pairs(query_string)))
+
+
+def _signer(query: Mapping[str, str]) -> str:
     return query.get("X-Amz-Credential", "").partition("/")[0] or query.get("AWSAccessKeyId", "")
+
+
+def _pairs(query_string: str) -> list[tuple[str, str]]:
+    return parse_qsl(query_string, keep_blank_values=True)
 
 
 def _refuse_other_than_signed(environ: dict[str, Any], query: dict[str, str]) -> Response | None:
     """Compute the signature again; None for a URL of a key whose secret is not known here, as every key may call."""
-    key = signer(query)
+    key = _signer(query)
     if key != aws.ACCESS_KEY and not is_functions(key):
         return None
     expected = _signature_v4(environ, query) if "X-Amz-Credential" in query else _signature_v2(environ, query)
@@ -74,9 +92,12 @@ def _signature_v2(environ: dict[str, Any], query: dict[str, str]) -> str:
         if name.lower() in signed or name.lower().startswith("x-amz-"):
             headers[name] = value
     path, _, text = environ.get("RAW_URI", environ["PATH_INFO"]).partition("?")
-    auth = _SignedUntil(Credentials(signer(query), _secret(signer(query)), query.get("x-amz-security-token")))
+    auth = _SignedUntil(Credentials(_signer(query), _secret(_signer(query)), query.get("x-amz-security-token")))
     auth.expires_at = query.get("Expires", "")
-    url = urlsplit(f"http://{environ['HTTP_HOST']}{quote(unquote(path), safe='/~')}?{text}")
+    path = quote(unquote(path), safe="/~")
+    if path.count("/") == 1:  # a bucket is signed with a slash behind its name
+        path += "/"
+    url = urlsplit(f"http://{environ['HTTP_HOST']}{path}?{text}")
     signature: str = auth.get_signature(environ["REQUEST_METHOD"], url, headers)
     return signature
 

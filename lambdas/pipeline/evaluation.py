@@ -84,7 +84,13 @@ def require_unchanged(request: EvaluateModel, *, bucket: str, s3: Any) -> None:
     Raises:
         PhotosChanged: counts the photos; it names none.
         ManifestChanged: a manifest is not what an earlier stage wrote.
+        UnexpectedAnswer: a manifest is not the job's own.
     """
+    own = f"s3://{bucket}/manifests/{request.job_id}"
+    named = (request.images_manifest, request.train_manifest, request.test_manifest)
+    if named != tuple(f"{own}/{name}.manifest" for name in ("input", "train", "test")):
+        # An execution that is started past the API could name an empty list of photos, of which none has changed.
+        raise UnexpectedAnswer("The execution names a manifest that is not the job's own. Start a new job.")
     images = ManifestReader(s3, request.images_manifest, request.images_sha256)
     compared = compare(images, job_id=request.job_id, bucket=bucket, s3=s3)
     changes = {photo.source_ref: change for photo, change in compared if change}
@@ -131,7 +137,7 @@ def evaluate(
     bars = _bars(request).raised_to(floors)
     version = models.describe(request.project_arn, request.version_name, rekognition) or {}
     _require_own_model(request, version)
-    figures, labels = _figures(request, version, s3)
+    figures, labels = _figures(version, s3)
     live_model = read_parameter(model_parameter, ssm)
     if live_model == request.project_version_arn:
         live_model = None
@@ -174,9 +180,7 @@ def _require_own_model(request: EvaluateModel, version: Mapping[str, Any]) -> No
         raise UnexpectedAnswer("The execution names a model that is not the job's own. Start a new job.")
 
 
-def _figures(
-    request: EvaluateModel, version: Mapping[str, Any], s3: Any
-) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
+def _figures(version: Mapping[str, Any], s3: Any) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
     """Overall and per-label figures of the summary file, which may hold the overall ones under ``Metrics`` or not.
 
     Source: Custom Labels guide, "Accessing the summary file" (its sample) and "Reference: training results summary
@@ -184,7 +188,7 @@ def _figures(
     """
     location = version.get("EvaluationResult", {}).get("Summary", {}).get("S3Object")
     if not location:
-        raise EvaluationMissing(f"Model version {request.version_name} has no evaluation summary.")
+        raise EvaluationMissing("The job's model has no evaluation summary.")
     summary = models.read_json(location, s3)
     try:
         overall = summary["AggregatedEvaluationResults"]

@@ -100,8 +100,8 @@ class ManifestReader:
             yield from read_lines(self._hashed)
         if self._expected not in (None, self.sha256):
             raise ManifestChanged(
-                f"{self._uri} is not what an earlier stage wrote: it has the SHA-256 {self.sha256}, but the stage "
-                f"wrote {self._expected}. Start a new job, and find out who writes to the bucket."
+                f"{self._uri} is not what an earlier stage wrote: it has the SHA-256 {self.sha256}, which the stage "
+                "did not return."
             )
 
 

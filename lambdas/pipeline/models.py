@@ -192,7 +192,7 @@ def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tupl
     """
     version = describe(request.project_arn, request.version_name, rekognition)
     if version is None:
-        raise TrainingFailed(f"The model version {request.version_name} no longer exists.")
+        raise TrainingFailed("The job's model no longer exists.")
     status = version["Status"]
     if status in NOT_TRAINED:
         raise TrainingFailed(f"Training ended as {status}.{_manifest_faults(version, s3)} {_reason(request, version)}")
@@ -236,7 +236,7 @@ def check_model(request: CheckModel, *, rekognition: Any) -> ModelStatus:
     """
     version = describe(request.project_arn, request.version_name, rekognition)
     if version is None:
-        raise ModelFailed(f"The model version {request.version_name} no longer exists.")
+        raise ModelFailed("The job's model no longer exists.")
     status = version["Status"]
     if status in ("FAILED", "DELETING"):
         raise ModelFailed(f"The model is {status}. {_reason(request, version)}")

@@ -100,6 +100,34 @@ def test_a_url_of_signature_version_2_is_held_to_it(empty_aws: LocalAws, s3: Any
     assert httpx.put(url.replace("/j/", "/k/"), headers={"Content-Type": "image/jpeg"}).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("X-Amz-Signature=", "X-Amz-Sign%61ture=0"),
+        ("X-Amz-Credential=", "X-Amz-Credential=AKIAX%2F20261130%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Credential="),
+        ("X-Amz-Signature=", "X-Amz-Signature=0&X-Amz-Signature="),
+    ],
+)
+def test_no_spelling_of_the_query_hides_a_signature(s3: Any, old: str, new: str) -> None:
+    url = presigned(s3, "a.jpg", **SIGNED)
+    assert httpx.put(url.replace(old, new), headers=SENT, content=b"abc").status_code == 403
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
+
+
+@pytest.mark.parametrize("version", ["s3", "v4"])
+def test_a_bucket_may_be_listed_by_a_url(empty_aws: LocalAws, s3: Any, version: str) -> None:
+    signer = boto3.client(
+        "s3",
+        endpoint_url=empty_aws.endpoint,
+        aws_access_key_id=aws.ACCESS_KEY,
+        aws_secret_access_key=aws.SECRET_KEY,
+        region_name=aws.region,
+        config=Config(signature_version=version),
+    )
+    url = signer.generate_presigned_url("list_objects_v2", Params={"Bucket": BUCKET})
+    assert httpx.get(url).status_code == 200
+
+
 def test_a_url_of_another_key_is_taken(s3: Any, empty_aws: LocalAws) -> None:
     # The local AWS takes calls with any key, and knows no secret of theirs.
     stranger = boto3.client(

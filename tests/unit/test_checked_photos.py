@@ -1,6 +1,7 @@
 """Is it still what was checked? Photos that were replaced or deleted after Check images, before and during training."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,11 +10,11 @@ from moto.s3.models import s3_backends
 
 from pipeline import checked_photos, evaluation, images
 from pipeline.checked_photos import DELETED, REPLACED
-from pipeline.errors import ManifestChanged, PhotosChanged
+from pipeline.errors import ManifestChanged, PhotosChanged, UnexpectedAnswer
 from pipeline.evaluation import EvaluateModel
 from pipeline.images import CheckImages, ImagesChecked
 from pipeline.manifests import ManifestReader
-from tests.unit.photo_jobs import JOB, Bucket, photo, s3_in_moto
+from tests.unit.photo_jobs import JOB, Bucket, photo, s3_in_moto, sha256
 
 SIDEWAYS = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 
@@ -136,6 +137,17 @@ def test_a_photo_that_was_not_trained_on_may_change(bucket: Bucket, three_checke
     request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
     bucket.s3.delete_object(Bucket=bucket.name, Key=f"images/{JOB}/2.jpg")
     evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+
+
+def test_another_list_of_photos_is_not_believed(bucket: Bucket, three_checked: ImagesChecked) -> None:
+    # Given a trained model, a photo that changed, and an execution that names an empty list of photos
+    request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
+    bucket.put_photo("0.jpg", photo(shade=9))
+    empty = bucket.put(f"manifests/{JOB}/rejected.jsonl", b"")
+    forged = replace(request, images_manifest=empty, images_sha256=sha256(bucket, empty))
+    # When the photos are compared; Then the list is refused
+    with pytest.raises(UnexpectedAnswer, match="not the job's own"):
+        evaluation.require_unchanged(forged, bucket=bucket.name, s3=bucket.s3)
 
 
 @pytest.mark.parametrize("name", ["input", "train", "test"])

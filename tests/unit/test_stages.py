@@ -92,9 +92,10 @@ def put_manifests(machine: Machine) -> dict[str, str]:
     machine.s3.put_object(Bucket=BUCKET, Key=photo, Body=b"x")
     line = photo_line(Photo(f"s3://{BUCKET}/{photo}", etag, 640, 480, etag)).encode()
     told = {}
-    for name in ("images", "train", "test"):
-        machine.s3.put_object(Bucket=BUCKET, Key=f"{name}.manifest", Body=line)
-        told[f"{name}Manifest"] = f"s3://{BUCKET}/{name}.manifest"
+    for name, file in (("images", "input"), ("train", "train"), ("test", "test")):
+        key = f"manifests/{machine.id}/{file}.manifest"
+        machine.s3.put_object(Bucket=BUCKET, Key=key, Body=line)
+        told[f"{name}Manifest"] = f"s3://{BUCKET}/{key}"
         told[f"{name}Sha256"] = hashlib.sha256(line).hexdigest()
     return told
 

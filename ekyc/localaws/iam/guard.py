@@ -50,7 +50,7 @@ def refuse_call(call: Call) -> Response | None:
 
 def refuse_signed_url(request: Request) -> Response | None:
     """S3's denial of a request by a URL that a function signed, or None."""
-    function = presigned.signer(request.args)
+    function = presigned.find_signer(request.query_string.decode("latin-1"))
     role = _role_of(function)
     if role is None or request.method == "OPTIONS":  # a preflight has no signature
         return None
