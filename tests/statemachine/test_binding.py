@@ -98,7 +98,7 @@ def test_a_photo_replaced_before_training_reads_it_fails_the_job(pipeline: Pipel
     photos = sorted(pipeline.photos.glob("*.jpg"))
     job_id, urls = uploaded_by_legacy_urls(pipeline, *photos, pipeline.photos / "annotations.json")
     pipeline.start(job_id, labels=SUPPLIED | {"key": "annotations.json"})
-    eventually(lambda: pipeline.entered(job_id)[-1] == "Start training")
+    eventually(lambda: pipeline.entered(job_id)[-1:] == ["Start training"])
     # When a photo is replaced for a while and put back, and the model is trained
     put(urls[photos[0].name], other_photo(tmp_path, Image.open(photos[0]).size))
     put(urls[photos[0].name], photos[0].read_bytes())
@@ -118,7 +118,7 @@ def test_the_report_has_the_hash_of_the_labels_that_were_read(pipeline: Pipeline
     labels = pipeline.photos / "annotations.json"
     job_id, urls = uploaded_by_legacy_urls(pipeline, *sorted(pipeline.photos.glob("*.jpg")), labels)
     pipeline.start(job_id, labels=SUPPLIED | {"key": labels.name}, deploy=False)
-    eventually(lambda: pipeline.entered(job_id)[-1] == "Start training")
+    eventually(lambda: pipeline.entered(job_id)[-1:] == ["Start training"])
     imported = pipeline.read(f"manifests/{job_id}/labels.manifest")
     # When the labels file is replaced
     put(urls[labels.name], b"{}")

@@ -117,7 +117,7 @@ def test_a_stop_before_the_training_leaves_nothing_and_the_job_goes_on_after_it(
     # And when the account has no free slot, it backs off and can be stopped there too
     rekognition.current().max_trainings = 0
     resume(pipeline, job_id)
-    eventually(lambda: pipeline.entered(job_id)[-1] == "Start training")
+    eventually(lambda: pipeline.entered(job_id)[-1:] == ["Start training"])
     stops_for_good(pipeline, job_id, by=by)
     # And when a slot is free, it is resumed to its end, with one execution, one model, and photos checked as often as
     # they had to be
