@@ -6,6 +6,9 @@ const COLOURS = ["#1d4ed8", "#b91c1c", "#047857", "#7e22ce", "#b45309", "#0e7490
 const COARSE_STEP = 10; // pixels of the photo
 const RENEW_EVERY = 60_000; // ms; a photo that nobody renews goes to somebody else
 const LOOK_AGAIN = 2_000; // ms
+// ms of the page's life. Before, Annotorious's own undo history throws at the first change: it merges changes that come
+// within 250 ms of the one before, and takes the page's beginning for one.
+const DRAWABLE_AFTER = 251;
 const ALLOWED = new Set(["P", "OL", "UL", "LI", "STRONG", "EM", "B", "I", "BR", "H3", "H4", "CODE"]);
 
 const { createImageAnnotator } = globalThis.Annotorious; // its script defines it; as a module it needs a bundler
@@ -117,6 +120,7 @@ async function show(assignment) {
     () => true,
     () => false,
   );
+  await new Promise((done) => setTimeout(done, DRAWABLE_AFTER - performance.now()));
   put(assignment, isLoaded ? image : null);
 }
 
