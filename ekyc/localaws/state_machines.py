@@ -154,6 +154,6 @@ def _patch_types() -> None:
         machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
         if machine.type == "STANDARD":
             raise not_supported()
-        raise NotImplementedError("The local AWS runs no EXPRESS state machine synchronously.")
+        raise AWSError("The local AWS runs no EXPRESS state machine.", "StateMachineTypeNotSupported")
 
     responses.StepFunctionResponse.start_sync_execution = start_sync_execution

@@ -152,7 +152,7 @@ def test_an_execution_started_past_the_api_is_held_to_the_bars(pipeline: Pipelin
     pipeline.aws.workforce.answer_from(confused, unanswered_share=0)
     rekognition.current().learns = True
     job_id = pipeline.uploaded()
-    # When somebody with access to Step Functions starts the job with bars that any model passes
+    # When a principal with access to Step Functions starts the job with bars that any model passes
     forged = {"jobId": job_id, "labels": {"provider": "ground-truth"}, "documentTypes": list(TYPES), "deploy": True}
     forged |= {"minF1": 0, "minLabelF1": 0, "maxF1Drop": 1, "stopPreviousModel": True}
     pipeline.aws.client("stepfunctions").start_execution(
