@@ -144,13 +144,7 @@ def sha256(content: bytes) -> str:
 
 def test_an_execution_started_past_the_api_is_held_to_the_bars(pipeline: Pipeline, tmp_path: Path) -> None:
     # Given people who label every document as some other type, with no system
-    coco = pipeline.coco
-    for place, annotation in enumerate(coco["annotations"]):
-        annotation["category_id"] = coco["categories"][place * 7 // 3 % 3]["id"]
-    confused = tmp_path / "annotations.json"
-    confused.write_text(json.dumps(coco))
-    pipeline.aws.workforce.answer_from(confused, unanswered_share=0)
-    rekognition.current().learns = True
+    pipeline.confuse_labels(tmp_path)
     job_id = pipeline.uploaded()
     # When a principal with access to Step Functions starts the job with bars that any model passes
     forged = {"jobId": job_id, "labels": {"provider": "ground-truth"}, "documentTypes": list(TYPES), "deploy": True}

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from deployed import Pipeline, eventually
 
-from ekyc.localaws import rekognition
 from ekyc.localaws.aws import account, region
 
 JOB_METRICS = {
@@ -164,13 +163,7 @@ def test_a_job_that_becomes_ready_is_told_measured_and_reminded_of(
 
 def test_a_rejected_model_is_told_with_its_figures(pipeline: Pipeline, listener: Listener, tmp_path: Path) -> None:
     # Given people who label every document as some other type, with no system
-    coco = pipeline.coco
-    for place, annotation in enumerate(coco["annotations"]):
-        annotation["category_id"] = coco["categories"][place * 7 // 3 % 3]["id"]
-    confused = tmp_path / "annotations.json"
-    confused.write_text(json.dumps(coco))
-    pipeline.aws.workforce.answer_from(confused, unanswered_share=0)
-    rekognition.current().learns = True
+    pipeline.confuse_labels(tmp_path)
     # When a job is held against a high bar
     job_id = pipeline.uploaded()
     pipeline.start(job_id, minF1=0.99)

@@ -100,13 +100,7 @@ def test_photos_become_a_running_model_that_finds_documents(pipeline: Pipeline) 
 
 def test_a_model_below_the_bar_is_rejected_and_not_started(pipeline: Pipeline, tmp_path: Path) -> None:
     # Given people who label every document as some other type, with no system
-    coco = pipeline.coco
-    for place, annotation in enumerate(coco["annotations"]):
-        annotation["category_id"] = coco["categories"][place * 7 // 3 % 3]["id"]
-    confused = tmp_path / "annotations.json"
-    confused.write_text(json.dumps(coco))
-    pipeline.aws.workforce.answer_from(confused, unanswered_share=0)
-    rekognition.current().learns = True
+    pipeline.confuse_labels(tmp_path)
     # When a job is held against a high bar
     job_id = pipeline.uploaded()
     pipeline.start(job_id, minF1=0.99)
