@@ -142,11 +142,13 @@ def photo_key(lines: int, number: int) -> str:
 
 
 def prepare_datasets(lines: int, s3: Any, calls: Calls) -> None:
+    images = s3.get_object(Bucket=BUCKET, Key=f"{lines}/input")
     prepared = datasets.prepare(
         datasets.PrepareDatasets(
             job_id=f"prepare-{lines}",
             images_manifest=f"s3://{BUCKET}/{lines}/input",
-            images_sha256=hashlib.sha256(s3.get_object(Bucket=BUCKET, Key=f"{lines}/input")["Body"].read()).hexdigest(),
+            images_sha256=hashlib.sha256(images["Body"].read()).hexdigest(),
+            images_written=round(images["LastModified"].timestamp() * 1000),
             labels_manifest=f"s3://{BUCKET}/{lines}/labels",
             labels_sha256=None,
             label_attribute="doctype",

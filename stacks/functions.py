@@ -239,7 +239,11 @@ def _stages(
             [
                 progress,
                 permissions.list_bucket("Lists the job's photos and their upright copies."),
-                permissions.read_objects("images", why="Reads the photos' headers, and whole photos that are turned."),
+                permissions.read_objects(
+                    "images",
+                    "manifests",
+                    why="Reads the photos' headers, whole photos that are turned, and when S3 wrote the manifest.",
+                ),
                 permissions.write_large_objects(
                     "manifests",
                     "upright",

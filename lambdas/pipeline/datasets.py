@@ -30,11 +30,13 @@ class PrepareDatasets:
     """Make datasets of the labels under ``label_attribute`` in ``labels_manifest``; both manifests are S3 URIs.
 
     Their hashes (SHA-256, hex) are those that the stages which wrote them returned; None for Ground Truth's.
+    ``images_written`` (Unix ms) is when Check images wrote its manifest.
     """
 
     job_id: str
     images_manifest: str
     images_sha256: str
+    images_written: int
     labels_manifest: str
     labels_sha256: str | None
     label_attribute: str
@@ -43,7 +45,7 @@ class PrepareDatasets:
 
 @dataclass(frozen=True)
 class DatasetsPrepared:
-    """The two manifests (S3 URIs) with their hashes (SHA-256, hex) and numbers of photos, and what was left out.
+    """The two manifests (S3 URIs) with their hashes (SHA-256, hex), times (Unix ms) and numbers of photos.
 
     ``labels_sha256`` is the hash of the labelled manifest as it was read.
     ``dropped`` counts photos and lines. ``dropped_reasons`` counts them by code, and under the codes ``BoxOutside`` and
@@ -54,6 +56,8 @@ class DatasetsPrepared:
     test_manifest: str
     train_sha256: str
     test_sha256: str
+    train_written: int
+    test_written: int
     train_images: int
     test_images: int
     dropped: int
@@ -115,6 +119,8 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float,
         test_manifest=test.uri,
         train_sha256=train.sha256,
         test_sha256=test.sha256,
+        train_written=train.written,
+        test_written=test.written,
         train_images=train.count,
         test_images=test.count,
         dropped=dropped.lines,
@@ -204,7 +210,7 @@ class _Photos:
         self._photos: dict[str, bytes | Drop] = {}
         self.count = self.changed = 0
         ranks = set()
-        manifest = ManifestReader(s3, request.images_manifest, request.images_sha256)
+        manifest = ManifestReader(s3, request.images_manifest, request.images_sha256, request.images_written)
         for photo, change in compare(manifest, job_id=request.job_id, bucket=bucket, s3=s3):
             self.count += 1
             if change:

@@ -85,7 +85,7 @@ class PhotosChanged(PipelineError):
 
 
 class ManifestChanged(PipelineError):
-    """A manifest is not what the stage that wrote it has returned the hash of."""
+    """A manifest is not what the stage that wrote it returned the hash of, or was written again."""
 
 
 class LabelsInvalid(PipelineError):

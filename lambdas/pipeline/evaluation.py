@@ -20,7 +20,7 @@ TOLERANCE = 1e-9  # 0.90 - 0.05 is a little more than 0.85 in binary
 class EvaluateModel:
     """What the state `Evaluate model` asks. Figures from 0 to 1.
 
-    The manifests are S3 URIs, with the SHA-256 (hex) that the stage which wrote each has returned.
+    The manifests are S3 URIs, with the SHA-256 (hex) and the time (Unix ms) that the stage which wrote each returned.
     """
 
     job_id: str
@@ -32,10 +32,13 @@ class EvaluateModel:
     max_f1_drop: float
     images_manifest: str
     images_sha256: str
+    images_written: int
     train_manifest: str
     train_sha256: str
+    train_written: int
     test_manifest: str
     test_sha256: str
+    test_written: int
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,13 @@ class ModelEvaluated:
 
 
 def require_unchanged(request: EvaluateModel, *, bucket: str, s3: Any) -> None:
-    """Make sure that the photos of both datasets are those that were checked, once the training is over.
+    """Make sure, once the training is over, that Rekognition read the manifests and photos that earlier stages wrote.
 
-    The datasets' manifests are read only when some photo of the job changed.
+    No manifest and no photo of a dataset may have been replaced since, not even for a while.
 
     Raises:
         PhotosChanged: counts the photos; it names none.
-        ManifestChanged: a manifest is not what an earlier stage wrote.
+        ManifestChanged: a manifest is not what an earlier stage wrote, or was written again.
         UnexpectedAnswer: a manifest is not the job's own.
     """
     own = f"s3://{bucket}/manifests/{request.job_id}"
@@ -91,13 +94,11 @@ def require_unchanged(request: EvaluateModel, *, bucket: str, s3: Any) -> None:
     if named != tuple(f"{own}/{name}.manifest" for name in ("input", "train", "test")):
         # An execution that is started past the API could name an empty list of photos, of which none has changed.
         raise UnexpectedAnswer("The execution names a manifest that is not the job's own. Start a new job.")
-    images = ManifestReader(s3, request.images_manifest, request.images_sha256)
+    images = ManifestReader(s3, request.images_manifest, request.images_sha256, request.images_written)
     compared = compare(images, job_id=request.job_id, bucket=bucket, s3=s3)
     changes = {photo.source_ref: change for photo, change in compared if change}
-    if not changes:
-        return
-    train = ManifestReader(s3, request.train_manifest, request.train_sha256)
-    test = ManifestReader(s3, request.test_manifest, request.test_sha256)
+    train = ManifestReader(s3, request.train_manifest, request.train_sha256, request.train_written)
+    test = ManifestReader(s3, request.test_manifest, request.test_sha256, request.test_written)
     counts = Counter(_changes(train, changes)) + Counter(_changes(test, changes))
     if counts:
         raise PhotosChanged(

@@ -52,6 +52,7 @@ class ImagesChecked:
 
     manifest: str
     manifest_sha256: str
+    manifest_written: int
     rejected_list: str
     found: int
     accepted: int
@@ -135,6 +136,7 @@ def check(
     checked = ImagesChecked(
         manifest=manifest.uri,
         manifest_sha256=manifest.sha256,
+        manifest_written=manifest.written,
         rejected_list=rejected.uri,
         found=manifest.count + rejected.count,
         accepted=manifest.count,

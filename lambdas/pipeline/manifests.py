@@ -41,6 +41,10 @@ def rejected_list_key(job_id: str) -> str:
     return f"manifests/{job_id}/rejected.jsonl"
 
 
+def _unix_ms(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """``s3://bucket/a/b.jpg`` becomes ``("bucket", "a/b.jpg")``."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -77,13 +81,24 @@ class ManifestReader:
     line that of the whole manifest.
     """
 
-    def __init__(self, s3: Any, uri: str, expected_sha256: str | None = None) -> None:
-        """``expected_sha256`` is the hash that the stage which wrote the manifest returned, if one did."""
+    def __init__(
+        self, s3: Any, uri: str, expected_sha256: str | None = None, expected_written: int | None = None
+    ) -> None:
+        """``expected_sha256`` and ``expected_written`` (Unix ms) are what the stage that wrote the manifest returned.
+
+        The time finds a manifest that was replaced and put back, and that Rekognition may have read in between.
+
+        Raises:
+            ManifestChanged: the manifest was written again.
+        """
         bucket, key = split_uri(uri)
         answer = s3.get_object(Bucket=bucket, Key=key)
         self.written: datetime = answer["LastModified"]
         self._uri, self._expected = uri, expected_sha256
         self._body = answer["Body"]
+        if expected_written is not None and _unix_ms(self.written) != expected_written:
+            self._body.close()
+            raise ManifestChanged(f"{uri} was written again after an earlier stage wrote it.")
         self._hashed = HashedStream(self._body)
 
     @property
@@ -133,8 +148,11 @@ class ManifestWriter:
     """Writes the lines of one S3 object and hashes them; the object appears when the ``with`` block ends well.
 
     Lines wait in memory, above 4 MB in /tmp, so an error leaves nothing behind, neither a half object nor an upload
-    without end. ``sha256`` is the hex digest of all that was written, ``count`` the number of lines.
+    without end. ``sha256`` is the hex digest of all that was written, ``count`` the number of lines. After the block
+    ``written`` is when S3 wrote the object (Unix ms, as exact as S3 tells times, in seconds).
     """
+
+    written: int
 
     def __init__(self, s3: Any, bucket: str, key: str) -> None:
         self.uri = f"s3://{bucket}/{key}"
@@ -162,3 +180,5 @@ class ManifestWriter:
             if kind is None:
                 self._file.seek(0)
                 self._s3.upload_fileobj(self._file, self._bucket, self._key, Config=ONE_PART_AT_A_TIME)
+                answer = self._s3.head_object(Bucket=self._bucket, Key=self._key)
+                self.written = _unix_ms(answer["LastModified"])

@@ -131,7 +131,8 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "ManifestChanged": Advice(
         "Import labels, Prepare datasets, Evaluate model",
-        "A manifest does not have the SHA-256 that the stage which wrote it returned.",
+        "A manifest does not have the SHA-256 or the time of writing that the stage which wrote it returned. No model "
+        "goes live.",
         "Find out what writes to the bucket, then start a new job with the photos.",
         Resume.IMPOSSIBLE,
     ),

@@ -35,7 +35,7 @@ from tests.bad_input.cases import (
     of,
 )
 from tests.statemachine.deployed import Pipeline, deployed, eventually
-from tests.unit.photo_jobs import JOB, Bucket, put_input_manifest, s3_in_moto, sha256
+from tests.unit.photo_jobs import JOB, Bucket, put_input_manifest, s3_in_moto, sha256, written
 
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/execute-api/aws4_request"}
 # So much of a file that is refused for its size may have been under way when it was refused.
@@ -164,6 +164,7 @@ class PrepareDatasets(Stages):
             job_id=JOB,
             images_manifest=images_manifest,
             images_sha256=sha256(bucket, images_manifest),
+            images_written=written(bucket, images_manifest),
             labels_manifest=f"s3://{bucket.name}/{key}",
             labels_sha256=None,
             label_attribute="doctype",

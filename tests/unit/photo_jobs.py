@@ -91,6 +91,12 @@ def sha256(bucket: Bucket, uri: str) -> str:
     return hashlib.sha256(bucket.read(uri)).hexdigest()
 
 
+def written(bucket: Bucket, uri: str) -> int:
+    """When the object at ``uri`` was written (Unix ms), as the stage that wrote it returns it."""
+    modified = bucket.s3.head_object(Bucket=bucket.name, Key=uri.removeprefix(f"s3://{bucket.name}/"))["LastModified"]
+    return round(modified.timestamp() * 1000)
+
+
 def job_table(status: str) -> str:
     """A table of jobs that holds `JOB` at ``status``."""
     name = f"jobs-{uuid.uuid4().hex}"

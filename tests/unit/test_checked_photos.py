@@ -14,7 +14,7 @@ from pipeline.errors import ManifestChanged, PhotosChanged, UnexpectedAnswer
 from pipeline.evaluation import EvaluateModel
 from pipeline.images import CheckImages, ImagesChecked
 from pipeline.manifests import ManifestReader
-from tests.unit.photo_jobs import JOB, Bucket, photo, s3_in_moto, sha256
+from tests.unit.photo_jobs import JOB, Bucket, photo, s3_in_moto, sha256, written
 
 SIDEWAYS = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 
@@ -37,7 +37,7 @@ def check(bucket: Bucket) -> ImagesChecked:
     )
     for key in s3_backends["123456789012"]["aws"].buckets[bucket.name].keys.values():
         key.last_modified -= timedelta(hours=1)
-    return checked
+    return replace(checked, manifest_written=written(bucket, checked.manifest))
 
 
 def changes(bucket: Bucket, checked: ImagesChecked) -> dict[str, str | None]:
@@ -100,16 +100,14 @@ def test_a_photo_that_was_replaced_and_put_back_is_noticed(bucket: Bucket) -> No
 def trained(bucket: Bucket, checked: ImagesChecked, train: list[str], test: list[str]) -> EvaluateModel:
     """What Evaluate model is asked about a model that was trained on these photos."""
 
-    def manifest(name: str, photos: list[str]) -> tuple[str, str]:
+    def manifest(name: str, photos: list[str]) -> tuple[str, str, int]:
         refs = [{"source-ref": f"s3://{bucket.name}/images/{JOB}/{photo}"} for photo in photos]
         uri = bucket.put_lines(f"manifests/{JOB}/{name}.manifest", refs)
-        reader = ManifestReader(bucket.s3, uri)
-        list(reader)
-        return uri, reader.sha256
+        return uri, sha256(bucket, uri), written(bucket, uri)
 
     figures = (JOB, "project", "version", JOB, 0.8, 0.5, 0.05)
     sets = manifest("train", train) + manifest("test", test)
-    return EvaluateModel(*figures, checked.manifest, checked.manifest_sha256, *sets)
+    return EvaluateModel(*figures, checked.manifest, checked.manifest_sha256, checked.manifest_written, *sets)
 
 
 @pytest.fixture
@@ -144,7 +142,7 @@ def test_another_list_of_photos_is_not_believed(bucket: Bucket, three_checked: I
     request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
     bucket.put_photo("0.jpg", photo(shade=9))
     empty = bucket.put(f"manifests/{JOB}/rejected.jsonl", b"")
-    forged = replace(request, images_manifest=empty, images_sha256=sha256(bucket, empty))
+    forged = replace(request, images_manifest=empty, images_sha256=sha256(bucket, empty), images_written=0)
     # When the photos are compared; Then the list is refused
     with pytest.raises(UnexpectedAnswer, match="not the job's own"):
         evaluation.require_unchanged(forged, bucket=bucket.name, s3=bucket.s3)
@@ -152,13 +150,34 @@ def test_another_list_of_photos_is_not_believed(bucket: Bucket, three_checked: I
 
 @pytest.mark.parametrize("name", ["input", "train", "test"])
 def test_a_manifest_that_another_wrote_is_refused(bucket: Bucket, three_checked: ImagesChecked, name: str) -> None:
-    # Given a trained model and a photo that changed
+    # Given a trained model
     request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
-    bucket.put_photo("0.jpg", photo(shade=9))
-    # When a manifest is replaced, so that the photo would not be looked for
+    # When a manifest is replaced; the time of writing that the stage returned is known to the attacker
+    key = f"manifests/{JOB}/{name}.manifest"
+    uri = f"s3://{bucket.name}/{key}"
+    bucket.put(key, bucket.read(uri).replace(b"0.jpg", b"2.jpg").replace(b"1.jpg", b"2.jpg"))
+    prefix = "images" if name == "input" else name
+    forged = replace(request, **{f"{prefix}_written": written(bucket, uri)})
+    # Then the job fails over its content
+    with pytest.raises(ManifestChanged, match=rf"{name}\.manifest is not what an earlier stage wrote"):
+        evaluation.require_unchanged(forged, bucket=bucket.name, s3=bucket.s3)
+
+
+@pytest.mark.parametrize("name", ["input", "train", "test"])
+def test_a_manifest_that_was_put_back_is_refused(bucket: Bucket, three_checked: ImagesChecked, name: str) -> None:
+    # Given a trained model, whose manifests were written an hour ago
+    request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
+    hour = 3_600_000
+    request = replace(request, train_written=request.train_written - hour, test_written=request.test_written - hour)
+    for key in (manifests := s3_backends["123456789012"]["aws"].buckets[bucket.name].keys):
+        if key.endswith(("train.manifest", "test.manifest")):
+            manifests[key].last_modified -= timedelta(hours=1)
+    evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+    # When one is replaced while Rekognition reads it, and put back before the training ends
     key = f"manifests/{JOB}/{name}.manifest"
     content = bucket.read(f"s3://{bucket.name}/{key}")
-    bucket.put(key, content.replace(b"0.jpg", b"2.jpg").replace(b"1.jpg", b"2.jpg"))
+    bucket.put(key, b"other")
+    bucket.put(key, content)
     # Then the job fails over it
-    with pytest.raises(ManifestChanged, match=rf"{name}\.manifest is not what an earlier stage wrote"):
+    with pytest.raises(ManifestChanged, match=rf"{name}\.manifest was written again"):
         evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)

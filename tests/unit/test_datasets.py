@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,17 @@ from ekyc.localaws.custom_labels_manifest import check_sets, read_dataset
 from pipeline import datasets
 from pipeline.datasets import DatasetsPrepared, PrepareDatasets, split
 from pipeline.errors import ManifestChanged, NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
-from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, put_input_manifest, run_stage, s3_in_moto, sha256
+from tests.unit.photo_jobs import (
+    JOB,
+    Bucket,
+    job_record,
+    job_table,
+    put_input_manifest,
+    run_stage,
+    s3_in_moto,
+    sha256,
+    written,
+)
 
 TYPES = ["ID_KTP", "MY_NRIC", "KH_IC"]
 INPUT, OUTPUT = f"manifests/{JOB}/input.manifest", f"labelling/{JOB}/output/output.manifest"
@@ -87,9 +98,13 @@ class Job:
         labelled = self.bucket.put_lines(f"labelling/{JOB}/output/output.manifest", self.lines)
         return self.run(images, labelled, types)
 
-    def run(self, images: str, labelled: str, types: Sequence[str] = TYPES, **hashes: str) -> DatasetsPrepared:
-        """Prepare datasets of two manifests that are there; ``hashes`` are those of the stages before."""
-        told = {"images_sha256": sha256(self.bucket, images), "labels_sha256": None} | hashes
+    def run(self, images: str, labelled: str, types: Sequence[str] = TYPES, **returned: Any) -> DatasetsPrepared:
+        """Prepare datasets of two manifests that are there; ``returned`` is what the stages before returned."""
+        told = {
+            "images_sha256": sha256(self.bucket, images),
+            "images_written": written(self.bucket, images),
+            "labels_sha256": None,
+        } | returned
         request = PrepareDatasets(
             job_id=JOB,
             images_manifest=images,
@@ -143,6 +158,8 @@ def test_lines_are_written_as_rekognition_asks(job: Job) -> None:
         test_manifest=f"s3://{job.bucket.name}/manifests/{JOB}/test.manifest",
         train_sha256=hashlib.sha256(train).hexdigest(),
         test_sha256=hashlib.sha256(test).hexdigest(),
+        train_written=written(job.bucket, prepared.train_manifest),
+        test_written=written(job.bucket, prepared.test_manifest),
         train_images=8,
         test_images=2,
         dropped=0,
@@ -272,8 +289,8 @@ def test_a_second_run_writes_the_same_whatever_the_order_of_the_lines(job: Job) 
     # Given a job; When prepared twice; Then both runs give the same bytes
     for number in range(60):
         job.labelled(f"{number}.jpg", "ID_KTP")
-    first = job.prepare()
-    assert job.prepare() == first
+    first, second = job.prepare(), job.prepare()
+    assert replace(second, train_written=first.train_written, test_written=first.test_written) == first
     # And photos in another order are split the same way
     tested = sorted(names(job.bucket.lines(first.test_manifest)))
     job.lines.reverse()
@@ -442,6 +459,16 @@ def test_a_manifest_that_another_wrote_is_refused(job: Job, manifest: str, told:
         job.run(f"s3://{job.bucket.name}/{INPUT}", f"s3://{job.bucket.name}/{OUTPUT}", **hashes)
 
 
+def test_a_list_of_photos_that_was_put_back_is_refused(job: Job) -> None:
+    # Given the list of photos, as Check images wrote it a second ago
+    job.ten_good().prepare()
+    images = f"s3://{job.bucket.name}/{INPUT}"
+    before = written(job.bucket, images) - 1000
+    # Then no datasets are made of a list with the same content that was written since
+    with pytest.raises(ManifestChanged, match=r"input\.manifest was written again"):
+        job.run(images, f"s3://{job.bucket.name}/{OUTPUT}", images_written=before)
+
+
 def test_the_stage_records_the_counts(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a labelled job
     table = job_table("Labelling")
@@ -450,6 +477,7 @@ def test_the_stage_records_the_counts(job: Job, monkeypatch: pytest.MonkeyPatch)
         "jobId": JOB,
         "imagesManifest": (images := f"s3://{job.bucket.name}/manifests/{JOB}/input.manifest"),
         "imagesSha256": sha256(job.bucket, images),
+        "imagesWritten": written(job.bucket, images),
         "labelsManifest": f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest",
         "labelsSha256": None,
         "labelAttribute": "doctype",

@@ -63,7 +63,7 @@ class Setting:
     def evaluate(
         self, *, min_f1: Any = 0.8, min_label_f1: float = 0.5, max_f1_drop: float = 0.05, floors: Bars = NO_FLOORS
     ) -> ModelEvaluated:
-        manifests = [f"s3://{BUCKET}/manifests/{JOB}/any", "a" * 64] * 3
+        manifests = [f"s3://{BUCKET}/manifests/{JOB}/any", "a" * 64, 0] * 3
         return evaluation.evaluate(
             EvaluateModel(JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop, *manifests),
             floors=floors,

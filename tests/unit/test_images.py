@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipeline import images, upright
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages
 from pipeline.images import CheckImages, ImagesChecked
 from rules.lines import Drop
-from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, photo, run_stage, s3_in_moto
+from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, photo, run_stage, s3_in_moto, written
 
 
 @pytest.fixture(scope="module")
@@ -372,8 +373,10 @@ def test_with_kms_equal_photos_are_found_by_their_checksum(bucket: Bucket, check
             return bucket.s3.get_object(**request) | {"ServerSideEncryption": "aws:kms"}
 
         def head_object(self, **request: Any) -> Any:
-            assert request["ChecksumMode"] == "ENABLED"
             answer = bucket.s3.head_object(**request)
+            if not request["Key"].startswith("images/"):
+                return answer
+            assert request["ChecksumMode"] == "ENABLED"
             crc = "same" if answer["ContentLength"] == len(photo(shade=7)) else "other"
             kept = {name: value for name, value in answer.items() if not name.startswith("Checksum")}
             return kept | ({"ChecksumCRC64NVME": crc} if checksums else {})
@@ -491,7 +494,7 @@ def test_many_photos_give_the_same_lists_whatever_the_threads_do(bucket: Bucket)
     names = [line["source-ref"].rpartition("/")[2] for line in bucket.lines(first.manifest)]
     assert names == [f"{number:05}.jpg" for number in range(900)]
     assert (first.found, first.duplicates) == (1010, 110)
-    assert first == second
+    assert first == replace(second, manifest_written=first.manifest_written)
 
 
 def test_the_stage_records_the_counts(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -506,6 +509,7 @@ def test_the_stage_records_the_counts(bucket: Bucket, monkeypatch: pytest.Monkey
     assert result == {
         "manifest": f"s3://{bucket.name}/manifests/{JOB}/input.manifest",
         "manifestSha256": result["manifestSha256"],
+        "manifestWritten": written(bucket, result["manifest"]),
         "rejectedList": f"s3://{bucket.name}/manifests/{JOB}/rejected.jsonl",
         "found": 2,
         "accepted": 1,
