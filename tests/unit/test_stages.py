@@ -10,8 +10,9 @@ import pytest
 
 from pipeline import aws
 from pipeline.errors import AccessDenied, LabelsInvalid, StageFault, Throttled, UnexpectedAnswer
-from pipeline.jobs import Jobs, Status, now_ms, public
+from pipeline.jobs import Jobs, now_ms, public
 from pipeline.manifests import Photo, photo_line
+from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import BUCKET, TABLE
 from tests.unit.test_outcomes import MACHINE, LambdaContext
@@ -86,17 +87,19 @@ def start_training(machine: Machine) -> None:
     machine.call("stages.start_training", projectArn=project, versionName=machine.id)
 
 
-def put_manifests(machine: Machine) -> dict[str, str]:
+def put_manifests(machine: Machine) -> dict[str, Any]:
     """The manifests of a job with one photo, which is trained on, as the state machine tells of them."""
     photo, etag = f"images/{machine.id}/1.jpg", hashlib.md5(b"x").hexdigest()  # noqa: S324 - S3's ETag is an MD5
     machine.s3.put_object(Bucket=BUCKET, Key=photo, Body=b"x")
     line = photo_line(Photo(f"s3://{BUCKET}/{photo}", etag, 640, 480, etag)).encode()
-    told = {}
+    told: dict[str, Any] = {}
     for name, file in (("images", "input"), ("train", "train"), ("test", "test")):
         key = f"manifests/{machine.id}/{file}.manifest"
         machine.s3.put_object(Bucket=BUCKET, Key=key, Body=line)
         told[f"{name}Manifest"] = f"s3://{BUCKET}/{key}"
         told[f"{name}Sha256"] = hashlib.sha256(line).hexdigest()
+        modified = machine.s3.head_object(Bucket=BUCKET, Key=key)["LastModified"]
+        told[f"{name}Written"] = round(modified.timestamp() * 1000)
     return told
 
 
