@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "lambdas"))
 from pipeline import aws
 from pipeline.audit import inputs, page, report, verify
 from pipeline.audit.store import Store
-from pipeline.jobs import Job, Status
+from pipeline.jobs import Job
+from rules.states import Status
 from tests.unit.histories import EXECUTION, JOB, StepFunctions, live_model
 
 DEFINITION = Path(__file__).parents[1] / "statemachine" / "training.asl.json"

@@ -124,7 +124,16 @@ def with_errors(page: str) -> str:
     _, _, after = rest.partition(END)
     entries = [(f"`{error}`", entry) for error, entry in advice.BY_ERROR.items()]
     entries += [("any other", advice.UNNAMED), ("stopped", advice.STOPPED)]
-    rows = [[name, entry.states, entry.means, entry.text, RESUME_IN_WORDS[entry.resume]] for name, entry in entries]
+    rows = [
+        [
+            name,
+            ", ".join(task.name for task in entry.tasks) or "any",
+            entry.means,
+            entry.text,
+            RESUME_IN_WORDS[entry.resume],
+        ]
+        for name, entry in entries
+    ]
     table = _table(["Error", "From", "What it means", "What to do", "Resume"], rows)
     return f"{before}{BEGIN}{table}{END}{after}"
 

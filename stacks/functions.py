@@ -1,7 +1,6 @@
 """The Lambda functions: one role each, with what that one needs and no more."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,8 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from rules import states
+from rules.states import Task
 from stacks.encryption import Encryption
 from stacks.notifications import Notifications
 from stacks.permissions import Permissions, attach, write_logs
@@ -197,18 +198,18 @@ class StageFunctions(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.by_name = {
-            name: PipelineFunction(
+            task.function: PipelineFunction(
                 self,
-                name,
+                task.function,
                 runtime=runtime,
-                module=f"stages.{re.sub('(?<!^)(?=[A-Z])', '_', name).lower()}",
+                module=f"stages.{task.module}",
                 description=stage.description,
                 environment={"JOBS_TABLE": storage.table.table_name, **stage.environment},
                 permissions=stage.permissions,
                 timeout_seconds=stage.timeout_seconds,
                 memory_mb=stage.memory_mb,
             )
-            for name, stage in _stages(
+            for task, stage in _stages(
                 settings, runtime.encryption, storage, labelling_role, work_team_arn, permissions, notifications
             ).items()
         }
@@ -222,7 +223,7 @@ def _stages(
     work_team_arn: str,
     permissions: Permissions,
     notifications: Notifications,
-) -> dict[str, Stage]:
+) -> dict[Task, Stage]:
     bucket = {"BUCKET": storage.bucket.bucket_name}
     cost_tags = {"COST_TAGS": ",".join(f"{key}={value}" for key, value in settings.tags.items())}
     kms_key = {"KMS_KEY_ARN": settings.kms_key_arn}
@@ -234,7 +235,7 @@ def _stages(
     progress = permissions.job_progress()
     tell_missing = permissions.list_bucket("Without it S3 answers that a missing object is forbidden.")
     return {
-        "CheckImages": Stage(
+        states.CHECK_IMAGES: Stage(
             "Reads the header of every uploaded photo and writes the input manifest.",
             [
                 progress,
@@ -258,7 +259,7 @@ def _stages(
             timeout_seconds=900,
             memory_mb=ONE_VCPU_MB,  # for 250,000 photos in the time that there is
         ),
-        "ImportLabels": Stage(
+        states.IMPORT_LABELS: Stage(
             "Checks supplied labels against the job's photos and writes them as a labelled manifest.",
             [
                 progress,
@@ -270,7 +271,7 @@ def _stages(
             timeout_seconds=900,
             memory_mb=1024,
         ),
-        "RequestLabels": Stage(
+        states.REQUEST_LABELS: Stage(
             "Sees to it that the job is labelled and leaves the task's token for whoever finishes that.",
             [
                 progress,
@@ -292,7 +293,7 @@ def _stages(
                 "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
             },
         ),
-        "PrepareDatasets": Stage(
+        states.PREPARE_DATASETS: Stage(
             "Splits the labelled photos into a training and a test manifest.",
             [
                 permissions.job_record(),  # which says when labels were asked for: a metric
@@ -304,7 +305,7 @@ def _stages(
             timeout_seconds=900,
             memory_mb=1024,
         ),
-        "CreateDatasets": Stage(
+        states.CREATE_DATASETS: Stage(
             "Makes sure that the job's Rekognition project has its two datasets.",
             [
                 progress,
@@ -319,11 +320,11 @@ def _stages(
             ],
             cost_tags,
         ),
-        "CheckDatasets": Stage(
+        states.CHECK_DATASETS: Stage(
             "Asks Rekognition how far both datasets are.",
             [progress, permissions.projects("DescribeDataset", why="Asks how far the datasets are.")],
         ),
-        "StartTraining": Stage(
+        states.START_TRAINING: Stage(
             "Trains a version of the job's project, unless there is one that can be used.",
             [
                 progress,
@@ -341,7 +342,7 @@ def _stages(
             ],
             {**bucket, **cost_tags, **kms_key},
         ),
-        "CheckTraining": Stage(
+        states.CHECK_TRAINING: Stage(
             "Asks Rekognition how far the training is.",
             [
                 progress,
@@ -349,7 +350,7 @@ def _stages(
                 permissions.read_objects("training", why="Reads why a training has failed."),
             ],
         ),
-        "EvaluateModel": Stage(
+        states.EVALUATE_MODEL: Stage(
             "Compares the photos with those checked, and the model's figures with the bars and the live model.",
             [
                 progress,
@@ -372,7 +373,7 @@ def _stages(
             timeout_seconds=900,  # to list 250,000 photos
             memory_mb=1024,
         ),
-        "StartModel": Stage(
+        states.START_MODEL: Stage(
             "Starts the model's inference units.",
             [
                 progress,
@@ -382,11 +383,11 @@ def _stages(
             ],
             {"INFERENCE_UNITS": str(settings.inference_units)},
         ),
-        "CheckModel": Stage(
+        states.CHECK_MODEL: Stage(
             "Asks Rekognition whether the model runs.",
             [progress, permissions.projects("DescribeProjectVersions", why="Asks whether the model runs.")],
         ),
-        "PublishModel": Stage(
+        states.PUBLISH_MODEL: Stage(
             "Names the model in the parameters that document-checking services read.",
             [
                 permissions.job_record(),

@@ -16,6 +16,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from rules import states
 from stacks.functions import BackgroundFunction, Runtime
 from stacks.notifications import Notifications
 from stacks.permissions import Permissions
@@ -26,10 +27,10 @@ FIVE_MINUTES, HOUR = cdk.Duration.minutes(5), cdk.Duration.hours(1)
 MANUAL = "docs/operations.md, section Alarms"
 
 PHASES = {
-    "Labels": ("PrepareDatasets", "LabellingTime"),
-    "Datasets": ("CheckDatasets", "DatasetTime"),
-    "Training": ("CheckTraining", "TrainingTime"),
-    "Model start": ("CheckModel", "ModelStartupTime"),
+    "Labels": (states.PREPARE_DATASETS.function, "LabellingTime"),
+    "Datasets": (states.CHECK_DATASETS.function, "DatasetTime"),
+    "Training": (states.CHECK_TRAINING.function, "TrainingTime"),
+    "Model start": (states.CHECK_MODEL.function, "ModelStartupTime"),
 }
 """What a job waits for: the stage that sees the end of it and the metric of how long it took, in seconds."""
 
@@ -279,7 +280,7 @@ class Observability(Construct):
                 [
                     days(
                         "How jobs ended",
-                        {status: of_outcome(status) for status in ("Ready", "Rejected", "Failed", "Stopped")},
+                        {status: of_outcome(status) for status in states.ENDED},
                         "jobs a day",
                     ),
                     days(
@@ -295,24 +296,27 @@ class Observability(Construct):
                     days(
                         "Photos",
                         {
-                            "Accepted": self._own("CheckImages", "Images"),
-                            "Rejected": self._own("CheckImages", "Rejected"),
-                            "To train on": self._own("PrepareDatasets", "TrainImages"),
-                            "To test on": self._own("PrepareDatasets", "TestImages"),
-                            "Labels not usable": self._own("PrepareDatasets", "Dropped"),
+                            "Accepted": self._own(states.CHECK_IMAGES.function, "Images"),
+                            "Rejected": self._own(states.CHECK_IMAGES.function, "Rejected"),
+                            "To train on": self._own(states.PREPARE_DATASETS.function, "TrainImages"),
+                            "To test on": self._own(states.PREPARE_DATASETS.function, "TestImages"),
+                            "Labels not usable": self._own(states.PREPARE_DATASETS.function, "Dropped"),
                         },
                         "photos",
                     ),
                     days(
                         "How good models are",
-                        {name: self._own("EvaluateModel", name, "Average") for name in ("F1", "Precision", "Recall")},
+                        {
+                            name: self._own(states.EVALUATE_MODEL.function, name, "Average")
+                            for name in ("F1", "Precision", "Recall")
+                        },
                         "share",
                     ),
                 ],
                 [
                     days(
                         "Training billed",
-                        {"Training": _hours(self._own("CheckTraining", "BilledTrainingTime"))},
+                        {"Training": _hours(self._own(states.CHECK_TRAINING.function, "BilledTrainingTime"))},
                         "hours",
                     ),
                     days("Stages tried again", {name: self._own(name, "Retries") for name in stages}, "runs"),

@@ -15,13 +15,14 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConf
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api import audit, control, problems, states, uploads, validation, views
+from api import audit, control, problems, progress, uploads, validation, views
 from api.problems import Problem
 from api.services import Services
 from pipeline import errors, labelling
-from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, Status, public
+from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, public
 from pipeline.settings import Settings as BaseSettings
 from rules import advice
+from rules.states import Status
 from rules.uploads import is_labels
 
 UPLOAD_SECONDS = 15 * 60
@@ -170,7 +171,7 @@ def list_uploads(job_id: str) -> Response[str]:
 
 @app.get("/api/training/jobs/<job_id>/states")
 def show_states(job_id: str) -> Response[str]:
-    return _json(states.view(_job(job_id), services))
+    return _json(progress.view(_job(job_id), services))
 
 
 @app.post("/api/training/jobs/<job_id>/labels")

@@ -11,10 +11,11 @@ from api.problems import conflict, not_begun, unmet
 from api.services import Services
 from pipeline import errors, executions, labelling, models, outcomes, stopping
 from pipeline.errors import error_code
-from pipeline.jobs import CLAIM_MS, RESUMABLE, RUNNING, Job, MoveRefused, Status, now_ms
+from pipeline.jobs import CLAIM_MS, Job, MoveRefused, now_ms
 from pipeline.labelling import FUNCTION_ACCOUNTS, GROUND_TRUTH, SUPPLIED
 from pipeline.publishing import read_parameter
 from rules import advice
+from rules.states import RESUMABLE, RUNNING, Status
 
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
 MODEL_IN_USE = (*models.UP, "STOPPING")

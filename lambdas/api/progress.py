@@ -1,33 +1,14 @@
-"""How far an execution is: the states that do the work, in their order, told from its history in two calls at most."""
+"""How far an execution is: its tasks in their order, read from its history in two calls at most."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from api.services import Services
 from pipeline.errors import error_code
-from pipeline.jobs import RUNNING, Job
+from pipeline.jobs import Job
 from pipeline.labelling import SUPPLIED
-
-PLAN = (
-    "Check images",
-    "Request labels",
-    "Import labels",
-    "Prepare datasets",
-    "Create datasets",
-    "Check datasets",
-    "Start training",
-    "Check training",
-    "Evaluate model",
-    "Start model",
-    "Check model",
-    "Publish model",
-)
-"""The state machine's tasks in the order in which a job comes to them; a test holds it against the definition."""
-
-LOOPS: Mapping[str, str] = {f"Wait for {thing}": f"Check {thing}" for thing in ("datasets", "training", "model")}
-"""A state that waits stands for the task that looks again after it."""
+from rules.states import IMPORT_LABELS, LOOPS, REQUEST_LABELS, RUNNING, TASKS
 
 PAGE = 1000  # events of a history that a call answers at most
 
@@ -38,6 +19,7 @@ def view(job: Job, services: Services) -> dict[str, Any]:
     Of a history of more than 2,000 events only the beginning and the end are read: between them there is nothing but
     the loop that waits for the training. What comes next follows from the record; a choice may still pass over it.
     """
+    plan = [task.name for task in TASKS]
     events = _events(services.last_execution_arn(job), services)
     entered: dict[str, int] = {}
     left: dict[str, int] = {}
@@ -45,14 +27,14 @@ def view(job: Job, services: Services) -> dict[str, Any]:
     for event in events:
         when = int(event["timestamp"].timestamp() * 1000)
         if details := event.get("stateEnteredEventDetails"):
-            last, inside = LOOPS.get(details["name"], details["name"]), True
+            last, inside = _task(details["name"]), True
             entered.setdefault(last, when)
         elif details := event.get("stateExitedEventDetails"):
-            left[LOOPS.get(details["name"], details["name"])] = when
+            left[_task(details["name"])] = when
             inside = False
     running = job.status in RUNNING
-    known = [name for name in PLAN if name in entered]
-    current = known and last in PLAN and (inside or running) and last
+    known = [name for name in plan if name in entered]
+    current = known and last in plan and (inside or running) and last
     found = [
         {
             "name": name,
@@ -63,14 +45,19 @@ def view(job: Job, services: Services) -> dict[str, Any]:
         for name in known
     ]
     if running or not events:
-        after = PLAN.index(known[-1]) + 1 if known else 0
-        skipped = {"Request labels"} if job["LabelProvider"] == SUPPLIED else {"Import labels"}
+        after = plan.index(known[-1]) + 1 if known else 0
+        skipped = (REQUEST_LABELS if job["LabelProvider"] == SUPPLIED else IMPORT_LABELS).name
         found += [
             {"name": name, "status": "next", "enteredTime": None, "leftTime": None}
-            for name in PLAN[after:]
-            if name not in skipped
+            for name in plan[after:]
+            if name != skipped
         ]
     return {"status": job.status, "states": found}
+
+
+def _task(state: str) -> str:
+    """The task that ``state`` stands for: one that waits stands for the task that looks again after it."""
+    return LOOPS[state].name if state in LOOPS else state
 
 
 def _events(execution_arn: str, services: Services) -> list[dict[str, Any]]:

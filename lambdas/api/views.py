@@ -7,9 +7,10 @@ from botocore.exceptions import ClientError
 from api.services import Services
 from pipeline import labelling, models, outcomes, prices
 from pipeline.errors import error_code
-from pipeline.jobs import RUNNING, Job, Status, now_ms, public
+from pipeline.jobs import Job, now_ms, public
 from pipeline.publishing import NONE_YET, read_parameter
 from rules import advice
+from rules.states import RUNNING, Status
 
 HOUR_MS = 3_600_000
 

@@ -7,8 +7,9 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 
 from pipeline import aws, notices, outcomes, stopping
-from pipeline.jobs import ENDED, Job, Jobs, Status
+from pipeline.jobs import Job, Jobs
 from pipeline.settings import Settings as BaseSettings
+from rules.states import ENDED, Status
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rules.states import TASKS, Task
+
 NAME = re.compile(r"(ekyc-[0-9]{14}-[0-9a-f]{16})-([2-9]|[1-9][0-9]+)")
-# The variable of the state machine that keeps a state's result, in the order of the states.
-VARIABLES = ("images", "labels", "manifests", "datasets", "model")
-RESULTS: Mapping[str, str] = {
-    "Check images": "images",
-    "Request labels": "labels",
-    "Import labels": "labels",
-    "Prepare datasets": "manifests",
-    "Create datasets": "datasets",
-    "Start training": "model",
-}
+RESULTS: Mapping[str, str] = {task.name: task.result for task in TASKS if task.result}
+"""The variable of the state machine that keeps a task's result, by the task's name, in the order of the tasks."""
 
 
 def name(job_id: str, attempt: int) -> str:
@@ -37,21 +31,21 @@ def job_id(execution_arn: str) -> str:
     return parse(execution_arn.rpartition(":")[2])[0]
 
 
-def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: str | None) -> dict[str, Any]:
+def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: Task | None) -> dict[str, Any]:
     """The input of the execution that goes on where ``execution`` (as DescribeExecution tells it) has ended.
 
-    It is the same input with ``resumed``: the results of the states that are done, by the names of `VARIABLES`, and
-    ``redrives``, the resumes so far. ``again_from`` names the first state that is to run again, if any.
+    It is the same input with ``resumed``: the results of the states that are done, by the names of their variables, and
+    ``redrives``, the resumes so far. ``again_from`` is the first task that is to run again, if any.
     """
     job: dict[str, Any] = json.loads(execution["input"])
     before = job.get("resumed", {})
-    states = list(RESULTS)
-    kept = states[: states.index(again_from)] if again_from else states
+    tasks = list(RESULTS)
+    kept = tasks[: tasks.index(again_from.name)] if again_from else tasks
     made = _results(execution["executionArn"], stepfunctions)
-    found = before | {RESULTS[state]: made[state] for state in kept if state in made}
-    again = RESULTS[again_from] if again_from else None
+    found = before | {RESULTS[task]: made[task] for task in kept if task in made}
+    again = again_from.result if again_from else None
     results = {}
-    for variable in VARIABLES:
+    for variable in dict.fromkeys(RESULTS.values()):
         # Of labels that were posted, Request labels keeps the file's name, which Import labels reads again.
         if variable not in found or (variable == again and "labelsKey" not in found[variable]):
             break

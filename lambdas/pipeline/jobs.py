@@ -1,4 +1,4 @@
-"""The job's record in DynamoDB: its statuses, the moves between them, and how the API shows it.
+"""The job's record in DynamoDB, and how the API shows it.
 
 The record is what people see. The state machine never reads its own state from it.
 """
@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, Self
 
 from aws_lambda_powertools import Logger
@@ -21,6 +20,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from pipeline.errors import Throttled, error_code
+from rules.states import ENDED, MOVES, RESUMABLE, RUNNING, Status, Task
 
 # A start or a resume that is under way ends within the 29 seconds that an API call has.
 CLAIM_MS = 30_000
@@ -33,45 +33,7 @@ KIND = "training-job"  # partition key of the index: all jobs in one list, order
 logger = Logger(child=True)
 
 
-class Status(StrEnum):
-    """Where a job stands."""
-
-    CREATED = "Created"
-    CHECKING_IMAGES = "CheckingImages"
-    WAITING_FOR_LABELLING = "WaitingForLabelling"
-    LABELLING = "Labelling"
-    CREATING_DATASET = "CreatingDataset"
-    TRAINING = "Training"
-    EVALUATING = "Evaluating"
-    DEPLOYING = "Deploying"
-    READY = "Ready"
-    REJECTED = "Rejected"
-    FAILED = "Failed"
-    STOPPED = "Stopped"
-
-
-RUNNING = (
-    Status.CHECKING_IMAGES,
-    Status.WAITING_FOR_LABELLING,
-    Status.LABELLING,
-    Status.CREATING_DATASET,
-    Status.TRAINING,
-    Status.EVALUATING,
-    Status.DEPLOYING,
-)
-ENDED = (Status.READY, Status.REJECTED, Status.FAILED, Status.STOPPED)
-RESUMABLE = (Status.FAILED, Status.STOPPED)
 MOST_CALLS = 100  # of a kind that a record keeps, which may have 400 KB
-
-# The allowed moves. A running job goes forward only, may pass over stages that it does not need, and may end anywhere.
-# A failed or stopped job that is redriven goes on at any stage, or ends again before a stage has said anything.
-MOVES: Mapping[Status, frozenset[Status]] = {
-    Status.CREATED: frozenset({Status.CHECKING_IMAGES}),
-    **{status: frozenset((*RUNNING[place:], *ENDED)) for place, status in enumerate(RUNNING)},
-    **{status: frozenset((*RUNNING, *ENDED)) for status in RESUMABLE},
-    Status.REJECTED: frozenset(),
-    Status.READY: frozenset(),
-}
 
 # What the evaluation found: shown together, as ``metrics``.
 METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1", "Reasons")
@@ -291,13 +253,17 @@ class Jobs:
             attributes["RunningStatus"] = status
         return self._update(job_id, {"Status": status, **attributes}, allowed=allowed)
 
-    def advance(self, job_id: str, status: Status, *, stage: str, detail: str = "", **attributes: Any) -> None:
-        """Record that ``stage`` is at work; ``detail`` becomes the detailed status (default: the stage's name).
+    def advance(
+        self, job_id: str, task: Task, *, status: Status | None = None, detail: str = "", **attributes: Any
+    ) -> None:
+        """Record that ``task`` is at work, with ``status`` (default: the task's).
 
-        A move that `MOVES` does not allow comes from a late duplicate: it is logged and left out, never an error.
+        ``detail`` becomes the detailed status (default: the task's name). A move that `MOVES` does not allow comes from
+        a late duplicate: it is logged and left out, never an error.
         """
+        status = status or task.status
         try:
-            self.move(job_id, status, Stage=stage, DetailedStatus=detail or stage, **attributes)
+            self.move(job_id, status, Stage=task.name, DetailedStatus=detail or task.name, **attributes)
         except (MoveRefused, JobNotFound) as refusal:
             logger.warning("Move left out", extra={"status": status, "reason": type(refusal).__name__})
 

@@ -24,12 +24,12 @@ from pipeline.errors import (
     error_code,
     quota,
 )
-from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, Status
+from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused
 from pipeline.tags import tags
+from rules.states import REQUEST_LABELS, Status
 
 GROUND_TRUTH, SUPPLIED = "ground-truth", "supplied"
 LABEL_ATTRIBUTE = "doctype"
-STAGE = "Request labels"
 TEMPLATE = Path(__file__).with_name("labelling_template.liquid")
 ENDED = ("Completed", "Failed", "Stopped")
 # DescribeLabelingJob of a name that does not exist. The service model lists ResourceNotFound; SageMaker's control plane
@@ -166,7 +166,7 @@ def request(
         else:
             _check_deadline(request, "no labels were posted")
             detail = "Waiting for labels: upload a COCO file or a manifest and post its name"
-            jobs.advance(request.job_id, Status.WAITING_FOR_LABELLING, stage=STAGE, detail=detail)
+            jobs.advance(request.job_id, REQUEST_LABELS, detail=detail)
         return LabelsRequested(waits_for="supplied labels")
 
     if not work_team:
@@ -185,8 +185,8 @@ def request(
     name = description["LabelingJobName"]
     jobs.advance(
         request.job_id,
-        Status.LABELLING,
-        stage=STAGE,
+        REQUEST_LABELS,
+        status=Status.LABELLING,
         detail=f"Labelling job {name}",
         LabellingJobArn=description["LabelingJobArn"],
     )

@@ -14,9 +14,10 @@ from typing import Any
 
 from pipeline import prices
 from pipeline.errors import Throttled, UnexpectedAnswer
-from pipeline.jobs import Job, JobNotFound, Jobs, Status
+from pipeline.jobs import Job, JobNotFound, Jobs
 from pipeline.labelling import LabelsMade
 from rules import advice
+from rules.states import Status
 
 SOURCE = "ekyc.training"
 VERSION = 1  # of an event's detail: grows when a field goes or changes its meaning

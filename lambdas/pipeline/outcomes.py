@@ -9,7 +9,8 @@ from aws_lambda_powertools import Logger
 
 from pipeline import executions
 from pipeline.errors import REJECTED, own_cause
-from pipeline.jobs import ENDED, Job, JobNotFound, Jobs, MoveRefused, Status
+from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused
+from rules.states import ENDED, Status
 
 STATUSES: Mapping[str, Status] = {
     "SUCCEEDED": Status.READY,

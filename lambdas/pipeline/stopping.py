@@ -13,13 +13,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import labelling, models, outcomes, publishing
 from pipeline.errors import PipelineError, error_code
-from pipeline.jobs import ENDED, Job, Jobs, Status, now_ms
+from pipeline.jobs import Job, Jobs, now_ms
+from rules.states import ENDED, PUBLISH_MODEL, Status
 
 # A function of a stopped execution runs on to its end, and may start what the stop did not find. Those that start
 # something have a minute.
 LATE_MS = 5 * 60_000
 
-PUBLISHING = "Publish model"  # the state
 MODEL = "model"  # as the caller is told what was stopped
 LABELLING_GOES_ON = ("Initializing", "InProgress")
 
@@ -169,7 +169,7 @@ def _is_stopped(job: Job) -> bool:
 def _may_be_publishing(job: Job) -> bool:
     """Whether the function that publishes may still be at work: a stop and a time-out of its task do not end it."""
     unfinished = job.status is Status.STOPPED or job["Error"] == "States.Timeout"
-    return job["Stage"] == PUBLISHING and unfinished and not _is_late(job)
+    return job["Stage"] == PUBLISH_MODEL.name and unfinished and not _is_late(job)
 
 
 def _is_late(job: Job) -> bool:

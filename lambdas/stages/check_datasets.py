@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from pipeline import aws, projects
-from pipeline.jobs import Jobs, Status
+from pipeline.jobs import Jobs
 from pipeline.projects import CheckDatasets, DatasetsChecked
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import measure, seconds_since, stage
 
 
@@ -24,8 +25,7 @@ def handler(request: CheckDatasets) -> DatasetsChecked:
     checked = projects.check_datasets(request, rekognition=rekognition)
     jobs.advance(
         request.job_id,
-        Status.CREATING_DATASET,
-        stage="Check datasets",
+        states.CHECK_DATASETS,
         detail=f"Datasets: poll {request.poll}, TRAIN {checked.train_status}, TEST {checked.test_status}",
         Poll=request.poll,
         DatasetCreated=checked.ready,

@@ -5,8 +5,9 @@ from typing import Any
 
 from pipeline import aws, images
 from pipeline.images import CheckImages, ImagesChecked
-from pipeline.jobs import Jobs, Status
+from pipeline.jobs import Jobs
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import measure, stage
 
 
@@ -25,7 +26,7 @@ s3 = aws.client("s3")
 
 @stage
 def handler(request: CheckImages, context: Any) -> ImagesChecked:
-    jobs.advance(request.job_id, Status.CHECKING_IMAGES, stage="Check images")
+    jobs.advance(request.job_id, states.CHECK_IMAGES)
     checked = images.check(
         request,
         bucket=settings.bucket,

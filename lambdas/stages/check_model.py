@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from pipeline import aws, models
-from pipeline.jobs import Jobs, Status
+from pipeline.jobs import Jobs
 from pipeline.models import CheckModel, ModelStatus
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import measure, seconds_since, stage
 
 
@@ -24,8 +25,7 @@ def handler(request: CheckModel) -> ModelStatus:
     checked = models.check_model(request, rekognition=rekognition)
     jobs.advance(
         request.job_id,
-        Status.DEPLOYING,
-        stage="Check model",
+        states.CHECK_MODEL,
         detail=f"Model start: poll {request.poll}, {checked.status}",
         Poll=request.poll,
     )

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from pipeline import aws, models
-from pipeline.jobs import Jobs, Status
+from pipeline.jobs import Jobs
 from pipeline.models import CheckTraining, TrainingChecked
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import measure, seconds_since, stage
 
 
@@ -25,8 +26,7 @@ def handler(request: CheckTraining) -> TrainingChecked:
     checked, billed_seconds = models.check_training(request, rekognition=rekognition, s3=s3)
     jobs.advance(
         request.job_id,
-        Status.TRAINING,
-        stage="Check training",
+        states.CHECK_TRAINING,
         detail=f"Training: poll {request.poll}, {checked.status.removeprefix('TRAINING_')}",
         Poll=request.poll,
         TrainingSeconds=billed_seconds,

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from pipeline import aws, projects
-from pipeline.jobs import Jobs, Status
+from pipeline.jobs import Jobs
 from pipeline.projects import CreateDatasets, DatasetsCreated
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import stage
 
 
@@ -22,7 +23,7 @@ rekognition = aws.client("rekognition")
 
 @stage
 def handler(request: CreateDatasets) -> DatasetsCreated:
-    jobs.advance(request.job_id, Status.CREATING_DATASET, stage="Create datasets")
+    jobs.advance(request.job_id, states.CREATE_DATASETS)
     created = projects.create_datasets(request, cost_tags=settings.cost_tags, rekognition=rekognition)
     jobs.note(
         request.job_id,

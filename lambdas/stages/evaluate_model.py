@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from pipeline import aws, evaluation
 from pipeline.evaluation import Bars, EvaluateModel, ModelEvaluated
-from pipeline.jobs import Jobs, Status
+from pipeline.jobs import Jobs
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import measure, stage
 
 
@@ -29,7 +30,7 @@ ssm = aws.client("ssm")
 
 @stage
 def handler(request: EvaluateModel) -> ModelEvaluated:
-    jobs.advance(request.job_id, Status.EVALUATING, stage="Evaluate model")
+    jobs.advance(request.job_id, states.EVALUATE_MODEL)
     evaluation.require_unchanged(request, bucket=settings.bucket, s3=s3)
     evaluated = evaluation.evaluate(
         request,

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from pipeline import aws, labels
-from pipeline.jobs import Jobs, Status
+from pipeline.jobs import Jobs
 from pipeline.labels import ImportLabels, LabelsImported
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import measure, stage
 
 
@@ -26,8 +27,7 @@ def handler(request: ImportLabels) -> LabelsImported:
     # Labels that were posted have answered the token, which is spent.
     jobs.advance(
         request.job_id,
-        Status.LABELLING,
-        stage="Import labels",
+        states.IMPORT_LABELS,
         LabelProvider=labels.PROVIDER,
         TaskToken=None,
         PostedLabels=None,

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from pipeline import aws, datasets
 from pipeline.datasets import DatasetsPrepared, PrepareDatasets
-from pipeline.jobs import Jobs, Status
+from pipeline.jobs import Jobs
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import measure, seconds_since, stage
 
 
@@ -23,7 +24,7 @@ s3 = aws.client("s3")
 
 @stage
 def handler(request: PrepareDatasets) -> DatasetsPrepared:
-    jobs.advance(request.job_id, Status.CREATING_DATASET, stage="Prepare datasets")
+    jobs.advance(request.job_id, states.PREPARE_DATASETS)
     prepared = datasets.prepare(request, bucket=settings.bucket, max_rejected_share=settings.max_rejected_share, s3=s3)
     jobs.note(
         request.job_id,

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from pipeline import aws, publishing
-from pipeline.jobs import Jobs, Status, now_ms
+from pipeline.jobs import Jobs, now_ms
 from pipeline.publishing import ModelPublished, PublishModel
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import stage
 
 
@@ -25,7 +26,7 @@ ssm = aws.client("ssm")
 
 @stage
 def handler(request: PublishModel) -> ModelPublished:
-    jobs.advance(request.job_id, Status.DEPLOYING, stage="Publish model")
+    jobs.advance(request.job_id, states.PUBLISH_MODEL)
     published = publishing.publish(
         request,
         may_stop_previous=settings.stop_previous_model,

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from pipeline import aws, models
 from pipeline.errors import RunningModelsLimit
-from pipeline.jobs import Jobs, Status, now_ms
+from pipeline.jobs import Jobs, now_ms
 from pipeline.models import ModelStatus, StartModel
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import stage
 
 
@@ -23,12 +24,12 @@ rekognition = aws.client("rekognition")
 
 @stage
 def handler(request: StartModel) -> ModelStatus:
-    jobs.advance(request.job_id, Status.DEPLOYING, stage="Start model")
+    jobs.advance(request.job_id, states.START_MODEL)
     try:
         started = models.start_model(request, inference_units=settings.inference_units, rekognition=rekognition)
     except RunningModelsLimit:
         detail = "Waiting: the account runs as many models as it may"
-        jobs.advance(request.job_id, Status.DEPLOYING, stage="Start model", detail=detail)
+        jobs.advance(request.job_id, states.START_MODEL, detail=detail)
         raise
     jobs.note_first(request.job_id, ModelStartTime=now_ms(), InferenceUnits=settings.inference_units)
     return started

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from pipeline import aws, models
 from pipeline.errors import TrainingSlotsBusy
-from pipeline.jobs import Jobs, Status, now_ms
+from pipeline.jobs import Jobs, now_ms
 from pipeline.models import StartTraining, TrainingStarted
 from pipeline.settings import Settings as BaseSettings
+from rules import states
 from stages.stage import stage
 
 
@@ -25,7 +26,7 @@ rekognition = aws.client("rekognition")
 
 @stage
 def handler(request: StartTraining) -> TrainingStarted:
-    jobs.advance(request.job_id, Status.TRAINING, stage="Start training")
+    jobs.advance(request.job_id, states.START_TRAINING)
     try:
         started = models.start_training(
             request,
@@ -35,7 +36,7 @@ def handler(request: StartTraining) -> TrainingStarted:
             rekognition=rekognition,
         )
     except TrainingSlotsBusy:
-        jobs.advance(request.job_id, Status.TRAINING, stage="Start training", detail="Waiting for a training slot")
+        jobs.advance(request.job_id, states.START_TRAINING, detail="Waiting for a training slot")
         raise
     jobs.note_first(request.job_id, ProjectVersionArn=started.project_version_arn, TrainingStartTime=now_ms())
     return started

@@ -14,8 +14,9 @@ from openapi_schema_validator import OAS30Validator
 from api import control
 from api.problems import Problem
 from pipeline import aws
-from pipeline.jobs import Job, Jobs, Status, now_ms
-from rules import advice
+from pipeline.jobs import Job, Jobs, now_ms
+from rules import advice, states
+from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import BUCKET, INDEX, TABLE
 from tests.unit.test_outcomes import MACHINE, LambdaContext
@@ -127,7 +128,7 @@ class Api:
         """A job whose execution waits for supplied labels."""
         job_id = self.started({"labels": {"provider": "supplied"}})
         self.jobs.store_token(job_id, "token", "supplied")
-        self.jobs.advance(job_id, Status.WAITING_FOR_LABELLING, stage="Request labels")
+        self.jobs.advance(job_id, states.REQUEST_LABELS)
         self.machine.tokens.add("token")
         return job_id
 
@@ -592,16 +593,14 @@ def test_a_job_tells_its_progress_and_what_it_costs(api: Api) -> None:
         "LabelCounters": {"TotalLabeled": 31, "Unlabeled": 59, "FailedNonRetryableError": 0},
     }
     arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:labeling-job/{name}"
-    api.jobs.advance(job_id, Status.LABELLING, stage="Request labels", LabellingJobArn=arn)
+    api.jobs.advance(job_id, states.REQUEST_LABELS, status=Status.LABELLING, LabellingJobArn=arn)
     # Then it shows the count of now
     shown = api.get(f"jobs/{job_id}").json
     assert shown["status"] == "Labelling"
     assert (shown["progress"]["labelled"], shown["progress"]["total"]) == (31, 90)
     assert shown["cost"]["totalUsd"] == 0
     # When it is trained for half an hour, and its model has run for an hour
-    api.jobs.advance(
-        job_id, Status.DEPLOYING, stage="Check model", Poll=7, TrainingSeconds=1800, InferenceUnits=1, Labelled=90
-    )
+    api.jobs.advance(job_id, states.CHECK_MODEL, Poll=7, TrainingSeconds=1800, InferenceUnits=1, Labelled=90)
     api.jobs.note(job_id, ModelStartTime=now_ms() - 3_600_000)
     api.jobs.note(job_id, Passed=True, F1=0.97, Precision=0.98, Recall=0.96, Labels=[], Reasons=[])
     # Then it shows what it knows
@@ -644,7 +643,7 @@ def test_labels_are_posted_to_a_job_that_waits(api: Api) -> None:
     }
     # And a second post finds nobody waiting, before and after the next state has dropped the token
     assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait for labels now")
-    api.jobs.advance(job_id, Status.LABELLING, stage="Import labels", TaskToken=None)
+    api.jobs.advance(job_id, states.IMPORT_LABELS, TaskToken=None)
     assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait")
     assert len(api.jobs.get(job_id)["LabelsPostedBy"]) == 2
 
@@ -671,7 +670,7 @@ def test_a_stop_in_labelling_stops_the_people_too(api: Api) -> None:
     name = f"{job_id}-1"
     api.ground_truth.jobs[name] = {"LabelingJobStatus": "InProgress", "OutputConfig": {"S3OutputPath": "s3://b/"}}
     arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:labeling-job/{name}"
-    api.jobs.advance(job_id, Status.LABELLING, stage="Request labels", LabellingJobArn=arn)
+    api.jobs.advance(job_id, states.REQUEST_LABELS, status=Status.LABELLING, LabellingJobArn=arn)
     # When it is stopped, twice
     first, second = (api.post(f"jobs/{job_id}/stop") for _ in range(2))
     # Then both are stopped, the execution first, and the second call has nothing left to do
@@ -722,7 +721,7 @@ def deploying(api: Api, status: str) -> tuple[str, str]:
     project = api.rekognition.create_project(job_id)["ProjectArn"]
     arn = api.rekognition.add_version(project, job_id, status, MinInferenceUnits=1)
     attributes = {"ProjectArn": project, "ProjectVersionArn": arn, "ModelStartTime": now_ms(), "InferenceUnits": 1}
-    api.jobs.advance(job_id, Status.DEPLOYING, stage="Check model", **attributes)
+    api.jobs.advance(job_id, states.CHECK_MODEL, **attributes)
     return job_id, arn
 
 
@@ -730,7 +729,7 @@ def deploying(api: Api, status: str) -> tuple[str, str]:
 def test_a_failed_job_is_resumed_where_it_failed(api: Api, seen: bool) -> None:
     # Given a job that failed in training, whether its record says so yet or not
     job_id = api.started()
-    api.jobs.advance(job_id, Status.TRAINING, stage="Start training")
+    api.jobs.advance(job_id, states.START_TRAINING)
     api.machine.end(execution_arn(job_id), "FAILED", error="TrainingTimedOut", cause="72 hours")
     if seen:
         api.get(f"jobs/{job_id}")
@@ -765,7 +764,7 @@ def test_a_resume_that_could_only_fail_again_is_refused(api: Api, error: str, pr
     # Given a job that failed
     job_id = api.started({"labels": {"provider": provider}})
     api.machine.end(execution_arn(job_id), "FAILED", error=error, cause="why")
-    told = advice.on("Failed", error, provider)
+    told = advice.on(Status.FAILED, error, provider)
     # When it is shown and resumed
     shown, resumed = api.get(f"jobs/{job_id}").json, api.post(f"jobs/{job_id}/resume")
     # Then the job says what to do, and so does the refusal of what cannot help

@@ -19,7 +19,8 @@ from pipeline import aws
 from pipeline.audit import export, facts, inputs, page, report, verify
 from pipeline.audit.redaction import Redactor
 from pipeline.audit.store import Store
-from pipeline.jobs import Job, Jobs, Status
+from pipeline.jobs import Job, Jobs
+from rules.states import Status
 from tests.unit.aws_fakes import client
 from tests.unit.conftest import BUCKET
 from tests.unit.histories import EXECUTION, JOB, TOKEN, History, StepFunctions, live_model

@@ -6,20 +6,20 @@ from typing import Any
 
 from PIL import Image
 
-from api.states import LOOPS, PLAN
 from ekyc.cli import photo_checks
 from pipeline.images import CheckImages, check
+from rules.states import LOOPS, TASKS
 from tests.unit.conftest import BUCKET
 
 JOB = "ekyc-20261124034524-0ac337ddb8d23c1c"
 DEFINITION = Path(__file__).parents[2] / "statemachine" / "training.asl.json"
 
 
-def test_the_states_that_the_api_shows_are_the_tasks_of_the_state_machine_in_their_order() -> None:
+def test_the_table_of_states_has_the_machines_tasks_in_order() -> None:
     states = json.loads(DEFINITION.read_text())["States"]
-    assert list(PLAN) == [name for name, state in states.items() if state["Type"] == "Task"]
+    assert [task.name for task in TASKS] == [name for name, state in states.items() if state["Type"] == "Task"]
     waits = {name: state["Next"] for name, state in states.items() if state["Type"] == "Wait"}
-    assert waits == dict(LOOPS)
+    assert waits == {wait: task.name for wait, task in LOOPS.items()}
 
 
 def test_photos_are_rejected_for_the_same_reasons_before_and_after_the_upload(tmp_path: Path, s3: Any) -> None:

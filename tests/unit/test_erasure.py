@@ -19,7 +19,8 @@ from pipeline import aws, erasure, outcomes
 from pipeline import jobs as job_records
 from pipeline.erasure import NotErased
 from pipeline.errors import UnexpectedAnswer
-from pipeline.jobs import Job, Jobs, Status, now_ms, public
+from pipeline.jobs import Job, Jobs, now_ms, public
+from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeService, client
 from tests.unit.conftest import BUCKET, INDEX, TABLE
 from tests.unit.test_api import MODEL, UNKNOWN, Answer, Api, execution_arn, is_problem

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from api import states
-from pipeline.jobs import Job, Status
+from api import progress
+from pipeline.jobs import Job
+from rules.states import Status
 
 BEGAN = datetime(2026, 11, 24, tzinfo=UTC)
 BEFORE = ["Check images", "Request labels", "Prepare datasets", "Create datasets"]
@@ -45,7 +46,7 @@ class History:
 def shown(history: History, status: Status, provider: str = "ground-truth") -> dict[str, str]:
     """Each state with its status."""
     services: Any = SimpleNamespace(stepfunctions=history, last_execution_arn=lambda _job: "arn")
-    found = states.view(Job("id", status, {"LabelProvider": provider}), services)
+    found = progress.view(Job("id", status, {"LabelProvider": provider}), services)
     assert history.calls <= 2
     return {one["name"]: one["status"] for one in found["states"]}
 

@@ -13,20 +13,9 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from pipeline import jobs as jobs_module
-from pipeline.jobs import (
-    ENDED,
-    MOVES,
-    RESUMABLE,
-    RUNNING,
-    JobNotFound,
-    Jobs,
-    MoveRefused,
-    PageTokenInvalid,
-    Status,
-    new_id,
-    now_ms,
-    public,
-)
+from pipeline.jobs import JobNotFound, Jobs, MoveRefused, PageTokenInvalid, new_id, now_ms, public
+from rules import states
+from rules.states import ENDED, MOVES, RESUMABLE, RUNNING, Status
 from tests.unit.aws_fakes import client
 from tests.unit.conftest import INDEX, TABLE
 
@@ -76,9 +65,9 @@ def test_an_unknown_job_is_not_found(jobs: Jobs) -> None:
 def test_a_stage_advances_a_job_with_what_it_knows(jobs: Jobs) -> None:
     # Given a started job
     job = jobs.create()
-    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
+    jobs.advance(job.id, states.CHECK_IMAGES)
     # When training is polled
-    jobs.advance(job.id, Status.TRAINING, stage="Check training", detail="Training: poll 12, IN_PROGRESS", Poll=12)
+    jobs.advance(job.id, states.CHECK_TRAINING, detail="Training: poll 12, IN_PROGRESS", Poll=12)
     # Then the record says so
     shown = public(jobs.get(job.id))
     assert (shown["status"], shown["stage"], shown["poll"]) == ("Training", "Check training", 12)
@@ -88,11 +77,11 @@ def test_a_stage_advances_a_job_with_what_it_knows(jobs: Jobs) -> None:
 def test_a_late_duplicate_does_not_set_a_job_back(jobs: Jobs) -> None:
     # Given a job in training
     job = jobs.create()
-    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
-    jobs.advance(job.id, Status.TRAINING, stage="Start training")
+    jobs.advance(job.id, states.CHECK_IMAGES)
+    jobs.advance(job.id, states.START_TRAINING)
     # When a stage from before runs once more, or a stage of a job that nobody knows
-    jobs.advance(job.id, Status.CREATING_DATASET, stage="Create datasets", DatasetArn="other")
-    jobs.advance("ekyc-unknown", Status.TRAINING, stage="Start training")
+    jobs.advance(job.id, states.CREATE_DATASETS, DatasetArn="other")
+    jobs.advance("ekyc-unknown", states.START_TRAINING)
     # Then nothing changed, and nothing was raised
     found = jobs.get(job.id)
     assert found.status is Status.TRAINING
@@ -170,7 +159,7 @@ def test_a_made_up_page_token_is_refused(jobs: Jobs, token: str) -> None:
 def test_the_token_is_kept_and_never_shown(jobs: Jobs) -> None:
     # Given a job that waits for labels
     job = jobs.create()
-    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
+    jobs.advance(job.id, states.CHECK_IMAGES)
     # When the token is stored
     jobs.store_token(job.id, "secret-1", "supplied")
     # Then the record has it and the API does not
@@ -186,8 +175,8 @@ def test_the_token_is_kept_and_never_shown(jobs: Jobs) -> None:
 
 def test_a_token_is_refused_when_the_job_is_past_labelling(jobs: Jobs) -> None:
     job = jobs.create()
-    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
-    jobs.advance(job.id, Status.TRAINING, stage="Start training")
+    jobs.advance(job.id, states.CHECK_IMAGES)
+    jobs.advance(job.id, states.START_TRAINING)
     with pytest.raises(MoveRefused):
         jobs.store_token(job.id, "secret", "ground-truth")
     with pytest.raises(JobNotFound):
@@ -197,9 +186,9 @@ def test_a_token_is_refused_when_the_job_is_past_labelling(jobs: Jobs) -> None:
 def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
     # Given a job that failed, was redriven and stopped
     job = jobs.create()
-    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
+    jobs.advance(job.id, states.CHECK_IMAGES)
     jobs.end(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
-    jobs.advance(job.id, Status.TRAINING, stage="Start training")
+    jobs.advance(job.id, states.START_TRAINING)
     assert public(jobs.get(job.id)).get("error") is None
     jobs.end(job.id, Status.STOPPED, 2000, ARN, Error=None)
     # When the first end is told again
@@ -214,8 +203,8 @@ def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
 def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
     # Given a job that was stopped in training
     job = jobs.create()
-    jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images")
-    jobs.advance(job.id, Status.TRAINING, stage="Check training")
+    jobs.advance(job.id, states.CHECK_IMAGES)
+    jobs.advance(job.id, states.CHECK_TRAINING)
     ended = jobs.end(job.id, Status.STOPPED, 1000, ARN)
     # When it is redriven
     jobs.reopen(ended, Status.TRAINING)
@@ -240,7 +229,7 @@ def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) 
     for name, job in made.items():
         arn = f"arn:{job.id}"
         if name != "idle":
-            jobs.advance(job.id, Status.CHECKING_IMAGES, stage="Check images", ExecutionArn=arn)
+            jobs.advance(job.id, states.CHECK_IMAGES, ExecutionArn=arn)
         if name not in ("idle", "runs"):
             jobs.end(job.id, Status.FAILED, 1000, arn)
         if name in ("settled", "left"):

@@ -9,8 +9,10 @@ import pytest
 
 from pipeline import labelling
 from pipeline.errors import LabellingTimedOut, LabellingUnavailable, Throttled, UnexpectedAnswer, named
-from pipeline.jobs import Job, Jobs, Status, now_ms
+from pipeline.jobs import Job, Jobs, now_ms
 from pipeline.labelling import LabelsMade, RequestLabels
+from rules import states
+from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, FakeSageMaker, FakeStepFunctions
 from tests.unit.conftest import BUCKET
 
@@ -31,7 +33,7 @@ class Setting:
         self.told: list[tuple[int, int, int]] = []  # attempt, photos labelled, tokens that were answered by then
         self.cannot_tell = 0  # so often
         self.id = jobs.create().id
-        jobs.advance(self.id, Status.CHECKING_IMAGES, stage="Check images")
+        jobs.advance(self.id, states.CHECK_IMAGES)
 
     def request(
         self,
@@ -347,7 +349,7 @@ def test_an_account_at_its_limit_is_told_so(setting: Setting) -> None:
 
 
 def test_a_job_past_labelling_makes_no_labelling_job(setting: Setting) -> None:
-    setting.jobs.advance(setting.id, Status.TRAINING, stage="Start training")
+    setting.jobs.advance(setting.id, states.START_TRAINING)
     with pytest.raises(UnexpectedAnswer, match="does not wait for labels: The job is Training"):
         setting.request()
     assert setting.ground_truth.jobs == {}

@@ -9,8 +9,9 @@ from moto.sns import sns_backends
 
 from pipeline import notices
 from pipeline.errors import Throttled, UnexpectedAnswer
-from pipeline.jobs import Jobs, Status
+from pipeline.jobs import Jobs
 from pipeline.labelling import GROUND_TRUTH, LabelsMade
+from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, client
 
 EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:training:ekyc-1"

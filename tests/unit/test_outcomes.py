@@ -8,7 +8,9 @@ import pytest
 from moto.sns import sns_backends
 
 from pipeline import aws, outcomes
-from pipeline.jobs import Job, Jobs, Status
+from pipeline.jobs import Job, Jobs
+from rules import states
+from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import TABLE
 
@@ -42,8 +44,8 @@ class Setting:
         self.function = importlib.reload(importlib.import_module("events.record_outcome"))
         self.id = jobs.create().id
         self.arn = self.machine.start_execution(MACHINE, self.id, "{}")["executionArn"]
-        jobs.advance(self.id, Status.CHECKING_IMAGES, stage="Check images", ExecutionArn=self.arn)
-        jobs.advance(self.id, Status.TRAINING, stage="Start training", TaskToken="secret")
+        jobs.advance(self.id, states.CHECK_IMAGES, ExecutionArn=self.arn)
+        jobs.advance(self.id, states.START_TRAINING, TaskToken="secret")
 
     def end(self, status: str, stage: str = "Check training", **more: str) -> None:
         self.machine.entered[self.arn] = ["Check images", stage]
@@ -169,7 +171,7 @@ def test_each_end_of_a_redriven_job_is_told(setting: Setting) -> None:
     setting.end("FAILED", error="TrainingSlotsBusy", cause="2 of 2")
     setting.event()
     setting.machine.redrive_execution(setting.arn)
-    setting.jobs.advance(setting.id, Status.EVALUATING, stage="Evaluate model", F1=0.9731, Precision=0.9, Recall=1.0)
+    setting.jobs.advance(setting.id, states.EVALUATE_MODEL, F1=0.9731, Precision=0.9, Recall=1.0)
     setting.end("SUCCEEDED", stage="Model ready")
     setting.event()
     assert setting.job.status is Status.READY

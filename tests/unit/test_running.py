@@ -10,7 +10,8 @@ from moto.sns import sns_backends
 
 from pipeline import aws, running
 from pipeline.errors import PipelineError
-from pipeline.jobs import Job, Jobs, Status, now_ms
+from pipeline.jobs import Job, Jobs, now_ms
+from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeStepFunctions, client
 from tests.unit.conftest import TABLE
 from tests.unit.test_outcomes import MACHINE, LambdaContext

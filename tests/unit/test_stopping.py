@@ -9,7 +9,9 @@ from botocore.exceptions import ClientError
 from moto.sns import sns_backends
 
 from pipeline import aws, errors
-from pipeline.jobs import Jobs, Status, now_ms
+from pipeline.jobs import Jobs, now_ms
+from rules import states
+from rules.states import Status
 from tests.unit.aws_fakes import FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import INDEX, TABLE
 from tests.unit.test_erasure import FakeLambda
@@ -52,9 +54,9 @@ class Settling:
         self.id = jobs.create().id
         self.arn = self.machine.start_execution(MACHINE, self.id, "{}")["executionArn"]
         project = self.rekognition.create_project(self.id)["ProjectArn"]
-        jobs.advance(self.id, Status.CHECKING_IMAGES, stage="Check images", ExecutionArn=self.arn)
+        jobs.advance(self.id, states.CHECK_IMAGES, ExecutionArn=self.arn)
         jobs.note(self.id, LabelProvider="ground-truth")
-        jobs.advance(self.id, Status.TRAINING, stage="Start training", ProjectArn=project)
+        jobs.advance(self.id, states.START_TRAINING, ProjectArn=project)
         self.version_arn = self.rekognition.add_version(project, self.id, "TRAINING_IN_PROGRESS")
 
     def end(self, status: str, stage: str = "Check training") -> None:

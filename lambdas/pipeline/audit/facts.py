@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline import prices
 from pipeline.labelling import GROUND_TRUTH, SUPPLIED
+from rules import states
 
 HOUR_MS = 3_600_000
 
@@ -21,14 +22,8 @@ FAILURES = ("Failed", "TimedOut", "Aborted")
 CALL_MS, AHEAD_MS = 60_000, 5_000
 """A stop or a resume is a call recorded at most so long before the event, or so much after it by another clock."""
 
-RESUMED = {
-    "images": "Check images",
-    "labels": "Import labels",  # or the state before it, which names the provider
-    "manifests": "Prepare datasets",
-    "datasets": "Create datasets",
-    "model": "Start training",
-}
-"""What a later execution of a job is given of the one before, by the state that made it."""
+RESUMED = {task.result: task for task in states.TASKS if task.result}
+"""What a later execution of a job is given of the one before, by the last task that may have made it."""
 
 
 @dataclass
@@ -66,7 +61,7 @@ def walk(inputs: Mapping[str, Any]) -> Walk:
     for variable, result in (given.get("resumed", {}) if isinstance(given, dict) else {}).items():
         if variable in RESUMED:
             is_request = variable == "labels" and "provider" in result
-            found.results["Request labels" if is_request else RESUMED[variable]] = result
+            found.results[(states.REQUEST_LABELS if is_request else RESUMED[variable]).name] = result
     before, ended_at, redriven = "", 0, False
     visit: Visit | None = None
     for event in inputs["history"]:
@@ -180,7 +175,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "transitions": transitions["count"],
             "transitionsUsd": transitions["usd"],
             "modelUsdPerHour": (job.get("InferenceUnits") or 0) * prices.INFERENCE_UNIT_HOUR
-            if "Start model" in found.results
+            if states.START_MODEL.name in found.results
             else 0.0,
         },
         "evaluation": _evaluation(found, given),
@@ -234,7 +229,7 @@ def _states(visits: Sequence[Visit], last_time: int) -> list[dict[str, Any]]:
 
 
 def _photos(found: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    checked = found.results.get("Check images") or {}
+    checked = found.results.get(states.CHECK_IMAGES.name) or {}
     names = ("found", "accepted", "rejected", "duplicates", "turned", "manifest", "manifestSha256", "rejectedList")
     rejected = inputs["rejected"]
     return {
@@ -250,9 +245,9 @@ def _file_sha256(inputs: Mapping[str, Any], end: str) -> str | None:
 
 
 def _labelling(found: Walk, inputs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any] | None:
-    requested = found.results.get("Request labels") or {}
-    imported = found.results.get("Import labels") or {}
-    if not requested and not imported and not inputs["workers"] and "Request labels" not in found.arguments:
+    requested = found.results.get(states.REQUEST_LABELS.name) or {}
+    imported = found.results.get(states.IMPORT_LABELS.name) or {}
+    if not requested and not imported and not inputs["workers"] and states.REQUEST_LABELS.name not in found.arguments:
         return None
     made = {**requested, **imported}
     options = given.get("labels") if isinstance(given.get("labels"), dict) else {}
@@ -278,7 +273,7 @@ def _labelling(found: Walk, inputs: Mapping[str, Any], given: Mapping[str, Any])
 
 
 def _split(found: Walk) -> dict[str, Any] | None:
-    prepared = found.results.get("Prepare datasets")
+    prepared = found.results.get(states.PREPARE_DATASETS.name)
     counts = ("trainImages", "testImages", "dropped", "droppedReasons", "imagesPerType")
     names = (*counts, "trainSha256", "testSha256", "labelsSha256")
     return {name: prepared.get(name) for name in names} if prepared else None
@@ -286,11 +281,11 @@ def _split(found: Walk) -> dict[str, Any] | None:
 
 def _training(found: Walk, job: Mapping[str, Any]) -> dict[str, Any] | None:
     """``seconds`` from the start of training to when it was seen to be done, ``billedSeconds`` as Rekognition says."""
-    model = found.results.get("Start training")
+    model = found.results.get(states.START_TRAINING.name)
     if not model:
         return None
-    done = (found.results.get("Check training") or {}).get("completed") is True
-    started, seen = found.exits.get("Start training"), found.exits.get("Check training")
+    done = (found.results.get(states.CHECK_TRAINING.name) or {}).get("completed") is True
+    started, seen = found.exits.get(states.START_TRAINING.name), found.exits.get(states.CHECK_TRAINING.name)
     billed = job.get("TrainingSeconds") if done else None
     earlier = job.get("EarlierTrainingSeconds") or 0
     return {
@@ -305,10 +300,10 @@ def _training(found: Walk, job: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _evaluation(found: Walk, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    evaluated = found.results.get("Evaluate model")
+    evaluated = found.results.get(states.EVALUATE_MODEL.name)
     if not evaluated:
         return None
-    asked = found.arguments.get("Evaluate model", {})
+    asked = found.arguments.get(states.EVALUATE_MODEL.name, {})
     return {
         **{name: evaluated.get(name) for name in ("passed", "f1", "precision", "recall", "labels", "reasons")},
         "bars": {
@@ -320,13 +315,13 @@ def _evaluation(found: Walk, given: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _go_live(found: Walk, given: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
-    published = found.results.get("Publish model")
+    published = found.results.get(states.PUBLISH_MODEL.name)
     return {
         "asked": given.get("deploy"),
         "askedBy": job.get("StartedBy"),
-        "passed": (found.results.get("Evaluate model") or {}).get("passed"),
+        "passed": (found.results.get(states.EVALUATE_MODEL.name) or {}).get("passed"),
         "isLive": bool(published),
-        "time": found.exits.get("Publish model"),
+        "time": found.exits.get(states.PUBLISH_MODEL.name),
         "model": (published or {}).get("projectVersionArn"),
         "replaced": (published or {}).get("previousModel"),
         "replacedStopped": (published or {}).get("previousStopped"),

@@ -1,0 +1,108 @@
+"""The states: how a job stands, and the tasks of the state machine that bring it there.
+
+Everything that names a task takes it from here: the stages' progress, the API's plan, the input of a later execution,
+the audit report, the advice on errors and the deployed functions. A test compares the table with the definition.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    CREATED = "Created"
+    CHECKING_IMAGES = "CheckingImages"
+    WAITING_FOR_LABELLING = "WaitingForLabelling"
+    LABELLING = "Labelling"
+    CREATING_DATASET = "CreatingDataset"
+    TRAINING = "Training"
+    EVALUATING = "Evaluating"
+    DEPLOYING = "Deploying"
+    READY = "Ready"
+    REJECTED = "Rejected"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+
+RUNNING = (
+    Status.CHECKING_IMAGES,
+    Status.WAITING_FOR_LABELLING,
+    Status.LABELLING,
+    Status.CREATING_DATASET,
+    Status.TRAINING,
+    Status.EVALUATING,
+    Status.DEPLOYING,
+)
+ENDED = (Status.READY, Status.REJECTED, Status.FAILED, Status.STOPPED)
+RESUMABLE = (Status.FAILED, Status.STOPPED)
+
+# A running job goes forward only, may pass over stages that it does not need, and may end anywhere. A failed or stopped
+# job that is redriven goes on at any stage, or ends again before a stage has recorded anything.
+MOVES: Mapping[Status, frozenset[Status]] = {
+    Status.CREATED: frozenset({Status.CHECKING_IMAGES}),
+    **{status: frozenset((*RUNNING[place:], *ENDED)) for place, status in enumerate(RUNNING)},
+    **{status: frozenset((*RUNNING, *ENDED)) for status in RESUMABLE},
+    Status.REJECTED: frozenset(),
+    Status.READY: frozenset(),
+}
+"""The allowed moves from each status."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of the state machine.
+
+    ``status`` is the job's while the task is at work. ``result`` names the variable of the state machine that keeps
+    what the task returned, if later executions of the job are given it.
+    """
+
+    name: str
+    status: Status
+    result: str | None = None
+
+    @property
+    def module(self) -> str:
+        """Its handler's module below ``stages``: ``check_images``."""
+        return self.name.lower().replace(" ", "_")
+
+    @property
+    def function(self) -> str:
+        """Its Lambda function's name in the stack and in the definition: ``CheckImages``."""
+        return self.name.title().replace(" ", "")
+
+
+CHECK_IMAGES = Task("Check images", Status.CHECKING_IMAGES, result="images")
+REQUEST_LABELS = Task("Request labels", Status.WAITING_FOR_LABELLING, result="labels")
+IMPORT_LABELS = Task("Import labels", Status.LABELLING, result="labels")
+PREPARE_DATASETS = Task("Prepare datasets", Status.CREATING_DATASET, result="manifests")
+CREATE_DATASETS = Task("Create datasets", Status.CREATING_DATASET, result="datasets")
+CHECK_DATASETS = Task("Check datasets", Status.CREATING_DATASET)
+START_TRAINING = Task("Start training", Status.TRAINING, result="model")
+CHECK_TRAINING = Task("Check training", Status.TRAINING)
+EVALUATE_MODEL = Task("Evaluate model", Status.EVALUATING)
+START_MODEL = Task("Start model", Status.DEPLOYING)
+CHECK_MODEL = Task("Check model", Status.DEPLOYING)
+PUBLISH_MODEL = Task("Publish model", Status.DEPLOYING)
+
+TASKS = (
+    CHECK_IMAGES,
+    REQUEST_LABELS,
+    IMPORT_LABELS,
+    PREPARE_DATASETS,
+    CREATE_DATASETS,
+    CHECK_DATASETS,
+    START_TRAINING,
+    CHECK_TRAINING,
+    EVALUATE_MODEL,
+    START_MODEL,
+    CHECK_MODEL,
+    PUBLISH_MODEL,
+)
+"""The tasks in the order in which a job comes to them."""
+
+LOOPS: Mapping[str, Task] = {
+    task.name.replace("Check", "Wait for"): task for task in (CHECK_DATASETS, CHECK_TRAINING, CHECK_MODEL)
+}
+"""The states that wait, each with the task that looks again after it."""
