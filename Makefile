@@ -68,7 +68,7 @@ destroy: $(TO_AWS)  ## say what is deleted and what is kept, ask, delete it
 docs: .venv/installed  ## the pages that follow from the settings and the template
 	$(BIN)/python -m stacks.docs
 
-draw: node_modules/installed  ## the state machine's picture and table, from its ASL
+draw: .venv/installed node_modules/installed  ## the state machine's picture and table, from its ASL
 	node statemachine/draw.mjs
 
 vendor: node_modules/installed  ## the labelling page's copy of Annotorious, after package.json has another version of it

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
+from stacks.definition import DefinitionError
 from stacks.functions import LayerMissingError
 from stacks.settings import Settings, SettingsError
 from stacks.stack import TrainingStack
@@ -16,6 +17,6 @@ app = cdk.App()
 try:
     settings = Settings.from_context(app.node.get_all_context(), region=os.environ.get("CDK_DEFAULT_REGION", ""))
     TrainingStack(app, settings, layer=LAYER)
-except (LayerMissingError, SettingsError) as error:
+except (DefinitionError, LayerMissingError, SettingsError) as error:
     sys.exit(str(error))
 app.synth()

@@ -26,9 +26,9 @@ from pipeline.audit import inputs, page, report, verify
 from pipeline.audit.store import Store
 from pipeline.jobs import Job
 from rules.states import Status
+from stacks import definition
 from tests.unit.histories import EXECUTION, JOB, StepFunctions, live_model
 
-DEFINITION = Path(__file__).parents[1] / "statemachine" / "training.asl.json"
 SIZES = (1_000, 5_000, 25_000)
 EVENTS_PER_POLL = 9
 BUCKET = "bench"
@@ -78,7 +78,7 @@ def measure(events: int, results: Any) -> None:
     os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
     without_polls = len(live_model(polls=0).events)
     history = live_model(polls=(events - without_polls) // EVENTS_PER_POLL)
-    machine = StepFunctions(history, DEFINITION.read_text(encoding="utf-8"))
+    machine = StepFunctions(history, definition.as_json())
     stepfunctions: Any = aws.client("stepfunctions")
     pages = json_pages(history.events)
     answer_history_from(pages, stepfunctions)

@@ -1,7 +1,5 @@
 """The state machine, and what records how its executions end."""
 
-from pathlib import Path
-
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -9,14 +7,13 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from stacks import definition
 from stacks.encryption import Encryption
 from stacks.functions import BackgroundFunction, Runtime, StageFunctions
 from stacks.notifications import Notifications
 from stacks.permissions import Allowed, Permissions, attach
 from stacks.settings import Poll, Settings
 from stacks.storage import Storage
-
-DEFINITION = Path(__file__).resolve().parent.parent / "statemachine" / "training.asl.json"
 
 
 def waits(settings: Settings) -> dict[str, str]:
@@ -40,7 +37,7 @@ def waits(settings: Settings) -> dict[str, str]:
 
 
 class TrainingStateMachine(sfn.StateMachine):
-    """The Standard state machine of ``statemachine/training.asl.json``; a job has one execution, or several.
+    """The Standard state machine of ``statemachine/training.asl.yaml``; a job has one execution, or several.
 
     It has a fixed name, so that the roles of the functions it calls can name it. The log holds every event without its
     data: payloads stay in the execution history.
@@ -73,7 +70,7 @@ class TrainingStateMachine(sfn.StateMachine):
             id,
             state_machine_name=settings.stack_name,
             state_machine_type=sfn.StateMachineType.STANDARD,
-            definition_body=sfn.DefinitionBody.from_string(DEFINITION.read_text(encoding="utf-8")),
+            definition_body=sfn.DefinitionBody.from_string(definition.as_json()),
             definition_substitutions={"Partition": cdk.Aws.PARTITION, **arns, **waits(settings)},
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,

@@ -1,10 +1,12 @@
-// Draws training.asl.json: the picture training.svg and the table of states in README.md, both from the ASL alone.
+// Draws training.asl.yaml: the picture training.svg and the table of states in README.md, both from the ASL alone.
 // `node statemachine/draw.mjs` writes them; with `--check` it fails when they are not what the ASL says.
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { Graphviz } from "@hpcc-js/wasm-graphviz";
 
 const file = (name) => new URL(name, import.meta.url);
-const machine = JSON.parse(readFileSync(file("training.asl.json"), "utf8"));
+const read = ["-m", "stacks.definition"];
+const machine = JSON.parse(execFileSync(".venv/bin/python", read, { cwd: file(".."), encoding: "utf8" }));
 const states = Object.entries(machine.States);
 
 const LOOKS = {
@@ -63,7 +65,7 @@ const drawn = readme.replace(/(<!-- states -->\n)[^]*(<!-- \/states -->)/, (_, f
 
 if (process.argv.includes("--check")) {
   if (readFileSync(file("training.svg"), "utf8") !== svg || readme !== drawn) {
-    console.error("statemachine/training.svg or README.md is not what training.asl.json says: run `make draw`.");
+    console.error("statemachine/training.svg or README.md is not what training.asl.yaml says: run `make draw`.");
     process.exit(1);
   }
 } else {

@@ -19,6 +19,7 @@ from invariants import failed_cleanly, violations
 
 from ekyc.localaws import calls, events, faults
 from ekyc.localaws.faults import Fault, Lasts, What
+from stacks import definition
 
 PROJECT = Path(__file__).parents[2]
 EXECUTION_EVENT = "Step Functions Execution Status Change"
@@ -503,10 +504,9 @@ def _stage(cell: Cell) -> str | None:
 
 
 def _states() -> dict[str, str]:
-    definition = json.loads((PROJECT / "statemachine" / "training.asl.json").read_text())
     return {
         "stages." + re.sub(r"(?<!^)([A-Z])", r"_\1", state["Arguments"]["FunctionName"].strip("${}")).lower(): name
-        for name, state in definition["States"].items()
+        for name, state in definition.read()["States"].items()
         if state["Type"] == "Task"
     }
 

@@ -21,6 +21,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.util import Finalize
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from cells import CLEAN, NOT_MET, RECOVERED, WAYS, WRONG, Cell, Result, Row, batches, plan, published, recorded, run
 from deployment import SETTINGS, SPEED, Bench, bench
 from rich.console import Console

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.labelling import FUNCTION_ACCOUNTS
 from pipeline.tags import JOB_TAG
+from stacks import definition
 from stacks import settings as module
 from stacks.settings import LEAVES, Poll, Settings, SettingsError
 
@@ -317,7 +318,7 @@ def test_a_resource_of_another_region_is_refused(context: dict[str, Any]) -> Non
 
 def test_what_the_settings_believe_of_the_pipeline_is_so() -> None:
     # Given the state machine's definition and what runs in Lambda, which the stacks do not import
-    machine = json.loads((PROJECT / "statemachine" / "training.asl.json").read_text())
+    machine = definition.read()
     (wait,) = (
         retry for retry in machine["States"]["Start training"]["Retry"] if retry["ErrorEquals"] == ["TrainingSlotsBusy"]
     )

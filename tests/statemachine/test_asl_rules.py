@@ -1,6 +1,5 @@
 """The rules that the state machine's definition keeps, asserted over the ASL itself."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline import errors
+from stacks import definition
 
 FOLDER = Path(__file__).parents[2] / "statemachine"
-MACHINE: dict[str, Any] = json.loads((FOLDER / "training.asl.json").read_text())
+MACHINE: dict[str, Any] = definition.read()
 STATES: dict[str, dict[str, Any]] = MACHINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 CHOICES = {name: state for name, state in STATES.items() if state["Type"] == "Choice"}

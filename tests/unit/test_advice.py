@@ -1,10 +1,8 @@
 """What to do about a job that ended without a model: there is advice for every error, and it leads out."""
 
 import importlib
-import json
 import pkgutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +13,9 @@ from pipeline.errors import PipelineError
 from rules import advice
 from rules.advice import BY_ERROR, STOPPED, UNNAMED, Resume
 from rules.states import Status
+from stacks import definition
 
-DEFINITION = json.loads((Path(__file__).parents[2] / "statemachine" / "training.asl.json").read_text())
-STATES = DEFINITION["States"]
+STATES = definition.read()["States"]
 # Errors of functions that no execution calls: they end no job.
 OF_NO_JOB = {erasure.NotErased.__name__}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ekyc.localaws.synth import synthesize
+from stacks import definition
 
 PROJECT = Path(__file__).parents[2]
 STAGES = sorted(
@@ -77,10 +78,9 @@ def test_the_pipeline_reads_no_environment() -> None:
 
 
 def test_there_is_a_stage_for_every_function_that_the_state_machine_calls() -> None:
-    definition = json.loads((PROJECT / "statemachine/training.asl.json").read_text())
     called = {
         re.sub(r"(?<!^)([A-Z])", r"_\1", state["Arguments"]["FunctionName"].strip("${}")).lower()
-        for state in definition["States"].values()
+        for state in definition.read()["States"].values()
         if state["Type"] == "Task"
     }
     assert called == set(STAGES)

@@ -21,6 +21,7 @@ from pipeline.audit.redaction import Redactor
 from pipeline.audit.store import Store
 from pipeline.jobs import Job, Jobs
 from rules.states import Status
+from stacks import definition
 from tests.unit.aws_fakes import client
 from tests.unit.conftest import BUCKET
 from tests.unit.histories import EXECUTION, JOB, TOKEN, History, StepFunctions, live_model
@@ -29,7 +30,7 @@ from tests.unit.test_erasure import FakeLambda
 from tests.unit.test_outcomes import LambdaContext
 
 PROJECT = Path(__file__).parents[2]
-DEFINITION = (PROJECT / "statemachine" / "training.asl.json").read_text()
+DEFINITION = definition.as_json()
 SCHEMA = json.loads((PROJECT / "docs" / "audit-schema.json").read_text())
 ENGINEER = "arn:aws:iam::123456789012:user/engineer"
 STORED = f"s3://reports/audit/{JOB}/{JOB}.json"

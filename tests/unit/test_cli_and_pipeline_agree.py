@@ -9,14 +9,14 @@ from PIL import Image
 from ekyc.cli import photo_checks
 from pipeline.images import CheckImages, check
 from rules.states import LOOPS, TASKS
+from stacks import definition
 from tests.unit.conftest import BUCKET
 
 JOB = "ekyc-20261124034524-0ac337ddb8d23c1c"
-DEFINITION = Path(__file__).parents[2] / "statemachine" / "training.asl.json"
 
 
 def test_the_table_of_states_has_the_machines_tasks_in_order() -> None:
-    states = json.loads(DEFINITION.read_text())["States"]
+    states = definition.read()["States"]
     assert [task.name for task in TASKS] == [name for name, state in states.items() if state["Type"] == "Task"]
     waits = {name: state["Next"] for name, state in states.items() if state["Type"] == "Wait"}
     assert waits == {wait: task.name for wait, task in LOOPS.items()}
