@@ -9,6 +9,7 @@ const read = ["-m", "stacks.definition"];
 const machine = JSON.parse(execFileSync(".venv/bin/python", read, { cwd: file(".."), encoding: "utf8" }));
 const states = Object.entries(machine.States);
 
+const OTHERWISE = "otherwise";
 const LOOKS = {
   Task: 'shape=box style="filled,rounded" fillcolor="#dbeafe" color="#2563eb"',
   Callback: 'shape=box style="filled,rounded" fillcolor="#ede9fe" color="#7c3aed" penwidth=2',
@@ -19,39 +20,71 @@ const LOOKS = {
 };
 
 const kindOf = (state) => (state.Resource?.endsWith(".waitForTaskToken") ? "Callback" : state.Type);
-const words = (expression) => expression.replace(/^\{% | %\}$/g, "");
 const quoted = (text) => `"${text.replaceAll('"', '\\"')}"`;
+const edge = (from, to, attributes = "") => `${quoted(from)} -> ${quoted(to)} [${attributes}];`;
+const beside = (left, right, attributes) => `{ rank=same; ${edge(left, right, attributes)} }`;
+const label = (words) => `label=${quoted(`\u00a0\u00a0${words}\u00a0`)}`;
 
+// Where a state leads to; a Choice says why by the comment of each rule.
 function exits(state) {
   if (state.Type !== "Choice") return state.Next ? [{ to: state.Next }] : [];
-  return [
-    ...state.Choices.map((rule) => ({ to: rule.Next, why: words(rule.Condition) })),
-    { to: state.Default, why: "otherwise" },
-  ];
+  const rules = state.Choices.map((rule) => ({ to: rule.Next, why: rule.Comment }));
+  return [...rules, { to: state.Default, why: OTHERWISE }];
+}
+
+// The picture's column: the states on the way from the start to the end. Beside it stand the states that wait, those
+// that end the way early, and those that it goes around.
+function column() {
+  const way = [machine.StartAt];
+  for (;;) {
+    const state = machine.States[way.at(-1)];
+    const on = exits(state).filter(({ to }) => !way.includes(to) && machine.States[to].Type !== "Fail");
+    if (!on.length) return way.filter((name) => machine.States[name].Type !== "Wait");
+    way.push(on.at(-1).to);
+  }
 }
 
 function dot() {
-  const order = new Map(states.map(([name], place) => [name, place]));
+  const { StartAt, States } = machine;
+  const main = column();
+  const below = new Map(main.map((name, place) => [name, main[place + 1]]));
   const lines = states.flatMap(([name, state]) => [
-    `${quoted(name)} [${LOOKS[kindOf(state)]}];`,
-    ...exits(state).map(({ to, why }) => {
-      const back = order.get(to) < order.get(name) ? "constraint=false" : "";
-      return `${quoted(name)} -> ${quoted(to)} [label=${quoted(why ? `   ${why}` : "")} ${back}];`;
-    }),
+    `${quoted(name)} [${LOOKS[kindOf(state)]}${below.has(name) ? " group=column" : ""}];`,
+    ...exits(state)
+      .filter(({ why }) => name !== StartAt || why === OTHERWISE)
+      .map(({ to, why }) => {
+        if (state.Type === "Wait") return beside(to, name, "dir=back");
+        const place = to === below.get(name) ? "weight=1000" : below.has(to) ? "constraint=false" : "";
+        return edge(name, to, `${why ? label(why) : ""} ${place}`);
+      }),
   ]);
+  // A state before one that waits has no edge to what is below it.
+  for (const [name, next] of below) {
+    const isLinked = exits(States[name]).some(({ to }) => to === next);
+    if (next && !isLinked) lines.push(edge(name, next, "style=invis weight=1000"));
+  }
+  // The way of a later execution: a lane on the left, from which it enters the column.
+  const entries = States[StartAt].Choices.toSorted((a, b) => main.indexOf(a.Next) - main.indexOf(b.Next));
+  lines.push('lane [shape=none label="" width=0 height=0 group=lane];');
+  lines.push(beside("lane", StartAt, `arrowhead=none style=dashed ${label("a later execution")}`));
+  entries.reduce((above, { Next, Comment }) => {
+    lines.push(`${quoted(Comment)} [shape=none fontsize=11 fontcolor="#475569" group=lane];`);
+    lines.push(edge(above, Comment, "arrowhead=none style=dashed weight=1000"), beside(Comment, Next, "style=dashed"));
+    return Comment;
+  }, "lane");
   return `digraph {
-    graph [rankdir=TB ranksep=0.28 nodesep=0.45 bgcolor=white pad=0.2 fontname=Helvetica];
-    node [fontname=Helvetica fontsize=13 height=0.42 margin="0.18,0.05"];
-    edge [fontname=Helvetica fontsize=10 color="#64748b" fontcolor="#475569" arrowsize=0.7];
-    start [label="" shape=circle style=filled fillcolor="#0f172a" width=0.18 fixedsize=true height=0.18];
-    start -> ${quoted(machine.StartAt)};
+    graph [ranksep=0.2 nodesep=0.4 bgcolor=white pad=0.2];
+    node [fontname=Helvetica fontsize=13 height=0.34 margin="0.14,0.03"];
+    edge [fontname=Helvetica fontsize=11 color="#64748b" fontcolor="#475569" arrowsize=0.7];
+    start [label="" shape=circle style=filled fillcolor="#0f172a" width=0.18 fixedsize=true height=0.18 group=column];
+    start -> ${quoted(StartAt)};
     ${lines.join("\n")}
   }`;
 }
 
 function table() {
   const rows = states.map(([name, state]) => {
-    const leads = exits(state).map(({ to, why }) => (why ? `${to} (${why === "otherwise" ? why : `\`${why}\``})` : to));
+    const leads = exits(state).map(({ to, why }) => (why ? `${to} (${why})` : to));
     const named = (state.Retry ?? []).flatMap((retry) => retry.ErrorEquals).filter((error) => !/[.]/.test(error));
     return `| ${name} | ${kindOf(state)} | ${state.Comment} | ${leads.join("; ") || "—"} | ${named.join(", ") || "—"} |`;
   });

@@ -111,6 +111,15 @@ def test_a_choice_that_nothing_matches_cannot_mean_success(name: str) -> None:
     assert default != "Publish model"
 
 
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_rule_of_a_choice_says_in_words_when_it_holds(name: str) -> None:
+    # Given the comments of a Choice's rules, which the picture shows
+    words = [rule["Comment"] for rule in CHOICES[name]["Choices"]]
+    # Then each is a few words, unlike the others
+    assert all(re.fullmatch(r"[a-z ]{4,20}", one) for one in words)
+    assert len(set(words)) == len(words)
+
+
 def test_the_machine_as_a_whole_has_a_time_limit_beyond_all_deadlines() -> None:
     labelling, slots, training, model = 31 * 86400, 7 * 86400, 3 * 86400, 7 * 86400
     assert MACHINE["TimeoutSeconds"] > labelling + slots + training + model
