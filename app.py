@@ -4,6 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+import stacks  # noqa: F401  # names the Node that aws_cdk starts when it is imported
+
+# isort: split
 import aws_cdk as cdk
 
 from stacks.definition import DefinitionError

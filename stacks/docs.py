@@ -35,7 +35,7 @@ given by its path:
 
 ```
 make deploy SETTINGS="minF1=0.9 labelProvider=supplied polls.training.deadline=172800"
-npx cdk deploy -c minF1=0.9 -c labelProvider=supplied
+. .venv/bin/activate && npx cdk deploy -c minF1=0.9 -c labelProvider=supplied
 ```
 
 A setting on the `make` line holds no space. All that is wrong with the settings is told at once, before anything is

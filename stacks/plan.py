@@ -176,7 +176,7 @@ def deployment(settings: Settings, given: Mapping[str, str], template: Mapping[s
     yield ""
     if stack:
         yield f"The stack {settings.stack_name} is there ({stack['StackStatus']}) and is updated."
-        yield "'npx cdk diff' shows each change."
+        yield "'. .venv/bin/activate && npx cdk diff' shows each change."
     else:
         yield f"The stack {settings.stack_name} is made."
     if not aws.is_bootstrapped(_qualifier()):

@@ -35,8 +35,6 @@ def synthesize(out: Path, settings: Mapping[str, Any] = LOCAL_SETTINGS) -> Path:
     environment.pop("CDK_DEFAULT_REGION", None)
     # Half of the time goes into CDK's validation of the template, which `make check` does too.
     environment["CDK_VALIDATION"] = "false"
-    # The reminder of Node 20's end of support, on every start of jsii.
-    environment.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
     app = subprocess.run(
         [sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
     )

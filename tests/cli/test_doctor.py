@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from ekyc.cli import account
+from ekyc.cli import account, doctor
 from ekyc.cli.account import Account
 from ekyc.cli.doctor import CHECKS, Finding, Patient, _answer, _as_answered, examine
 from ekyc.localaws import rekognition
@@ -547,14 +547,11 @@ def test_an_e_mail_address_must_have_confirmed(
 # The machine
 
 
-def test_tools_that_are_missing_or_old_are_named(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+def test_a_python_that_is_too_old_is_named(environment: pytest.MonkeyPatch) -> None:
     assert look("Tools").status in ("ok", "warning")
-    environment.setenv("PATH", str(tmp_path))
-    assert "Node is not installed" in look("Tools").found
-    node = tmp_path / "node"
-    node.write_text("#!/bin/sh\necho v18.1.0\n")
-    node.chmod(0o755)
-    assert "Node v18.1.0 is older than 20" in look("Tools").found
+    environment.setattr(doctor, "PYTHON", (99, 0))
+    assert "is older than 99.0" in look("Tools").found
+    assert look("Tools").advice == "Install Python ≥ 99.0."
 
 
 def test_a_look_up_is_made_once_for_all_checks_and_so_is_its_error(environment: pytest.MonkeyPatch) -> None:

