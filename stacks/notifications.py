@@ -92,7 +92,12 @@ class Notifications(Construct):
                 "Tells the same to other systems.",
                 ["events:PutEvents"],
                 bus,
-                conditions={"StringEquals": {"events:source": SOURCE}},
+                # Right whether the key has one value or one for each event of the request; a request without the key
+                # would pass but for Null. Source: EventBridge guide, 'Using IAM policy conditions'.
+                conditions={
+                    "ForAllValues:StringEquals": {"events:source": SOURCE},
+                    "Null": {"events:source": "false"},
+                },
             ),
         ]
         if self._own_key is not None:

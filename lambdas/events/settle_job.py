@@ -75,7 +75,7 @@ def _settle(job_id: str) -> None:
     finally:  # whoever has to mend what could not be stopped learns of it
         if not notices.is_told(job):
             _export(job)
-            notices.tell_end(job, jobs=jobs, channels=channels)
+        notices.tell_end(job, jobs=jobs, channels=channels)
 
 
 def _export(job: Job) -> None:

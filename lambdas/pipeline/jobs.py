@@ -30,6 +30,10 @@ UNSETTLED_MS = 120 * 24 * 3_600_000
 GOING_LIVE_MS = 120_000
 GOING_LIVE = "going-live"  # key of the item that says whose model goes live at this moment; no job has such an id
 KIND = "training-job"  # partition key of the index: all jobs in one list, ordered by StartTime
+# The time of the last end, and the number of the last labelling job, that people got the message and systems the event
+# of: each has its own mark, for one may be sent and the other fail.
+END_SENT = ("EndMessageSent", "EndEventSent")
+LABELLING_SENT = ("LabellingMessageSent", "LabellingEventSent")
 logger = Logger(child=True)
 
 
@@ -48,8 +52,8 @@ PRIVATE = frozenset(
         "TaskToken",
         "PostedLabels",
         "RunningStatus",
-        "NotifiedEnd",
-        "NotifiedLabelling",
+        *END_SENT,
+        *LABELLING_SENT,
         "LabelsRequestedTime",
         "ResumedTime",
         "StopRequested",
@@ -427,14 +431,15 @@ class Jobs:
     def unsettled(self, index: str) -> list[str]:
         """The ids of all jobs that may have ended unnoticed, or whose end is not dealt with, oldest first.
 
-        Those are jobs shown as running, with something that may be left running, or with an end that nobody was told
-        of. A job is looked for until `UNSETTLED_MS` after its creation.
+        Those are jobs shown as running, with something that may be left running, or with an end of which the message or
+        the event was not sent. A job is looked for until `UNSETTLED_MS` after its creation.
         """
+        unsent = " OR ".join(f"attribute_not_exists({mark}) OR {mark} < EndTime" for mark in END_SENT)
         running = {f":running{place}": _serialize(status) for place, status in enumerate(RUNNING)}
         return self._found(
             index,
             "attribute_exists(Unsettled)"
-            " OR (attribute_exists(EndTime) AND (attribute_not_exists(NotifiedEnd) OR NotifiedEnd < EndTime))"
+            f" OR (attribute_exists(EndTime) AND ({unsent}))"
             f" OR (attribute_exists(ExecutionArn) AND #status IN ({', '.join(running)}))",
             since=now_ms() - UNSETTLED_MS,
             names={"#status": "Status"},
@@ -514,7 +519,10 @@ class Jobs:
         return True
 
     def notified(self, job_id: str, mark: str, value: int) -> None:
-        """Record that people and systems were told: ``mark`` names what of, ``value`` only ever grows."""
+        """Record that a message or an event was sent: ``mark`` is one of `END_SENT` or `LABELLING_SENT`.
+
+        ``value`` only ever grows.
+        """
         try:
             self._update(
                 job_id,

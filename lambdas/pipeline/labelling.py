@@ -199,7 +199,7 @@ def request(
         try:
             _tell(request.job_id, description, tell)
         except (ClientError, BotoCoreError, PipelineError) as error:
-            logger.error("Labelled, and nobody told", extra={"error": type(error).__name__})
+            logger.error("Labelled, and not all told", extra={"error": type(error).__name__})
         answer(request.job_id, request.task_token, description, jobs=jobs, stepfunctions=stepfunctions)
     else:
         _check_deadline(request, f"labelling job {name} is still {description['LabelingJobStatus']}")

@@ -1,8 +1,9 @@
 """What people and other systems are told: one message on the topic and the same as an event, for each outcome.
 
-A notice is sent first and marked as sent afterwards, so a function that dies in between sends it once more when it is
-called again. That way round because a lost notice leaves a failed job or a model that bills unnoticed, and a doubled
-one costs a glance: its event has the same ``noticeId``.
+Message and event are sent and marked apart: one that fails keeps the other neither away nor coming again. Each is sent
+first and marked as sent afterwards, so a function that dies in between sends it once more when it is called again. That
+way round because a lost notice leaves a failed job or a model that bills unnoticed, and a doubled one costs a glance:
+its event has the same ``noticeId``.
 
 Messages hold figures and causes, which name no file (`pipeline.errors`), and nothing else of a person.
 """
@@ -12,9 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
 from pipeline import prices
-from pipeline.errors import Throttled, UnexpectedAnswer
-from pipeline.jobs import Job, JobNotFound, Jobs
+from pipeline.errors import PipelineError, Throttled, UnexpectedAnswer
+from pipeline.jobs import END_SENT, LABELLING_SENT, Job, JobNotFound, Jobs
 from pipeline.labelling import LabelsMade
 from rules import advice
 from rules.states import Status
@@ -24,6 +28,7 @@ VERSION = 1  # of an event's detail: grows when a field goes or changes its mean
 SUBJECT_LENGTH = 100  # Publish in the SNS API reference: ASCII, no line break
 RETRYABLE = frozenset({"InternalFailure", "ThrottlingException"})  # PutEventsResultEntry, EventBridge API reference
 HOUR_MS = 3_600_000
+logger = Logger(child=True)
 ARNS = (("Model", "ProjectVersionArn"), ("Execution", "ExecutionArn"))
 
 # The job's attributes that are told, by their name in an event and in words.
@@ -66,8 +71,12 @@ class Channels:
         line = " ".join(subject.split()).encode("ascii", "replace").decode()
         self.sns.publish(TopicArn=self.topic, Subject=line[:SUBJECT_LENGTH], Message="\n".join(lines))
 
-    def send(self, notice: Notice) -> None:
-        """Send the event, then the message.
+    def send_message(self, notice: Notice) -> None:
+        """Tell people."""
+        self.publish(notice.subject, notice.lines)
+
+    def send_event(self, notice: Notice) -> None:
+        """Tell systems.
 
         Raises:
             Throttled, UnexpectedAnswer: EventBridge did not take the event.
@@ -86,34 +95,50 @@ class Channels:
         if answer["FailedEntryCount"]:
             code = answer["Entries"][0].get("ErrorCode", "no code")
             raise (Throttled if code in RETRYABLE else UnexpectedAnswer)(f"EventBridge did not take an event: {code}.")
-        self.publish(notice.subject, notice.lines)
 
 
 def is_told(job: Job) -> bool:
-    """Whether somebody was told of this end of the job."""
-    return bool((job["NotifiedEnd"] or 0) >= job["EndTime"])
+    """Whether people or systems were told of this end of the job."""
+    return any((job[mark] or 0) >= job["EndTime"] for mark in END_SENT)
 
 
 def tell_end(job: Job, *, jobs: Jobs, channels: Channels) -> bool:
-    """Tell how the job ended, once for each of its ends; True when this call did it."""
-    if is_told(job):
-        return False
-    channels.send(end(job))
-    jobs.notified(job.id, "NotifiedEnd", job["EndTime"])
-    return True
+    """Tell how the job ended, once for each of its ends; True when this call told what was left to tell.
+
+    Raises:
+        ClientError, BotoCoreError, PipelineError: the message or the event was not sent. The other was tried too.
+    """
+    return _tell(end(job), job, END_SENT, job["EndTime"], jobs, channels)
 
 
 def tell_labelled(job_id: str, attempt: int, made: LabelsMade, *, jobs: Jobs, channels: Channels) -> bool:
-    """Tell that people have labelled the job's photos, once for each labelling job; True when this call did it."""
+    """Tell that people have labelled the job's photos, once for each labelling job; True as `tell_end`.
+
+    Raises:
+        ClientError, BotoCoreError, PipelineError: as `tell_end`.
+    """
     try:
         job = jobs.get(job_id)
     except JobNotFound:
         return False
-    if (job["NotifiedLabelling"] or 0) >= attempt:
-        return False
-    channels.send(labelled(job, attempt, made))
-    jobs.notified(job_id, "NotifiedLabelling", attempt)
-    return True
+    return _tell(labelled(job, attempt, made), job, LABELLING_SENT, attempt, jobs, channels)
+
+
+def _tell(notice: Notice, job: Job, marks: Sequence[str], value: int, jobs: Jobs, channels: Channels) -> bool:
+    """Send message and event, each unless its mark has reached ``value``."""
+    failure: Exception | None = None
+    sends = zip(marks, (channels.send_message, channels.send_event), strict=True)
+    due = [(mark, send) for mark, send in sends if (job[mark] or 0) < value]
+    for mark, send in due:
+        try:
+            send(notice)
+            jobs.notified(job.id, mark, value)
+        except (ClientError, BotoCoreError, PipelineError) as error:
+            logger.error("Not sent", extra={"mark": mark, "error": type(error).__name__})
+            failure = failure or error
+    if failure:
+        raise failure
+    return bool(due)
 
 
 def end(job: Job) -> Notice:

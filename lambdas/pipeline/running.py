@@ -6,6 +6,7 @@ that was stopped elsewhere has its time closed in the record, so that a later st
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -106,20 +107,30 @@ def stop_long_running(
     """Stop every model that has run for more than ``most_hours``, the live one too; the last failure, if there is one.
 
     Left alone: a model of whose start nothing tells, and one whose job is still at work on it. People are told before:
-    a function that dies in between tells them once more, and no model goes away unannounced.
+    a function that dies in between tells them once more, and no model goes away unannounced. An event that cannot be
+    sent keeps no model running.
     """
-    failure: PipelineError | None = None
+    failures: list[PipelineError] = []
+
+    @contextmanager
+    def attempt(model: Model, what_failed: str) -> Iterator[None]:
+        try:
+            yield
+        except (ClientError, BotoCoreError, PipelineError) as error:
+            failures.append(error if isinstance(error, PipelineError) else named(error))
+            logger.error(what_failed, extra={"job_id": model.job.id, "error": type(failures[-1]).__name__})
+
     for model in found:
         if model.hours is None or model.hours <= most_hours or model.status != "RUNNING" or model.job.status in AT_WORK:
             continue
-        try:
-            channels.send(stopping(model, most_hours))
+        notice = stopping(model, most_hours)
+        with attempt(model, "Model not stopped"):
+            channels.send_message(notice)
+            with attempt(model, "Event not sent"):
+                channels.send_event(notice)
             if models.stop_model(model.project_arn, model.arn, rekognition=rekognition) in models.DOWN:
                 jobs.model_stopped(model.job.id)
-        except (ClientError, BotoCoreError, PipelineError) as error:
-            failure = error if isinstance(error, PipelineError) else named(error)
-            logger.error("Model not stopped", extra={"job_id": model.job.id, "error": type(failure).__name__})
-    return failure
+    return failures[-1] if failures else None
 
 
 def stopping(model: Model, most_hours: int) -> Notice:

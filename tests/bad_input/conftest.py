@@ -272,7 +272,7 @@ class Api:
         """Whether what began is done: the failed job's end is told last, and nothing changes by itself any more."""
         before = self.everything()
         time.sleep(0.5)
-        return "NotifiedEnd" in before[self._jobs[FAILED]] and self.everything() == before
+        return "EndEventSent" in before[self._jobs[FAILED]] and self.everything() == before
 
     def everything(self) -> dict[str, Any]:
         """Every job's record, object and execution."""

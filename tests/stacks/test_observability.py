@@ -136,7 +136,10 @@ def test_whoever_tells_may_put_our_own_events_and_no_others(templates: dict[str,
         assert (bool(put), publishes) == (tells, tells)
         for statement in put:
             assert written(statement["Resource"]).endswith(":event-bus/default")
-            assert statement["Condition"] == {"StringEquals": {"events:source": "ekyc.training"}}
+            assert statement["Condition"] == {
+                "ForAllValues:StringEquals": {"events:source": "ekyc.training"},
+                "Null": {"events:source": "false"},
+            }
 
 
 def test_models_can_be_stopped_only_if_one_wants_that(templates: dict[str, Template]) -> None:

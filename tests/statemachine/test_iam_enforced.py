@@ -1,14 +1,17 @@
 """A permission that a role lacks fails the job on the local AWS as it would on AWS."""
 
+import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
 import pytest
 from botocore.config import Config
-from deployed import Pipeline, deployed
+from deployed import Pipeline, deployed, eventually
+from test_told_and_watched import Listener
 
 from ekyc.localaws import aws
 from ekyc.localaws.server import LocalAws
@@ -20,17 +23,31 @@ def pipeline(local_aws: LocalAws, assembly: Path, photos: Path) -> Iterator[Pipe
         yield running
 
 
-def take_permission(aws: LocalAws, service: str, action: str) -> None:
-    """Take an action from the role of the function with this Powertools service name, wherever it stands."""
+def function_of(aws: LocalAws, service: str) -> dict[str, Any]:
+    """The function with this Powertools service name."""
     functions = aws.client("lambda").list_functions()["Functions"]
     (function,) = (one for one in functions if one["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == service)
-    iam, role = aws.client("iam"), function["Role"].rpartition("/")[2]
-    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        for statement in document["Statement"]:
-            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-            statement["Action"] = [one for one in actions if one != action] or ["none:None"]
-        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+    return dict(function)
+
+
+def take_permission(aws: LocalAws, service: str, action: str) -> Callable[[], None]:
+    """Take an action from the role of the function of this service, wherever it stands; the result gives it back."""
+    iam, role = aws.client("iam"), function_of(aws, service)["Role"].rpartition("/")[2]
+    before = {
+        name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    }
+
+    def put(documents: dict[str, Any]) -> None:
+        for name, document in documents.items():
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+
+    after = copy.deepcopy(before)
+    for statement in (one for document in after.values() for one in document["Statement"]):
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        statement["Action"] = [one for one in actions if one != action] or ["none:None"]
+    put(after)
+    return lambda: put(before)
 
 
 def test_a_missing_permission_fails_the_job_by_name(pipeline: Pipeline) -> None:
@@ -45,11 +62,40 @@ def test_a_missing_permission_fails_the_job_by_name(pipeline: Pipeline) -> None:
     assert job["cause"].startswith("GetObject answered AccessDenied")
 
 
+def test_a_denied_event_neither_stops_nor_repeats_a_message(pipeline: Pipeline) -> None:
+    # Given functions that may not put events on the bus
+    listener, functions = Listener(pipeline), pipeline.aws.client("lambda")
+    give_back = [take_permission(pipeline.aws, name, "events:PutEvents") for name in ("RecordOutcome", "SettleJob")]
+
+    def settle() -> bool:
+        """Invoke the function as its schedule does; whether it came through."""
+        name = function_of(pipeline.aws, "SettleJob")["FunctionName"]
+        return "FunctionError" not in functions.invoke(FunctionName=name, Payload="{}")
+
+    # When a job fails, all tries of its outcome's function are over, and the schedule looks three times
+    job_id = pipeline.uploaded(*sorted(pipeline.photos.glob("*.jpg"))[:1])
+    pipeline.start(job_id)
+    pipeline.reaches(job_id, "Failed")
+    queue = function_of(pipeline.aws, "RecordOutcome")["DeadLetterConfig"]["TargetArn"].rpartition(":")[2]
+    sqs = pipeline.aws.client("sqs")
+    address = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    eventually(lambda: sqs.receive_message(QueueUrl=address).get("Messages"))
+    assert [settle() for _ in range(3)] == [False] * 3
+    # Then people were told once, and systems were not
+    assert len(listener.messages()) == 1
+    assert listener.events() == {}
+    # And once the permission is there, systems are told, once
+    for give in give_back:
+        give()
+    assert [settle() for _ in range(2)] == [True] * 2
+    assert listener.event("Training Job Failed")["detail"]["jobId"] == job_id
+    assert (len(listener.arrived), len(listener.messages())) == (1, 1)
+
+
 @pytest.mark.parametrize("version", ["s3", "v4"])
 def test_a_role_signs_no_more_than_it_may_do(pipeline: Pipeline, version: str) -> None:
     # Given a URL that is signed with the key of a function which may not write photos
-    functions = pipeline.aws.client("lambda").list_functions()["Functions"]
-    (name,) = (one["FunctionName"] for one in functions if "PublishModel" in one["FunctionName"])
+    name = function_of(pipeline.aws, "PublishModel")["FunctionName"]
     signer = boto3.client(
         "s3",
         endpoint_url=pipeline.aws.endpoint,

@@ -32,7 +32,7 @@ class Listener:
         self._pipeline = pipeline
         self._sqs = pipeline.aws.client("sqs")
         self._queue = self._sqs.create_queue(QueueName="outcomes")["QueueUrl"]
-        self._seen: list[dict[str, Any]] = []
+        self.arrived: list[dict[str, Any]] = []
         bridge = pipeline.aws.client("events")
         bridge.put_rule(Name="outcomes", EventPattern=json.dumps({"source": ["ekyc.training"]}))
         arn = f"arn:aws:sqs:{region}:{account}:outcomes"
@@ -43,8 +43,8 @@ class Listener:
         got = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
         for message in got:
             self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        self._seen += [json.loads(message["Body"]) for message in got]
-        return {event["detail-type"]: event for event in self._seen}
+        self.arrived += [json.loads(message["Body"]) for message in got]
+        return {event["detail-type"]: event for event in self.arrived}
 
     def event(self, kind: str) -> dict[str, Any]:
         """The event of this detail-type, once it has arrived."""

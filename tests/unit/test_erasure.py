@@ -598,7 +598,7 @@ def test_a_change_that_does_no_harm_is_waited_out(api: ErasingApi) -> None:
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)
-    api.jobs.notified(job_id, "NotifiedEnd", before["EndTime"])
+    api.jobs.notified(job_id, "EndMessageSent", before["EndTime"])
     # Then the job is erased all the same
     stale = Job(before.id, before.status, {**before.attributes, "UpdatedTime": before["UpdatedTime"] - 1})
     assert control.erase(stale, AUDITOR, api.function.services).is_erased

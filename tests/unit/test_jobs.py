@@ -217,27 +217,30 @@ def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
 def test_an_end_that_was_told_stays_told_when_an_earlier_one_is_told_late(jobs: Jobs) -> None:
     job = jobs.create()
     for end in (1000, 2000, 1000):
-        jobs.notified(job.id, "NotifiedEnd", end)
-    assert jobs.get(job.id)["NotifiedEnd"] == 2000
+        jobs.notified(job.id, "EndMessageSent", end)
+    assert jobs.get(job.id)["EndMessageSent"] == 2000
     # And a job that is gone is no error
-    jobs.notified("ekyc-nobodys", "NotifiedEnd", 1)
+    jobs.notified("ekyc-nobodys", "EndMessageSent", 1)
 
 
 def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) -> None:
-    # Given a job that was never started, one that runs, and ended ones: told and settled, untold, with something left
-    made = {name: jobs.create() for name in ("idle", "runs", "settled", "untold", "left")}
+    # Given a job that was never started, one that runs, and ended ones: told and settled, told by the message or by the
+    # event only, with something left
+    made = {name: jobs.create() for name in ("idle", "runs", "settled", "by message", "by event", "left")}
     for name, job in made.items():
         arn = f"arn:{job.id}"
         if name != "idle":
             jobs.advance(job.id, states.CHECK_IMAGES, ExecutionArn=arn)
         if name not in ("idle", "runs"):
             jobs.end(job.id, Status.FAILED, 1000, arn)
-        if name in ("settled", "left"):
-            jobs.notified(job.id, "NotifiedEnd", 1000)
-        if name in ("settled", "untold"):
+        if name in ("settled", "by message", "left"):
+            jobs.notified(job.id, "EndMessageSent", 1000)
+        if name in ("settled", "by event", "left"):
+            jobs.notified(job.id, "EndEventSent", 1000)
+        if name in ("settled", "by message", "by event"):
             jobs.settled(jobs.get(job.id))
     # Then those that somebody has to look at are found
-    assert set(jobs.unsettled(INDEX)) == {made[name].id for name in ("runs", "untold", "left")}
+    assert set(jobs.unsettled(INDEX)) == {made[name].id for name in ("runs", "by message", "by event", "left")}
 
 
 def test_other_failures_of_the_table_are_not_swallowed(dynamodb: Any) -> None:

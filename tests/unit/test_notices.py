@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto.events import events_backends
 from moto.sns import sns_backends
 
@@ -158,9 +159,33 @@ def test_a_function_that_dies_loses_no_notice(jobs: Jobs, audience: Audience, se
     # When Lambda runs it again, and once more for a doubled event
     assert notices.tell_end(jobs.get(job.id), jobs=jobs, channels=audience.channels)
     assert not notices.tell_end(jobs.get(job.id), jobs=jobs, channels=audience.channels)
-    # Then both were told, and a doubled event can be told by its id
-    assert audience.messages
+    # Then both were told: once what did not kill it, and a doubled event can be told by its id
+    assert len(audience.messages) == (2 if call == "publish" else 1)
     assert {event["detail"]["noticeId"] for event in audience.told} == {f"{job.id}/Failed/{job['EndTime']}"}
+
+
+@pytest.mark.parametrize(("service", "call"), [("events", "put_events"), ("sns", "publish")])
+def test_message_and_event_do_not_wait_for_each_other(
+    jobs: Jobs, audience: Audience, monkeypatch: pytest.MonkeyPatch, service: str, call: str
+) -> None:
+    # Given a role that may send the one and not the other
+    job = ended(jobs, Status.FAILED, Stage="Check images", Error="NotEnoughImages", Cause="3 photos.")
+
+    def deny(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, call)
+
+    with monkeypatch.context() as denied:
+        denied.setattr(getattr(audience, service), call, deny, raising=False)
+        # When the end is told again and again
+        for _ in range(3):
+            with pytest.raises(ClientError, match="AccessDeniedException"):
+                notices.tell_end(jobs.get(job.id), jobs=jobs, channels=audience.channels)
+        # Then what it may send was sent once
+        assert (len(audience.messages), len(audience.told)) == ((1, 0) if call == "put_events" else (0, 1))
+    # And when it may send both, then the other is sent, once
+    told = [notices.tell_end(jobs.get(job.id), jobs=jobs, channels=audience.channels) for _ in range(2)]
+    assert told == [True, False]
+    assert (len(audience.messages), len(audience.told)) == (1, 1)
 
 
 @pytest.mark.parametrize(("code", "error"), [("ThrottlingException", Throttled), ("MalformedDetail", UnexpectedAnswer)])
@@ -174,7 +199,7 @@ def test_an_event_that_the_bus_refuses_is_no_notice(
     # Then the function fails, so that it is called again, and the job is not taken for told
     with pytest.raises(error, match=code):
         notices.tell_end(job, jobs=jobs, channels=audience.channels)
-    assert jobs.get(job.id)["NotifiedEnd"] is None
+    assert jobs.get(job.id)["EndEventSent"] is None
 
 
 def test_a_subject_is_what_sns_takes(audience: Audience) -> None:

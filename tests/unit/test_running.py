@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto.sns import sns_backends
 
 from pipeline import aws, running
-from pipeline.errors import PipelineError
+from pipeline.errors import AccessDenied, PipelineError
 from pipeline.jobs import Job, Jobs, now_ms
 from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeStepFunctions, client
@@ -34,6 +35,7 @@ class Setting:
             "rekognition": self.rekognition.client(),
             "stepfunctions": self.machine.client(),
         }
+        self.events = clients["events"]
         monkeypatch.setattr(aws, "client", clients.__getitem__)
         monkeypatch.setattr(running, "SECONDS_BETWEEN_PROJECTS", 0)
         self.metrics: dict[str, float] = {}
@@ -209,6 +211,22 @@ def test_a_stop_that_is_refused_does_not_stop_the_others(setting: Setting) -> No
     with pytest.raises(PipelineError):
         setting.watch(stop=True)
     assert (setting.status(first), setting.status(second)) == ("RUNNING", "STOPPING")
+
+
+def test_a_denied_event_keeps_no_model_running(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a model that runs for too long, and a role that may not put events
+    job = setting.job_with_model(hours=30)
+
+    def deny(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutEvents")
+
+    monkeypatch.setattr(setting.events, "put_events", deny)
+    # When the watch looks
+    with pytest.raises(AccessDenied):
+        setting.watch(stop=True)
+    # Then people are told, and the model is stopped
+    assert len(setting.messages) == 1
+    assert setting.status(job) == "STOPPING"
 
 
 def test_a_model_that_a_resume_trained_is_the_jobs_own(setting: Setting) -> None:
