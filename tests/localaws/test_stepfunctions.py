@@ -83,8 +83,9 @@ def deploy_machine(deploy: Deploy) -> Any:
     return deploy_states
 
 
-def token_of(executions: Executions, execution: str) -> str:
-    executions.wait_for(execution, "TaskSubmitted")
+def token_of(executions: Executions, execution: str, *, once: str = "TaskSubmitted") -> str:
+    """The token of the last task that was scheduled, once the history has an event of that type."""
+    executions.wait_for(execution, once)
     scheduled = [event for event in executions.history(execution) if event["type"] == "TaskScheduled"][-1]
     return json.loads(scheduled["taskScheduledEventDetails"]["parameters"])["Payload"]["token"]
 
@@ -279,21 +280,41 @@ def test_token_task_times_out_although_heartbeats_come(deploy_machine: Any, exec
     assert executions.end(execution)["error"] == "States.Timeout"
 
 
-def test_token_answered_before_the_function_returns(deploy: Deploy, executions: Executions) -> None:
-    # Given a function that answers its own token (the labelling job had ended already)
+@pytest.mark.parametrize("ends_task", [True, False])
+def test_token_answered_before_the_function_returns(
+    deploy: Deploy, executions: Executions, monkeypatch: pytest.MonkeyPatch, ends_task: bool
+) -> None:
+    # Given a function that answers its own token (the labelling job had ended already), and fails after that, once
     code = """
         import boto3
         def answer(event, context):
             boto3.client("stepfunctions").send_task_success(taskToken=event["token"], output='"early"')
+            if event["attempt"] == 0:
+                raise ValueError("late")
     """
-    ask = token_task()
+    monkeypatch.setattr(asl, "ANSWER_ENDS_TASK", ends_task)
+    ask = token_task(Retry=[{"ErrorEquals": ["ValueError"], "IntervalSeconds": 1}])
     ask["Arguments"]["FunctionName"] = "${Answer}"
+    ask["Arguments"]["Payload"]["attempt"] = "{% $states.context.State.RetryCount %}"
     definition = {"QueryLanguage": "JSONata", "StartAt": "Ask", "States": {"Ask": ask}}
     deployed = deploy(
         code, {"Answer": function("app.answer"), "Machine": state_machine(definition, Answer=arn("Answer"))}
     )
-    # When it runs, then the answer counts
-    assert json.loads(executions.run(deployed["Machine"])["output"]) == "early"
+    # When it runs, then the answer counts: at once, or that of the try which returned
+    execution = executions.start(deployed["Machine"])
+    assert json.loads(executions.end(execution)["output"]) == "early"
+    assert executions.types(execution).count("TaskStarted") == (1 if ends_task else 2)
+
+
+def test_an_answer_does_not_wait_for_the_function(deploy_machine: Any, executions: Executions) -> None:
+    # Given a function that runs on for longer than this test waits
+    ask = task("Sleep", Resource=INVOKE + ".waitForTaskToken")
+    ask["Arguments"]["Payload"] = {"token": "{% $states.context.Task.Token %}", "seconds": 25}
+    execution = executions.start(deploy_machine({"Ask": ask}))
+    token = token_of(executions, execution, once="TaskStarted")
+    # When somebody answers the token, then the execution goes on
+    executions.client.send_task_success(taskToken=token, output="1")
+    assert executions.end(execution)["output"] == "1"
 
 
 def test_many_tokens_while_executions_start(deploy_machine: Any, executions: Executions) -> None:
