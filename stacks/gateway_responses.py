@@ -20,8 +20,10 @@ HOW_TO_SIGN_IN = (
 class GatewayResponse:
     """One of API Gateway's own answers. A ``status`` of None leaves each of the answers that it stands for its own.
 
-    API Gateway replaces the variables in ``detail`` and escapes quotes in them; none is next to a dot, which would be
-    read as a part of its name.
+    API Gateway replaces the variables in ``detail``; none is next to a dot, which would be read as a part of its name.
+    ``$context.error.message`` is safe in a JSON text, as API Gateway's own answers are that in quotes.
+    ``$context.error.validationErrorString`` quotes names of fields, and nothing says that API Gateway escapes these
+    quotes, so no answer has it.
     Source: API Gateway guide, 'Gateway response types' and 'Variables for access logging'.
     """
 
@@ -56,7 +58,7 @@ def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
         400,
         "bad-request",
         "Bad Request",
-        "The body is not the JSON that this call takes ($context.error.validationErrorString). "
+        "The body is not the JSON that this call takes: a field is missing or unknown, or has another type or size. "
         "GET /api/training/openapi.json lists its fields.",
     )
     yield GatewayResponse(

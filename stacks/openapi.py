@@ -23,7 +23,8 @@ class Operation:
     """One call of the API.
 
     ``parameters`` are its query and path parameters by API Gateway's name of them, with whether each must be there.
-    ``body`` is the name of the schema of its JSON body, None when it reads none.
+    ``body`` is the name of the schema of the JSON body that it needs. It is None when a call may come without a body:
+    API Gateway's guide does not say what a model makes of none, so such a body is the function's to check.
     """
 
     id: str
@@ -51,7 +52,7 @@ class Description:
                 if method not in item:
                     continue
                 parameters = [self._resolved(parameter) for parameter in item[method].get("parameters", [])]
-                body = item[method].get("requestBody")
+                body = item[method].get("requestBody", {})
                 yield Operation(
                     id=item[method]["operationId"],
                     method=method.upper(),
@@ -62,7 +63,9 @@ class Description:
                         )
                         for one in parameters
                     },
-                    body=body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2] if body else None,
+                    body=body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                    if body.get("required")
+                    else None,
                 )
 
     def model(self, name: str) -> dict[str, Any]:

@@ -926,10 +926,11 @@ LABELS_FILES = [
 
 BAD, MISSING, CONFLICT = "400 bad-request", "404 unknown-job", "409 conflict"
 NO_ROUTE, UNMET, LARGE = "404 unknown-route", "422 precondition-unmet", "413 body-too-large"
-JSON_WORDS, LISTED = "The body is not the JSON that this call takes", "lists its fields"
+LISTED = "lists its fields"
+NO_JSON = "The body is not valid JSON in UTF-8."
 
 
-def start(about: str, body: Any, answer: str = BAD, words: str = LISTED, job: str = NEW, **more: Any) -> Call:
+def start(about: str, body: Any, answer: str = BAD, words: str = NO_JSON, job: str = NEW, **more: Any) -> Call:
     return Call(
         id=f"start: {about}", route="POST start", query={"JobId": job}, body=body, answer=answer, words=words, **more
     )
@@ -1002,18 +1003,23 @@ CALLS = [
     start("nested 100,000 deep", b"[" * 100_000),
     start("NaN", b'{"minF1": NaN}'),
     start("a number of 5,000 digits", b'{"minF1": ' + b"9" * 5000 + b"}"),
-    start("a list", []),
-    start("null", b"null"),
-    start("an unknown field", {"minf1": 0.5}),
-    start("an unknown field, said to be text", b'{"minf1": 0.5}', content_type="text/plain"),
-    start("minF1 in quotes", {"minF1": "0.5"}),
-    start("minF1 true", {"minF1": True}),
+    start("a list", [], words="The body must be a JSON object."),
+    start("null", b"null", words="The body must be a JSON object."),
+    start("an unknown field", {"minf1": 0.5}, words="The body has the unknown field 'minf1'"),
+    start(
+        "an unknown field, said to be text",
+        b'{"minf1": 0.5}',
+        words="The body has the unknown field 'minf1'",
+        content_type="text/plain",
+    ),
+    start("minF1 in quotes", {"minF1": "0.5"}, words="minF1 must be a number from 0 to 1."),
+    start("minF1 true", {"minF1": True}, words="minF1 must be a number from 0 to 1."),
     start("minF1 above 1", {"minF1": 1.01}, words="minF1 must be a number from 0 to 1."),
     start("minF1 of infinity", b'{"minF1": 1e400}', words="minF1 must be a number from 0 to 1."),
     start("minLabelF1 below 0", {"minLabelF1": -0.1}, words="minLabelF1 must be a number from 0 to 1."),
-    start("maxF1Drop null", {"maxF1Drop": None}),
-    start("deploy in words", {"deploy": "yes"}),
-    start("stopPreviousModel a number", {"stopPreviousModel": 1}),
+    start("maxF1Drop null", {"maxF1Drop": None}, words="maxF1Drop must be a number from 0 to 1."),
+    start("deploy in words", {"deploy": "yes"}, words="deploy must be true or false."),
+    start("stopPreviousModel a number", {"stopPreviousModel": 1}, words="stopPreviousModel must be true or false."),
     start("no document type", {"documentTypes": []}, words="documentTypes must be a list of 1 to 50 different names"),
     start(
         "a document type twice",
@@ -1026,15 +1032,19 @@ CALLS = [
         words="documentTypes: ' ' cannot be a document type",
     ),
     start("a document type with a NUL", {"documentTypes": ["a\0"]}, words="documentTypes: 'a\\x00' cannot be"),
-    start("51 document types", {"documentTypes": [str(number) for number in range(51)]}),
-    start("a document type of 256 characters", {"documentTypes": ["x" * 256]}),
-    start("labels in words", {"labels": "supplied"}),
+    start(
+        "51 document types",
+        {"documentTypes": [str(number) for number in range(51)]},
+        words="documentTypes must be a list of 1 to 50 different names",
+    ),
+    start("a document type of 256 characters", {"documentTypes": ["x" * 256]}, words="cannot be a document type"),
+    start("labels in words", {"labels": "supplied"}, words="labels must be an object, such as"),
     start(
         "an unknown provider",
         {"labels": {"provider": "me"}},
         words="labels.provider must be 'ground-truth' or 'supplied'.",
     ),
-    start("labels with an unknown field", {"labels": {"token": "x"}}),
+    start("labels with an unknown field", {"labels": {"token": "x"}}, words="labels has the unknown field 'token'"),
     start(
         "labels of Ground Truth with a key",
         {"labels": {"provider": "ground-truth", "key": "a.json"}},

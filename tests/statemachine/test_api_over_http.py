@@ -1,12 +1,14 @@
 """The HTTP API as clients meet it: through the gateway, on real S3 and DynamoDB."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 import httpx
+import pytest
 from deployed import Pipeline
 
-from ekyc.localaws import calls
+from ekyc.localaws import calls, gateway
 
 
 def test_the_calls_of_existing_clients_work_as_they_always_did(shared_pipeline: Pipeline) -> None:
@@ -36,6 +38,24 @@ def test_the_calls_of_existing_clients_work_as_they_always_did(shared_pipeline: 
         listed[0]
     )
     assert [job["startTime"] for job in listed] == sorted((job["startTime"] for job in listed), reverse=True)
+
+
+def test_a_job_starts_without_a_body(shared_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given an API Gateway to which no body is none that fits a model
+    validate = gateway._validate_body
+
+    def refuse_none(body: bytes, schema: Any) -> None:
+        if not body:
+            raise gateway.Refused("BAD_REQUEST_BODY", 400, "Invalid request body")
+        validate(body, schema)
+
+    monkeypatch.setattr(gateway, "_validate_body", refuse_none)
+    # When a job is started without a body, then it starts
+    job_id = shared_pipeline.uploaded(next(iter(sorted(shared_pipeline.photos.glob("*.jpg")))))
+    assert shared_pipeline.http.post("start", params={"JobId": job_id}).status_code == 200
+    # And a call that needs a body is refused without one
+    refused = shared_pipeline.http.post(f"jobs/{job_id}/labels")
+    assert (refused.status_code, refused.json()["type"]) == (400, "urn:ekyc:problem:bad-request")
 
 
 def test_a_list_reads_one_page_of_the_index_however_many_jobs_there_are(shared_pipeline: Pipeline) -> None:
