@@ -10,15 +10,12 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from rules import uploads
+
 JOBS_INDEX = "ByStartTime"
 
 FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
 """Of the bucket: all that have a folder for each job, and hold what a job knows of people."""
-
-
-UPLOAD_HEADERS = ("Content-Type", "If-None-Match", "x-amz-checksum-sha256", "x-amz-meta-sha256")
-"""What a page may send with a PUT: the headers that the API hands out with its URLs. S3 refuses other ``x-amz-``
-headers, as the URL does not sign them."""
 
 
 class Storage(Construct):
@@ -77,8 +74,8 @@ class Storage(Construct):
                         s3.CorsRule(
                             allowed_methods=[s3.HttpMethods.HEAD, s3.HttpMethods.PUT],
                             allowed_origins=list(web_origins),
-                            allowed_headers=list(UPLOAD_HEADERS),
-                            exposed_headers=["x-amz-meta-sha256"],
+                            allowed_headers=list(uploads.HEADERS),
+                            exposed_headers=[uploads.HASH_HEADER],
                         )
                     ]
                     if web_origins

@@ -16,12 +16,12 @@ import httpx
 
 from ekyc.cli.api import Api
 from ekyc.cli.errors import CommandError, Unreachable
+from rules.uploads import HASH_HEADER
 
 NAMES_PER_CALL = 200  # of the 1,000 that the API takes, so that URLs are fresh on a slow line and the first PUT is soon
 PARALLEL = 8
 TRIES = 6
 LONGEST_PAUSE = 20.0  # seconds between two tries
-HASH_HEADER = "x-amz-meta-sha256"
 MOST_TOLD = 20
 
 

@@ -1,4 +1,4 @@
-"""S3 and DynamoDB: what moto leaves open to races between threads, and S3's checksums, ETags and events."""
+"""S3 and DynamoDB: what moto leaves open to races between threads, and S3's checksums, ETags, CORS rules and events."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import base64
 import datetime
 import functools
 import hashlib
+import re
 import threading
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from ekyc.localaws import events
@@ -36,6 +38,7 @@ def install() -> None:
     S3Response.put_object = _refusing_other_content(S3Response.put_object)
     S3Backend.put_object = _checked_and_encrypted(S3Backend.put_object)
     S3Response.put_object_retention = _keeping_locks(S3Response.put_object_retention)
+    _hold_pages_to_cors_rules()
     _send_events_to_eventbridge()
 
 
@@ -155,6 +158,82 @@ def _moment(text: str | None) -> datetime.datetime:
         return datetime.datetime.min.replace(tzinfo=datetime.UTC)
     time = datetime.datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+
+
+def _hold_pages_to_cors_rules() -> None:
+    """Answer a web page by the first rule of the bucket that matches origin, method and, before a call, its headers.
+
+    moto has each rule overwrite the answer of the one before it, looks at no method and no header, and tells a HEAD
+    nothing.
+    Source: S3 User Guide, "How does Amazon S3 evaluate the CORS configuration on a bucket?".
+    """
+    from moto.s3.exceptions import AccessForbidden
+    from moto.s3.responses import S3Response
+
+    def answer_preflight(self: S3Response, headers: Any, bucket: Any) -> None:
+        asked = headers.get("Access-Control-Request-Headers", "").split(",")
+        names = [name.strip().lower() for name in asked if name.strip()]
+        origin = headers.get("Origin", "")
+        rule = _cors_rule(bucket, origin, headers.get("Access-Control-Request-Method", ""), names)
+        if rule is None:
+            raise AccessForbidden("CORSResponse: This CORS request is not allowed.")
+        self.response_headers.update(_cors_answer(rule, origin))
+        if names:
+            self.response_headers["Access-Control-Allow-Headers"] = ", ".join(names)
+
+    def answer_call(self: S3Response) -> dict[str, str]:
+        origin = self.headers.get("Origin", "")
+        bucket = self.backend.buckets.get(self.bucket_name)
+        rule = _cors_rule(bucket, origin, self.method) if bucket and origin else None
+        return _cors_answer(rule, origin) if rule else {}
+
+    head_object = S3Response.head_object
+
+    @functools.wraps(head_object)
+    def head(self: S3Response, *args: Any, **kwargs: Any) -> Any:
+        status, headers, body = head_object(self, *args, **kwargs)
+        return status, {**headers, **answer_call(self)}, body
+
+    S3Response._set_cors_headers_options = answer_preflight
+    S3Response._get_cors_headers_other = answer_call
+    S3Response.head_object = head
+
+
+def _cors_rule(bucket: Any, origin: str, method: str, headers: Sequence[str] = ()) -> Any:
+    """The first rule by which a page of ``origin`` may call ``method`` with ``headers`` (lower case); None: no rule."""
+    return next(
+        (
+            rule
+            for rule in bucket.cors
+            if _is_like_any(_listed(rule.allowed_origins), origin)
+            and method in _listed(rule.allowed_methods)
+            and all(_is_like_any([name.lower() for name in _listed(rule.allowed_headers)], name) for name in headers)
+        ),
+        None,
+    )
+
+
+def _cors_answer(rule: Any, origin: str) -> dict[str, str]:
+    """The headers by which a browser knows what a page may do. Where all may, S3 does not repeat the origin."""
+    answer = {
+        "Access-Control-Allow-Origin": "*" if "*" in _listed(rule.allowed_origins) else origin,
+        "Access-Control-Allow-Methods": ", ".join(_listed(rule.allowed_methods)),
+        "Vary": "Origin, Access-Control-Request-Headers, Access-Control-Request-Method",
+    }
+    if rule.exposed_headers:
+        answer["Access-Control-Expose-Headers"] = ", ".join(_listed(rule.exposed_headers))
+    if rule.max_age_seconds:
+        answer["Access-Control-Max-Age"] = str(rule.max_age_seconds)
+    return answer
+
+
+def _is_like_any(patterns: Sequence[str], text: str) -> bool:
+    """Whether one of ``patterns``, in which ``*`` stands for any characters, matches the text."""
+    return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), text) for pattern in patterns)
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else value or []
 
 
 def _send_events_to_eventbridge() -> None:

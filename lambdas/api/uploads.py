@@ -12,9 +12,8 @@ from typing import Any
 from api.services import Services
 from pipeline.jobs import PageTokenInvalid
 from rules.names import LONGEST_NAME_BYTES
-from rules.uploads import media_type
+from rules.uploads import CHECKSUM_HEADER, HASH_HEADER, HASH_METADATA, media_type
 
-HASH = "sha256"  # the metadata's name
 PAGE = 1000
 FOLDERS = ("images", "labels")
 
@@ -36,8 +35,8 @@ def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -
         signed["IfNoneMatch"] = headers["If-None-Match"] = "*"
     if sha256 is not None:
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
-        signed |= {"ChecksumSHA256": checksum, "Metadata": {HASH: sha256}}
-        headers |= {"x-amz-checksum-sha256": checksum, f"x-amz-meta-{HASH}": sha256}
+        signed |= {"ChecksumSHA256": checksum, "Metadata": {HASH_METADATA: sha256}}
+        headers |= {CHECKSUM_HEADER: checksum, HASH_HEADER: sha256}
     if size is not None:
         signed["ContentLength"] = size
     return signed, headers

@@ -1,4 +1,4 @@
-"""What an upload of a name may be: its media type and its size in bytes."""
+"""What an upload of a name may be: its media type, its size in bytes, and the headers that its PUT may carry."""
 
 # Custom Labels guide, "Guidelines and quotas in Amazon Rekognition Custom Labels". Its megabytes are taken as 2**20
 # bytes, as the API model writes what the guides call 5 MB as 5,242,880 bytes.
@@ -7,6 +7,13 @@ LARGEST_LABELS = 1024 * 1024 * 1024  # of a manifest
 PHOTOS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 LABELS = {".json": "application/json", ".jsonl": "application/jsonl", ".manifest": "application/jsonl"}
 """Endings of file names, in lower case, with the media type of such a file."""
+HASH_METADATA = "sha256"
+HASH_HEADER = f"x-amz-meta-{HASH_METADATA}"
+"""Keeps the content's hash, in hex, where a HEAD tells it."""
+CHECKSUM_HEADER = "x-amz-checksum-sha256"
+"""Has S3 check the content; the hash in base64."""
+HEADERS = ("Content-Type", "If-None-Match", CHECKSUM_HEADER, HASH_HEADER)
+"""What the API asks a client to send with a PUT; S3 refuses other ``x-amz-`` headers, as the URL does not sign them."""
 
 
 def is_labels(name: str) -> bool:

@@ -101,6 +101,10 @@ def _gaps() -> dict[str, Callable[[], bool]]:
         "DynamoDB writes are atomic": lambda: "lock" not in _source(DynamoDBBackend.put_item).lower(),
         "KMS makes the ETag another one": lambda: "kms" not in _source(FakeKey.etag.fget),
         "uploads get a checksum": lambda: "CRC64NVME" not in _source(S3Backend.put_object),
+        "the first CORS rule that matches answers a page": lambda: (
+            "smarter way of matching" in _source(s3.S3Response._set_cors_headers_options)
+        ),
+        "a HEAD has its CORS headers": lambda: "_get_cors_headers_other" not in _source(s3.S3Response.head_object),
         "presigned URLs expire": lambda: "X-Amz-Expires" not in _source(s3),
     }
 
