@@ -56,7 +56,7 @@ def doctor(
 
     Example: ekyc doctor -c labelProvider=supplied
     """
-    from ekyc.cli import doctor
+    from ekyc.cli.doctor import examination, findings
     from ekyc.cli.terminal import console
 
     wrong = [text for text in context if "=" not in text]
@@ -64,12 +64,12 @@ def doctor(
         raise CommandError(f"{wrong[0]!r} is no setting: give KEY=VALUE, such as -c labelProvider=supplied.")
     given = {key: value for key, _, value in (text.partition("=") for text in context)}
     with console.status("Looking"):
-        patient, findings = doctor.examine(given)
+        patient, found = examination.examine(given)
     if as_json:
-        print(doctor.as_json(patient, findings))
+        print(findings.as_json(found, is_local=patient.is_local))
     else:
-        doctor.report(findings)
-    raise typer.Exit(doctor.count(findings, "problem") > 0)
+        findings.report(found)
+    raise typer.Exit(findings.count(found, "problem") > 0)
 
 
 def redeliver(

@@ -22,7 +22,10 @@ import pytest
 
 from ekyc.cli import account, doctor
 from ekyc.cli.account import Account
-from ekyc.cli.doctor import CHECKS, Finding, Patient, _answer, _as_answered, examine
+from ekyc.cli.doctor.deployed import _as_answered
+from ekyc.cli.doctor.examination import CHECKS, answer, examine
+from ekyc.cli.doctor.findings import Finding
+from ekyc.cli.doctor.patient import Patient
 from ekyc.localaws import rekognition
 from ekyc.localaws.clock import clock as service_clock
 from ekyc.localaws.server import LocalAws
@@ -75,7 +78,7 @@ def look(title: str, *, at_aws: bool = True, **settings: str) -> Finding:
     patient = Patient(settings)
     if at_aws:
         patient.is_local = False
-    return _answer(CHECKS[title], patient)
+    return answer(CHECKS[title], patient)
 
 
 Answers = Callable[[str], tuple[int, Any]]
@@ -243,8 +246,8 @@ def test_credentials_that_aws_refuses(code: str, words: str, aws: LocalAws, envi
     with answering(lambda _: (403, body)) as url:
         environment.setenv("AWS_ENDPOINT_URL_STS", url)
         patient = Patient({})
-        finding = _answer(CHECKS["Credentials"], patient)
-        rest = _answer(CHECKS["CDK bootstrap"], patient)
+        finding = answer(CHECKS["Credentials"], patient)
+        rest = answer(CHECKS["CDK bootstrap"], patient)
     assert finding.status == "problem"
     assert words in finding.found
     assert (rest.status, rest.found) == ("skipped", "not checked: there are no usable credentials")
@@ -422,8 +425,8 @@ def test_running_models_are_counted_over_all_projects(aws: LocalAws, environment
     # When the account is looked at
     patient = Patient({})
     # Then both are counted, each where it belongs
-    assert _answer(CHECKS["Running models"], patient).found.startswith("1 of 2")
-    assert _answer(CHECKS["Trainings"], patient).found.startswith("1 of 2")
+    assert answer(CHECKS["Running models"], patient).found.startswith("1 of 2")
+    assert answer(CHECKS["Trainings"], patient).found.startswith("1 of 2")
 
 
 # What settings name

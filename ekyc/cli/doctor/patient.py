@@ -1,0 +1,108 @@
+"""What a check is, and what it asks: the account, and what more than one check needs to know."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ekyc.cli.account import NOT_PLAYED, Account, NotCheckedError, in_words, shared
+from ekyc.cli.doctor.findings import Finding
+
+# Rekognition answers 5 calls a second of each operation. Source: AWS General Reference, 'Amazon Rekognition endpoints
+# and quotas'. One call in 0.25 s leaves room for the jobs that run.
+SECONDS_BETWEEN_CALLS = 0.25
+
+
+@dataclass(frozen=True)
+class Quota:
+    """A quota of the account: words of its name at Service Quotas, and what it is unless it was raised.
+
+    Source of names and defaults: AWS General Reference, 'Amazon Rekognition endpoints and quotas'.
+    """
+
+    words: tuple[str, ...]
+    default: int
+    elsewhere: Mapping[str, int]
+
+
+TRAININGS = Quota(("concurrent", "training jobs"), 2, {"ap-southeast-2": 1})
+RUNNING_MODELS = Quota(("concurrently running", "models"), 2, {})
+PROJECTS = Quota(("projects per account",), 100, {})
+
+
+class Patient(Account):
+    """The account, and what more than one check needs to know of Rekognition."""
+
+    @shared
+    def projects(self) -> list[str]:
+        """The ARNs of the account's Custom Labels projects."""
+        pages = self.client("rekognition").get_paginator("describe_projects").paginate(Features=["CUSTOM_LABELS"])
+        return [project["ProjectArn"] for page in pages for project in page["ProjectDescriptions"]]
+
+    @shared
+    def models(self) -> list[str]:
+        """The statuses of all models of all projects."""
+        versions = self.client("rekognition").get_paginator("describe_project_versions")
+        statuses = []
+        for project in self.projects:
+            for page in versions.paginate(ProjectArn=project):
+                statuses += [version["Status"] for version in page["ProjectVersionDescriptions"]]
+                time.sleep(SECONDS_BETWEEN_CALLS)
+        return statuses
+
+    @shared
+    def quotas(self) -> dict[str, float]:
+        """The account's quotas of Rekognition by their names."""
+        if self.is_local:
+            raise NotCheckedError(f"Service Quotas is {NOT_PLAYED}", "")
+        pages = self.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="rekognition")
+        return {quota["QuotaName"]: quota["Value"] for page in pages for quota in page["Quotas"]}
+
+    def quota(self, wanted: Quota) -> tuple[int, str]:
+        """How many there may be, and where that is from."""
+        default = wanted.elsewhere.get(self.region, wanted.default)
+        try:
+            quotas = self.quotas
+        except (NotCheckedError, ClientError, BotoCoreError) as error:
+            return default, f"AWS's default: {in_words(error)[0]}"
+        for name, value in quotas.items():
+            if "Custom Labels" in name and all(word in name.lower() for word in wanted.words):
+                return int(value), "Service Quotas"
+        return default, "AWS's default: Service Quotas does not list it"
+
+    @property
+    def wants_ground_truth(self) -> bool:
+        """Whether people label in Ground Truth, by default or when a job asks for it."""
+        return self.settings["labelProvider"] == "ground-truth" or bool(self.settings["workTeam"])
+
+    def made(self, kind: str) -> str:
+        """The physical name of the deployed stack's one resource of a kind, or nothing."""
+        if not self.stack:
+            return ""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        return next(
+            (
+                one["PhysicalResourceId"]
+                for page in pages.paginate(StackName=self.settings["stackName"])
+                for one in page["StackResourceSummaries"]
+                if one["ResourceType"] == kind and "PhysicalResourceId" in one
+            ),
+            "",
+        )
+
+
+Check = Callable[[Patient], Finding]
+
+
+class Checks(dict[str, Check]):
+    """Checks by their titles, in the order of the table."""
+
+    def add(self, title: str) -> Callable[[Check], Check]:
+        """Register the function under a title."""
+
+        def register(check: Check) -> Check:
+            self[title] = check
+            return check
+
+        return register
