@@ -75,10 +75,13 @@ def aws(empty_aws: LocalAws, environment: pytest.MonkeyPatch) -> LocalAws:
 
 def look(title: str, *, at_aws: bool = True, **settings: str) -> Finding:
     """The finding of one check. ``at_aws``: ask as AWS is asked, also for what the local AWS does not play."""
+    return answer(CHECKS[title], at_aws_as(settings) if at_aws else Patient(settings))
+
+
+def at_aws_as(settings: dict[str, str]) -> Patient:
     patient = Patient(settings)
-    if at_aws:
-        patient.is_local = False
-    return answer(CHECKS[title], patient)
+    patient.is_local = False
+    return patient
 
 
 Answers = Callable[[str], tuple[int, Any]]
@@ -122,8 +125,10 @@ def denied(permission: str) -> Answers:
     return lambda _: (400, {"__type": "AccessDeniedException", "message": message})
 
 
-def make_stack(aws: LocalAws, **resources: Any) -> None:
-    aws.client("cloudformation").create_stack(
+def make_stack(aws: LocalAws, **resources: Any) -> str:
+    """Deploy a stack with these and a bucket; the bucket's name."""
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(
         StackName=STACK,
         TemplateBody=json.dumps(
             {
@@ -132,6 +137,8 @@ def make_stack(aws: LocalAws, **resources: Any) -> None:
             }
         ),
     )
+    (output,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+    return str(output["OutputValue"])
 
 
 # The whole command
@@ -496,28 +503,62 @@ def test_a_template_is_compared_as_cloudformation_gives_it_back() -> None:
 
 
 def test_the_buckets_cors_lets_in_what_labels_and_uploads(aws: LocalAws) -> None:
-    origins = {"webOrigins": '["https://kyc.example.com"]'}
     assert look("Bucket CORS").status == "skipped"
-    make_stack(aws)
-    (output,) = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
-    s3, bucket = aws.client("s3"), output["OutputValue"]
+    bucket = make_stack(aws, **API_FOR_PAGES)
+    patient, without_ground_truth = at_aws_as({}), at_aws_as(SUPPLIED)
+
+    def found_with(*rules: dict[str, Any], at: Patient = patient) -> str:
+        if rules:
+            aws.client("s3").put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
+        finding = answer(CHECKS["Bucket CORS"], at)
+        assert finding.status == ("ok" if finding.found.startswith("lets in what is needed") else "problem")
+        return finding.found
+
     # Given no rules, neither the labelling page nor a web page gets in
-    found = look("Bucket CORS", **origins)
-    assert found.status == "problem"
-    assert "uploads from https://kyc.example.com, Ground Truth's labelling page" in found.found
-    assert look("Bucket CORS", **SUPPLIED).status == "ok"
+    found = found_with()
+    assert f"uploads from {PAGE} with the headers Content-Type, If-None-Match, x-amz-checksum-sha256" in found
+    assert "Ground Truth's labelling page" in found
     # A rule that does not show the header is not enough for Ground Truth; with it, it is
-    rule: dict[str, Any] = {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}
-    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
-    assert look("Bucket CORS").status == "problem"
-    rule["ExposeHeaders"] = ["Access-Control-Allow-Origin"]
-    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
-    assert look("Bucket CORS").status == "ok"
-    # And uploads need a rule of their own, for their origin
-    assert look("Bucket CORS", **origins).status == "problem"
-    put = {"AllowedMethods": ["PUT"], "AllowedOrigins": ["https://*.example.com"], "AllowedHeaders": ["*"]}
-    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule, put]})
-    assert look("Bucket CORS", **origins).status == "ok"
+    shown: dict[str, Any] = {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}
+    assert "Ground Truth's labelling page" in found_with(shown)
+    shown["ExposeHeaders"] = ["Access-Control-Allow-Origin"]
+    assert "Ground Truth's labelling page" not in found_with(shown)
+    # Uploads need their checksums' headers, and HEAD with the hash exposed, for each origin that is deployed
+    page: dict[str, Any] = {
+        "AllowedMethods": ["PUT"],
+        "AllowedOrigins": ["https://*.example.com"],
+        "AllowedHeaders": ["content-type", "if-none-match"],
+    }
+    found = found_with(shown, page)
+    assert f"uploads from {PAGE} with the headers x-amz-checksum-sha256, x-amz-meta-sha256" in found
+    assert f"HEAD from {PAGE} with x-amz-meta-sha256 exposed" in found
+    page["AllowedHeaders"] = ["*"]
+    found = found_with(shown, page)
+    assert "uploads" not in found
+    assert f"HEAD from {PAGE}" in found
+    page["AllowedMethods"] = ["PUT", "HEAD"]
+    assert f"HEAD from {PAGE}" in found_with(shown, page)
+    page["ExposeHeaders"] = ["x-amz-meta-sha256"]
+    assert found_with(shown, page) == "lets in what is needed: 2 rules"
+    # And Ground Truth's rule only where people label in it
+    assert "Ground Truth's labelling page" in found_with(page)
+    assert found_with(page, at=without_ground_truth) == "lets in what is needed: 1 rule"
+
+
+PAGE = "https://kyc.example.com"
+API_FOR_PAGES = {
+    "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": {}}},
+    "Api": {
+        "Type": "AWS::Lambda::Function",
+        "Properties": {
+            "Code": {"ZipFile": "pass"},
+            "Handler": "index.handler",
+            "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+            "Runtime": "python3.14",
+            "Environment": {"Variables": {"WEB_ORIGINS": PAGE}},
+        },
+    },
+}
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 import fnmatch
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ekyc.cli.doctor.findings import Finding, ok, problem, skipped, warning
 from ekyc.cli.doctor.patient import Checks, Patient
+from rules import uploads
 
 CHECKS = Checks()
 NOT_DEPLOYED = "the stack is not deployed yet"
@@ -87,21 +88,46 @@ def bucket_cors(patient: Patient) -> Finding:
         if error.response["Error"]["Code"] != "NoSuchCORSConfiguration":
             raise
         rules = []
-    lacking = [f"uploads from {origin}" for origin in patient.settings["webOrigins"] if not _lets(rules, "PUT", origin)]
+    lacking = [words for origin in patient.web_origins for words in _refused(rules, origin)]
     # Source: SageMaker guide, 'CORS Permission Requirement': from everywhere, with this header shown.
     shown = [rule for rule in rules if "Access-Control-Allow-Origin" in rule.get("ExposeHeaders", [])]
-    if patient.wants_ground_truth and not _lets(shown, "GET", "*"):
+    if patient.wants_ground_truth and not _rule(shown, "GET", "*"):
         lacking.append("Ground Truth's labelling page")
     if lacking:
         return problem(f"does not let in {', '.join(lacking)}", "Run make deploy; the stack sets the bucket's CORS.")
     return ok(f"lets in what is needed: {len(rules)} {'rule' if len(rules) == 1 else 'rules'}")
 
 
-def _lets(rules: Sequence[Mapping[str, Any]], method: str, origin: str) -> bool:
-    return any(
-        method in rule["AllowedMethods"]
-        and any(fnmatch.fnmatchcase(origin, allowed) for allowed in rule["AllowedOrigins"])
-        for rule in rules
+def _refused(rules: Sequence[Mapping[str, Any]], origin: str) -> Iterator[str]:
+    """What a page of ``origin`` needs for uploads and may not do."""
+    if not _rule(rules, "PUT", origin, uploads.HEADERS):
+        headers = [name for name in uploads.HEADERS if not _rule(rules, "PUT", origin, [name])]
+        yield f"uploads from {origin} with the headers {', '.join(headers or uploads.HEADERS)}"
+    shows_hash = _rule(rules, "HEAD", origin)
+    if not shows_hash or uploads.HASH_HEADER not in map(str.lower, shows_hash.get("ExposeHeaders", [])):
+        yield f"HEAD from {origin} with {uploads.HASH_HEADER} exposed"
+
+
+def _rule(
+    rules: Sequence[Mapping[str, Any]], method: str, origin: str, headers: Sequence[str] = ()
+) -> Mapping[str, Any] | None:
+    """The rule by which S3 answers: the first that matches origin, method and headers; None when it refuses.
+
+    Source: S3 User Guide, 'How does Amazon S3 evaluate the CORS configuration on a bucket?'.
+    """
+
+    def matches(text: str, patterns: Sequence[str]) -> bool:
+        return any(fnmatch.fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns)
+
+    return next(
+        (
+            rule
+            for rule in rules
+            if method in rule["AllowedMethods"]
+            and matches(origin, rule["AllowedOrigins"])
+            and all(matches(name, rule.get("AllowedHeaders", [])) for name in headers)
+        ),
+        None,
     )
 
 

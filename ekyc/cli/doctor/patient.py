@@ -76,6 +76,15 @@ class Patient(Account):
         """Whether people label in Ground Truth, by default or when a job asks for it."""
         return self.settings["labelProvider"] == "ground-truth" or bool(self.settings["workTeam"])
 
+    @shared
+    def web_origins(self) -> list[str]:
+        """The web origins that the deployed API answers."""
+        for resource in self.deployed["Resources"].values():
+            variables = resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
+            if "WEB_ORIGINS" in variables:
+                return [origin for origin in variables["WEB_ORIGINS"].split(",") if origin]
+        return []
+
     def made(self, kind: str) -> str:
         """The physical name of the deployed stack's one resource of a kind, or nothing."""
         if not self.stack:
