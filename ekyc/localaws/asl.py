@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import botocore.session
+from botocore.model import StructureShape
 from jsonata.jexception import JException
 from jsonata.jsonata import Jsonata
 from jsonata.timebox import Timebox
@@ -38,6 +40,9 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.job 
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchWorkerPool
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import ResourceCondition
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
+    StateTaskServiceAwsSdk,
+)
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
     StateTaskServiceCallback,
 )
@@ -78,6 +83,7 @@ def install() -> None:
     _mend_waiting()
     _mend_task_attempts()
     _mend_tokens()
+    _mend_sdk_arguments()
     _mend_lambda_results()
     _mend_context()
     _remember_checkpoints()
@@ -583,6 +589,25 @@ def _mend_tokens() -> None:
 
     StateTaskServiceCallback._eval_integration_pattern = await_token
     StateTaskServiceCallback._from_error = from_heartbeat_error
+
+
+def _mend_sdk_arguments() -> None:
+    # A state gives the arguments of an AWS SDK task in PascalCase, and moto hands boto3 that, also where the service's
+    # own names are others. Source: Step Functions guide, "Learning to use AWS service SDK integrations".
+    def normalise(self: Any, parameters: dict[str, Any], *_names: Any) -> None:
+        shape = _input_shape(self._get_boto_service_name(), self._get_boto_service_action())
+        if shape is not None:
+            self._to_boto_request(parameters, shape)
+
+    StateTaskServiceAwsSdk._normalise_parameters = normalise
+
+
+@functools.cache
+def _input_shape(service: str, action: str) -> StructureShape | None:
+    """What a boto3 method takes; None when there is no such method, which its call says."""
+    model = botocore.session.get_session().get_service_model(service)
+    names = [name for name in model.operation_names if botocore.xform_name(name) == action]
+    return model.operation_model(names[0]).input_shape if names else None
 
 
 def _mend_lambda_results() -> None:

@@ -30,6 +30,9 @@ def _gaps() -> dict[str, Callable[[], bool]]:
     from moto.stepfunctions.parser import api
     from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
     from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
+        StateTaskServiceAwsSdk,
+    )
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
         StateTaskServiceCallback,
     )
@@ -68,6 +71,7 @@ def _gaps() -> dict[str, Callable[[], bool]]:
         "a missed heartbeat has two names": lambda: (
             "HeartbeatTimeout" not in _source(StateTaskServiceCallback._from_error)
         ),
+        "AWS SDK tasks take PascalCase": lambda: "_normalise_parameters" not in vars(StateTaskServiceAwsSdk),
         "the engine's errors are answered by their names": lambda: api.InvalidDefinition.TYPE is None,
         "another machine of the same name is refused": lambda: (
             "AlreadyExists" not in _source(StepFunctionBackend.create_state_machine)

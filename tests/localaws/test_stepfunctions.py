@@ -317,6 +317,18 @@ def test_an_answer_does_not_wait_for_the_function(deploy_machine: Any, execution
     assert executions.end(execution)["output"] == "1"
 
 
+def test_an_sdk_task_answers_its_own_token(deploy_machine: Any, executions: Executions) -> None:
+    # Given a task that calls Step Functions itself, with its arguments in PascalCase as a state has them
+    answer = {"TaskToken": "{% $states.context.Task.Token %}", "Output": "{% $string({'answered': true}) %}"}
+    resource = "arn:aws:states:::aws-sdk:sfn:sendTaskSuccess.waitForTaskToken"
+    arn = deploy_machine({"Answer": {"Type": "Task", "Resource": resource, "Arguments": answer, "End": True}})
+    # When it runs
+    described = executions.run(arn)
+    # Then the answer, which is there before the call has returned, is the task's result
+    assert described["status"] == "SUCCEEDED", described.get("cause")
+    assert json.loads(described["output"]) == {"answered": True}
+
+
 def test_many_tokens_while_executions_start(deploy_machine: Any, executions: Executions) -> None:
     # Given executions that wait for tokens
     machine_arn = deploy_machine({"Ask": token_task()})
