@@ -11,7 +11,6 @@ local AWS. Prints Markdown tables.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import statistics
 import sys
@@ -33,7 +32,6 @@ from ekyc.localaws import calls, rekognition
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
-OPENAPI = Path(__file__).parents[1] / "lambdas" / "api" / "openapi.json"
 ROOT = "/api/training/"
 CLIENTS = (1, 8, 32)
 NAMES = 1000
@@ -213,11 +211,10 @@ def labels(aws: LocalAws, job_id: str) -> bool:
     )
 
 
-def described() -> set[tuple[str, str]]:
-    """Method and path of every route of the OpenAPI document."""
-    paths = json.loads(OPENAPI.read_text())["paths"]
-    verbs = {"get", "post", "delete", "put", "patch"}
-    return {(verb.upper(), path) for path, item in paths.items() for verb in item if verb in verbs}
+def described(http: httpx.Client) -> set[tuple[str, str]]:
+    """Method and path of every route of the OpenAPI document that the API answers."""
+    paths = http.get("openapi.json").json()["paths"]
+    return {(method.upper(), path) for path, item in paths.items() for method in item}
 
 
 def fill(aws: LocalAws, table_name: str, like: str, jobs: int) -> None:
@@ -263,7 +260,7 @@ def main(jobs: int, seconds: float) -> None:
         http = client(aws.api_url)
         recorder = Recorder(http)
         done, running = ask_every_route(aws, recorder, files)
-        if missing := described() - recorder.routes:
+        if missing := described(http) - recorder.routes:
             raise SystemExit(f"Not asked: {sorted(missing)}")
         print("| Route | AWS calls | which |\n|---|---:|---|")
         for title, made in recorder.rows:

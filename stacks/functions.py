@@ -1,6 +1,8 @@
 """The Lambda functions: one role each, with what that one needs and no more."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from rules import states
 from rules.states import Task
 from stacks.encryption import Encryption
 from stacks.notifications import Notifications
+from stacks.openapi import SOURCE, Description
 from stacks.permissions import Permissions, attach, write_logs
 from stacks.settings import Settings
 from stacks.storage import Storage
@@ -27,6 +30,13 @@ CODE = Path(__file__).resolve().parent.parent / "lambdas"
 
 ONE_VCPU_MB = 1769
 """The memory at which a function has one whole vCPU. Source: Lambda guide, 'Configure Lambda function memory'."""
+
+
+def package(folder: Path) -> None:
+    """Write the functions' code to ``folder``, with the API's description as the JSON that the API answers."""
+    not_code = shutil.ignore_patterns("__pycache__", "requirements.txt", SOURCE.name)
+    shutil.copytree(CODE, folder, ignore=not_code, dirs_exist_ok=True)
+    (folder / "api" / "openapi.json").write_text(Description.read().as_json(), encoding="utf-8")
 
 
 class LayerMissingError(FileNotFoundError):
@@ -52,9 +62,10 @@ class Runtime(Construct):
                 f"The functions' libraries are missing: there is no folder {layer / 'python'}. Run 'make synth', which "
                 "installs lambdas/requirements.txt there first."
             )
-        self.code = lambda_.Code.from_asset(
-            str(CODE), exclude=["__pycache__", "requirements.txt"], ignore_mode=cdk.IgnoreMode.GIT
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            package(Path(folder))
+            self.code = lambda_.Code.from_asset(folder)
+            self.code.bind(self)  # copies the folder to the assembly
         self.layer = lambda_.LayerVersion(
             self,
             "Libraries",

@@ -1,4 +1,4 @@
-"""The API's description, ``lambdas/api/openapi.json``, as the gateway is built from it."""
+"""The API's description, ``lambdas/api/openapi.yaml``, as the gateway is built from it and as the API answers it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DESCRIPTION = Path(__file__).resolve().parent.parent / "lambdas" / "api" / "openapi.json"
+import yaml
+
+SOURCE = Path(__file__).resolve().parent.parent / "lambdas" / "api" / "openapi.yaml"
 
 METHODS = ("get", "put", "post", "delete", "patch")
 
@@ -42,8 +44,18 @@ class Description:
 
     @classmethod
     def read(cls) -> "Description":
-        """The description that the function serves."""
-        return cls(json.loads(DESCRIPTION.read_text(encoding="utf-8")))
+        """The description as `SOURCE` has it, without what is there for its anchors only."""
+        document = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
+        del document["x-answers"]
+        for item in document["paths"].values():
+            for call in item.values():
+                # YAML puts what is merged before a call's own answers; readers look for those by their number.
+                call["responses"] = dict(sorted(call["responses"].items()))
+        return cls(document)
+
+    def as_json(self) -> str:
+        """The document as the API answers it."""
+        return json.dumps(self.document, indent=2) + "\n"
 
     def operations(self) -> Iterator[Operation]:
         """Every call, in the document's order."""

@@ -28,7 +28,7 @@ from rules.uploads import is_labels
 UPLOAD_SECONDS = 15 * 60
 ANONYMOUS = "anonymous"  # who calls without a signature, which the local AWS lets through
 PREFLIGHT_SECONDS = 600  # for which a browser keeps the answer to a preflight
-DESCRIPTION = Path(__file__).parent / "openapi.json"
+DESCRIPTION = Path(__file__).parent / "openapi.json"  # made of openapi.yaml when the code is packaged
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ekyc.localaws.calls import Call
 from ekyc.localaws.iam.needs import list_needs
 from ekyc.localaws.iam.policies import Need, Statement
 from ekyc.localaws.server import LocalAws
+from stacks.openapi import Description
 
 BY_LAMBDA = "Lambda itself does it by the function's role."
 BY_REKOGNITION = "Rekognition does it as its caller; the local one reads without asking."
@@ -209,9 +210,7 @@ def test_no_route_makes_more_than_three_calls_but_those_that_must(recorded: tupl
         route = f"{event['httpMethod']} {event['resource']}"
         most[route] = max(most[route], len(made))
     # Then each route that has something to ask was asked, and asks three times at most unless it is named
-    described = json.loads((Path(__file__).parents[2] / "lambdas" / "api" / "openapi.json").read_text())["paths"]
-    verbs = {"get", "post", "delete"}
-    routes = {f"{verb.upper()} {path}" for path, item in described.items() for verb in verbs & item.keys()}
+    routes = {f"{operation.method} {operation.path}" for operation in Description.read().operations()}
     assert set(most) == routes - {"GET /api/training/openapi.json"}
     assert {route: count for route, count in most.items() if count > MANY_CALLS.get(route, 3)} == {}
 

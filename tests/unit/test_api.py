@@ -4,7 +4,6 @@ import importlib
 import io
 import json
 import re
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +16,7 @@ from pipeline import aws
 from pipeline.jobs import Job, Jobs, now_ms
 from rules import advice, states
 from rules.states import Status
+from stacks.openapi import Description
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import BUCKET, INDEX, TABLE
 from tests.unit.test_outcomes import MACHINE, LambdaContext
@@ -44,7 +44,7 @@ ENVIRONMENT = {
     "EXPORT_FUNCTION": "export",
     "WEB_ORIGINS": "",
 }
-DESCRIPTION = json.loads((Path(__file__).parents[2] / "lambdas" / "api" / "openapi.json").read_text())
+DESCRIPTION = Description.read().document
 UNKNOWN = "ekyc-20200101000000-0000000000000000"
 
 
@@ -998,13 +998,7 @@ def test_a_hash_that_cannot_be_is_refused(api: Api, hashes: Any, words: str) -> 
     assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.jpg"], "sha256": hashes}), 400, words)
 
 
-# --- Web pages and the description -----------------------------------------------------------------------------------
-
-
-def test_the_api_describes_itself(api: Api) -> None:
-    answer = api.get("openapi.json")
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
-    assert answer.json == DESCRIPTION
+# --- Web pages, routes and logs --------------------------------------------------------------------------------------
 
 
 def test_the_routes_are_the_calls_of_the_description(api: Api) -> None:
