@@ -70,7 +70,7 @@ destroy: $(TO_AWS)  ## say what is deleted and what is kept, ask, delete it
 	@$(BIN)/python -m stacks.plan destroy $(CONTEXT)
 	$(CDK) destroy --force $(CONTEXT)
 
-docs: .venv/installed  ## the pages that follow from the settings and the template
+docs: .venv/installed  ## the text of the pages that follows from code (FIGURES=folder: with the figures that are there)
 	$(BIN)/python -m stacks.docs
 
 draw: node_modules/installed  ## the state machine's picture and table, from its ASL

@@ -2,8 +2,8 @@
 
     python bench/all.py [--write]
 
-Prints each table, and writes it to build/bench/NAME.md. `--write` also puts it into docs/performance.md, in place of
-what stands there between the script's markers, and names the machine. The long runs that docs/reliability.md tells of,
+Prints each table, and writes it to build/bench/NAME.md. `--write` also has `make docs` put it into
+docs/performance.md, and names the machine. The long runs that docs/reliability.md tells of,
 `long_jobs.py` and `concurrency.py`, are not among them.
 """
 
@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-TABLES, PAGE = PROJECT / "build" / "bench", PROJECT / "docs" / "performance.md"
+TABLES = PROJECT / "build" / "bench"
 BENCHMARKS = (
     "dead_time",
     "manifests",
@@ -59,23 +59,13 @@ def run(name: str) -> str | None:
     return printed.strip() + "\n"
 
 
-def put(name: str, text: str) -> None:
-    """Replace what the page has between the markers of this name."""
-    page = PAGE.read_text()
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if begin not in page or end not in page:
-        sys.exit(f"docs/performance.md has no place for {name}: it wants the lines {begin} and {end}.")
-    before, _, rest = page.partition(begin)
-    PAGE.write_text(f"{before}{begin}\n\n{text}\n{end}{rest.partition(end)[2]}")
-
-
 def main(write: bool) -> None:
     """Run all, and tell how long that took."""
-    TABLES.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(TABLES, ignore_errors=True)
+    TABLES.mkdir(parents=True)
     began = time.monotonic()
     print(f"{machine()}\n", flush=True)
-    if write:
-        put("machine", machine() + "\n")
+    (TABLES / "machine.md").write_text(f"{machine()}\n")
     failed = []
     for name in BENCHMARKS:
         print(f"## {name}\n", flush=True)
@@ -84,10 +74,10 @@ def main(write: bool) -> None:
             failed.append(f"bench/{name}.py")
             continue
         (TABLES / f"{name}.md").write_text(printed)
-        if write:
-            put(name, printed)
-    if write and "bench/detector.py" not in failed:
-        shutil.copy(TABLES / "detector.svg", PAGE.with_name("detector.svg"))
+    if write:
+        subprocess.run(["make", "docs", f"FIGURES={TABLES}"], cwd=PROJECT, check=True)  # noqa: S603, S607
+        if "bench/detector.py" not in failed:
+            shutil.copy(TABLES / "detector.svg", PROJECT / "docs" / "detector.svg")
     print(f"All benchmarks: {(time.monotonic() - began) / 60:.1f} min. Tables are in build/bench/.")
     if failed:
         sys.exit(f"Failed: {', '.join(failed)}.")

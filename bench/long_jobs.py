@@ -3,13 +3,13 @@
     python bench/long_jobs.py [--write]
 
 One execution of the real state machine with its default settings: people label for 30 days, no training slot is free
-for a week, and the training takes 72 hours. `--write` puts the table into docs/reliability.md, below its heading
-"Long jobs".
+for a week, and the training takes 72 hours. `--write` has `make docs` put the table into docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 import tempfile
 import time
@@ -58,8 +58,8 @@ PHASES = {
     ],
 }
 PHASE_OF = {state: phase for phase, states in PHASES.items() for state in states}
-REPORT = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
-BEGIN, END = "<!-- long jobs -->", "<!-- /long jobs -->"
+PROJECT = Path(__file__).resolve().parents[1]
+FIGURES = PROJECT / "build" / "long-jobs"
 MOST_EVENTS, MOST_WITH_SLOT_WAIT = 10_000, 15_000  # of the 25,000 at which Step Functions fails an execution
 
 
@@ -141,9 +141,9 @@ def table(counts: Mapping[str, Counter[str]]) -> str:
 
 def write(text: str) -> None:
     """Put the table into the page, in the place of the one that is there."""
-    page = REPORT.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    REPORT.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    (FIGURES / "long_jobs.md").write_text(text)
+    subprocess.run(["make", "docs", f"FIGURES={FIGURES}"], cwd=PROJECT, check=True)  # noqa: S603, S607
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ instance is greater than the required maximum", whichever field that is.
 
 @dataclass(frozen=True)
 class Operation:
-    """One call of the API.
+    """One call of the API, and in a few words what it does.
 
     ``parameters`` are its query and path parameters by API Gateway's name of them, with whether each must be there.
     ``body`` is the name of the schema of the JSON body that it needs. It is None when a call may come without a body:
@@ -30,6 +30,7 @@ class Operation:
     """
 
     id: str
+    summary: str
     method: str
     path: str
     parameters: Mapping[str, bool]
@@ -67,6 +68,7 @@ class Description:
                 body = item[method].get("requestBody", {})
                 yield Operation(
                     id=item[method]["operationId"],
+                    summary=item[method]["summary"],
                     method=method.upper(),
                     path=path,
                     parameters={

@@ -1,22 +1,20 @@
-"""The pages that follow from the settings and the template."""
+"""The text of the pages that follows from code."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stacks import docs
+from stacks.openapi import Description
 from stacks.settings import LEAVES, takes
 
 
-def test_the_pages_are_up_to_date() -> None:
-    assert docs.main(["--check"]) == 0
-
-
 def test_every_setting_has_its_row() -> None:
-    # Given the page's table
-    rows = [line.split(" | ") for line in docs.settings_page().splitlines() if line.startswith("| `")]
+    # Given the table
+    rows = [line.split(" | ") for line in docs.settings_table().splitlines() if line.startswith("| `")]
     # Then every setting has a row with its default, what it may be and what it does
     assert [row[0] for row in rows] == [f"| `{key}`" for key in LEAVES]
     for key, (_, default, values, what) in zip(LEAVES, rows, strict=True):
@@ -28,11 +26,11 @@ def test_every_setting_has_its_row() -> None:
 def test_every_function_and_service_role_has_its_permissions_with_their_reasons() -> None:
     # Given the roles of the template
     resources = docs.everything()
-    page = docs.permissions_page(resources)
+    page = docs.permissions(resources)
     functions = [one for one in resources.values() if one["Type"] == "AWS::Lambda::Function"]
     roles = [one for one in resources.values() if one["Type"] == "AWS::IAM::Role"]
     # Then each has its part, functions by name, and so has what is denied on the bucket of audit reports
-    parts = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
+    parts = dict(part.split("\n", 1) for part in f"\n{page}".split("\n## ")[1:])
     assert len(parts) == len(roles) + 1
     assert "if `aws:PrincipalArn` is not the role of ExportAudit" in parts["Denied on the bucket of audit reports"]
     assert {one["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for one in _properties(functions)} <= set(parts)
@@ -52,27 +50,65 @@ def test_a_permission_without_a_reason_is_refused() -> None:
     resources = copy.deepcopy(dict(docs.everything()))
     (policy, *_) = (one for one in resources.values() if one["Type"] == "AWS::IAM::Policy")
     policy["Properties"]["PolicyDocument"]["Statement"].append({"Action": "s3:GetObject", "Resource": "*"})
-    # Then there is no page, and the words say what to do
+    # Then there is no text, and the words say what to do
     with pytest.raises(docs.ReasonMissingError, match=r"may s3:GetObject, and nothing says why.*Allowed"):
-        docs.permissions_page(resources)
+        docs.permissions(resources)
 
 
 def _properties(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one["Properties"] for one in resources]
 
 
-def test_a_stale_page_is_named_and_written_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # Given a page as it was before a setting changed
-    monkeypatch.setattr(docs, "DOCS", tmp_path / "docs")
-    (tmp_path / "docs").mkdir()
+def test_every_call_leads_to_its_section() -> None:
+    # Given the sections of the API's page, by the names that GitHub gives them
+    headings = re.findall(r"^## (.+)$", (docs.PROJECT / "docs" / "api.md").read_text(), re.MULTILINE)
+    sections = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    # Then each call's link is one of them
+    links = re.findall(r"\]\(#(.+?)\)", docs.calls())
+    assert len(links) == len(list(Description.read().operations()))
+    assert set(links) <= sections
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page of its own, the only one, with the table of errors and with figures."""
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(docs, "PAGES", [page])
+    page.write_text(
+        "# Errors\n\n<!-- [[[cog cog.out(docs.errors()) ]]] -->\n<!-- [[[end]]] -->\n\n"
+        "<!-- [[[cog cog.out(docs.measured('speed', cog.previous)) ]]] -->\n\n10 photos/s\n\n<!-- [[[end]]] -->\n"
+    )
     docs.main([])
-    page = tmp_path / "docs" / "settings.md"
-    page.write_text(page.read_text().replace("`minF1`", "`minimumF1`"))
-    # When it is checked, then it is named
-    assert docs.main(["--check"]) == 1
-    assert capsys.readouterr().err == "docs/settings.md is out of date: run 'make docs'.\n"
+    return page
+
+
+def test_a_stale_page_is_named_and_written_anew(page: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    # Given a page as it was before an error had another name
+    fresh = page.read_text()
+    assert "| `NotEnoughImages` |" in fresh
+    page.write_text(fresh.replace("NotEnoughImages", "TooFewImages"))
+    capfd.readouterr()
+    # When it is checked, then it is named, with what to do
+    assert docs.main(["--check"]) != 0
+    said = "".join(capfd.readouterr())
+    assert "page.md" in said
+    assert "Run 'make docs'." in said
     # When it is written, then it is up to date
     assert docs.main([]) == 0
+    assert page.read_text() == fresh
+    assert docs.main(["--check"]) == 0
+
+
+def test_figures_stay_until_a_run_has_others(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given figures of a run that this page does not have
+    (tmp_path / "weight.md").write_text("3 kg\n")
+    monkeypatch.setenv("FIGURES", str(tmp_path))
+    # Then what was measured before stays
+    assert docs.main(["--check"]) == 0
+    # When a run has measured it, then the page has the new figures, and keeps them
+    (tmp_path / "speed.md").write_text("12 photos/s\n")
+    assert docs.main([]) == 0
+    assert "\n12 photos/s\n" in page.read_text()
+    assert "10 photos/s" not in page.read_text()
+    monkeypatch.delenv("FIGURES")
     assert docs.main(["--check"]) == 0

@@ -17,6 +17,7 @@ import pytest
 from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
 from pipeline import prices
+from stacks import docs
 from stacks.combinations import COMBINATIONS, committed
 from stacks.plan import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR, by_hand, main
 from stacks.settings import Settings
@@ -269,9 +270,7 @@ def test_a_versioned_bucket_and_a_protected_table_are_deleted_in_two_steps() -> 
 @pytest.mark.parametrize("target", ["synth", "deploy", "destroy"])
 def test_the_documented_make_lines_hand_their_settings_on(target: str, name: str) -> None:
     # Given the command that docs/settings.md names for a combination
-    page = (PROJECT / "docs" / "settings.md").read_text()
-    section = page.partition(f"### {name.replace('-', ' ').capitalize()}\n")[2]
-    line = section.partition("```\n")[2].partition("\n")[0].replace("make deploy", f"make --dry-run {target}")
+    line = docs.command(COMBINATIONS[name]).replace("make deploy", f"make --dry-run {target}")
     # When make says what it would run
     run = subprocess.run(shlex.split(line), cwd=PROJECT, capture_output=True, text=True, check=True)
     # Then every command that reads settings gets them all
