@@ -20,6 +20,7 @@ from cogapp import Cog
 from pydantic import BaseModel
 
 from rules import advice
+from rules.states import Task
 from stacks.combinations import COMBINATIONS, committed, synthesize
 from stacks.openapi import Description
 from stacks.permissions import WHY, WITHOUT_SID
@@ -82,8 +83,15 @@ def errors() -> str:
     """A row for each named error, with what to do about it."""
     entries = [(f"`{error}`", entry) for error, entry in advice.BY_ERROR.items()]
     entries += [("any other", advice.UNNAMED), ("stopped", advice.STOPPED)]
-    rows = [[name, entry.states, entry.means, entry.text, RESUME_IN_WORDS[entry.resume]] for name, entry in entries]
+    rows = [
+        [name, _names(entry.tasks) or "any", entry.means, entry.text, RESUME_IN_WORDS[entry.resume]]
+        for name, entry in entries
+    ]
     return _table(["Error", "From", "What it means", "What to do", "Resume"], rows)
+
+
+def _names(tasks: Iterable[Task]) -> str:
+    return ", ".join(task.name for task in tasks)
 
 
 RESUME_IN_WORDS = {
