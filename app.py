@@ -9,10 +9,10 @@ import stacks  # noqa: F401  # names the Node that aws_cdk starts when it is imp
 # isort: split
 import aws_cdk as cdk
 
-from stacks.definition import DefinitionError
 from stacks.functions import LayerMissingError
 from stacks.settings import Settings, SettingsError
 from stacks.stack import TrainingStack
+from stacks.yaml_source import SourceError
 
 LAYER = Path(__file__).resolve().parent / "build" / "layer"
 
@@ -20,6 +20,6 @@ app = cdk.App()
 try:
     settings = Settings.from_context(app.node.get_all_context(), region=os.environ.get("CDK_DEFAULT_REGION", ""))
     TrainingStack(app, settings, layer=LAYER)
-except (DefinitionError, LayerMissingError, SettingsError) as error:
+except (SourceError, LayerMissingError, SettingsError) as error:
     sys.exit(str(error))
 app.synth()

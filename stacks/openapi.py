@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from stacks import yaml_source
 
 SOURCE = Path(__file__).resolve().parent.parent / "lambdas" / "api" / "openapi.yaml"
 
@@ -45,9 +45,8 @@ class Description:
 
     @classmethod
     def read(cls) -> "Description":
-        """The description as `SOURCE` has it, without what is there for its anchors only."""
-        document = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
-        del document["x-answers"]
+        """The description as `SOURCE` has it."""
+        document = yaml_source.read(SOURCE)
         for item in document["paths"].values():
             for call in item.values():
                 # YAML puts what is merged before a call's own answers; readers look for those by their number.
