@@ -29,6 +29,9 @@ class Objects(dict[str, bytes]):
         told = {"ContentLength": len(content), "LastModified": UPLOADED, "ETag": f'"{Key}"'}
         return {"Body": io.BytesIO(content), **told}
 
+    def head_object(self, **_: Any) -> dict[str, Any]:
+        return {"LastModified": UPLOADED}
+
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, str]:
         self[Key] = Body
         return {"ETag": f'"{Key}"'}

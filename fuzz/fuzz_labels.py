@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["pipeline", "rules", "json"]):
     from pipeline.manifests import Photo, photo_line, rejected_list_key
 
 from ekyc.localaws.custom_labels_manifest import check_sets, read_dataset  # noqa: E402 - needs the path above
-from fuzz.files import BUCKET, CORPUS, JOB, Objects  # noqa: E402
+from fuzz.files import BUCKET, CORPUS, JOB, UPLOADED, Objects  # noqa: E402
 
 COCO = json.loads((CORPUS / "labels" / "coco.json").read_text())
 TYPES = [category["name"] for category in COCO["categories"]]
@@ -52,9 +52,8 @@ def any_file(content: bytes) -> None:
 
 
 def prepare(s3: Objects, manifest: str) -> None:
-    request = datasets.PrepareDatasets(
-        JOB, f"{MANIFESTS}/input.manifest", INPUT_SHA256, f"s3://{BUCKET}/{manifest}", None, "doctype", TYPES
-    )
+    images = (f"{MANIFESTS}/input.manifest", INPUT_SHA256, round(UPLOADED.timestamp() * 1000))
+    request = datasets.PrepareDatasets(JOB, *images, f"s3://{BUCKET}/{manifest}", None, "doctype", TYPES)
     try:
         prepared = datasets.prepare(request, bucket=BUCKET, max_rejected_share=0.5, s3=s3)
     except (NoUsableLabels, TooFewImagesPerLabel):

@@ -127,7 +127,7 @@ def start() -> Response[str]:
 def list_jobs() -> Response[str]:
     query = _query()
     limit = validation.page_limit(query.get("limit"))
-    jobs, token = services.jobs.newest(settings.jobs_index, limit, query.get("nextToken"))
+    jobs, token = services.jobs.list_newest(settings.jobs_index, limit, query.get("nextToken"))
     return _json([public(job) for job in jobs], {"X-Next-Token": token} if token else {})
 
 

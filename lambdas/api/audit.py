@@ -14,7 +14,7 @@ from api.problems import conflict
 from api.services import Services
 from pipeline.audit.history import milliseconds
 from pipeline.audit.store import FINAL, PROVISIONAL, Kept, Store, Stored, key
-from pipeline.jobs import Job, now_ms
+from pipeline.jobs import Job, now_ms, report_claims
 
 LINK_SECONDS = 60
 FRESH_SECONDS = 60  # how old a report on a running execution may be
@@ -59,7 +59,7 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     if execution is None:
         raise conflict("Step Functions has no such execution any more, and no report of it was kept.")
     is_made = job["ReportAsked"] == state and now_ms() - job["ReportAskedTime"] < MAKING_SECONDS * 1000
-    if not is_made and services.jobs.claim_report(job.id, state, kept.newest, MAKING_SECONDS):
+    if not is_made and report_claims.claim(services.jobs, job.id, state, kept.newest, MAKING_SECONDS):
         services.functions.invoke(
             FunctionName=services.export_function, InvocationType="Event", Payload=json.dumps({"executionArn": arn})
         )

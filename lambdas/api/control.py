@@ -11,7 +11,7 @@ from api.problems import conflict, not_begun, unmet
 from api.services import Services
 from pipeline import errors, executions, labelling, models, outcomes, stopping
 from pipeline.errors import error_code
-from pipeline.jobs import CLAIM_MS, Job, MoveRefused, now_ms
+from pipeline.jobs import Job, MoveRefused, erasures, model_hours, now_ms, resumes, tokens
 from pipeline.labelling import FUNCTION_ACCOUNTS, GROUND_TRUTH, SUPPLIED
 from pipeline.publishing import read_parameter
 from rules import advice
@@ -125,7 +125,7 @@ def supply_labels(job_id: str, key: str, caller: str, services: Services) -> Job
     """
     try:
         is_there = exists(key, services)
-        job = services.jobs.labels_posted(job_id, key, caller) if is_there else services.jobs.get(job_id)
+        job = tokens.post_labels(services.jobs, job_id, key, caller) if is_there else services.jobs.get(job_id)
     except MoveRefused as refusal:
         job = refusal.job
     check_not_erased(job)
@@ -188,7 +188,7 @@ def stop_model(services: Services) -> dict[str, Any]:
         status = services.rekognition.stop_project_version(ProjectVersionArn=arn)["Status"]
     except ClientError as error:
         raise _refused_by_model(error, "stopped") from error
-    services.jobs.model_stopped(models.job_id(arn))
+    model_hours.record_stop(services.jobs, models.job_id(arn))
     return {"projectVersionArn": arn, "status": status}
 
 
@@ -314,7 +314,7 @@ def _claim_resume(job_id: str, caller: str, services: Services) -> Job | None:
     A caller whose claim is there already is one that asks again after a failure, or is the SDK that does so.
     """
     try:
-        return services.jobs.claim_resume(job_id, caller)
+        return resumes.claim(services.jobs, job_id, caller)
     except MoveRefused as refusal:
         job = refusal.job
     check_not_erased(job)
@@ -322,7 +322,7 @@ def _claim_resume(job_id: str, caller: str, services: Services) -> Job | None:
         return None
     try:
         if job["ResumedBy"][-1]["By"] == caller:
-            return services.jobs.renew_resume(job)
+            return resumes.renew(services.jobs, job)
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
     raise conflict("Somebody else is resuming the job, or has tried to. Ask again in half a minute.")
@@ -354,7 +354,7 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
         attributes = {"ProjectVersionArn": None, "TrainingStartTime": None, "TrainingSeconds": None}
         attributes |= {"EarlierTrainingSeconds": trained or None}
     try:
-        services.jobs.name_execution(job, services.execution_arn(job.id, attempt + 1), **attributes)
+        resumes.name_execution(services.jobs, job, services.execution_arn(job.id, attempt + 1), **attributes)
     except MoveRefused:
         raise conflict("Another request has resumed the job meanwhile.") from None
     try:
@@ -372,7 +372,7 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
 
 def _reopen(job: Job, status: Status, services: Services) -> Job:
     try:
-        return services.jobs.reopen(job, status)
+        return resumes.reopen(services.jobs, job, status)
     except MoveRefused as refusal:
         return refusal.job  # the resumed stage has told where it is already
 
@@ -440,8 +440,8 @@ def _request_erasure(job: Job, requested_by: str, services: Services, *, delete_
         never_ran = job.status not in AT_REST and _check_at_rest(job, services)
         end = {"Status": Status.STOPPED, "DetailedStatus": "Stopped: never ran", "EndTime": now_ms()}
         try:
-            return services.jobs.request_erasure(
-                job, requested_by, MOST_ERASURES, delete_model=delete_model, **(end if never_ran else {})
+            return erasures.request(
+                services.jobs, job, requested_by, MOST_ERASURES, delete_model=delete_model, **(end if never_ran else {})
             )
         except MoveRefused as refusal:
             job = refusal.job
@@ -460,7 +460,7 @@ def _check_at_rest(job: Job, services: Services) -> bool:
     if execution and execution["status"] in UP:
         raise conflict("The job is running. Stop it first, then erase it.")
     claimed = max(job["ResumedTime"] or 0, (not execution and job["ExecutionStartTime"]) or 0)
-    if now_ms() - claimed < CLAIM_MS:
+    if now_ms() - claimed < resumes.CLAIM_MS:
         raise conflict("The job is being started or resumed. Ask again in a minute, or stop it first.")
     if job["LabellingJobArn"]:
         status = labelling.status(job["LabellingJobArn"].rpartition("/")[2], services.sagemaker)

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import aws, erasure, errors
-from pipeline.jobs import Jobs
+from pipeline.jobs import Jobs, erasures
 from pipeline.settings import Settings as BaseSettings
 
 
@@ -30,7 +30,7 @@ logger = Logger()
 def handler(event: Mapping[str, Any], _context: Any) -> None:
     """Erase the job ``jobId``, or without one every job whose erasure is not over. Fails once it has tried them all."""
     failure: errors.PipelineError | None = None
-    for job_id in [event["jobId"]] if "jobId" in event else jobs.to_erase(settings.jobs_index):
+    for job_id in [event["jobId"]] if "jobId" in event else erasures.list_open_ids(jobs, settings.jobs_index):
         logger.append_keys(job_id=job_id)
         try:
             erasure.erase(job_id, bucket=settings.bucket, jobs=jobs, s3=s3, rekognition=rekognition)

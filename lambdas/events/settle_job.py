@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import aws, errors, notices, stopping
-from pipeline.jobs import Job, JobNotFound, Jobs
+from pipeline.jobs import Job, JobNotFound, Jobs, ends
 from pipeline.settings import Settings as BaseSettings
 
 
@@ -45,7 +45,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
     """
     failure: errors.PipelineError | None = None
     trained = _trained_job_id(event)
-    for job_id in [trained] if trained else jobs.unsettled(settings.jobs_index):
+    for job_id in [trained] if trained else ends.list_unsettled_ids(jobs, settings.jobs_index):
         logger.append_keys(job_id=job_id)
         try:
             _settle(job_id)

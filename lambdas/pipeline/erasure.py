@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import models
 from pipeline.errors import TRANSIENT_CODES, PipelineError, error_code
-from pipeline.jobs import Jobs, now_ms
+from pipeline.jobs import Jobs, erasures, now_ms
 
 FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
 # Calls of DeleteObjects at once; each deletes a page of at most 1,000 keys, which is the most that it takes (S3 API
@@ -71,7 +71,7 @@ def erase(job_id: str, *, bucket: str, jobs: Jobs, s3: Any, rekognition: Any) ->
     if left:
         raise NotErased(f"Not everything could be erased. {' '.join(left)}")
     last = began - job["Erasures"][-1]["RequestedTime"] >= LATE_MS
-    done = jobs.erased(job, last=last, model_deleted=with_model) is not None
+    done = erasures.mark_erased(jobs, job, last=last, model_deleted=with_model) is not None
     logger.info("Erased" if done else "Erased, and asked for once more", extra={"datasets": datasets, "last": last})
 
 
@@ -100,7 +100,7 @@ def _delete_listed(job_id: str, prefix: str, storage: Storage) -> tuple[int, Cou
         nonlocal deleted
         count, codes = pending.pop(0).result()
         if count:
-            storage.jobs.count_erased(job_id, count)
+            erasures.add_objects(storage.jobs, job_id, count)
         deleted += count
         refused.update(codes)
 

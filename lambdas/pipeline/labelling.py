@@ -24,7 +24,7 @@ from pipeline.errors import (
     error_code,
     quota,
 )
-from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused
+from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, tokens
 from pipeline.tags import tags
 from rules.states import REQUEST_LABELS, Status
 
@@ -155,7 +155,7 @@ def request(
         UnexpectedAnswer: the job does not wait for labels.
     """
     try:
-        job = jobs.store_token(request.job_id, request.task_token, request.provider)
+        job = tokens.store(jobs, request.job_id, request.task_token, request.provider)
     except (JobNotFound, MoveRefused) as error:
         raise UnexpectedAnswer(f"Job {request.job_id} does not wait for labels: {error}") from error
     jobs.note_first(request.job_id, LabelsRequestedTime=int(parse_time(request.requested_at) * 1000))
@@ -424,7 +424,7 @@ def _send(
 ) -> None:
     """Resume the execution with an output or a named error, unless it was, and forget the token."""
     _resume(token, result, stepfunctions)
-    jobs.forget_token(job_id, token)
+    tokens.forget(jobs, job_id, token)
 
 
 def _resume(token: str, result: Mapping[str, Any] | PipelineError, stepfunctions: Any) -> bool:

@@ -18,7 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import prices
 from pipeline.errors import PipelineError, Throttled, UnexpectedAnswer
-from pipeline.jobs import END_SENT, LABELLING_SENT, Job, JobNotFound, Jobs
+from pipeline.jobs import Job, JobNotFound, Jobs, notice_marks
+from pipeline.jobs.record import END_SENT, LABELLING_SENT
 from pipeline.labelling import LabelsMade
 from rules import advice
 from rules.states import Status
@@ -132,7 +133,7 @@ def _tell(notice: Notice, job: Job, marks: Sequence[str], value: int, jobs: Jobs
     for mark, send in due:
         try:
             send(notice)
-            jobs.notified(job.id, mark, value)
+            notice_marks.mark_sent(jobs, job.id, mark, value)
         except (ClientError, BotoCoreError, PipelineError) as error:
             logger.error("Not sent", extra={"mark": mark, "error": type(error).__name__})
             failure = failure or error

@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 
 from pipeline import executions
 from pipeline.errors import REJECTED, own_cause
-from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused
+from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, ends
 from rules.states import ENDED, Status
 
 STATUSES: Mapping[str, Status] = {
@@ -64,7 +64,8 @@ def record(execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
         return None
     detail = str(outcome.status) if outcome.error is None else f"{outcome.status}: {outcome.error}"
     try:
-        return jobs.end(
+        return ends.record(
+            jobs,
             executions.job_id(execution_arn),
             outcome.status,
             outcome.end_time,

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from pipeline import models
-from pipeline.jobs import Job, Jobs
+from pipeline.jobs import Job, Jobs, live_lock, model_hours
 
 logger = Logger(child=True)
 
@@ -59,7 +59,7 @@ def publish(
     Raises:
         Throttled: another job is at it.
     """
-    with jobs.going_live(request.job_id):
+    with live_lock.hold(jobs, request.job_id):
         live_project, live = read_parameter(project_parameter, ssm), read_parameter(model_parameter, ssm)
         if live_project != request.project_arn and live != request.project_version_arn:
             jobs.note(request.job_id, PreviousProject=live_project, PreviousModel=live)
@@ -72,7 +72,7 @@ def publish(
     if may_stop_previous and request.stop_previous and previous and previous_project:
         stopped = models.stop_model(previous_project, previous, rekognition=rekognition) in models.DOWN
         if stopped:
-            jobs.model_stopped(models.job_id(previous))
+            model_hours.record_stop(jobs, models.job_id(previous))
     return ModelPublished(request.project_version_arn, previous, stopped)
 
 
@@ -92,7 +92,7 @@ def take_back(job: Job, *, jobs: Jobs, ssm: Any, project_parameter: str, model_p
 
     if not half_written():
         return
-    with jobs.going_live(job.id):
+    with live_lock.hold(jobs, job.id):
         if half_written():
             previous = job["PreviousProject"] or NONE_YET
             ssm.put_parameter(Name=project_parameter, Value=previous, Type="String", Overwrite=True)

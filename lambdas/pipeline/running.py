@@ -16,9 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import models, prices
 from pipeline.errors import PipelineError, error_code, named
-from pipeline.jobs import RUNNING as AT_WORK
-from pipeline.jobs import Job, JobNotFound, Jobs, now_ms
+from pipeline.jobs import Job, JobNotFound, Jobs, model_hours, now_ms
 from pipeline.notices import HOUR_MS, Channels, Notice
+from rules import states
 
 JOB_PREFIX = "ekyc-"
 # Of the 5 calls a second that each operation has in the account (AWS General Reference, Rekognition quotas): the
@@ -121,7 +121,9 @@ def stop_long_running(
             logger.error(what_failed, extra={"job_id": model.job.id, "error": type(failures[-1]).__name__})
 
     for model in found:
-        if model.hours is None or model.hours <= most_hours or model.status != "RUNNING" or model.job.status in AT_WORK:
+        if model.hours is None or model.hours <= most_hours or model.status != "RUNNING":
+            continue
+        if model.job.status in states.RUNNING:
             continue
         notice = stopping(model, most_hours)
         with attempt(model, "Model not stopped"):
@@ -129,7 +131,7 @@ def stop_long_running(
             with attempt(model, "Event not sent"):
                 channels.send_event(notice)
             if models.stop_model(model.project_arn, model.arn, rekognition=rekognition) in models.DOWN:
-                jobs.model_stopped(model.job.id)
+                model_hours.record_stop(jobs, model.job.id)
     return failures[-1] if failures else None
 
 
@@ -216,7 +218,7 @@ def _models(name: str, project_arn: str, live: str, jobs: Jobs, rekognition: Any
                 jobs.note_first(name, ModelStartTime=since, InferenceUnits=units)
             yield Model(job, arn, project_arn, version["Status"], since, units, arn == live)
         elif is_jobs_own and job["ModelStartTime"]:
-            jobs.model_stopped(name)
+            model_hours.record_stop(jobs, name)
 
 
 def _mark(model: Model, most_hours: int) -> str:

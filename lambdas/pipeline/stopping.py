@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import labelling, models, outcomes, publishing
 from pipeline.errors import PipelineError, error_code
-from pipeline.jobs import Job, Jobs, now_ms
+from pipeline.jobs import Job, Jobs, ends, model_hours, now_ms
 from rules.states import ENDED, PUBLISH_MODEL, Status
 
 # A function of a stopped execution runs on to its end, and may start what the stop did not find. Those that start
@@ -93,7 +93,7 @@ def _stop_model(
         if _may_be_publishing(job):
             remaining.append("The model may be going live now: if it does not, it is stopped in some minutes.")
         elif models.stop_model(job["ProjectArn"], arn, rekognition=rekognition) in models.DOWN:
-            jobs.model_stopped(job.id)
+            model_hours.record_stop(jobs, job.id)
             stopped.append(MODEL)
         else:
             remaining.append("The model is STARTING and cannot be stopped yet: it is stopped once it runs.")
@@ -146,7 +146,7 @@ def settle(
             if not _trained_for_nobody(job, version):
                 continue
             arn, seconds = version["ProjectVersionArn"], version.get("BillableTrainingTimeInSeconds")
-            if jobs.discard_model(job, arn, TrainingSeconds=seconds):
+            if ends.discard_model(jobs, job, arn, TrainingSeconds=seconds):
                 rekognition.delete_project_version(ProjectVersionArn=arn)
                 logger.info("Model of a stopped job deleted")
             else:
@@ -158,7 +158,7 @@ def settle(
             )
     parts.raise_failure()
     if not remaining and _is_late(job):
-        jobs.settled(job)
+        ends.mark_settled(jobs, job)
 
 
 def _is_stopped(job: Job) -> bool:

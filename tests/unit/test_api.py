@@ -13,7 +13,7 @@ from openapi_schema_validator import OAS30Validator
 from api import control
 from api.problems import Problem
 from pipeline import aws
-from pipeline.jobs import Job, Jobs, now_ms
+from pipeline.jobs import Job, Jobs, ends, now_ms, resumes, tokens
 from rules import advice, states
 from rules.states import Status
 from stacks.openapi import Description
@@ -127,7 +127,7 @@ class Api:
     def waiting_for_labels(self) -> str:
         """A job whose execution waits for supplied labels."""
         job_id = self.started({"labels": {"provider": "supplied"}})
-        self.jobs.store_token(job_id, "token", "supplied")
+        tokens.store(self.jobs, job_id, "token", "supplied")
         self.jobs.advance(job_id, states.REQUEST_LABELS)
         self.machine.tokens.add("token")
         return job_id
@@ -435,7 +435,7 @@ def test_labels_that_failed_a_job_can_be_corrected(api: Api, error: str) -> None
     # Given a job that failed over its labels file, which is still there
     job_id = api.waiting_for_labels()
     api.upload(f"labels/{job_id}/annotations.json")
-    api.jobs.end(job_id, Status.FAILED, now_ms(), execution_arn(job_id), Error=error, Cause="They do not fit.")
+    ends.record(api.jobs, job_id, Status.FAILED, now_ms(), execution_arn(job_id), Error=error, Cause="They do not fit.")
     # When a client asks where to upload it again; Then it gets a URL that replaces the file, and none for photos
     assert api.get("url", JobId=job_id, S3Key="annotations.json").status == 200
     target = api.post(f"jobs/{job_id}/urls", {"names": ["annotations.json"]}).json["annotations.json"]
@@ -657,7 +657,7 @@ def test_labels_that_somebody_else_posted_a_moment_before(api: Api) -> None:
 
 def test_labels_for_a_job_that_ground_truth_labels(api: Api) -> None:
     job_id = api.started()
-    api.jobs.store_token(job_id, "token", "ground-truth")
+    tokens.store(api.jobs, job_id, "token", "ground-truth")
     assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait for supplied labels")
 
 
@@ -840,7 +840,7 @@ def test_a_model_that_is_lost_is_trained_anew(api: Api, lost: str) -> None:
     arn = api.rekognition.versions[job_id]["ProjectVersionArn"]
     if lost == "discarded":
         api.rekognition.versions[job_id]["Status"] = "TRAINING_COMPLETED"
-        assert api.jobs.discard_model(api.jobs.get(job_id), arn, TrainingSeconds=3600)
+        assert ends.discard_model(api.jobs, api.jobs.get(job_id), arn, TrainingSeconds=3600)
     else:
         api.rekognition.versions[job_id]["Status"] = lost
     # When it is resumed
@@ -901,7 +901,7 @@ def test_a_resume_whose_claim_was_not_answered_is_noted_once(api: Api) -> None:
     # Given a claim that took effect and whose answer was lost
     job_id = stopped_in_training(api)
     api.get(f"jobs/{job_id}")
-    claimed = api.jobs.claim_resume(job_id, api.jobs.get(job_id)["StartedBy"])
+    claimed = resumes.claim(api.jobs, job_id, api.jobs.get(job_id)["StartedBy"])
     # When the same caller asks again
     assert api.post(f"jobs/{job_id}/resume").status == 200
     # Then the execution runs, the claim holds from now on, and the record names one call

@@ -19,7 +19,7 @@ from pipeline import aws
 from pipeline.audit import export, facts, inputs, page, report, verify
 from pipeline.audit.redaction import Redactor
 from pipeline.audit.store import Store
-from pipeline.jobs import Job, Jobs
+from pipeline.jobs import Job, Jobs, report_claims
 from rules.states import Status
 from stacks import definition
 from tests.unit.aws_fakes import client
@@ -570,7 +570,7 @@ def test_a_record_keeps_who_called_and_does_not_show_it(jobs: Jobs) -> None:
         jobs.note_call(job.id, "StoppedBy", who)
     assert [call["By"] for call in jobs.get(job.id)["StoppedBy"]] == ["a", "b"]
     # And a report on the same state is asked for once a minute, however many ask
-    assert [jobs.claim_report(job.id, state, None, 60) for state in ("runs", "runs", "ended", "ended")] == [
+    assert [report_claims.claim(jobs, job.id, state, None, 60) for state in ("runs", "runs", "ended", "ended")] == [
         True,
         False,
         True,

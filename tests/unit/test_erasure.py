@@ -16,10 +16,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from api import control
 from api.problems import Problem
 from pipeline import aws, erasure, outcomes
-from pipeline import jobs as job_records
 from pipeline.erasure import NotErased
 from pipeline.errors import UnexpectedAnswer
-from pipeline.jobs import Job, Jobs, now_ms, public
+from pipeline.jobs import Job, Jobs, MoveRefused, ends, erasures, notice_marks, now_ms, public, resumes
 from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeService, client
 from tests.unit.conftest import BUCKET, INDEX, TABLE
@@ -46,7 +45,9 @@ class Erasing:
         job = self.jobs.create()
         self.jobs.move(job.id, Status.CHECKING_IMAGES)
         cause = "passport-anna.jpg has no box."
-        self.jobs.end(job.id, Status.FAILED, now_ms(), execution_arn(job.id), Error="LabelsInvalid", Cause=cause)
+        ends.record(
+            self.jobs, job.id, Status.FAILED, now_ms(), execution_arn(job.id), Error="LabelsInvalid", Cause=cause
+        )
         for folder, count in objects.items():
             self.put(*(f"{folder}/{job.id}/passport-{number}.jpg" for number in range(count)))
         if requested:
@@ -55,8 +56,8 @@ class Erasing:
 
     def request(self, job_id: str, minutes_ago: int = 0) -> None:
         with pytest.MonkeyPatch.context() as earlier:
-            earlier.setattr(job_records, "now_ms", lambda: now_ms() - minutes_ago * MINUTE_MS)
-            self.jobs.request_erasure(self.jobs.get(job_id), AUDITOR, 100)
+            earlier.setattr(erasures, "now_ms", lambda: now_ms() - minutes_ago * MINUTE_MS)
+            erasures.request(self.jobs, self.jobs.get(job_id), AUDITOR, 100)
 
     def put(self, *keys: str) -> None:
         for key in keys:
@@ -257,7 +258,7 @@ def test_the_models_go_when_a_request_asks_for_that(erasing: Erasing) -> None:
     project = erasing.rekognition.client().create_project(ProjectName=job_id)["ProjectArn"]
     for name, status in ((job_id, "TRAINING_FAILED"), (f"{job_id}-2", "RUNNING")):
         erasing.rekognition.add_version(project, name, status)
-    erasing.jobs.request_erasure(erasing.jobs.get(job_id), AUDITOR, 100, delete_model=True)
+    erasures.request(erasing.jobs, erasing.jobs.get(job_id), AUDITOR, 100, delete_model=True)
     # And a later request that does not ask for it
     erasing.request(job_id)
     # When the function runs, then it fails, to be tried again
@@ -286,8 +287,10 @@ def test_words_that_may_name_a_photo_leave_the_record_and_do_not_come_back(erasi
     job = erasing.jobs.get(job_id)
     assert (job.status, job["Error"], job["Cause"]) == (Status.FAILED, "LabelsInvalid", None)
     # And when the execution's end is told once more, late
-    with pytest.raises(job_records.MoveRefused):
-        erasing.jobs.end(job_id, Status.FAILED, before["EndTime"] + 1, execution_arn(job_id), Cause=before["Cause"])
+    with pytest.raises(MoveRefused):
+        ends.record(
+            erasing.jobs, job_id, Status.FAILED, before["EndTime"] + 1, execution_arn(job_id), Cause=before["Cause"]
+        )
     # Then it is not written
     assert erasing.jobs.get(job_id)["Cause"] is None
 
@@ -316,7 +319,7 @@ def test_every_day_erasures_that_are_not_over_are_looked_at_again(erasing: Erasi
     over = erasing.job(minutes_ago=40)
     erasing.run(over)
     erasing.run(first)
-    assert set(erasing.jobs.to_erase(INDEX)) == {first, lost}
+    assert set(erasures.list_open_ids(erasing.jobs, INDEX)) == {first, lost}
     # And a photo that came through a URL of before
     erasing.put(f"images/{first}/late.jpg")
     # When the day is over
@@ -326,7 +329,7 @@ def test_every_day_erasures_that_are_not_over_are_looked_at_again(erasing: Erasi
     assert erasing.shown(first)["objects"] == 2
     assert erasing.shown(lost)["status"] == "Erased"
     # And the one that a run of half an hour after its request has found empty is over
-    assert erasing.jobs.to_erase(INDEX) == [first]
+    assert erasures.list_open_ids(erasing.jobs, INDEX) == [first]
 
 
 def test_one_job_that_cannot_be_erased_keeps_no_other_from_it(erasing: Erasing, logs: io.StringIO) -> None:
@@ -584,12 +587,12 @@ def test_a_request_that_read_the_record_before_a_resume_is_refused(api: ErasingA
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)
-    api.jobs.claim_resume(job_id, "engineer")
+    resumes.claim(api.jobs, job_id, "engineer")
     # Then nobody erases the job in this moment
     with pytest.raises(Problem, match="being started or resumed"):
         control.erase(before, AUDITOR, api.function.services)
     # But half a minute later, should the resume have come to nothing
-    api.note(job_id, ResumedTime=now_ms() - control.CLAIM_MS)
+    api.note(job_id, ResumedTime=now_ms() - resumes.CLAIM_MS)
     assert api.delete(job_id).status == 202
 
 
@@ -598,7 +601,7 @@ def test_a_change_that_does_no_harm_is_waited_out(api: ErasingApi) -> None:
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)
-    api.jobs.notified(job_id, "EndMessageSent", before["EndTime"])
+    notice_marks.mark_sent(api.jobs, job_id, "EndMessageSent", before["EndTime"])
     # Then the job is erased all the same
     stale = Job(before.id, before.status, {**before.attributes, "UpdatedTime": before["UpdatedTime"] - 1})
     assert control.erase(stale, AUDITOR, api.function.services).is_erased

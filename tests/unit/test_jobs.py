@@ -12,8 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from pipeline import jobs as jobs_module
-from pipeline.jobs import JobNotFound, Jobs, MoveRefused, PageTokenInvalid, new_id, now_ms, public
+from pipeline.jobs import (
+    JobNotFound,
+    Jobs,
+    MoveRefused,
+    PageTokenInvalid,
+    ends,
+    model_hours,
+    new_id,
+    notice_marks,
+    now_ms,
+    public,
+    resumes,
+    table,
+    tokens,
+)
 from rules import states
 from rules.states import ENDED, MOVES, RESUMABLE, RUNNING, Status
 from tests.unit.aws_fakes import client
@@ -50,7 +63,7 @@ def test_an_id_that_is_taken_is_drawn_again(jobs: Jobs, monkeypatch: pytest.Monk
     # Given a random source that repeats itself
     first, second = new_id(), new_id()
     drawn = iter([first, first, second])
-    monkeypatch.setattr(jobs_module, "new_id", lambda: next(drawn))
+    monkeypatch.setattr(table, "new_id", lambda: next(drawn))
     # When two jobs are created
     ids = [jobs.create().id, jobs.create().id]
     # Then the second has another id, and the first is untouched
@@ -120,11 +133,11 @@ def test_the_time_that_a_model_ran_adds_up(jobs: Jobs) -> None:
     # Given a model that ran before and has been running for an hour again
     job = jobs.create()
     jobs.note(job.id, ModelStartTime=now_ms() - 100_000)
-    jobs.model_stopped(job.id)
+    model_hours.record_stop(jobs, job.id)
     jobs.note(job.id, ModelStartTime=now_ms() - 3_600_000)
     # When it is stopped, twice over
-    jobs.model_stopped(job.id)
-    jobs.model_stopped(job.id)
+    model_hours.record_stop(jobs, job.id)
+    model_hours.record_stop(jobs, job.id)
     # Then both times count, once
     found = jobs.get(job.id)
     assert found["ModelStartTime"] is None
@@ -134,12 +147,12 @@ def test_the_time_that_a_model_ran_adds_up(jobs: Jobs) -> None:
 def test_the_list_is_newest_first_page_by_page(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given five jobs, two of them made in the same millisecond
     times = iter([1000, 2000, 2000, 3000, 4000])
-    monkeypatch.setattr(jobs_module, "now_ms", lambda: next(times))
+    monkeypatch.setattr(table, "now_ms", lambda: next(times))
     made = [jobs.create() for _ in range(5)]
     # When they are read two at a time
     seen, token, pages = [], None, 0
     while True:
-        page, token = jobs.newest(INDEX, 2, token)
+        page, token = jobs.list_newest(INDEX, 2, token)
         seen += page
         pages += 1
         if token is None:
@@ -153,7 +166,7 @@ def test_the_list_is_newest_first_page_by_page(jobs: Jobs, monkeypatch: pytest.M
 @pytest.mark.parametrize("token", ["x", "", "MTIz", "????", "eyJhIjoxfQ", "MTIzIA==", "ä"])
 def test_a_made_up_page_token_is_refused(jobs: Jobs, token: str) -> None:
     with pytest.raises(PageTokenInvalid):
-        jobs.newest(INDEX, 2, token)
+        jobs.list_newest(INDEX, 2, token)
 
 
 def test_the_token_is_kept_and_never_shown(jobs: Jobs) -> None:
@@ -161,15 +174,15 @@ def test_the_token_is_kept_and_never_shown(jobs: Jobs) -> None:
     job = jobs.create()
     jobs.advance(job.id, states.CHECK_IMAGES)
     # When the token is stored
-    jobs.store_token(job.id, "secret-1", "supplied")
+    tokens.store(jobs, job.id, "secret-1", "supplied")
     # Then the record has it and the API does not
     found = jobs.get(job.id)
     assert found["TaskToken"] == "secret-1"
     assert "secret-1" not in str(public(found))
     # And forgetting another token leaves it, forgetting this one does not
-    jobs.forget_token(job.id, "secret-0")
+    tokens.forget(jobs, job.id, "secret-0")
     assert jobs.get(job.id)["TaskToken"] == "secret-1"
-    jobs.forget_token(job.id, "secret-1")
+    tokens.forget(jobs, job.id, "secret-1")
     assert jobs.get(job.id)["TaskToken"] is None
 
 
@@ -178,22 +191,22 @@ def test_a_token_is_refused_when_the_job_is_past_labelling(jobs: Jobs) -> None:
     jobs.advance(job.id, states.CHECK_IMAGES)
     jobs.advance(job.id, states.START_TRAINING)
     with pytest.raises(MoveRefused):
-        jobs.store_token(job.id, "secret", "ground-truth")
+        tokens.store(jobs, job.id, "secret", "ground-truth")
     with pytest.raises(JobNotFound):
-        jobs.store_token("ekyc-unknown", "secret", "ground-truth")
+        tokens.store(jobs, "ekyc-unknown", "secret", "ground-truth")
 
 
 def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
     # Given a job that failed, was redriven and stopped
     job = jobs.create()
     jobs.advance(job.id, states.CHECK_IMAGES)
-    jobs.end(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
+    ends.record(jobs, job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     jobs.advance(job.id, states.START_TRAINING)
     assert public(jobs.get(job.id)).get("error") is None
-    jobs.end(job.id, Status.STOPPED, 2000, ARN, Error=None)
+    ends.record(jobs, job.id, Status.STOPPED, 2000, ARN, Error=None)
     # When the first end is told again
     with pytest.raises(MoveRefused):
-        jobs.end(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
+        ends.record(jobs, job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     # Then the last one stays, without the first one's error
     found = public(jobs.get(job.id))
     assert (found["status"], found["endTime"]) == ("Stopped", 2000)
@@ -205,22 +218,22 @@ def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
     job = jobs.create()
     jobs.advance(job.id, states.CHECK_IMAGES)
     jobs.advance(job.id, states.CHECK_TRAINING)
-    ended = jobs.end(job.id, Status.STOPPED, 1000, ARN)
+    ended = ends.record(jobs, job.id, Status.STOPPED, 1000, ARN)
     # When it is redriven
-    jobs.reopen(ended, Status.TRAINING)
+    resumes.reopen(jobs, ended, Status.TRAINING)
     # Then it trains again; and a second reopening of the same end is refused
     assert jobs.get(job.id).status is Status.TRAINING
     with pytest.raises(MoveRefused):
-        jobs.reopen(ended, Status.TRAINING)
+        resumes.reopen(jobs, ended, Status.TRAINING)
 
 
 def test_an_end_that_was_told_stays_told_when_an_earlier_one_is_told_late(jobs: Jobs) -> None:
     job = jobs.create()
     for end in (1000, 2000, 1000):
-        jobs.notified(job.id, "EndMessageSent", end)
+        notice_marks.mark_sent(jobs, job.id, "EndMessageSent", end)
     assert jobs.get(job.id)["EndMessageSent"] == 2000
     # And a job that is gone is no error
-    jobs.notified("ekyc-nobodys", "EndMessageSent", 1)
+    notice_marks.mark_sent(jobs, "ekyc-nobodys", "EndMessageSent", 1)
 
 
 def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) -> None:
@@ -232,15 +245,17 @@ def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) 
         if name != "idle":
             jobs.advance(job.id, states.CHECK_IMAGES, ExecutionArn=arn)
         if name not in ("idle", "runs"):
-            jobs.end(job.id, Status.FAILED, 1000, arn)
+            ends.record(jobs, job.id, Status.FAILED, 1000, arn)
         if name in ("settled", "by message", "left"):
-            jobs.notified(job.id, "EndMessageSent", 1000)
+            notice_marks.mark_sent(jobs, job.id, "EndMessageSent", 1000)
         if name in ("settled", "by event", "left"):
-            jobs.notified(job.id, "EndEventSent", 1000)
+            notice_marks.mark_sent(jobs, job.id, "EndEventSent", 1000)
         if name in ("settled", "by message", "by event"):
-            jobs.settled(jobs.get(job.id))
+            ends.mark_settled(jobs, jobs.get(job.id))
     # Then those that somebody has to look at are found
-    assert set(jobs.unsettled(INDEX)) == {made[name].id for name in ("runs", "by message", "by event", "left")}
+    assert set(ends.list_unsettled_ids(jobs, INDEX)) == {
+        made[name].id for name in ("runs", "by message", "by event", "left")
+    }
 
 
 def test_other_failures_of_the_table_are_not_swallowed(dynamodb: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import labelling
 from pipeline.errors import LabellingTimedOut, LabellingUnavailable, Throttled, UnexpectedAnswer, named
-from pipeline.jobs import Job, Jobs, now_ms
+from pipeline.jobs import Job, Jobs, now_ms, tokens
 from pipeline.labelling import LabelsMade, RequestLabels
 from rules import states
 from rules.states import Status
@@ -189,7 +189,7 @@ def test_a_job_that_ended_before_anybody_looked_is_answered_at_once(setting: Set
 def test_an_event_that_comes_before_the_token_is_left_to_the_stage(setting: Setting) -> None:
     # Given a labelling job made by a run that crashed before it stored anything more
     setting.request()
-    setting.jobs.forget_token(setting.id, "token-1")
+    tokens.forget(setting.jobs, setting.id, "token-1")
     setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=10)
     # When the event comes first and the stage runs then
     setting.event()
@@ -371,7 +371,7 @@ def test_supplied_labels_are_waited_for_and_posted(setting: Setting) -> None:
 def test_labels_posted_to_a_try_that_failed_are_taken_by_the_next(setting: Setting) -> None:
     # Given labels that were posted while the stage's first try was about to fail
     setting.request(provider="supplied")
-    job = setting.jobs.labels_posted(setting.id, "labels/x/a.json", "engineer")
+    job = tokens.post_labels(setting.jobs, setting.id, "labels/x/a.json", "engineer")
     labelling.supply(job, "labels/x/a.json", stepfunctions=setting.stepfunctions)
     # When the state machine tries once more, with a new token
     setting.request(token=SECOND, provider="supplied")

@@ -12,7 +12,17 @@ from pipeline.datasets import DatasetsPrepared, PrepareDatasets
 from pipeline.errors import LabelsInvalid
 from pipeline.labels import ImportLabels, LabelsImported
 from pipeline.manifests import Photo, photo_line
-from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, put_input_manifest, run_stage, s3_in_moto, sha256
+from tests.unit.photo_jobs import (
+    JOB,
+    Bucket,
+    job_record,
+    job_table,
+    put_input_manifest,
+    run_stage,
+    s3_in_moto,
+    sha256,
+    written,
+)
 
 TYPES = ["ID_KTP", "MY_NRIC", "KH_IC"]
 PHOTOS = {f"{number}.jpg": (f"hash-{number}", 640, 480) for number in range(1, 5)}
@@ -43,9 +53,9 @@ def import_file(bucket: Bucket, name: str, content: bytes | str) -> LabelsImport
 def prepare(bucket: Bucket, imported: LabelsImported) -> DatasetsPrepared:
     """The datasets of the job's photos with the imported labels."""
     manifest = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
-    request = PrepareDatasets(
-        JOB, manifest, sha256(bucket, manifest), imported.manifest, imported.sha256, imported.label_attribute, TYPES
-    )
+    images = (manifest, sha256(bucket, manifest), written(bucket, manifest))
+    labels = (imported.manifest, imported.sha256, imported.label_attribute)
+    request = PrepareDatasets(JOB, *images, *labels, TYPES)
     return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0.5, s3=bucket.s3)
 
 

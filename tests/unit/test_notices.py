@@ -10,7 +10,7 @@ from moto.sns import sns_backends
 
 from pipeline import notices
 from pipeline.errors import Throttled, UnexpectedAnswer
-from pipeline.jobs import Jobs
+from pipeline.jobs import Jobs, ends
 from pipeline.labelling import GROUND_TRUTH, LabelsMade
 from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, client
@@ -76,7 +76,7 @@ def ended(jobs: Jobs, status: Status, **attributes: Any) -> Any:
     """A job that ended an hour and a half after it was started."""
     job = jobs.create()
     jobs.move(job.id, Status.CHECKING_IMAGES, ExecutionStartTime=job["StartTime"], ExecutionArn=EXECUTION)
-    return jobs.end(job.id, status, job["StartTime"] + 3 * HOUR // 2, EXECUTION, **attributes)
+    return ends.record(jobs, job.id, status, job["StartTime"] + 3 * HOUR // 2, EXECUTION, **attributes)
 
 
 def test_a_model_that_is_ready_is_told_with_figures_and_cost(jobs: Jobs, audience: Audience) -> None:

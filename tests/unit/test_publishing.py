@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import jobs as jobs_module
 from pipeline import publishing
 from pipeline.errors import Throttled
-from pipeline.jobs import Jobs, now_ms
+from pipeline.jobs import Jobs, live_lock, now_ms
 from pipeline.publishing import ModelPublished, PublishModel, read_parameter
 from tests.unit.aws_fakes import FakeRekognition, client
 
@@ -134,7 +133,7 @@ def test_a_job_that_died_while_it_published_keeps_others_out_for_two_minutes(
     dead, other = setting.model(), setting.model()
 
     with monkeypatch.context() as patched:
-        patched.setattr(setting.jobs._dynamodb, "update_item", unless_it_releases(setting.jobs._dynamodb.update_item))
+        patched.setattr(setting.jobs.dynamodb, "update_item", unless_it_releases(setting.jobs.dynamodb.update_item))
         with pytest.raises(KeyboardInterrupt):
             setting.publish(dead)
         # Then another one is sent away, and its own second try is not
@@ -143,7 +142,7 @@ def test_a_job_that_died_while_it_published_keeps_others_out_for_two_minutes(
         with pytest.raises(KeyboardInterrupt):
             setting.publish(dead)
     # And after two minutes it gets in
-    monkeypatch.setattr(jobs_module, "now_ms", lambda: now_ms() + jobs_module.GOING_LIVE_MS + 1)
+    monkeypatch.setattr(live_lock, "now_ms", lambda: now_ms() + live_lock.LEASE_MS + 1)
     setting.publish(other)
     assert setting.live() == other[1:]
 

@@ -11,7 +11,7 @@ from moto.sns import sns_backends
 
 from pipeline import aws, running
 from pipeline.errors import AccessDenied, PipelineError
-from pipeline.jobs import Job, Jobs, now_ms
+from pipeline.jobs import Job, Jobs, ends, now_ms
 from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeStepFunctions, client
 from tests.unit.conftest import TABLE
@@ -44,7 +44,7 @@ class Setting:
         """A job that is Ready, with a model that the pipeline started so many hours ago, or that somebody started."""
         job = self.jobs.create()
         self.jobs.move(job.id, Status.CHECKING_IMAGES)
-        self.jobs.end(job.id, Status.READY, 1, "arn:execution")
+        ends.record(self.jobs, job.id, Status.READY, 1, "arn:execution")
         project = self.rekognition.create_project(job.id)["ProjectArn"]
         arn = self.rekognition.add_version(project, job.id, status, MinInferenceUnits=units)
         self.jobs.note(job.id, ProjectArn=project, ProjectVersionArn=arn)

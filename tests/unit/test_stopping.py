@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from moto.sns import sns_backends
 
 from pipeline import aws, errors
-from pipeline.jobs import Jobs, now_ms
+from pipeline.jobs import Jobs, now_ms, resumes
 from rules import states
 from rules.states import Status
 from tests.unit.aws_fakes import FakeRekognition, FakeSageMaker, FakeStepFunctions, client
@@ -140,7 +140,7 @@ def test_a_scheduled_event_may_have_an_empty_detail(settling: Settling, event: d
 
 def test_a_resume_that_comes_first_keeps_the_model(settling: Settling) -> None:
     settling.end("ABORTED")
-    settling.jobs.claim_resume(settling.id, "engineer")
+    resumes.claim(settling.jobs, settling.id, "engineer")
     settling.trained()
     assert settling.version["Status"] == "TRAINING_COMPLETED"
     assert not settling.is_settled

@@ -16,7 +16,7 @@ from pipeline import datasets, labels
 from pipeline.datasets import DatasetsPrepared, PrepareDatasets
 from pipeline.errors import LabelsDoNotMatch, LabelsInvalid
 from pipeline.labels import ImportLabels, LabelsImported
-from tests.unit.photo_jobs import JOB, Bucket, put_input_manifest, s3_in_moto, sha256
+from tests.unit.photo_jobs import JOB, Bucket, put_input_manifest, s3_in_moto, sha256, written
 from tests.unit.test_label_rules import coco, line, manifest
 
 TYPES = ["ID_KTP"]
@@ -43,7 +43,8 @@ def import_file(bucket: Bucket, content: bytes, names: list[str], share: float, 
 
 def prepare(bucket: Bucket, imported: LabelsImported) -> DatasetsPrepared:
     images = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
-    request = PrepareDatasets(JOB, images, sha256(bucket, images), imported.manifest, imported.sha256, "doctype", TYPES)
+    checked = (images, sha256(bucket, images), written(bucket, images))
+    request = PrepareDatasets(JOB, *checked, imported.manifest, imported.sha256, "doctype", TYPES)
     return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0, s3=bucket.s3)
 
 

@@ -1,0 +1,59 @@
+"""Values in DynamoDB's own JSON, and the tokens of a list's pages."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+KIND = "training-job"
+"""Partition key of the index: all jobs in one list, ordered by StartTime."""
+
+
+class PageTokenInvalid(ValueError):
+    """The page token was not made by `page_token`."""
+
+
+def serialize(value: Any) -> dict[str, Any]:
+    """``value`` in DynamoDB's own JSON, which has no float: through text, so that 0.71 stays 0.71."""
+    serialized: dict[str, Any] = TypeSerializer().serialize(json.loads(json.dumps(value), parse_float=Decimal))
+    return serialized
+
+
+def plain(value: Mapping[str, Any]) -> Any:
+    """A value in DynamoDB's own JSON as Python has it, numbers as int or float, in lists and maps too."""
+    return _without_decimals(TypeDeserializer().deserialize(value))
+
+
+def _without_decimals(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list):
+        return [_without_decimals(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: _without_decimals(entry) for name, entry in value.items()}
+    return value
+
+
+def page_token(last: Mapping[str, Any]) -> str:
+    """The token of the page after ``last``, the key that a query ended at."""
+    return base64.urlsafe_b64encode(f"{last['StartTime']['N']} {last['Id']['S']}".encode()).decode().rstrip("=")
+
+
+def read_page_token(token: str) -> dict[str, Any]:
+    """The key that the query of the next page starts after.
+
+    Raises:
+        PageTokenInvalid: `page_token` made no such token.
+    """
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        text = ""
+    key = re.fullmatch(r"([0-9]{1,15}) ([a-z0-9-]{1,80})", text)
+    if not key:
+        raise PageTokenInvalid("The page token is none that a list answered.")
+    return {"Kind": {"S": KIND}, "StartTime": {"N": key[1]}, "Id": {"S": key[2]}}

@@ -1,0 +1,61 @@
+"""The lock on the live model: at most one job at a time changes which model is live."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aws_lambda_powertools import Logger
+from boto3.dynamodb.conditions import Attr
+from botocore.exceptions import ClientError
+
+from pipeline.errors import Throttled, error_code
+from pipeline.jobs.items import serialize
+from pipeline.jobs.record import now_ms
+from pipeline.jobs.table import Expressions, Jobs
+
+LEASE_MS = 120_000
+"""Lease on the lock. Must exceed the timeout of PublishModel."""
+
+KEY = "going-live"
+"""Key of the lock's item in the table of jobs. No job has such an id."""
+
+logger = Logger(child=True)
+
+
+@contextmanager
+def hold(jobs: Jobs, job_id: str) -> Iterator[None]:
+    """Hold the lock while the context is open.
+
+    A job that died in it locks out others until its lease is over, and not itself::
+
+        job 1   hold   crash                     hold again
+        job 2                  hold: Throttled                 hold, once the lease is over
+
+    Raises:
+        Throttled: another job holds the lock.
+    """
+    key = {"TableName": jobs.table, "Key": {"Id": {"S": KEY}}}
+    now, expressions = now_ms(), Expressions()
+    free = Attr("Job").not_exists() | Attr("Job").eq(job_id) | Attr("HeldUntil").lt(now)
+    try:
+        jobs.dynamodb.update_item(
+            **key,
+            UpdateExpression=f"SET Job = {expressions(job_id)}, HeldUntil = {expressions(now + LEASE_MS)}",
+            ConditionExpression=expressions.condition(free),
+            **expressions.arguments(),
+        )
+    except ClientError as error:
+        if error_code(error) != "ConditionalCheckFailedException":
+            raise
+        raise Throttled("Another job is changing which model is live.") from None
+    try:
+        yield
+    finally:
+        try:
+            jobs.dynamodb.update_item(
+                **key,
+                UpdateExpression="REMOVE Job",
+                ConditionExpression="Job = :mine",
+                ExpressionAttributeValues={":mine": serialize(job_id)},
+            )
+        except ClientError:
+            logger.warning("Left to end by itself", extra={"item": KEY})

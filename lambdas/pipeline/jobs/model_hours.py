@@ -1,0 +1,25 @@
+"""How long a job's model has run, which is what it costs."""
+
+from aws_lambda_powertools import Logger
+from boto3.dynamodb.conditions import Attr
+
+from pipeline.jobs.record import now_ms
+from pipeline.jobs.table import JobNotFound, Jobs, MoveRefused, increased, increased_by_attribute
+
+logger = Logger(child=True)
+
+
+def record_stop(jobs: Jobs, job_id: str) -> None:
+    """Record that the job's model was stopped: the time that it ran is added to ``ModelSeconds``.
+
+    Of two calls about one stop the second finds no start, and adds nothing.
+    """
+    try:
+        jobs.update(
+            job_id,
+            {"ModelStartTime": None},
+            computed={"ModelStops": increased(now_ms()), "ModelStarts": increased_by_attribute("ModelStartTime")},
+            condition=Attr("ModelStartTime").exists(),
+        )
+    except (MoveRefused, JobNotFound) as refusal:
+        logger.warning("Model stop left out", extra={"reason": type(refusal).__name__})

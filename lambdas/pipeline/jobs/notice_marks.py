@@ -1,0 +1,19 @@
+"""Marks in a job's record of the messages and events that were sent about it."""
+
+from aws_lambda_powertools import Logger
+from boto3.dynamodb.conditions import Attr
+
+from pipeline.jobs.table import JobNotFound, Jobs, MoveRefused
+
+logger = Logger(child=True)
+
+
+def mark_sent(jobs: Jobs, job_id: str, mark: str, value: int) -> None:
+    """Record that a message or an event was sent: ``mark`` is one of `END_SENT` or `LABELLING_SENT`.
+
+    ``value`` only ever grows.
+    """
+    try:
+        jobs.update(job_id, {mark: value}, condition=Attr(mark).not_exists() | Attr(mark).lt(value))
+    except (MoveRefused, JobNotFound):
+        logger.info("Another function has sent it", extra={"mark": mark})

@@ -1,0 +1,144 @@
+"""A job's record as the table holds it, and as the API shows it."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from pipeline.jobs.items import plain
+from rules.states import ENDED, Status
+
+# The end, and the labelling job, of which people got the message and systems the event. Each has a mark of its own: one
+# may be sent while the other fails.
+END_SENT = ("EndMessageSent", "EndEventSent")
+LABELLING_SENT = ("LabellingMessageSent", "LabellingEventSent")
+# What the evaluation found: shown together, as ``metrics``.
+METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1", "Reasons")
+# What is known of the job's erasure: shown together, as ``erasure``.
+ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime", "ModelDeletedTime")
+# Who called what, for the audit report, and when one was asked for last.
+CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime", "ReportBefore")
+# What the record keeps for itself: a token resumes the machine for whoever holds it.
+PRIVATE = frozenset(
+    {
+        "Kind",
+        "TaskToken",
+        "PostedLabels",
+        "RunningStatus",
+        *END_SENT,
+        *LABELLING_SENT,
+        "LabelsRequestedTime",
+        "ResumedTime",
+        "StopRequested",
+        "Unsettled",
+        "DiscardedModel",
+        "EarlierTrainingSeconds",
+        *METRICS,
+        *ERASURE,
+        *CALLS,
+    }
+)
+# What existing clients read: always there, null when the job has none yet.
+ALWAYS_SHOWN = (
+    "Id",
+    "StartTime",
+    "Status",
+    "DetailedStatus",
+    "LabellingJobArn",
+    "DatasetCreated",
+    "DatasetArn",
+    "ProjectVersionArn",
+    "ProjectArn",
+)
+SHOWN_WHEN_ENDED = frozenset({"EndTime", "Error", "Cause"})
+
+
+class JobNotFound(Exception):
+    """The table has no job of this id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id}.")
+        self.job_id = job_id
+
+
+class MoveRefused(Exception):
+    """The job's status does not allow the move, or the job was erased; ``job`` is the job as it was found."""
+
+    def __init__(self, job: "Job") -> None:
+        super().__init__(f"The job is {job.status}.")
+        self.job = job
+
+
+def now_ms() -> int:
+    """The time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """A job id: ``ekyc-<YYYYMMDDhhmmss>-<16 hex>``, UTC and 64 random bits, so that it sorts by time and is no guess.
+
+    36 characters, valid as execution name (80), labelling job name (63), project name and version name.
+    """
+    return f"ekyc-{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the table holds it; ``attributes`` in the table's own names, numbers as int or float."""
+
+    id: str
+    status: Status
+    attributes: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Self:
+        """Read an item in DynamoDB's own JSON."""
+        attributes = {name: plain(value) for name, value in item.items()}
+        if "ModelStops" in attributes:
+            # DynamoDB adds two figures at a time, so a record has the sum of the model's starts and that of its stops.
+            attributes["ModelSeconds"] = (attributes.pop("ModelStops") - attributes.pop("ModelStarts")) / 1000
+        return cls(attributes["Id"], Status(attributes["Status"]), attributes)
+
+    def __getitem__(self, name: str) -> Any:
+        """The attribute, or None when the job has none of that name."""
+        return self.attributes.get(name)
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether somebody has asked to erase the job: nothing may be added to it or run for it any more."""
+        return "Erasures" in self.attributes
+
+
+def public(job: Job) -> dict[str, Any]:
+    """The job as API JSON in camelCase: times in Unix ms, ``metrics`` once evaluated; never the task token."""
+    hidden = PRIVATE if job.status in ENDED else PRIVATE | SHOWN_WHEN_ENDED
+    shown: dict[str, Any] = dict.fromkeys(ALWAYS_SHOWN) | {"DatasetCreated": False}
+    shown |= {name: value for name, value in job.attributes.items() if name not in hidden}
+    metrics = {_camel(name): job[name] for name in METRICS}
+    return {
+        **{_camel(name): value for name, value in shown.items()},
+        "metrics": metrics if "F1" in job.attributes else None,
+        **({"erasure": _erasure(job)} if job.is_erased else {}),
+    }
+
+
+def _erasure(job: Job) -> dict[str, Any]:
+    """Who asked for the erasure, last and each time, and how far it is; times in Unix ms."""
+    requests = [{_camel(name): value for name, value in request.items()} for request in job["Erasures"]]
+    last, erased_time = requests[-1], job["ErasedTime"]
+    done = erased_time is not None and erased_time >= last["requestedTime"]
+    return {
+        "status": "Erased" if done else "Requested",
+        **last,
+        **({} if erased_time is None else {"erasedTime": erased_time}),
+        **({} if job["ModelDeletedTime"] is None else {"modelDeletedTime": job["ModelDeletedTime"]}),
+        "objects": job["ErasedObjects"] or 0,
+        "requests": requests,
+    }
+
+
+def _camel(name: str) -> str:
+    """``LabellingJobArn`` becomes ``labellingJobArn``."""
+    return name[0].lower() + name[1:]

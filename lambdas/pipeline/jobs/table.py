@@ -1,0 +1,296 @@
+"""The table of jobs: create, read and list records, move them from status to status, and change them on a condition."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from boto3.dynamodb.conditions import Attr, ConditionBase, ConditionExpressionBuilder, Key
+from botocore.exceptions import ClientError
+
+from pipeline.errors import error_code
+from pipeline.jobs.items import KIND, page_token, read_page_token, serialize
+from pipeline.jobs.record import Job, new_id, now_ms
+from rules.states import MOVES, RUNNING, Status, Task
+
+MOST_CALLS = 100
+"""Calls of a kind that a record keeps, which may have 400 KB."""
+
+NOT_ERASED = Attr("Erasures").not_exists()
+
+logger = Logger(child=True)
+
+
+class JobNotFound(Exception):
+    """The table has no job of this id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id}.")
+        self.job_id = job_id
+
+
+class MoveRefused(Exception):
+    """The job's status or a condition does not allow the write, or the job was erased; ``job`` is as it was found."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"The job is {job.status}.")
+        self.job = job
+
+
+def appended(entry: Any) -> Callable[[str, "Expressions"], str]:
+    """The value of an attribute that is a list, with ``entry`` added."""
+    return lambda name, bind: f"list_append(if_not_exists({name}, {bind([])}), {bind([entry])})"
+
+
+def increased(by: int) -> Callable[[str, "Expressions"], str]:
+    """The value of an attribute that is a number, 0 at first, plus ``by``."""
+    return lambda name, bind: f"if_not_exists({name}, {bind(0)}) + {bind(by)}"
+
+
+def increased_by_attribute(other: str) -> Callable[[str, "Expressions"], str]:
+    """The value of an attribute that is a number, 0 at first, plus that of the attribute ``other``."""
+    return lambda name, bind: f"if_not_exists({name}, {bind(0)}) + {other}"
+
+
+class Expressions:
+    """The expressions of one request, with the placeholders for their names and values."""
+
+    def __init__(self) -> None:
+        self._builder = ConditionExpressionBuilder()
+        self.names: dict[str, str] = {}
+        self.values: dict[str, Any] = {}
+
+    def __call__(self, value: Any) -> str:
+        """The placeholder for ``value``."""
+        placeholder = f":s{len(self.values)}"
+        self.values[placeholder] = serialize(value)
+        return placeholder
+
+    def name(self, attribute: str) -> str:
+        """The placeholder for the attribute's name, which may be a word that DynamoDB reserves."""
+        placeholder = f"#s{len(self.names)}"
+        self.names[placeholder] = attribute
+        return placeholder
+
+    def condition(self, condition: ConditionBase, *, is_key: bool = False) -> str:
+        """``condition`` as an expression."""
+        built = self._builder.build_expression(condition, is_key_condition=is_key)
+        self.names |= built.attribute_name_placeholders
+        self.values |= {name: serialize(value) for name, value in built.attribute_value_placeholders.items()}
+        return str(built.condition_expression)
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of a request that has these expressions; DynamoDB takes no empty ones."""
+        named = {"ExpressionAttributeNames": self.names, "ExpressionAttributeValues": self.values}
+        return {argument: given for argument, given in named.items() if given}
+
+
+class Jobs:
+    """The table of jobs, through a low-level DynamoDB client."""
+
+    def __init__(self, table: str, dynamodb: Any) -> None:
+        self.table = table
+        self.dynamodb = dynamodb
+
+    def create(self) -> Job:
+        """Make a job with an id that no other job has."""
+        while True:
+            time_ms = now_ms()
+            attributes = {
+                "Id": new_id(),
+                "Kind": KIND,
+                "StartTime": time_ms,
+                "UpdatedTime": time_ms,
+                "Status": Status.CREATED,
+                "DetailedStatus": "Waiting for photos",
+                "DatasetCreated": False,
+            }
+            item = {name: serialize(value) for name, value in attributes.items()}
+            try:
+                self.dynamodb.put_item(TableName=self.table, Item=item, ConditionExpression="attribute_not_exists(Id)")
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+                continue  # the id is taken: draw another
+            return Job.of(item)
+
+    def get(self, job_id: str) -> Job:
+        """Read a job as last written.
+
+        Raises:
+            JobNotFound: no job has this id.
+        """
+        answer = self.dynamodb.get_item(TableName=self.table, Key={"Id": {"S": job_id}}, ConsistentRead=True)
+        if "Item" not in answer:
+            raise JobNotFound(job_id)
+        return Job.of(answer["Item"])
+
+    def list_newest(self, index: str, limit: int, token: str | None = None) -> tuple[list[Job], str | None]:
+        """A page of jobs, newest first, and the token of the next page or None.
+
+        Raises:
+            PageTokenInvalid: ``token`` is none that this method gave out.
+        """
+        expressions = Expressions()
+        query: dict[str, Any] = {
+            "TableName": self.table,
+            "IndexName": index,
+            "KeyConditionExpression": expressions.condition(Key("Kind").eq(KIND), is_key=True),
+            "ScanIndexForward": False,
+            "Limit": limit,
+        }
+        if token is not None:
+            query["ExclusiveStartKey"] = read_page_token(token)
+        page = self.dynamodb.query(**query, **expressions.arguments())
+        last = page.get("LastEvaluatedKey")
+        return [Job.of(item) for item in page["Items"]], page_token(last) if last else None
+
+    def list_ids(self, index: str, condition: ConditionBase, *, since: int = 0) -> list[str]:
+        """The ids of all jobs created after ``since`` (Unix ms) for which ``condition`` holds, oldest first."""
+        expressions = Expressions()
+        created = Key("Kind").eq(KIND) & Key("StartTime").gt(since)
+        pages = self.dynamodb.get_paginator("query").paginate(
+            TableName=self.table,
+            IndexName=index,
+            KeyConditionExpression=expressions.condition(created, is_key=True),
+            FilterExpression=expressions.condition(condition),
+            ProjectionExpression="Id",
+            **expressions.arguments(),
+        )
+        return [item["Id"]["S"] for page in pages for item in page["Items"]]
+
+    def move(self, job_id: str, status: Status, *, only_from: Iterable[Status] | None = None, **attributes: Any) -> Job:
+        """Move the job to ``status`` and set ``attributes`` in one write, if `MOVES` allows it; returns the job.
+
+        Args:
+            only_from: fewer statuses to come from than `MOVES` allows.
+
+        Raises:
+            JobNotFound: no job has this id.
+            MoveRefused: the job's status does not allow it, or the job was erased.
+        """
+        allowed = set(allowed_from(status)).intersection(only_from or Status)
+        if status in RUNNING:
+            attributes["RunningStatus"] = status
+        return self.update(job_id, {"Status": status, **attributes}, allowed=allowed)
+
+    def advance(
+        self, job_id: str, task: Task, *, status: Status | None = None, detail: str = "", **attributes: Any
+    ) -> None:
+        """Record that ``task`` is at work, with ``status`` (default: the task's).
+
+        ``detail`` becomes the detailed status (default: the task's name). A move that `MOVES` does not allow comes from
+        a late duplicate: it is logged and left out, never an error.
+        """
+        status = status or task.status
+        try:
+            self.move(job_id, status, Stage=task.name, DetailedStatus=detail or task.name, **attributes)
+        except (MoveRefused, JobNotFound) as refusal:
+            logger.warning("Move left out", extra={"status": status, "reason": type(refusal).__name__})
+
+    def note(self, job_id: str, **attributes: Any) -> None:
+        """Set attributes and leave the status alone. A job without a record is logged and left out."""
+        try:
+            self.update(job_id, attributes)
+        except JobNotFound:
+            logger.warning("Note left out: the job has no record", extra={"attributes": sorted(attributes)})
+
+    def note_first(self, job_id: str, **attributes: Any) -> None:
+        """Set those of ``attributes`` that the job does not have yet: a stage that runs twice keeps its first time."""
+        try:
+            self.update(job_id, attributes, keep=True)
+        except JobNotFound:
+            logger.warning("Note left out: the job has no record", extra={"attributes": sorted(attributes)})
+
+    def note_call(
+        self,
+        job_id: str,
+        name: str,
+        caller: str,
+        *,
+        allowed: Iterable[Status] | None = None,
+        condition: ConditionBase | None = None,
+        **attributes: Any,
+    ) -> Job:
+        """Add ``caller``, as IAM or the user pool names it, to the calls that the record keeps under ``name``.
+
+        Sets ``attributes`` in the same write, if the status is in ``allowed`` and ``condition`` holds. Of more than
+        `MOST_CALLS` calls the record keeps the first.
+
+        Raises:
+            JobNotFound: no job has this id.
+            MoveRefused: status or condition do not allow it.
+        """
+        allowed = None if allowed is None else tuple(allowed)
+        room = Attr(name).not_exists() | Attr(name).size().lt(MOST_CALLS)
+        try:
+            return self.update(
+                job_id,
+                attributes,
+                allowed=allowed,
+                computed={name: appended({"By": caller, "Time": now_ms()})},
+                condition=room & condition if condition else room,
+            )
+        except MoveRefused as refusal:
+            if len(refusal.job[name] or ()) < MOST_CALLS:
+                raise
+            logger.warning("The record holds no more calls", extra={"call": name})
+            return self.update(job_id, attributes, allowed=allowed, condition=condition)
+
+    def update(
+        self,
+        job_id: str,
+        attributes: Mapping[str, Any],
+        *,
+        allowed: Iterable[Status] | None = None,
+        condition: ConditionBase | None = None,
+        keep: bool = False,
+        computed: Mapping[str, Callable[[str, Expressions], str]] | None = None,
+    ) -> Job:
+        """Set ``attributes`` in one write if the status is in ``allowed`` and ``condition`` holds; returns the job.
+
+        None removes an attribute; ``keep`` leaves those alone that are there; ``computed`` has the attributes whose new
+        value follows from the old one: `appended`, `increased`. With ``allowed``, an erased job is refused: it stays as
+        it ended.
+
+        Raises:
+            JobNotFound: no job has this id.
+            MoveRefused: status or condition do not allow it.
+        """
+        expressions = Expressions()
+        sets, removes = [f"UpdatedTime = {expressions(now_ms())}"], []
+        for attribute, value in attributes.items():
+            name = expressions.name(attribute)
+            if value is None:
+                removes.append(name)
+            else:
+                bound = expressions(value)
+                sets.append(f"{name} = " + (f"if_not_exists({name}, {bound})" if keep else bound))
+        sets += [f"{name} = {value(name, expressions)}" for name, value in (computed or {}).items()]
+        needed: ConditionBase = Attr("Id").exists()
+        if allowed is not None:
+            needed = needed & Attr("Status").is_in(list(allowed)) & NOT_ERASED
+        if condition:
+            needed = needed & condition
+        try:
+            answer = self.dynamodb.update_item(
+                TableName=self.table,
+                Key={"Id": {"S": job_id}},
+                UpdateExpression=f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removes)}" if removes else ""),
+                ConditionExpression=expressions.condition(needed),
+                **expressions.arguments(),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            found = error.response.get("Item")
+            if not found:
+                raise JobNotFound(job_id) from None
+            raise MoveRefused(Job.of(found)) from None
+        return Job.of(answer["Attributes"])
+
+
+def allowed_from(status: Status) -> tuple[Status, ...]:
+    """The statuses from which a job may move to ``status``."""
+    return tuple(before for before, after in MOVES.items() if status in after)

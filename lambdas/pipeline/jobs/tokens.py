@@ -1,0 +1,49 @@
+"""The task token on which the state machine waits for labels, in the job's record."""
+
+from aws_lambda_powertools import Logger
+from boto3.dynamodb.conditions import Attr
+
+from pipeline.jobs.record import Job
+from pipeline.jobs.table import NOT_ERASED, JobNotFound, Jobs, MoveRefused
+from rules.states import RESUMABLE, Status
+
+WAITS_FOR_SUPPLIED_LABELS = Attr("TaskToken").exists() & Attr("LabelProvider").eq("supplied") & NOT_ERASED
+
+logger = Logger(child=True)
+
+
+def store(jobs: Jobs, job_id: str, token: str, provider: str) -> Job:
+    """Keep the token before a labelling job is looked for; returns the job.
+
+    The labelling job that an earlier token waited for is forgotten, so that its late event cannot answer this one::
+
+        task 1   store(token 1)   make labelling job 1
+        task 2                                           store(token 2)
+        event                                                             "labelling job 1 is done": no such job
+
+    Raises:
+        JobNotFound, MoveRefused: nothing of this id waits for labels.
+    """
+    waiting = (Status.CHECKING_IMAGES, Status.WAITING_FOR_LABELLING, Status.LABELLING, *RESUMABLE)
+    return jobs.update(
+        job_id, {"TaskToken": token, "LabelProvider": provider, "LabellingJobArn": None}, allowed=waiting
+    )
+
+
+def forget(jobs: Jobs, job_id: str, token: str) -> None:
+    """Drop the token once it is answered; a newer token stays."""
+    try:
+        jobs.update(job_id, {"TaskToken": None}, condition=Attr("TaskToken").eq(token))
+    except (MoveRefused, JobNotFound):
+        logger.info("The token has been replaced")
+
+
+def post_labels(jobs: Jobs, job_id: str, labels_key: str, caller: str) -> Job:
+    """Record which labels ``caller`` posts for a job that waits for them; returns the job, with the token to answer.
+
+    Raises:
+        JobNotFound, MoveRefused: also when the job does not wait for supplied labels.
+    """
+    return jobs.note_call(
+        job_id, "LabelsPostedBy", caller, condition=WAITS_FOR_SUPPLIED_LABELS, PostedLabels=labels_key
+    )
