@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 
-from ekyc.cli import account, doctor
+from ekyc.cli import account
 from ekyc.cli.account import Account
+from ekyc.cli.doctor import basics
 from ekyc.cli.doctor.deployed import _as_answered
 from ekyc.cli.doctor.examination import CHECKS, answer, examine
 from ekyc.cli.doctor.findings import Finding
@@ -593,7 +594,7 @@ def test_an_e_mail_address_must_have_confirmed(
 
 def test_a_python_that_is_too_old_is_named(environment: pytest.MonkeyPatch) -> None:
     assert look("Tools").status in ("ok", "warning")
-    environment.setattr(doctor, "PYTHON", (99, 0))
+    environment.setattr(basics, "PYTHON", (99, 0))
     assert "is older than 99.0" in look("Tools").found
     assert look("Tools").advice == "Install Python ≥ 99.0."
 
