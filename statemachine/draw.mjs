@@ -1,5 +1,5 @@
 // Draws training.asl.yaml: the picture training.svg and the table of states in README.md, both from the ASL alone.
-// `node statemachine/draw.mjs` writes them; with `--check` it fails when they are not what the ASL says.
+// `make draw` writes them; with `--check` it fails when they are not what the ASL says.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { Graphviz } from "@hpcc-js/wasm-graphviz";

@@ -1,6 +1,6 @@
 // Checks the state machine's definition as templates deploy it by the Amazon States Language: targets, unreachable
-// states, fields, JSONata syntax. `node statemachine/validate.mjs TEMPLATE...` prints what is wrong; its exit code is 1
-// if anything is. What CloudFormation substitutes is filled in first: text as it is, a reference with an ARN.
+// states, fields, JSONata syntax. `make check` runs it with all templates. It prints what is wrong, and its exit code is
+// 1 if anything is. What CloudFormation substitutes is filled in first: text as it is, a reference with an ARN.
 import { readFileSync } from "node:fs";
 import validate from "asl-validator";
 
