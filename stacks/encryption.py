@@ -102,6 +102,15 @@ class Encryption(Construct):
             "kms:GenerateDataKey",
         )
 
+    def for_datasets(self) -> list[iam.PolicyStatement]:
+        """What the caller of CreateDataset needs of the key. Source: Custom Labels guide, 'Encrypt training files'."""
+        return self._statement(
+            "MakeDatasetsWithKey",
+            "Rekognition reads photos and manifests, which are encrypted by the stack's key, as its caller.",
+            "kms:Decrypt",
+            "kms:GenerateDataKey",
+        )
+
     def for_training(self) -> list[iam.PolicyStatement]:
         """What the caller of CreateProjectVersion needs of the key. Source: Rekognition API reference, its KmsKeyId."""
         return self._statement(

@@ -328,6 +328,7 @@ def _stages(
                     why="Makes the project's datasets, in place of those that failed.",
                 ),
                 *permissions.let_rekognition_read("images", "manifests", "upright"),
+                *encryption.for_datasets(),
             ],
             cost_tags,
         ),

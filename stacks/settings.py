@@ -30,8 +30,8 @@ running model to stop. Source: Step Functions guide, 'Service quotas'.
 EVENTS_PER_POLL = 9
 """A Wait (2 history events), a Lambda task (5) and a Choice (2)."""
 
-WAIT_FOR_TRAINING_SLOT = 7 * DAY
-"""How long ``Start training`` asks again while the account's training slots are all taken: 680 times, 900 s at most."""
+WAIT_FOR_A_QUOTA = 7 * DAY
+"""How long a task asks again while a quota is in use, such as all training slots: 680 times, after 900 s at most."""
 
 LONGEST_EXECUTION_HOURS = 1440
 """When the state machine gives up on any execution: its ``TimeoutSeconds``, 60 days."""
@@ -521,12 +521,12 @@ def _heartbeat_comes_before_the_deadline(heartbeat: int, deadline: int) -> Itera
 
 @_together("retentionDays", "labelling.deadline", *(f"polls.{loop}.deadline" for loop in LOOPS))
 def _photos_outlive_their_job(retention_days: int, *deadlines: int) -> Iterator[str]:
-    """`retentionDays` outlasts the longest job: all deadlines and a week's wait for a training slot."""
-    longest = sum(deadlines) + WAIT_FOR_TRAINING_SLOT
+    """`retentionDays` outlasts the longest job: all deadlines and two weeks' wait for quotas."""
+    longest = sum(deadlines) + 2 * WAIT_FOR_A_QUOTA
     if retention_days * DAY < longest:
         yield (
             f"retentionDays ({retention_days}) is shorter than the longest job: labelling.deadline, the polls' "
-            f"deadlines and a week's wait for a training slot make {-(-longest // DAY)} days"
+            f"deadlines and a week's wait each for datasets and a training slot make {-(-longest // DAY)} days"
         )
 
 

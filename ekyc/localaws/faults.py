@@ -55,6 +55,7 @@ class What(StrEnum):
     LABELLING_STOPS = "labelling job Stopped"
     NOTHING_LABELLED = "labelling job Completed with nothing labelled"
     PROJECTS_FULL = "quota of projects full"
+    DATASETS_FULL = "quota of datasets full"
     VERSIONS_FULL = "quota of models in a project full"
     TRAININGS_FULL = "quota of trainings full"
     RUNNING_MODELS_FULL = "quota of running models full"
@@ -198,6 +199,7 @@ def of_service(what: What, name: str) -> Fault | None:
 QUOTAS = frozenset(
     {
         What.PROJECTS_FULL,
+        What.DATASETS_FULL,
         What.VERSIONS_FULL,
         What.TRAININGS_FULL,
         What.RUNNING_MODELS_FULL,

@@ -137,6 +137,7 @@ class CustomLabels(StandIn):
 
     # Quotas. Source: AWS General Reference, "Amazon Rekognition endpoints and quotas".
     max_projects = 100
+    max_datasets = math.inf  # being made at a time: AWS names no quota, and CreateDataset may refuse by one
     max_versions = 100
     max_trainings = 2
     max_running_models = 2
@@ -246,6 +247,10 @@ class CustomLabels(StandIn):
             if kind in project.datasets:
                 message = f"Project {project.name} has a dataset of type {kind} already."
                 raise ServiceError("ResourceAlreadyExistsException", message)
+            datasets = [one for each in self._projects.values() for one in each.datasets.values()]
+            under_way = sum(one.status == "CREATE_IN_PROGRESS" for one in datasets)
+            if under_way >= self.max_datasets or faults.of_service(What.DATASETS_FULL, project.name):
+                raise _limit("The account makes as many datasets as it may at one time.")
             created = now()
             arn = self._arn(project.name, f"dataset/{kind.lower()}/", created)
             dataset = Dataset(arn, kind, created, created, request.get("Tags", {}))

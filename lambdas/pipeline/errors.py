@@ -124,6 +124,10 @@ class DatasetFailed(PipelineError):
     """Rekognition could not make a dataset of the manifest."""
 
 
+class DatasetSlotsBusy(PipelineError):
+    """The account has as many datasets as it may. The state machine asks again."""
+
+
 class DatasetTimedOut(PipelineError):
     """The datasets were not ready before their deadline."""
 

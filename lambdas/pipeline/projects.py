@@ -7,7 +7,15 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from pipeline.errors import DatasetFailed, DatasetTimedOut, Throttled, UnexpectedAnswer, error_code, quota
+from pipeline.errors import (
+    DatasetFailed,
+    DatasetSlotsBusy,
+    DatasetTimedOut,
+    Throttled,
+    UnexpectedAnswer,
+    error_code,
+    quota,
+)
 from pipeline.jobs import now_ms
 from pipeline.tags import tags
 
@@ -66,6 +74,7 @@ def create_datasets(request: CreateDatasets, *, cost_tags: Sequence[str], rekogn
 
     Raises:
         DatasetFailed: no project may be added, or a manifest cannot be read.
+        DatasetSlotsBusy: a quota of datasets is in use.
         Throttled: the project is not ready for a dataset, or one that failed is being deleted to be made anew.
     """
     project_arn = _find_or_make_project(request.job_id, cost_tags, rekognition)
@@ -139,6 +148,8 @@ def _find_or_make_dataset(name: str, project_arn: str, kind: str, manifest: str,
             raise DatasetFailed(
                 f"Rekognition cannot read the {kind} manifest {manifest} or its photos: {error_code(error)}."
             ) from error
+        if error_code(error) == "LimitExceededException":
+            raise DatasetSlotsBusy(f"Rekognition makes no further dataset now: {quota(error)}") from error
         if error_code(error) not in EXISTS_CODES:
             raise
         project = _project(name, rekognition)

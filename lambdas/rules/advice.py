@@ -160,6 +160,11 @@ BY_ERROR: Mapping[str, Advice] = {
         anew=True,
         again_from=CREATE_DATASETS,
     ),
+    "DatasetSlotsBusy": Advice(
+        (CREATE_DATASETS,),
+        "The account has as many datasets as it may; the cause has Rekognition's words. Retried for a week.",
+        "Delete projects of old jobs or have the quota raised, then resume the job.",
+    ),
     "DatasetTimedOut": Advice(
         (CHECK_DATASETS,),
         "The datasets were not ready before the deadline.",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline import aws, projects
+from pipeline.errors import DatasetSlotsBusy
 from pipeline.jobs import Jobs
 from pipeline.projects import CreateDatasets, DatasetsCreated
 from pipeline.settings import Settings as BaseSettings
@@ -24,7 +25,12 @@ rekognition = aws.client("rekognition")
 @stage
 def handler(request: CreateDatasets) -> DatasetsCreated:
     jobs.advance(request.job_id, states.CREATE_DATASETS)
-    created = projects.create_datasets(request, cost_tags=settings.cost_tags, rekognition=rekognition)
+    try:
+        created = projects.create_datasets(request, cost_tags=settings.cost_tags, rekognition=rekognition)
+    except DatasetSlotsBusy:
+        detail = "Waiting: the account has as many datasets as it may"
+        jobs.advance(request.job_id, states.CREATE_DATASETS, detail=detail)
+        raise
     jobs.note(
         request.job_id,
         ProjectArn=created.project_arn,

@@ -255,6 +255,7 @@ OF_SERVICES = {
     What.LABELLING_STOPS: ("labelled by people", "Request labels"),
     What.NOTHING_LABELLED: ("labelled by people", "Request labels"),
     What.PROJECTS_FULL: ("labels come with the start", "Create datasets"),
+    What.DATASETS_FULL: ("labels come with the start", "Create datasets"),
     What.VERSIONS_FULL: ("labels come with the start", "Start training"),
     What.TRAININGS_FULL: ("labels come with the start", "Start training"),
     What.RUNNING_MODELS_FULL: ("published", "Start model"),

@@ -90,6 +90,20 @@ def test_who_reads_no_object_cannot_decrypt_one(every: dict[str, Template]) -> N
     assert of_reports == {("Api", f"<{audit}.Arn>")}
 
 
+def test_rekognition_uses_the_key_as_its_caller(every: dict[str, Template]) -> None:
+    # Given a key of one's own, and the functions that have Rekognition read photos
+    template = every["own-key"]
+    # Then each may what Rekognition's guide asks for, by whichever service the request comes to KMS
+    for name in ("CreateDatasets", "StartTraining"):
+        unconditional = {
+            action
+            for statement in template.statements_of(name)
+            if listed(statement["Resource"]) == [KEY] and "Condition" not in statement
+            for action in listed(statement["Action"])
+        }
+        assert {"kms:Decrypt", "kms:GenerateDataKey"} <= unconditional
+
+
 def test_only_training_hands_the_key_on(every: dict[str, Template]) -> None:
     template = every["own-key"]
     granting = {

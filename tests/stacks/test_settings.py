@@ -86,7 +86,7 @@ def test_everything_that_is_wrong_is_named_at_once(context: dict[str, Any]) -> N
         "https://kyc.example.com or http://localhost:3000, without a path and without '*'",
         "polls.model.first (60) is above polls.model.ceiling (30)",
         "retentionDays (30) is shorter than the longest job: labelling.deadline, the polls' deadlines and a week's "
-        "wait for a training slot make 42 days",
+        "wait each for datasets and a training slot make 49 days",
     ]
 
 
@@ -106,7 +106,7 @@ POSSIBLE: list[tuple[str, Any]] = [
     ("webAclArn", WEB_ACL),
     ("kmsKeyArn", KEY),
     ("kmsKeyArn", KEY.replace("1234abcd-12ab-34cd-56ef-1234567890ab", "mrk-1234abcd12ab34cd56ef1234567890ab")),
-    ("retentionDays", 42),
+    ("retentionDays", 49),
     ("longRunningModels", "stop"),
     ("notificationEmail", "ops+kyc@example.co.id"),
     ("tags", {"Cost Centre": "4711", "équipe": "kyc/ops+1@x", "empty": ""}),
@@ -265,9 +265,9 @@ def test_a_loop_looks_until_its_deadline() -> None:
             "time would raise an alarm",
         ),
         (
-            {"retentionDays": 41},
-            "retentionDays (41) is shorter than the longest job: labelling.deadline, the polls' deadlines and a week's "
-            "wait for a training slot make 42 days",
+            {"retentionDays": 48},
+            "retentionDays (48) is shorter than the longest job: labelling.deadline, the polls' deadlines and a week's "
+            "wait each for datasets and a training slot make 49 days",
         ),
     ],
 )
@@ -319,11 +319,16 @@ def test_a_resource_of_another_region_is_refused(context: dict[str, Any]) -> Non
 def test_what_the_settings_believe_of_the_pipeline_is_so() -> None:
     # Given the state machine's definition and what runs in Lambda, which the stacks do not import
     machine = definition.read()
-    (wait,) = (
-        retry for retry in machine["States"]["Start training"]["Retry"] if retry["ErrorEquals"] == ["TrainingSlotsBusy"]
-    )
-    # Then the Regions, the tag, and how long an execution and its wait for a training slot may take are the same
+    waits = [
+        retry
+        for name, error in (("Create datasets", "DatasetSlotsBusy"), ("Start training", "TrainingSlotsBusy"))
+        for retry in machine["States"][name]["Retry"]
+        if retry["ErrorEquals"] == [error]
+    ]
+    # Then the Regions, the tag, and how long an execution and its waits for quotas may take are the same
     assert set(FUNCTION_ACCOUNTS) == module.GROUND_TRUTH_REGIONS
     assert module.JOB_TAG == JOB_TAG
     assert machine["TimeoutSeconds"] == module.LONGEST_EXECUTION_HOURS * 3600
-    assert wait["MaxAttempts"] * wait["MaxDelaySeconds"] == pytest.approx(module.WAIT_FOR_TRAINING_SLOT, rel=0.02)
+    for wait in waits:
+        assert wait["MaxAttempts"] * wait["MaxDelaySeconds"] == pytest.approx(module.WAIT_FOR_A_QUOTA, rel=0.02)
+    assert len(waits) == 2

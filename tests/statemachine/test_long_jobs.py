@@ -29,7 +29,7 @@ def impatient_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = synthesize(tmp_path_factory.mktemp("impatient"), settings)
     (template,) = folder.glob("*.template.json")
     text = template.read_text()
-    assert text.count('\\"MaxAttempts\\": 680') == 2
+    assert text.count('\\"MaxAttempts\\": 680') == 3
     template.write_text(text.replace('\\"MaxAttempts\\": 680', '\\"MaxAttempts\\": 10'))
     return folder
 
@@ -95,6 +95,7 @@ def test_labels_that_never_come_end_the_job_by_the_labelling_deadline(impatient:
 @pytest.mark.parametrize(
     ("quota", "error", "state"),
     [
+        ("max_datasets", "DatasetSlotsBusy", "Create datasets"),
         ("max_trainings", "TrainingSlotsBusy", "Start training"),
         ("max_running_models", "RunningModelsLimit", "Start model"),
     ],

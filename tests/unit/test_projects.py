@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline import projects
-from pipeline.errors import DatasetFailed, DatasetTimedOut, Throttled, UnexpectedAnswer
+from pipeline.errors import DatasetFailed, DatasetSlotsBusy, DatasetTimedOut, Throttled, UnexpectedAnswer
 from pipeline.jobs import now_ms
 from pipeline.projects import CheckDatasets, CreateDatasets, DatasetsChecked, DatasetsCreated
 from tests.unit.aws_fakes import FakeRekognition
@@ -77,6 +77,20 @@ def test_the_limit_of_projects_is_told(rekognition: FakeRekognition) -> None:
     rekognition.refuse_next("create_project", "LimitExceededException", "100 of 100 projects.")
     with pytest.raises(DatasetFailed, match="100 of 100 projects"):
         create(rekognition)
+
+
+@pytest.mark.parametrize("made_before", [0, 1])
+def test_a_full_quota_of_datasets_is_asked_again(rekognition: FakeRekognition, made_before: int) -> None:
+    # Given an account that may have no further dataset, or not both
+    create(rekognition)
+    del rekognition.projects[JOB]["Datasets"][made_before:]
+    for _ in range(made_before):
+        rekognition.refuse_next("create_dataset", "ResourceAlreadyExistsException")
+    rekognition.refuse_next("create_dataset", "LimitExceededException", "200 of 200 datasets.")
+    # Then the state machine asks again, and what is there stays
+    with pytest.raises(DatasetSlotsBusy, match="200 of 200 datasets"):
+        create(rekognition)
+    assert len(rekognition.projects[JOB]["Datasets"]) == made_before
 
 
 def test_a_manifest_that_cannot_be_read_is_named(rekognition: FakeRekognition) -> None:
