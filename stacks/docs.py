@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from rules import advice
 from rules.states import Task
 from stacks.combinations import COMBINATIONS, committed, synthesize
+from stacks.functions import check_environment
 from stacks.openapi import Description
 from stacks.permissions import WHY, WITHOUT_SID
 from stacks.settings import CONTRADICTIONS, GROUND_TRUTH_REGIONS, Settings, takes
@@ -37,7 +38,8 @@ def settings_table() -> str:
 
 def settings_rules() -> str:
     """The rules between settings, and where Ground Truth has the functions that some of them are about."""
-    rules = dict.fromkeys(rule.__doc__ for _, rule in CONTRADICTIONS if rule.__doc__)
+    sentences = [*(rule.__doc__ for _, rule in CONTRADICTIONS), check_environment.__doc__]
+    rules = dict.fromkeys(sentence for sentence in sentences if sentence)
     return "".join(f"- {rule}\n" for rule in rules) + (
         f"\nGround Truth's built-in functions are in {', '.join(sorted(GROUND_TRUTH_REGIONS))}. The Region is the "
         "setting `region`, else that of the credentials; when neither is known, what depends on it is not checked.\n"

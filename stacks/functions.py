@@ -23,7 +23,7 @@ from stacks.encryption import Encryption
 from stacks.notifications import Notifications
 from stacks.openapi import SOURCE, Description
 from stacks.permissions import Permissions, attach, write_logs
-from stacks.settings import Settings
+from stacks.settings import Settings, SettingsError
 from stacks.storage import Storage
 
 CODE = Path(__file__).resolve().parent.parent / "lambdas"
@@ -76,6 +76,38 @@ class Runtime(Construct):
         )
 
 
+ENVIRONMENT_BYTES = 4096
+"""What a function's variables may have together, names and values. Source: Lambda guide, 'Lambda quotas'."""
+
+
+def longest_value(value: Any, stack_name: str) -> int:
+    """The most bytes that a variable's value can have, given as the template has it.
+
+    A reference becomes a name or an ARN that CloudFormation makes of the stack's name, the resource's and its own text.
+    """
+    match value:
+        case str():
+            return len(value.encode())
+        case {"Fn::Join": [separator, parts]}:
+            return sum(longest_value(part, stack_name) + len(separator) for part in parts)
+    return len("arn:aws-us-gov:sns:us-gov-west-1:123456789012:") + len(stack_name) + 60
+
+
+def check_environment(name: str, variables: Mapping[str, Any], stack: cdk.Stack) -> None:
+    """`documentTypes`, `webOrigins` and `tags` leave each function's variables within the 4,096 bytes of Lambda."""
+    values = stack.resolve(variables)
+    sizes = {key: longest_value(value, stack.stack_name) for key, value in values.items()}
+    total = sum(sizes.values()) + sum(map(len, sizes))
+    if total <= ENVIRONMENT_BYTES:
+        return
+    longest = sorted(sizes, key=lambda key: -sizes[key])[:2]
+    raise SettingsError(
+        f"The environment of the function {name} would have up to {total:,} bytes, and Lambda takes "
+        f"{ENVIRONMENT_BYTES:,}. Most of them are in {' and '.join(f'{key} ({sizes[key]:,})' for key in longest)}: "
+        "shorten the settings documentTypes, webOrigins or tags."
+    )
+
+
 class PipelineFunction(lambda_.Function):
     """A function with a role and a log group of its own; X-Ray traces it if it is ``traced``."""
 
@@ -94,9 +126,20 @@ class PipelineFunction(lambda_.Function):
         dead_letter_queue: sqs.IQueue | None = None,
         traced: bool = True,
     ) -> None:
-        """``module`` below ``lambdas/`` holds ``handler``; ``environment`` is what its Settings ask for."""
+        """``module`` below ``lambdas/`` holds ``handler``; ``environment`` is what its Settings ask for.
+
+        Raises:
+            SettingsError: the environment is larger than Lambda takes.
+        """
         role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         encryption = runtime.encryption
+        variables = {
+            "POWERTOOLS_SERVICE_NAME": id,
+            "POWERTOOLS_METRICS_NAMESPACE": cdk.Stack.of(scope).stack_name,
+            "POWERTOOLS_LOG_LEVEL": "INFO",
+            **environment,
+        }
+        check_environment(id, variables, cdk.Stack.of(scope))
         log_group = logs.LogGroup(
             scope, f"{id}Logs", retention=logs.RetentionDays.THREE_MONTHS, encryption_key=encryption.key
         )
@@ -118,12 +161,7 @@ class PipelineFunction(lambda_.Function):
             memory_size=memory_mb,
             dead_letter_queue=dead_letter_queue,
             environment_encryption=encryption.key,
-            environment={
-                "POWERTOOLS_SERVICE_NAME": id,
-                "POWERTOOLS_METRICS_NAMESPACE": cdk.Stack.of(scope).stack_name,
-                "POWERTOOLS_LOG_LEVEL": "INFO",
-                **environment,
-            },
+            environment=variables,
         )
 
 

@@ -20,15 +20,18 @@ from rules.types import MOST_TYPES, TYPE_PATTERN, TYPE_RULE
 HOUR = 60 * 60
 DAY = 24 * HOUR
 
-HISTORY_EVENTS_FOR_POLLING = 20_000
-"""What the three loops together may take of an execution's 25,000 history events, at which Step Functions fails it.
+HISTORY_EVENTS_FOR_WAITING = 18_000
+"""What the three loops and the labelling heartbeats together may take of an execution's history.
 
-The rest is for a redrive, the labelling heartbeats and the retries of tasks that wait for a training slot or for a
-running model to stop. Source: Step Functions guide, 'Service quotas'.
+At 25,000 events Step Functions fails the execution. The rest is for the retries of the three tasks that wait for a
+quota (680 times 3 events each), for all other states and for a redrive. Source: Step Functions guide, 'Service quotas'.
 """
 
 EVENTS_PER_POLL = 9
 """A Wait (2 history events), a Lambda task (5) and a Choice (2)."""
+
+EVENTS_PER_HEARTBEAT = 4
+"""Of a task with a token that is run again: scheduled, started, submitted, timed out."""
 
 WAIT_FOR_A_QUOTA = 7 * DAY
 """How long a task asks again while a quota is in use, such as all training slots: 680 times, after 900 s at most."""
@@ -37,8 +40,6 @@ LONGEST_EXECUTION_HOURS = 1440
 """When the state machine gives up on any execution: its ``TimeoutSeconds``, 60 days."""
 
 JOB_TAG = "ekyc-job"
-# Characters of all document types together, with a comma between them.
-LONGEST_TYPES = 3300
 """The tag by which the pipeline says to which job a project, a model or a labelling job belongs."""
 
 GROUND_TRUTH_REGIONS = frozenset(
@@ -85,23 +86,10 @@ def _different(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def _short_together(types: tuple[str, ...]) -> tuple[str, ...]:
-    """They travel in one variable, and a function's environment holds 4 KB. Source: Lambda guide, 'Lambda quotas'."""
-    if len(",".join(types)) > LONGEST_TYPES:
-        raise ValueError("they are too long together")
-    return types
-
-
 def _ours_to_give(tags: Mapping[str, str]) -> Mapping[str, str]:
-    """They travel in one variable, and a function's environment holds 4 KB.
-
-    Source: Rekognition API reference, CreateProject; Lambda guide, 'Lambda quotas'.
-    """
     for key in tags:
         if key.lower().startswith("aws:") or key == JOB_TAG:
             raise ValueError(f"{key} is {'AWS' if key != JOB_TAG else 'the pipeline'}'s own")
-    if sum(len(f"{key}={value},") for key, value in tags.items()) > 2000:
-        raise ValueError("they are too long together")
     return tags
 
 
@@ -198,8 +186,7 @@ class Settings(_Group):
         Field(min_length=1, max_length=MOST_TYPES),
         BeforeValidator(_listed),
         AfterValidator(_different),
-        AfterValidator(_short_together),
-        Takes(f"a list of 1 to {MOST_TYPES} different names of {TYPE_RULE}, {LONGEST_TYPES} characters together"),
+        Takes(f"a list of 1 to {MOST_TYPES} different names of {TYPE_RULE}"),
     ] = Field(description="The types of document to be told apart: the labels that people and the model choose from.")
     label_provider: Annotated[Literal["ground-truth", "supplied"], Takes('"ground-truth" or "supplied"')] = Field(
         description="Who labels a job that does not say so itself: people in SageMaker Ground Truth (which AWS closed "
@@ -335,7 +322,7 @@ class Settings(_Group):
         Field(max_length=40),
         AfterValidator(_ours_to_give),
         Takes(
-            "an object of up to 40 tags, 2000 characters together, of letters, digits, spaces and any of _.:/+-@, no "
+            "an object of up to 40 tags of letters, digits, spaces and any of _.:/+-@, no "
             "key of which begins with aws: or is ekyc-job"
         ),
     ] = Field(
@@ -496,19 +483,26 @@ for _loop in LOOPS:
     _together(*(f"polls.{_loop}.{part}" for part in ("first", "ceiling", "deadline")))(_poll_is_in_order(_loop))
 
 
-@_together(*(f"polls.{loop}.{part}" for loop in LOOPS for part in POLL_PARTS))
-def _polls_fit_the_history(*values: Any) -> Iterator[str]:
-    """The three loops of `polls` together fit into an execution's history, of which they may take 20,000 events."""
+@_together(
+    "labelling.heartbeat",
+    "labelling.deadline",
+    *(f"polls.{loop}.{part}" for loop in LOOPS for part in POLL_PARTS),
+)
+def _waits_fit_the_history(heartbeat: int, labelling_deadline: int, *values: Any) -> Iterator[str]:
+    """The loops of `polls` and the heartbeats of `labelling` fit into a history: they may take 18,000 events of it."""
+    beats = -(-labelling_deadline // heartbeat)
     parts = len(POLL_PARTS)
     polls = [
         Poll.model_construct(**dict(zip(POLL_PARTS, values[start : start + parts], strict=True)))
         for start in range(0, len(values), parts)
     ]
     looks = sum(poll.count() for poll in polls)
-    if looks * EVENTS_PER_POLL > HISTORY_EVENTS_FOR_POLLING:
+    events = looks * EVENTS_PER_POLL + beats * EVENTS_PER_HEARTBEAT
+    if events > HISTORY_EVENTS_FOR_WAITING:
         yield (
-            f"polls would look {looks} times until their deadlines, which is {looks * EVENTS_PER_POLL} history events, "
-            f"and an execution has room for {HISTORY_EVENTS_FOR_POLLING}: wait longer or give up sooner"
+            f"polls would look {looks} times and labelling.heartbeat {beats} times until their deadlines, which is "
+            f"{events} history events, and an execution has room for {HISTORY_EVENTS_FOR_WAITING}: wait longer or give "
+            "up sooner"
         )
 
 

@@ -1,6 +1,7 @@
 """Synthesis for the local AWS: what the CDK app says when it cannot."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,30 @@ def test_a_machine_needs_no_node_of_its_own(tmp_path: Path, monkeypatch: pytest.
         synth.synthesize(tmp_path / "cdk.out", {"minImages": 0})
     # Then it has come to look at the settings
     assert "minImages is 0" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {
+                "documentTypes": [f"{number:02}{'x' * 60}" for number in range(50)],
+                "webOrigins": [f"https://{'a' * 30}{number:02}.example.com" for number in range(20)],
+            },
+            "Most of them are in DOCUMENT_TYPES (3,149) and WEB_ORIGINS (1,059)",
+        ),
+        ({"tags": {f"tag{number}": "é" * 200 for number in range(11)}}, "Most of them are in COST_TAGS (4,"),
+    ],
+)
+def test_settings_that_fill_an_environment_are_refused(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    # Given settings of which each is possible, and which are too long for Lambda's variables
+    # When the stack is synthesized
+    with pytest.raises(synth.SynthesisFailed) as failure:
+        synth.synthesize(tmp_path / "cdk.out", settings)
+    # Then it says how long they are, counted in bytes, and what to shorten
+    assert "and Lambda takes 4,096" in str(failure.value)
+    assert words in str(failure.value)
+    assert "shorten the settings documentTypes, webOrigins or tags" in str(failure.value)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from ekyc.localaws import rekognition
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
+from stacks.settings import EVENTS_PER_HEARTBEAT
 
 PATIENCE = 300.0  # real seconds, on a machine that does much else
 SHORT_POLLS = {
@@ -88,8 +89,11 @@ def test_labels_that_never_come_end_the_job_by_the_labelling_deadline(impatient:
     # Then it fails after two days, and looked every six hours
     job = ended(impatient, job_id)
     assert (job["error"], job["stage"]) == ("LabellingTimedOut", "Request labels")
-    missed = [event["type"] for event in impatient.history(job_id)].count("TaskTimedOut")
-    assert missed == 8
+    kinds = [event["type"] for event in impatient.history(job_id)]
+    assert kinds.count("TaskTimedOut") == 8
+    # And each look takes as many history events as the settings count, before the one that fails
+    waited = kinds[len(kinds) - kinds[::-1].index("TaskStateEntered") :]
+    assert len(waited) == 8 * EVENTS_PER_HEARTBEAT + len(("scheduled", "started", "failed", "execution failed"))
 
 
 @pytest.mark.parametrize(

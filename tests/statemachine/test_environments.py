@@ -1,0 +1,30 @@
+"""The environments of the deployed functions, against what synth reckons of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from deployed import Pipeline
+
+from stacks.functions import ENVIRONMENT_BYTES, longest_value
+
+
+def test_no_environment_is_larger_than_synth_reckons(shared_pipeline: Pipeline, assembly: Path) -> None:
+    # Given the variables of each function as the template has them
+    (template,) = assembly.glob("*.template.json")
+    resources = json.loads(template.read_text())["Resources"].values()
+    written: dict[str, dict[str, Any]] = {}
+    for one in resources:
+        if one["Type"] == "AWS::Lambda::Function":
+            variables = one["Properties"]["Environment"]["Variables"]
+            written[variables["POWERTOOLS_SERVICE_NAME"]] = variables
+    # When they are deployed, so that each reference is a name or an ARN
+    functions = shared_pipeline.aws.client("lambda").list_functions()["Functions"]
+    found = {one["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]: one["Environment"] for one in functions}
+    # Then none has a value that is longer than reckoned, and all have room
+    assert set(found) == set(written)
+    for service, environment in found.items():
+        variables = environment["Variables"]
+        for name, value in variables.items():
+            assert len(value.encode()) <= longest_value(written[service][name], "ekyc-training"), (service, name)
+        assert sum(len(name) + len(value.encode()) for name, value in variables.items()) < ENVIRONMENT_BYTES
