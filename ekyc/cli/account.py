@@ -124,8 +124,8 @@ class Account:
         """Who the credentials are: GetCallerIdentity's answer."""
         return dict(self._new_client("sts").get_caller_identity())
 
-    def client(self, service: str) -> Any:
-        """The boto3 client of a service.
+    def client(self, service: str, **credentials: str) -> Any:
+        """The boto3 client of a service; with other ``credentials`` than the user's, by boto3's names of them.
 
         Raises:
             ToldElsewhereError: there are no usable credentials.
@@ -134,9 +134,9 @@ class Account:
             self.identity  # noqa: B018
         except (ClientError, BotoCoreError) as error:
             raise ToldElsewhereError("there are no usable credentials", GIVE_CREDENTIALS) from error
-        return self._new_client(service)
+        return self._new_client(service, **credentials)
 
-    def _new_client(self, service: str) -> Any:
+    def _new_client(self, service: str, **credentials: str) -> Any:
         config = Config(
             connect_timeout=SECONDS_TO_CONNECT,
             read_timeout=SECONDS_TO_ANSWER,
@@ -144,7 +144,7 @@ class Account:
         )
         session, region = self.session, self.region
         with self._making_a_client:  # a session is not safe between threads, its clients are
-            return session.client(service, region_name=region, config=config)
+            return session.client(service, region_name=region, config=config, **credentials)
 
     @shared
     def stack(self) -> dict[str, Any] | None:

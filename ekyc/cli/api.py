@@ -197,11 +197,15 @@ class Api:
                 return
             parameters = {"nextToken": answer.headers["X-Next-Token"]}
 
-    def _call(self, method: str, path: str, *, may_redirect: bool = False, **arguments: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """The answer to a call, also when it is a refusal."""
         try:
-            answer = self._http.request(method, path, **arguments)
+            return self._http.request(method, path, **arguments)
         except httpx.TransportError as error:
             raise Unreachable(f"The API at {self._http.base_url} cannot be reached: {error}") from error
+
+    def _call(self, method: str, path: str, *, may_redirect: bool = False, **arguments: Any) -> httpx.Response:
+        answer = self.ask(method, path, **arguments)
         if answer.is_success or (may_redirect and answer.has_redirect_location):
             return answer
         if answer.has_redirect_location:

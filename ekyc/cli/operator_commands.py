@@ -47,9 +47,13 @@ def audit(
 
 
 def doctor(
+    command: typer.Context,
     context: Annotated[
         list[str], typer.Option("--context", "-c", metavar="KEY=VALUE", help="A setting, as for cdk deploy.")
     ] = [],  # noqa: B006  # Typer makes a list of its own
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also ask AWS by things that are made and deleted again; says first which.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Look, before a deployment or a first job, at what would make it fail. Exit code 1: there is a problem.
@@ -57,7 +61,9 @@ def doctor(
     Example: ekyc doctor -c labelProvider=supplied
     """
     from ekyc.cli.doctor import examination, findings
-    from ekyc.cli.terminal import console
+    from ekyc.cli.doctor.deep import examination as deep_examination
+    from ekyc.cli.doctor.deep.probe import Probe
+    from ekyc.cli.terminal import console, human
 
     wrong = [text for text in context if "=" not in text]
     if wrong:
@@ -65,6 +71,8 @@ def doctor(
     given = {key: value for key, _, value in (text.partition("=") for text in context)}
     with console.status("Looking"):
         patient, found = examination.examine(given)
+    if deep:
+        found |= deep_examination.examine(Probe(patient, command.obj.token), human.print)
     if as_json:
         print(findings.as_json(found, is_local=patient.is_local))
     else:

@@ -1,4 +1,4 @@
-"""What a check found, and how it is told: a table, lines, or JSON."""
+"""What a check found, and how the command prints it: a table, lines, or JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

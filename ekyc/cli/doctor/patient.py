@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -79,26 +80,37 @@ class Patient(Account):
     @shared
     def web_origins(self) -> list[str]:
         """The web origins that the deployed API answers."""
-        for resource in self.deployed["Resources"].values():
-            variables = resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
-            if "WEB_ORIGINS" in variables:
-                return [origin for origin in variables["WEB_ORIGINS"].split(",") if origin]
-        return []
+        origins = self.function("Api")["Environment"]["Variables"]["WEB_ORIGINS"]
+        return [origin for origin in origins.split(",") if origin]
+
+    @shared
+    def resources(self) -> list[dict[str, Any]]:
+        """ListStackResources' summaries of what the deployed stack has made."""
+        if not self.stack:
+            return []
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        return [
+            one
+            for page in pages.paginate(StackName=self.settings["stackName"])
+            for one in page["StackResourceSummaries"]
+            if "PhysicalResourceId" in one
+        ]
 
     def made(self, kind: str) -> str:
         """The physical name of the deployed stack's one resource of a kind, or nothing."""
-        if not self.stack:
-            return ""
-        pages = self.client("cloudformation").get_paginator("list_stack_resources")
-        return next(
-            (
-                one["PhysicalResourceId"]
-                for page in pages.paginate(StackName=self.settings["stackName"])
-                for one in page["StackResourceSummaries"]
-                if one["ResourceType"] == kind and "PhysicalResourceId" in one
-            ),
-            "",
-        )
+        return next((one["PhysicalResourceId"] for one in self.resources if one["ResourceType"] == kind), "")
+
+    def function(self, name: str) -> dict[str, Any]:
+        """The properties of a deployed function, as the template has them.
+
+        Raises:
+            NotCheckedError: the deployed stack has no such function.
+        """
+        for resource in self.deployed["Resources"].values():
+            variables = resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
+            if variables.get("POWERTOOLS_SERVICE_NAME") == name:
+                return dict(resource["Properties"])
+        raise NotCheckedError(f"the deployed stack has no function {name}", "Run make deploy with this checkout.")
 
 
 Check = Callable[[Patient], Finding]

@@ -1,0 +1,129 @@
+"""Does Rekognition let the pipeline make a project and a dataset, with the policy and the tags that are deployed?"""
+
+import io
+import json
+from typing import Any
+
+from ekyc.cli.account import NotCheckedError
+from ekyc.cli.doctor.deep import twins
+from ekyc.cli.doctor.deep.probe import Probe, unless
+from ekyc.cli.doctor.deep.twins import Twin
+from ekyc.cli.doctor.findings import Finding, ok, problem
+
+FUNCTION = "CreateDatasets"
+SECONDS_FOR_PROJECT, SECONDS_FOR_DATASET, SECONDS_TO_DELETE = 60, 180, 120
+REQUEST_TAG = "aws:RequestTag/"
+NOT_NOW = frozenset({"ResourceInUseException", "ResourceNotFoundException"})
+SIDE = 64  # pixels, the least that Custom Labels takes
+
+
+def create_project(probe: Probe) -> Finding:
+    """As CreateDatasets does it, and tagged so: the policy allows it by the tag alone."""
+    twin = twins.of(probe, FUNCTION)
+    tags = _tags(probe, twin)
+    with probe.making(f"Rekognition project {probe.name}", lambda: _delete_project(probe)):
+        twin.call("rekognition", "create_project", ProjectName=probe.name, Tags=tags)
+    probe.until(
+        lambda: (found := _project(probe)) and found["Status"] == "CREATED",
+        SECONDS_FOR_PROJECT,
+        "Rekognition had not created the project",
+    )
+    return ok(f"Rekognition lets the role of {FUNCTION} create a project with the tags {', '.join(tags)}")
+
+
+def create_dataset(probe: Probe) -> Finding:
+    """Rekognition reads manifest and photos, and uses a key of the account, with its caller's permissions."""
+    project = _project(probe)
+    if project is None:
+        raise NotCheckedError("there is no project to make a dataset in", "See the row 'Rekognition project'.")
+    bucket = probe.patient.outputs["BucketName"]
+    photo, manifest = f"images/{probe.name}/doctor.jpg", f"manifests/{probe.name}/train.manifest"
+    probe.put_object(photo, _photo())
+    probe.put_object(manifest, _manifest_line(f"s3://{bucket}/{photo}"))
+    twin = twins.of(probe, FUNCTION)
+    source = {"GroundTruthManifest": {"S3Object": {"Bucket": bucket, "Name": manifest}}}
+    arn = twin.call(
+        "rekognition",
+        "create_dataset",
+        ProjectArn=project["ProjectArn"],
+        DatasetType="TRAIN",
+        DatasetSource=source,
+    )["DatasetArn"]
+    rekognition = probe.patient.client("rekognition")
+
+    def made() -> dict[str, Any] | None:
+        description: dict[str, Any] = rekognition.describe_dataset(DatasetArn=arn)["DatasetDescription"]
+        return None if description["Status"] == "CREATE_IN_PROGRESS" else description
+
+    dataset = probe.until(made, SECONDS_FOR_DATASET, "Rekognition was still making the dataset")
+    key = " with the key of kmsKeyArn" if probe.patient.settings["kmsKeyArn"] else ""
+    if dataset["Status"] != "CREATE_COMPLETE":
+        return problem(
+            f"the dataset is {dataset['Status']}: {dataset.get('StatusMessage', 'Rekognition gives no reason')}",
+            f"Each job would fail so: compare the policies of the bucket{' and the key' if key else ''} with "
+            "docs/permissions.md.",
+        )
+    return ok(f"Rekognition reads a manifest of the bucket{key} for the role of {FUNCTION}")
+
+
+def _tags(probe: Probe, twin: Twin) -> dict[str, str]:
+    """The deployment's cost tags, and each that the policy demands, with the probe's name as its value."""
+    cost_tags = probe.patient.function(FUNCTION)["Environment"]["Variables"]["COST_TAGS"]
+    tags = {key: value for key, _, value in (tag.partition("=") for tag in cost_tags.split(",") if tag)}
+    for policy in twin.policies:
+        for statement in policy["Statement"]:
+            keys = [key for pairs in statement.get("Condition", {}).values() for key in pairs]
+            tags |= {key.removeprefix(REQUEST_TAG): probe.name for key in keys if key.startswith(REQUEST_TAG)}
+    return tags
+
+
+def _project(probe: Probe) -> dict[str, Any] | None:
+    rekognition = probe.patient.client("rekognition")
+    found: list[dict[str, Any]] = rekognition.describe_projects(ProjectNames=[probe.name])["ProjectDescriptions"]
+    return found[0] if found else None
+
+
+def _delete_project(probe: Probe) -> None:
+    """Datasets first. Rekognition deletes in the background, and refuses what is still in use."""
+    rekognition = probe.patient.client("rekognition")
+
+    def is_gone() -> bool:
+        project = _project(probe)
+        if project is None:
+            return True
+        for dataset in project.get("Datasets", []):
+            if dataset["Status"] != "DELETE_IN_PROGRESS":
+                unless(NOT_NOW, lambda: rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"]))  # noqa: B023
+        if not project.get("Datasets") and project["Status"] != "DELETING":
+            unless(NOT_NOW, lambda: rekognition.delete_project(ProjectArn=project["ProjectArn"]))
+        return False
+
+    probe.until(is_gone, SECONDS_TO_DELETE, "Rekognition had not deleted the project")
+
+
+def _photo() -> bytes:
+    from PIL import Image
+
+    photo = io.BytesIO()
+    Image.new("RGB", (SIDE, SIDE), "white").save(photo, "JPEG")
+    return photo.getvalue()
+
+
+def _manifest_line(photo: str) -> bytes:
+    """A photo with one box. Source: Custom Labels guide, 'Object localization in manifest files'."""
+    half = SIDE // 2
+    line = {
+        "source-ref": photo,
+        "doctype": {
+            "image_size": [{"width": SIDE, "height": SIDE, "depth": 3}],
+            "annotations": [{"class_id": 0, "top": 0, "left": 0, "width": half, "height": half}],
+        },
+        "doctype-metadata": {
+            "objects": [{"confidence": 1}],
+            "class-map": {"0": "doctor"},
+            "type": "groundtruth/object-detection",
+            "human-annotated": "yes",
+            "creation-date": "2026-01-01T00:00:00",
+        },
+    }
+    return json.dumps(line).encode() + b"\n"
