@@ -28,6 +28,7 @@ from concurrency import SETTINGS, TYPES, write_photos
 
 from ekyc.cli import upload
 from ekyc.cli.api import Api, SignedByAws
+from ekyc.cli.watch import looks
 from ekyc.localaws import calls, rekognition
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
@@ -95,8 +96,8 @@ def load(url: str, ask: Ask, clients: int, seconds: float) -> Figures:
 class Recorder:
     """Asks the API one request after the other and keeps the AWS calls that each made."""
 
-    def __init__(self, http: httpx.Client) -> None:
-        self._http = http
+    def __init__(self, http: httpx.Client, api: Api) -> None:
+        self._http, self._api = http, api
         self.rows: list[tuple[str, list[str]]] = []
         self.routes: set[tuple[str, str]] = set()
 
@@ -116,7 +117,8 @@ class Recorder:
 
     def until(self, job_id: str, *statuses: str) -> None:
         """Wait for the job to have one of ``statuses``, beside the record."""
-        eventually(lambda: self._http.get(f"jobs/{job_id}").json()["status"] in statuses)
+        if not any(job["status"] in statuses for job, _ in looks(self._api, job_id, longest=0.2)):
+            raise SystemExit(f"{job_id} ended without being {' or '.join(statuses)}.")
 
 
 def is_api(call: calls.Call) -> bool:
@@ -135,9 +137,8 @@ def eventually(condition: Callable[[], bool]) -> None:
     raise SystemExit("What the benchmark waits for does not happen.")
 
 
-def ask_every_route(aws: LocalAws, recorder: Recorder, files: list[Path]) -> tuple[str, str]:
+def ask_every_route(aws: LocalAws, api: Api, recorder: Recorder, files: list[Path]) -> tuple[str, str]:
     """Run jobs that need every route; the ids of one that is done and of one for which people label."""
-    api = Api(aws.api_url, boto3.Session(**CREDENTIALS))
 
     def uploaded(job_id: str) -> None:
         upload.send(api, job_id, [upload.file(path) for path in files], lambda _file: None)
@@ -258,8 +259,9 @@ def main(jobs: int, seconds: float) -> None:
         rekognition.current().learns = False
         aws.workforce.leave_to_people()
         http = client(aws.api_url)
-        recorder = Recorder(http)
-        done, running = ask_every_route(aws, recorder, files)
+        api = Api(aws.api_url, boto3.Session(**CREDENTIALS))
+        recorder = Recorder(http, api)
+        done, running = ask_every_route(aws, api, recorder, files)
         if missing := described(http) - recorder.routes:
             raise SystemExit(f"Not asked: {sorted(missing)}")
         print("| Route | AWS calls | which |\n|---|---:|---|")

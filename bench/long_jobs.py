@@ -24,6 +24,7 @@ import boto3
 from ekyc import samples
 from ekyc.cli import upload
 from ekyc.cli.api import Api
+from ekyc.cli.watch import conclusion, looks
 from ekyc.localaws import groundtruth, rekognition
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
@@ -109,19 +110,17 @@ def run(assembly: Path, photos: Path) -> dict[str, Counter[str]]:
     """One job from photos to a running model; its counts."""
     paths = sorted(photos.glob("*.jpg"))
     with LocalAws(speed=math.inf) as aws:
-        outputs = aws.deploy(assembly)
+        aws.deploy(assembly)
         aws.workforce.answer_from(photos / "annotations.json", unanswered_share=0)
         prolong(len(paths))
         api = Api(aws.api_url, boto3.Session("local", "local", region_name="us-east-1"))
         job_id = api.create()["id"]
         upload.send(api, job_id, [upload.file(path) for path in paths], lambda _file: None)
         arn = api.start(job_id, {})
-        stepfunctions = aws.client("stepfunctions")
-        while (execution := stepfunctions.describe_execution(executionArn=arn))["status"] == "RUNNING":
-            time.sleep(0.5)
-        if execution["status"] != "SUCCEEDED":
-            raise SystemExit(f"{outputs['StateMachineArn']}: {execution.get('error')}: {execution.get('cause')}")
-        pages = stepfunctions.get_paginator("get_execution_history").paginate(executionArn=arn)
+        *_, (job, _states) = looks(api, job_id, longest=0.5)
+        if job["status"] != "Ready":
+            raise SystemExit(conclusion(job))
+        pages = aws.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
         return count(event for page in pages for event in page["events"])
 
 

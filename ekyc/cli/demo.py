@@ -15,11 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ekyc import scoring
-from ekyc.cli import contact_sheet, detection, execution, photos, upload
+from ekyc.cli import contact_sheet, detection, execution, photos, upload, watch
 from ekyc.cli.api import Api
 from ekyc.cli.detection import Document
 from ekyc.cli.errors import CommandError
-from ekyc.cli.execution import Execution
 from ekyc.cli.photos import LabelledFolder
 from ekyc.cli.terminal import as_text, console, progress
 from ekyc.localaws.server import LocalAws
@@ -27,6 +26,7 @@ from ekyc.localaws.synth import synthesize
 
 SHEET_PHOTOS = 12
 SPEED = 240  # what AWS takes five minutes for is waited for little more than a second
+LOOK_EVERY = 0.25  # seconds
 PLAIN_PROGRESS_EVERY = 5  # seconds, where there is no terminal to show it live
 
 
@@ -70,8 +70,10 @@ def _train_and_check(api: Api, labelled: LabelledFolder, out: Path) -> dict[str,
     arn = api.start(job_id, {"documentTypes": list(labelled.types)})
     console.print(f"Execution {arn}")
     with console.status("") as status:
-        ended = execution.follow(session, arn, StateLines(status, api, job_id))
-    job = settled(api, job_id)
+        lines = StateLines(status, session, arn)
+        for job, _ in watch.looks(api, job_id, longest=LOOK_EVERY):
+            lines.show(job)
+    ended = execution.read(session, arn)
     if job["status"] != "Ready":
         raise CommandError(f"Job {job_id} ended {job['status']}: {ended.error}: {ended.cause}")
     model = api.model()["projectVersionArn"]
@@ -104,28 +106,19 @@ def _train_and_check(api: Api, labelled: LabelledFolder, out: Path) -> dict[str,
     }
 
 
-def settled(api: Api, job_id: str) -> dict[str, Any]:
-    """The job once its record says how the execution ended, which an event tells it a moment later."""
-    for _ in range(40):
-        job = api.job(job_id)
-        if job["status"] in {"Ready", "Rejected", "Failed", "Stopped"}:
-            break
-        time.sleep(0.25)
-    return job
-
-
 class StateLines:
     """Prints a line for each state as it is entered and the figures that it returned; loops show as progress."""
 
-    def __init__(self, status: Status, api: Api, job_id: str) -> None:
-        self._status, self._api, self._job_id = status, api, job_id
+    def __init__(self, status: Status, session: boto3.Session, arn: str) -> None:
+        self._status, self._session, self._arn = status, session, arn
         self._entered: set[str] = set()
         self._left = 0
         self._began = self._told = time.monotonic()
 
-    def __call__(self, now: Execution) -> None:
-        """Print what happened since the last call, and how far the state is that goes on."""
-        for visit in now.visits[self._left :]:
+    def show(self, job: dict[str, Any]) -> None:
+        """Print what happened since the last call, and how far the state is that the job is in."""
+        visits = execution.read(self._session, self._arn).visits
+        for visit in visits[self._left :]:
             if visit.state not in self._entered:
                 self._entered.add(visit.state)
                 seconds = time.monotonic() - self._began  # the history's times are the local AWS's, which run ahead
@@ -136,11 +129,10 @@ class StateLines:
             figures = [f"{name} {value}" for name, value in visit.output.items() if type(value) in (int, float)]
             if figures and visit.kind == "Task":
                 console.print(as_text(f"          {', '.join(figures)}", "dim"))
-        if now.running and now.visits:
-            self._show_progress(now.visits[-1].state)
+        if visits and job["status"] not in watch.ENDED:
+            self._show_progress(visits[-1].state, job)
 
-    def _show_progress(self, state: str) -> None:
-        job = self._api.job(self._job_id)
+    def _show_progress(self, state: str, job: dict[str, Any]) -> None:
         progress, words = job["progress"], job["detailedStatus"] or job["status"]
         if job["status"] == "Labelling" and progress["total"]:
             words = f"labelled {progress['labelled']} of {progress['total']}"

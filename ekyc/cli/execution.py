@@ -1,15 +1,11 @@
-"""Follows a state machine execution by its history, as the Step Functions console does."""
+"""A state machine execution as its history tells it, which the Step Functions console shows."""
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import boto3
-
-LOOK_EVERY = 0.25  # seconds
 
 
 @dataclass
@@ -33,11 +29,6 @@ class Execution:
     started: datetime
     visits: list[Visit]
     events: int
-
-    @property
-    def running(self) -> bool:
-        """Whether it goes on."""
-        return self.status == "RUNNING"
 
     def seconds_by_state(self) -> dict[str, float]:
         """Seconds spent in each state, all visits together, in the order of the first visit."""
@@ -80,13 +71,3 @@ def words(cause: str) -> str:
         return json.loads(cause)["errorMessage"]
     except (ValueError, KeyError, TypeError):
         return cause
-
-
-def follow(session: boto3.Session, arn: str, show: Callable[[Execution], None]) -> Execution:
-    """Call ``show`` with the execution as it is, several times a second, until it ends; returns it as it ended."""
-    while True:
-        execution = read(session, arn)
-        show(execution)
-        if not execution.running:
-            return execution
-        time.sleep(LOOK_EVERY)

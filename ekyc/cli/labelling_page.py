@@ -11,12 +11,14 @@ from typing import Any
 
 import boto3
 
-from ekyc.cli import execution
 from ekyc.cli.api import Api
 from ekyc.cli.terminal import human
+from ekyc.cli.watch import looks
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 
+LOOK_EVERY = 0.25  # seconds
+BEFORE_LABELLING = ("Created", "CheckingImages", "WaitingForLabelling")
 UNDER_WAY = ("InProgress", "Stopping")
 
 
@@ -42,9 +44,8 @@ def lead_to_page(local: LocalAws, api: Api, job_id: str, open_browser: bool) -> 
 
 def _waits_for_labels(api: Api, job_id: str) -> bool:
     """Whether the job gets as far as labelling, once that is known."""
-    while (status := api.job(job_id)["status"]) in {"Created", "CheckingImages", "WaitingForLabelling"}:
-        time.sleep(execution.LOOK_EVERY)
-    return status == "Labelling"
+    statuses = (job["status"] for job, _ in looks(api, job_id, longest=LOOK_EVERY))
+    return next(status for status in statuses if status not in BEFORE_LABELLING) == "Labelling"
 
 
 def keep_labels(job_id: str, out: Path) -> Path | None:
@@ -62,7 +63,7 @@ def keep_labels(job_id: str, out: Path) -> Path | None:
         sagemaker.stop_labeling_job(LabelingJobName=name)
     with human.status("Keeping the labels"):
         while (job := sagemaker.describe_labeling_job(LabelingJobName=name))["LabelingJobStatus"] in UNDER_WAY:
-            time.sleep(execution.LOOK_EVERY)
+            time.sleep(LOOK_EVERY)
     if "LabelingJobOutput" not in job:
         return None
     bucket, key = job["LabelingJobOutput"]["OutputDatasetS3Uri"].removeprefix("s3://").split("/", 1)

@@ -1,7 +1,7 @@
 """Follows a job by the HTTP API: a live view on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,30 @@ MARKS = {"done": ("✓", "green"), "current": ("●", "bold cyan"), "next": ("·
 Tell = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 
 
+def looks(
+    api: Api, job_id: str, *, longest: float = LONGEST, lost: Callable[[str], None] = lambda _why: None
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The job and its states, asked again and again until the job has ended, ``longest`` seconds apart at most.
+
+    A lost connection is told to ``lost`` and tried again.
+
+    Raises:
+        CommandError: there is no such job, or the API refuses.
+    """
+    while True:
+        pause = SHORTEST
+        try:
+            job, states = api.job(job_id), api.states(job_id)
+        except Unreachable as error:
+            lost(str(error))
+        else:
+            yield job, states
+            if job["status"] in ENDED:
+                return
+            pause = max(SHORTEST, SHARE * _seconds_in(job, states))
+        time.sleep(min(longest, pause))
+
+
 def follow(api: Api, job_id: str, tell: Tell | None = None, *, outlives_us: bool = True) -> tuple[dict[str, Any], int]:
     """Show the job until it ends; the job and the exit code that stands for its end.
 
@@ -44,20 +68,10 @@ def follow(api: Api, job_id: str, tell: Tell | None = None, *, outlives_us: bool
     view = _LiveView() if human.is_terminal else _PlainLines()
     try:
         with view:
-            while True:
-                pause = SHORTEST
-                try:
-                    job, states = api.job(job_id), api.states(job_id)
-                except Unreachable as error:
-                    view.lost(str(error))
-                else:
-                    view.show(job, states)
-                    if tell:
-                        tell(job, states)
-                    if job["status"] in ENDED:
-                        break
-                    pause = min(LONGEST, max(SHORTEST, SHARE * _seconds_in(job, states)))
-                time.sleep(pause)
+            for job, states in looks(api, job_id, lost=view.lost):
+                view.show(job, states)
+                if tell:
+                    tell(job, states)
     except KeyboardInterrupt:
         what_then = f"goes on. Follow it again: ekyc watch {job_id}" if outlives_us else "ends with its local AWS."
         human.print()
