@@ -74,7 +74,7 @@ docs: .venv/installed  ## the text of the pages that follows from code (FIGURES=
 	$(BIN)/python -m stacks.docs
 	$(BIN)/python docs/aws_checks.py
 
-draw: node_modules/installed  ## the state machine's picture and table, from its ASL
+draw: node_modules/installed  ## the state machine's picture, from its ASL
 	$(BIN)/node statemachine/draw.mjs
 
 vendor: node_modules/installed  ## the labelling page's copy of Annotorious, after package.json has another version of it

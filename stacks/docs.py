@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from rules import advice
 from rules.states import Task
+from stacks import definition
 from stacks.combinations import COMBINATIONS, committed, synthesize
 from stacks.functions import check_environment
 from stacks.openapi import Description
@@ -79,6 +80,19 @@ def _rows(group: type[BaseModel], defaults: Mapping[str, Any], path: str = "", b
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def states() -> str:
+    """A row for each state of the state machine."""
+    rows = []
+    for name, state in definition.read()["States"].items():
+        kind = "Callback" if state.get("Resource", "").endswith(".waitForTaskToken") else state["Type"]
+        exits = [f"{rule['Next']} ({rule['Comment']})" for rule in state.get("Choices", [])]
+        exits += [f"{state['Default']} (otherwise)"] if "Default" in state else []
+        exits += [state["Next"]] if "Next" in state else []
+        retried = [error for retry in state.get("Retry", []) for error in retry["ErrorEquals"] if "." not in error]
+        rows.append([name, kind, state["Comment"], "; ".join(exits) or "—", ", ".join(retried) or "—"])
+    return _table(["State", "Kind", "What it does", "Leads to", "Retried by name"], rows)
 
 
 def errors() -> str:

@@ -1,5 +1,5 @@
-// Draws training.asl.yaml: the picture training.svg and the table of states in README.md, both from the ASL alone.
-// `make draw` writes them; with `--check` it fails when they are not what the ASL says.
+// Draws the picture training.svg from training.asl.yaml alone.
+// `make draw` writes it; with `--check` it fails when it is not what the definition says.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { Graphviz } from "@hpcc-js/wasm-graphviz";
@@ -82,26 +82,14 @@ function dot() {
   }`;
 }
 
-function table() {
-  const rows = states.map(([name, state]) => {
-    const leads = exits(state).map(({ to, why }) => (why ? `${to} (${why})` : to));
-    const named = (state.Retry ?? []).flatMap((retry) => retry.ErrorEquals).filter((error) => !/[.]/.test(error));
-    return `| ${name} | ${kindOf(state)} | ${state.Comment} | ${leads.join("; ") || "—"} | ${named.join(", ") || "—"} |`;
-  });
-  return ["| State | Kind | What it does | Leads to | Retried by name |", "|---|---|---|---|---|", ...rows].join("\n");
-}
-
 const graphviz = await Graphviz.load();
 const svg = graphviz.dot(dot()).replace(/<!--[^]*?-->\n?/g, "");
-const readme = readFileSync(file("README.md"), "utf8");
-const drawn = readme.replace(/(<!-- states -->\n)[^]*(<!-- \/states -->)/, (_, from, to) => `${from}${table()}\n${to}`);
 
 if (process.argv.includes("--check")) {
-  if (readFileSync(file("training.svg"), "utf8") !== svg || readme !== drawn) {
-    console.error("statemachine/training.svg or README.md is not what training.asl.yaml says: run `make draw`.");
+  if (readFileSync(file("training.svg"), "utf8") !== svg) {
+    console.error("statemachine/training.svg is not what training.asl.yaml says: run `make draw`.");
     process.exit(1);
   }
 } else {
   writeFileSync(file("training.svg"), svg);
-  writeFileSync(file("README.md"), drawn);
 }

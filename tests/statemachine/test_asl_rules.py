@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from pipeline import errors
 from stacks import definition
 
-FOLDER = Path(__file__).parents[2] / "statemachine"
 MACHINE: dict[str, Any] = definition.read()
 STATES: dict[str, dict[str, Any]] = MACHINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
@@ -158,16 +156,3 @@ def test_only_the_payload_of_a_task_names_what_the_stage_takes() -> None:
         payload = task["Arguments"]["Payload"]
         assert isinstance(payload, dict)
         assert "{% $states.input %}" not in payload.values()
-
-
-def test_the_readme_has_a_row_for_every_state() -> None:
-    rows = re.findall(r"^\| ([^|]+?) \|", (FOLDER / "README.md").read_text(), re.MULTILINE)
-    assert set(STATES) <= set(rows)
-
-
-def test_the_readme_explains_every_named_error() -> None:
-    named = {
-        error.__name__ for error in errors.PipelineError.__subclasses__() if error.__module__ == "pipeline.errors"
-    } | {"ModelRejected"}
-    rows = re.findall(r"^\| `([A-Za-z0-9]+)` \|", (FOLDER / "README.md").read_text(), re.MULTILINE)
-    assert named == set(rows)
