@@ -13,7 +13,6 @@ nobody has given us from a source that we trust, the second table says how many 
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 import sys
@@ -26,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dead_time import HOUR, MINUTE, TRANSITIONS_A_LOOK, Design, Durations, Look, after_waits, cron, every, own_waits
 
+from stacks import definition
 from stacks.combinations import committed
 from stacks.plan import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR
 from stacks.settings import Settings
-from stacks.training import DEFINITION
 
 WAY = (
     "What is done?",
@@ -79,7 +78,7 @@ def way() -> list[str]:
     Raises:
         SystemExit: the state machine has another way.
     """
-    machine = json.loads(DEFINITION.read_text())
+    machine = definition.read()
     states = machine["States"]
     if machine["StartAt"] != WAY[0]:
         sys.exit(f"The state machine starts at {machine['StartAt']}, not at {WAY[0]}: mend WAY.")

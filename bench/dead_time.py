@@ -23,10 +23,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ekyc.localaws.asl import evaluate_jsonata
+from stacks import definition
 from stacks.combinations import committed
 from stacks.plan import THOUSAND_TRANSITIONS
 from stacks.settings import Settings
-from stacks.training import DEFINITION, waits
+from stacks.training import waits
 
 MINUTE, HOUR = 60.0, 3600.0
 JOBS = 100
@@ -53,7 +54,7 @@ class Design:
 def own_waits() -> list[Callable[[], Iterator[int]]]:
     """The seconds that each loop of the real state machine waits, look by look."""
     values = waits(Settings.from_context(committed()))
-    text = re.sub(r"\$\{(\w+)\}", lambda name: values.get(name[1], name[0]), DEFINITION.read_text())
+    text = re.sub(r"\$\{(\w+)\}", lambda name: values.get(name[1], name[0]), definition.as_json())
     states = json.loads(text)["States"]
 
     def seconds(starts: str, waiting: str) -> Iterator[int]:
