@@ -7,7 +7,7 @@ many looks in its three loops as its own waits make, which `dead_time.py` evalua
 long the steps take is assumed, and stands in the first table: AWS says no more of trainings than half an hour to a day.
 Each is met 300 times, a tenth longer or shorter, as no step ends just when somebody looks; figures are means.
 
-Prices are AWS's list prices in us-east-1, as `stacks/plan.py` has them; a free tier is left out. Of a part whose price
+Prices are AWS's list prices in us-east-1 (`lambdas/rules/prices.py`); a free tier is left out. Of a part whose price
 nobody has given us from a source that we trust, the second table says how many there are. Prints Markdown tables.
 """
 
@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dead_time import HOUR, MINUTE, TRANSITIONS_A_LOOK, Design, Durations, Look, after_waits, cron, every, own_waits
 
+from rules.prices import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR, TRANSITION
 from stacks import definition
 from stacks.combinations import committed
-from stacks.plan import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR
 from stacks.settings import Settings
 
 WAY = (
@@ -129,7 +129,7 @@ def transitions(count: int) -> int:
 
 def dollars_of(count: int) -> float:
     """The price of so many transitions."""
-    return count * THOUSAND_TRANSITIONS / 1000
+    return count * TRANSITION
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

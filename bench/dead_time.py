@@ -23,9 +23,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ekyc.localaws.asl import evaluate_jsonata
+from rules import prices
 from stacks import definition
 from stacks.combinations import committed
-from stacks.plan import THOUSAND_TRANSITIONS
 from stacks.settings import Settings
 from stacks.training import waits
 
@@ -33,7 +33,6 @@ MINUTE, HOUR = 60.0, 3600.0
 JOBS = 100
 # Wait (2 events), Task (entered, scheduled, started, succeeded, exited) and Choice (2): what one look costs.
 EVENTS_A_LOOK, TRANSITIONS_A_LOOK = 9, 3
-DOLLARS_A_TRANSITION = THOUSAND_TRANSITIONS / 1000
 # What starts the loop, and its Wait state.
 LOOPS = {"Create datasets": "Wait for datasets", "Start training": "Wait for training", "Start model": "Wait for model"}
 
@@ -130,7 +129,7 @@ def row(design: Design, sample: list[Durations]) -> str:
     count = statistics.fmean(looks)
     machine = (
         f"{count * TRANSITIONS_A_LOOK:,.0f} | {count * EVENTS_A_LOOK:,.0f} | "
-        f"{count * TRANSITIONS_A_LOOK * DOLLARS_A_TRANSITION:.4f}"
+        f"{count * TRANSITIONS_A_LOOK * prices.TRANSITION:.4f}"
         if design.in_machine
         else "| |"
     )

@@ -10,11 +10,9 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
+from rules.names import JOB_PREFIX
 from stacks.settings import JOB_TAG
 from stacks.storage import JOBS_INDEX, Storage
-
-JOB_PREFIX = "ekyc-"
-"""Every job id starts so, and with it the name of its labelling job, Rekognition project and model."""
 
 WHY = "Why"
 """The key of a policy's metadata in the template under which it says why each of its statements is there, by Sid."""

@@ -21,12 +21,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rules.names import JOB_PREFIX
+from rules.prices import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR
 from stacks.combinations import assemble, committed
-from stacks.permissions import JOB_PREFIX
 from stacks.settings import Settings, SettingsError
 
-# USD, us-east-1: Rekognition's and Step Functions' pricing pages.
-INFERENCE_UNIT_HOUR, TRAINING_HOUR, THOUSAND_TRANSITIONS = 4.0, 1.0, 0.025
 HOURS_OF_A_MONTH = 730
 
 BILLED_WHILE_IDLE = ("AWS::KMS::Key", "AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard")

@@ -16,12 +16,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline import prices
 from pipeline.errors import PipelineError, Throttled, UnexpectedAnswer
 from pipeline.jobs import Job, JobNotFound, Jobs, notice_marks
 from pipeline.jobs.record import END_SENT, LABELLING_SENT
 from pipeline.labelling import LabelsMade
-from rules import advice
+from rules import advice, prices
 from rules.states import Status
 
 SOURCE = "ekyc.training"

@@ -14,13 +14,13 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline import models, prices
+from pipeline import models
 from pipeline.errors import PipelineError, error_code, named
 from pipeline.jobs import Job, JobNotFound, Jobs, model_hours, now_ms
 from pipeline.notices import HOUR_MS, Channels, Notice
-from rules import states
+from rules import prices, states
+from rules.names import JOB_PREFIX
 
-JOB_PREFIX = "ekyc-"
 # Of the 5 calls a second that each operation has in the account (AWS General Reference, Rekognition quotas): the
 # pipeline's own polls need the others.
 SECONDS_BETWEEN_PROJECTS = 0.5

@@ -1,6 +1,12 @@
-"""The rule of file names in a job: the API, the command line and the state Check images all follow it."""
+"""How the names of jobs begin, and the rule of file names in a job.
+
+The API, the command line and the state Check images all follow it.
+"""
 
 import unicodedata
+
+JOB_PREFIX = "ekyc-"
+"""Every job id starts so, and with it the name of its labelling job, Rekognition project and model."""
 
 LONGEST_NAME = 255  # characters
 LONGEST_NAME_BYTES = 900  # in UTF-8; an S3 key may have 1,024 bytes, and the folder and the job id need some

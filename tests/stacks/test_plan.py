@@ -16,10 +16,9 @@ import pytest
 
 from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
-from pipeline import prices
 from stacks import docs
 from stacks.combinations import COMBINATIONS, committed
-from stacks.plan import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR, by_hand, main
+from stacks.plan import by_hand, main
 from stacks.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -107,11 +106,6 @@ def account(aws: LocalAws, plan: Command) -> Command:
     """The command for somebody with credentials for an account in which nothing is."""
     plan.give(**aws.environment())
     return plan
-
-
-def test_the_plan_and_the_pipeline_reckon_with_the_same_prices() -> None:
-    planned = (TRAINING_HOUR, INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS)
-    assert planned == (prices.TRAINING_HOUR, prices.INFERENCE_UNIT_HOUR, prices.TRANSITION * 1000)
 
 
 def test_a_deployment_is_told_before_it_is_agreed_to(account: Command) -> None:

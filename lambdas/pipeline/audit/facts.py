@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline import prices
 from pipeline.labelling import GROUND_TRUTH, SUPPLIED
-from rules import states
+from rules import prices, states
 
 HOUR_MS = 3_600_000
 
