@@ -72,7 +72,6 @@ destroy: $(TO_AWS)  ## say what is deleted and what is kept, ask, delete it
 
 docs: .venv/installed  ## the text of the pages that follows from code (FIGURES=folder: with the figures that are there)
 	$(BIN)/python -m stacks.docs
-	$(BIN)/python docs/aws_checks.py
 
 draw: node_modules/installed  ## the state machine's picture, from its ASL
 	$(BIN)/node statemachine/draw.mjs
@@ -85,7 +84,6 @@ vendor: node_modules/installed  ## the labelling page's copy of Annotorious, aft
 check: lint synth  ## everything that CI runs
 	$(BIN)/python -m stacks.nag
 	$(BIN)/python -m stacks.docs --check
-	$(BIN)/python docs/aws_checks.py --check
 	$(BIN)/python -m stacks.combinations build/combinations
 	$(BIN)/cfn-lint --ignore-checks E3601 W3005 -- cdk.out/*.template.json build/combinations/*.template.json
 	$(BIN)/node statemachine/validate.mjs cdk.out/*.template.json build/combinations/*.template.json

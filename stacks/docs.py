@@ -1,6 +1,7 @@
 """The text of the pages that follows from code: ``python -m stacks.docs``, and with ``--check`` it only compares.
 
-A page names a function of this module between cog's marks, and cog writes below them what the function returns::
+A page names a function of this module or of `stacks.aws_checks` between cog's marks, and cog writes below them what the
+function returns::
 
     <!-- [[[cog cog.out(docs.settings_table()) ]]] -->
     <!-- [[[end]]] -->
@@ -24,6 +25,7 @@ from rules.states import Task
 from stacks import definition
 from stacks.combinations import COMBINATIONS, committed, synthesize
 from stacks.functions import check_environment
+from stacks.markdown import table
 from stacks.openapi import Description
 from stacks.permissions import WHY, WITHOUT_SID
 from stacks.settings import CONTRADICTIONS, GROUND_TRUTH_REGIONS, Settings, takes
@@ -34,7 +36,7 @@ PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob
 
 def settings_table() -> str:
     """A row for each setting."""
-    return _table(["Key", "Default", "Values", "What it does"], _rows(Settings, committed()))
+    return table(["Key", "Default", "Values", "What it does"], _rows(Settings, committed()))
 
 
 def settings_rules() -> str:
@@ -77,11 +79,6 @@ def _rows(group: type[BaseModel], defaults: Mapping[str, Any], path: str = "", b
             yield [f"`{key}`", f"`{json.dumps(defaults[name])}`", takes(key), f"{before}{field.description}"]
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
 def states() -> str:
     """A row for each state of the state machine."""
     rows = []
@@ -92,7 +89,7 @@ def states() -> str:
         exits += [state["Next"]] if "Next" in state else []
         retried = [error for retry in state.get("Retry", []) for error in retry["ErrorEquals"] if "." not in error]
         rows.append([name, kind, state["Comment"], "; ".join(exits) or "—", ", ".join(retried) or "—"])
-    return _table(["State", "Kind", "What it does", "Leads to", "Retried by name"], rows)
+    return table(["State", "Kind", "What it does", "Leads to", "Retried by name"], rows)
 
 
 def errors() -> str:
@@ -103,7 +100,7 @@ def errors() -> str:
         [name, _names(entry.tasks) or "any", entry.means, entry.text, RESUME_IN_WORDS[entry.resume]]
         for name, entry in entries
     ]
-    return _table(["Error", "From", "What it means", "What to do", "Resume"], rows)
+    return table(["Error", "From", "What it means", "What to do", "Resume"], rows)
 
 
 def _names(tasks: Iterable[Task]) -> str:
@@ -159,7 +156,7 @@ def permissions(resources: Mapping[str, Any]) -> str:
             if policy["Type"] == "AWS::IAM::Policy" and {"Ref": id} in policy["Properties"]["Roles"]:
                 for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
                     rows += _permission_rows(title, statement, policy.get("Metadata", {}).get(WHY, {}), resources)
-        parts.append(_table(["May", "On", "Why"], rows))
+        parts.append(table(["May", "On", "Why"], rows))
     for policy in resources.values():
         reasons = policy.get("Metadata", {}).get(WHY, {})
         if policy["Type"] == "AWS::S3::BucketPolicy" and reasons:
@@ -171,7 +168,7 @@ def permissions(resources: Mapping[str, Any]) -> str:
                 for row in _permission_rows("Nobody", statement, reasons, resources)
             ]
             parts.append(DENIED)
-            parts.append(_table(["Nobody may", "On", "Why"], rows))
+            parts.append(table(["Nobody may", "On", "Why"], rows))
     return "\n".join(parts)
 
 
@@ -319,7 +316,7 @@ def calls() -> str:
         path = call.path.removeprefix("/api/training")
         anchor = f"{call.method} {path}".lower().replace(" ", "-")
         rows.append([f"[`{call.method} {path}`](#{re.sub('[^a-z-]', '', anchor)})", call.summary])
-    return _table(["Call", "Does"], rows)
+    return table(["Call", "Does"], rows)
 
 
 def measured(name: str, previous: str) -> str:
@@ -335,7 +332,8 @@ def main(arguments: list[str]) -> int:
     check = ["--check", "--check-fail-msg", "Run 'make docs'."]
     how = check if arguments == ["--check"] else ["-r"]
     pages = [os.path.relpath(page) for page in PAGES]
-    return int(Cog().main(["cog", "--verbosity=1", "-n", "utf-8", "-p", "from stacks import docs", *how, *pages]))
+    sources = "from stacks import aws_checks, docs"
+    return int(Cog().main(["cog", "--verbosity=1", "-n", "utf-8", "-p", sources, *how, *pages]))
 
 
 if __name__ == "__main__":

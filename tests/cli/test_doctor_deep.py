@@ -316,14 +316,9 @@ def test_an_api_that_wants_a_body_or_answers_no_json(a_probe: Probe) -> None:
 # The page
 
 
-def test_the_page_is_up_to_date_and_leads_somewhere() -> None:
-    # Given the page, whose tables come from the code
+def test_the_page_leads_somewhere() -> None:
+    # Given the page; Then each file that it names is there
     page = PROJECT / "docs/aws-checks.md"
-    check = subprocess.run(
-        [sys.executable, "docs/aws_checks.py", "--check"], cwd=PROJECT, capture_output=True, text=True
-    )
-    assert (check.returncode, check.stderr) == (0, "")
-    # Then each file that it names is there
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     assert len(links) > 10
     assert [link for link in links if not (page.parent / link).exists()] == []
