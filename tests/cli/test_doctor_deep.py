@@ -203,6 +203,17 @@ def test_a_page_meets_rules_that_were_changed(
 # AWS answers otherwise
 
 
+def test_content_of_another_hash_must_be_refused(a_probe: Probe, environment: pytest.MonkeyPatch) -> None:
+    # Given an S3 that does not look at the checksum
+    from moto.s3.responses import S3Response
+
+    environment.setattr(S3Response, "put_object", S3Response.put_object.__wrapped__)
+    # Then the doctor says that it took other content than the signed one
+    finding = examine("Upload from a page", a_probe)
+    assert finding.status == "problem"
+    assert finding.found == "S3 takes content whose hash is another than the one that was signed"
+
+
 def test_a_denial_of_the_roles_call_is_a_problem(
     deployed: Deployed, a_probe: Probe, environment: pytest.MonkeyPatch
 ) -> None:

@@ -71,11 +71,11 @@ def _preflight_faults(page: httpx.Client, target: Mapping[str, Any], origins: li
 
 def _put_faults(page: httpx.Client, target: Mapping[str, Any], content: bytes, origins: list[str]) -> Iterator[str]:
     headers = target["headers"] | ({"Origin": origins[0]} if origins else {})
-    answer = page.put(target["url"], headers=headers, content=bytes(reversed(content)))
-    if answer.is_success:
+    if page.put(target["url"], headers=headers, content=bytes(reversed(content))).is_success:
         yield "S3 takes content whose hash is another than the one that was signed"
+        return  # its name is taken now
     answer = page.put(target["url"], headers=headers, content=content)
-    if not answer.is_success and answer.status_code != httpx.codes.PRECONDITION_FAILED:
+    if not answer.is_success:
         code = re.search("<Code>(.*?)</Code>", answer.text)
         yield f"S3 refuses an upload as the API signs it ({answer.status_code} {code[1] if code else ''})"
     elif origins and answer.headers.get(ALLOWED) not in (origins[0], "*"):
