@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from ekyc.localaws import aws
 from ekyc.localaws.errors import LocalAwsError
 
+EMPTY_ZIP = b"PK\5\6" + bytes(18)
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 
 
@@ -23,9 +24,15 @@ class DeployError(LocalAwsError):
 
 
 def install() -> None:
-    """Let moto's CloudFormation read JSON as JSON; it takes half a second to read a template as YAML."""
+    """Patch moto's CloudFormation, once per process."""
+    from moto.cloudformation import parsing
     from moto.cloudformation.models import Stack
 
+    # A resource has one name in all deployments of a process, so that what was made for it once serves again: processes
+    # that functions start from, the parsed definition of a state machine.
+    parsing.generate_resource_name = functools.cache(parsing.generate_resource_name)
+
+    # moto takes half a second to read a template as YAML.
     parse_yaml = Stack.parse_template
 
     def parse_template(template: str) -> dict[str, Any]:
@@ -49,37 +56,55 @@ def deploy(assembly_dir: Path) -> dict[str, str]:
     stacks = [artifact for artifact in artifacts.values() if artifact["type"] == "aws:cloudformation:stack"]
     if len(stacks) != 1:
         raise DeployError(f"The cloud assembly in {assembly_dir} has {len(stacks)} stacks; one is expected.")
+    properties = stacks[0]["properties"]
+    resources = json.loads((assembly_dir / properties["templateFile"]).read_text())["Resources"]
     for artifact in artifacts.values():
         if artifact["type"] == "cdk:asset-manifest":
-            _upload_assets(assembly_dir, assembly_dir / artifact["properties"]["file"])
+            _upload_assets(assembly_dir, assembly_dir / artifact["properties"]["file"], _only_layers(resources))
     # CDK's templates ask for this parameter, which `cdk bootstrap` makes in an AWS account.
     aws.client("ssm").put_parameter(Name=BOOTSTRAP_PARAMETER, Value="30", Type="String", Overwrite=True)
-    template = (assembly_dir / stacks[0]["properties"]["templateFile"]).read_text()
-    stack_name = stacks[0]["properties"].get("stackName") or next(
+    stack_name = properties.get("stackName") or next(
         name for name, artifact in artifacts.items() if artifact is stacks[0]
     )
-    outputs = _create_stack(stack_name, template)
-    resources = json.loads(template)["Resources"]
-    _complete_buckets(stack_name, resources)
-    _complete_apis(stack_name, resources)
+    outputs = _create_stack(stack_name, _fill_in(properties["stackTemplateAssetObjectUrl"]))
+    ids = _physical_ids(stack_name)
+    _complete_buckets(resources, ids)
+    _complete_apis(resources, ids)
     return outputs
 
 
-def _upload_assets(assembly_dir: Path, manifest_path: Path) -> None:
-    """Put the assets of an asset manifest where the template will look for them: a folder as a zip, a file as it is."""
+def _only_layers(resources: dict[str, Any]) -> set[str]:
+    """The keys of assets that are layers' alone. Functions find the layers' libraries in the virtual environment."""
+    contents = [
+        (resource["Type"] == "AWS::Lambda::LayerVersion", place["S3Key"])
+        for resource in resources.values()
+        for place in (resource.get("Properties", {}).get(name, {}) for name in ("Content", "Code"))
+        if "S3Key" in place
+    ]
+    return {key for is_layer, key in contents if is_layer} - {key for is_layer, key in contents if not is_layer}
+
+
+def _upload_assets(assembly_dir: Path, manifest_path: Path, left_empty: set[str]) -> None:
+    """Put the assets of an asset manifest where the template will look for them: a folder as a zip, a file as it is;
+    an empty zip for the keys in `left_empty`."""
     s3 = aws.client("s3")
     buckets = set()
     for asset_id, asset in json.loads(manifest_path.read_text()).get("files", {}).items():
         source = assembly_dir / asset["source"]["path"]
         if not source.exists():
             raise DeployError(f"Asset {asset_id} is missing: {source} does not exist.")
-        body = _zipped(source, asset_id) if asset["source"]["packaging"] == "zip" else source.read_bytes()
         for destination in asset["destinations"].values():
-            bucket = _fill_in(destination["bucketName"])
+            bucket, key = _fill_in(destination["bucketName"]), _fill_in(destination["objectKey"])
             if bucket not in buckets:
                 s3.create_bucket(Bucket=bucket)
                 buckets.add(bucket)
-            s3.put_object(Bucket=bucket, Key=_fill_in(destination["objectKey"]), Body=body)
+            if key in left_empty:
+                body = EMPTY_ZIP
+            elif asset["source"]["packaging"] == "zip":
+                body = _zipped(source, asset_id)
+            else:
+                body = source.read_bytes()
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
 
 
 def _fill_in(text: str) -> str:
@@ -97,11 +122,13 @@ def _zipped(folder: Path, _content_hash: str) -> bytes:
     return buffer.getvalue()
 
 
-def _create_stack(stack_name: str, template: str) -> dict[str, str]:
+def _create_stack(stack_name: str, template_s3_url: str) -> dict[str, str]:
     cloudformation = aws.client("cloudformation")
     try:
         cloudformation.create_stack(
-            StackName=stack_name, TemplateBody=template, Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+            StackName=stack_name,
+            TemplateURL=template_s3_url.replace("s3://", "https://s3.amazonaws.com/"),
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
         )
     except ClientError as error:
         raise DeployError(f"Stack {stack_name} was not made: {error.response['Error']['Message']}") from error
@@ -112,14 +139,14 @@ def _create_stack(stack_name: str, template: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
-def _complete_buckets(stack_name: str, resources: dict[str, Any]) -> None:
+def _complete_buckets(resources: dict[str, Any], ids: dict[str, Any]) -> None:
     """Versions, locks and CORS rules, which moto's CloudFormation leaves out of buckets."""
     s3 = aws.client("s3")
     for name, resource in resources.items():
         properties = resource.get("Properties", {})
         if resource["Type"] != "AWS::S3::Bucket":
             continue
-        bucket = _physical_ids(stack_name)[name]
+        bucket = ids[name]
         if "CorsConfiguration" in properties:
             rules = [_cors_rule(rule) for rule in properties["CorsConfiguration"]["CorsRules"]]
             s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
@@ -143,15 +170,14 @@ def _cors_rule(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def _physical_ids(stack_name: str) -> dict[str, Any]:
-    pages = aws.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack_name)
-    return {
-        one["LogicalResourceId"]: one.get("PhysicalResourceId")
-        for page in pages
-        for one in page["StackResourceSummaries"]
-    }
+    """The name or id of each resource that was made. From moto's memory: the API answers it page by page, slowly."""
+    from moto.cloudformation.models import cloudformation_backends
+
+    made = cloudformation_backends[aws.account][aws.region].get_stack(stack_name).resource_map
+    return {name: getattr(resource, "physical_resource_id", None) for name, resource in made.items()}
 
 
-def _complete_apis(stack_name: str, resources: dict[str, Any]) -> None:
+def _complete_apis(resources: dict[str, Any], ids: dict[str, Any]) -> None:
     """What moto's CloudFormation leaves out of REST APIs: gateway responses, validators, models, and their methods'."""
     from moto.apigateway.models import apigateway_backends
 
@@ -160,7 +186,6 @@ def _complete_apis(stack_name: str, resources: dict[str, Any]) -> None:
         of_type.setdefault(resource["Type"], {})[name] = resource.get("Properties", {})
     if "AWS::ApiGateway::RestApi" not in of_type:
         return
-    ids = _physical_ids(stack_name)
     apigateway = aws.client("apigateway")
     for response in of_type.get("AWS::ApiGateway::GatewayResponse", {}).values():
         given = {

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+ASSETS = "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 ROLE = {
     "Type": "AWS::IAM::Role",
@@ -88,7 +89,11 @@ def write(directory: Path, code: str, resources: dict[str, Any], outputs: dict[s
                 "test.assets": {"type": "cdk:asset-manifest", "properties": {"file": "test.assets.json"}},
                 "test": {
                     "type": "aws:cloudformation:stack",
-                    "properties": {"templateFile": "test.template.json", "stackName": "test"},
+                    "properties": {
+                        "templateFile": "test.template.json",
+                        "stackName": "test",
+                        "stackTemplateAssetObjectUrl": f"s3://{ASSETS}/template.json",
+                    },
                 },
             },
         },
@@ -97,13 +102,12 @@ def write(directory: Path, code: str, resources: dict[str, Any], outputs: dict[s
             "files": {
                 "code": {
                     "source": {"path": "asset.code", "packaging": "zip"},
-                    "destinations": {
-                        "current": {
-                            "bucketName": "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}",
-                            "objectKey": "code.zip",
-                        }
-                    },
-                }
+                    "destinations": {"current": {"bucketName": ASSETS, "objectKey": "code.zip"}},
+                },
+                "template": {
+                    "source": {"path": "test.template.json", "packaging": "file"},
+                    "destinations": {"current": {"bucketName": ASSETS, "objectKey": "template.json"}},
+                },
             },
         },
         "test.template.json": {
