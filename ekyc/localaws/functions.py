@@ -1,8 +1,9 @@
 """Lambda: runs each deployed function in warm worker processes of its own.
 
-moto runs functions in Docker containers or not at all. Here a function gets at most two workers, forked from one
-process that has the runtime's libraries imported (`worker.py`), with that function's own environment and nothing of
-this process's, its own time limit, and errors in the shape that Lambda gives them.
+moto runs functions in Docker containers or not at all. Here a function gets at most two workers, forked from a process
+that has the function imported (`worker.py`), with that function's own environment and nothing of this process's, its
+own time limit, and errors in the shape that Lambda gives them. A function that is deployed again, as it was, after a
+reset finds itself imported.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
@@ -81,35 +82,56 @@ class Runtime:
         self._logs_dir = logs_dir
         self._lock = threading.Lock()
         self._pools: dict[str, _Pool] = {}
-        self._parent: _WorkerParent | None = None
+        self._imported: dict[str, _Parent] = {}  # by the function's identity, as the pools
+        self._libraries = _Parent(self._start_process)
+        self._process: subprocess.Popen[bytes] | None = None
         self._accepts = False
 
     def start(self) -> None:
-        """Start the process that workers are forked from; it imports in the background. Also after `end_workers`."""
-        self._parent = self._parent or _WorkerParent()
+        """Take invocations. The process that has the libraries imported starts, if it does not run, and imports in the
+        background."""
+        if self._process is None:
+            self._libraries.start()
         self._accepts = True
 
+    def _start_process(self, control: socket.socket) -> None:
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-I", str(Path(__file__).with_name("worker.py")), str(control.fileno())],
+            pass_fds=[control.fileno()],
+            env={"PATH": "/usr/bin:/bin", "LANG": "en_US.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C in the terminal is for this process, which then stops them
+        )
+
     def end_workers(self) -> None:
-        """End every worker at once, busy or not, and take no invocation until `start`."""
+        """End every worker at once, busy or not, and take no invocation until `start`. What the functions have imported
+        stays for the next deployment; what only an earlier one had does not."""
         with self._lock:
             self._accepts = False
             pools, self._pools = self._pools, {}
+            imported, self._imported = self._imported, {}
+            self._imported |= {one: imported.pop(one) for one in pools if imported[one].is_ready}
         for pool in pools.values():
             pool.close()
-        if self._parent:
-            self._parent.end_workers()
+        for parent in imported.values():
+            parent.end()
+        for parent in self._imported.values():
+            parent.end_forked()
 
     def stop(self) -> None:
-        """End every worker and the process that they are forked from."""
+        """End every worker and the processes that they are forked from."""
+        self._libraries.end()
+        if self._process:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self.end_workers()
-        if self._parent:
-            self._parent.kill()
-            self._parent = None
+        for parent in self._imported.values():
+            parent.end()
 
     def warm_up(self, functions: Iterable[Any]) -> None:
-        """Start one worker of each function in the background, so that its first invocation finds it imported."""
-        pools = [self._pool(function) for function in functions]
-        clock.background(_warm_up_each, pools)
+        """Import each function in the background, so that its first invocation finds it imported."""
+        parents = [self._pool(function).parent for function in functions]
+        clock.background(_warm_up_each, parents)
 
     def invoke(self, function: Any, event: Any, request_id: RequestId | None = None) -> Answer:
         """Run a function (moto's LambdaFunction) with a JSON value and wait for its answer.
@@ -126,25 +148,33 @@ class Runtime:
                 function.code_sha_256,
                 function.handler,
                 function.timeout,
+                function.memory_size,
                 function.environment_vars,
             ]
         )
         with self._lock:
-            if self._parent is None or not self._accepts:
+            if not self._accepts:
                 raise StoppedError(f"Function {function.function_name} was invoked while the local AWS stops.")
             if identity not in self._pools:
-                description = {
-                    "name": function.function_name,
-                    "arn": function.function_arn,
-                    "handler": function.handler,
-                    "timeout": int(function.timeout),
-                    "memory": int(function.memory_size),
-                    "code": str(self._unzipped(function)),
-                }
-                description["environment"] = _environment(function, description["code"])
                 log = self._logs_dir / f"{function.function_name}.log"
-                self._pools[identity] = _Pool(description, log, self._parent)
+                if identity not in self._imported:
+                    self._imported[identity] = _importing(self._describe(function), log, self._libraries)
+                limit = int(function.timeout)
+                self._pools[identity] = _Pool(function.function_name, limit, log, self._imported[identity])
             return self._pools[identity]
+
+    def _describe(self, function: Any) -> dict[str, Any]:
+        """What `worker.py` has to know of a function."""
+        code = str(self._unzipped(function))
+        return {
+            "name": function.function_name,
+            "arn": function.function_arn,
+            "handler": function.handler,
+            "timeout": int(function.timeout),
+            "memory": int(function.memory_size),
+            "code": code,
+            "environment": _environment(function, code),
+        }
 
     def _unzipped(self, function: Any) -> Path:
         """The asset's directory, unzipped once per content."""
@@ -155,62 +185,97 @@ class Runtime:
         return directory
 
 
-class _WorkerParent:
-    """The process that workers are forked from (`worker.py`); leader of the process group that they all share."""
+class _Parent:
+    """A process that forks others to order (`worker.py`). `begin` starts it, at the first order, with its end of the
+    control socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: Callable[[socket.socket], None]) -> None:
+        self._begin = begin
         self._lock = threading.Lock()
-        self._control, control = socket.socketpair()
-        with control:
-            self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", str(Path(__file__).with_name("worker.py")), str(control.fileno())],
-                pass_fds=[control.fileno()],
-                env={"PATH": "/usr/bin:/bin", "LANG": "en_US.UTF-8"},
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C in the terminal is for this process, which then stops them
-            )
+        self._control: socket.socket | None = None
+        self._ended = False
+        self.is_ready = False  # has done its imports
 
-    def fork(self, function: dict[str, Any], invocations: socket.socket, log: TextIO) -> int:
-        """The new worker's process id."""
-        worker = self._order(function, [invocations.fileno(), log.fileno()])
-        if not worker:
-            raise StoppedError(f"No worker could be started for function {function['name']}.")
-        return int(worker)
-
-    def end_workers(self) -> None:
-        self._order(None, [])
-
-    def _order(self, order: Any, descriptors: list[int]) -> bytes:
-        """One order at a time: a stream keeps no boundaries between messages. The answer, or nothing."""
+    def start(self) -> None:
+        """Raises StoppedError after `end`."""
         with self._lock:
-            try:
-                socket.send_fds(self._control, [json.dumps(order).encode()], descriptors)
-                return self._control.recv(20)
-            except OSError:
-                return b""
+            self._start()
 
-    def kill(self) -> None:
-        with contextlib.suppress(OSError):
-            self._control.shutdown(socket.SHUT_RDWR)  # it takes that as the order to end everything
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        self._control.close()
+    def warm_up(self) -> None:
+        """Start it, if it does not run, and wait until it is ready. Raises StoppedError after `end`."""
+        self._order({})
+
+    def fork(self, order: dict[str, Any], end: socket.socket, log: Path) -> int | None:
+        """The new process's id, or None when there is none; it has `end` of a socket and writes to `log`. Raises
+        StoppedError after `end`."""
+        with log.open("a", encoding="utf-8") as log_file:
+            process = self._order(order, end.fileno(), log_file.fileno())
+        return int(process) if process else None
+
+    def end_forked(self) -> None:
+        """End what it has forked, at once."""
+        self._order(None)
+
+    def end(self) -> None:
+        """End it and what it has forked; when it is at its imports, then after these."""
+        self._ended = True
+        if control := self._control:
+            with contextlib.suppress(OSError):
+                control.shutdown(socket.SHUT_RDWR)
+        if self._lock.acquire(blocking=False):  # else there is an order, which gets no answer and closes the socket
+            self._close()
+            self._lock.release()
+
+    def _start(self) -> socket.socket:
+        if self._ended:
+            raise StoppedError("A function was invoked while the local AWS stops.")
+        if self._control is None:
+            self._control, theirs = socket.socketpair()
+            with theirs:
+                self._begin(theirs)
+        return self._control
+
+    def _order(self, order: dict[str, Any] | None, *descriptors: int) -> bytes:
+        """The answer, or nothing when the process has died: the next order starts another one.
+
+        One order at a time, as a stream keeps no boundaries between messages.
+        """
+        with self._lock:
+            control = self._start()
+            answer = b""
+            with contextlib.suppress(OSError):
+                socket.send_fds(control, [json.dumps(order).encode()], descriptors)
+                answer = control.recv(20)
+            self.is_ready = bool(answer)
+            if not answer:
+                self._close()
+            return answer
+
+    def _close(self) -> None:
+        if self._control:
+            self._control.close()
+            self._control = None
+
+
+def _importing(function: dict[str, Any], log: Path, libraries: _Parent) -> _Parent:
+    """The process that imports `function` and forks its workers."""
+
+    def begin(control: socket.socket) -> None:
+        libraries.fork({**function, "ahead": clock.ahead()}, control, log)
+
+    return _Parent(begin)
 
 
 class _Worker:
     """This process's end of one worker."""
 
-    def __init__(self, function: dict[str, Any], log: Path, parent: _WorkerParent) -> None:
-        self._name = function["name"]
+    def __init__(self, name: str, log: Path, parent: _Parent) -> None:
+        self._name = name
         self._token = str(uuid.uuid4())
         self.killed_for = Ending.EXIT
-        own = {**function, "environment": {**function["environment"], "AWS_SESSION_TOKEN": self._token}}
         self._socket, theirs = socket.socketpair()
-        with theirs, log.open("a", encoding="utf-8") as log_file:
-            self._pid = parent.fork(own, theirs, log_file)
+        with theirs:
+            self._pid = parent.fork({"token": self._token}, theirs, log)
         self._stream = self._socket.makefile("rw", encoding="utf-8")
 
     def ask(self, invocation: dict[str, Any]) -> dict[str, Any] | None:
@@ -226,7 +291,8 @@ class _Worker:
     def kill(self, reason: Ending) -> None:
         """End the process while it works; nobody has reaped it then, so the id is still its own."""
         self.killed_for = reason
-        os.kill(self._pid, signal.SIGKILL)
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
 
     def _ask(self, invocation: dict[str, Any]) -> dict[str, Any] | None:
         try:
@@ -248,25 +314,19 @@ class _Worker:
 class _Pool:
     """The workers of one function."""
 
-    def __init__(self, function: dict[str, Any], log: Path, parent: _WorkerParent) -> None:
-        self._function = function
+    def __init__(self, name: str, limit: int, log: Path, parent: _Parent) -> None:
+        self._name = name
+        self._limit = limit  # seconds
         self._log = log
-        self._parent = parent
+        self.parent = parent
         self._slots = threading.BoundedSemaphore(WORKERS_PER_FUNCTION)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self._closed = False
 
-    def warm_up(self) -> None:
-        """Start the first worker; invocations that come meanwhile wait for it, as importing twice would take longer."""
-        with contextlib.ExitStack() as slots:
-            for _ in range(WORKERS_PER_FUNCTION):
-                slots.enter_context(self._slots)
-            self._ask({"event": None, "requestId": "", "warmUp": True})
-
     def invoke(self, event: Any, request_id: RequestId) -> Answer:
         with self._slots:
-            answer = self._ask({"event": event, "requestId": request_id, "warmUp": False})
+            answer = self._ask({"event": event, "requestId": request_id})
         if "error" in answer:
             return Answer(request_id, json.dumps(answer["error"]), is_error=True)
         return Answer(request_id, answer.get("payload", "null"), is_error=False)
@@ -277,9 +337,9 @@ class _Pool:
         answer = worker.ask(invocation)
         if answer is None:
             worker.close()
-            over_limit = time.monotonic() - started >= self._function["timeout"]
+            over_limit = time.monotonic() - started >= self._limit
             return {"error": self._death(invocation["requestId"], Ending.TIMEOUT if over_limit else worker.killed_for)}
-        if any(goes_cold(self._function["name"], invocation["event"]) for goes_cold in _goes_cold):
+        if any(goes_cold(self._name, invocation["event"]) for goes_cold in _goes_cold):
             worker.close()
             return answer
         with self._lock:
@@ -297,25 +357,25 @@ class _Pool:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        worker = _Worker(self._function, self._log, self._parent)
+        worker = _Worker(self._name, self._log, self.parent)
         if self._closed:
             worker.close()
-            raise StoppedError(f"Function {self._function['name']} was invoked while the local AWS stops.")
+            raise StoppedError(f"Function {self._name} was invoked while the local AWS stops.")
         return worker
 
     def _death(self, request_id: RequestId, ending: Ending) -> dict[str, str]:
         error_type, words = ending.value
-        reason = words.format(limit=self._function["timeout"])
+        reason = words.format(limit=self._limit)
         message = f"RequestId: {request_id} Error: {reason}"
         with self._log.open("a", encoding="utf-8") as log:
             log.write(f"[ERROR] {error_type}: {message}\n")
         return {"errorType": error_type, "errorMessage": message}
 
 
-def _warm_up_each(pools: list[_Pool]) -> None:
-    for pool in pools:
+def _warm_up_each(parents: list[_Parent]) -> None:
+    for parent in parents:
         with contextlib.suppress(StoppedError):
-            pool.warm_up()
+            parent.warm_up()
 
 
 def _environment(function: Any, code_dir: str) -> dict[str, str]:

@@ -1,15 +1,18 @@
-"""Runs Lambda functions: one process that has the runtime's libraries imported and forks a worker for each function.
+"""Runs Lambda functions: forks a process for each function, which imports it and forks the function's workers.
 
 Started by `functions.py` as `python -I worker.py CONTROL_FD`. It imports nothing of this project, so a function finds
-only its own asset and the installed packages.
+only its own asset and the installed packages. A function's module is imported once, as with Lambda SnapStart: a worker
+begins as it was then, though without the threads that the import has started.
 
-Control socket, parent to this process: a JSON object per worker to fork, with two descriptors (the worker's socket and
-its log file), or null to end all workers; each is answered when it is done, by the worker's process id or a "+".
+Control socket, of this process and of each function's: a JSON object per process to fork, with two descriptors (the
+new process's socket and its log file), null to end all that it has forked, or {} to ask whether it is ready; each is
+answered when it is done, by the new process's id or a "+". Imports come before the first answer.
 Worker socket: one JSON line per invocation each way. `ahead` is by how many seconds the service time is ahead of the
 real time; a function finds the service time wherever it looks. Standard output and error belong to the function and go
 to its log file.
 
-The parent's death closes the control socket, and with it everything here ends: no worker is ever left behind.
+The end of a control socket ends the process and what it has forked, so the end of this process's parent leaves nothing
+behind.
 """
 
 import contextlib
@@ -24,6 +27,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import time_machine
@@ -67,29 +71,34 @@ def main(control_descriptor: int) -> None:
             importlib.import_module(library)
     with contextlib.suppress(ImportError):
         read_service_descriptions()
-    gc.freeze()  # what is imported stays shared with the workers
-    control = socket.socket(fileno=control_descriptor)
-    workers: set[int] = set()
-    while True:
+    gc.freeze()  # what is imported stays shared with the processes that are forked
+    fork_to_order(socket.socket(fileno=control_descriptor), import_function)
+    os.killpg(0, signal.SIGKILL)  # this process, and whatever the functions have started
+
+
+def fork_to_order(control: socket.socket, begin: Callable[..., None]) -> None:
+    """Fork a process for each order, which calls ``begin`` with it. Returns when the control socket ends."""
+    forked: set[int] = set()
+    message = b" "
+    while message:
         message, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 2)
-        workers = {worker for worker in workers if os.waitpid(worker, os.WNOHANG) == (0, 0)}
+        forked = {process for process in forked if os.waitpid(process, os.WNOHANG) == (0, 0)}
         order = json.loads(message or "null")
         if order is None:
-            end(workers)
-        if not message:
-            os.killpg(0, signal.SIGKILL)  # this process, and whatever the functions have started
+            end(forked)
         done = b"+"
-        if order is not None:
-            worker = os.fork()
-            if worker == 0:
+        if order:
+            process = os.fork()
+            if process == 0:
                 control.close()
-                run_worker(order, *descriptors)
+                begin(order, *descriptors)
                 os._exit(0)
-            workers.add(worker)
-            done = str(worker).encode()
+            forked.add(process)
+            done = str(process).encode()
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(done)
+        with contextlib.suppress(OSError):  # who gave the order may be gone
+            control.send(done)
 
 
 def read_service_descriptions() -> None:
@@ -105,48 +114,75 @@ def read_service_descriptions() -> None:
                 loader.load_service_model(service, kind)
 
 
-def end(workers: set[int]) -> None:
+def end(processes: set[int]) -> None:
     """Leave neither a process nor a zombie."""
-    for worker in workers:
-        os.kill(worker, signal.SIGKILL)
-    for worker in workers:
-        os.waitpid(worker, 0)
-    workers.clear()
+    for process in processes:
+        os.kill(process, signal.SIGKILL)
+    for process in processes:
+        os.waitpid(process, 0)
+    processes.clear()
 
 
-def run_worker(function: dict[str, Any], invocations_descriptor: int, log_descriptor: int) -> None:
-    os.dup2(log_descriptor, 1)
-    os.dup2(log_descriptor, 2)
-    os.close(log_descriptor)
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+def import_function(function: dict[str, Any], control_descriptor: int, log_descriptor: int) -> None:
+    """Import the function and fork its workers to order."""
+    write_to(log_descriptor)
     os.environ.clear()
     os.environ.update(function["environment"])
     time.tzset()
     os.chdir(function["code"])
     sys.path.insert(0, function["code"])
-    connection = socket.socket(fileno=invocations_descriptor).makefile("rw", encoding="utf-8")
-    handler = None
     # The service's clock and a real one go at the same pace while a function computes.
-    service_time = time_machine.travel(0, tick=True).start()
+    service_time = time_machine.travel(time.time() + function["ahead"], tick=True).start()
     sign_by_real_time()
+    sign_with_the_workers_token()
+    handler = None
+    with contextlib.suppress(BaseException), limited_to(INIT_SECONDS):
+        handler = load_handler(function["handler"])  # what goes wrong goes wrong again in the worker, which tells it
+    gc.freeze()
+
+    def run(order: dict[str, Any], invocations_descriptor: int, log_descriptor: int) -> None:
+        write_to(log_descriptor)
+        os.environ["AWS_SESSION_TOKEN"] = order["token"]
+        run_worker(function, handler, service_time, invocations_descriptor)
+
+    fork_to_order(socket.socket(fileno=control_descriptor), run)
+
+
+def write_to(log_descriptor: int) -> None:
+    os.dup2(log_descriptor, 1)
+    os.dup2(log_descriptor, 2)
+    os.close(log_descriptor)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+@contextlib.contextmanager
+def limited_to(seconds: float) -> Iterator[None]:
+    """The kernel ends this process if the context is open for longer, whatever it is doing."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def run_worker(function: dict[str, Any], handler: Any, service_time: Any, invocations_descriptor: int) -> None:
+    """Answer invocations until their socket ends."""
+    connection = socket.socket(fileno=invocations_descriptor).makefile("rw", encoding="utf-8")
+    answer: dict[str, Any]
     for line in connection:
         invocation = json.loads(line)
         service_time.move_to(time_machine.escape_hatch.time.time() + invocation["ahead"])
         try:
-            # The kernel ends a worker that runs over its limit, whatever it is doing.
-            signal.setitimer(signal.ITIMER_REAL, INIT_SECONDS)
-            handler = handler or load_handler(function["handler"])
-            answer: dict[str, Any] = {}
-            if not invocation["warmUp"]:
-                signal.setitimer(signal.ITIMER_REAL, function["timeout"])
+            with limited_to(INIT_SECONDS):
+                handler = handler or load_handler(function["handler"])
+            with limited_to(function["timeout"]):
                 context = LambdaContext(function, invocation["requestId"], time.monotonic() + function["timeout"])
                 answer = {"payload": to_json(handler(invocation["event"], context))}
         except FunctionError as error:
             answer = {"error": {"errorMessage": str(error), "errorType": error.error_type}}
         except Exception as error:
             answer = {"error": describe_error(error, function["code"])}
-        signal.setitimer(signal.ITIMER_REAL, 0)
         sys.stdout.flush()
         if "error" in answer:
             answer["error"]["requestId"] = invocation["requestId"]
@@ -167,6 +203,19 @@ def sign_by_real_time() -> None:
     with contextlib.suppress(ImportError):
         signing: Any = importlib.import_module("botocore.auth")
         signing.get_current_datetime = now
+
+
+def sign_with_the_workers_token() -> None:
+    """Clients that a function makes at its import sign with the token of the worker that calls, not of this process."""
+
+    def get_frozen_credentials(self: Any) -> Any:
+        is_of_the_function = self.access_key == os.environ["AWS_ACCESS_KEY_ID"]
+        return frozen(self)._replace(token=os.environ["AWS_SESSION_TOKEN"] if is_of_the_function else self.token)
+
+    with contextlib.suppress(ImportError):
+        credentials: Any = importlib.import_module("botocore.credentials").Credentials
+        frozen = credentials.get_frozen_credentials
+        credentials.get_frozen_credentials = get_frozen_credentials
 
 
 class FunctionError(Exception):
