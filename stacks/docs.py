@@ -1,7 +1,6 @@
 """The text of the pages that follows from code: ``python -m stacks.docs``, and with ``--check`` it only compares.
 
-A page names a function of this module or of `stacks.aws_checks` between cog's marks, and cog writes below them what the
-function returns::
+A page names a function of this module between cog's marks, and cog writes below them what the function returns::
 
     <!-- [[[cog cog.out(docs.settings_table()) ]]] -->
     <!-- [[[end]]] -->
@@ -13,7 +12,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,24 @@ from rules.states import Task
 from stacks import definition
 from stacks.combinations import COMBINATIONS, committed, synthesize
 from stacks.functions import check_environment
-from stacks.markdown import table
 from stacks.openapi import Description
 from stacks.permissions import WHY, WITHOUT_SID
 from stacks.settings import CONTRADICTIONS, GROUND_TRUTH_REGIONS, Settings, takes
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("statemachine/*.md")])
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table with a line for ``head`` and one for each of ``rows``."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def deep_checks(checks: Mapping[str, Any]) -> str:
+    """A row for each deep check of the doctor, by its title."""
+    rows = [[title, one.question, one.makes or "nothing", f"`{one.by_hand}`"] for title, one in checks.items()]
+    return table(["Check", "What no document settles", "What it makes", "The same by hand"], rows)
 
 
 def settings_table() -> str:
@@ -332,7 +342,7 @@ def main(arguments: list[str]) -> int:
     check = ["--check", "--check-fail-msg", "Run 'make docs'."]
     how = check if arguments == ["--check"] else ["-r"]
     pages = [os.path.relpath(page) for page in PAGES]
-    sources = "from stacks import aws_checks, docs"
+    sources = "from stacks import citations, docs; from ekyc.cli.doctor.deep import examination"
     return int(Cog().main(["cog", "--verbosity=1", "-n", "utf-8", "-p", sources, *how, *pages]))
 
 

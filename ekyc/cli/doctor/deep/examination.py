@@ -13,8 +13,7 @@ from ekyc.cli.doctor.findings import Finding, ok, problem, skipped
 from ekyc.cli.doctor.patient import Patient
 from ekyc.cli.errors import CommandError
 
-COST = "less than 0.01 USD"
-MINUTES = 10
+EFFORT = "They cost less than 0.01 USD and take at most 10 minutes."
 CLEAN_UP = "Clean-up"
 
 
@@ -92,7 +91,7 @@ def plan(probe: Probe) -> list[str]:
     return [
         f"The deep checks make these in {account}, and delete them again; what has a name has {probe.name} in it:",
         *(f"- {thing}" for thing in things),
-        f"They cost {COST} and take at most {MINUTES} minutes. Ctrl-C ends them and deletes what is there.",
+        f"{EFFORT} Ctrl-C ends them and deletes what is there.",
     ]
 
 
