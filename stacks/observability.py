@@ -137,7 +137,7 @@ class Observability(Construct):
             self._alarm(
                 "execution-aborted",
                 self._of_machine("ExecutionsAborted"),
-                f"Somebody stopped a job. {ended} Stopped on purpose: nothing to do.",
+                f"A job was stopped. {ended} Stopped on purpose: nothing to do.",
             ),
             self._alarm(
                 "execution-throttled",

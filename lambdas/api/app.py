@@ -15,11 +15,12 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConf
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api import audit, control, problems, progress, uploads, validation, views
+from api import audit, problems, progress, uploads, validation, views
 from api.problems import Problem
-from api.services import Services
-from pipeline import errors, labelling
+from pipeline import errors, labelling, lifecycle
 from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, public
+from pipeline.lifecycle import NotAllowed, NotBegun, NotThere
+from pipeline.services import Services
 from pipeline.settings import Settings as BaseSettings
 from rules import advice
 from rules.states import Status
@@ -93,7 +94,7 @@ def upload_url() -> Response[str]:
     job = _job(job_id)
     _check_takes_uploads(job, [name])
     key = validation.object_key(job.id, name)
-    if not _awaits_correction(job) and control.exists(key, services):
+    if not _awaits_correction(job) and lifecycle.is_uploaded(key, services):
         raise problems.conflict("A file of this name is already uploaded for the job. Upload it under another name.")
     return _text(_presigned(key))
 
@@ -110,7 +111,7 @@ def start() -> Response[str]:
         stop_previous_model=settings.stop_previous_model,
     )
     execution_input = validation.start_input(job_id, _body(), defaults)
-    arn = control.start(
+    arn = lifecycle.start(
         _known(job_id),
         execution_input,
         work_team=settings.work_team_arn,
@@ -143,7 +144,7 @@ def erase(job_id: str) -> Response[str]:
         raise problems.unknown_caller()
     delete_model = validation.flag(_query().get("deleteModel"), "deleteModel")
     job = views.healed(_job(job_id), services)
-    requested = control.erase(job, caller, services, delete_model=delete_model)
+    requested = lifecycle.erase(job, caller, services, delete_model=delete_model)
     return _json(views.job_view(requested, services), status=HTTPStatus.ACCEPTED)
 
 
@@ -179,18 +180,18 @@ def supply_labels(job_id: str) -> Response[str]:
     name = validation.labels_name(_body())
     job_id = _known(job_id)
     key = validation.object_key(job_id, name)
-    return _json(public(control.supply_labels(job_id, key, _caller() or ANONYMOUS, services)))
+    return _json(public(lifecycle.supply_labels(job_id, key, _caller() or ANONYMOUS, services)))
 
 
 @app.post("/api/training/jobs/<job_id>/stop")
 def stop(job_id: str) -> Response[str]:
-    job, stopped, remaining = control.stop(_job(job_id), _caller() or ANONYMOUS, services)
+    job, stopped, remaining = lifecycle.stop(_job(job_id), _caller() or ANONYMOUS, services)
     return _json(views.job_view(job, services) | {"stopped": stopped, "remaining": remaining})
 
 
 @app.post("/api/training/jobs/<job_id>/resume")
 def resume(job_id: str) -> Response[str]:
-    return _json(views.job_view(control.resume(_job(job_id), _caller() or ANONYMOUS, services), services))
+    return _json(views.job_view(lifecycle.resume(_job(job_id), _caller() or ANONYMOUS, services), services))
 
 
 @app.get("/api/training/jobs/<job_id>/audit")
@@ -205,12 +206,12 @@ def show_model() -> Response[str]:
 
 @app.post("/api/training/model/start")
 def start_model() -> Response[str]:
-    return _json(control.start_model(settings.inference_units, services))
+    return _json(lifecycle.start_model(settings.inference_units, services))
 
 
 @app.post("/api/training/model/stop")
 def stop_model() -> Response[str]:
-    return _json(control.stop_model(services))
+    return _json(lifecycle.stop_model(services))
 
 
 @app.get("/api/training/openapi.json")
@@ -221,6 +222,21 @@ def describe() -> Response[str]:
 @app.exception_handler(Problem)
 def answer_problem(problem: Problem) -> Response[str]:
     return problem.response()
+
+
+@app.exception_handler(NotAllowed)
+def answer_not_allowed(refusal: NotAllowed) -> Response[str]:
+    return problems.conflict(str(refusal)).response()
+
+
+@app.exception_handler(NotThere)
+def answer_not_there(refusal: NotThere) -> Response[str]:
+    return problems.unmet(str(refusal)).response()
+
+
+@app.exception_handler(NotBegun)
+def answer_not_begun(refusal: NotBegun) -> Response[str]:
+    return problems.not_begun(str(refusal)).response()
 
 
 @app.exception_handler(NotFoundError)
@@ -298,7 +314,7 @@ def _caller() -> str | None:
 
 def _check_takes_uploads(job: Job, names: list[str]) -> None:
     """Photos until the start; labels also while the job waits for them, or for a correction of them."""
-    control.check_not_erased(job)
+    lifecycle.check_not_erased(job)
     if job.status is Status.CREATED:
         return
     waits = job.status is Status.WAITING_FOR_LABELLING and job["LabelProvider"] == labelling.SUPPLIED
@@ -306,7 +322,7 @@ def _check_takes_uploads(job: Job, names: list[str]) -> None:
     waits = waits or corrects
     if waits and all(is_labels(name) for name in names):
         if corrects:
-            control.check_replaces_labels(job, names, services)
+            uploads.check_replaces_labels(job.id, names, services)
         return
     takes = "it takes labels only, no photos" if waits else "it takes no more files"
     raise problems.conflict(f"The job is {job.status}: {takes}. Create a new job for new photos.")

@@ -9,12 +9,12 @@ from http import HTTPStatus
 
 from aws_lambda_powertools.event_handler import Response
 
-from api import control
 from api.problems import conflict
-from api.services import Services
 from pipeline.audit.history import milliseconds
 from pipeline.audit.store import FINAL, PROVISIONAL, Kept, Store, Stored, key
 from pipeline.jobs import Job, now_ms, report_claims
+from pipeline.lifecycle.execution import describe_execution
+from pipeline.services import Services
 
 LINK_SECONDS = 60
 FRESH_SECONDS = 60  # how old a report on a running execution may be
@@ -41,7 +41,7 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     """
     if not job["ExecutionArn"]:
         raise conflict("The job was never started: there is nothing to report.")
-    execution = control.describe_execution(job, services)
+    execution = describe_execution(job, services)
     # A resume that got no further than the record has named an execution that does not exist.
     arn: str = execution["executionArn"] if execution else job["ExecutionArn"]
     store = Store(services.audit_bucket, services.s3)

@@ -82,12 +82,12 @@ def busy() -> Problem:
     )
 
 
-def not_begun() -> Problem:
+def not_begun(detail: str) -> Problem:
     """503: the request is recorded, but what carries it out could not be called."""
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "not-begun",
-        "The request is recorded, but its work could not be begun. Send it again; else it begins within a day.",
+        detail,
         {"Retry-After": str(RETRY_SECONDS)},
     )
 

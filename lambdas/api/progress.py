@@ -4,10 +4,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from api.services import Services
 from pipeline.errors import error_code
 from pipeline.jobs import Job
 from pipeline.labelling import SUPPLIED
+from pipeline.services import Services
 from rules.states import IMPORT_LABELS, LOOPS, REQUEST_LABELS, RUNNING, TASKS
 
 PAGE = 1000  # events of a history that a call answers at most

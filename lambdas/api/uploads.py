@@ -7,10 +7,12 @@ would need `kms:Decrypt`, and with KMS the ETag says nothing of the content.
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Any
 
-from api.services import Services
 from pipeline.jobs import PageTokenInvalid
+from pipeline.lifecycle.refusals import NotAllowed
+from pipeline.services import Services
 from rules.names import LONGEST_NAME_BYTES
 from rules.uploads import CHECKSUM_HEADER, HASH_HEADER, HASH_METADATA, media_type
 
@@ -69,11 +71,17 @@ def page(job_id: str, token: str | None, seconds: int, services: Services) -> tu
     return found, None if folder == FOLDERS[-1] else _token(FOLDERS[-1], "")
 
 
-def labels_names(job_id: str, services: Services) -> list[str]:
-    """The names of the job's labels files, at most 1,000."""
+def check_replaces_labels(job_id: str, names: Sequence[str], services: Services) -> None:
+    """A corrected labels file takes the place of the one that the job reads.
+
+    Raises:
+        NotAllowed: another name is given, under which the job would not find it.
+    """
     prefix = f"{FOLDERS[-1]}/{job_id}/"
     listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=prefix, MaxKeys=PAGE)
-    return [entry["Key"].removeprefix(prefix) for entry in listed.get("Contents", ())]
+    there = [entry["Key"].removeprefix(prefix) for entry in listed.get("Contents", ())]
+    if there and not set(names) <= set(there):
+        raise NotAllowed(f"Upload the corrected labels under the name that the job reads: {', '.join(there)}.")
 
 
 def _token(folder: str, after: str) -> str:

@@ -4,11 +4,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from api.services import Services
 from pipeline import labelling, models, outcomes
 from pipeline.errors import error_code
 from pipeline.jobs import Job, now_ms, public
 from pipeline.publishing import NONE_YET, read_parameter
+from pipeline.services import Services
 from rules import advice, prices
 from rules.states import RUNNING, Status
 

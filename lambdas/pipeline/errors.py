@@ -101,7 +101,7 @@ class LabellingFailed(PipelineError):
 
 
 class LabellingStopped(PipelineError):
-    """Somebody stopped the labelling job before it was done."""
+    """The labelling job was stopped before it was done."""
 
 
 class LabellingTimedOut(PipelineError):

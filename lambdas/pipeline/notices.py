@@ -158,7 +158,7 @@ def end(job: Job) -> Notice:
         ]
     if job.status is Status.STOPPED:
         more["stage"] = job["Stage"]
-        lines.append(f"Somebody stopped it at the stage {job['Stage']}.")
+        lines.append(f"It was stopped at the stage {job['Stage']}.")
     if job.status is not Status.READY:
         told = advice.on(job.status, job["Error"], job["LabelProvider"])
         lines.append(f"What to do: {told.text} See docs/operations.md, 'When a job has failed'.")

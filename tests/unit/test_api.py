@@ -10,10 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from openapi_schema_validator import OAS30Validator
 
-from api import control
-from api.problems import Problem
-from pipeline import aws
+from pipeline import aws, lifecycle
 from pipeline.jobs import Job, Jobs, ends, now_ms, resumes, tokens
+from pipeline.lifecycle import NotAllowed
 from rules import advice, states
 from rules.states import Status
 from stacks.openapi import Description
@@ -861,12 +860,12 @@ def test_a_resume_that_broke_off_is_gone_on_with(api: Api, others: bool) -> None
     assert api.post(f"jobs/{job_id}/resume").status == 500
     # Then nobody else resumes it in that moment
     services = api.function.services
-    with pytest.raises(Problem, match="Somebody else"):
-        control.resume(api.jobs.get(job_id), "somebody else", services)
+    with pytest.raises(NotAllowed, match="Another caller"):
+        lifecycle.resume(api.jobs.get(job_id), "somebody else", services)
     # When it is resumed once more, at once by the same caller or half a minute later by another
     if others:
         api.jobs.note(job_id, ResumedTime=0)
-        control.resume(api.jobs.get(job_id), "somebody else", services)
+        lifecycle.resume(api.jobs.get(job_id), "somebody else", services)
     else:
         assert api.post(f"jobs/{job_id}/resume").status == 200
     # Then that execution runs, and there is no third
@@ -884,14 +883,14 @@ def test_of_two_resumes_of_one_caller_the_later_starts_the_next_execution(api: A
     def overtaken(**request: Any) -> Any:
         api.machine.get_execution_history = read  # type: ignore[method-assign]
         # When the same caller asks again meanwhile, and the training of the next execution begins
-        later.append(control.resume(job, "engineer", services))
+        later.append(lifecycle.resume(job, "engineer", services))
         api.jobs.note(job_id, ProjectVersionArn="arn:new")
         return read(**request)
 
     api.machine.get_execution_history = overtaken  # type: ignore[method-assign]
     # Then the earlier request is told, and the record keeps what the execution has made
-    with pytest.raises(Problem, match="Another request"):
-        control.resume(job, "engineer", services)
+    with pytest.raises(NotAllowed, match="Another request"):
+        lifecycle.resume(job, "engineer", services)
     assert [one.id for one in later] == [job_id]
     assert api.jobs.get(job_id)["ProjectVersionArn"] == "arn:new"
     assert len(api.machine.executions) == 2

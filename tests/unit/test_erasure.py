@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from api import control
-from api.problems import Problem
-from pipeline import aws, erasure, outcomes
+from pipeline import aws, erasure, lifecycle, outcomes
 from pipeline.erasure import NotErased
 from pipeline.errors import UnexpectedAnswer
 from pipeline.jobs import Job, Jobs, MoveRefused, ends, erasures, notice_marks, now_ms, public, resumes
+from pipeline.lifecycle import NotAllowed
 from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeService, client
 from tests.unit.conftest import BUCKET, INDEX, TABLE
@@ -568,8 +567,8 @@ def test_a_job_that_was_erased_before_its_start_stays_so(api: ErasingApi) -> Non
     assert is_problem(api.get("url", JobId=job_id, S3Key="a.jpg"), 409, "was erased")
     # And a start that had read the record before is refused
     execution_input = {"labels": {"provider": "supplied"}}
-    with pytest.raises(Problem, match="was erased"):
-        control.start(before.id, execution_input, work_team="", started_by=AUDITOR, services=api.function.services)
+    with pytest.raises(NotAllowed, match="was erased"):
+        lifecycle.start(before.id, execution_input, work_team="", started_by=AUDITOR, services=api.function.services)
     assert api.machine.executions == {}
 
 
@@ -577,8 +576,8 @@ def test_a_resume_that_read_the_record_before_the_request_is_refused(api: Erasin
     job_id = api.ended()
     before = api.jobs.get(job_id)
     api.delete(job_id)
-    with pytest.raises(Problem, match="was erased"):
-        control.resume(before, "auditor", api.function.services)
+    with pytest.raises(NotAllowed, match="was erased"):
+        lifecycle.resume(before, "auditor", api.function.services)
     assert api.execution(job_id)["status"] == "FAILED"
 
 
@@ -589,8 +588,8 @@ def test_a_request_that_read_the_record_before_a_resume_is_refused(api: ErasingA
     before = api.jobs.get(job_id)
     resumes.claim(api.jobs, job_id, "engineer")
     # Then nobody erases the job in this moment
-    with pytest.raises(Problem, match="being started or resumed"):
-        control.erase(before, AUDITOR, api.function.services)
+    with pytest.raises(NotAllowed, match="being started or resumed"):
+        lifecycle.erase(before, AUDITOR, api.function.services)
     # But half a minute later, should the resume have come to nothing
     api.note(job_id, ResumedTime=now_ms() - resumes.CLAIM_MS)
     assert api.delete(job_id).status == 202
@@ -604,7 +603,7 @@ def test_a_change_that_does_no_harm_is_waited_out(api: ErasingApi) -> None:
     notice_marks.mark_sent(api.jobs, job_id, "EndMessageSent", before["EndTime"])
     # Then the job is erased all the same
     stale = Job(before.id, before.status, {**before.attributes, "UpdatedTime": before["UpdatedTime"] - 1})
-    assert control.erase(stale, AUDITOR, api.function.services).is_erased
+    assert lifecycle.erase(stale, AUDITOR, api.function.services).is_erased
 
 
 def test_work_that_cannot_be_begun_is_told_and_may_be_asked_for_again(api: ErasingApi, logs: io.StringIO) -> None:
@@ -623,7 +622,7 @@ def test_work_that_cannot_be_begun_is_told_and_may_be_asked_for_again(api: Erasi
 
 
 def test_every_request_is_kept_up_to_a_limit(api: ErasingApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "MOST_ERASURES", 2)
+    monkeypatch.setattr("pipeline.lifecycle.erasing.MOST_ERASURES", 2)
     job_id = api.new_job()
     second = {"identity": {"userArn": f"{AUDITOR}-2"}}
     api.delete(job_id)

@@ -135,7 +135,7 @@ def test_what_somebody_says_of_a_stop_is_kept_to_the_record(jobs: Jobs, audience
     job = ended(jobs, Status.STOPPED, Stage="Check training", Cause="jane asked me to")
     notices.tell_end(job, jobs=jobs, channels=audience.channels)
     ((_, text),) = audience.messages
-    assert "Somebody stopped it at the stage Check training." in text
+    assert "It was stopped at the stage Check training." in text
     assert "jane" not in text
 
 

@@ -20,7 +20,7 @@ METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime", "ModelDeletedTime")
 # Who called what, for the audit report, and when one was asked for last.
 CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime", "ReportBefore")
-# What the record keeps for itself: a token resumes the machine for whoever holds it.
+# What the record keeps for itself: a token resumes the machine for anyone who holds it.
 PRIVATE = frozenset(
     {
         "Kind",
@@ -107,7 +107,7 @@ class Job:
 
     @property
     def is_erased(self) -> bool:
-        """Whether somebody has asked to erase the job: nothing may be added to it or run for it any more."""
+        """Whether the erasure of the job was requested: nothing may be added to it or run for it any more."""
         return "Erasures" in self.attributes
 
 

@@ -1,0 +1,115 @@
+"""Records that a job is to be erased, and has that done in the background."""
+
+import json
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pipeline import errors, labelling, models
+from pipeline.jobs import Job, MoveRefused, erasures, now_ms, resumes
+from pipeline.lifecycle.execution import UP, describe_execution
+from pipeline.lifecycle.refusals import NotAllowed, NotBegun
+from pipeline.publishing import read_parameter
+from pipeline.services import Services
+from rules.states import RUNNING, Status
+
+LABELLING_UP = ("Initializing", "InProgress", "Stopping")
+MODEL_IN_USE = (*models.UP, "STOPPING")
+AT_REST = (Status.CREATED, Status.READY)
+"""Nothing need be asked about these: no execution comes before its claim, and one that succeeded cannot be redriven."""
+TRIES = 3
+"""Against a record that changes all the time."""
+MOST_ERASURES = 100
+"""Requests in a record, which may have 400 KB."""
+
+logger = Logger(child=True)
+
+
+def erase(job: Job, requested_by: str, services: Services, *, delete_model: bool = False) -> Job:
+    """Record that ``requested_by`` wants the job erased, and have that done in the background; the job as it is then.
+
+    ``delete_model``: the job's model is deleted too.
+
+    May be called again, each call is recorded. The work does not depend on how many photos the job has.
+
+    Raises:
+        NotAllowed: while the job, its labelling or its training runs, for they add objects, and for a model that is
+            to be deleted and is live or runs.
+        NotBegun: the request is recorded, but its work could not be begun.
+    """
+    if delete_model:
+        _check_model_unused(job, services)
+    requested = _request_erasure(job, requested_by, services, delete_model=delete_model)
+    try:
+        services.functions.invoke(
+            FunctionName=services.erase_function, InvocationType="Event", Payload=json.dumps({"jobId": job.id})
+        )
+    except (ClientError, BotoCoreError) as error:
+        logger.error("Erasure not begun", extra={"error": type(errors.named(error)).__name__})
+        raise NotBegun() from None
+    return requested
+
+
+def _check_model_unused(job: Job, services: Services) -> None:
+    """A model that documents are checked with is not deleted.
+
+    Raises:
+        NotAllowed: one of the job's models is live or runs.
+    """
+    if not job["ProjectArn"]:
+        return
+    live = read_parameter(services.model_parameter, services.ssm)
+    for version in models.versions(job["ProjectArn"], services.rekognition):
+        if version["ProjectVersionArn"] == live:
+            raise NotAllowed(
+                "The job's model is live, so it cannot be deleted. Publish the model of another job first, or erase "
+                "this job and keep its model."
+            )
+        if version["Status"] in MODEL_IN_USE:
+            raise NotAllowed(
+                f"The job's model is {version['Status']}, so it cannot be deleted. Stop it first (aws rekognition "
+                f"stop-project-version --project-version-arn {version['ProjectVersionArn']}), or erase the job and "
+                "keep its model."
+            )
+
+
+def _request_erasure(job: Job, requested_by: str, services: Services, *, delete_model: bool) -> Job:
+    for _ in range(TRIES):
+        never_ran = job.status not in AT_REST and _check_at_rest(job, services)
+        end = {"Status": Status.STOPPED, "DetailedStatus": "Stopped: never ran", "EndTime": now_ms()}
+        try:
+            return erasures.request(
+                services.jobs, job, requested_by, MOST_ERASURES, delete_model=delete_model, **(end if never_ran else {})
+            )
+        except MoveRefused as refusal:
+            job = refusal.job
+        if job.is_erased:
+            raise NotAllowed(f"The job was asked to be erased {MOST_ERASURES} times: the record holds no more.")
+    raise NotAllowed("The job has just changed. Ask again.")
+
+
+def _check_at_rest(job: Job, services: Services) -> bool:
+    """Nothing may add to what the job has in the bucket; True for a job that was to be started and never ran.
+
+    Raises:
+        NotAllowed: something may.
+    """
+    execution = describe_execution(job, services)
+    if execution and execution["status"] in UP:
+        raise NotAllowed("The job is running. Stop it first, then erase it.")
+    claimed = max(job["ResumedTime"] or 0, (not execution and job["ExecutionStartTime"]) or 0)
+    if now_ms() - claimed < resumes.CLAIM_MS:
+        raise NotAllowed("The job is being started or resumed. Ask again in a minute, or stop it first.")
+    if job["LabellingJobArn"]:
+        status = labelling.status(job["LabellingJobArn"].rpartition("/")[2], services.sagemaker)
+        if status in LABELLING_UP:
+            raise NotAllowed(f"The labelling job is {status}. Stop the job first, and erase it once that is done.")
+    if job["ProjectVersionArn"]:
+        name = models.version_name(job["ProjectVersionArn"])
+        version = models.describe(job["ProjectArn"], name, services.rekognition)
+        if version and version["Status"] == "TRAINING_IN_PROGRESS":
+            raise NotAllowed(
+                "The training goes on: Rekognition cannot cancel one, and it writes to the bucket when it ends. Erase "
+                "the job after that."
+            )
+    return execution is None and job.status in RUNNING

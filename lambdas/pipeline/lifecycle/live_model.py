@@ -1,0 +1,64 @@
+"""Starts and stops the live model."""
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline import models
+from pipeline.errors import error_code
+from pipeline.jobs import model_hours, now_ms
+from pipeline.lifecycle.refusals import NotAllowed, NotThere
+from pipeline.publishing import read_parameter
+from pipeline.services import Services
+
+
+def stop_model(services: Services) -> dict[str, Any]:
+    """Stop the live model; its ARN and status.
+
+    Raises:
+        NotAllowed: no model is live, or it does not run.
+        NotThere: it was deleted.
+    """
+    arn = _live_model(services)
+    try:
+        status = services.rekognition.stop_project_version(ProjectVersionArn=arn)["Status"]
+    except ClientError as error:
+        raise _refused_by_model(error, "stopped") from error
+    model_hours.record_stop(services.jobs, models.job_id(arn))
+    return {"projectVersionArn": arn, "status": status}
+
+
+def start_model(inference_units: int, services: Services) -> dict[str, Any]:
+    """Start the live model again; its ARN and status.
+
+    Raises:
+        NotAllowed: no model is live, it runs already, or the account runs as many models as it may.
+        NotThere: it was deleted.
+    """
+    arn = _live_model(services)
+    try:
+        status = services.rekognition.start_project_version(ProjectVersionArn=arn, MinInferenceUnits=inference_units)
+    except ClientError as error:
+        raise _refused_by_model(error, "started") from error
+    services.jobs.note_first(models.job_id(arn), ModelStartTime=now_ms(), InferenceUnits=inference_units)
+    return {"projectVersionArn": arn, "status": status["Status"]}
+
+
+def _live_model(services: Services) -> str:
+    arn = read_parameter(services.model_parameter, services.ssm)
+    if arn is None:
+        raise NotAllowed("No model is live yet.")
+    return arn
+
+
+def _refused_by_model(error: ClientError, done: str) -> Exception:
+    """What Rekognition's refusal means for the caller. Source: Rekognition API reference, Start- and
+    StopProjectVersion."""
+    match error_code(error):
+        case "ResourceInUseException" | "ResourceNotReadyException":
+            return NotAllowed(f"The live model cannot be {done} in the state that it is in. GET model tells its state.")
+        case "LimitExceededException":
+            return NotAllowed("The account runs as many models as it may: stop another one first.")
+        case "ResourceNotFoundException":
+            return NotThere("The live model was deleted.")
+    return error

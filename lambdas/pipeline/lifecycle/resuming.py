@@ -1,0 +1,153 @@
+"""Goes on with a job where its last execution ended."""
+
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline import executions, models, outcomes
+from pipeline.errors import error_code
+from pipeline.jobs import Job, MoveRefused, resumes
+from pipeline.lifecycle.execution import UP, check_not_erased, describe_execution
+from pipeline.lifecycle.refusals import NotAllowed
+from pipeline.services import Services
+from rules import advice
+from rules.states import RESUMABLE, Status
+
+
+def resume(job: Job, caller: str, services: Services) -> Job:
+    """Go on with the job where its execution ended, and return it; ``caller`` is kept for the audit report.
+
+    That is a redrive from the state that it ended in. Where Step Functions allows none any more (14 days after the end,
+    or a history that is too long), or that state can only fail again, a new execution goes on with what is done.
+
+    Raises:
+        NotAllowed: there is nothing to resume, or another caller is resuming it.
+    """
+    check_not_erased(job)
+    execution = describe_execution(job, services)
+    if execution is None and job.status in RESUMABLE:
+        raise NotAllowed("Step Functions keeps an execution for 90 days, and has forgotten this one. Start a new job.")
+    if execution is None:
+        raise NotAllowed("The job was never started: start it instead.")
+    if execution["status"] in UP:
+        raise NotAllowed("The job is running.")
+    if execution["status"] == "SUCCEEDED":
+        raise NotAllowed("The job is done: there is nothing to resume.")
+    _check_can_help(execution, job)
+    is_told = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
+    ended = _claim_resume(job.id, caller, services) if is_told else None
+    if ended is None:  # no event has told the end, or a stage that was at work then has spoken after it
+        outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
+        ended = _claim_resume(job.id, caller, services)
+    if ended is None:
+        raise NotAllowed("The job is running.")
+    if (
+        execution.get("redriveStatus") == "NOT_REDRIVABLE"
+        or _needs_another(execution)
+        or _is_lost(ended["ProjectVersionArn"], ended, services)
+        or execution["executionArn"] != services.last_execution_arn(ended)  # a resume that got no further
+    ):
+        return _start_anew(ended, execution, services)
+    try:
+        services.stepfunctions.redrive_execution(executionArn=execution["executionArn"])
+    except ClientError as error:
+        if error_code(error) != "ExecutionNotRedrivable":
+            raise
+        # It ran out of time in this moment, or it was redriven in the console.
+        now = services.stepfunctions.describe_execution(executionArn=execution["executionArn"])
+        if now["status"] in UP:
+            raise NotAllowed("The job is running.") from None
+        return _start_anew(ended, now, services)
+    return _reopen(ended, Status(ended["RunningStatus"] or Status.CHECKING_IMAGES), services)
+
+
+def _check_can_help(execution: dict[str, Any], job: Job) -> None:
+    """Refuse a resume that could only fail again.
+
+    Raises:
+        NotAllowed: says what to do instead.
+    """
+    if execution["status"] == "ABORTED":
+        return
+    error = execution.get("error")
+    told = advice.on(Status.FAILED, error, job["LabelProvider"])
+    if told.resume is advice.Resume.IMPOSSIBLE:
+        raise NotAllowed(f"The job ended with {error}, and a resume would end so again. {told.text}")
+
+
+def _needs_another(execution: dict[str, Any]) -> bool:
+    """Whether a redrive would meet the same fault again, which another execution does not."""
+    if execution["status"] == "ABORTED":
+        return False
+    found = advice.of(execution.get("error"))
+    return found.anew or found.again_from is not None
+
+
+def _claim_resume(job_id: str, caller: str, services: Services) -> Job | None:
+    """The job, which no other caller may resume now; None when its record says that it runs.
+
+    A caller whose claim is there already is one that asks again after a failure, or is the SDK that does so.
+    """
+    try:
+        return resumes.claim(services.jobs, job_id, caller)
+    except MoveRefused as refusal:
+        job = refusal.job
+    check_not_erased(job)
+    if job.status not in RESUMABLE:
+        return None
+    try:
+        if job["ResumedBy"][-1]["By"] == caller:
+            return resumes.renew(services.jobs, job)
+    except MoveRefused as refusal:
+        check_not_erased(refusal.job)
+    raise NotAllowed("Another caller is resuming the job, or has tried to. Ask again in half a minute.")
+
+
+def _is_lost(project_version_arn: str | None, job: Job, services: Services) -> bool:
+    """Whether the model's training failed, or it is deleted or about to be."""
+    if project_version_arn is None:
+        return False
+    version = models.describe(job["ProjectArn"], models.version_name(project_version_arn), services.rekognition)
+    return version is None or version["Status"] in models.NOT_TRAINED or job["DiscardedModel"] == project_version_arn
+
+
+def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
+    """Start the job's next execution, which skips what ``execution`` has done.
+
+    The record names it first, so that a late word about the one before is none about the job. A crash in between leaves
+    an execution that does not exist, and the next resume goes on from the one before it.
+    """
+    _, attempt = executions.parse(execution["executionArn"].rpartition(":")[2])
+    again_from = advice.of(execution.get("error")).again_from
+    execution_input = executions.next_input(execution, services.stepfunctions, again_from=again_from)
+    model = execution_input["resumed"].get("model")
+    if model and _is_lost(model["projectVersionArn"], job, services):
+        del execution_input["resumed"]["model"]
+    attributes: dict[str, Any] = {}
+    if "model" not in execution_input["resumed"]:
+        trained = (job["EarlierTrainingSeconds"] or 0) + (job["TrainingSeconds"] or 0)
+        attributes = {"ProjectVersionArn": None, "TrainingStartTime": None, "TrainingSeconds": None}
+        attributes |= {"EarlierTrainingSeconds": trained or None}
+    try:
+        resumes.name_execution(services.jobs, job, services.execution_arn(job.id, attempt + 1), **attributes)
+    except MoveRefused:
+        raise NotAllowed("Another request has resumed the job meanwhile.") from None
+    try:
+        services.stepfunctions.start_execution(
+            stateMachineArn=services.state_machine_arn,
+            name=executions.name(job.id, attempt + 1),
+            input=json.dumps(execution_input),
+        )
+    except ClientError as error:
+        if error_code(error) == "ExecutionAlreadyExists":
+            raise NotAllowed("The job is running.") from None
+        raise
+    return _reopen(job, Status.CHECKING_IMAGES, services)
+
+
+def _reopen(job: Job, status: Status, services: Services) -> Job:
+    try:
+        return resumes.reopen(services.jobs, job, status)
+    except MoveRefused as refusal:
+        return refusal.job  # the resumed stage has told where it is already

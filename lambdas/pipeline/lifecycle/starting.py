@@ -1,0 +1,99 @@
+"""Starts a job's first execution."""
+
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline.errors import error_code
+from pipeline.jobs import Job, MoveRefused, now_ms
+from pipeline.labelling import FUNCTION_ACCOUNTS, GROUND_TRUTH
+from pipeline.lifecycle.execution import check_not_erased, describe_execution
+from pipeline.lifecycle.refusals import NotAllowed, NotThere
+from pipeline.services import Services
+from rules.states import Status
+
+
+def start(job_id: str, execution_input: dict[str, Any], *, work_team: str, started_by: str, services: Services) -> str:
+    """Start the job's execution; answers its ARN.
+
+    The record is claimed first, so only one start wins; it is read only when something is missing or the claim is lost.
+    A start that claimed the record and got no further (a crash, a throttle) leaves no execution, and the next start
+    goes on from there.
+
+    Raises:
+        JobNotFound: no job has this id.
+        NotAllowed: it was started before.
+        NotThere: photos, labels file or Ground Truth are missing.
+    """
+    labels = execution_input["labels"]
+    if missing := _missing_for(job_id, labels, work_team, services):
+        job = services.jobs.get(job_id)  # of a job that is not there, or was started or erased, that is told instead
+        check_not_erased(job)
+        if job.status not in (Status.CREATED, Status.CHECKING_IMAGES):
+            raise _started_before(job)
+        raise NotThere(missing)
+    arn = services.execution_arn(job_id)
+    try:
+        services.jobs.move(
+            job_id,
+            Status.CHECKING_IMAGES,
+            only_from=(Status.CREATED,),
+            DetailedStatus="Starting",
+            ExecutionArn=arn,
+            ExecutionStartTime=now_ms(),
+            StartedBy=started_by,
+            LabelProvider=labels["provider"],
+        )
+    except MoveRefused as refusal:
+        check_not_erased(refusal.job)
+        if refusal.job.status is not Status.CHECKING_IMAGES or describe_execution(refusal.job, services):
+            raise _started_before(refusal.job) from None
+        _claim_again(refusal.job, services)
+    try:
+        services.stepfunctions.start_execution(
+            stateMachineArn=services.state_machine_arn, name=job_id, input=json.dumps(execution_input)
+        )
+    except ClientError as error:
+        if error_code(error) == "ExecutionAlreadyExists":
+            raise _started_before(services.jobs.get(job_id)) from None
+        raise
+    return arn
+
+
+def is_uploaded(key: str, services: Services) -> bool:
+    """Whether the bucket has this object. A listing shows it without permission to read the object.
+
+    The key itself is the first of the keys that begin with it: S3 lists in the order of UTF-8 bytes (S3 API reference,
+    ListObjectsV2).
+    """
+    listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=key, MaxKeys=1)
+    return any(entry["Key"] == key for entry in listed.get("Contents", ()))
+
+
+def _missing_for(job_id: str, labels: dict[str, Any], work_team: str, services: Services) -> str | None:
+    """What a start needs and is not there, in words; None when all is."""
+    if labels["provider"] == GROUND_TRUTH and (not work_team or services.region not in FUNCTION_ACCOUNTS):
+        return (
+            "Ground Truth cannot label here: the stack has no work team, or its Region no Ground Truth functions. "
+            'Deploy it with the setting workTeam, or start with {"labels": {"provider": "supplied"}}.'
+        )
+    if "key" in labels and not is_uploaded(labels["key"], services):
+        return f"The labels file {labels['key'].rpartition('/')[2]!r} is not uploaded."
+    photos = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=f"images/{job_id}/", MaxKeys=1)
+    return None if photos["KeyCount"] else "The job has no photos. Upload some, then start it."
+
+
+def _claim_again(job: Job, services: Services) -> None:
+    """Take over a start that got no further than the record."""
+    try:
+        services.jobs.move(
+            job.id, Status.CHECKING_IMAGES, only_from=(Status.CHECKING_IMAGES,), ExecutionStartTime=now_ms()
+        )
+    except MoveRefused as refusal:
+        check_not_erased(refusal.job)
+        raise _started_before(refusal.job) from None
+
+
+def _started_before(job: Job) -> Exception:
+    return NotAllowed(f"The job was started before; it is {job.status}. Resume it, or create a new job.")
