@@ -34,6 +34,7 @@ WORKERS_PER_FUNCTION = 2
 # Lambda guide, "Understanding retry behavior in Lambda": asynchronous invocations are tried again after one minute and
 # then two, unless the function says otherwise.
 RETRY_DELAYS = (60, 120)
+LARGEST_PAYLOAD = 6_291_556  # bytes that a function may return (Lambda guide, "Lambda quotas")
 
 RequestId = str
 
@@ -329,7 +330,12 @@ class _Pool:
             answer = self._ask({"event": event, "requestId": request_id})
         if "error" in answer:
             return Answer(request_id, json.dumps(answer["error"]), is_error=True)
-        return Answer(request_id, answer.get("payload", "null"), is_error=False)
+        payload = answer.get("payload", "null")
+        if len(payload.encode()) > LARGEST_PAYLOAD:
+            message = f"Response payload size exceeded maximum allowed payload size ({LARGEST_PAYLOAD} bytes)."
+            error = {"errorMessage": message, "errorType": "Function.ResponseSizeTooLarge"}
+            return Answer(request_id, json.dumps(error), is_error=True)
+        return Answer(request_id, payload, is_error=False)
 
     def _ask(self, invocation: dict[str, Any]) -> dict[str, Any]:
         worker = self._take()

@@ -15,7 +15,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConf
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api import audit, problems, progress, uploads, validation, views
+from api import answers, audit, problems, progress, uploads, validation, views
 from api.problems import Problem
 from pipeline import errors, labelling, lifecycle
 from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, public
@@ -160,7 +160,10 @@ def upload_urls(job_id: str) -> Response[str]:
     for name in names:
         signed, headers = uploads.conditions(name, once=once, sha256=hashes.get(name), size=sizes.get(name))
         targets[name] = {"url": _presigned(validation.object_key(job.id, name), **signed), "headers": headers}
-    return _json(targets)
+    answer = _json(targets)
+    if answers.size(answer.body or "") > answers.LARGEST:
+        raise problems.answer_too_large(answers.LARGEST)
+    return answer
 
 
 @app.get("/api/training/jobs/<job_id>/uploads")

@@ -72,6 +72,15 @@ def too_large(limit: int) -> Problem:
     )
 
 
+def answer_too_large(limit: int) -> Problem:
+    """413: the answer would have more bytes than Lambda takes."""
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "answer-too-large",
+        f"The answer would have more than {limit} bytes, as the names are long. Ask for fewer at a time.",
+    )
+
+
 def busy() -> Problem:
     """503: an AWS service throttled us."""
     return Problem(

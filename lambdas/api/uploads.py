@@ -7,9 +7,11 @@ would need `kms:Decrypt`, and with KMS the ETag says nothing of the content.
 
 import base64
 import binascii
+import json
 from collections.abc import Sequence
 from typing import Any
 
+from api import answers
 from pipeline.jobs import PageTokenInvalid
 from pipeline.lifecycle.refusals import NotAllowed
 from pipeline.services import Services
@@ -47,6 +49,8 @@ def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -
 def page(job_id: str, token: str | None, seconds: int, services: Services) -> tuple[list[dict[str, Any]], str | None]:
     """Up to 1,000 photos, after all photos as many labels files, by name, and the token of the next page or None.
 
+    There are fewer where their names are so long that the answer would be too large.
+
     Each has a URL that takes a HEAD for ``seconds``, and nothing else.
 
     Raises:
@@ -56,17 +60,18 @@ def page(job_id: str, token: str | None, seconds: int, services: Services) -> tu
     prefix = f"{folder}/{job_id}/"
     start = {"StartAfter": prefix + after} if after else {}
     listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=prefix, MaxKeys=PAGE, **start)
-    found = [
-        {
-            "name": entry["Key"].removeprefix(prefix),
-            "size": entry["Size"],
-            "head": services.s3.generate_presigned_url(
-                "head_object", Params={"Bucket": services.bucket, "Key": entry["Key"]}, ExpiresIn=seconds
-            ),
-        }
-        for entry in listed.get("Contents", ())
-    ]
-    if listed["IsTruncated"]:
+    found: list[dict[str, Any]] = []
+    bytes_left = answers.LARGEST - answers.size("[]")
+    for entry in listed.get("Contents", ()):
+        url = services.s3.generate_presigned_url(
+            "head_object", Params={"Bucket": services.bucket, "Key": entry["Key"]}, ExpiresIn=seconds
+        )
+        told = {"name": entry["Key"].removeprefix(prefix), "size": entry["Size"], "head": url}
+        bytes_left -= answers.size(json.dumps(told))
+        if bytes_left < 0:
+            break
+        found.append(told)
+    if listed["IsTruncated"] or bytes_left < 0:
         return found, _token(folder, found[-1]["name"])
     return found, None if folder == FOLDERS[-1] else _token(FOLDERS[-1], "")
 

@@ -1106,6 +1106,12 @@ CALLS = [
         content_type="text/plain",
     ),
     urls("1,001 names", {"names": [f"{number}.jpg" for number in range(1001)]}),
+    urls(
+        "1,000 names of 888 bytes",
+        json.dumps({"names": [f"{number:04}{'📷' * 220}.jpg" for number in range(1000)]}, ensure_ascii=False).encode(),
+        "413 answer-too-large",
+        "Ask for fewer at a time.",
+    ),
     urls("an unknown field", {**A_GOOD_NAME, "expires": 9}),
     urls("a name of 3 MB", {"names": ["a" * (3 * MB)]}),
     urls("a body of 11 MB", b" " * (11 * MB), LARGE, "larger than 10 MB"),

@@ -22,6 +22,8 @@ CODE = """
             raise ValueError("no")
         if kind == "nonsense":
             return "just words"
+        if kind and kind.isdigit():
+            return {"statusCode": 200, "body": "x" * int(kind)}
         if kind == "slow":
             time.sleep(2)
         if kind == "binary":
@@ -161,6 +163,14 @@ def test_an_iam_user_needs_permission_for_a_call(api: httpx.Client, local_aws: L
 def test_function_that_fails_is_a_bad_gateway(api: httpx.Client, kind: str) -> None:
     response = api.get(f"/api/jobs?kind={kind}")
     assert (response.status_code, response.json()) == (502, {"message": "Internal server error"})
+
+
+def test_an_answer_is_no_larger_than_lambda_takes(api: httpx.Client) -> None:
+    # Given that a function may return 6,291,556 bytes
+    most = 6_291_556 - len('{"statusCode": 200, "body": ""}')
+    # Then an answer of so many bytes comes through, and none that has one more
+    assert len(api.get(f"/api/jobs?kind={most}").content) == most
+    assert api.get(f"/api/jobs?kind={most + 1}").status_code == 502
 
 
 def test_binary_both_ways(api: httpx.Client) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from openapi_schema_validator import OAS30Validator
 
+from api import answers
 from pipeline import aws, lifecycle
 from pipeline.jobs import Job, Jobs, ends, now_ms, resumes, tokens
 from pipeline.lifecycle import NotAllowed
@@ -383,6 +384,20 @@ def test_many_urls_at_once_that_s3_itself_takes_once(api: Api) -> None:
         assert upload["headers"] == {"Content-Type": kind, "If-None-Match": "*"}
         assert urlsplit(upload["url"]).path.endswith(f"/{place}/{job_id}/{name}")
         assert parse_qs(urlsplit(upload["url"]).query)["X-Amz-SignedHeaders"] == ["content-type;host;if-none-match"]
+
+
+def test_urls_of_long_names_that_lambda_could_not_answer(api: Api) -> None:
+    # Given a thousand names of 888 bytes, each of which has three characters in a URL
+    job_id = api.new_job(photos=0)
+    names = [f"{number:04}{'📷' * 220}.jpg" for number in range(1000)]
+
+    def ask(names: list[str]) -> Answer:
+        return api.post(f"jobs/{job_id}/urls", json.dumps({"names": names}, ensure_ascii=False))
+
+    # When all their URLs are asked for, then the answer says to ask for fewer
+    assert is_problem(ask(names), 413, "Ask for fewer at a time")
+    # And fewer are answered
+    assert list(ask(names[:500]).json) == names[:500]
 
 
 def test_sizes_that_are_told_are_signed(api: Api) -> None:
@@ -981,6 +996,24 @@ def test_uploads_are_listed_page_by_page_photos_then_labels(api: Api) -> None:
     assert names == [*(f"photo-{number:04}.jpg" for number in range(1001)), "annotations.json"]
     for token in ("nonsense", "bWFuaWZlc3RzLw==", "\u00e9"):
         assert is_problem(api.get(f"jobs/{job_id}/uploads", nextToken=token), 400, "nextToken")
+
+
+def test_a_page_of_long_names_is_shorter(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given photos and labels with long names, and an answer that has room for some of them
+    job_id = api.new_job(photos=0)
+    names = [f"{number:04}{'📷' * 220}.jpg" for number in range(10)]
+    for name in names:
+        api.upload(f"images/{job_id}/{name}")
+    api.upload(f"labels/{job_id}/annotations.json")
+    monkeypatch.setattr(answers, "LARGEST", 30_000)
+    # When all pages are asked for
+    pages = [api.get(f"jobs/{job_id}/uploads")]
+    while token := pages[-1].headers.get("x-next-token"):
+        pages.append(api.get(f"jobs/{job_id}/uploads", nextToken=token))
+    # Then each is small enough, and each file is there once
+    assert all(len(json.dumps(page.text)) <= 30_000 for page in pages)
+    assert [entry["name"] for page in pages for entry in page.json] == [*names, "annotations.json"]
+    assert [len(page.json) for page in pages][:2] == [4, 4]
 
 
 @pytest.mark.parametrize(
