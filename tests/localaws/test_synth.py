@@ -1,5 +1,6 @@
 """Synthesis for the local AWS: what the CDK app says when it cannot."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,41 @@ def test_the_region_of_the_users_credentials_does_not_matter(tmp_path: Path, mon
     monkeypatch.setenv("CDK_DEFAULT_REGION", "eu-west-3")
     # Then the stack is synthesized for the local AWS all the same
     assert (synth.synthesize(tmp_path / "cdk.out") / "manifest.json").exists()
+
+
+COUNTING = """
+import os, pathlib, time
+out = pathlib.Path(os.environ["CDK_OUTDIR"])
+out.mkdir(parents=True)
+time.sleep(0.2)
+(out / "manifest.json").write_text("made")
+with open("runs", "a") as runs:
+    runs.write("x")
+"""
+
+
+def test_the_app_runs_once_for_sources_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given an app that counts how often it runs
+    project, out = tmp_path / "project", tmp_path / "out"
+    (project / "stacks").mkdir(parents=True)
+    (project / "app.py").write_text(COUNTING)
+    (project / "cdk.json").write_text('{"context": {}}')
+    monkeypatch.setattr(synth, "PROJECT", project)
+
+    def runs() -> int:
+        return len((project / "runs").read_text())
+
+    # When several ask for its assembly at once
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda number: synth.synthesize(out / str(number)), range(4)))
+    # Then it runs once, and each has a copy of its own
+    assert runs() == 1
+    (made[0] / "manifest.json").write_text("changed")
+    assert (synth.synthesize(out / "next") / "manifest.json").read_text() == "made"
+    assert runs() == 1
+    # And it runs again for other settings, and for other sources
+    synth.synthesize(out / "settings", {"minImages": 3})
+    assert runs() == 2
+    (project / "stacks" / "new.py").write_text("")
+    synth.synthesize(out / "sources")
+    assert runs() == 3
