@@ -58,16 +58,16 @@ synth: $(TO_AWS)  ## CloudFormation template in cdk.out (SETTINGS="key=value ...
 	$(CDK) synth --quiet $(CONTEXT)
 
 plan: $(TO_AWS)  ## say what deploy would do, and do nothing
-	@$(BIN)/python -m stacks.plan show $(CONTEXT)
+	@$(BIN)/python -m ekyc.cli.plan show $(CONTEXT)
 
 deploy: $(TO_AWS)  ## say what is made in the AWS account of your credentials, ask, make it (SETTINGS="...", YES=1: do not ask)
-	@$(BIN)/python -m stacks.plan deploy $(CONTEXT)
-	@environment=$$($(BIN)/python -m stacks.plan bootstrap $(CONTEXT)) && \
+	@$(BIN)/python -m ekyc.cli.plan deploy $(CONTEXT)
+	@environment=$$($(BIN)/python -m ekyc.cli.plan bootstrap $(CONTEXT)) && \
 		if [ -n "$$environment" ]; then $(CDK) bootstrap $(CONTEXT) $$environment; fi
 	$(CDK) deploy --require-approval never $(CONTEXT)
 
 destroy: $(TO_AWS)  ## say what is deleted and what is kept, ask, delete it
-	@$(BIN)/python -m stacks.plan destroy $(CONTEXT)
+	@$(BIN)/python -m ekyc.cli.plan destroy $(CONTEXT)
 	$(CDK) destroy --force $(CONTEXT)
 
 docs: .venv/installed  ## the text of the pages that follows from code (FIGURES=folder: with the figures that are there)

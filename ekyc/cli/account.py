@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -25,9 +26,15 @@ from botocore.exceptions import (
 )
 
 from ekyc.cli.aws_session import new_session
-from ekyc.localaws.synth import LOCAL_SETTINGS, PROJECT, SynthesisFailed, synthesize
+from ekyc.localaws.synth import PROJECT, SynthesisFailed, synthesize
 
 SECONDS_TO_CONNECT, SECONDS_TO_ANSWER, ATTEMPTS = 3, 10, 2
+# Rekognition answers 5 calls a second of each operation. Source: AWS General Reference, 'Amazon Rekognition endpoints
+# and quotas'. One call in 0.25 s leaves room for the jobs that run.
+SECONDS_BETWEEN_CALLS = 0.25
+UP = ("STARTING", "RUNNING", "STOPPING")
+"""The statuses of a model that takes one of the account's places for running models, and bills."""
+
 NOT_PLAYED = "not played by the local AWS"
 
 NO_REGION = "Give the setting region, the variable AWS_REGION or a Region in your profile."
@@ -66,7 +73,7 @@ def shared(look_up: Callable[[Any], Any]) -> Any:
 
 
 class Account:
-    """What the checks ask about; safe between threads. ``given`` are settings beyond those of `cdk.json`, as text.
+    """What plans and checks ask about; safe between threads. ``given`` are settings beyond those of `cdk.json`.
 
     Any property may raise NotCheckedError, ClientError or BotoCoreError; `in_words` says them.
     """
@@ -77,7 +84,7 @@ class Account:
         self._making_a_client = threading.Lock()
         self.endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
         self.is_local = _is_this_machine(self.endpoint)
-        self._given = dict(LOCAL_SETTINGS if self.is_local else {}) | dict(given)
+        self._given = dict(given)
 
     @shared
     def session(self) -> Any:
@@ -147,6 +154,17 @@ class Account:
             return session.client(service, region_name=region, config=config, **credentials)
 
     @shared
+    def bootstrap_version(self) -> int | None:
+        """The version of the CDK's bootstrap stack; None when there is none."""
+        context = json.loads((PROJECT / "cdk.json").read_text(encoding="utf-8"))["context"]
+        qualifier = context.get("@aws-cdk/core:bootstrapQualifier", "hnb659fds")
+        ssm = self.client("ssm")
+        try:
+            return int(ssm.get_parameter(Name=f"/cdk-bootstrap/{qualifier}/version")["Parameter"]["Value"])
+        except ssm.exceptions.ParameterNotFound:
+            return None
+
+    @shared
     def stack(self) -> dict[str, Any] | None:
         """DescribeStacks' description of the deployed stack; None when there is none, or just a change set."""
         try:
@@ -161,6 +179,19 @@ class Account:
     def outputs(self) -> dict[str, str]:
         """The deployed stack's outputs; none when nothing is deployed."""
         return {output["OutputKey"]: output["OutputValue"] for output in (self.stack or {}).get("Outputs", [])}
+
+    @shared
+    def resources(self) -> list[dict[str, Any]]:
+        """ListStackResources' summaries of what the deployed stack has made."""
+        if not self.stack:
+            return []
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        return [
+            one
+            for page in pages.paginate(StackName=self.settings["stackName"])
+            for one in page["StackResourceSummaries"]
+            if "PhysicalResourceId" in one
+        ]
 
     @shared
     def deployed(self) -> dict[str, Any]:
@@ -179,6 +210,23 @@ class Account:
                 raise NotCheckedError("the stack cannot be synthesized", str(error)) from error
             return dict(json.loads(Path(folder, f"{stack_name}.template.json").read_text(encoding="utf-8")))
 
+    @shared
+    def projects(self) -> list[str]:
+        """The ARNs of the account's Custom Labels projects."""
+        pages = self.client("rekognition").get_paginator("describe_projects").paginate(Features=["CUSTOM_LABELS"])
+        return [project["ProjectArn"] for page in pages for project in page["ProjectDescriptions"]]
+
+    @shared
+    def models(self) -> list[dict[str, Any]]:
+        """DescribeProjectVersions' descriptions of all models of all projects."""
+        versions = self.client("rekognition").get_paginator("describe_project_versions")
+        found = []
+        for project in self.projects:
+            for page in versions.paginate(ProjectArn=project):
+                found += page["ProjectVersionDescriptions"]
+                time.sleep(SECONDS_BETWEEN_CALLS)
+        return found
+
 
 def _is_this_machine(endpoint: str) -> bool:
     host = urlsplit(endpoint).hostname or ""
@@ -186,6 +234,17 @@ def _is_this_machine(endpoint: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def credentials_in_words(error: ClientError | BotoCoreError) -> tuple[str, str]:
+    """Why AWS did not say who the credentials are, and what to do about it."""
+    if isinstance(error, ClientError):
+        code = error.response["Error"]["Code"]
+        if "Expired" in code:
+            return "your credentials have expired", "Log in again (aws sso login, or new keys)."
+        return f"AWS refuses your credentials ({code})", GIVE_CREDENTIALS
+    found, advice = in_words(error)
+    return found, advice if isinstance(error, EndpointConnectionError) else GIVE_CREDENTIALS
 
 
 def in_words(error: Exception) -> tuple[str, str]:

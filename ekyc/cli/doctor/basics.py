@@ -6,9 +6,9 @@ from email.utils import parsedate_to_datetime
 
 import boto3
 import httpx
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from ekyc.cli.account import GIVE_CREDENTIALS, SECONDS_TO_ANSWER, NotCheckedError, in_words
+from ekyc.cli.account import SECONDS_TO_ANSWER, NotCheckedError, credentials_in_words
 from ekyc.cli.doctor.findings import Finding, ok, problem, warning
 from ekyc.cli.doctor.patient import Checks, Patient
 from ekyc.localaws.synth import PROJECT
@@ -54,17 +54,8 @@ def settings(patient: Patient) -> Finding:
 def credentials(patient: Patient) -> Finding:
     try:
         who = patient.identity
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        expired = "Expired" in code
-        return problem(
-            "your credentials have expired" if expired else f"AWS refuses your credentials ({code})",
-            "Log in again (aws sso login, or new keys)." if expired else GIVE_CREDENTIALS,
-        )
-    except EndpointConnectionError as error:
-        return problem(*in_words(error))
-    except BotoCoreError as error:
-        return problem(in_words(error)[0], GIVE_CREDENTIALS)
+    except (ClientError, BotoCoreError) as error:
+        return problem(*credentials_in_words(error))
     where = f", on the local AWS at {patient.endpoint}" if patient.is_local else ""
     return ok(f"account {who['Account']}, {who['Arn'].rpartition(':')[2]}{where}")
 

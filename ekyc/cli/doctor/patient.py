@@ -1,6 +1,5 @@
 """What a check is, and what it asks: the account, and what more than one check needs to know."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ekyc.cli.account import NOT_PLAYED, Account, NotCheckedError, in_words, shared
 from ekyc.cli.doctor.findings import Finding
-
-# Rekognition answers 5 calls a second of each operation. Source: AWS General Reference, 'Amazon Rekognition endpoints
-# and quotas'. One call in 0.25 s leaves room for the jobs that run.
-SECONDS_BETWEEN_CALLS = 0.25
+from ekyc.localaws.synth import LOCAL_SETTINGS
 
 
 @dataclass(frozen=True)
@@ -33,24 +29,12 @@ PROJECTS = Quota(("projects per account",), 100, {})
 
 
 class Patient(Account):
-    """The account, and what more than one check needs to know of Rekognition."""
+    """The account, and what more than one check needs to know beyond it."""
 
-    @shared
-    def projects(self) -> list[str]:
-        """The ARNs of the account's Custom Labels projects."""
-        pages = self.client("rekognition").get_paginator("describe_projects").paginate(Features=["CUSTOM_LABELS"])
-        return [project["ProjectArn"] for page in pages for project in page["ProjectDescriptions"]]
-
-    @shared
-    def models(self) -> list[str]:
-        """The statuses of all models of all projects."""
-        versions = self.client("rekognition").get_paginator("describe_project_versions")
-        statuses = []
-        for project in self.projects:
-            for page in versions.paginate(ProjectArn=project):
-                statuses += [version["Status"] for version in page["ProjectVersionDescriptions"]]
-                time.sleep(SECONDS_BETWEEN_CALLS)
-        return statuses
+    def __init__(self, given: Mapping[str, str]) -> None:
+        super().__init__(given)
+        if self.is_local:
+            self._given = {**LOCAL_SETTINGS, **given}
 
     @shared
     def quotas(self) -> dict[str, float]:
@@ -82,19 +66,6 @@ class Patient(Account):
         """The web origins that the deployed API answers."""
         origins = self.function("Api")["Environment"]["Variables"]["WEB_ORIGINS"]
         return [origin for origin in origins.split(",") if origin]
-
-    @shared
-    def resources(self) -> list[dict[str, Any]]:
-        """ListStackResources' summaries of what the deployed stack has made."""
-        if not self.stack:
-            return []
-        pages = self.client("cloudformation").get_paginator("list_stack_resources")
-        return [
-            one
-            for page in pages.paginate(StackName=self.settings["stackName"])
-            for one in page["StackResourceSummaries"]
-            if "PhysicalResourceId" in one
-        ]
 
     def made(self, kind: str) -> str:
         """The physical name of the deployed stack's one resource of a kind, or nothing."""

@@ -6,11 +6,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ekyc.cli.account import NOT_PLAYED
+from ekyc.cli.account import NOT_PLAYED, UP
 from ekyc.cli.doctor.findings import Finding, ok, problem, skipped, warning
 from ekyc.cli.doctor.patient import PROJECTS, RUNNING_MODELS, TRAININGS, Checks, Patient
 
-BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 # What the templates of aws-cdk-lib ask for: the rule CheckBootstrapVersion in each of them.
 BOOTSTRAP_VERSION = 6
 GROUND_TRUTH_CLOSED = "AWS closed Ground Truth to new customers on 2026-07-30"
@@ -21,10 +20,8 @@ CHECKS = Checks()
 
 @CHECKS.add("CDK bootstrap")
 def bootstrap(patient: Patient) -> Finding:
-    ssm = patient.client("ssm")
-    try:
-        version = int(ssm.get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
-    except ssm.exceptions.ParameterNotFound:
+    version = patient.bootstrap_version
+    if version is None:
         return warning("not bootstrapped here yet", "Nothing to do: make deploy bootstraps first.")
     if version < BOOTSTRAP_VERSION:
         return problem(
@@ -139,7 +136,7 @@ def _members(patient: Patient, team: Mapping[str, Any]) -> Finding:
 
 @CHECKS.add("Trainings")
 def trainings(patient: Patient) -> Finding:
-    used = patient.models.count("TRAINING_IN_PROGRESS")
+    used = sum(model["Status"] == "TRAINING_IN_PROGRESS" for model in patient.models)
     most, source = patient.quota(TRAININGS)
     found = f"{used} of {most} at a time ({source})"
     if used >= most:
@@ -149,7 +146,7 @@ def trainings(patient: Patient) -> Finding:
 
 @CHECKS.add("Running models")
 def running_models(patient: Patient) -> Finding:
-    used = sum(patient.models.count(status) for status in ("STARTING", "RUNNING", "STOPPING"))
+    used = sum(model["Status"] in UP for model in patient.models)
     most, source = patient.quota(RUNNING_MODELS)
     found = f"{used} of {most} at a time ({source})"
     if used >= most:

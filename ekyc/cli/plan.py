@@ -1,30 +1,24 @@
-"""Says what ``make deploy`` and ``make destroy`` will do, and asks: ``python -m stacks.plan show|deploy|destroy``.
+"""Says what ``make deploy`` and ``make destroy`` will do, and asks: ``python -m ekyc.cli.plan show|deploy|destroy``.
 
 Account and Region come from the credentials, what is made from the synthesized template, what is deleted and what is
-kept from the template that is deployed. ``python -m stacks.plan bootstrap`` prints the environment that the CDK has yet
-to be bootstrapped in, or nothing.
+kept from the template that is deployed. The command ``bootstrap`` prints the environment that the CDK has yet to be
+bootstrapped in, or nothing.
 """
 
 import argparse
-import json
 import os
 import re
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ekyc.cli.account import UP, Account, NotCheckedError, credentials_in_words, in_words
 from rules.names import JOB_PREFIX
 from rules.prices import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR
-from stacks.combinations import assemble, committed
-from stacks.settings import Settings, SettingsError
 
 HOURS_OF_A_MONTH = 730
 
@@ -38,8 +32,6 @@ SERVICES = {
     "StepFunctions": "Step Functions",
 }
 """What AWS calls a service that CloudFormation calls otherwise."""
-
-UP = ("STARTING", "RUNNING", "STOPPING")
 
 
 class PlanError(Exception):
@@ -77,108 +69,18 @@ KEPT: Mapping[str, Keep] = {
 NO_REASON = Keep("other things may use it", ("delete {name} in the console",))
 
 
-class Aws:
-    """The account and Region that the credentials lead to."""
-
-    def __init__(self, region: str) -> None:
-        """``region`` may be empty, and is then that of the credentials.
-
-        Raises:
-            PlanError: no Region is known, or AWS does not know these credentials.
-        """
-        try:
-            self._session = boto3.Session(region_name=region or None)
-            if not self._session.region_name:
-                raise PlanError(
-                    "No Region is known: give the setting region, the variable AWS_REGION or a Region in your profile."
-                )
-            self.region = self._session.region_name
-            self.account = self.client("sts").get_caller_identity()["Account"]
-        except ClientError as error:
-            raise PlanError(
-                f"AWS refuses your credentials ({error.response['Error']['Code']}): log in again, then repeat the "
-                "command."
-            ) from error
-        except BotoCoreError as error:
-            raise PlanError(
-                f"AWS cannot be asked: {str(error).rstrip('.')}. Give credentials (aws sso login, AWS_PROFILE or "
-                "AWS_ACCESS_KEY_ID), then repeat the command."
-            ) from error
-
-    def client(self, service: str) -> Any:
-        """The boto3 client of ``service``."""
-        retries = {"mode": "standard", "total_max_attempts": 8}
-        return self._session.client(service, config=Config(connect_timeout=5, read_timeout=20, retries=retries))
-
-    def stack(self, name: str) -> dict[str, Any] | None:
-        """DescribeStacks' description of the stack, or None when there is none, or just a change set of a first one."""
-        try:
-            (found,) = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ValidationError":
-                return None
-            raise
-        return None if found["StackStatus"] == "REVIEW_IN_PROGRESS" else dict(found)
-
-    def is_bootstrapped(self, qualifier: str) -> bool:
-        """Whether the CDK's bucket and roles are there."""
-        ssm = self.client("ssm")
-        try:
-            ssm.get_parameter(Name=f"/cdk-bootstrap/{qualifier}/version")
-        except ssm.exceptions.ParameterNotFound:
-            return False
-        return True
-
-    def template(self, stack: str) -> dict[str, Any]:
-        """The template that is deployed."""
-        body = self.client("cloudformation").get_template(StackName=stack)["TemplateBody"]
-        return dict(json.loads(body) if isinstance(body, str) else body)
-
-    def physical_names(self, stack: str) -> dict[str, str]:
-        """The names of the stack's resources, by their logical ids."""
-        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
-        return {
-            one["LogicalResourceId"]: one["PhysicalResourceId"]
-            for page in pages
-            for one in page["StackResourceSummaries"]
-            if "PhysicalResourceId" in one
-        }
-
-    def running_executions(self, state_machine: str) -> int:
-        """How many jobs the state machine works at."""
-        pages = self.client("stepfunctions").get_paginator("list_executions")
-        return sum(
-            len(page["executions"]) for page in pages.paginate(stateMachineArn=state_machine, statusFilter="RUNNING")
-        )
-
-    def running_models(self) -> list[dict[str, Any]]:
-        """DescribeProjectVersions' descriptions of the models of the pipeline's jobs that run."""
-        rekognition = self.client("rekognition")
-        found = []
-        for page in rekognition.get_paginator("describe_projects").paginate():
-            for project in page["ProjectDescriptions"]:
-                if project["ProjectArn"].split("/")[1].startswith(JOB_PREFIX):
-                    versions = rekognition.get_paginator("describe_project_versions")
-                    for versions_page in versions.paginate(ProjectArn=project["ProjectArn"]):
-                        found += [
-                            version
-                            for version in versions_page["ProjectVersionDescriptions"]
-                            if version["Status"] in UP
-                        ]
-        return found
-
-
-def deployment(settings: Settings, given: Mapping[str, str], template: Mapping[str, Any], aws: Aws) -> Iterator[str]:
+def deployment(given: Mapping[str, str], account: Account) -> Iterator[str]:
     """What a deployment does, line by line; ``given`` are the settings of the command line."""
-    stack = aws.stack(settings.stack_name)
-    yield f"Deploy to account {aws.account}, Region {aws.region}."
+    settings, stack = account.settings, account.stack
+    kinds = Counter(resource["Type"] for resource in account.synthesized["Resources"].values())
+    yield f"Deploy to account {account.identity['Account']}, Region {account.region}."
     yield ""
     if stack:
-        yield f"The stack {settings.stack_name} is there ({stack['StackStatus']}) and is updated."
+        yield f"The stack {settings['stackName']} is there ({stack['StackStatus']}) and is updated."
         yield "'. .venv/bin/activate && npx cdk diff' shows each change."
     else:
-        yield f"The stack {settings.stack_name} is made."
-    if not aws.is_bootstrapped(_qualifier()):
+        yield f"The stack {settings['stackName']} is made."
+    if account.bootstrap_version is None:
         yield (
             "First the CDK is bootstrapped, once for this account and Region: a stack named CDKToolkit with a bucket "
             "for assets and the roles that deploy."
@@ -190,7 +92,6 @@ def deployment(settings: Settings, given: Mapping[str, str], template: Mapping[s
     for key, value in given.items():
         yield f"  {'Given now':<11} {key} = {value}"
     yield ""
-    kinds = Counter(resource["Type"] for resource in template["Resources"].values())
     yield f"What the stack holds, {sum(kinds.values())} resources:"
     yield from _listed(kinds)
     yield ""
@@ -198,43 +99,46 @@ def deployment(settings: Settings, given: Mapping[str, str], template: Mapping[s
     yield from costs(settings, kinds)
 
 
-def choices(settings: Settings) -> Iterator[tuple[str, str]]:
+def choices(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The main settings in words, each with a title."""
     teams = {"": "but no work team is set: such jobs are refused", "create": "in a private team that the stack makes"}
-    ground_truth = f"people in Ground Truth, {teams.get(settings.work_team, f'the team {settings.work_team}')}"
+    team = settings["workTeam"]
+    ground_truth = f"people in Ground Truth, {teams.get(team, f'the team {team}')}"
     supplied = "labels are uploaded with each job"
-    if settings.work_team and settings.label_provider == "supplied":
+    if team and settings["labelProvider"] == "supplied":
         supplied += f", or made by {ground_truth} where a job asks for it"
-    yield "Labels", ground_truth if settings.label_provider == "ground-truth" else supplied
-    yield "Documents", ", ".join(settings.document_types)
-    callers = "callers with IAM permissions" if settings.api_authorization == "iam" else settings.api_authorization
-    pages = ", ".join(settings.web_origins) or "none"
-    yield "API", f"for {callers}; web pages that may call it: {pages}; web ACL: {settings.web_acl_arn or 'none'}"
-    yield "Encryption", f"by the key {settings.kms_key_arn}" if settings.kms_key_arn else "by keys of AWS"
+    yield "Labels", ground_truth if settings["labelProvider"] == "ground-truth" else supplied
+    yield "Documents", ", ".join(settings["documentTypes"])
+    callers = "callers with IAM permissions" if settings["apiAuthorization"] == "iam" else settings["apiAuthorization"]
+    pages = ", ".join(settings["webOrigins"]) or "none"
+    yield "API", f"for {callers}; web pages that may call it: {pages}; web ACL: {settings['webAclArn'] or 'none'}"
+    yield "Encryption", f"by the key {settings['kmsKeyArn']}" if settings["kmsKeyArn"] else "by keys of AWS"
     yield (
         "Retention",
         (
-            f"photos, labels and training output are deleted after {settings.retention_days} days; audit reports are "
-            f"locked for {settings.audit_retention_years} years, which nobody can undo"
+            f"photos, labels and training output are deleted after {settings['retentionDays']} days; audit reports are "
+            f"locked for {settings['auditRetentionYears']} years, which nobody can undo"
         ),
     )
     yield (
         "Models",
         (
-            f"go live from F1 {settings.min_f1:g} ({settings.min_label_f1:g} for each document type); the one "
-            f"before is {'stopped' if settings.stop_previous_model else 'left running'}"
+            f"go live from F1 {settings['minF1']:g} ({settings['minLabelF1']:g} for each document type); the one "
+            f"before is {'stopped' if settings['stopPreviousModel'] else 'left running'}"
         ),
     )
     told = (
-        f"told to {settings.notification_email}" if settings.notification_email else "told on a topic of no subscriber"
+        f"told to {settings['notificationEmail']}"
+        if settings["notificationEmail"]
+        else "told on a topic of no subscriber"
     )
-    after = "stopped" if settings.long_running_models == "stop" else "reported, and not stopped"
-    yield "Watch", f"outcomes and alarms are {told}; a model that ran {settings.model_hours} hours is {after}"
-    if settings.tags:
-        yield "Cost tags", ", ".join(f"{key}={value}" for key, value in settings.tags.items())
+    after = "stopped" if settings["longRunningModels"] == "stop" else "reported, and not stopped"
+    yield "Watch", f"outcomes and alarms are {told}; a model that ran {settings['modelHours']} hours is {after}"
+    if settings["tags"]:
+        yield "Cost tags", ", ".join(f"{key}={value}" for key, value in settings["tags"].items())
 
 
-def costs(settings: Settings, kinds: Mapping[str, int]) -> Iterator[str]:
+def costs(settings: Mapping[str, Any], kinds: Mapping[str, int]) -> Iterator[str]:
     """What bills while nothing runs, while a job runs and while a model runs."""
     idle = [f"{kinds[kind]} {_name(kind)}" for kind in BILLED_WHILE_IDLE if kind in kinds]
     monthly = f"{', '.join(idle)}: by the month; " if idle else ""
@@ -243,48 +147,47 @@ def costs(settings: Settings, kinds: Mapping[str, int]) -> Iterator[str]:
         f"  A job runs     training {TRAINING_HOUR:.2f} USD an hour, {THOUSAND_TRANSITIONS} USD per 1,000 transitions, "
         "Lambda by the call, people by what they ask"
     )
-    hour = settings.inference_units * INFERENCE_UNIT_HOUR
+    hour = settings["inferenceUnits"] * INFERENCE_UNIT_HOUR
     yield (
         f"  A model runs   {hour:.2f} USD an hour, about {hour * HOURS_OF_A_MONTH:,.0f} a month, used or not, until it "
         "is stopped"
     )
 
 
-def destruction(settings: Settings, aws: Aws) -> Iterator[str]:
+def destruction(account: Account) -> Iterator[str]:
     """What the end of the stack deletes and what outlives it, line by line.
 
     Raises:
         PlanError: there is no such stack, or it is protected.
     """
-    name = settings.stack_name
-    stack = aws.stack(name)
+    name, stack, number = account.settings["stackName"], account.stack, account.identity["Account"]
     if stack is None:
-        raise PlanError(f"There is no stack {name} in account {aws.account}, Region {aws.region}: nothing to destroy.")
+        raise PlanError(f"There is no stack {name} in account {number}, Region {account.region}: nothing to destroy.")
     if stack.get("EnableTerminationProtection"):
         raise PlanError(
             f"The stack {name} is protected from deletion. To lift that: aws cloudformation "
             f"update-termination-protection --no-enable-termination-protection --stack-name {name} "
-            f"--region {aws.region}"
+            f"--region {account.region}"
         )
-    resources = aws.template(name)["Resources"]
-    names = aws.physical_names(name)
+    resources = account.deployed["Resources"]
+    names = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in account.resources}
     kept = {id: resource for id, resource in resources.items() if _is_kept(resource)}
-    yield f"Destroy the stack {name} of account {aws.account}, Region {aws.region}."
+    yield f"Destroy the stack {name} of account {number}, Region {account.region}."
     yield ""
     yield f"What is deleted, {len(resources) - len(kept)} resources:"
     yield from _listed(Counter(resource["Type"] for id, resource in resources.items() if id not in kept))
     if any(resource["Type"] == "AWS::SSM::Parameter" for resource in resources.values()):
         yield "  Services that read from the parameters which model is live find none from then on."
     yield ""
-    yield f"What is kept, {len(kept)} resources, and how to delete it by hand (export AWS_REGION={aws.region}):"
+    yield f"What is kept, {len(kept)} resources, and how to delete it by hand (export AWS_REGION={account.region}):"
     for kind in sorted({resource["Type"] for resource in kept.values()}):
         yield f"  {_name(kind)}: {KEPT.get(kind, NO_REASON).reason}."
         for id, resource in kept.items():
             if resource["Type"] == kind:
                 yield from (f"    {command}" for command in by_hand(resource, names.get(id, id)))
     yield ""
-    yield from _at_work(resources, names, aws)
-    yield from _models(aws)
+    yield from _at_work(resources, names, account)
+    yield from _models(account)
 
 
 def by_hand(resource: Mapping[str, Any], name: str) -> Iterator[str]:
@@ -300,11 +203,16 @@ def by_hand(resource: Mapping[str, Any], name: str) -> Iterator[str]:
         yield command.format(name=name)
 
 
-def _at_work(resources: Mapping[str, Any], names: Mapping[str, str], aws: Aws) -> Iterator[str]:
+def _at_work(resources: Mapping[str, Any], names: Mapping[str, str], account: Account) -> Iterator[str]:
     kind = "AWS::StepFunctions::StateMachine"
     machines = [names[id] for id, resource in resources.items() if resource["Type"] == kind and id in names]
     try:
-        running = sum(aws.running_executions(machine) for machine in machines)
+        pages = account.client("stepfunctions").get_paginator("list_executions")
+        running = sum(
+            len(page["executions"])
+            for machine in machines
+            for page in pages.paginate(stateMachineArn=machine, statusFilter="RUNNING")
+        )
     except (ClientError, BotoCoreError) as error:
         yield f"Whether jobs are running cannot be told ({_code(error)}): look in the Step Functions console first."
         return
@@ -317,13 +225,13 @@ def _at_work(resources: Mapping[str, Any], names: Mapping[str, str], aws: Aws) -
         yield "No job is running."
 
 
-def _models(aws: Aws) -> Iterator[str]:
+def _models(account: Account) -> Iterator[str]:
     yield (
         "Projects, models and labelling jobs belong to the jobs that made them, not to the stack: they stay, and a "
         "model that runs bills on."
     )
     try:
-        models = aws.running_models()
+        models = [one for one in account.models if one["Status"] in UP and _is_of_a_job(one["ProjectVersionArn"])]
     except (ClientError, BotoCoreError) as error:
         yield f"Which models run cannot be told ({_code(error)}): look in the Custom Labels console."
         return
@@ -335,6 +243,11 @@ def _models(aws: Aws) -> Iterator[str]:
         hour = model.get("MinInferenceUnits", 1) * INFERENCE_UNIT_HOUR
         arn = model["ProjectVersionArn"]
         yield f"  aws rekognition stop-project-version --project-version-arn {arn}  # {hour:.2f} USD an hour"
+
+
+def _is_of_a_job(model: str) -> bool:
+    """Whether the model of this ARN was made by a job of this or another such stack."""
+    return model.split("/")[1].startswith(JOB_PREFIX)
 
 
 def _is_kept(resource: Mapping[str, Any]) -> bool:
@@ -357,10 +270,6 @@ def _code(error: ClientError | BotoCoreError) -> str:
     return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 
 
-def _qualifier() -> str:
-    return str(committed().get("@aws-cdk/core:bootstrapQualifier", "hnb659fds"))
-
-
 def confirm(what: str) -> None:
     """Return when the answer is yes, or ``YES=1`` says so beforehand.
 
@@ -379,61 +288,42 @@ def confirm(what: str) -> None:
         raise PlanError("Nothing was done.")
 
 
-def _settings(given: Mapping[str, str], credentials_region: str) -> Settings:
-    return Settings.from_context(committed() | dict(given), region=credentials_region)
-
-
-def _template(settings: Settings) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as outdir:
-        app, stack = assemble(settings, Path(outdir), context=committed())
-        app.synth()
-        return dict(json.loads(Path(outdir, stack.template_file).read_text(encoding="utf-8")))
-
-
-def _credentials_region() -> str:
-    """As the CDK finds it, which reads AWS_REGION first; boto3 does not."""
-    try:
-        return os.environ.get("AWS_REGION") or boto3.Session().region_name or ""
-    except BotoCoreError:  # such as a profile that does not exist, which is told when AWS is asked
-        return ""
-
-
 def run(command: str, given: Mapping[str, str]) -> None:
     """Say what ``command`` does, and for deploy and destroy wait for a yes.
 
     Raises:
-        PlanError, SettingsError: it cannot or may not be done.
+        PlanError, NotCheckedError: it cannot or may not be done.
     """
-    region = _credentials_region()
-    settings = _settings(given, region)
-    aws = Aws(settings.region or region)
+    account = Account(given)
+    name = account.settings["stackName"]
+    try:
+        number = account.identity["Account"]
+    except (ClientError, BotoCoreError) as error:
+        raise NotCheckedError(*credentials_in_words(error)) from error
     if command == "bootstrap":
-        if not aws.is_bootstrapped(_qualifier()):
-            print(f"aws://{aws.account}/{aws.region}")
+        if account.bootstrap_version is None:
+            print(f"aws://{number}/{account.region}")
         return
-    if command == "destroy":
-        lines = destruction(settings, aws)
-    else:
-        lines = deployment(settings, given, _template(settings), aws)
-    for line in lines:
+    for line in destruction(account) if command == "destroy" else deployment(given, account):
         print(line, flush=True)
     if command in ("deploy", "destroy"):
-        confirm(f"{command} {settings.stack_name}")
+        confirm(f"{command} {name}")
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m stacks.plan", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m ekyc.cli.plan", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("command", choices=("show", "deploy", "destroy", "bootstrap"))
     parser.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE", help="a setting")
     options = parser.parse_args(arguments)
     given = {key: value for key, _, value in (text.partition("=") for text in options.context)}
     try:
         run(options.command, given)
-    except (PlanError, SettingsError) as error:
+    except PlanError as error:
         print(error, file=sys.stderr)
         return 1
-    except (ClientError, BotoCoreError) as error:
-        print(f"AWS answered with an error: {error}", file=sys.stderr)
+    except (NotCheckedError, ClientError, BotoCoreError) as error:
+        found, advice = in_words(error)
+        print(f"{found[0].upper()}{found[1:]}. {advice}", file=sys.stderr)
         return 1
     return 0
 

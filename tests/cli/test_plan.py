@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from ekyc.cli.plan import by_hand, main
 from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
 from stacks import docs
 from stacks.combinations import COMBINATIONS, committed
-from stacks.plan import by_hand, main
 from stacks.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ class Answer:
 
 
 class Command:
-    """`python -m stacks.plan`, run with an environment of AWS's variables and of YES that is just the one given."""
+    """`python -m ekyc.cli.plan`, run with an environment of AWS's variables and of YES that is just the one given."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -78,7 +78,7 @@ class Command:
         try:
             os.write(terminal, f"{text}\n".encode())
             run = subprocess.run(
-                [sys.executable, "-m", "stacks.plan", *arguments],
+                [sys.executable, "-m", "ekyc.cli.plan", *arguments],
                 cwd=PROJECT,
                 stdin=keyboard,
                 capture_output=True,
@@ -244,7 +244,7 @@ def test_an_endpoint_that_nobody_answers_at_is_told(account: Command) -> None:
     account.give(AWS_ENDPOINT_URL="http://127.0.0.1:9", YES="1")
     answer = account("deploy")
     assert answer.code == 1
-    assert "AWS cannot be asked: Could not connect to the endpoint" in answer.errors
+    assert "There is no answer from http://127.0.0.1:9" in answer.errors
 
 
 def test_a_versioned_bucket_and_a_protected_table_are_deleted_in_two_steps() -> None:
@@ -269,7 +269,7 @@ def test_the_documented_make_lines_hand_their_settings_on(target: str, name: str
     run = subprocess.run(shlex.split(line), cwd=PROJECT, capture_output=True, text=True, check=True)
     # Then every command that reads settings gets them all
     lines = run.stdout.replace("\\\n", "").splitlines()
-    calls = [shlex.split(call) for call in lines if f" cdk {target}" in call or "stacks.plan" in call]
+    calls = [shlex.split(call) for call in lines if f" cdk {target}" in call or "ekyc.cli.plan" in call]
     assert calls
     for call in calls:
         given = dict(value.split("=", 1) for option, value in pairwise(call) if option == "--context")
