@@ -29,7 +29,7 @@ from ekyc.localaws.synth import LOCAL_SETTINGS
 
 SPEED = 6000.0
 TYPES = ("AU_PASSPORT", "ID_KTP")
-LOOP = {"growth": 1.5, "ceiling": 3600, "deadline": 30 * 24 * 3600}
+LOOP = {"growth": 1.5, "ceiling": 3600, "deadline": 26 * 24 * 3600}
 # Waits that are some hundredths of a second here, so that a loop looks two or three times.
 SETTINGS: Mapping[str, Any] = {
     **LOCAL_SETTINGS,
