@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -62,10 +61,10 @@ class Runtime(Construct):
                 f"The functions' libraries are missing: there is no folder {layer / 'python'}. Run 'make synth', which "
                 "installs lambdas/requirements.txt there first."
             )
-        with tempfile.TemporaryDirectory() as folder:
-            package(Path(folder))
-            self.code = lambda_.Code.from_asset(folder)
-            self.code.bind(self)  # copies the folder to the assembly
+        # In the assembly, so that it is there also when the CDK copies no assets.
+        folder = Path(cast(cdk.App, self.node.root).outdir, "functions")
+        package(folder)
+        self.code = lambda_.Code.from_asset(str(folder))
         self.layer = lambda_.LayerVersion(
             self,
             "Libraries",

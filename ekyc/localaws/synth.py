@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -53,10 +52,10 @@ def _kept(context: Mapping[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     assembly = folder / _fingerprint(context)
     with _alone(assembly.with_suffix(".lock")):
-        if not assembly.exists():
+        if not (assembly / "manifest.json").exists():  # which the CDK writes last
             _remove_old(folder)
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                _run_app(Path(scratch, "cdk.out"), context).rename(assembly)
+            shutil.rmtree(assembly, ignore_errors=True)
+            _run_app(assembly, context)
         os.utime(assembly)
     return assembly
 
@@ -87,7 +86,7 @@ def _remove_old(folder: Path) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _run_app(out: Path, context: Mapping[str, Any]) -> Path:
+def _run_app(out: Path, context: Mapping[str, Any]) -> None:
     environment = os.environ | {"CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context)}
     # Settings are checked against the Region of the credentials, which are not those of the local AWS.
     environment.pop("CDK_DEFAULT_REGION", None)
@@ -98,4 +97,3 @@ def _run_app(out: Path, context: Mapping[str, Any]) -> Path:
     )
     if app.returncode:
         raise SynthesisFailed(TRACEBACK.sub("", app.stderr).strip() or "app.py ended with an error")
-    return out
