@@ -27,8 +27,7 @@ from dead_time import HOUR, MINUTE, TRANSITIONS_A_LOOK, Design, Durations, Look,
 
 from rules.prices import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR, TRANSITION
 from stacks import definition
-from stacks.combinations import committed
-from stacks.settings import Settings
+from stacks.settings import Settings, committed
 
 WAY = (
     "What is done?",

@@ -25,8 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ekyc.localaws.asl import evaluate_jsonata
 from rules import prices
 from stacks import definition
-from stacks.combinations import committed
-from stacks.settings import Settings
+from stacks.settings import Settings, committed
 from stacks.training import waits
 
 MINUTE, HOUR = 60.0, 3600.0

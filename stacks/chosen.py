@@ -4,14 +4,10 @@ For programs that may not import this package, or need not wait for the CDK.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from stacks.settings import Settings, SettingsError
-
-CDK_JSON = Path(__file__).resolve().parent.parent / "cdk.json"
+from stacks.settings import Settings, SettingsError, committed
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,9 +16,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--region", default="", help="the Region of the credentials")
     options = parser.parse_args(arguments)
     given = {key: value for key, _, value in (text.partition("=") for text in options.context)}
-    committed = json.loads(CDK_JSON.read_text(encoding="utf-8"))["context"]
     try:
-        settings = Settings.from_context(committed | given, region=options.region)
+        settings = Settings.from_context(committed() | given, region=options.region)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1

@@ -4,7 +4,6 @@ Each is synthesized by the tests, by cdk-nag and by cfn-lint. The command writes
 for checks, not for a deployment.
 """
 
-import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -13,10 +12,8 @@ from typing import Any
 
 import aws_cdk as cdk
 
-from stacks.settings import Settings
+from stacks.settings import Settings, committed
 from stacks.stack import TrainingStack
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 WORK_TEAM = "arn:aws:sagemaker:eu-west-1:111122223333:workteam/private-crowd/identity-documents"
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -54,11 +51,6 @@ COMBINATIONS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """What each sets beyond the defaults of ``cdk.json``."""
-
-
-def committed() -> dict[str, Any]:
-    """The context as ``cdk.json`` has it: the defaults of all settings and the CDK's own flags."""
-    return json.loads((PROJECT / "cdk.json").read_text(encoding="utf-8"))["context"]
 
 
 def compose(name: str, outdir: Path) -> tuple[cdk.App, TrainingStack]:

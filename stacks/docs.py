@@ -22,11 +22,11 @@ from pydantic import BaseModel
 from rules import advice
 from rules.states import Task
 from stacks import definition
-from stacks.combinations import COMBINATIONS, committed, synthesize
+from stacks.combinations import COMBINATIONS, synthesize
 from stacks.functions import check_environment
 from stacks.openapi import Description
 from stacks.permissions import WHY, WITHOUT_SID
-from stacks.settings import CONTRADICTIONS, GROUND_TRUTH_REGIONS, Settings, takes
+from stacks.settings import CONTRADICTIONS, GROUND_TRUTH_REGIONS, Settings, committed, takes
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("statemachine/*.md")])

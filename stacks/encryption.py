@@ -17,7 +17,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from stacks.permissions import Allowed
-from stacks.settings import Settings, SettingsError
+from stacks.settings import Settings, SettingsError, committed
 
 USES: Sequence[tuple[str, str, tuple[str, ...], tuple[str, ...], str]] = (
     (
@@ -185,8 +185,6 @@ def key_policy(key_arn: str) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the statements as JSON; answer 1 when there is no key or a setting is wrong."""
-    from stacks.combinations import committed  # which knows the whole stack, of which this module is a part
-
     parser = argparse.ArgumentParser(prog="python -m stacks.encryption", description="Statements for the key's policy.")
     parser.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE", help="a setting")
     options = parser.parse_args(arguments)

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -16,6 +17,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from rules.types import MOST_TYPES, TYPE_PATTERN, TYPE_RULE
+
+CDK_JSON = Path(__file__).resolve().parent.parent / "cdk.json"
 
 HOUR = 60 * 60
 DAY = 24 * HOUR
@@ -365,6 +368,11 @@ class Settings(_Group):
         if sentences or read is None:
             raise SettingsError("The CDK context (cdk.json) is wrong:\n" + "\n".join(f"- {one}" for one in sentences))
         return read
+
+
+def committed() -> dict[str, Any]:
+    """The context as ``cdk.json`` has it: the defaults of all settings and the CDK's own flags."""
+    return dict(json.loads(CDK_JSON.read_text(encoding="utf-8"))["context"])
 
 
 def leaves(group: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

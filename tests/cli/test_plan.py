@@ -18,8 +18,8 @@ from ekyc.cli.plan import by_hand, main
 from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
 from stacks import docs
-from stacks.combinations import COMBINATIONS, committed
-from stacks.settings import Settings
+from stacks.combinations import COMBINATIONS
+from stacks.settings import Settings, committed
 
 PROJECT = Path(__file__).parents[2]
 STACK = "ekyc-training"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stacks.combinations import COMBINATIONS, committed, main, synthesize
-from stacks.settings import LEAVES, Settings, SettingsError
+from stacks.combinations import COMBINATIONS, main, synthesize
+from stacks.settings import LEAVES, Settings, SettingsError, committed
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)

@@ -6,8 +6,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -60,6 +61,59 @@ def test_imports_go_one_way(folder: str, forbidden: set[str]) -> None:
     found = packages_imported(folder)
     assert found
     assert {path: wrong for path, names in found.items() if (wrong := names & forbidden)} == {}
+
+
+def find_modules(root: Path, *packages: str) -> dict[str, Path]:
+    """The source file of each module of the ``packages`` in ``root``, by the name by which code imports it."""
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in packages
+        for path in root.glob(f"{package}/**/*.py")
+    }
+
+
+def modules_imported(module: str, modules: Mapping[str, Path]) -> set[str]:
+    """Those of ``modules`` that ``module`` imports: ``from package import name`` imports the module ``package.name``,
+    or the package when there is no such module."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(modules[module].read_text())):
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports by a relative name"
+            paths = [f"{node.module}.{name.name}" for name in node.names]
+            found.update(path if path in modules else str(node.module) for path in paths)
+    return found & modules.keys()
+
+
+def find_circle(modules: Mapping[str, Path]) -> list[str]:
+    """A circle of imports among ``modules``, its first module also last, or nothing."""
+    try:
+        TopologicalSorter({module: modules_imported(module, modules) for module in modules}).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_import_leads_back_to_where_it_began() -> None:
+    """Every import counts, by its text: at the top of a module, inside a function and for types alone. That Python runs
+    the packages around an imported module first does not count, as a package may import its own modules."""
+    modules = find_modules(PROJECT, "ekyc", "stacks") | find_modules(PROJECT / "lambdas", "*")
+    assert {"ekyc.localaws", "stacks.settings", "stages.check_images"} <= modules.keys()
+    assert find_circle(modules) == []
+
+
+@pytest.mark.parametrize(
+    "import_of_a",
+    ["import p.a", "from p import a", "from p.a import x", "def late():\n    from p.a import x"],
+)
+def test_a_circle_of_imports_is_found(tmp_path: Path, import_of_a: str) -> None:
+    # Given a package whose modules a and b import each other, and c, which nothing imports
+    (tmp_path / "p").mkdir()
+    for name, text in {"__init__": "", "a": "from p import b", "b": import_of_a, "c": "import p.a"}.items():
+        (tmp_path / f"p/{name}.py").write_text(text)
+    # Then the circle is named, and c is not in it
+    assert set(find_circle(find_modules(tmp_path, "p"))) == {"p.a", "p.b"}
 
 
 def test_lambda_code_imports_only_what_lambda_has() -> None:
