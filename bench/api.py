@@ -29,8 +29,9 @@ from concurrency import SETTINGS, TYPES, write_photos
 from ekyc.cli import upload
 from ekyc.cli.api import Api, SignedByAws
 from ekyc.cli.watch import looks
-from ekyc.localaws import calls, rekognition
+from ekyc.localaws import calls
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 from ekyc.localaws.synth import synthesize
 
 ROOT = "/api/training/"

@@ -30,8 +30,8 @@ from PIL import Image
 
 from ekyc.cli import upload
 from ekyc.cli.api import Api
-from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 
 TYPES = ("ID_KTP", "AU_PASSPORT")

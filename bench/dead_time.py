@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ekyc.localaws.asl import evaluate_jsonata
+from ekyc.localaws.moto_patches.asl import evaluate_jsonata
 from rules import prices
 from stacks import definition
 from stacks.settings import Settings, committed

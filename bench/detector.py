@@ -21,7 +21,7 @@ import cv2
 from matplotlib import pyplot
 
 from ekyc import samples
-from ekyc.localaws.detector import Box, Detector, LabelledPhoto, train
+from ekyc.localaws.services.detector import Box, Detector, LabelledPhoto, train
 from ekyc.scoring import Score, score
 
 MIN_CONFIDENCE = 0.5

@@ -31,9 +31,9 @@ from concurrency import SETTINGS, write_photos
 
 from ekyc.cli import upload
 from ekyc.cli.api import Api
-from ekyc.localaws import rekognition
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 from ekyc.localaws.synth import synthesize
 
 EKYC = [str(Path(sys.executable).with_name("ekyc"))]

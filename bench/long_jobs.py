@@ -25,9 +25,9 @@ from ekyc import samples
 from ekyc.cli import upload
 from ekyc.cli.api import Api
 from ekyc.cli.watch import conclusion, looks
-from ekyc.localaws import groundtruth, rekognition
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import groundtruth, rekognition
 from ekyc.localaws.synth import synthesize
 
 DAY = 86400

@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["pipeline", "rules", "json"]):
     from pipeline.errors import LabelsInvalid, NoUsableLabels, TooFewImagesPerLabel
     from pipeline.manifests import Photo, photo_line, rejected_list_key
 
-from ekyc.localaws.custom_labels_manifest import check_sets, read_dataset  # noqa: E402 - needs the path above
+from ekyc.localaws.services.custom_labels_manifest import check_sets, read_dataset  # noqa: E402 - needs the path above
 from fuzz.files import BUCKET, CORPUS, JOB, UPLOADED, Objects  # noqa: E402
 
 COCO = json.loads((CORPUS / "labels" / "coco.json").read_text())

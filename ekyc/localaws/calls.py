@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote
 import botocore.session
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import functions
+from ekyc.localaws.services import functions
 
 CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/[^/]+/(?P<service>[^/]+)/aws4_request")
 ATTEMPT = re.compile(r"attempt=(\d+)")

@@ -23,27 +23,6 @@ class DeployError(LocalAwsError):
     """The template could not be deployed; says which resource and why."""
 
 
-def install() -> None:
-    """Patch moto's CloudFormation, once per process."""
-    from moto.cloudformation import parsing
-    from moto.cloudformation.models import Stack
-
-    # A resource has one name in all deployments of a process, so that what was made for it once serves again: processes
-    # that functions start from, the parsed definition of a state machine.
-    parsing.generate_resource_name = functools.cache(parsing.generate_resource_name)
-
-    # moto takes half a second to read a template as YAML.
-    parse_yaml = Stack.parse_template
-
-    def parse_template(template: str) -> dict[str, Any]:
-        try:
-            return json.loads(template)
-        except ValueError:
-            return parse_yaml(template)
-
-    Stack.parse_template = staticmethod(parse_template)
-
-
 def deploy(assembly_dir: Path) -> dict[str, str]:
     """Deploy the one stack of a cloud assembly directory and return its outputs.
 

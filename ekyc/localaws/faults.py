@@ -19,9 +19,10 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from ekyc.localaws import calls, events, functions
+from ekyc.localaws import calls
 from ekyc.localaws.calls import Call, Carry, ConnectionDropped
 from ekyc.localaws.clock import clock
+from ekyc.localaws.services import events, functions
 
 LATE_SECONDS = 15 * 60
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import io
 import logging
 import os
@@ -15,7 +14,6 @@ import socket
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -25,14 +23,15 @@ from werkzeug.exceptions import InternalServerError, NotFound, ServiceUnavailabl
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import aws, calls, deploy, events, functions, gateway, moto_time, presigned
+from ekyc.localaws import aws, calls, deploy, moto_patches, presigned
 from ekyc.localaws.clock import clock
 from ekyc.localaws.doors import API, LABELLING, Doors
 from ekyc.localaws.errors import LocalAwsError
 from ekyc.localaws.iam import guard
+from ekyc.localaws.services import functions, gateway
 
 if TYPE_CHECKING:
-    from ekyc.localaws.groundtruth import Workforce
+    from ekyc.localaws.services.groundtruth import Workforce
 
 HOST = "127.0.0.1"
 logger = logging.getLogger(__name__)
@@ -88,11 +87,11 @@ class LocalAws:
             cleanup.callback(functions.set_runtime, None)
             cleanup.callback(runtime.stop)
             runtime.start()  # imports while this process does
-            cleanup.callback(self._end_what_runs)
             cleanup.enter_context(_terminate_cleanly())
             cleanup.enter_context(_environment(MOTO_PORT=str(self._port), **_NOTHING_OF_THE_USER))
             self._token = secrets.token_urlsafe(16)
             app = _install()
+            cleanup.callback(self._end_what_runs)
             guard.install(self._enforce_iam)
             server = _Server(Doors(app, self._port, self._token), listener)
             cleanup.callback(server.stop)
@@ -116,7 +115,7 @@ class LocalAws:
 
     def _end_what_runs(self) -> None:
         """Executions first, so that nothing is retried; then functions; then everything that waits on the clock."""
-        from ekyc.localaws import stepfunctions
+        from ekyc.localaws.moto_patches import stepfunctions
 
         stepfunctions.abandon_executions()
         functions.runtime().end_workers()
@@ -140,7 +139,7 @@ class LocalAws:
     @property
     def workforce(self) -> Workforce:
         """The people who label."""
-        from ekyc.localaws import groundtruth
+        from ekyc.localaws.services import groundtruth
 
         return groundtruth.workforce
 
@@ -166,23 +165,12 @@ class LocalAws:
 
 
 def _install() -> Any:
-    """Import moto, mend what it lacks (once per process), and return the WSGI application of everything."""
+    """Import moto, patch it (once per process), and return the WSGI application of everything."""
     global _app
     if _app is None:
-        from moto.core.config import default_user_config
+        moto_patches.apply()
         from moto.moto_server import werkzeug_app
 
-        from ekyc.localaws import groundtruth, kms, rekognition, stepfunctions, storage
-
-        # moto logs every error of a state, which the history has, and warns of resources that it does not make.
-        logging.getLogger("moto").setLevel(logging.CRITICAL)
-        warnings.filterwarnings("ignore", message="Tried to parse AWS::", category=UserWarning)
-        moto_time.install()
-        default_user_config["stepfunctions"] = {"execute_state_machine": True}
-        werkzeug_app.DISABLE_GLOBAL_CORS = True  # it would let each web page read each answer
-        _quicken()
-        for part in (storage, kms, deploy, functions, events, stepfunctions, rekognition, groundtruth):
-            part.install()
         _app = _dispatcher(werkzeug_app.DomainDispatcherApplication(_make_service))
     return _app
 
@@ -200,24 +188,9 @@ def _make_service(name: str) -> Any:
     return NotFound() if name in ("moto_api", "moto_api._internal") else create_backend_app(name)
 
 
-def _quicken() -> None:
-    """Leave out what moto does at every call and nobody here needs."""
-    from moto.core.base_backend import BackendDict
-    from moto.core.common_models import BaseModel
-    from moto.server import DomainDispatcherApplication
-
-    # It keeps whatever it ever made, for a page that shows it: with two copies of a record at each write.
-    BaseModel.__new__ = lambda cls, *_arguments, **_named: super(BaseModel, cls).__new__(cls)
-    # It compares all its services with one another at every access to one.
-    make = BackendDict._create_account_specific_backend
-    BackendDict._create_account_specific_backend = lambda self, name: name in self.keys() or make(self, name)
-    # It looks through its own folders to find out whose host a host is.
-    DomainDispatcherApplication.get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
-
-
 def _dispatcher(moto: Any) -> Any:
     """Paths below /api/ are the deployed REST API's, below /labelling/ the labelling page's, all others AWS's."""
-    from ekyc.localaws import portal
+    from ekyc.localaws.services import portal
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(API):

@@ -22,9 +22,9 @@ from ekyc.cli.doctor.deployed import _as_answered
 from ekyc.cli.doctor.examination import CHECKS, answer, examine
 from ekyc.cli.doctor.findings import Finding
 from ekyc.cli.doctor.patient import Patient
-from ekyc.localaws import rekognition
 from ekyc.localaws.clock import clock as service_clock
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 from ekyc.localaws.synth import LOCAL_SETTINGS, WORK_TEAM, synthesize
 
 STACK = "ekyc-training"

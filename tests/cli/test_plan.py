@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from ekyc.cli.plan import by_hand, main
-from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 from stacks import docs
 from stacks.combinations import COMBINATIONS
 from stacks.settings import Settings, committed

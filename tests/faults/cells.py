@@ -17,8 +17,9 @@ from typing import Any
 from deployment import ENDED, FROM_SCHEDULE, ApiFailed, Bench, Hangs, Job, eventually
 from invariants import failed_cleanly, violations
 
-from ekyc.localaws import calls, events, faults
+from ekyc.localaws import calls, faults
 from ekyc.localaws.faults import Fault, Lasts, What
+from ekyc.localaws.services import events
 from stacks import definition
 
 PROJECT = Path(__file__).parents[2]

@@ -22,9 +22,10 @@ from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 from PIL import Image
 
 from ekyc.localaws import aws as place
-from ekyc.localaws import events, functions, rekognition, storage
 from ekyc.localaws.clock import clock
+from ekyc.localaws.moto_patches import storage
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import events, functions, rekognition
 from ekyc.localaws.synth import LOCAL_SETTINGS
 
 SPEED = 6000.0

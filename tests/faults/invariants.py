@@ -8,7 +8,7 @@ from typing import Any
 
 from deployment import Bench, Job
 
-from ekyc.localaws import groundtruth, rekognition
+from ekyc.localaws.services import groundtruth, rekognition
 
 STATUS_OF = {"SUCCEEDED": {"Ready"}, "FAILED": {"Failed", "Rejected"}, "TIMED_OUT": {"Failed"}, "ABORTED": {"Stopped"}}
 # A name of our own: States.Runtime, Lambda.Unknown and Runtime.ExitError have a full stop.

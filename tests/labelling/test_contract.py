@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from labelling_jobs import BUCKET, HEIGHT, LABELS, WIDTH, begin, box, page_opened
 
-from ekyc.localaws import groundtruth
 from ekyc.localaws.clock import clock
-from ekyc.localaws.labelling_tasks import Tasks
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import groundtruth
+from ekyc.localaws.services.labelling_tasks import Tasks
 
 
 @pytest.fixture(autouse=True)

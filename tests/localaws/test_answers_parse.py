@@ -14,8 +14,8 @@ from specimens import BUCKET, LABELS, eventually, manifest_line, photo, put_line
 from test_groundtruth import Account as LabellingAccount
 from test_groundtruth import request
 
-from ekyc.localaws import groundtruth, rekognition
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import groundtruth, rekognition
 
 JSON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from specimens import Photo, manifest_line
 
-from ekyc.localaws.custom_labels_manifest import (
+from ekyc.localaws.services.custom_labels_manifest import (
     ManifestRefused,
     Size,
     check_line,

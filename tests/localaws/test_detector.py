@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ekyc.crop import straighten
-from ekyc.localaws.detector import Box, Detection, Detector, LabelledPhoto, evaluate, train
+from ekyc.localaws.services.detector import Box, Detection, Detector, LabelledPhoto, evaluate, train
 
 TYPES = ("ID_CARD", "PASSPORT", "PERMIT")
 FRAME = (480, 360)

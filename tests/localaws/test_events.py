@@ -11,8 +11,8 @@ import pytest
 from assembly import arn, function, permission, rule
 from executions import Deploy, eventually
 
-from ekyc.localaws import events
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import events
 
 CODE = """
     import json

@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError
 from executions import Deploy, eventually
 from werkzeug.wrappers import Response
 
-from ekyc.localaws import calls, functions
+from ekyc.localaws import calls
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import functions
 
 CODE = """
     import decimal, os, sys, time

@@ -1,4 +1,4 @@
-"""What moto lacks, so that a mend is taken out again when moto has gained it."""
+"""What moto lacks, so that a patch is taken out again when moto has gained it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _source(owner: object) -> str:
 
 
 def _gaps() -> dict[str, Callable[[], bool]]:
-    """What to look at in a moto that nobody has mended: True while the mend is needed."""
+    """What to look at in a moto without patches: True while the patch is needed."""
     from moto.apigateway import models as apigateway
     from moto.awslambda.models import LambdaFunction
     from moto.cloudformation.models import Stack
@@ -113,14 +113,14 @@ def _gaps() -> dict[str, Callable[[], bool]]:
     }
 
 
-def test_moto_still_lacks_what_is_mended() -> None:
+def test_moto_still_lacks_what_is_patched() -> None:
     # Given a fresh process, where moto is as it was installed
     run = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True)
     # When it is looked at
     found = json.loads(run.stdout)
-    # Then no mend has become needless
+    # Then no patch has become needless
     gained = [name for name, still_lacking in found.items() if not still_lacking]
-    assert not gained, f"moto has gained this; take our mend out of ekyc/localaws: {gained}"
+    assert not gained, f"moto has gained this; take the patch out of ekyc/localaws/moto_patches: {gained}"
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import pytest
 from assembly import arn, function, ref
 from executions import Deploy
 
-from ekyc.localaws import gateway
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import gateway
 
 CODE = """
     import base64, json, time

@@ -19,7 +19,7 @@ from specimens import BUCKET, HEIGHT, LABELS, WIDTH, Photo, eventually, photo, p
 from ekyc.localaws import faults
 from ekyc.localaws.faults import Fault, What
 from ekyc.localaws.server import LocalAws
-from ekyc.localaws.workforce import DrawnBox, consolidate
+from ekyc.localaws.services.workforce import DrawnBox, consolidate
 from pipeline import datasets, images
 
 TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"

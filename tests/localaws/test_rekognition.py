@@ -24,8 +24,8 @@ from specimens import (
     stored_lying,
 )
 
-from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 
 
 class Account:

@@ -14,9 +14,10 @@ from assembly import arn, function, state_machine
 from botocore.exceptions import ClientError
 from executions import Deploy, Executions, eventually
 
-from ekyc.localaws import asl, events, stepfunctions
 from ekyc.localaws.clock import clock
+from ekyc.localaws.moto_patches import asl, stepfunctions
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import events
 
 CODE = """
     import time

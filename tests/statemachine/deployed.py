@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
-from ekyc.localaws import rekognition
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 
 TYPES = ("AU_PASSPORT", "ID_KTP", "THAI_ID_BACK")
 ENDED = {"Ready", "Rejected", "Failed", "Stopped"}

@@ -11,7 +11,7 @@ from deployed import Pipeline
 from typer.testing import CliRunner
 
 from ekyc.cli.main import cli
-from ekyc.localaws import rekognition
+from ekyc.localaws.services import rekognition
 
 Coco = dict[str, Any]
 LABELS = "labels.json"

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from deployed import Pipeline
 
-from ekyc.localaws import calls, gateway
+from ekyc.localaws import calls
+from ekyc.localaws.services import gateway
 
 
 def test_the_calls_of_existing_clients_work_as_they_always_did(shared_pipeline: Pipeline) -> None:

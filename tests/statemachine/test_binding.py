@@ -10,7 +10,7 @@ import httpx
 from deployed import TYPES, Pipeline, eventually
 from PIL import Image
 
-from ekyc.localaws import rekognition
+from ekyc.localaws.services import rekognition
 
 MB = 1024 * 1024
 SUPPLIED = {"provider": "supplied"}

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from deployed import Pipeline, eventually
 
-from ekyc.localaws import rekognition
+from ekyc.localaws.services import rekognition
 
 UNKNOWN = "ekyc-20200101000000-0000000000000000"
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from deployed import Pipeline, deployed, eventually
 
-from ekyc.localaws import rekognition
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 from stacks.settings import EVENTS_PER_HEARTBEAT
 

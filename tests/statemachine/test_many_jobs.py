@@ -8,9 +8,9 @@ import pytest
 from deployed import deployed, eventually
 
 from bench import concurrency
-from ekyc.localaws import rekognition
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 from ekyc.localaws.synth import synthesize
 
 JOBS = 6

@@ -10,11 +10,12 @@ from authorization import Roles
 from deployed import Pipeline, deployed, eventually
 from PIL import Image
 
-from ekyc.localaws import calls, events
+from ekyc.localaws import calls
 from ekyc.localaws.calls import Call
 from ekyc.localaws.iam.needs import list_needs
 from ekyc.localaws.iam.policies import Need, Statement
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import events
 from stacks.openapi import Description
 
 BY_LAMBDA = "Lambda itself does it by the function's role."

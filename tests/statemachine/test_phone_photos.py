@@ -12,8 +12,8 @@ import pytest
 from deployed import Pipeline, deployed, eventually
 from PIL import Image, ImageChops
 
-from ekyc.localaws import rekognition
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import rekognition
 from ekyc.scoring import overlap
 
 ORIENTATION, GPS, MAKER = 0x0112, 0x8825, 0x010F

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ekyc.localaws.asl import evaluate_jsonata
+from ekyc.localaws.moto_patches.asl import evaluate_jsonata
 from stacks.settings import Poll
 from stacks.training import DEFINITION, waits
 

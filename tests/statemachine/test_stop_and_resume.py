@@ -12,8 +12,9 @@ from deployed import Pipeline, eventually
 from typer.testing import CliRunner
 
 from ekyc.cli.main import cli
-from ekyc.localaws import events, functions, rekognition, stepfunctions
 from ekyc.localaws.clock import clock
+from ekyc.localaws.moto_patches import stepfunctions
+from ekyc.localaws.services import events, functions, rekognition
 
 SUPPLIED = {"labels": {"provider": "supplied", "key": "annotations.json"}}
 QUICK = 6000.0  # for hours in which nothing else is to happen

@@ -10,10 +10,11 @@ import pytest
 from deployed import Pipeline, eventually
 from werkzeug.wrappers import Response
 
-from ekyc.localaws import asl, calls, faults
+from ekyc.localaws import calls, faults
 from ekyc.localaws.calls import Call
 from ekyc.localaws.clock import clock
 from ekyc.localaws.faults import Fault, What
+from ekyc.localaws.moto_patches import asl
 
 LABELLING_EVENT = "SageMaker Ground Truth Labeling Job State Change"
 

@@ -9,9 +9,9 @@ from typing import Any
 from deployed import TYPES, Pipeline, deployed, eventually
 from PIL import Image
 
-from ekyc.localaws import events, rekognition
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.services import events, rekognition
 
 LABELLING_EVENT = "SageMaker Ground Truth Labeling Job State Change"
 MAIN_PATH = [

@@ -116,6 +116,36 @@ def test_a_circle_of_imports_is_found(tmp_path: Path, import_of_a: str) -> None:
     assert set(find_circle(find_modules(tmp_path, "p"))) == {"p.a", "p.b"}
 
 
+def changes_of_moto(path: Path) -> list[str]:
+    """What a source file assigns to something that it imports from moto, such as ``Rule.send_to_targets``."""
+    tree = ast.parse(path.read_text())
+    of_moto = {
+        name.asname or name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "moto"
+        for name in node.names
+    }
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if ast.unparse(node).split(".")[0] in of_moto
+    ]
+
+
+def test_moto_is_changed_at_its_border_only() -> None:
+    # Given the local AWS, whose patches go through functions of the border, which look whether what they replace exists
+    files = list((PROJECT / "ekyc/localaws").rglob("*.py"))
+    assert files
+    # Then no file assigns to something of moto by itself
+    assert {path.name: found for path in files if (found := changes_of_moto(path))} == {}
+    # And what the local AWS plays itself does not know the patches
+    modules = find_modules(PROJECT, "ekyc")
+    patches = {module for module in modules if module.startswith("ekyc.localaws.moto_patches")}
+    users = {module for module in modules if module not in patches and modules_imported(module, modules) & patches}
+    assert users == {"ekyc.localaws.server"}
+
+
 def test_lambda_code_imports_only_what_lambda_has() -> None:
     # Given what the runtime and the layer bring, and our own packages
     allowed = IN_LAMBDA | {"api", "events", "pipeline", "rules", "stages"} | sys.stdlib_module_names

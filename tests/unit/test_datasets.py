@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ekyc.localaws.custom_labels_manifest import check_sets, read_dataset
+from ekyc.localaws.services.custom_labels_manifest import check_sets, read_dataset
 from pipeline import datasets
 from pipeline.datasets import DatasetsPrepared, PrepareDatasets, split
 from pipeline.errors import ManifestChanged, NoUsableLabels, PhotosChanged, TooFewImagesPerLabel

@@ -9,9 +9,9 @@ from PIL import Image
 
 from ekyc.cli import label_files, photos
 from ekyc.cli.errors import CommandError
-from ekyc.localaws.custom_labels_manifest import Size
 from ekyc.localaws.errors import LocalAwsError
-from ekyc.localaws.workforce import Workforce
+from ekyc.localaws.services.custom_labels_manifest import Size
+from ekyc.localaws.services.workforce import Workforce
 from pipeline import datasets, labels
 from pipeline.datasets import DatasetsPrepared, PrepareDatasets
 from pipeline.errors import LabelsDoNotMatch, LabelsInvalid

@@ -1,7 +1,6 @@
 """EventBridge: delivers what services emit and what PutEvents takes to the rules' Lambda functions.
 
-moto matches rules but knows no Lambda target (PutEvents answers 500), delivers to disabled rules, leaves the wrong
-time in the event, and takes events that name AWS as their source from anybody.
+moto keeps and matches the rules; `moto_patches/eventbridge.py` has it deliver by `send_to_targets`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ekyc.localaws import aws, functions
+from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
+from ekyc.localaws.services import functions
 
 Event = dict[str, Any]
 Intercept = Callable[[Event, Callable[[], object]], None]
@@ -72,36 +72,10 @@ def fire_schedules() -> None:
                 clock.background(_deliver, rule, target, json.loads(target.get("Input") or "{}"))
 
 
-def install() -> None:
-    """Teach moto's EventBridge to deliver to functions."""
-    from moto.events.models import EventsBackend, Rule
-
-    put_events = EventsBackend.put_events
-
-    # moto takes an event of "aws.…" from anybody; the error is in EventBridge's API reference, PutEventsResultEntry.
-    def put_events_of_others(self: EventsBackend, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        own = [event for event in events if not (event.get("Source") or "").startswith("aws.")]
-        entries = iter(put_events(self, own) if own else [])
-        return [next(entries) if event in own else _NOT_AUTHORIZED for event in events]
-
-    EventsBackend.put_events = put_events_of_others
-    send_to_archive = Rule.send_to_targets
-
-    def send_to_targets(self: Rule, event: Event, transform_input: bool = True) -> None:
-        is_archive = any(target["Arn"].endswith(":::") for target in self.targets)  # as moto names the target of one
-        (send_to_archive if is_archive else _send_to_targets)(self, event, transform_input)
-
-    Rule.send_to_targets = send_to_targets
-
-
-_NOT_AUTHORIZED = {
-    "ErrorCode": "NotAuthorizedForSourceException",
-    "ErrorMessage": "Not authorized for the source.",
-}
 _intercepts: list[Intercept] = []
 
 
-def _send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> None:
+def send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> None:
     """moto's Rule.send_to_targets, with the targets that it lacks (functions) and queues."""
     from moto.events.models import EventTemplateParser
 

@@ -1,28 +1,24 @@
 """What the stand-ins of AWS services have in common: their operations inside moto, their state, their threads.
 
 A stand-in is a subclass of StandIn with a method per operation, named like the operation in snake case, that takes the
-checked request and returns the answer. `install` puts these methods onto moto's response class of the service.
+checked request and returns the answer. `moto_patches/stand_ins.py` puts these methods onto moto's response classes.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
 from botocore.exceptions import BotoCoreError
-from moto.core.base_backend import BackendDict, BaseBackend
-from moto.core.responses import BaseResponse
-from moto.core.utils import camelcase_to_underscores
+from moto.core.base_backend import BaseBackend
 
 from ekyc.localaws import aws
 from ekyc.localaws.clock import Interrupted, Signal, clock
 from ekyc.localaws.errors import ServiceError
-from ekyc.localaws.validation import checked_request
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -74,37 +70,6 @@ class StandIn:
         clock.sleep(seconds, until)
         if self._backend.__dict__.get(type(self).__name__) is not self:
             raise Interrupted
-
-
-def install(
-    service: str,
-    stand_in: type[StandIn],
-    operations: Iterable[str],
-    response_class: type[BaseResponse],
-    backends: BackendDict[Any],
-    error_body: Callable[[ServiceError], dict[str, str]],
-) -> None:
-    """Make moto answer `operations` of `service` by the methods of `stand_in`."""
-
-    def answer(response: BaseResponse, operation: str, method_name: str) -> tuple[str, dict[str, Any]]:
-        status, body = 200, ""
-        try:
-            backend = backends[response.current_account][response.region]
-            state = stand_in.of(backend)
-            state.admit(operation)
-            request = checked_request(service, operation, response.body)
-            result = getattr(state, method_name)(request)
-            body = "" if result is None else json.dumps(result)
-        except ServiceError as error:
-            status, body = error.http_status, json.dumps(error_body(error))
-        return body, {"status": status, "Content-Type": "application/x-amz-json-1.1"}
-
-    def method(operation: str, method_name: str) -> Callable[[BaseResponse], tuple[str, dict[str, Any]]]:
-        return lambda response: answer(response, operation, method_name)
-
-    for operation in operations:
-        method_name = camelcase_to_underscores(operation)
-        setattr(response_class, method_name, method(operation, method_name))
 
 
 def page(

@@ -18,7 +18,7 @@ from typing import Any
 from ekyc.localaws.clock import clock
 
 
-def install() -> None:
+def patch() -> None:
     """Make moto read the clock of the local AWS, for the life of this process."""
     for name, module in list(sys.modules.items()):
         if name.startswith("moto."):

@@ -12,6 +12,7 @@ from moto.stepfunctions.parser import api
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
 from ekyc.localaws.clock import clock
+from ekyc.localaws.moto_patches.border import add, replace
 
 # What CreateStateMachine's idempotency compares, besides the name. Source: Step Functions API reference.
 COMPARED = ("definition", "type", "loggingConfiguration", "tracingConfiguration", "encryptionConfiguration")
@@ -20,7 +21,7 @@ REVISED = ("definition", "roleArn", "loggingConfiguration", "tracingConfiguratio
 LOGGING_OFF = {"level": "OFF", "includeExecutionData": False}
 
 
-def install() -> None:
+def patch() -> None:
     """Patch moto's state machines, once per process."""
     _name_errors()
     _patch_definitions()
@@ -41,7 +42,8 @@ def _name_errors() -> None:
     errors: list[Any] = [one for one in vars(api).values() if isinstance(one, type) and issubclass(one, AWSError)]
     for error in errors:
         if isinstance(error.code, str):
-            error.TYPE, error.STATUS = error.code, error.status_code
+            replace(error, "TYPE", error.code)
+            replace(error, "STATUS", error.status_code)
 
 
 def _patch_definitions() -> None:
@@ -55,7 +57,7 @@ def _patch_definitions() -> None:
             words = f"Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: {error.message}'"
             raise api.InvalidDefinition(words) from error
 
-    StepFunctionsParserBackend._validate_definition = staticmethod(validate_in_words)
+    replace(StepFunctionsParserBackend, "_validate_definition", staticmethod(validate_in_words))
 
 
 def _patch_configurations() -> None:
@@ -68,7 +70,7 @@ def _patch_configurations() -> None:
         self.loggingConfiguration = LOGGING_OFF | self.loggingConfiguration
         self.revision_id = None
 
-    models.StateMachineInstance.__init__ = initialize_as_aws
+    replace(models.StateMachineInstance, "__init__", initialize_as_aws)
 
 
 def _patch_creation() -> None:
@@ -90,7 +92,7 @@ def _patch_creation() -> None:
                 raise AWSError(f"State Machine Already Exists: '{existing.arn}'", "StateMachineAlreadyExists")
         return machine
 
-    StepFunctionsParserBackend.create_state_machine = create_once
+    replace(StepFunctionsParserBackend, "create_state_machine", create_once)
 
 
 def _patch_revisions() -> None:
@@ -111,8 +113,8 @@ def _patch_revisions() -> None:
         return ActionResult(_without_none({**answer.result, "revisionId": machine.revision_id}))
 
     update_answer = responses.StepFunctionResponse.update_state_machine
-    models.StateMachine.update = update_and_revise
-    responses.StepFunctionResponse.update_state_machine = update_state_machine
+    replace(models.StateMachine, "update", update_and_revise)
+    replace(responses.StepFunctionResponse, "update_state_machine", update_state_machine)
 
 
 def _patch_descriptions() -> None:
@@ -127,8 +129,8 @@ def _patch_descriptions() -> None:
         machine = execution.state_machine
         return ActionResult(_without_none({**_description(machine), "updateDate": machine.update_date}))
 
-    for patch in (describe_state_machine, describe_state_machine_for_execution):
-        setattr(responses.StepFunctionResponse, patch.__name__, patch)
+    for describe in (describe_state_machine, describe_state_machine_for_execution):
+        replace(responses.StepFunctionResponse, describe.__name__, describe)
 
 
 def _description(machine: Any) -> dict[str, Any]:
@@ -156,4 +158,4 @@ def _patch_types() -> None:
             raise not_supported()
         raise AWSError("The local AWS runs no EXPRESS state machine.", "StateMachineTypeNotSupported")
 
-    responses.StepFunctionResponse.start_sync_execution = start_sync_execution
+    add(responses.StepFunctionResponse, "start_sync_execution", start_sync_execution)

@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
+from ekyc.localaws.moto_patches.border import replace
+
 RAW_LIMIT = 4096  # bytes of a message that KMS hashes itself. Source: KMS API reference, Sign.
 HASHES: dict[str, type[Any]] = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
 
@@ -17,7 +19,7 @@ class Digest(bytes):
     """The hash of a message: MessageType DIGEST. Source: KMS API reference, Sign and Verify."""
 
 
-def install() -> None:
+def patch() -> None:
     """Patch moto's KMS, once per process."""
     from moto.kms.exceptions import ValidationException
     from moto.kms.responses import KmsResponse
@@ -60,6 +62,7 @@ def install() -> None:
             return False
         return True
 
-    KmsResponse._get_param = get_marked_param
+    replace(KmsResponse, "_get_param", get_marked_param)
     for kind in (RSAPrivateKey, ECDSAPrivateKey):
-        kind.sign, kind.verify = sign, verify
+        replace(kind, "sign", sign)
+        replace(kind, "verify", verify)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ekyc.localaws.clock import Signal, clock
-from ekyc.localaws.custom_labels_manifest import Size
-from ekyc.localaws.workforce import DrawnBox
+from ekyc.localaws.services.custom_labels_manifest import Size
+from ekyc.localaws.services.workforce import DrawnBox
 
 EXPIRED = "The task expired: no worker answered it."
 

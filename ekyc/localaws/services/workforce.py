@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from ekyc.localaws.custom_labels_manifest import Size
 from ekyc.localaws.errors import LocalAwsError
+from ekyc.localaws.services.custom_labels_manifest import Size
 from ekyc.scoring import overlap
 from rules import labels
 from rules.entries import Problem, Source, Unreadable

@@ -28,8 +28,11 @@ from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
-from ekyc.localaws import asl, aws, events, page_tokens, state_machines
+from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
+from ekyc.localaws.moto_patches import asl, page_tokens, state_machines
+from ekyc.localaws.moto_patches.border import add, replace
+from ekyc.localaws.services import events
 
 NAME_LIMIT = 80
 LIST_PAGE = 100  # of ListExecutions and ListStateMachines, when maxResults is not given
@@ -45,10 +48,8 @@ _FORBIDDEN_IN_NAMES = re.compile(r"[\s?*<>{}\[\]\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x
 _executions_lock = threading.RLock()
 
 
-def install() -> None:
+def patch() -> None:
     """Mend moto's Step Functions, once per process."""
-    asl.install()
-    state_machines.install()
     _mend_executions()
     _mend_tokens()
     _mend_answers()
@@ -98,7 +99,7 @@ def _mend_executions() -> None:
         with _executions_lock:
             return start_execution(self, state_machine_arn, name, execution_input, trace_header)
 
-    StepFunctionsParserBackend.start_execution = start_named
+    replace(StepFunctionsParserBackend, "start_execution", start_named)
 
     # moto builds the environment in the execution's own thread: until then SendTask… and StopExecution answer 500.
     def start(self: Execution) -> None:
@@ -132,8 +133,8 @@ def _mend_executions() -> None:
         env.set_stop(stop_date, cause, error)
         _finish(self, env)
 
-    Execution.start = start
-    Execution.stop = stop
+    replace(Execution, "start", start)
+    replace(Execution, "stop", stop)
 
 
 def _check_input(text: str) -> None:
@@ -304,9 +305,9 @@ def _mend_tokens() -> None:
     def heartbeat(self: Any, task_token: str) -> None:
         _with_endpoint(self, task_token, lambda endpoint: endpoint.heartbeat())
 
-    StepFunctionsParserBackend.send_task_success = success
-    StepFunctionsParserBackend.send_task_failure = failure
-    StepFunctionsParserBackend.send_task_heartbeat = heartbeat
+    replace(StepFunctionsParserBackend, "send_task_success", success)
+    replace(StepFunctionsParserBackend, "send_task_failure", failure)
+    replace(StepFunctionsParserBackend, "send_task_heartbeat", heartbeat)
 
 
 def _answer(backend: Any, task_token: str, outcome: callback.CallbackOutcome) -> None:
@@ -412,12 +413,12 @@ def _mend_answers() -> None:
         list_executions,
         list_state_machines,
         stop_execution,
-        redrive_execution,
         get_execution_history,
         send_task_failure,
     )
     for mend in mends:
-        setattr(responses.StepFunctionResponse, mend.__name__, mend)
+        replace(responses.StepFunctionResponse, mend.__name__, mend)
+    add(responses.StepFunctionResponse, "redrive_execution", redrive_execution)
 
 
 def _description(execution: Any) -> dict[str, Any]:
@@ -460,7 +461,7 @@ def _page(
 def _mend_deployment() -> None:
     # moto's CloudFormation puts a state machine where no execution runs, and knows neither definition substitutions
     # nor a definition in S3 or as an object.
-    models.stepfunctions_backends = stepfunctions_parser_backends
+    replace(models, "stepfunctions_backends", stepfunctions_parser_backends)
 
     def create(
         _cls: type, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_kwargs: Any
@@ -476,7 +477,7 @@ def _mend_deployment() -> None:
         except api.InvalidDefinition as error:
             raise ValidationError(message=f"State machine {resource_name} is not valid: {error}") from error
 
-    models.StateMachine.create_from_cloudformation_json = classmethod(create)
+    replace(models.StateMachine, "create_from_cloudformation_json", classmethod(create))
 
 
 def _definition(properties: dict[str, Any]) -> str:

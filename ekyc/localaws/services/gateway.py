@@ -18,9 +18,10 @@ from urllib.parse import parse_qsl, unquote
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import aws, functions
+from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
 from ekyc.localaws.iam import guard
+from ekyc.localaws.services import functions
 
 # API Gateway guide, "Quotas for configuring and running a REST API"
 BODY_LIMIT = 10 * 1024 * 1024

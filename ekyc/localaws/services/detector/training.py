@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from scipy.optimize import least_squares
 
-from ekyc.localaws.detector import features, geometry
-from ekyc.localaws.detector.features import Features, single_threaded_opencv
-from ekyc.localaws.detector.model import NEIGHBOURS, Box, Detector, LabelledPhoto, Model
+from ekyc.localaws.services.detector import features, geometry
+from ekyc.localaws.services.detector.features import Features, single_threaded_opencv
+from ekyc.localaws.services.detector.model import NEIGHBOURS, Box, Detector, LabelledPhoto, Model
 
 _PHOTOS_PER_TYPE = 60  # more adds time, not accuracy; also how many photos without a document are looked at
 _PHOTOS_JUDGED = 80  # enough to fit the four weights of the confidence

@@ -12,10 +12,11 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from ekyc.localaws import events
+from ekyc.localaws.moto_patches.border import replace
+from ekyc.localaws.services import events
 
 
-def install() -> None:
+def patch() -> None:
     """Make conditional writes atomic, as both services promise, and tell of objects what S3 tells."""
     from moto.dynamodb.models import DynamoDBBackend
     from moto.dynamodb.responses import DynamoHandler
@@ -35,9 +36,9 @@ def install() -> None:
     for name in ("put_object", "delete_object", "list_objects", "list_object_versions"):
         _hold(keys_lock, S3Backend, name)
     _quicken_tables()
-    S3Response.put_object = _refusing_other_content(S3Response.put_object)
-    S3Backend.put_object = _checked_and_encrypted(S3Backend.put_object)
-    S3Response.put_object_retention = _keeping_locks(S3Response.put_object_retention)
+    replace(S3Response, "put_object", _refusing_other_content(S3Response.put_object))
+    replace(S3Backend, "put_object", _checked_and_encrypted(S3Backend.put_object))
+    replace(S3Response, "put_object_retention", _keeping_locks(S3Response.put_object_retention))
     _hold_pages_to_cors_rules()
     _send_events_to_eventbridge()
 
@@ -67,8 +68,9 @@ def _quicken_tables() -> None:
         else:
             serialize(self, serialized, value, shape, key)
 
-    Table.all_items, Table.sorted_items = all_items, sorted_items
-    BaseJSONSerializer._serialize_type_structure = serialize_structure
+    replace(Table, "all_items", all_items)
+    replace(Table, "sorted_items", sorted_items)
+    replace(BaseJSONSerializer, "_serialize_type_structure", serialize_structure)
 
 
 def attribute(value: Any) -> dict[str, Any]:
@@ -194,9 +196,9 @@ def _hold_pages_to_cors_rules() -> None:
         status, headers, body = head_object(self, *args, **kwargs)
         return status, {**headers, **answer_call(self)}, body
 
-    S3Response._set_cors_headers_options = answer_preflight
-    S3Response._get_cors_headers_other = answer_call
-    S3Response.head_object = head
+    replace(S3Response, "_set_cors_headers_options", answer_preflight)
+    replace(S3Response, "_get_cors_headers_other", answer_call)
+    replace(S3Response, "head_object", head)
 
 
 def _cors_rule(bucket: Any, origin: str, method: str, headers: Sequence[str] = ()) -> Any:
@@ -262,8 +264,8 @@ def _send_events_to_eventbridge() -> None:
         }
         events.emit("aws.s3", notifications._detail_type(event_name), [bucket.arn], detail)
 
-    FakeBucket.create_from_cloudformation_json = classmethod(create_with_events)
-    notifications._send_event_bridge_message = send
+    replace(FakeBucket, "create_from_cloudformation_json", classmethod(create_with_events))
+    replace(notifications, "_send_event_bridge_message", send)
 
 
 def _hold(lock: Any, owner: type, name: str) -> None:
@@ -274,4 +276,4 @@ def _hold(lock: Any, owner: type, name: str) -> None:
         with lock:
             return method(*args, **kwargs)
 
-    setattr(owner, name, locked)
+    replace(owner, name, locked)

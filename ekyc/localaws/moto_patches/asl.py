@@ -65,6 +65,7 @@ from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguagePa
 
 from ekyc.localaws import aws
 from ekyc.localaws.clock import Interrupted, Signal, clock
+from ekyc.localaws.moto_patches.border import replace
 
 # Step Functions quotas, "Quotas related to state machine executions". The last event tells that it was the last.
 MAX_HISTORY_EVENTS = 25_000
@@ -73,7 +74,7 @@ FULL_HISTORY = api.ExecutionFailedEventDetails(
 )
 
 
-def install() -> None:
+def patch() -> None:
     """Mend the engine, once per process."""
     _mend_jsonata()
     _mend_parser()
@@ -153,19 +154,19 @@ def _json_value(value: Any) -> Any:
 
 def _mend_jsonata() -> None:
     # moto evaluates JSONata in a Java machine that it does not bring.
-    moto_jsonata._eval_jsonata = evaluate_jsonata
+    replace(moto_jsonata, "_eval_jsonata", evaluate_jsonata)
 
     # moto puts a string variable between quotes as it is: one with a quote or a line break in it breaks the expression.
     def declarations(bindings: dict[str, Any]) -> str:
         return "".join(f"{name}:={json.dumps(value, default=str)};" for name, value in bindings.items())
 
     for module in (moto_jsonata, states, variable_store):
-        module.encode_jsonata_variable_declarations = declarations
+        replace(module, "encode_jsonata_variable_declarations", declarations)
 
     def assigned_variables(self: Any) -> dict[str, str]:
         return {name: json.dumps(self.get(name), separators=(",", ":")) for name in sorted(self._declaration_tracing)}
 
-    variable_store.VariableStore.get_assigned_variables = assigned_variables
+    replace(variable_store.VariableStore, "get_assigned_variables", assigned_variables)
 
     # moto reports an expression that fails as States.Runtime, without an event; AWS says States.QueryEvaluationError.
     evaluate = string_expression.StringJSONata._eval_body
@@ -187,14 +188,14 @@ def _mend_jsonata() -> None:
             )
             raise failure from error
 
-    string_expression.StringJSONata._eval_body = evaluate_or_fail
+    replace(string_expression.StringJSONata, "_eval_body", evaluate_or_fail)
 
 
 def _mend_parser() -> None:
     # moto parses the definition again for every execution, which takes longer than most executions. What it parses to
     # holds no state of an execution, only these keys, which threads would race to set.
-    EvalComponent.heap_key = property(lambda self: str(id(self)))
-    AmazonStateLanguageParser.parse = staticmethod(functools.lru_cache(32)(AmazonStateLanguageParser.parse))
+    replace(EvalComponent, "heap_key", property(lambda self: str(id(self))))
+    replace(AmazonStateLanguageParser, "parse", staticmethod(functools.lru_cache(32)(AmazonStateLanguageParser.parse)))
 
 
 # --- The clock -------------------------------------------------------------------------------------------------------
@@ -208,8 +209,8 @@ def _mend_clock() -> None:
         initialize(self, *args, **kwargs)
         self.program_state_event = Signal(clock)
 
-    Environment.__init__ = initialize_with_signal
-    Timebox.current_milli_time = staticmethod(lambda: round(clock.now() * 1000))  # $now() and $millis()
+    replace(Environment, "__init__", initialize_with_signal)
+    replace(Timebox, "current_milli_time", staticmethod(lambda: round(clock.now() * 1000)))  # $now() and $millis()
 
     # Whoever waits for branches or iterations does not compute.
     def leaving_to_others(wait: Any) -> Any:
@@ -219,8 +220,8 @@ def _mend_clock() -> None:
 
         return wait_for_others
 
-    BranchWorkerPool.wait = leaving_to_others(BranchWorkerPool.wait)
-    JobPool.await_jobs = leaving_to_others(JobPool.await_jobs)
+    replace(BranchWorkerPool, "wait", leaving_to_others(BranchWorkerPool.wait))
+    replace(JobPool, "await_jobs", leaving_to_others(JobPool.await_jobs))
 
 
 # --- How an execution ends -------------------------------------------------------------------------------------------
@@ -296,10 +297,10 @@ def _mend_endings() -> None:
         for frame in frames:
             frame.set_ended()
 
-    Environment.set_stop = set_stop
-    Environment.set_timed_out = set_timed_out
-    Environment.set_error = set_error
-    Environment.set_ended = set_ended
+    replace(Environment, "set_stop", set_stop)
+    replace(Environment, "set_timed_out", set_timed_out)
+    replace(Environment, "set_error", set_error)
+    replace(Environment, "set_ended", set_ended)
 
     # moto's time limit of a whole machine takes effect only when the state that runs comes back by itself; it also
     # always begins at StartAt, where a redrive must not.
@@ -325,7 +326,7 @@ def _mend_endings() -> None:
             env.set_timed_out()
             ended.wait()
 
-    Program.eval = run
+    replace(Program, "eval", run)
 
 
 def _mend_history() -> None:
@@ -340,7 +341,7 @@ def _mend_history() -> None:
             self.end_full()
         return number
 
-    EventManager.add_event = add_event_while_open
+    replace(EventManager, "add_event", add_event_while_open)
 
 
 # --- Waiting ---------------------------------------------------------------------------------------------------------
@@ -368,8 +369,8 @@ def _mend_waiting() -> None:
             raise Interrupted
         env.stack.append(RetrierOutcome.Executed)
 
-    WaitFunction._wait_interval = wait
-    retrier_decl.RetrierDecl._eval_body = retry
+    replace(WaitFunction, "_wait_interval", wait)
+    replace(retrier_decl.RetrierDecl, "_eval_body", retry)
 
 
 # --- Tasks -----------------------------------------------------------------------------------------------------------
@@ -433,7 +434,7 @@ def _mend_task_attempts() -> None:
         else:
             env.states.reset(input_value=env.stack.pop())
 
-    ExecutionState._evaluate_with_timeout = attempt_with_timeout
+    replace(ExecutionState, "_evaluate_with_timeout", attempt_with_timeout)
 
 
 def _endpoint(env: Environment) -> TokenEndpoint:
@@ -553,7 +554,7 @@ class TokenEndpoint(callback.CallbackEndpoint):
 
 
 def _mend_tokens() -> None:
-    callback.CallbackEndpoint = TokenEndpoint
+    replace(callback, "CallbackEndpoint", TokenEndpoint)
     integrate = StateTaskServiceCallback._eval_integration_pattern
 
     # moto waits real seconds, drops the time-out when there is a heartbeat, and cannot be woken by a stop.
@@ -587,8 +588,8 @@ def _mend_tokens() -> None:
             env, name, api.HistoryEventType.TaskTimedOut, EventDetails(taskTimedOutEventDetails=details)
         )
 
-    StateTaskServiceCallback._eval_integration_pattern = await_token
-    StateTaskServiceCallback._from_error = from_heartbeat_error
+    replace(StateTaskServiceCallback, "_eval_integration_pattern", await_token)
+    replace(StateTaskServiceCallback, "_from_error", from_heartbeat_error)
 
 
 def _mend_sdk_arguments() -> None:
@@ -599,7 +600,7 @@ def _mend_sdk_arguments() -> None:
         if shape is not None:
             self._to_boto_request(parameters, shape)
 
-    StateTaskServiceAwsSdk._normalise_parameters = normalise
+    replace(StateTaskServiceAwsSdk, "_normalise_parameters", normalise)
 
 
 @functools.cache
@@ -621,7 +622,7 @@ def _mend_lambda_results() -> None:
             result = _invoke(parameters)
         env.stack.append(result or {})
 
-    lambda_eval_utils.execute_lambda_function_integration = invoke
+    replace(lambda_eval_utils, "execute_lambda_function_integration", invoke)
 
 
 def _invoke(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -655,7 +656,7 @@ def _mend_context() -> None:
     def state_data(EnteredTime: str, Name: str) -> dict[str, str]:  # noqa: N803, ARG001
         return {"EnteredTime": iso(clock.utc()), "Name": Name}
 
-    state.StateData = state_data
+    replace(state, "StateData", state_data)
 
 
 def _remember_checkpoints() -> None:
@@ -667,4 +668,4 @@ def _remember_checkpoints() -> None:
             env.checkpoint = Checkpoint(self.name, env.states.get_input(), copy.deepcopy(env.variable_store))
         enter(self, env)
 
-    state.CommonStateField._eval_body = enter_remembering
+    replace(state.CommonStateField, "_eval_body", enter_remembering)

@@ -20,22 +20,22 @@ import numpy as np
 from botocore.exceptions import ClientError, ParamValidationError
 from moto.core.base_backend import BaseBackend
 from moto.rekognition.models import rekognition_backends
-from moto.rekognition.responses import RekognitionResponse
 
-from ekyc.localaws import aws, faults, stand_in
+from ekyc.localaws import aws, faults
 from ekyc.localaws.clock import clock
-from ekyc.localaws.custom_labels_manifest import (
+from ekyc.localaws.errors import ServiceError
+from ekyc.localaws.faults import What
+from ekyc.localaws.services import stand_in
+from ekyc.localaws.services.custom_labels_manifest import (
     TERMINAL_MESSAGES,
     CheckedLine,
     ManifestRefused,
     label_counts,
     read_dataset,
 )
-from ekyc.localaws.detector import Detection, Detector
-from ekyc.localaws.errors import ServiceError
-from ekyc.localaws.faults import What
-from ekyc.localaws.stand_in import Answer, Request, StandIn, now
-from ekyc.localaws.training import MAX_IMAGE_BYTES, Training, TrainingRefused, image_size
+from ekyc.localaws.services.detector import Detection, Detector
+from ekyc.localaws.services.stand_in import Answer, Request, StandIn, now
+from ekyc.localaws.services.training import MAX_IMAGE_BYTES, Training, TrainingRefused, image_size
 
 OPERATIONS = (
     "CreateProject",
@@ -528,24 +528,6 @@ class CustomLabels(StandIn):
     def _arn(self, project_name: str, resource: str, created: float) -> str:
         milliseconds = round(created * 1000)
         return f"arn:aws:rekognition:{self.region}:{self.account}:project/{project_name}/{resource}{milliseconds}"
-
-
-def install() -> None:
-    """Make moto's Rekognition answer the operations of Custom Labels."""
-    stand_in.install(
-        "rekognition",
-        CustomLabels,
-        OPERATIONS,
-        RekognitionResponse,
-        rekognition_backends,
-        # Rekognition guide, "Error handling".
-        lambda error: {
-            "__type": error.code,
-            "Code": error.code,
-            "Logref": stand_in.request_id(),
-            "Message": error.message,
-        },
-    )
 
 
 def current() -> CustomLabels:

@@ -6,9 +6,15 @@ seconds, a few photos a type and no weights, and a detection is an outline that 
 What it cannot do: a type that it was never shown but that looks much like a trained one is taken for that one.
 """
 
-from ekyc.localaws.detector.evaluation import Evaluation, JudgedDetection, LabelEvaluation, PhotoEvaluation, evaluate
-from ekyc.localaws.detector.model import Box, Detection, Detector, LabelledPhoto
-from ekyc.localaws.detector.training import train
+from ekyc.localaws.services.detector.evaluation import (
+    Evaluation,
+    JudgedDetection,
+    LabelEvaluation,
+    PhotoEvaluation,
+    evaluate,
+)
+from ekyc.localaws.services.detector.model import Box, Detection, Detector, LabelledPhoto
+from ekyc.localaws.services.detector.training import train
 
 __all__ = [
     "Box",

@@ -18,13 +18,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws import groundtruth
-from ekyc.localaws.custom_labels_manifest import Size
 from ekyc.localaws.doors import PRIVATE, refusal
 from ekyc.localaws.errors import LocalAwsError
-from ekyc.localaws.groundtruth import LabelingJob
-from ekyc.localaws.labelling_tasks import Assignment, JobEnded, NoSuchAssignment, TaskError, TaskLost
-from ekyc.localaws.workforce import DrawnBox
+from ekyc.localaws.services import groundtruth
+from ekyc.localaws.services.custom_labels_manifest import Size
+from ekyc.localaws.services.groundtruth import LabelingJob
+from ekyc.localaws.services.labelling_tasks import Assignment, JobEnded, NoSuchAssignment, TaskError, TaskLost
+from ekyc.localaws.services.workforce import DrawnBox
 
 MAX_BOXES = 100
 MAX_WORKER_CHARACTERS = 40

@@ -21,17 +21,17 @@ from typing import Any
 from botocore.exceptions import ClientError, ParamValidationError
 from moto.core.base_backend import BaseBackend
 from moto.sagemaker.models import sagemaker_backends
-from moto.sagemaker.responses import SageMakerResponse
 
-from ekyc.localaws import aws, events, faults, stand_in
+from ekyc.localaws import aws, faults
 from ekyc.localaws.clock import clock
-from ekyc.localaws.custom_labels_manifest import Size
 from ekyc.localaws.errors import ServiceError
 from ekyc.localaws.faults import What
-from ekyc.localaws.labelling_tasks import Assignment, Task, TaskError, Tasks
-from ekyc.localaws.stand_in import Answer, Request, StandIn, now
-from ekyc.localaws.training import image_size
-from ekyc.localaws.workforce import DrawnBox, Workforce, consolidate, raw_answer
+from ekyc.localaws.services import events, stand_in
+from ekyc.localaws.services.custom_labels_manifest import Size
+from ekyc.localaws.services.labelling_tasks import Assignment, Task, TaskError, Tasks
+from ekyc.localaws.services.stand_in import Answer, Request, StandIn, now
+from ekyc.localaws.services.training import image_size
+from ekyc.localaws.services.workforce import DrawnBox, Workforce, consolidate, raw_answer
 
 OPERATIONS = (
     "CreateLabelingJob",
@@ -477,18 +477,6 @@ class GroundTruth(StandIn):
 def current() -> GroundTruth:
     """What the local AWS holds now; another one after a reset."""
     return GroundTruth.of(sagemaker_backends[aws.account][aws.region])
-
-
-def install() -> None:
-    """Make moto's SageMaker answer the operations of labelling jobs and work teams."""
-    stand_in.install(
-        "sagemaker",
-        GroundTruth,
-        OPERATIONS,
-        SageMakerResponse,
-        sagemaker_backends,
-        lambda error: {"__type": error.code, "Message": error.message},
-    )
 
 
 def _invalid(message: str) -> ServiceError:

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ekyc.localaws.detector import Box, LabelledPhoto, PhotoEvaluation, evaluate, train
+from ekyc.localaws.services.detector import Box, LabelledPhoto, PhotoEvaluation, evaluate, train
 
 
 def learn(folder: Path) -> None:

@@ -21,12 +21,12 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
-from ekyc.localaws.custom_labels_manifest import CheckedLine, LabelledBox, Size, check_line, check_sets
-from ekyc.localaws.detector import Detector
+from ekyc.localaws.services.custom_labels_manifest import CheckedLine, LabelledBox, Size, check_line, check_sets
+from ekyc.localaws.services.detector import Detector
 from rules import photos
 
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 S3Object = dict[str, dict[str, str]]
 
@@ -203,7 +203,7 @@ def _learn_in_child(
     errors = folder / "stderr.txt"
     with errors.open("w") as stderr:
         child = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "ekyc.localaws.training_process", str(folder)],
+            [sys.executable, "-m", "ekyc.localaws.services.training_process", str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ekyc.localaws.detector import features, geometry
-from ekyc.localaws.detector.features import Features
+from ekyc.localaws.services.detector import features, geometry
+from ekyc.localaws.services.detector.features import Features
 
 NEIGHBOURS = 8
 _MIN_INLIERS = 7
