@@ -234,6 +234,7 @@ def test_photos_that_phones_store_lying_keep_their_size_and_are_not_dropped(acco
             job,
             checked.manifest,
             checked.manifest_sha256,
+            checked.manifest_written,
             ended["LabelingJobOutput"]["OutputDatasetS3Uri"],
             None,
             "doctype",
