@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+from moto.s3.models import s3_backends
 
 from pipeline.aws import CONFIG
 
@@ -24,6 +25,12 @@ SESSION = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_sec
 def client(service: str) -> Any:
     """The one client of ``service`` that all tests share, since to make one takes longer than a test."""
     return SESSION.client(service, config=CONFIG)
+
+
+def store(bucket: str, key: str, content: bytes) -> str:
+    """Put an object into moto's S3 without a request, which takes a hundred times as long; its ETag."""
+    etag: str = s3_backends[ACCOUNT]["aws"].put_object(bucket, key, content).etag
+    return etag
 
 
 class Refusal(Exception):

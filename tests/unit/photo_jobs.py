@@ -16,6 +16,7 @@ from moto import mock_aws
 from PIL import Image
 
 from pipeline.manifests import Photo, photo_line
+from tests.unit.aws_fakes import store
 
 JOB = "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
 
@@ -29,15 +30,15 @@ class Bucket:
         s3.create_bucket(Bucket=self.name)
 
     def put(self, key: str, content: bytes | str) -> str:
-        """Upload and return the S3 URI."""
-        self.s3.put_object(Bucket=self.name, Key=key, Body=content)
+        """Store an object and return its S3 URI."""
+        store(self.name, key, content.encode() if isinstance(content, str) else content)
         return f"s3://{self.name}/{key}"
 
     def put_photo(self, name: str, content: bytes) -> str:
         return self.put(f"images/{JOB}/{name}", content)
 
     def put_lines(self, key: str, lines: Sequence[Mapping[str, Any] | str]) -> str:
-        """Upload JSON Lines; a text stands for itself."""
+        """Store JSON Lines; a text stands for itself."""
         return self.put(key, "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
 
     def read(self, uri: str) -> bytes:
@@ -72,7 +73,7 @@ def photo(width: int = 64, height: int = 64, *, shade: int = 0, kind: str = "JPE
 def put_input_manifest(bucket: Bucket, photos: Mapping[str, tuple[str, int, int]], rejected: Sequence[str] = ()) -> str:
     """The lists that Check images writes: of ``photos`` (hash, width, height) and of rejected ones; by file name.
 
-    Each of ``photos`` is uploaded as an object of its own content.
+    Each of ``photos`` is stored as an object of its own content.
     """
     prefix = f"s3://{bucket.name}/images/{JOB}/"
     bucket.put_lines(
@@ -81,8 +82,8 @@ def put_input_manifest(bucket: Bucket, photos: Mapping[str, tuple[str, int, int]
     )
     lines = []
     for name, details in sorted(photos.items()):
-        put = bucket.s3.put_object(Bucket=bucket.name, Key=f"images/{JOB}/{name}", Body=name.encode())
-        lines.append(photo_line(Photo(f"{prefix}{name}", *details, put["ETag"].strip('"'))))
+        etag = store(bucket.name, f"images/{JOB}/{name}", name.encode())
+        lines.append(photo_line(Photo(f"{prefix}{name}", *details, etag.strip('"'))))
     return bucket.put_lines(f"manifests/{JOB}/input.manifest", lines)
 
 

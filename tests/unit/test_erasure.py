@@ -19,7 +19,7 @@ from pipeline.errors import UnexpectedAnswer
 from pipeline.jobs import Job, Jobs, MoveRefused, ends, erasures, notice_marks, now_ms, public, resumes
 from pipeline.lifecycle import NotAllowed
 from rules.states import Status
-from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeService, client
+from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeService, client, store
 from tests.unit.conftest import BUCKET, INDEX, TABLE
 from tests.unit.test_api import MODEL, UNKNOWN, Answer, Api, execution_arn, is_problem
 from tests.unit.test_outcomes import LambdaContext
@@ -60,7 +60,7 @@ class Erasing:
 
     def put(self, *keys: str) -> None:
         for key in keys:
-            self.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x")
+            store(BUCKET, key, b"x")
 
     def run(self, job_id: str | None = None) -> None:
         """The function as the API calls it, or as the daily rule does."""
