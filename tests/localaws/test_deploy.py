@@ -116,3 +116,21 @@ def test_no_assembly(empty_aws: LocalAws, tmp_path: Path) -> None:
 def test_role_is_the_template_s(deploy: Deploy, local_aws: LocalAws) -> None:
     deploy(CODE, {"Other": ROLE, "Function": function("app.handler")})
     assert local_aws.client("lambda").list_functions()["Functions"][0]["Role"].startswith("arn:aws:iam::123456789012:")
+
+
+def test_tags_of_a_parameter_and_a_key_are_the_templates(deploy: Deploy, local_aws: LocalAws) -> None:
+    # Given a parameter whose tags are a map, and a key whose tags are a list, as CloudFormation has them
+    parameter = {"Name": "/tagged", "Type": "String", "Value": "x", "Tags": {"team": "kyc"}}
+    key = {"KeyPolicy": {"Version": "2012-10-17", "Statement": []}, "Tags": [{"Key": "team", "Value": "kyc"}]}
+    resources = {
+        "Function": function("app.handler"),
+        "Parameter": {"Type": "AWS::SSM::Parameter", "Properties": parameter},
+        "Key": {"Type": "AWS::KMS::Key", "Properties": key},
+    }
+    # When they are deployed
+    key_id = deploy(CODE, resources)["Key"]
+    # Then both services know the tags
+    of_parameter = local_aws.client("ssm").list_tags_for_resource(ResourceType="Parameter", ResourceId="/tagged")
+    assert of_parameter["TagList"] == [{"Key": "team", "Value": "kyc"}]
+    of_key = local_aws.client("kms").list_resource_tags(KeyId=key_id)
+    assert of_key["Tags"] == [{"TagKey": "team", "TagValue": "kyc"}]

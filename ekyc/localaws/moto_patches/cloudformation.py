@@ -1,13 +1,16 @@
-"""CloudFormation: names of resources, and how fast a template is read."""
+"""CloudFormation: names of resources, tags of parameters, and how fast a template is read."""
 
 from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 from moto.cloudformation import parsing
 from moto.cloudformation.models import Stack
+from moto.kms.models import Key
+from moto.ssm.models import Parameter
 
 from ekyc.localaws.moto_patches.border import replace
 
@@ -28,3 +31,20 @@ def patch() -> None:
             return parse_yaml(template)
 
     replace(Stack, "parse_template", staticmethod(parse_template))
+
+    # A parameter's tags are a map in CloudFormation, where moto expects a list; a key's have other names in KMS.
+    _convert_tags(Parameter, lambda tags: [{"Key": name, "Value": value} for name, value in tags.items()])
+    _convert_tags(Key, lambda tags: [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in tags])
+
+
+def _convert_tags(resource: Any, converted: Callable[[Any], list[dict[str, str]]]) -> None:
+    """Have moto create a resource with its template's tags ``converted`` to those of the service's API."""
+    create = resource.create_from_cloudformation_json.__func__
+
+    def create_tagged(kind: Any, name: str, template: dict[str, Any], *others: Any, **named: Any) -> Any:
+        properties = template["Properties"]
+        if "Tags" in properties:
+            template = template | {"Properties": properties | {"Tags": converted(properties["Tags"])}}
+        return create(kind, name, template, *others, **named)
+
+    replace(resource, "create_from_cloudformation_json", classmethod(create_tagged))
