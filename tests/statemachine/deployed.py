@@ -1,6 +1,7 @@
 """The pipeline deployed on the local AWS, driven over HTTP as a client drives it."""
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from moto.dynamodb.models import dynamodb_backends
 
+from ekyc.localaws.aws import account, region
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import rekognition
@@ -17,6 +20,8 @@ from ekyc.localaws.services import rekognition
 TYPES = ("AU_PASSPORT", "ID_KTP", "THAI_ID_BACK")
 ENDED = {"Ready", "Rejected", "Failed", "Stopped"}
 ENOUGH = 60.0  # seconds; every wait below ends far sooner unless something is broken
+# To read those of the machine takes as long as some calls, and the local AWS has no TLS.
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def eventually(condition: Callable[[], Any], seconds: float = ENOUGH) -> Any:
@@ -67,11 +72,10 @@ class Pipeline:
         answer = self.http.post(f"jobs/{job_id}/urls", json={"names": [path.name for path in files]})
         assert answer.status_code == 200, answer.text
         targets = answer.json()
-        with httpx.Client() as http:
-            for path in files:
-                target = targets[path.name]
-                put = http.put(target["url"], headers=target["headers"], content=path.read_bytes())
-                assert put.status_code == 200, put.text
+        for path in files:
+            target = targets[path.name]
+            put = self.http.put(target["url"], headers=target["headers"], content=path.read_bytes())
+            assert put.status_code == 200, put.text
 
     def start(self, job_id: str, **options: Any) -> httpx.Response:
         """Start the job for our three document types."""
@@ -85,11 +89,22 @@ class Pipeline:
         """The job once it has one of ``statuses``; fails when it ends in another."""
 
         def there() -> dict[str, Any] | None:
+            self._wait_for_record(job_id, {*statuses, *ENDED})
             job = self.job(job_id)
             assert job["status"] in statuses or job["status"] not in ENDED, job
             return job if job["status"] in statuses else None
 
         return eventually(there)
+
+    def _wait_for_record(self, job_id: str, statuses: set[str], seconds: float = 1.0) -> None:
+        """Wait some time for the job's record to have one of ``statuses``. It is read from moto's memory: each question
+        to the API runs a function, which takes as long as some states."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            record = dynamodb_backends[account][region].get_item(self.outputs["JobsTable"], {"Id": {"S": job_id}})
+            if record and record.attrs["Status"].value in statuses:
+                return
+            time.sleep(0.01)
 
     def execution(self, job_id: str) -> dict[str, Any]:
         """The execution as Step Functions describes it."""
@@ -142,7 +157,7 @@ def deployed(aws: LocalAws, assembly: Path, photos: Path, answers: str = "annota
     rekognition.current().learns = False
     speed = clock.speed
     aws.workforce.answer_from(photos / answers, unanswered_share=0)
-    with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=30) as http:
+    with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=30, verify=NO_CERTIFICATES) as http:
         yield Pipeline(aws, http, outputs, photos)
     clock.speed = speed
     aws.workforce.stop_answering()
