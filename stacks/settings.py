@@ -497,7 +497,7 @@ for _loop in LOOPS:
     *(f"polls.{loop}.{part}" for loop in LOOPS for part in POLL_PARTS),
 )
 def _waits_fit_the_history(heartbeat: int, labelling_deadline: int, *values: Any) -> Iterator[str]:
-    """The loops of `polls` and the heartbeats of `labelling` fit into a history: they may take 18,000 events of it."""
+    """The loops of `polls` and the heartbeats of `labelling` take at most 18,000 events of a history."""
     beats = -(-labelling_deadline // heartbeat)
     parts = len(POLL_PARTS)
     polls = [

@@ -520,6 +520,8 @@ def _left(bench: Bench, job: Job, way: Way) -> Iterator[str]:
     """What does not hold yet; what takes longest to find out comes last."""
     if not bench.messages(job):
         yield "nobody was told that the job ended"
+    if "EndEventSent" not in bench.record(job):
+        yield "no event tells that the job ended"
     if not bench.has_report(job):
         yield "no audit report tells how the job ended"
     if way.run is erased and ("ErasedTime" not in bench.record(job) or bench.objects(job)):

@@ -313,7 +313,7 @@ def test_an_answer_does_not_wait_for_the_function(deploy_machine: Any, execution
     ask["Arguments"]["Payload"] = {"token": "{% $states.context.Task.Token %}", "seconds": 25}
     execution = executions.start(deploy_machine({"Ask": ask}))
     token = token_of(executions, execution, once="TaskStarted")
-    # When somebody answers the token, then the execution goes on
+    # When the token is answered, then the execution goes on
     executions.client.send_task_success(taskToken=token, output="1")
     assert executions.end(execution)["output"] == "1"
 

@@ -56,7 +56,7 @@ def test_labels_are_posted_before_the_function_returns(
         writes_waiting = "WaitingForLabelling" in str(call.parameters.get("ExpressionAttributeValues", {}).get(":0"))
         if not (call.function == name and writes_waiting):
             return carry_out()
-        # When somebody posts the labels at that moment
+        # When the labels are posted at that moment
         post_labels(pipeline, job_id)
         if ends_task:
             pipeline.reaches(job_id, "CreatingDataset", "Training", "Evaluating", "Ready")
@@ -80,7 +80,7 @@ def test_labels_are_posted_after_the_function_returned(pipeline: Pipeline) -> No
     pipeline.upload(job_id, pipeline.photos / "annotations.json")
     pipeline.start(job_id, labels={"provider": "supplied"}, deploy=False)
     eventually(lambda: "TaskSubmitted" in events_of(pipeline, job_id, "Request labels"))
-    # When somebody posts the labels, then the job goes on to its end
+    # When the labels are posted, then the job goes on to its end
     post_labels(pipeline, job_id)
     pipeline.reaches(job_id, "Ready")
     assert pipeline.entered(job_id).count("Import labels") == 1
