@@ -47,10 +47,14 @@ def say_what_is_gone() -> Iterator[None]:
         path = error.name or ""
         if name := IMPORTED.match(str(error)):
             path = f"{path}.{name[1]}"
-        raise (_gone(path) if path.startswith("moto.") else error) from error
+        if not path.startswith("moto."):
+            raise
+        raise _gone(path) from error
     except AttributeError as error:
         path = f"{_path(error.obj)}.{error.name}"
-        raise (_gone(path) if path.startswith("moto.") else error) from error
+        if not path.startswith("moto."):
+            raise
+        raise _gone(path) from error
 
 
 def _gone(path: str) -> MotoChanged:
