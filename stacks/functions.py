@@ -329,7 +329,7 @@ def _stages(
                 ),
                 permissions.pass_labelling_role(labelling_role),
                 permissions.answer_task(),
-                *notifications.tell(),
+                *notifications.sending(),
             ],
             {
                 **bucket,

@@ -215,7 +215,7 @@ class ResumeLabelling(BackgroundFunction):
                 permissions.job_record(),
                 permissions.labelling_jobs("DescribeLabelingJob", why="Asks how the labelling has ended."),
                 permissions.answer_task(),
-                *notifications.tell(),
+                *notifications.sending(),
             ],
         )
         self.call_by(

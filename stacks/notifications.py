@@ -79,7 +79,7 @@ class Notifications(Construct):
         if settings.notification_email:
             self.topic.add_subscription(subscriptions.EmailSubscription(settings.notification_email))
 
-    def tell(self) -> list[Allowed]:
+    def sending(self) -> list[Allowed]:
         """Publish messages to the topic, encrypted with its own key, and put the pipeline's events on the event bus.
 
         What a role needs of the key of the setting kmsKeyArn, `Encryption` gives it.

@@ -74,7 +74,7 @@ class WatchRunning(BackgroundFunction):
                     why="Looks which models run" + (", and stops those that do for too long." if stops else "."),
                 ),
                 permissions.live_model("GetParameter", why="Says which of them is the live one."),
-                *notifications.tell(),
+                *notifications.sending(),
             ],
             timeout_seconds=300,  # for two projects a second, of which an account has 100
         )

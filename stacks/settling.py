@@ -44,7 +44,7 @@ class SettleJob(BackgroundFunction):
                 permissions.list_job_records(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
                 *permissions.stop_what_runs(and_settle=True),
-                *notifications.tell(),
+                *notifications.sending(),
                 export_audit.call(),
             ],
             timeout_seconds=300,

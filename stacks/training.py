@@ -107,7 +107,7 @@ class RecordOutcome(BackgroundFunction):
             permissions=[
                 permissions.job_progress(),
                 permissions.executions("DescribeExecution", "GetExecutionHistory"),
-                *notifications.tell(),
+                *notifications.sending(),
                 *permissions.stop_what_runs(),
             ],
         )

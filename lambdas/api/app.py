@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from api import answers, audit, problems, progress, uploads, validation, views
 from api.problems import Problem
 from pipeline import errors, labelling, lifecycle
-from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, public
+from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, public_attributes
 from pipeline.lifecycle import NotAllowed, NotBegun, NotThere
 from pipeline.services import Services
 from pipeline.settings import Settings as BaseSettings
@@ -84,7 +84,7 @@ app = APIGatewayRestResolver(cors=cross_origin(settings.web_origins))
 
 @app.post("/api/training/create")
 def create() -> Response[str]:
-    return _json(public(services.jobs.create()))
+    return _json(public_attributes(services.jobs.create()))
 
 
 @app.get("/api/training/url")
@@ -129,12 +129,12 @@ def list_jobs() -> Response[str]:
     query = _query()
     limit = validation.page_limit(query.get("limit"))
     jobs, token = services.jobs.list_newest(settings.jobs_index, limit, query.get("nextToken"))
-    return _json([public(job) for job in jobs], {"X-Next-Token": token} if token else {})
+    return _json([public_attributes(job) for job in jobs], {"X-Next-Token": token} if token else {})
 
 
 @app.get("/api/training/jobs/<job_id>")
 def show(job_id: str) -> Response[str]:
-    return _json(views.job_view(views.healed(_job(job_id), services), services))
+    return _json(views.job_view(views.with_end_recorded(_job(job_id), services), services))
 
 
 @app.delete("/api/training/jobs/<job_id>")
@@ -143,7 +143,7 @@ def erase(job_id: str) -> Response[str]:
     if not caller:
         raise problems.unknown_caller()
     delete_model = validation.flag(_query().get("deleteModel"), "deleteModel")
-    job = views.healed(_job(job_id), services)
+    job = views.with_end_recorded(_job(job_id), services)
     requested = lifecycle.erase(job, caller, services, delete_model=delete_model)
     return _json(views.job_view(requested, services), status=HTTPStatus.ACCEPTED)
 
@@ -183,7 +183,7 @@ def supply_labels(job_id: str) -> Response[str]:
     name = validation.labels_name(_body())
     job_id = _known(job_id)
     key = validation.object_key(job_id, name)
-    return _json(public(lifecycle.supply_labels(job_id, key, _caller() or ANONYMOUS, services)))
+    return _json(public_attributes(lifecycle.supply_labels(job_id, key, _caller() or ANONYMOUS, services)))
 
 
 @app.post("/api/training/jobs/<job_id>/stop")
@@ -260,7 +260,7 @@ def answer_page_token(error: PageTokenInvalid) -> Response[str]:
 @app.exception_handler(Exception)
 def answer_failure(error: Exception) -> Response[str]:
     """A throttled service is told apart from a fault of ours; neither shows its insides."""
-    failure = errors.named(error) if isinstance(error, (ClientError, BotoCoreError)) else error
+    failure = errors.as_pipeline_error(error) if isinstance(error, (ClientError, BotoCoreError)) else error
     name = type(failure).__name__
     if isinstance(failure, errors.Throttled):
         logger.warning("A service is busy", extra={"error": name})
@@ -335,7 +335,7 @@ def _awaits_correction(job: Job) -> bool:
     """Whether the job failed over its labels file: a corrected one may take its place, and a resume reads it again."""
     if job.status is not Status.FAILED:
         return False
-    return advice.on(job.status, job["Error"], job["LabelProvider"]).resume is advice.Resume.AFTER_LABELS
+    return advice.for_job(job.status, job["Error"], job["LabelProvider"]).resume is advice.Resume.AFTER_LABELS
 
 
 def _presigned(key: str, **signed: Any) -> str:

@@ -66,11 +66,11 @@ def page(job_id: str, token: str | None, seconds: int, services: Services) -> tu
         url = services.s3.generate_presigned_url(
             "head_object", Params={"Bucket": services.bucket, "Key": entry["Key"]}, ExpiresIn=seconds
         )
-        told = {"name": entry["Key"].removeprefix(prefix), "size": entry["Size"], "head": url}
-        bytes_left -= answers.size(json.dumps(told))
+        entry_view = {"name": entry["Key"].removeprefix(prefix), "size": entry["Size"], "head": url}
+        bytes_left -= answers.size(json.dumps(entry_view))
         if bytes_left < 0:
             break
-        found.append(told)
+        found.append(entry_view)
     if listed["IsTruncated"] or bytes_left < 0:
         return found, _token(folder, found[-1]["name"])
     return found, None if folder == FOLDERS[-1] else _token(FOLDERS[-1], "")

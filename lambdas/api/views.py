@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from pipeline import labelling, models, outcomes
 from pipeline.errors import error_code
-from pipeline.jobs import Job, now_ms, public
+from pipeline.jobs import Job, now_ms, public_attributes
 from pipeline.publishing import NONE_YET, read_parameter
 from pipeline.services import Services
 from rules import advice, prices
@@ -15,7 +15,7 @@ from rules.states import RUNNING, Status
 HOUR_MS = 3_600_000
 
 
-def healed(job: Job, services: Services) -> Job:
+def with_end_recorded(job: Job, services: Services) -> Job:
     """The job with its execution's end, should the event that tells it have been lost."""
     if job.status not in RUNNING:
         return job
@@ -42,15 +42,15 @@ def job_view(job: Job, services: Services) -> dict[str, Any]:
         "polls": job["Poll"],
         "elapsedSeconds": round((until - started) / 1000, 1) if started else None,
     }
-    return public(job) | {"progress": progress, "cost": _cost(job)} | _advice(job)
+    return public_attributes(job) | {"progress": progress, "cost": _cost(job)} | _advice(job)
 
 
 def _advice(job: Job) -> dict[str, Any]:
     """What to do about a job that ended without a model; nothing is left to do about one that was erased."""
     if job.status not in (Status.FAILED, Status.REJECTED, Status.STOPPED) or job.is_erased:
         return {}
-    told = advice.on(job.status, job["Error"], job["LabelProvider"])
-    return {"advice": {"text": told.text, "resume": told.resume}}
+    job_advice = advice.for_job(job.status, job["Error"], job["LabelProvider"])
+    return {"advice": {"text": job_advice.text, "resume": job_advice.resume}}
 
 
 def model_view(project_parameter: str, services: Services) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
         try:
             erasure.erase(job_id, bucket=settings.bucket, jobs=jobs, s3=s3, rekognition=rekognition)
         except (ClientError, BotoCoreError, errors.PipelineError) as error:
-            failure = error if isinstance(error, errors.PipelineError) else errors.named(error)
+            failure = error if isinstance(error, errors.PipelineError) else errors.as_pipeline_error(error)
             logger.error("Not erased", extra={"error": type(failure).__name__})
     if failure:
         raise failure from None

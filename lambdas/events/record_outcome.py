@@ -48,7 +48,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
                 model_parameter=settings.model_parameter,
             )
     finally:
-        if notices.tell_end(job, jobs=jobs, channels=channels):
+        if notices.notify_end(job, jobs=jobs, channels=channels):
             measure(job)
 
 

@@ -23,10 +23,10 @@ jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
 sagemaker = aws.client("sagemaker")
 stepfunctions = aws.client("stepfunctions")
 channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
-tell = partial(notices.tell_labelled, jobs=jobs, channels=channels)
+notify = partial(notices.notify_labelled, jobs=jobs, channels=channels)
 logger = Logger()
 
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], _context: Any) -> None:
-    labelling.resume(event, jobs=jobs, sagemaker=sagemaker, stepfunctions=stepfunctions, tell=tell)
+    labelling.resume_execution(event, jobs=jobs, sagemaker=sagemaker, stepfunctions=stepfunctions, notify=notify)

@@ -52,14 +52,14 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
         except JobNotFound:
             logger.info("The training belongs to no job of ours")
         except (ClientError, BotoCoreError, errors.PipelineError) as error:
-            failure = error if isinstance(error, errors.PipelineError) else errors.named(error)
+            failure = error if isinstance(error, errors.PipelineError) else errors.as_pipeline_error(error)
             logger.error("Not settled", extra={"error": type(failure).__name__})
     if failure:
         raise failure from None
 
 
 def _settle(job_id: str) -> None:
-    job = stopping.ended(job_id, jobs=jobs, stepfunctions=stepfunctions)
+    job = stopping.record_end(job_id, jobs=jobs, stepfunctions=stepfunctions)
     if job is None:
         return
     try:
@@ -73,9 +73,9 @@ def _settle(job_id: str) -> None:
             model_parameter=settings.model_parameter,
         )
     finally:  # whoever has to mend what could not be stopped learns of it
-        if not notices.is_told(job):
+        if not notices.is_notified(job):
             _export(job)
-        notices.tell_end(job, jobs=jobs, channels=channels)
+        notices.notify_end(job, jobs=jobs, channels=channels)
 
 
 def _export(job: Job) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pipeline.manifests import Drop, ManifestReader, Photo, read_photos, split_uri
+from pipeline.manifests import ManifestReader, Photo, Unusable, read_photos, split_uri
 
 FOLDERS = ("images", "upright")
-REPLACED = Drop("Changed", "the photo was replaced after it was checked")
-DELETED = Drop("Changed", "the photo was deleted after it was checked")
+REPLACED = Unusable("Changed", "the photo was replaced after it was checked")
+DELETED = Unusable("Changed", "the photo was deleted after it was checked")
 
 
 class _Object(NamedTuple):
@@ -24,7 +24,7 @@ class _Object(NamedTuple):
     modified: datetime
 
 
-def compare(manifest: ManifestReader, *, job_id: str, bucket: str, s3: Any) -> Iterator[tuple[Photo, Drop | None]]:
+def compare(manifest: ManifestReader, *, job_id: str, bucket: str, s3: Any) -> Iterator[tuple[Photo, Unusable | None]]:
     """Yield each photo of ``manifest``, the job's input.manifest, with how it changed since the check, or None.
 
     A photo is unchanged when its object has the ETag that the check saw, and was not written after the manifest: so a

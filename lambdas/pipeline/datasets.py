@@ -12,7 +12,7 @@ from typing import IO, Any
 from pipeline.checked_photos import compare
 from pipeline.errors import NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
 from pipeline.manifests import SPOOLED_BYTES, ManifestReader, ManifestWriter, rejected_list_key
-from rules.lines import Drop, Labelled, clamp, decode, line_end, line_start, parse
+from rules.lines import Labelled, Unusable, clamp, decode, line_end, line_start, parse
 
 TEST_SHARE = 0.2
 # Custom Labels guide, "Guidelines and quotas": a label may have 0 to 1,000 images in the test dataset.
@@ -22,7 +22,7 @@ MAX_TEST_IMAGES_PER_TYPE = 1000
 PHOTO = struct.Struct(">16sHH")
 # Stands in for a photo whose line was read already, or whose content an earlier photo has.
 TAKEN = b""
-NOT_LABELLED = Drop("NotLabelled", "the labelled manifest has no line for the photo")
+NOT_LABELLED = Unusable("NotLabelled", "the labelled manifest has no line for the photo")
 
 
 @dataclass(frozen=True)
@@ -188,16 +188,16 @@ class _DroppedList:
         self.reasons: Counter[str] = Counter()
         self.lines = 0
 
-    def add(self, why: Drop, source_ref: object, line: int | None) -> None:
+    def add(self, why: Unusable, source_ref: object, line: int | None) -> None:
         """Drop a photo by its line in the labelled manifest, or None when it has no line there."""
         self.lines += 1
         self._write(why, source_ref, {"line": line})
 
-    def add_box(self, why: Drop, source_ref: object, line: int, box: int) -> None:
+    def add_box(self, why: Unusable, source_ref: object, line: int, box: int) -> None:
         """Drop one box of a line, counted from 1."""
         self._write(why, source_ref, {"line": line, "box": box})
 
-    def _write(self, why: Drop, source_ref: object, place: dict[str, int | None]) -> None:
+    def _write(self, why: Unusable, source_ref: object, place: dict[str, int | None]) -> None:
         self.reasons[why.code] += 1
         named = source_ref if isinstance(source_ref, str) else None
         self._file.write(json.dumps({"source-ref": named, "reason": why.reason, "code": why.code, **place}))
@@ -207,7 +207,7 @@ class _Photos:
     """The job's photos by source-ref, each of which one labelled line may take; ``changed`` of ``count`` changed."""
 
     def __init__(self, request: PrepareDatasets, bucket: str, s3: Any) -> None:
-        self._photos: dict[str, bytes | Drop] = {}
+        self._photos: dict[str, bytes | Unusable] = {}
         self.count = self.changed = 0
         ranks = set()
         manifest = ManifestReader(s3, request.images_manifest, request.images_sha256, request.images_written)
@@ -226,25 +226,25 @@ class _Photos:
             line = json.loads(text)  # type: ignore[arg-type]
             self._rejected[line["source-ref"]] = line["reason"]
 
-    def take(self, source_ref: object) -> tuple[bytes, int, int] | Drop:
+    def take(self, source_ref: object) -> tuple[bytes, int, int] | Unusable:
         """The photo's rank, width and height, or why no line may have it."""
         if not isinstance(source_ref, str):
-            return Drop("InvalidSourceRef", "source-ref is missing or no text")
+            return Unusable("InvalidSourceRef", "source-ref is missing or no text")
         found = self._photos.get(source_ref)
         if found:
             self._photos[source_ref] = TAKEN
-            return found if isinstance(found, Drop) else PHOTO.unpack(found)
+            return found if isinstance(found, Unusable) else PHOTO.unpack(found)
         if found == TAKEN:
-            return Drop("Duplicate", "the photo was on an earlier line")
+            return Unusable("Duplicate", "the photo was on an earlier line")
         if source_ref in self._rejected:
-            return Drop("RejectedPhoto", f"the photo was rejected: {self._rejected[source_ref]}")
-        return Drop("UnknownPhoto", "the job has no such photo")
+            return Unusable("RejectedPhoto", f"the photo was rejected: {self._rejected[source_ref]}")
+        return Unusable("UnknownPhoto", "the job has no such photo")
 
-    def left(self) -> Iterator[tuple[str, Drop]]:
+    def left(self) -> Iterator[tuple[str, Unusable]]:
         """The photos that no line took, in the order of input.manifest, and why they are dropped."""
         for source_ref, found in self._photos.items():
             if found:
-                yield source_ref, found if isinstance(found, Drop) else NOT_LABELLED
+                yield source_ref, found if isinstance(found, Unusable) else NOT_LABELLED
 
 
 def _clean(
@@ -260,31 +260,31 @@ def _clean(
     types: list[tuple[str, ...]] = []
     same: dict[tuple[str, ...], tuple[str, ...]] = {}  # photos that show the same share one tuple
     for number, text in labels:
-        document = text if isinstance(text, Drop) else decode(text)
-        if isinstance(document, Drop):
+        document = text if isinstance(text, Unusable) else decode(text)
+        if isinstance(document, Unusable):
             dropped.add(document, None, number)
             continue
         source_ref = document.get("source-ref")
         photo = photos.take(source_ref)
-        if isinstance(photo, Drop):
+        if isinstance(photo, Unusable):
             dropped.add(photo, source_ref, number)
             continue
         rank, width, height = photo
         labelled = parse(document, request.label_attribute)
         if isinstance(labelled, Labelled):
             labelled = _fit(labelled, width, height, class_ids)
-        if isinstance(labelled, Drop):
+        if isinstance(labelled, Unusable):
             dropped.add(labelled, source_ref, number)
             continue
         boxes = []
         for place, box in enumerate(labelled.boxes, 1):
             clamped = clamp(box, width, height)
-            if isinstance(clamped, Drop):
+            if isinstance(clamped, Unusable):
                 dropped.add_box(clamped, source_ref, number, place)
             else:
                 boxes.append(clamped)
         if not boxes:
-            dropped.add(Drop("NoValidBoxes", "none of the line's boxes can be used"), source_ref, number)
+            dropped.add(Unusable("NoValidBoxes", "none of the line's boxes can be used"), source_ref, number)
             continue
         starts.write(line_start(labelled, boxes, class_ids).encode() + b"\n")
         ranks.append(rank)
@@ -295,17 +295,17 @@ def _clean(
     return ranks, types
 
 
-def _fit(labelled: Labelled, width: int, height: int, class_ids: dict[str, int]) -> Labelled | Drop:
+def _fit(labelled: Labelled, width: int, height: int, class_ids: dict[str, int]) -> Labelled | Unusable:
     """The labels, if they fit the photo's size and the job's document types, or why they do not."""
     if not labelled.boxes:
-        return Drop("Empty", "no document is marked in the photo")
+        return Unusable("Empty", "no document is marked in the photo")
     if (labelled.width, labelled.height) != (width, height):
-        return Drop(
+        return Unusable(
             "WrongImageSize", f"labelled as {labelled.width}x{labelled.height} px, but the photo is {width}x{height} px"
         )
     for box in labelled.boxes:
         if box.label not in class_ids:
-            return Drop("UnknownType", f"{box.label} is none of the job's document types")
+            return Unusable("UnknownType", f"{box.label} is none of the job's document types")
     return labelled
 
 

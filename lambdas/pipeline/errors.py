@@ -188,7 +188,7 @@ def quota(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Message", "")
 
 
-def named(error: ClientError | BotoCoreError) -> PipelineError:
+def as_pipeline_error(error: ClientError | BotoCoreError) -> PipelineError:
     """Turn a botocore error that no stage handled into the error tree.
 
     Throttling and internal errors, which AWS says to retry (Rekognition Developer Guide, "Error handling"), and lost

@@ -10,7 +10,7 @@ import orjson
 from pipeline import models
 from pipeline.checked_photos import DELETED, REPLACED, compare
 from pipeline.errors import EvaluationMissing, PhotosChanged, UnexpectedAnswer
-from pipeline.manifests import Drop, ManifestReader
+from pipeline.manifests import ManifestReader, Unusable
 from pipeline.publishing import read_parameter
 
 TOLERANCE = 1e-9  # 0.90 - 0.05 is a little more than 0.85 in binary
@@ -108,7 +108,7 @@ def require_unchanged(request: EvaluateModel, *, bucket: str, s3: Any) -> None:
         )
 
 
-def _changes(lines: Iterable[tuple[int, str | Drop]], changes: Mapping[str, Drop]) -> Iterator[Drop]:
+def _changes(lines: Iterable[tuple[int, str | Unusable]], changes: Mapping[str, Unusable]) -> Iterator[Unusable]:
     """The change of each photo of a dataset's manifest that changed."""
     for _, text in lines:
         change = changes.get(orjson.loads(text)["source-ref"])  # type: ignore[arg-type]

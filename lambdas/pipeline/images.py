@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from pipeline import upright
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages, error_code
-from pipeline.manifests import Drop, ManifestWriter, Photo, photo_line, rejected_list_key
+from pipeline.manifests import ManifestWriter, Photo, Unusable, photo_line, rejected_list_key
 from rules import names, photos
 from rules.uploads import LARGEST_PHOTO
 
@@ -118,7 +118,7 @@ def check(
     ):
         checker = _Checker(request.job_id, bucket, seconds_left, turner, s3)
 
-        def checked_photo(upload: Upload) -> tuple[Upload, Photo | Drop]:
+        def checked_photo(upload: Upload) -> tuple[Upload, Photo | Unusable]:
             return upload, checker.photo(upload)
 
         for upload, photo in _in_order(readers, checked_photo, _uploads(bucket, prefix, s3)):
@@ -129,7 +129,7 @@ def check(
                     manifest.write(photo_line(photo))
                     turned += photo.source_ref != original
                     continue
-                photo = Drop("Duplicate", f"the same photo as {first.removeprefix(prefix)}")
+                photo = Unusable("Duplicate", f"the same photo as {first.removeprefix(prefix)}")
             codes[photo.code] += 1
             rejected.write(json.dumps({"source-ref": original, "reason": photo.reason, "code": photo.code}))
 
@@ -210,13 +210,13 @@ class _Checker:
         self._held, self._turner = BoundedSemaphore(HELD), turner
         self._turned = 0
 
-    def photo(self, upload: Upload) -> Photo | Drop:
+    def photo(self, upload: Upload) -> Photo | Unusable:
         """The photo to label, or why Rekognition would reject it."""
         name = upload.key.removeprefix(self._prefix)
         if "/" in name:
-            return Drop("InvalidName", f"the photo does not lie directly below {self._prefix}")
+            return Unusable("InvalidName", f"the photo does not lie directly below {self._prefix}")
         if fault := names.fault_of_file_name(name):
-            return Drop("InvalidName", f"the file name {fault}")
+            return Unusable("InvalidName", f"the file name {fault}")
         encryption = ""
 
         def read(start: int, stop: int) -> bytes:
@@ -229,15 +229,15 @@ class _Checker:
         try:
             seen = photos.look(upload.size, read)
             if isinstance(seen, photos.Rejection):
-                return Drop(*seen)
+                return Unusable(*seen)
             image_hash = self._checksum(upload) if encryption.startswith("aws:kms") else upload.etag
             turns = seen.orientation != photos.AS_STORED
             stored = self._upright_copy(upload, seen.orientation) if turns else (upload.key, upload.etag)
         except ClientError as error:
             if error_code(error) in CHANGED_CODES:
-                return Drop("Changed", "the file was replaced or deleted while the photos were checked")
+                return Unusable("Changed", "the file was replaced or deleted while the photos were checked")
             raise
-        if isinstance(stored, Drop):
+        if isinstance(stored, Unusable):
             return stored
         key, etag = stored
         return Photo(f"s3://{self._bucket}/{key}", image_hash, seen.width, seen.height, etag, seen.orientation)
@@ -250,7 +250,7 @@ class _Checker:
         found = next((f"{name.removeprefix('Checksum')}:{answer[name]}" for name in CHECKSUMS if name in answer), None)
         return f"{found}:{upload.size}" if found else upload.etag
 
-    def _upright_copy(self, upload: Upload, orientation: int) -> tuple[str, str] | Drop:
+    def _upright_copy(self, upload: Upload, orientation: int) -> tuple[str, str] | Unusable:
         """Key and ETag of the photo's upright copy, which is made unless there is one, or why there is none."""
         key = f"{self._upright_prefix}{upload.key.removeprefix(self._prefix)}"
         # S3 tells times in seconds, so a copy as old as its original may be the copy of what lay there before.
@@ -262,15 +262,15 @@ class _Checker:
                 raise PhotosLeft(f"Turned {self._turned:,} photos upright in this run; the rest follows in the next.")
             content = self._get(upload)["Body"].read()
             copy = self._turner.submit(self._turn, content, orientation).result()
-            if isinstance(copy, Drop):
+            if isinstance(copy, Unusable):
                 return copy
             body, media_type = copy
             answer = self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=media_type)
             return key, answer["ETag"].strip('"')
 
-    def _turn(self, content: bytes, orientation: int) -> tuple[bytes, str] | Drop:
+    def _turn(self, content: bytes, orientation: int) -> tuple[bytes, str] | Unusable:
         copy = upright.turn(content, orientation, LARGEST_PHOTO)
-        self._turned += not isinstance(copy, Drop)
+        self._turned += not isinstance(copy, Unusable)
         return copy
 
     def _get(self, upload: Upload, **part: str) -> Any:

@@ -93,7 +93,7 @@ class LabelsMade:
     unlabelled: int
 
 
-Tell = Callable[[str, int, LabelsMade], object]
+Notify = Callable[[str, int, LabelsMade], object]
 """Tells people and systems that this attempt of the job's labelling is done; may be called any number of times."""
 
 
@@ -129,7 +129,7 @@ def parse_time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def request(
+def request_labels(
     request: RequestLabels,
     *,
     jobs: Jobs,
@@ -142,7 +142,7 @@ def request(
     workers_per_image: int,
     kms_key_arn: str,
     cost_tags: Sequence[str],
-    tell: Tell,
+    notify: Notify,
 ) -> LabelsRequested:
     """Keep the token, see to it that labels are on their way, and answer the token if they are there already.
 
@@ -162,7 +162,7 @@ def request(
     if request.provider == SUPPLIED:
         if job["PostedLabels"]:
             # They answered the token of an earlier try of this stage, which has failed after that: the answer is lost.
-            supply(job, job["PostedLabels"], stepfunctions=stepfunctions)
+            supply_labels(job, job["PostedLabels"], stepfunctions=stepfunctions)
         else:
             _check_deadline(request, "no labels were posted")
             detail = "Waiting for labels: upload a COCO file or a manifest and post its name"
@@ -197,7 +197,7 @@ def request(
         # Told first: once the token is answered nobody runs this stage again should it die. But labels do not wait for
         # a message that cannot be sent.
         try:
-            _tell(request.job_id, description, tell)
+            _notify(request.job_id, description, notify)
         except (ClientError, BotoCoreError, PipelineError) as error:
             logger.error("Labelled, and not all told", extra={"error": type(error).__name__})
         answer(request.job_id, request.task_token, description, jobs=jobs, stepfunctions=stepfunctions)
@@ -206,12 +206,14 @@ def request(
     return LabelsRequested(waits_for=name)
 
 
-def resume(event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunctions: Any, tell: Tell) -> None:
+def resume_execution(
+    event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunctions: Any, notify: Notify
+) -> None:
     """Act on Ground Truth's event that a labelling job ended. The event is a hint: DescribeLabelingJob is the truth.
 
-    Left alone: labelling jobs that are not ours, one that the job's record does not name yet (`request` looks for
-    itself), and an older attempt than the one that it names. Called again after it has died, it tells what was not
-    told, also when the token is answered.
+    Ignores labelling jobs of other systems, a labelling job that the job's record does not name yet
+    (`request_labels` looks for it), and attempts older than the one that the record names. When Lambda calls again
+    after a crash, this sends the notices that were not sent, even if the token is answered already.
     """
     arn = event["resources"][0]
     name = arn.rpartition("/")[2]
@@ -229,21 +231,21 @@ def resume(event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunction
         return
     if job["TaskToken"]:
         answer(job_id, job["TaskToken"], description, jobs=jobs, stepfunctions=stepfunctions)
-    _tell(job_id, description, tell)
+    _notify(job_id, description, notify)
 
 
-def supply(job: Job, labels_key: str, *, stepfunctions: Any) -> bool:
+def supply_labels(job: Job, labels_key: str, *, stepfunctions: Any) -> bool:
     """Answer the token with labels that were uploaded; False when somebody else has answered it.
 
     The record keeps the spent token until the state `Import labels`, which comes next, drops it.
     """
-    return _resume(job["TaskToken"], {"provider": SUPPLIED, "labelsKey": labels_key}, stepfunctions)
+    return _answer_token(job["TaskToken"], {"provider": SUPPLIED, "labelsKey": labels_key}, stepfunctions)
 
 
 def answer(job_id: str, token: str, description: Mapping[str, Any], *, jobs: Jobs, stepfunctions: Any) -> None:
     """Answer the token with how the labelling job ended."""
     try:
-        made = outcome(description)
+        made = read_outcome(description)
     except PipelineError as failure:
         _send(job_id, token, failure, jobs=jobs, stepfunctions=stepfunctions)
         return
@@ -259,7 +261,7 @@ def answer(job_id: str, token: str, description: Mapping[str, Any], *, jobs: Job
     _send(job_id, token, output, jobs=jobs, stepfunctions=stepfunctions)
 
 
-def outcome(description: Mapping[str, Any]) -> LabelsMade:
+def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
     """Read the answer of DescribeLabelingJob about a labelling job that has ended.
 
     ``Completed`` does not mean that all was labelled ("Complete with labeling errors"), so the counters decide.
@@ -405,13 +407,13 @@ class GroundTruth:
         return f"s3://{self._bucket}/{key}"
 
 
-def _tell(job_id: str, description: Mapping[str, Any], tell: Tell) -> None:
+def _notify(job_id: str, description: Mapping[str, Any], notify: Notify) -> None:
     """Tell that people have labelled; a labelling job without labels fails the execution, which is told then."""
     try:
-        made = outcome(description)
+        made = read_outcome(description)
     except PipelineError:
         return
-    tell(job_id, int(description["LabelingJobName"].rpartition("-")[2]), made)
+    notify(job_id, int(description["LabelingJobName"].rpartition("-")[2]), made)
 
 
 def _check_deadline(request: RequestLabels, state: str) -> None:
@@ -423,11 +425,11 @@ def _send(
     job_id: str, token: str, result: Mapping[str, Any] | PipelineError, *, jobs: Jobs, stepfunctions: Any
 ) -> None:
     """Resume the execution with an output or a named error, unless it was, and forget the token."""
-    _resume(token, result, stepfunctions)
+    _answer_token(token, result, stepfunctions)
     tokens.forget(jobs, job_id, token)
 
 
-def _resume(token: str, result: Mapping[str, Any] | PipelineError, stepfunctions: Any) -> bool:
+def _answer_token(token: str, result: Mapping[str, Any] | PipelineError, stepfunctions: Any) -> bool:
     """Resume the execution; True when this call did it."""
     try:
         if isinstance(result, PipelineError):

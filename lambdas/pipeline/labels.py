@@ -15,7 +15,7 @@ from pipeline.errors import LabelsDoNotMatch, LabelsInvalid, error_code
 from pipeline.manifests import HashedStream, ManifestReader, ManifestWriter, read_photos, rejected_list_key
 from rules import labels
 from rules.entries import Problem, Size, Source, Unreadable
-from rules.lines import LABEL_ATTRIBUTE, LEFT_OUT, Drop, Labelled, Stream, line_end, line_start
+from rules.lines import LABEL_ATTRIBUTE, LEFT_OUT, Labelled, Stream, Unusable, line_end, line_start
 
 PROVIDER = "supplied"
 MAX_PLACES_TOLD = 10
@@ -236,7 +236,7 @@ def _rejected(bucket: str, job_id: str, s3: Any) -> frozenset[str]:
     return frozenset(json.loads(text)["source-ref"].rpartition("/")[2] for _, text in lines if isinstance(text, str))
 
 
-def _line(source_ref: str, entry: Labelled | Drop, class_ids: Mapping[str, int]) -> str:
+def _line(source_ref: str, entry: Labelled | Unusable, class_ids: Mapping[str, int]) -> str:
     """The entry as a line of a Ground Truth output manifest, whose class map has the ids that the line uses."""
     if isinstance(entry, Labelled):
         used = {str(class_ids[box.label]): box.label for box in entry.boxes}

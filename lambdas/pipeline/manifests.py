@@ -13,7 +13,7 @@ import orjson
 from boto3.s3.transfer import TransferConfig
 
 from pipeline.errors import ManifestChanged
-from rules.lines import Drop, Stream, read_lines
+from rules.lines import Stream, Unusable, read_lines
 
 # What a manifest writer holds in memory before it goes on in /tmp.
 SPOOLED_BYTES = 4 * 1024 * 1024
@@ -105,7 +105,7 @@ class ManifestReader:
     def sha256(self) -> str:
         return self._hashed.sha256
 
-    def __iter__(self) -> Iterator[tuple[int, str | Drop]]:
+    def __iter__(self) -> Iterator[tuple[int, str | Unusable]]:
         """Yield each line's number and text.
 
         Raises:

@@ -20,7 +20,7 @@ from pipeline.errors import (
     error_code,
     quota,
 )
-from pipeline.projects import overdue
+from pipeline.projects import is_overdue
 from pipeline.tags import tags
 
 # Both stand for a quota in CreateProjectVersion (Rekognition API reference).
@@ -150,7 +150,7 @@ def start_training(
         Throttled: the project is busy with something else.
     """
     name = request.version_name
-    found = _made(request, rekognition)
+    found = _find_version(request, rekognition)
     if found is not None:
         return TrainingStarted(found, version_name(found))
     try:
@@ -166,14 +166,14 @@ def start_training(
             raise TrainingSlotsBusy(f"Rekognition trains as many models as it may at a time: {quota(error)}") from error
         if error_code(error) != "ResourceInUseException":
             raise
-        found = _made(request, rekognition)
+        found = _find_version(request, rekognition)
         if found is None:
             raise Throttled(f"The project is in use and has no version {name} yet: {error_code(error)}.") from error
         arn = found
     return TrainingStarted(arn, version_name(arn))
 
 
-def _made(request: StartTraining, rekognition: Any) -> str | None:
+def _find_version(request: StartTraining, rekognition: Any) -> str | None:
     """The ARN of the project's newest version that is trained or in training, else of the execution's own."""
     found = versions(request.project_arn, rekognition)
     arns = [str(one["ProjectVersionArn"]) for one in found if one["Status"] not in NOT_TRAINED]
@@ -197,7 +197,7 @@ def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tupl
     if status in NOT_TRAINED:
         raise TrainingFailed(f"Training ended as {status}.{_manifest_faults(version, s3)} {_reason(request, version)}")
     if status == "TRAINING_IN_PROGRESS":
-        if overdue(request.waiting_since, request.deadline_seconds):
+        if is_overdue(request.waiting_since, request.deadline_seconds):
             raise TrainingTimedOut(f"Training is not over after {request.deadline_seconds / 3600:g} hours.")
         return TrainingChecked(False, status), None
     return TrainingChecked(True, status), version.get("BillableTrainingTimeInSeconds")
@@ -240,7 +240,7 @@ def check_model(request: CheckModel, *, rekognition: Any) -> ModelStatus:
     status = version["Status"]
     if status in ("FAILED", "DELETING"):
         raise ModelFailed(f"The model is {status}. {_reason(request, version)}")
-    if status != "RUNNING" and overdue(request.waiting_since, request.deadline_seconds):
+    if status != "RUNNING" and is_overdue(request.waiting_since, request.deadline_seconds):
         raise ModelTimedOut(f"The model is {status} after {request.deadline_seconds:g} s.")
     return ModelStatus(status)
 

@@ -97,34 +97,34 @@ class Channels:
             raise (Throttled if code in RETRYABLE else UnexpectedAnswer)(f"EventBridge did not take an event: {code}.")
 
 
-def is_told(job: Job) -> bool:
+def is_notified(job: Job) -> bool:
     """Whether people or systems were told of this end of the job."""
     return any((job[mark] or 0) >= job["EndTime"] for mark in END_SENT)
 
 
-def tell_end(job: Job, *, jobs: Jobs, channels: Channels) -> bool:
+def notify_end(job: Job, *, jobs: Jobs, channels: Channels) -> bool:
     """Tell how the job ended, once for each of its ends; True when this call told what was left to tell.
 
     Raises:
         ClientError, BotoCoreError, PipelineError: the message or the event was not sent. The other was tried too.
     """
-    return _tell(end(job), job, END_SENT, job["EndTime"], jobs, channels)
+    return _notify(end_notice(job), job, END_SENT, job["EndTime"], jobs, channels)
 
 
-def tell_labelled(job_id: str, attempt: int, made: LabelsMade, *, jobs: Jobs, channels: Channels) -> bool:
-    """Tell that people have labelled the job's photos, once for each labelling job; True as `tell_end`.
+def notify_labelled(job_id: str, attempt: int, made: LabelsMade, *, jobs: Jobs, channels: Channels) -> bool:
+    """Tell that people have labelled the job's photos, once for each labelling job; True as `notify_end`.
 
     Raises:
-        ClientError, BotoCoreError, PipelineError: as `tell_end`.
+        ClientError, BotoCoreError, PipelineError: as `notify_end`.
     """
     try:
         job = jobs.get(job_id)
     except JobNotFound:
         return False
-    return _tell(labelled(job, attempt, made), job, LABELLING_SENT, attempt, jobs, channels)
+    return _notify(labelled_notice(job, attempt, made), job, LABELLING_SENT, attempt, jobs, channels)
 
 
-def _tell(notice: Notice, job: Job, marks: Sequence[str], value: int, jobs: Jobs, channels: Channels) -> bool:
+def _notify(notice: Notice, job: Job, marks: Sequence[str], value: int, jobs: Jobs, channels: Channels) -> bool:
     """Send message and event, each unless its mark has reached ``value``."""
     failure: Exception | None = None
     sends = zip(marks, (channels.send_message, channels.send_event), strict=True)
@@ -141,7 +141,7 @@ def _tell(notice: Notice, job: Job, marks: Sequence[str], value: int, jobs: Jobs
     return bool(due)
 
 
-def end(job: Job) -> Notice:
+def end_notice(job: Job) -> Notice:
     """What is told of a job that has ended; ``job`` holds its end."""
     began = job["ExecutionStartTime"] or job["StartTime"]
     lines = [f"Training job {job.id} is {job.status}, {_duration(job['EndTime'] - began)} after its start."]
@@ -160,8 +160,8 @@ def end(job: Job) -> Notice:
         more["stage"] = job["Stage"]
         lines.append(f"It was stopped at the stage {job['Stage']}.")
     if job.status is not Status.READY:
-        told = advice.on(job.status, job["Error"], job["LabelProvider"])
-        lines.append(f"What to do: {told.text} See docs/operations.md, 'When a job has failed'.")
+        job_advice = advice.for_job(job.status, job["Error"], job["LabelProvider"])
+        lines.append(f"What to do: {job_advice.text} See docs/operations.md, 'When a job has failed'.")
     figures = [(name, words, job[attribute]) for attribute, (name, words) in FIGURES.items()]
     lines += ["", *(f"{words}: {_number(value)}" for _, words, value in figures if value is not None)]
     if job["TrainingSeconds"]:
@@ -186,7 +186,7 @@ def end(job: Job) -> Notice:
     )
 
 
-def labelled(job: Job, attempt: int, made: LabelsMade) -> Notice:
+def labelled_notice(job: Job, attempt: int, made: LabelsMade) -> Notice:
     """What is told of a labelling job that has ended with labels."""
     lines = [
         f"People have labelled the photos of training job {job.id}. The job goes on by itself.",

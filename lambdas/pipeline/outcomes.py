@@ -77,8 +77,8 @@ def record(execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
             TaskToken=None,
         )
     except MoveRefused as refusal:
-        told = refusal.job["EndTime"] == outcome.end_time and refusal.job.status in ENDED
-        return refusal.job if told else None
+        is_recorded = refusal.job["EndTime"] == outcome.end_time and refusal.job.status in ENDED
+        return refusal.job if is_recorded else None
     except JobNotFound:
         logger.info("The execution belongs to no job of ours")
         return None

@@ -64,7 +64,7 @@ class DatasetsChecked:
     test_status: str
 
 
-def overdue(waiting_since: int, deadline_seconds: float) -> bool:
+def is_overdue(waiting_since: int, deadline_seconds: float) -> bool:
     """Whether more than ``deadline_seconds`` have passed since ``waiting_since`` (Unix ms)."""
     return now_ms() - waiting_since > deadline_seconds * 1000
 
@@ -105,7 +105,7 @@ def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsCheck
                 )
             raise DatasetFailed(f"The {kind} dataset is {description['Status']}. {reason}")
     ready = all(status in COMPLETE for status in statuses.values())
-    if not ready and overdue(request.waiting_since, request.deadline_seconds):
+    if not ready and is_overdue(request.waiting_since, request.deadline_seconds):
         raise DatasetTimedOut(
             f"After {request.deadline_seconds:g} s the TRAIN dataset is {statuses['TRAIN']} and the TEST dataset "
             f"{statuses['TEST']}."

@@ -83,17 +83,17 @@ def take_back(job: Job, *, jobs: Jobs, ssm: Any, project_parameter: str, model_p
         Throttled: another job publishes.
     """
 
-    def half_written() -> bool:
+    def is_half_written() -> bool:
         return (
             job["ProjectArn"] is not None
             and read_parameter(project_parameter, ssm) == job["ProjectArn"]
             and read_parameter(model_parameter, ssm) != job["ProjectVersionArn"]
         )
 
-    if not half_written():
+    if not is_half_written():
         return
     with live_lock.hold(jobs, job.id):
-        if half_written():
+        if is_half_written():
             previous = job["PreviousProject"] or NONE_YET
             ssm.put_parameter(Name=project_parameter, Value=previous, Type="String", Overwrite=True)
             logger.warning("The project of the live model was put back")

@@ -15,7 +15,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import models
-from pipeline.errors import PipelineError, error_code, named
+from pipeline.errors import PipelineError, as_pipeline_error, error_code
 from pipeline.jobs import Job, JobNotFound, Jobs, model_hours, now_ms
 from pipeline.notices import HOUR_MS, Channels, Notice
 from rules import prices, states
@@ -96,7 +96,7 @@ def find_models(
         try:
             found += _models(name, project["ProjectArn"], live, jobs, rekognition)
         except (ClientError, BotoCoreError) as error:
-            failures.append((name, named(error)))
+            failures.append((name, as_pipeline_error(error)))
             logger.error("Project not looked at", extra={"job_id": name, "error": type(failures[-1][1]).__name__})
     return Found(sorted(found, key=lambda model: model.since or 0), failures)
 
@@ -117,7 +117,7 @@ def stop_long_running(
         try:
             yield
         except (ClientError, BotoCoreError, PipelineError) as error:
-            failures.append(error if isinstance(error, PipelineError) else named(error))
+            failures.append(error if isinstance(error, PipelineError) else as_pipeline_error(error))
             logger.error(what_failed, extra={"job_id": model.job.id, "error": type(failures[-1]).__name__})
 
     for model in found:
@@ -125,7 +125,7 @@ def stop_long_running(
             continue
         if model.job.status in states.RUNNING:
             continue
-        notice = stopping(model, most_hours)
+        notice = stopping_notice(model, most_hours)
         with attempt(model, "Model not stopped"):
             channels.send_message(notice)
             with attempt(model, "Event not sent"):
@@ -135,7 +135,7 @@ def stop_long_running(
     return failures[-1] if failures else None
 
 
-def stopping(model: Model, most_hours: int) -> Notice:
+def stopping_notice(model: Model, most_hours: int) -> Notice:
     """What is told before a model is stopped that has run for too long."""
     effect = "It is the live model: no document is found until a model is started." if model.is_live else ""
     lines = [

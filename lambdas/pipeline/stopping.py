@@ -99,7 +99,7 @@ def _stop_model(
             remaining.append("The model is STARTING and cannot be stopped yet: it is stopped once it runs.")
 
 
-def ended(job_id: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
+def record_end(job_id: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
     """The job as its execution has ended, which is recorded if it was not; None while it runs.
 
     Raises:
@@ -143,7 +143,7 @@ def settle(
         )
     with parts.attempt("trained models"):
         for version in models.versions(job["ProjectArn"], rekognition) if job["ProjectArn"] else []:
-            if not _trained_for_nobody(job, version):
+            if not _trained_after_stop(job, version):
                 continue
             arn, seconds = version["ProjectVersionArn"], version.get("BillableTrainingTimeInSeconds")
             if ends.discard_model(jobs, job, arn, TrainingSeconds=seconds):
@@ -176,7 +176,7 @@ def _is_late(job: Job) -> bool:
     return bool(now_ms() - (job["EndTime"] or now_ms()) > LATE_MS)
 
 
-def _trained_for_nobody(job: Job, version: Mapping[str, Any]) -> bool:
+def _trained_after_stop(job: Job, version: Mapping[str, Any]) -> bool:
     """Whether the training went on after its job was stopped, and has ended well."""
     if not _is_stopped(job) or version["Status"] != "TRAINING_COMPLETED":
         return False

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-from pipeline.manifests import Drop
+from pipeline.manifests import Unusable
 from rules import photos
 
 # `rules.photos` has measured the photo, so no number of pixels is a surprise.
@@ -33,7 +33,7 @@ LOWER_QUALITIES = (90, 80, 70, 60)
 JPEG_TABLE, PNG_SIZE_END = b"\xff\xdb", 33
 
 
-def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] | Drop:
+def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] | Unusable:
     """The JPEG or PNG ``content`` turned, with its media type, or why there is none of at most ``max_bytes``.
 
     A JPEG is written with the quantisation tables and the colour subsampling of the original, so that no eye sees that
@@ -44,13 +44,13 @@ def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] 
     """
     bare = photos.bare(content)
     if isinstance(bare, photos.Rejection):
-        return Drop(*bare)
+        return Unusable(*bare)
     try:
         upright, kind, ways = _decode(bare.content, orientation)
     except MemoryError:
         raise
     except Exception:  # whatever broken pixels do to the decoder
-        return Drop("Unreadable", "the pixels are broken or cut off")
+        return Unusable("Unreadable", "the pixels are broken or cut off")
     for way in ways:
         file = _SmallFile(max_bytes - len(bare.profile))
         try:
@@ -58,7 +58,7 @@ def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] 
         except _TooLarge:
             continue
         return _with_profile(file.getvalue(), kind, bare.profile), f"image/{kind.lower()}"
-    return Drop("FileTooLarge", f"turned upright it has more than {max_bytes:,} bytes, which are the most allowed")
+    return Unusable("FileTooLarge", f"turned upright it has more than {max_bytes:,} bytes, which are the most allowed")
 
 
 class _TooLarge(Exception):

@@ -261,17 +261,17 @@ class JobAdvice:
     resume: Resume
 
 
-def of(error: str | None) -> Advice:
+def for_error(error: str | None) -> Advice:
     """The entry of a failed or rejected execution's error."""
     return BY_ERROR.get(error or "", UNNAMED)
 
 
-def on(status: Status, error: str | None, label_provider: str | None) -> JobAdvice:
+def for_job(status: Status, error: str | None, label_provider: str | None) -> JobAdvice:
     """What to do about a job that ended as ``status``: Failed, Rejected or Stopped.
 
     Labels that people made at Ground Truth are in no file that could be corrected.
     """
-    found = STOPPED if status is Status.STOPPED else of(error)
+    found = STOPPED if status is Status.STOPPED else for_error(error)
     if found.resume is Resume.AFTER_LABELS and label_provider != "supplied":
         return JobAdvice(LABEL_ANEW, Resume.IMPOSSIBLE)
     return JobAdvice(found.text, found.resume)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rules.entries import UNKNOWN, Drawn, Entry, Place, Problem, Source, Unreadable, fault_of_frame, place_boxes
 from rules.geometry import around, corners_of
-from rules.lines import MAX_BOXES, Box, Drop, Labelled, is_frame, whole
+from rules.lines import MAX_BOXES, Box, Labelled, Unusable, is_frame, whole
 from rules.matching import Claims, Match, file_name
 from rules.words import escaped, quoted
 
@@ -89,7 +89,7 @@ def read(document: dict[str, Any], source: Source) -> Iterator[Entry]:
         annotated.add(image_id)
         if image_id in usable:
             box = _box(annotation, categories, source)
-            if isinstance(box, Drop):
+            if isinstance(box, Unusable):
                 source.report(Problem(place, *box, own_id))
             else:
                 boxes[image_id].append(_Annotated(*box, place, own_id))
@@ -170,22 +170,24 @@ def _find(images: Collection[_Image], source: Source) -> dict[Id, str | None]:
     return found
 
 
-def ambiguous(names: list[str]) -> Drop:
+def ambiguous(names: list[str]) -> Unusable:
     """The reason for names between which nothing decides."""
-    return Drop("AmbiguousName", f"{' and '.join(map(quoted, names))} are too much alike: give the photo's own name")
+    return Unusable(
+        "AmbiguousName", f"{' and '.join(map(quoted, names))} are too much alike: give the photo's own name"
+    )
 
 
-def _box(annotation: Mapping[str, Any], categories: Mapping[Id, str], source: Source) -> tuple[str, Drawn] | Drop:
+def _box(annotation: Mapping[str, Any], categories: Mapping[Id, str], source: Source) -> tuple[str, Drawn] | Unusable:
     """The annotation's document type and box, or what is wrong with it."""
     category_id, bbox = _id(annotation.get("category_id")), annotation.get("bbox")
     if category_id is None or category_id not in categories:
         words = f"no category has its category_id {quoted(annotation.get('category_id'))}"
-        return Drop("UnknownCategory", words + _alike(category_id, categories))
+        return Unusable("UnknownCategory", words + _alike(category_id, categories))
     label = categories[category_id]
     if fault := source.fault_of_type(label):
         return fault
     if not isinstance(bbox, list) or len(bbox) != 4 or not is_frame(bbox):
-        return Drop(
+        return Unusable(
             "InvalidBox",
             f"its bbox needs finite x, y, width and height in pixels, the last two above 0, not {quoted(bbox)}",
         )
@@ -193,7 +195,7 @@ def _box(annotation: Mapping[str, Any], categories: Mapping[Id, str], source: So
     if fault := fault_of_frame((left, top, width, height), None):
         return fault
     degrees = _rotation(annotation)
-    if isinstance(degrees, Drop):
+    if isinstance(degrees, Unusable):
         return degrees
     if degrees % 360 == 0:
         return label, Drawn((left, top, width, height))
@@ -201,7 +203,7 @@ def _box(annotation: Mapping[str, Any], categories: Mapping[Id, str], source: So
     return label, Drawn(around(corners), corners)
 
 
-def _rotation(annotation: Mapping[str, Any]) -> float | Drop:
+def _rotation(annotation: Mapping[str, Any]) -> float | Unusable:
     """The degrees, clockwise, by which the annotation's box is turned."""
     attributes = annotation.get("attributes")
     given = [part["rotation"] for part in (attributes, annotation) if isinstance(part, dict) and "rotation" in part]
@@ -212,10 +214,10 @@ def _rotation(annotation: Mapping[str, Any]) -> float | Drop:
         except (TypeError, ValueError, OverflowError):
             degrees = float("nan")
         if not isfinite(degrees):
-            return Drop("InvalidRotation", f"its rotation must be a number of degrees, not {quoted(value)}")
+            return Unusable("InvalidRotation", f"its rotation must be a number of degrees, not {quoted(value)}")
         found.add(degrees)
     if len(found) > 1:
-        return Drop("InvalidRotation", f"it has two rotations, {' and '.join(map(quoted, given))}: leave one")
+        return Unusable("InvalidRotation", f"it has two rotations, {' and '.join(map(quoted, given))}: leave one")
     return found.pop() if found else 0.0
 
 
@@ -226,7 +228,7 @@ def _labelled(name: str, image: _Image, boxes: list[_Annotated], source: Source)
     placed = [box.drawn for box in boxes]
     if photo and image.size != (width, height):
         moved = place_boxes(placed, image.size, name, photo)
-        if isinstance(moved, Drop):
+        if isinstance(moved, Unusable):
             source.report(Problem(image.place, *moved, image.own_id))
             return None
         placed = moved

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from rules.geometry import SIDEWAYS, Corners, Frame, around, as_seen, corners_of, fit
-from rules.lines import Box, Drop, Labelled, clamp
+from rules.lines import Box, Labelled, Unusable, clamp
 from rules.matching import Names
 from rules.types import fault_of_type
 from rules.words import quoted
@@ -51,12 +51,12 @@ class Problem(NamedTuple):
 class Entry(NamedTuple):
     """What the file says of a photo. ``name`` is the job's for the photo, else the file's.
 
-    A Drop is no fault: the photo has no labels that can be used, for that reason. ``has_labels`` says whether the file
-    has labels for the photo, whether they can be used or not.
+    ``labels`` is `Unusable`, which is no fault of the file, when the photo has no labels that can be used.
+    ``has_labels`` says whether the file has labels for the photo, usable or not.
     """
 
     name: str
-    labels: Labelled | Drop
+    labels: Labelled | Unusable
     has_labels: bool
 
 
@@ -87,27 +87,27 @@ class Source:
         """The names of all uploaded photos."""
         return Names([*(self.photos or ()), *self.rejected])
 
-    def missing(self, name: str) -> Drop | None:
+    def missing(self, name: str) -> Unusable | None:
         """Why the job cannot use labels of the photo ``name``, if so."""
         if self.photos is None or name in self.photos:
             return None
-        return Drop("RejectedPhoto", "the photo was rejected") if name in self.rejected else UNKNOWN
+        return Unusable("RejectedPhoto", "the photo was rejected") if name in self.rejected else UNKNOWN
 
-    def fault_of_type(self, name: str) -> Drop | None:
+    def fault_of_type(self, name: str) -> Unusable | None:
         """Why no document can be of the type ``name``, if so."""
         if name in self._good_types:
             return None
         if self.types is None or name not in self.types:
             if fault := fault_of_type(name):
-                return Drop("InvalidType", fault)
+                return Unusable("InvalidType", fault)
             if self.types is not None:
                 types = ", ".join(sorted(self.types))
-                return Drop("UnknownType", f"{quoted(name)} is none of the job's document types ({types})")
+                return Unusable("UnknownType", f"{quoted(name)} is none of the job's document types ({types})")
         self._good_types.add(name)
         return None
 
 
-UNKNOWN = Drop("UnknownPhoto", "the job has no such photo")
+UNKNOWN = Unusable("UnknownPhoto", "the job has no such photo")
 
 
 class Drawn(NamedTuple):
@@ -117,7 +117,7 @@ class Drawn(NamedTuple):
     corners: Corners | None = None
 
 
-def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Size) -> list[Drawn] | Drop:
+def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Size) -> list[Drawn] | Unusable:
     """The boxes on the photo as people see it, or why the ``size`` that they were drawn on is not the photo's.
 
     Boxes are drawn on the photo as people see it. Where ``size`` is that of the stored file, which EXIF says to turn,
@@ -128,7 +128,7 @@ def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Siz
     if width is None or height is None:
         return drawn
     if type(width) is not int or type(height) is not int:
-        return Drop(
+        return Unusable(
             "WrongImageSize",
             f"its width and height must be whole numbers of pixels, not {quoted(width)} and {quoted(height)}",
         )
@@ -137,9 +137,9 @@ def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Siz
         return drawn
     words = f"it was labelled as {width}x{height} px, but {quoted(name)} is {seen[0]}x{seen[1]} px"
     if size != seen[::-1]:
-        return Drop("WrongImageSize", words)
+        return Unusable("WrongImageSize", words)
     if size != photo.stored:
-        return Drop(
+        return Unusable(
             "WrongImageSize", f"{words}: draw boxes on the photo as people see it, turned as its EXIF orientation says"
         )
     frames = [box.frame for box in drawn]
@@ -148,7 +148,7 @@ def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Siz
         return drawn
     if fits_stored and not fits_seen:
         return [_turned(box, photo.orientation, width, height) for box in drawn]
-    return Drop(
+    return Unusable(
         "WrongImageSize",
         f"{words}, turned as its EXIF orientation says, and its boxes fit {'both' if fits_seen else 'neither'}. If "
         "they were drawn on the photo as people see it, as in Label Studio, whose export has the size before the turn, "
@@ -161,21 +161,21 @@ def _turned(box: Drawn, orientation: int, width: int, height: int) -> Drawn:
     return Drawn(around(corners), corners if box.corners else None)
 
 
-def fault_of_frame(frame: Frame, photo: Size | None) -> Drop | None:
+def fault_of_frame(frame: Frame, photo: Size | None) -> Unusable | None:
     """Why ``frame`` cannot be a document's, if so: four finite numbers, on a photo of that size if it is known."""
     left, top, width, height = frame
     if photo and left >= 0 and top >= 0 and 1 < width <= photo.width - left and 1 < height <= photo.height - top:
         return None  # almost all are
     if width <= 0 or height <= 0:
-        return Drop("InvalidBox", f"its box {quoted(list(frame))} has no area: width and height must be above 0")
+        return Unusable("InvalidBox", f"its box {quoted(list(frame))} has no area: width and height must be above 0")
     if min(frame) >= 0 and max(frame) <= 1:
-        return Drop(
+        return Unusable(
             "BoxInFractions",
             f"its box {quoted(list(frame))} looks like fractions of the photo, from 0 to 1; boxes must be in pixels",
         )
     if photo:
         cut = clamp(Box("", *frame, 1), photo.width, photo.height)
-        if isinstance(cut, Drop) and cut.code == "BoxOutside":
+        if isinstance(cut, Unusable) and cut.code == "BoxOutside":
             where = f"the photo of {photo.width}x{photo.height} px"
-            return Drop("BoxOutside", f"its box {quoted([round(edge, 2) for edge in frame])} lies outside {where}")
+            return Unusable("BoxOutside", f"its box {quoted([round(edge, 2) for edge in frame])} lies outside {where}")
     return None

@@ -16,9 +16,9 @@ from rules.lines import (
     LABEL_ATTRIBUTE,
     SOURCE_REF,
     Box,
-    Drop,
     Labelled,
     Stream,
+    Unusable,
     decode,
     parse,
     read_lines,
@@ -73,13 +73,13 @@ def _documents(open_file: Open, report: Callable[[Problem], None]) -> Iterator[t
     """Each line's number and JSON object, which has a source-ref in S3. Blank lines are passed over."""
     with closing(open_file()) as file:  # type: ignore[type-var]
         for number, text in read_lines(file):
-            document = text if isinstance(text, Drop) else decode(text)
-            if not isinstance(document, Drop):
+            document = text if isinstance(text, Unusable) else decode(text)
+            if not isinstance(document, Unusable):
                 source_ref = document.get("source-ref")
                 if isinstance(source_ref, str) and SOURCE_REF.fullmatch(source_ref):
                     yield number, document
                     continue
-                document = Drop(
+                document = Unusable(
                     "InvalidSourceRef",
                     "source-ref is missing or no text"
                     if not isinstance(source_ref, str)
@@ -100,18 +100,18 @@ def _entry(number: int, document: Mapping[str, Any], name: str, seen: set[str], 
         return
     seen.add(name)
     attribute = _label_attribute(document)
-    labels = attribute if isinstance(attribute, Drop) else parse(document, attribute)
+    labels = attribute if isinstance(attribute, Unusable) else parse(document, attribute)
     if isinstance(labels, Labelled):
         labels = _fitted(labels, name, source)
     if isinstance(labels, Labelled):
         labels = _verdict(document, str(attribute)) or labels
     if isinstance(labels, Labelled) or labels.code in ("NotLabelled", "LabellingFailed", "VerifiedAsBad"):
-        yield Entry(name, labels, has_labels=labels.code == "VerifiedAsBad" if isinstance(labels, Drop) else True)
+        yield Entry(name, labels, has_labels=labels.code == "VerifiedAsBad" if isinstance(labels, Unusable) else True)
     else:
         source.report(Problem(place, *labels))
 
 
-def _fitted(labels: Labelled, name: str, source: Source) -> Labelled | Drop:
+def _fitted(labels: Labelled, name: str, source: Source) -> Labelled | Unusable:
     """The labels on the photo as people see it, or why they do not fit it, or the job's document types."""
     for box in labels.boxes:
         if fault := source.fault_of_type(box.label):
@@ -121,7 +121,7 @@ def _fitted(labels: Labelled, name: str, source: Source) -> Labelled | Drop:
     if photo and (labels.width, labels.height) != (photo.width, photo.height):
         drawn = [Drawn(_frame(box)) for box in labels.boxes]
         placed = place_boxes(drawn, (labels.width, labels.height), name, photo)
-        if isinstance(placed, Drop):
+        if isinstance(placed, Unusable):
             return placed
         boxes = [Box(box.label, *drawn.frame, box.confidence) for box, drawn in zip(labels.boxes, placed, strict=True)]
         labels = labels._replace(width=photo.width, height=photo.height, boxes=boxes)
@@ -144,7 +144,7 @@ def _metadata(document: Mapping[str, Any], attribute: str) -> Mapping[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _label_attribute(document: Mapping[str, Any]) -> str | Drop:
+def _label_attribute(document: Mapping[str, Any]) -> str | Unusable:
     """The key under which the line has its boxes: of adjusted ones the newest."""
     boxes, others, failed = [], [], []
     for key, value in document.items():
@@ -163,7 +163,7 @@ def _label_attribute(document: Mapping[str, Any]) -> str | Drop:
     adjusted = sorted((_date(document, key), key) for key in boxes if "adjustment-status" in _metadata(document, key))
     if adjusted and (len(adjusted) == 1 or adjusted[-1][0] > adjusted[-2][0]):
         return adjusted[-1][1]
-    return Drop(
+    return Unusable(
         "SeveralAttributes",
         f"it has boxes under {', '.join(map(quoted, found))}: leave those of one labelling job only",
     )
@@ -178,7 +178,7 @@ def _date(document: Mapping[str, Any], attribute: str) -> datetime:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _verdict(document: Mapping[str, Any], attribute: str) -> Drop | None:
+def _verdict(document: Mapping[str, Any], attribute: str) -> Unusable | None:
     """Why the labels are left out, if people who verified them after they were made did not call them good."""
     verdicts = [
         (_date(document, key.removesuffix("-metadata")), str(value.get("class-name")))
@@ -190,4 +190,4 @@ def _verdict(document: Mapping[str, Any], attribute: str) -> Drop | None:
     date, verdict = max(verdicts)
     if (date < _date(document, attribute) and date != LONG_AGO) or verdict.strip().casefold() in GOOD:
         return None
-    return Drop("VerifiedAsBad", f"people who verified the labels called them {quoted(verdict)}")
+    return Unusable("VerifiedAsBad", f"people who verified the labels called them {quoted(verdict)}")

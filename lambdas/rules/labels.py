@@ -11,7 +11,7 @@ from itertools import islice
 from rules import coco, ground_truth
 from rules.entries import Entry, Source, Unreadable
 from rules.ground_truth import Open
-from rules.lines import Drop, Labelled, decode, read_lines
+from rules.lines import Labelled, Unusable, decode, read_lines
 from rules.uploads import LARGEST_LABELS
 from rules.words import counted
 
@@ -57,7 +57,7 @@ def is_manifest(open_file: Open) -> bool:
             document = decode(text) if isinstance(text, str) else text
             if isinstance(document, dict) and "source-ref" in document:
                 return True
-            if isinstance(document, Drop) and document.code == "TooLong":
+            if isinstance(document, Unusable) and document.code == "TooLong":
                 return False
     return False
 
@@ -78,7 +78,7 @@ class Counts:
 
     def add(self, entry: Entry) -> bool:
         """Count the entry; whether its labels have no photo."""
-        lost = isinstance(entry.labels, Drop) and entry.labels.code == "UnknownPhoto" and entry.has_labels
+        lost = isinstance(entry.labels, Unusable) and entry.labels.code == "UnknownPhoto" and entry.has_labels
         self.labelled += entry.has_labels
         self.without_photo += lost
         self.marked += isinstance(entry.labels, Labelled) and bool(entry.labels.boxes)

@@ -50,7 +50,7 @@ LEFT_OUT = "left-out-as"
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
-class Drop(NamedTuple):
+class Unusable(NamedTuple):
     """Why a line or a box cannot be used: ``code`` to count by, ``reason`` for people."""
 
     code: str
@@ -91,7 +91,7 @@ class Stream(Protocol):
     def read(self, amount: int, /) -> bytes: ...
 
 
-def read_lines(stream: Stream) -> Iterator[tuple[int, str | Drop]]:
+def read_lines(stream: Stream) -> Iterator[tuple[int, str | Unusable]]:
     r"""Yield each line's number, from 1, and its text without the line end, or why it has no text.
 
     Lines end with ``\n`` or ``\r\n`` and hold UTF-8 (SageMaker guide, "Input manifest file"). Memory is bounded by the
@@ -115,25 +115,25 @@ def read_lines(stream: Stream) -> Iterator[tuple[int, str | Drop]]:
         yield number + 1, _text(number + 1, rest)
 
 
-def _too_long() -> Drop:
-    return Drop("TooLong", f"the line is longer than {MAX_LINE_CHARS:,} characters")
+def _too_long() -> Unusable:
+    return Unusable("TooLong", f"the line is longer than {MAX_LINE_CHARS:,} characters")
 
 
-def _text(number: int, line: bytes) -> str | Drop:
+def _text(number: int, line: bytes) -> str | Unusable:
     if number == 1:
         line = line.removeprefix(b"\xef\xbb\xbf")  # the byte order mark that some Windows programs write
     try:
         text = line.removesuffix(b"\r").decode()
     except UnicodeDecodeError as error:
-        return Drop("NotUtf8", f"the line is not UTF-8: byte {error.start + 1} cannot be read")
+        return Unusable("NotUtf8", f"the line is not UTF-8: byte {error.start + 1} cannot be read")
     if len(text) > MAX_LINE_CHARS:
         return _too_long()
     if not text or text.isspace():
-        return Drop("Blank", "the line is blank")
+        return Unusable("Blank", "the line is blank")
     return text
 
 
-def decode(text: str) -> dict[str, Any] | Drop:
+def decode(text: str) -> dict[str, Any] | Unusable:
     """A line's JSON object, or why it is none."""
     try:
         document = orjson.loads(text)
@@ -142,11 +142,11 @@ def decode(text: str) -> dict[str, Any] | Drop:
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
-            return Drop("InvalidJson", f"the line is no valid JSON: {error}")
-    return document if isinstance(document, dict) else Drop("InvalidJson", "the line is no JSON object")
+            return Unusable("InvalidJson", f"the line is no valid JSON: {error}")
+    return document if isinstance(document, dict) else Unusable("InvalidJson", "the line is no JSON object")
 
 
-def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Drop:
+def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Unusable:
     """Read a line that Ground Truth or a supplier of labels wrote, or say why it cannot be trained on.
 
     The boxes' types come through the line's own class map, as a ``class_id`` means nothing without it. Rules: Custom
@@ -154,14 +154,14 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Drop:
     """
     source_ref = document.get("source-ref")
     if not isinstance(source_ref, str) or not SOURCE_REF.fullmatch(source_ref):
-        return Drop("InvalidSourceRef", "source-ref is missing or is no s3://bucket/key")
+        return Unusable("InvalidSourceRef", "source-ref is missing or is no s3://bucket/key")
     labels, metadata = document.get(attribute), document.get(f"{attribute}-metadata")
     if labels is None:
         # Ground Truth leaves the label attribute out of a photo that failed and of one that nobody answered.
         if isinstance(metadata, dict) and "failure-reason" in metadata:
             code = metadata.get(LEFT_OUT, "LabellingFailed")
-            return Drop(str(code), str(metadata["failure-reason"])[:500])
-        return Drop("NotLabelled", f"the photo has no labels: the line has no {attribute}")
+            return Unusable(str(code), str(metadata["failure-reason"])[:500])
+        return Unusable("NotLabelled", f"the photo has no labels: the line has no {attribute}")
     try:
         [size] = labels["image_size"]
         width, height, depth = size["width"], size["height"], size.get("depth", 3)
@@ -173,7 +173,7 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Drop:
         if type(annotations) is not list:
             raise TypeError
     except MALFORMED:
-        return Drop("InvalidLabels", f"{attribute} needs one image_size (width, height) and a list of annotations")
+        return Unusable("InvalidLabels", f"{attribute} needs one image_size (width, height) and a list of annotations")
     try:
         kind, objects, class_map = metadata["type"], metadata["objects"], metadata["class-map"]  # type: ignore[index]
         human, created = metadata["human-annotated"], metadata["creation-date"]  # type: ignore[index]
@@ -184,17 +184,19 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Drop:
         if type(objects) is not list or type(class_map) is not dict:
             raise TypeError
     except MALFORMED:
-        return Drop(
+        return Unusable(
             "InvalidMetadata",
             f"{attribute}-metadata needs type, objects, class-map, human-annotated (yes or no) and creation-date"
             f"{_lacking(metadata)}",
         )
     if kind != DETECTION_TYPE:
-        return Drop("UnsupportedType", f"the type of {attribute}-metadata is not {DETECTION_TYPE}")
+        return Unusable("UnsupportedType", f"the type of {attribute}-metadata is not {DETECTION_TYPE}")
     if len(annotations) > MAX_BOXES:
-        return Drop("TooManyBoxes", f"{len(annotations)} boxes; at most {MAX_BOXES} can be trained on")
+        return Unusable("TooManyBoxes", f"{len(annotations)} boxes; at most {MAX_BOXES} can be trained on")
     if len(objects) != len(annotations):
-        return Drop("MissingConfidence", f"{len(annotations)} annotations but {len(objects)} objects with a confidence")
+        return Unusable(
+            "MissingConfidence", f"{len(annotations)} annotations but {len(objects)} objects with a confidence"
+        )
     boxes = []
     for index, (annotation, item) in enumerate(zip(annotations, objects, strict=True), 1):
         try:
@@ -208,13 +210,13 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Drop:
                 raise ValueError
             label = class_map.get(str(class_id))
         except MALFORMED:
-            return Drop(
+            return Unusable(
                 "InvalidBox",
                 f"box {index} needs a whole class_id, finite left, top, width, height and a confidence from 0 to 1"
                 f"{_odd_value(annotation, item)}",
             )
         if not isinstance(label, str) or not 0 < len(label) <= LONGEST_TYPE:
-            return Drop("MissingClass", f"the class map has no name for class_id {class_id} of box {index}")
+            return Unusable("MissingClass", f"the class map has no name for class_id {class_id} of box {index}")
         boxes.append(Box(label, *frame, confidence))
     return Labelled(source_ref, width, height, depth, boxes, human, created, job_name)
 
@@ -252,7 +254,7 @@ def is_frame(values: Iterable[Any]) -> bool:
     return all(type(value) in NUMBERS and -MAX_COORDINATE < value < MAX_COORDINATE for value in values)
 
 
-def clamp(box: Box, width: int, height: int) -> Box | Drop:
+def clamp(box: Box, width: int, height: int) -> Box | Unusable:
     """Cut ``box`` to whole pixels inside a photo of ``width`` x ``height``, or say why nothing usable is left.
 
     Rekognition refuses boxes that reach over the frame (ERROR_INVALID_BOUNDING_BOX) and tiny ones
@@ -263,10 +265,10 @@ def clamp(box: Box, width: int, height: int) -> Box | Drop:
     left, top = max(0, round(left)), max(0, round(top))
     wide, high = right - left, bottom - top
     if wide <= 0 or high <= 0:
-        return Drop("BoxOutside", "nothing of the box lies inside the photo")
+        return Unusable("BoxOutside", "nothing of the box lies inside the photo")
     longest = max(width, height, DOWNSIZED_SIDE)
     if wide * DOWNSIZED_SIDE <= longest or high * DOWNSIZED_SIDE <= longest:
-        return Drop("BoxTooSmall", f"the box is {wide}x{high} px, which is 1 px or less for Rekognition")
+        return Unusable("BoxTooSmall", f"the box is {wide}x{high} px, which is 1 px or less for Rekognition")
     return Box(label, left, top, wide, high, confidence)
 
 

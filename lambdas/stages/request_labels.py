@@ -32,7 +32,7 @@ channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"),
 
 @stage
 def handler(request: RequestLabels) -> LabelsRequested:
-    return labelling.request(
+    return labelling.request_labels(
         request,
         jobs=jobs,
         sagemaker=sagemaker,
@@ -44,5 +44,5 @@ def handler(request: RequestLabels) -> LabelsRequested:
         workers_per_image=settings.workers_per_image,
         kms_key_arn=settings.kms_key_arn,
         cost_tags=settings.cost_tags,
-        tell=partial(notices.tell_labelled, jobs=jobs, channels=channels),
+        notify=partial(notices.notify_labelled, jobs=jobs, channels=channels),
     )

@@ -57,7 +57,7 @@ def stage(function: Callable[..., Any]) -> Callable[[Mapping[str, Any], Any], di
             request = payload.read(request_type, arguments)
             result = payload.write(function(request, context) if takes_context else function(request))
         except (ClientError, BotoCoreError) as error:
-            failure = errors.named(error)
+            failure = errors.as_pipeline_error(error)
             logger.warning("Stage failed", extra={"error": type(failure).__name__})
             raise failure from None
         except errors.PipelineError as error:

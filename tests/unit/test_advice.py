@@ -56,19 +56,19 @@ def test_advice_says_what_a_resume_can_do(error: str) -> None:
 
 @pytest.mark.parametrize("error", [name for name, entry in BY_ERROR.items() if entry.resume is Resume.AFTER_LABELS])
 def test_labels_of_ground_truth_are_in_no_file_to_correct(error: str) -> None:
-    assert advice.on(Status.FAILED, error, "supplied").resume is Resume.AFTER_LABELS
-    told = advice.on(Status.FAILED, error, "ground-truth")
+    assert advice.for_job(Status.FAILED, error, "supplied").resume is Resume.AFTER_LABELS
+    told = advice.for_job(Status.FAILED, error, "ground-truth")
     assert told.resume is Resume.IMPOSSIBLE
     assert "Start a new job" in told.text
 
 
 @pytest.mark.parametrize("error", ["KeyError", "Lambda.Unknown", "Sandbox.Timedout", None])
 def test_an_error_without_a_name_has_advice_too(error: str | None) -> None:
-    assert advice.on(Status.FAILED, error, None).text == UNNAMED.text
+    assert advice.for_job(Status.FAILED, error, None).text == UNNAMED.text
 
 
 def test_a_stopped_job_goes_on_whatever_was_said_of_the_stop() -> None:
-    assert advice.on(Status.STOPPED, "NotEnoughImages", None).resume is Resume.POSSIBLE
+    assert advice.for_job(Status.STOPPED, "NotEnoughImages", None).resume is Resume.POSSIBLE
 
 
 @pytest.mark.parametrize("status", ["Failed", "Rejected", "Stopped"])

@@ -778,7 +778,7 @@ def test_a_resume_that_could_only_fail_again_is_refused(api: Api, error: str, pr
     # Given a job that failed
     job_id = api.started({"labels": {"provider": provider}})
     api.machine.end(execution_arn(job_id), "FAILED", error=error, cause="why")
-    told = advice.on(Status.FAILED, error, provider)
+    told = advice.for_job(Status.FAILED, error, provider)
     # When it is shown and resumed
     shown, resumed = api.get(f"jobs/{job_id}").json, api.post(f"jobs/{job_id}/resume")
     # Then the job says what to do, and so does the refusal of what cannot help

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from pipeline import aws, erasure, lifecycle, outcomes
 from pipeline.erasure import NotErased
 from pipeline.errors import UnexpectedAnswer
-from pipeline.jobs import Job, Jobs, MoveRefused, ends, erasures, notice_marks, now_ms, public, resumes
+from pipeline.jobs import Job, Jobs, MoveRefused, ends, erasures, notice_marks, now_ms, public_attributes, resumes
 from pipeline.lifecycle import NotAllowed
 from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeService, client, store
@@ -56,7 +56,7 @@ class Erasing:
     def request(self, job_id: str, minutes_ago: int = 0) -> None:
         with pytest.MonkeyPatch.context() as earlier:
             earlier.setattr(erasures, "now_ms", lambda: now_ms() - minutes_ago * MINUTE_MS)
-            erasures.request(self.jobs, self.jobs.get(job_id), AUDITOR, 100)
+            erasures.add_request(self.jobs, self.jobs.get(job_id), AUDITOR, 100)
 
     def put(self, *keys: str) -> None:
         for key in keys:
@@ -73,7 +73,7 @@ class Erasing:
 
     def shown(self, job_id: str) -> dict[str, Any]:
         """The erasure as the API shows it."""
-        shown: dict[str, Any] = public(self.jobs.get(job_id))["erasure"]
+        shown: dict[str, Any] = public_attributes(self.jobs.get(job_id))["erasure"]
         return shown
 
     @contextmanager
@@ -121,7 +121,7 @@ def test_all_folders_of_the_job_are_emptied_and_a_look_alikes_are_not(erasing: E
     shown = erasing.shown(job_id)
     assert (shown["status"], shown["requestedBy"], shown["objects"]) == ("Erased", AUDITOR, 2118)
     assert now_ms() - MINUTE_MS < shown["requestedTime"] <= shown["erasedTime"] <= now_ms()
-    assert "erasure" not in public(erasing.jobs.get(other))
+    assert "erasure" not in public_attributes(erasing.jobs.get(other))
 
 
 def test_what_nobody_asked_for_is_not_erased(erasing: Erasing) -> None:
@@ -257,7 +257,7 @@ def test_the_models_go_when_a_request_asks_for_that(erasing: Erasing) -> None:
     project = erasing.rekognition.client().create_project(ProjectName=job_id)["ProjectArn"]
     for name, status in ((job_id, "TRAINING_FAILED"), (f"{job_id}-2", "RUNNING")):
         erasing.rekognition.add_version(project, name, status)
-    erasures.request(erasing.jobs, erasing.jobs.get(job_id), AUDITOR, 100, delete_model=True)
+    erasures.add_request(erasing.jobs, erasing.jobs.get(job_id), AUDITOR, 100, delete_model=True)
     # And a later request that does not ask for it
     erasing.request(job_id)
     # When the function runs, then it fails, to be tried again

@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
 
-from pipeline.errors import AccessDenied, Throttled, UnexpectedAnswer, named, own_cause
+from pipeline.errors import AccessDenied, Throttled, UnexpectedAnswer, as_pipeline_error, own_cause
 
 JOB = "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
 NAMES = ["jane-doe.jpg", "jane doe (1). front.jpg", 'jane\'s "id".png', "Ja\u0301ne.json", "…jane.jpg", "a\njane.jpg"]
@@ -19,14 +19,14 @@ def test_a_refusal_is_told_without_awss_sentence(name: str, code: str) -> None:
     )
     answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"RequestId": "4442587FB7D0A2F9"}}
     # Then the cause has the operation, the code and the request, and none of the message
-    told = str(named(ClientError(answer, "GetObject")))  # type: ignore[arg-type]
+    told = str(as_pipeline_error(ClientError(answer, "GetObject")))  # type: ignore[arg-type]
     assert told.startswith(f"GetObject answered {code} (request 4442587FB7D0A2F9).")
     assert "ne" not in told.replace("answered", "")
     assert "images" not in told
 
 
 def test_a_denial_names_the_call() -> None:
-    denied = named(ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject"))
+    denied = as_pipeline_error(ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject"))
     assert isinstance(denied, AccessDenied)
     assert str(denied) == "GetObject answered AccessDenied."
 
@@ -35,13 +35,13 @@ def test_a_denial_names_the_call() -> None:
 def test_a_lost_connection_is_told_without_the_objects_name(error: type[Exception]) -> None:
     # Given the address that botocore could not reach
     address = f"https://bucket.s3.amazonaws.com/images/{JOB}/jane%20doe.jpg?X-Amz-Signature=abc"
-    lost = named(error(endpoint_url=address, error="x"))  # type: ignore[arg-type]
+    lost = as_pipeline_error(error(endpoint_url=address, error="x"))  # type: ignore[arg-type]
     assert isinstance(lost, Throttled)
     assert str(lost) == f"The connection to bucket.s3.amazonaws.com was lost: {error.__name__}."
 
 
 def test_a_call_botocore_refuses_is_named_without_arguments() -> None:
-    refused = named(ParamValidationError(report="Invalid type for parameter Key, value: images/j/jane.jpg"))
+    refused = as_pipeline_error(ParamValidationError(report="Invalid type for parameter Key, value: images/j/jane.jpg"))
     assert isinstance(refused, UnexpectedAnswer)
     assert str(refused) == "The call could not be made: ParamValidationError."
 

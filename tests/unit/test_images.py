@@ -18,7 +18,7 @@ from PIL import Image, ImageChops, JpegImagePlugin
 from pipeline import images, upright
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages
 from pipeline.images import CheckImages, ImagesChecked
-from rules.lines import Drop
+from rules.lines import Unusable
 from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, photo, run_stage, s3_in_moto, written
 
 
@@ -299,7 +299,7 @@ def test_a_copy_that_gets_too_large_is_lowered_in_quality(bucket: Bucket, monkey
 def test_a_photo_that_cannot_be_made_small_enough_is_rejected(kind: str) -> None:
     # Given a limit that no copy can keep; When the photo is turned; Then the reason says the limit
     refused = upright.turn(phone_photo(scene(), 6, kind), 6, 300)
-    assert isinstance(refused, Drop)
+    assert isinstance(refused, Unusable)
     assert refused.code == "FileTooLarge"
     assert re.fullmatch(r"turned upright it has more than 300 bytes, which are the most allowed", refused.reason)
 

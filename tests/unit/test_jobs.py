@@ -22,7 +22,7 @@ from pipeline.jobs import (
     new_id,
     notice_marks,
     now_ms,
-    public,
+    public_attributes,
     resumes,
     table,
     tokens,
@@ -48,7 +48,7 @@ def test_a_job_id_names_executions_labelling_jobs_and_models() -> None:
 def test_a_new_job_is_shown_with_every_field_that_existing_clients_read(jobs: Jobs) -> None:
     # When a job is created
     before = now_ms()
-    shown = public(jobs.create())
+    shown = public_attributes(jobs.create())
     # Then the fields are there, null when there is nothing yet, and the time is in milliseconds
     assert before <= shown["startTime"] <= now_ms()
     for name in ("labellingJobArn", "datasetArn", "projectVersionArn", "projectArn", "metrics"):
@@ -82,7 +82,7 @@ def test_a_stage_advances_a_job_with_what_it_knows(jobs: Jobs) -> None:
     # When training is polled
     jobs.advance(job.id, states.CHECK_TRAINING, detail="Training: poll 12, IN_PROGRESS", Poll=12)
     # Then the record says so
-    shown = public(jobs.get(job.id))
+    shown = public_attributes(jobs.get(job.id))
     assert (shown["status"], shown["stage"], shown["poll"]) == ("Training", "Check training", 12)
     assert shown["detailedStatus"] == "Training: poll 12, IN_PROGRESS"
 
@@ -109,7 +109,7 @@ def test_figures_keep_their_value_in_the_table(jobs: Jobs) -> None:
     # When they are noted
     jobs.note(job.id, F1=0.71, Labels=labels, LiveF1=None, Reasons=[])
     # Then they are shown as they were
-    metrics = public(jobs.get(job.id))["metrics"]
+    metrics = public_attributes(jobs.get(job.id))["metrics"]
     assert metrics["f1"] == 0.71
     assert metrics["labels"] == labels
     assert metrics["liveF1"] is None
@@ -178,7 +178,7 @@ def test_the_token_is_kept_and_never_shown(jobs: Jobs) -> None:
     # Then the record has it and the API does not
     found = jobs.get(job.id)
     assert found["TaskToken"] == "secret-1"
-    assert "secret-1" not in str(public(found))
+    assert "secret-1" not in str(public_attributes(found))
     # And forgetting another token leaves it, forgetting this one does not
     tokens.forget(jobs, job.id, "secret-0")
     assert jobs.get(job.id)["TaskToken"] == "secret-1"
@@ -202,13 +202,13 @@ def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
     jobs.advance(job.id, states.CHECK_IMAGES)
     ends.record(jobs, job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     jobs.advance(job.id, states.START_TRAINING)
-    assert public(jobs.get(job.id)).get("error") is None
+    assert public_attributes(jobs.get(job.id)).get("error") is None
     ends.record(jobs, job.id, Status.STOPPED, 2000, ARN, Error=None)
     # When the first end is told again
     with pytest.raises(MoveRefused):
         ends.record(jobs, job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     # Then the last one stays, without the first one's error
-    found = public(jobs.get(job.id))
+    found = public_attributes(jobs.get(job.id))
     assert (found["status"], found["endTime"]) == ("Stopped", 2000)
     assert "error" not in found
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline import labelling
-from pipeline.errors import LabellingTimedOut, LabellingUnavailable, Throttled, UnexpectedAnswer, named
+from pipeline.errors import LabellingTimedOut, LabellingUnavailable, Throttled, UnexpectedAnswer, as_pipeline_error
 from pipeline.jobs import Job, Jobs, now_ms, tokens
 from pipeline.labelling import LabelsMade, RequestLabels
 from rules import states
@@ -46,7 +46,7 @@ class Setting:
         kms_key_arn: str = "",
     ) -> None:
         self.machine.tokens.add(token)
-        labelling.request(
+        labelling.request_labels(
             RequestLabels(
                 job_id=self.id,
                 provider=provider,
@@ -67,7 +67,7 @@ class Setting:
             workers_per_image=3,
             kms_key_arn=kms_key_arn,
             cost_tags=["cost-centre=4711", "team="],
-            tell=self.tell,
+            notify=self.notify,
         )
 
     def event(self, attempt: int = 1, status: str = "Completed", job_id: str | None = None) -> None:
@@ -79,11 +79,11 @@ class Setting:
             "resources": [arn],
             "detail": {"LabelingJobStatus": status},
         }
-        labelling.resume(
-            event, jobs=self.jobs, sagemaker=self.sagemaker, stepfunctions=self.stepfunctions, tell=self.tell
+        labelling.resume_execution(
+            event, jobs=self.jobs, sagemaker=self.sagemaker, stepfunctions=self.stepfunctions, notify=self.notify
         )
 
-    def tell(self, job_id: str, attempt: int, made: LabelsMade) -> None:
+    def notify(self, job_id: str, attempt: int, made: LabelsMade) -> None:
         if self.cannot_tell:
             self.cannot_tell -= 1
             raise Throttled("The event bus is busy.")
@@ -315,7 +315,7 @@ def test_an_answer_that_a_throttle_kept_back_is_tried_again(setting: Setting) ->
     setting.machine.refuse_next("send_task_success", "ThrottlingException")
     with pytest.raises(setting.stepfunctions.exceptions.ClientError) as caught:
         setting.event()
-    assert isinstance(named(caught.value), Throttled)
+    assert isinstance(as_pipeline_error(caught.value), Throttled)
     # When the event is delivered again
     setting.event()
     # Then the execution is resumed: the token was not lost
@@ -362,7 +362,9 @@ def test_supplied_labels_are_waited_for_and_posted(setting: Setting) -> None:
     assert setting.ground_truth.calls == []
     # When they post them, twice
     job = setting.job
-    first, second = (labelling.supply(job, "labels/x/a.json", stepfunctions=setting.stepfunctions) for _ in range(2))
+    first, second = (
+        labelling.supply_labels(job, "labels/x/a.json", stepfunctions=setting.stepfunctions) for _ in range(2)
+    )
     # Then the execution is resumed once
     assert (first, second) == (True, False)
     assert setting.answered() == {"provider": "supplied", "labelsKey": "labels/x/a.json"}
@@ -372,7 +374,7 @@ def test_labels_posted_to_a_try_that_failed_are_taken_by_the_next(setting: Setti
     # Given labels that were posted while the stage's first try was about to fail
     setting.request(provider="supplied")
     job = tokens.post_labels(setting.jobs, setting.id, "labels/x/a.json", "engineer")
-    labelling.supply(job, "labels/x/a.json", stepfunctions=setting.stepfunctions)
+    labelling.supply_labels(job, "labels/x/a.json", stepfunctions=setting.stepfunctions)
     # When the state machine tries once more, with a new token
     setting.request(token=SECOND, provider="supplied")
     # Then nobody has to post them again

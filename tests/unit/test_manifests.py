@@ -16,8 +16,8 @@ from pipeline.manifests import ManifestReader, ManifestWriter, Photo, photo_line
 from rules.lines import (
     MAX_LINE_CHARS,
     Box,
-    Drop,
     Labelled,
+    Unusable,
     clamp,
     decode,
     line_end,
@@ -51,8 +51,8 @@ class Dripping(io.BytesIO):
         return super().read(min(self._size, amount or self._size))
 
 
-def codes(lines: Iterator[tuple[int, str | Drop]]) -> list[str]:
-    return [text.code if isinstance(text, Drop) else text for _, text in lines]
+def codes(lines: Iterator[tuple[int, str | Unusable]]) -> list[str]:
+    return [text.code if isinstance(text, Unusable) else text for _, text in lines]
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r", codec="utf-8"), min_size=1)), st.integers(1, 9))
@@ -63,7 +63,7 @@ def test_every_line_is_read_as_it_was_written(texts: list[str], size: int) -> No
         data = "".join(text + end for text in texts).encode()
         # When read; Then each comes back with its number, blank ones as such
         expected = [
-            (number, Drop("Blank", "the line is blank") if text.isspace() else text)
+            (number, Unusable("Blank", "the line is blank") if text.isspace() else text)
             for number, text in enumerate(texts, 1)
         ]
         if not data.startswith(b"\xef\xbb\xbf"):
@@ -143,7 +143,7 @@ PATHS = [
 @given(st.sampled_from(PATHS), JSON)
 @settings(max_examples=200, deadline=None)
 def test_any_json_anywhere_in_a_line_is_either_read_or_dropped(path: str, value: Any) -> None:
-    assert isinstance(parse(changed(path, value), "doctype"), Labelled | Drop)
+    assert isinstance(parse(changed(path, value), "doctype"), Labelled | Unusable)
 
 
 # Beyond 64 bits the quick reader makes a float of an integer; no field of a line takes either.
@@ -199,7 +199,7 @@ def test_a_clamped_box_is_whole_inside_the_photo_and_large_enough(frame: Any, wi
 )
 def test_boxes_are_cut_at_the_frame(frame: Any, size: tuple[int, int], left: Any) -> None:
     clamped = clamp(Box._make(("ID_KTP", *frame, 1)), *size)
-    assert (clamped.code if isinstance(clamped, Drop) else clamped[1:5]) == left
+    assert (clamped.code if isinstance(clamped, Unusable) else clamped[1:5]) == left
 
 
 @given(st.text(min_size=1), st.text(), st.text(min_size=1))

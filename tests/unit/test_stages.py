@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import aws
 from pipeline.errors import AccessDenied, LabelsInvalid, StageFault, Throttled, UnexpectedAnswer
-from pipeline.jobs import Jobs, now_ms, public
+from pipeline.jobs import Jobs, now_ms, public_attributes
 from pipeline.manifests import Photo, photo_line
 from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
@@ -71,7 +71,7 @@ class Machine:
         return json.loads(json.dumps(answer))
 
     def shown(self) -> dict[str, Any]:
-        return public(self.jobs.get(self.id))
+        return public_attributes(self.jobs.get(self.id))
 
 
 @pytest.fixture

@@ -102,12 +102,12 @@ def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
     for job in labelling["labellingJobs"]:
         workers: Sequence[Mapping[str, Any]] = job["workers"]
         yield f"In {job['labellingJob']} {len(workers)} workers gave {job['answers']} answers:"
-        told = [
+        shown = [
             f"{worker['worker']} {worker['photos']} photos, {duration(worker['medianMs'])} a photo (median)"
             for worker in workers[:MOST_WORKERS]
         ]
         more = f"; and {len(workers) - MOST_WORKERS} more" if len(workers) > MOST_WORKERS else ""
-        yield "; ".join(told) + more + "."
+        yield "; ".join(shown) + more + "."
 
 
 def _split(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -50,7 +50,7 @@ class Walk:
     pauses: list[list[int]] = field(default_factory=list)
 
 
-def walk(inputs: Mapping[str, Any]) -> Walk:
+def walk_history(inputs: Mapping[str, Any]) -> Walk:
     """Go through the history once.
 
     After a redrive Step Functions may enter the state again or not: both are one more visit of it.
@@ -112,7 +112,7 @@ def _add_incident(
         "type": kind,
         "state": state,
         "error": details.get("error"),
-        "cause": words(details.get("cause")),
+        "cause": cause_text(details.get("cause")),
         "by": _caller(job, "ResumedBy" if what == "redrive" else "StoppedBy", event["time"])
         if what in ("redrive", "stop")
         else None,
@@ -135,7 +135,7 @@ def _caller(job: Mapping[str, Any], calls: str, time: int) -> str | None:
     return near[-1] if near else None
 
 
-def words(cause: Any) -> str | None:
+def cause_text(cause: Any) -> str | None:
     """The cause for people: of a Lambda function's answer its message."""
     if isinstance(cause, Mapping):
         return str(cause.get("errorMessage") or cause.get("message") or json.dumps(cause, sort_keys=True))
@@ -144,7 +144,7 @@ def words(cause: Any) -> str | None:
 
 def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """All facts of the report."""
-    found = walk(inputs)
+    found = walk_history(inputs)
     execution, job = inputs["execution"], inputs["job"]
     given = execution["input"] if isinstance(execution.get("input"), dict) else {}
     training = _training(found, job)
@@ -156,7 +156,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "startTime": execution["startDate"],
             "endTime": execution.get("stopDate"),
             "error": execution.get("error"),
-            "cause": words(execution.get("cause")),
+            "cause": cause_text(execution.get("cause")),
         },
         "started": {
             "by": job.get("StartedBy"),
@@ -198,7 +198,7 @@ def _earlier(execution: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, 
     """An execution before this one; ``by`` is who stopped it."""
     stopped = execution.get("status") == "ABORTED" and "stopDate" in execution
     by = _caller(job, "StoppedBy", execution["stopDate"]) if stopped else None
-    return {**execution, "cause": words(execution.get("cause")), "by": by}
+    return {**execution, "cause": cause_text(execution.get("cause")), "by": by}
 
 
 def _resumed(inputs: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -75,15 +75,15 @@ def record(job: Job | None) -> dict[str, Any]:
 
 def read_execution(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
     """The execution as DescribeExecution tells it, as far as it does not change by itself."""
-    told = stepfunctions.describe_execution(executionArn=execution_arn)
+    described = stepfunctions.describe_execution(executionArn=execution_arn)
     execution = {
-        name: history.parsed(name, told[name])
+        name: history.parsed(name, described[name])
         for name in ("executionArn", "stateMachineArn", "name", "status", "input", "error", "cause", "redriveCount")
-        if told.get(name) is not None
+        if described.get(name) is not None
     }
     for name in ("startDate", "stopDate", "redriveDate"):
-        if told.get(name):
-            execution[name] = history.milliseconds(told[name])
+        if described.get(name):
+            execution[name] = history.milliseconds(described[name])
     return execution
 
 
@@ -95,13 +95,13 @@ def read_earlier(execution_arn: str, stepfunctions: Any) -> list[dict[str, Any]]
     for number in range(1, attempt):
         one = executions.name(job_id, number)
         try:
-            told = read_execution(f"{machine}:{one}", stepfunctions)
+            described = read_execution(f"{machine}:{one}", stepfunctions)
         except ClientError as error:
             if error_code(error) != "ExecutionDoesNotExist":
                 raise
             earlier.append({"name": one})
         else:
-            earlier.append({name: value for name, value in told.items() if name in EARLIER})
+            earlier.append({name: value for name, value in described.items() if name in EARLIER})
     return earlier
 
 

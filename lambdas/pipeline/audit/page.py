@@ -49,7 +49,7 @@ def render(report: Mapping[str, Any]) -> str:
 
 def _parts(report: Mapping[str, Any]) -> Iterator[str]:
     found, inputs = report["facts"], report["inputs"]
-    walked = facts.walk(inputs)
+    walked = facts.walk_history(inputs)
     start = inputs["execution"]["startDate"]
     last = inputs["history"][-1]["time"] if inputs["history"] else start
     name = escape(report["execution"])
@@ -176,7 +176,7 @@ def _events(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _what(kind: str, details: Mapping[str, Any]) -> str:
     """The gist of an event: its error, or what a state or an execution returned."""
     if "error" in details or "cause" in details:
-        text = f"{details.get('error', '')}: {facts.words(details.get('cause')) or ''}"
+        text = f"{details.get('error', '')}: {facts.cause_text(details.get('cause')) or ''}"
     elif kind.endswith("StateExited") and not kind.startswith(("Wait", "Choice")):
         text = json.dumps(details.get("output"), ensure_ascii=False, sort_keys=True)
     else:

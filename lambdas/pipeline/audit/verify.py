@@ -381,12 +381,12 @@ def _file(entry: Mapping[str, Any], s3: Any) -> Finding:
 
 
 def _history(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor: Redactor) -> Finding:
-    told = json.loads(json.dumps(history.read(arn, stepfunctions, redactor)))
+    at_aws = json.loads(json.dumps(history.read(arn, stepfunctions, redactor)))
     events = document["inputs"]["history"]
-    different = next((own["id"] for own, theirs in zip(events, told, strict=False) if own != theirs), None)
-    if different is None and len(told) < len(events):
-        different = len(told) + 1
-    more = len(told) - len(events)
+    different = next((own["id"] for own, theirs in zip(events, at_aws, strict=False) if own != theirs), None)
+    if different is None and len(at_aws) < len(events):
+        different = len(at_aws) + 1
+    more = len(at_aws) - len(events)
     return _verdict(
         "history at AWS",
         different is None,
@@ -396,20 +396,20 @@ def _history(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor
 
 
 def _execution(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor: Redactor) -> Finding:
-    own, told = document["inputs"]["execution"], redactor.value(inputs.read_execution(arn, stepfunctions))
+    own, at_aws = document["inputs"]["execution"], redactor.value(inputs.read_execution(arn, stepfunctions))
     changing = {"status", "stopDate", "redriveCount", "redriveDate", "error", "cause"}
-    if told.get("stopDate") != own.get("stopDate"):  # it went on since
-        own, told = ({name: one[name] for name in one.keys() - changing} for one in (own, told))
-    return _verdict("execution at AWS", own == told, "It is the same.", "Step Functions says otherwise.")
+    if at_aws.get("stopDate") != own.get("stopDate"):  # it went on since
+        own, at_aws = ({name: one[name] for name in one.keys() - changing} for one in (own, at_aws))
+    return _verdict("execution at AWS", own == at_aws, "It is the same.", "Step Functions says otherwise.")
 
 
 def _earlier(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor: Redactor) -> Finding:
     part, own = "earlier executions at AWS", document["inputs"]["earlier"]
-    told = redactor.value(inputs.read_earlier(arn, stepfunctions))
-    known = [one for one in told if "status" in one]
+    at_aws = redactor.value(inputs.read_earlier(arn, stepfunctions))
+    known = [one for one in at_aws if "status" in one]
     if not known:
         return Finding(part, UNKNOWN, "They are gone.")
-    same = len(told) == len(own) and all(one in own for one in known)
+    same = len(at_aws) == len(own) and all(one in own for one in known)
     return _verdict(part, same, "They are the same.", "Step Functions says otherwise.")
 
 

@@ -6,7 +6,7 @@ record stands in a module of its own: `tokens`, `ends`, `resumes`, `erasures`, `
 """
 
 from pipeline.jobs.items import PageTokenInvalid
-from pipeline.jobs.record import Job, new_id, now_ms, public
+from pipeline.jobs.record import Job, new_id, now_ms, public_attributes
 from pipeline.jobs.table import JobNotFound, Jobs, MoveRefused
 
-__all__ = ["Job", "JobNotFound", "Jobs", "MoveRefused", "PageTokenInvalid", "new_id", "now_ms", "public"]
+__all__ = ["Job", "JobNotFound", "Jobs", "MoveRefused", "PageTokenInvalid", "new_id", "now_ms", "public_attributes"]

@@ -8,7 +8,7 @@ from pipeline.jobs.record import Job, now_ms
 from pipeline.jobs.table import Jobs, MoveRefused, appended, increased
 
 
-def request(
+def add_request(
     jobs: Jobs, job: Job, requested_by: str, most: int, *, delete_model: bool = False, **attributes: Any
 ) -> Job:
     """Add a request to erase the job, if the job is as ``job`` was read, or has a request already; returns the job.

@@ -111,7 +111,7 @@ class Job:
         return "Erasures" in self.attributes
 
 
-def public(job: Job) -> dict[str, Any]:
+def public_attributes(job: Job) -> dict[str, Any]:
     """The job as API JSON in camelCase: times in Unix ms, ``metrics`` once evaluated; never the task token."""
     hidden = PRIVATE if job.status in ENDED else PRIVATE | SHOWN_WHEN_ENDED
     shown: dict[str, Any] = dict.fromkeys(ALWAYS_SHOWN) | {"DatasetCreated": False}

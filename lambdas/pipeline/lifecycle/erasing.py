@@ -45,7 +45,7 @@ def erase(job: Job, requested_by: str, services: Services, *, delete_model: bool
             FunctionName=services.erase_function, InvocationType="Event", Payload=json.dumps({"jobId": job.id})
         )
     except (ClientError, BotoCoreError) as error:
-        logger.error("Erasure not begun", extra={"error": type(errors.named(error)).__name__})
+        logger.error("Erasure not begun", extra={"error": type(errors.as_pipeline_error(error)).__name__})
         raise NotBegun() from None
     return requested
 
@@ -78,7 +78,7 @@ def _request_erasure(job: Job, requested_by: str, services: Services, *, delete_
         never_ran = job.status not in AT_REST and _check_at_rest(job, services)
         end = {"Status": Status.STOPPED, "DetailedStatus": "Stopped: never ran", "EndTime": now_ms()}
         try:
-            return erasures.request(
+            return erasures.add_request(
                 services.jobs, job, requested_by, MOST_ERASURES, delete_model=delete_model, **(end if never_ran else {})
             )
         except MoveRefused as refusal:

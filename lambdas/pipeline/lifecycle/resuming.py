@@ -35,8 +35,8 @@ def resume(job: Job, caller: str, services: Services) -> Job:
     if execution["status"] == "SUCCEEDED":
         raise NotAllowed("The job is done: there is nothing to resume.")
     _check_can_help(execution, job)
-    is_told = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
-    ended = _claim_resume(job.id, caller, services) if is_told else None
+    is_recorded = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
+    ended = _claim_resume(job.id, caller, services) if is_recorded else None
     if ended is None:  # no event has told the end, or a stage that was at work then has spoken after it
         outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
         ended = _claim_resume(job.id, caller, services)
@@ -71,16 +71,16 @@ def _check_can_help(execution: dict[str, Any], job: Job) -> None:
     if execution["status"] == "ABORTED":
         return
     error = execution.get("error")
-    told = advice.on(Status.FAILED, error, job["LabelProvider"])
-    if told.resume is advice.Resume.IMPOSSIBLE:
-        raise NotAllowed(f"The job ended with {error}, and a resume would end so again. {told.text}")
+    job_advice = advice.for_job(Status.FAILED, error, job["LabelProvider"])
+    if job_advice.resume is advice.Resume.IMPOSSIBLE:
+        raise NotAllowed(f"The job ended with {error}, and a resume would end so again. {job_advice.text}")
 
 
 def _needs_another(execution: dict[str, Any]) -> bool:
     """Whether a redrive would meet the same fault again, which another execution does not."""
     if execution["status"] == "ABORTED":
         return False
-    found = advice.of(execution.get("error"))
+    found = advice.for_error(execution.get("error"))
     return found.anew or found.again_from is not None
 
 
@@ -119,7 +119,7 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
     an execution that does not exist, and the next resume goes on from the one before it.
     """
     _, attempt = executions.parse(execution["executionArn"].rpartition(":")[2])
-    again_from = advice.of(execution.get("error")).again_from
+    again_from = advice.for_error(execution.get("error")).again_from
     execution_input = executions.next_input(execution, services.stepfunctions, again_from=again_from)
     model = execution_input["resumed"].get("model")
     if model and _is_lost(model["projectVersionArn"], job, services):

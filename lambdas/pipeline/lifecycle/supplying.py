@@ -27,6 +27,6 @@ def supply_labels(job_id: str, key: str, caller: str, services: Services) -> Job
         raise NotAllowed(f"The job does not wait for supplied labels; it is {job.status}.")
     if not is_there:
         raise NotThere(f"The labels file {key.rpartition('/')[2]!r} is not uploaded.")
-    if not labelling.supply(job, key, stepfunctions=services.stepfunctions):
+    if not labelling.supply_labels(job, key, stepfunctions=services.stepfunctions):
         raise NotAllowed("The job does not wait for labels now. Look at its status, and post again if it still waits.")
     return job
