@@ -1,4 +1,4 @@
-"""How large an answer may be: a function returns 6,291,556 bytes at most, else its caller gets a 502.
+"""The largest answer: a function returns at most 6,291,556 bytes, otherwise its caller receives a 502.
 
 Source: Lambda guide, "Lambda quotas", invocation payload.
 """
@@ -6,9 +6,9 @@ Source: Lambda guide, "Lambda quotas", invocation payload.
 import json
 
 LARGEST = 6_200_000
-"""Bytes of a body as a function returns it; the rest is for what is around it."""
+"""The most bytes of a body. The rest of the limit is for the status and the headers around it."""
 
 
 def size(body: str) -> int:
-    """The bytes of a body as a function returns it: as a JSON text, in which each quotation mark takes two."""
+    """The bytes of a body in the function's result, a JSON string in which each quotation mark takes two bytes."""
     return len(json.dumps(body))

@@ -27,9 +27,9 @@ from rules.states import Status
 from rules.uploads import is_labels
 
 UPLOAD_SECONDS = 15 * 60
-ANONYMOUS = "anonymous"  # who calls without a signature, which the local AWS lets through
-PREFLIGHT_SECONDS = 600  # for which a browser keeps the answer to a preflight
-DESCRIPTION = Path(__file__).parent / "openapi.json"  # made of openapi.yaml when the code is packaged
+ANONYMOUS = "anonymous"  # the caller of an unsigned request, which only the local AWS accepts
+PREFLIGHT_SECONDS = 600  # how long a browser caches the answer to a preflight
+DESCRIPTION = Path(__file__).parent / "openapi.json"  # generated from openapi.yaml when the code is packaged
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Settings(BaseSettings):
 
 
 def cross_origin(origins: Sequence[str]) -> CORSConfig | None:
-    """What web pages of ``origins`` may do; None, which answers no page, when there are none."""
+    """The CORS rules for web pages of ``origins``; None, which allows no page, without origins."""
     if not origins:
         return None
     return CORSConfig(
         allow_origin=origins[0],
         extra_origins=list(origins[1:]),
-        # Besides those of a signature, which Powertools knows: the one that AWS's JavaScript signer adds.
+        # Powertools allows the headers of a signature. AWS's JavaScript signer adds this one.
         allow_headers=["X-Amz-Content-Sha256"],
         expose_headers=["X-Execution-Arn", "X-Next-Token", "Retry-After"],
         max_age=PREFLIGHT_SECONDS,
@@ -259,13 +259,13 @@ def answer_page_token(error: PageTokenInvalid) -> Response[str]:
 
 @app.exception_handler(Exception)
 def answer_failure(error: Exception) -> Response[str]:
-    """A throttled service is told apart from a fault of ours; neither shows its insides."""
+    """A throttled service gives 503, any other fault 500. Neither answer shows internal details."""
     failure = errors.as_pipeline_error(error) if isinstance(error, (ClientError, BotoCoreError)) else error
     name = type(failure).__name__
     if isinstance(failure, errors.Throttled):
         logger.warning("A service is busy", extra={"error": name})
         return problems.busy().response()
-    # The lines that it came by, not its words: they may name a photo or hold a token.
+    # Log the lines of the trace without the error's message, which may name a photo or hold a token.
     logger.error("The API failed", extra={"error": name, "lines": traceback.format_tb(error.__traceback__)})
     return problems.internal(app.lambda_context.aws_request_id).response()
 
@@ -273,14 +273,14 @@ def answer_failure(error: Exception) -> Response[str]:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     answer = app.resolve(event, context)
-    # The route and not the path or the query, which may hold the names of photos.
+    # Log the route only: the path and the query may hold names of photos.
     extra = {"method": event["httpMethod"], "route": event["resource"], "status": answer["statusCode"]}
     logger.info("Answered", extra=extra)
     return answer
 
 
 def _known(text: str) -> str:
-    """A job's id, for the log too; whether there is such a job is not asked."""
+    """Check the form of a job's id and add it to the log context. Does not check that the job exists."""
     job_id = validation.job_id(text)
     logger.append_keys(job_id=job_id)
     return job_id
@@ -308,7 +308,7 @@ def _body() -> dict[str, Any]:
 
 
 def _caller() -> str | None:
-    """Who calls, as API Gateway found out, and no header says: an IAM principal's ARN or a user pool's subject."""
+    """The caller as API Gateway authenticated it: an IAM principal's ARN or a user pool's subject."""
     context = app.current_event.raw_event["requestContext"]
     claims = (context.get("authorizer") or {}).get("claims") or {}
     caller = claims.get("sub") or (context.get("identity") or {}).get("userArn")
@@ -316,7 +316,7 @@ def _caller() -> str | None:
 
 
 def _check_takes_uploads(job: Job, names: list[str]) -> None:
-    """Photos until the start; labels also while the job waits for them, or for a correction of them."""
+    """A job takes photos until its start, and labels also while it waits for labels or for corrected labels."""
     lifecycle.check_not_erased(job)
     if job.status is Status.CREATED:
         return
@@ -332,7 +332,7 @@ def _check_takes_uploads(job: Job, names: list[str]) -> None:
 
 
 def _awaits_correction(job: Job) -> bool:
-    """Whether the job failed over its labels file: a corrected one may take its place, and a resume reads it again."""
+    """Whether the job failed because of its labels file. A resume reads the corrected file that replaces it."""
     if job.status is not Status.FAILED:
         return False
     return advice.for_job(job.status, job["Error"], job["LabelProvider"]).resume is advice.Resume.AFTER_LABELS

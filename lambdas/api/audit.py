@@ -1,6 +1,6 @@
-"""Answers with the audit report of a job: where it is, or that it is being made.
+"""Answers with a link to the audit report of a job, or says that the report is being made.
 
-The report grows with the history, so this function neither makes it nor carries it.
+The report grows with the history, so the API's function neither makes the report nor returns its content.
 """
 
 import json
@@ -18,23 +18,23 @@ from pipeline.services import Services
 
 LINK_SECONDS = 60
 FRESH_SECONDS = 60  # how old a report on a running execution may be
-MAKING_SECONDS = 900  # the function's limit: after that it is called anew
+MAKING_SECONDS = 900  # the timeout of ExportAudit, after which the API invokes it again
 RETRY_SECONDS = 5
-ANSWERED = " answered"  # behind the state in the record's ReportAsked: a report on it was handed out
+ANSWERED = " answered"  # suffix of the state in the record's ReportAsked: the API has returned a report on that state
 UNCACHED = {"Cache-Control": "no-store"}
 
 
 def form(accept: str) -> str:
-    """``html`` for who prefers that, which is what browsers ask for, else ``json``."""
+    """``html`` when the Accept header prefers HTML, as browsers do, otherwise ``json``."""
     kinds = [part.partition(";")[0].strip() for part in accept.lower().split(",")]
     wanted = [kind for kind in kinds if kind in ("text/html", "application/json")]
     return "html" if wanted and wanted[0] == "text/html" else "json"
 
 
 def answer(job: Job, accept: str, services: Services) -> Response[str]:
-    """A redirect to the report on the job's last execution as it is now; 202 while that is made.
+    """A redirect to the report on the current state of the job's last execution; 202 while the report is being made.
 
-    The link is to a version: one that is put on top later, or a delete marker, changes nothing.
+    The link names a version of the object, so a later version or a delete marker does not affect it.
 
     Raises:
         Problem: 409 when there is no execution to report on.
@@ -42,7 +42,7 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     if not job["ExecutionArn"]:
         raise conflict("The job was never started: there is nothing to report.")
     execution = describe_execution(job, services)
-    # A resume that got no further than the record has named an execution that does not exist.
+    # A resume that stopped after writing the record has named an execution that does not exist.
     arn: str = execution["executionArn"] if execution else job["ExecutionArn"]
     store = Store(services.audit_bucket, services.s3)
     ended = execution.get("stopDate") if execution else None
@@ -70,9 +70,9 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
 
 
 def _current(kept: Kept, job: Job, state: str) -> Stored | None:
-    """The report on a running execution that was made for the last call which asked for one, if it is fresh or unread.
+    """The report made for the last request about a running execution, if it is fresh or no caller has received it yet.
 
-    Unread counts because more time may pass between two calls of a client than a report stays fresh for.
+    A report that no caller has received counts because a client may wait longer between two calls than `FRESH_SECONDS`.
     """
     if job["ReportAsked"] not in (state, f"{state}{ANSWERED}"):
         return None
@@ -83,11 +83,11 @@ def _current(kept: Kept, job: Job, state: str) -> Stored | None:
 
 
 def _end(kept: Kept, job: Job, ended: datetime | None) -> int:
-    """The end that the report must be of, in Unix ms: Step Functions' own, or the record's once that is forgotten."""
+    """The execution's end in Unix ms: from Step Functions, or from the record after Step Functions deleted it."""
     if ended:
         return milliseconds(ended)
     recorded = job["EndTime"] or (kept.versions[0].ended if kept.versions else 0)
-    # The record's is rounded down.
+    # The record rounds the time down.
     return next((one.ended for one in kept.versions if one.ended - recorded in (0, 1)), recorded)
 
 

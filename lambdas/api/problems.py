@@ -11,7 +11,7 @@ RETRY_SECONDS = 5
 
 
 class Problem(Exception):
-    """An answer other than success. ``kind`` is a slug that a program may tell problems apart by."""
+    """An answer other than success. ``kind`` is a slug by which programs distinguish problems."""
 
     def __init__(self, status: HTTPStatus, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -21,7 +21,7 @@ class Problem(Exception):
         self.headers = headers or {}
 
     def response(self) -> Response[str]:
-        """As the API answers it."""
+        """The problem as an HTTP response."""
         body = {
             "type": f"urn:ekyc:problem:{self.kind}",
             "title": self.status.phrase,
@@ -37,12 +37,12 @@ def bad_request(detail: str) -> Problem:
 
 
 def conflict(detail: str) -> Problem:
-    """409: the job is in no state for this."""
+    """409: the job's status does not allow the request."""
     return Problem(HTTPStatus.CONFLICT, "conflict", detail)
 
 
 def unmet(detail: str) -> Problem:
-    """422: the request is well formed and something that it needs is not there."""
+    """422: the request is well formed, but something that it needs is missing."""
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "precondition-unmet", detail)
 
 
@@ -52,7 +52,7 @@ def unknown_job(job_id: str) -> Problem:
 
 
 def unknown_caller() -> Problem:
-    """403: nobody is named who could be held to account for the call."""
+    """403: the request is unsigned, so an audit could not name its caller."""
     return Problem(
         HTTPStatus.FORBIDDEN, "unknown-caller", "An erasure is recorded with who asked for it: sign the request."
     )
@@ -64,7 +64,7 @@ def unknown_route(path: str) -> Problem:
 
 
 def too_large(limit: int) -> Problem:
-    """413: the body has more bytes than the API reads."""
+    """413: the body has more bytes than the API accepts."""
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "body-too-large",
@@ -73,7 +73,7 @@ def too_large(limit: int) -> Problem:
 
 
 def answer_too_large(limit: int) -> Problem:
-    """413: the answer would have more bytes than Lambda takes."""
+    """413: the answer would have more bytes than a function may return."""
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "answer-too-large",
@@ -92,7 +92,7 @@ def busy() -> Problem:
 
 
 def not_begun(detail: str) -> Problem:
-    """503: the request is recorded, but what carries it out could not be called."""
+    """503: the request is recorded, but the function that carries it out could not be invoked."""
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "not-begun",
@@ -102,7 +102,7 @@ def not_begun(detail: str) -> Problem:
 
 
 def internal(request_id: str) -> Problem:
-    """500: our fault; the log has the rest under the request id."""
+    """500: a fault of the API. The log has the details under the request id."""
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal",

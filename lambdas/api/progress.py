@@ -1,4 +1,4 @@
-"""How far an execution is: its tasks in their order, read from its history in two calls at most."""
+"""The progress of an execution: its tasks in order, read from its history in at most two calls."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from pipeline.labelling import SUPPLIED
 from pipeline.services import Services
 from rules.states import IMPORT_LABELS, LOOPS, REQUEST_LABELS, RUNNING, TASKS
 
-PAGE = 1000  # events of a history that a call answers at most
+PAGE = 1000  # the most events that one call returns
 
 
 def view(job: Job, services: Services) -> dict[str, Any]:
     """The tasks that are ``done``, the ``current`` one and the ``next`` ones, with times in Unix ms.
 
-    Of a history of more than 2,000 events only the beginning and the end are read: between them there is nothing but
-    the loop that waits for the training. What comes next follows from the record; a choice may still pass over it.
+    Of a history of more than 2,000 events this reads only the beginning and the end: between them is only the loop
+    that waits for the training. The ``next`` tasks follow from the record; a Choice may still skip one.
     """
     plan = [task.name for task in TASKS]
     events = _events(services.last_execution_arn(job), services)
@@ -56,12 +56,12 @@ def view(job: Job, services: Services) -> dict[str, Any]:
 
 
 def _task(state: str) -> str:
-    """The task that ``state`` stands for: one that waits stands for the task that looks again after it."""
+    """The task that ``state`` belongs to: a Wait state belongs to the task that polls after it."""
     return LOOPS[state].name if state in LOOPS else state
 
 
 def _events(execution_arn: str, services: Services) -> list[dict[str, Any]]:
-    """The history in the order of its events, without what the states were given and answered."""
+    """The history in order, without the inputs and outputs of the states."""
     ask: dict[str, Any] = {"executionArn": execution_arn, "maxResults": PAGE, "includeExecutionData": False}
     try:
         first = services.stepfunctions.get_execution_history(**ask)

@@ -1,8 +1,8 @@
-"""What is uploaded for a job, and how its content is known.
+"""The uploads of a job, and how a client verifies their content.
 
 S3 checks the content of a PUT against the SHA-256 in its headers (S3 User Guide, "Checking object integrity in Amazon
-S3"). The same hash is kept as metadata, which a HEAD tells without the key that encrypts the photo: the checksum itself
-would need `kms:Decrypt`, and with KMS the ETag says nothing of the content.
+S3"). The same hash is stored as metadata, which HeadObject returns without access to the KMS key. The checksum itself
+would need `kms:Decrypt`, and with KMS the ETag is not a hash of the content.
 """
 
 import base64
@@ -23,14 +23,14 @@ FOLDERS = ("images", "labels")
 
 
 def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -> tuple[dict[str, Any], dict[str, str]]:
-    """What is signed of a PUT of a file of this name, and the headers that its sender must send.
+    """The signed parameters of a PUT of this file, and the headers that the client must send.
 
-    S3 takes the PUT with these headers only. A signed size needs no header from the sender, whose HTTP client sends it.
+    S3 accepts the PUT with exactly these headers. A signed size adds none: every HTTP client sends Content-Length.
 
     Args:
-        once: S3 is to take the first upload of the name only.
-        sha256: the content's hash in hex, when S3 is to check it.
-        size: in bytes, when S3 is to take no other.
+        once: S3 accepts only the first upload under this name.
+        sha256: the content's hash in hex, which S3 then checks.
+        size: in bytes; S3 then accepts no other size.
     """
     kind = media_type(name)
     signed: dict[str, Any] = {"ContentType": kind}
@@ -47,14 +47,14 @@ def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -
 
 
 def page(job_id: str, token: str | None, seconds: int, services: Services) -> tuple[list[dict[str, Any]], str | None]:
-    """Up to 1,000 photos, after all photos as many labels files, by name, and the token of the next page or None.
+    """Up to 1,000 photos by name, then up to 1,000 labels files, and the token of the next page or None.
 
-    There are fewer where their names are so long that the answer would be too large.
+    A page has fewer when long names would make the answer too large.
 
-    Each has a URL that takes a HEAD for ``seconds``, and nothing else.
+    Each has a URL for HEAD only, valid for ``seconds``.
 
     Raises:
-        PageTokenInvalid: ``token`` is none that this gave out.
+        PageTokenInvalid: ``token`` was not returned by this function.
     """
     folder, after = _read_token(token) if token else (FOLDERS[0], "")
     prefix = f"{folder}/{job_id}/"
@@ -77,10 +77,10 @@ def page(job_id: str, token: str | None, seconds: int, services: Services) -> tu
 
 
 def check_replaces_labels(job_id: str, names: Sequence[str], services: Services) -> None:
-    """A corrected labels file takes the place of the one that the job reads.
+    """Check that a corrected labels file has the name of the file that the job reads.
 
     Raises:
-        NotAllowed: another name is given, under which the job would not find it.
+        NotAllowed: the name is another one, under which the job would not find the file.
     """
     prefix = f"{FOLDERS[-1]}/{job_id}/"
     listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=prefix, MaxKeys=PAGE)
@@ -97,9 +97,9 @@ def _read_token(token: str) -> tuple[str, str]:
     try:
         folder, slash, after = base64.b64decode(token, altchars=b"-_", validate=True).decode().partition("/")
     except (binascii.Error, ValueError) as error:
-        raise PageTokenInvalid("it is none that this list answered") from error
+        raise PageTokenInvalid("it was not returned by this list") from error
     if folder not in FOLDERS or not slash or (after and _is_no_name(after)):
-        raise PageTokenInvalid("it is none that this list answered")
+        raise PageTokenInvalid("it was not returned by this list")
     return folder, after
 
 

@@ -1,4 +1,4 @@
-"""Reads what callers send, strictly: whatever is not understood is a 400 in words."""
+"""Reads requests strictly: an unknown or malformed field gives a 400 whose detail names it."""
 
 import json
 import re
@@ -21,7 +21,7 @@ LARGEST_PAGE = 100
 
 @dataclass(frozen=True)
 class StartDefaults:
-    """What a job is started with unless its caller says otherwise, which may be stricter only."""
+    """The deployment's values for a job's start. A caller may set stricter values only."""
 
     provider: str
     document_types: Sequence[str]
@@ -32,14 +32,14 @@ class StartDefaults:
 
 
 def job_id(text: str) -> str:
-    """The id, if it has the form of one: no other can exist."""
+    """The id, if it has the form of a job id."""
     if not JOB_ID.fullmatch(text):
         raise unknown_job(text)
     return text
 
 
 def parameters(query: Mapping[str, str], *names: str) -> list[str]:
-    """The query parameters of these names, all of which must be there."""
+    """The values of these query parameters, which are all required."""
     missing = [name for name in names if not query.get(name)]
     if missing:
         raise bad_request(f"Missing query parameter: {' and '.join(missing)}.")
@@ -47,7 +47,7 @@ def parameters(query: Mapping[str, str], *names: str) -> list[str]:
 
 
 def page_limit(text: str | None) -> int:
-    """How many jobs a page has: 1 to 100, 100 when not said."""
+    """The number of jobs on a page: 1 to 100, default 100."""
     if text is None:
         return LARGEST_PAGE
     if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= LARGEST_PAGE:
@@ -56,7 +56,7 @@ def page_limit(text: str | None) -> int:
 
 
 def flag(text: str | None, name: str) -> bool:
-    """The query parameter ``name``: true or false, false when not said."""
+    """The query parameter ``name``: true or false, default false."""
     if text not in (None, "true", "false"):
         raise bad_request(f"{name} must be true or false.")
     return text == "true"
@@ -78,7 +78,7 @@ def body(text: bytes | None) -> dict[str, Any]:
 
 
 def file_name(name: Any) -> str:
-    """A plain file name of a photo or of labels, as it is."""
+    """A plain file name of a photo or of labels, unchanged."""
     if not isinstance(name, str):
         raise bad_request("A file name must be a string.")
     shown = ascii(name if len(name) <= 80 else name[:80] + "...")
@@ -94,7 +94,7 @@ def file_name(name: Any) -> str:
 
 
 def object_key(job: str, name: str) -> str:
-    """Where a file of this name is uploaded to."""
+    """The S3 key for a file of this name."""
     return f"{'labels' if is_labels(name) else 'images'}/{job}/{name}"
 
 
@@ -113,7 +113,7 @@ def file_names(document: Mapping[str, Any]) -> list[str]:
 
 
 def content_hashes(document: Mapping[str, Any]) -> dict[str, str]:
-    """``{"sha256": {name: hash}}`` of a request that `file_names` took: the files' SHA-256 in hex, as far as given."""
+    """``{"sha256": {name: hash}}`` of a request that `file_names` accepted: SHA-256 in hex, for some or all files."""
     hashes = document.get("sha256", {})
     if not isinstance(hashes, dict):
         raise bad_request('sha256 must be an object of file names and hashes, such as {"photo-1.jpg": "9f86d0…"}.')
@@ -127,7 +127,7 @@ def content_hashes(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def content_sizes(document: Mapping[str, Any]) -> dict[str, int]:
-    """``{"sizes": {name: bytes}}`` of a request that `file_names` took: the files' sizes, as far as given."""
+    """``{"sizes": {name: bytes}}`` of a request that `file_names` accepted: sizes of some or all files."""
     sizes = document.get("sizes", {})
     if not isinstance(sizes, dict):
         raise bad_request('sizes must be an object of file names and bytes, such as {"photo-1.jpg": 201334}.')
@@ -153,9 +153,9 @@ def labels_name(document: Mapping[str, Any]) -> str:
 
 
 def start_input(job: str, document: Mapping[str, Any], defaults: StartDefaults) -> dict[str, Any]:
-    """The execution's input: the caller's wishes over the defaults.
+    """The execution's input: the caller's values over the deployment's defaults.
 
-    The deployment's bars are floors, since a job that lowered them could put any model in the live one's place.
+    A job cannot lower the deployment's bars, as it could then replace the live model with any model.
     """
     _only(document, "labels", "deploy", "minF1", "minLabelF1", "maxF1Drop", "documentTypes", "stopPreviousModel")
     return {
@@ -245,5 +245,5 @@ def _only(document: Mapping[str, Any], *known: str, within: str = "The body") ->
 
 
 def _no_constant(_word: str) -> NoReturn:
-    """JSON knows no NaN and no Infinity, though Python would read them."""
+    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
     raise ValueError("not JSON")

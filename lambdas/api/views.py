@@ -16,7 +16,7 @@ HOUR_MS = 3_600_000
 
 
 def with_end_recorded(job: Job, services: Services) -> Job:
-    """The job with its execution's end, should the event that tells it have been lost."""
+    """The job, after recording its execution's end in case the event was lost."""
     if job.status not in RUNNING:
         return job
     arn = services.last_execution_arn(job)
@@ -25,7 +25,7 @@ def with_end_recorded(job: Job, services: Services) -> Job:
     except ClientError as error:
         if error_code(error) != "ExecutionDoesNotExist":
             raise
-        return job  # a start that got no further than the record
+        return job  # the start stopped after writing the record
     return ended or job
 
 
@@ -46,7 +46,7 @@ def job_view(job: Job, services: Services) -> dict[str, Any]:
 
 
 def _advice(job: Job) -> dict[str, Any]:
-    """What to do about a job that ended without a model; nothing is left to do about one that was erased."""
+    """The advice on a job that ended without a model; empty for an erased job."""
     if job.status not in (Status.FAILED, Status.REJECTED, Status.STOPPED) or job.is_erased:
         return {}
     job_advice = advice.for_job(job.status, job["Error"], job["LabelProvider"])
@@ -54,7 +54,7 @@ def _advice(job: Job) -> dict[str, Any]:
 
 
 def model_view(project_parameter: str, services: Services) -> dict[str, Any]:
-    """The live model: its ARN, its state, since when it is live (Unix ms) and what it costs an hour; null when none."""
+    """The live model: ARN, status, since when it is live (Unix ms) and USD an hour; null without a live model."""
     live = services.ssm.get_parameter(Name=services.model_parameter)["Parameter"]
     arn, project_arn = live["Value"], read_parameter(project_parameter, services.ssm)
     if arn == NONE_YET or not project_arn:
@@ -72,7 +72,7 @@ def model_view(project_parameter: str, services: Services) -> dict[str, Any]:
 
 
 def _labelling_counts(job: Job, services: Services) -> tuple[int | None, int | None]:
-    """Photos labelled so far and in all; Ground Truth counts none in the first moments."""
+    """Photos labelled so far and in total. Ground Truth reports no counts in the first moments."""
     name = job["LabellingJobArn"].rpartition("/")[2]
     description = labelling.describe(name, services.sagemaker)
     if description is None:
@@ -83,9 +83,9 @@ def _labelling_counts(job: Job, services: Services) -> tuple[int | None, int | N
 
 
 def _cost(job: Job) -> dict[str, float]:
-    """USD at list price, without labelling: training as billed, or as long as it takes so far; the model while it runs.
+    """USD at list price, without labelling: training as billed or by its duration so far; the model while it runs.
 
-    A model that was stopped in the console goes on counting: only stops through this API are known.
+    A model that was stopped in the console still counts as running: the record has only stops by the pipeline.
     """
     now = now_ms()
     training_ms = (job["TrainingSeconds"] or 0) * 1000

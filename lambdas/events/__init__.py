@@ -1,1 +1,1 @@
-"""Functions that EventBridge calls. An event is a hint; what the service says when asked is the truth."""
+"""Functions that EventBridge invokes. An event is a trigger; each function asks the service for its state."""

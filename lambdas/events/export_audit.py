@@ -1,4 +1,4 @@
-"""Export audit: an execution has ended, or somebody asks, so make the execution's audit report and keep it."""
+"""Export audit: an execution has ended, or a caller requests its report, so make the audit report and keep it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ logger = Logger()
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Mapping[str, Any], _context: Any) -> None:
-    """Called by EventBridge with a status change, or by the API with ``executionArn``."""
+    """Invoked by EventBridge with a status change, or by the API with ``executionArn``."""
     execution_arn: str = event["detail"]["executionArn"] if "detail" in event else event["executionArn"]
     logger.append_keys(execution=execution_arn.rpartition(":")[2])
     export.export(

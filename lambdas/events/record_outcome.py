@@ -1,4 +1,4 @@
-"""Record outcome: an execution has ended, so write it to the job, stop what it left running, and tell it."""
+"""Record outcome: an execution has ended, so record its end, stop what it left running, and send the notices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
     if job is None:
         return
     try:
-        # What costs money first: a message that cannot be sent must not keep a model running.
+        # Stop what costs money first: a message that cannot be sent must not keep a model running.
         if job.status is not Status.READY:
             stopping.stop_what_runs(
                 job,
@@ -53,7 +53,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
 
 
 def measure(job: Job) -> None:
-    """Count the end, and how long it took to get there since somebody started the job."""
+    """Count the job's end, and measure the time since its start."""
     for status in ENDED:
         metrics.add_metric(name=status, unit="Count", value=job.status is status)
     began = job["ExecutionStartTime"] or job["StartTime"]

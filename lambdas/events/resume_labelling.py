@@ -1,4 +1,4 @@
-"""Resume labelling: Ground Truth says that a labelling job has ended, so answer the token that waits, and tell it."""
+"""Resume labelling: a Ground Truth labelling job has ended, so answer the task token and send the notices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Settle job: a training has written its results, or minutes have passed, so deal with what the end of a job left.
+"""Settle job: a training has written its results, or the schedule is due, so clean up after jobs that have ended.
 
-Nothing of it is to run on, and an end whose event was lost is to be recorded and told.
+Stops what still runs, and records and reports an end whose event was lost.
 """
 
 import json
@@ -39,9 +39,9 @@ logger = Logger()
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Mapping[str, Any], _context: Any) -> None:
-    """Settle the job whose training wrote an object, or without one every job that is not settled.
+    """Settle the job whose training wrote an object; for the schedule's event, every job that is not settled.
 
-    Fails once it has tried them all.
+    Tries all jobs before it fails.
     """
     failure: errors.PipelineError | None = None
     trained = _trained_job_id(event)
@@ -50,7 +50,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
         try:
             _settle(job_id)
         except JobNotFound:
-            logger.info("The training belongs to no job of ours")
+            logger.info("The training belongs to no job of the pipeline")
         except (ClientError, BotoCoreError, errors.PipelineError) as error:
             failure = error if isinstance(error, errors.PipelineError) else errors.as_pipeline_error(error)
             logger.error("Not settled", extra={"error": type(failure).__name__})
@@ -72,14 +72,14 @@ def _settle(job_id: str) -> None:
             project_parameter=settings.project_parameter,
             model_parameter=settings.model_parameter,
         )
-    finally:  # whoever has to mend what could not be stopped learns of it
+    finally:  # the operator learns of the end also when something could not be stopped
         if not notices.is_notified(job):
             _export(job)
         notices.notify_end(job, jobs=jobs, channels=channels)
 
 
 def _export(job: Job) -> None:
-    """Have the audit report made: the event that was lost would have had it made. One that is there stays."""
+    """Have the audit report made, which the lost event would have triggered. A report that exists stays."""
     functions.invoke(
         FunctionName=settings.export_function,
         InvocationType="Event",
@@ -88,7 +88,7 @@ def _export(job: Job) -> None:
 
 
 def _trained_job_id(event: Mapping[str, Any]) -> str | None:
-    """The job that S3's event is about, whose key is ``training/<jobId>/...``; None for the schedule's event.
+    """The id of the job that S3's event is about, whose key is ``training/<jobId>/...``; None for the schedule's event.
 
     EventBridge gives a scheduled event a ``detail`` too, an empty one, when its target has no input of its own.
     """

@@ -1,4 +1,4 @@
-"""Watch running: every hour, how old the oldest execution is and which models run; once a day a reminder of these."""
+"""Watch running: hourly metrics of the oldest execution and the running models; a daily reminder of running models."""
 
 import time
 from collections.abc import Mapping
@@ -34,16 +34,16 @@ metrics = Metrics()
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], _context: Any) -> None:
-    """Measure what runs; with ``remind`` send the table of running models, else stop those that run for too long.
+    """Measure what runs; with ``remind`` send the table of running models, otherwise stop those that exceed modelHours.
 
     Raises:
-        PipelineError: a project could not be looked at or a model not stopped, once everything else is done. A reminder
-            says so itself: Lambda would run this again and remind again.
+        PipelineError: a project could not be read or a model not stopped. Everything else is done first. A reminder
+            lists such projects instead of failing, as Lambda's retry would send the reminder again.
     """
     executions = running.executions(settings.state_machine_arn, stepfunctions)
     metrics.add_metric(name="RunningExecutions", unit="Count", value=executions.count)
     metrics.add_metric(name="OldestExecutionHours", unit="None", value=executions.oldest_hours)
-    metrics.flush_metrics()  # before the models, which may take a minute and fail
+    metrics.flush_metrics()  # before the calls about models, which may take a minute and fail
     found = running.find_models(
         jobs=jobs, rekognition=rekognition, ssm=ssm, model_parameter=settings.model_parameter, pause=time.sleep
     )

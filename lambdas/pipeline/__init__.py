@@ -1,1 +1,1 @@
-"""The pipeline's logic: what the stages, the events and the API share. It knows no handler and reads no environment."""
+"""The pipeline's logic, shared by the stages, the events and the API. It has no handler and reads no environment."""

@@ -5,15 +5,15 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-# The SDK's standard mode takes Rekognition's LimitExceededException, a quota used up for hours, for a throttle: it
-# would ask four times for each training slot. Its legacy mode does not.
+# The SDK's standard mode treats Rekognition's LimitExceededException, a quota that is in use for hours, as a throttle
+# and would retry it three times. Legacy mode does not.
 RETRY_MODES = {"rekognition": "legacy"}
 CONFIG = Config(
     connect_timeout=5,
     read_timeout=30,
     max_pool_connections=64,
     signature_version="v4",
-    s3={"addressing_style": "virtual"},  # presigned URLs name the Region's host, which redirects no upload
+    s3={"addressing_style": "virtual"},  # presigned URLs then name the Region's host, so S3 redirects no upload
 )
 
 

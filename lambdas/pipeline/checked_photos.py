@@ -1,4 +1,4 @@
-"""The photos that Check images accepted, compared with what lies in the bucket now: is it still what was checked?
+"""The photos that Check images accepted, compared with the objects that are in the bucket now.
 
 A presigned URL that was signed just before the start can overwrite a photo until it expires. So Prepare datasets drops
 each photo that changed since the check. Evaluate model compares again, as Rekognition reads the photos in between, and
@@ -17,7 +17,7 @@ DELETED = Unusable("Changed", "the photo was deleted after it was checked")
 
 
 class _Object(NamedTuple):
-    """An object as the listing tells it."""
+    """An object of the listing."""
 
     key: str
     etag: str
@@ -25,16 +25,16 @@ class _Object(NamedTuple):
 
 
 def compare(manifest: ManifestReader, *, job_id: str, bucket: str, s3: Any) -> Iterator[tuple[Photo, Unusable | None]]:
-    """Yield each photo of ``manifest``, the job's input.manifest, with how it changed since the check, or None.
+    """Yield each photo of ``manifest``, the job's input.manifest, with its change since the check, or None.
 
-    A photo is unchanged when its object has the ETag that the check saw, and was not written after the manifest: so a
-    photo that was replaced and put back is noticed too. Both are as exact as S3 tells times, in seconds.
+    A photo is unchanged when its object has the ETag of the check and was not written after the manifest. The second
+    rule finds a photo that was replaced and put back; S3 times have a resolution of one second.
 
-    The objects are listed 1,000 a request and walked along with the manifest, which is in the order of their names as
-    S3's listings are, so that memory does not depend on how many there are.
+    The listing and the manifest are both ordered by name, so they are read side by side, and memory does not grow with
+    the number of photos.
 
     Raises:
-        ManifestChanged: after the last photo, when the manifest is not what Check images wrote.
+        ManifestChanged: after the last photo, if the manifest's hash is not the one that Check images returned.
     """
     listings = {folder: _Listing(f"{folder}/{job_id}/", bucket, s3) for folder in FOLDERS}
     for photo in read_photos(manifest):
@@ -49,7 +49,7 @@ def compare(manifest: ManifestReader, *, job_id: str, bucket: str, s3: Any) -> I
 
 
 class _Listing:
-    """The objects below a prefix, in which keys are looked for in ascending order."""
+    """The objects below a prefix. Calls of `find` must be in ascending order of the keys."""
 
     def __init__(self, prefix: str, bucket: str, s3: Any) -> None:
         self._objects = _list_objects(prefix, bucket, s3)

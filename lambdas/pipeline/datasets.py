@@ -1,4 +1,4 @@
-"""Makes the training and the test manifest out of the labelled one: only lines that Rekognition can train on."""
+"""Makes the training and the test manifest from the lines of the labelled manifest that Rekognition can train on."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ MAX_TEST_IMAGES_PER_TYPE = 1000
 
 # A photo in memory: its rank, width and height.
 PHOTO = struct.Struct(">16sHH")
-# Stands in for a photo whose line was read already, or whose content an earlier photo has.
+# Replaces a photo whose line was read already, or whose content an earlier photo has.
 TAKEN = b""
 NOT_LABELLED = Unusable("NotLabelled", "the labelled manifest has no line for the photo")
 
@@ -29,7 +29,7 @@ NOT_LABELLED = Unusable("NotLabelled", "the labelled manifest has no line for th
 class PrepareDatasets:
     """Make datasets of the labels under ``label_attribute`` in ``labels_manifest``; both manifests are S3 URIs.
 
-    Their hashes (SHA-256, hex) are those that the stages which wrote them returned; None for Ground Truth's.
+    The hashes (SHA-256, hex) were returned by the stages that wrote the manifests; None for Ground Truth's manifest.
     ``images_written`` (Unix ms) is when Check images wrote its manifest.
     """
 
@@ -47,7 +47,7 @@ class PrepareDatasets:
 class DatasetsPrepared:
     """The two manifests (S3 URIs) with their hashes (SHA-256, hex), times (Unix ms) and numbers of photos.
 
-    ``labels_sha256`` is the hash of the labelled manifest as it was read.
+    ``labels_sha256`` is the hash of the labelled manifest that was read.
     ``dropped`` counts photos and lines. ``dropped_reasons`` counts them by code, and under the codes ``BoxOutside`` and
     ``BoxTooSmall`` single boxes that were taken off a line. ``images_per_type`` counts the photos of both sets.
     """
@@ -70,16 +70,16 @@ class DatasetsPrepared:
 def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float, s3: Any) -> DatasetsPrepared:
     """Clean every labelled line, split the photos, and write train.manifest, test.manifest and dropped.jsonl.
 
-    Each photo of ``input.manifest`` is in one of the manifests or listed among the dropped, as are photos that were
-    replaced or deleted since they were checked: one listing of the job's photos tells. Both manifests share one class
-    map: a type's class id is its place in ``document_types``, and the map holds the types that occur.
+    Each photo of ``input.manifest`` is in one of the manifests or listed in dropped.jsonl. Photos that were replaced or
+    deleted since their check, which one listing shows, are dropped too. Both manifests share one class map: a type's
+    class id is its place in ``document_types``, and the map holds the types that occur.
 
     250,000 photos need some 150 MB: a table of source-ref to rank and size (20 bytes packed), then a rank and a shared
     tuple of types for each line kept. The cleaned lines wait in /tmp until the split is known, so that files take
     twice the manifests' size there: some 250 MB for 250,000 photos of one document each.
 
     Args:
-        max_rejected_share: the share of changed photos among the accepted ones, 0 to 1, above which the job fails.
+        max_rejected_share: the job fails above this share (0 to 1) of changed photos among the accepted ones.
 
     Raises:
         PhotosChanged: says how many photos changed.
@@ -132,9 +132,9 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float,
 
 
 def split(ranks: Sequence[bytes], types: Sequence[tuple[str, ...]]) -> list[bool]:
-    """Which photos are in the test set: a fifth of each type's photos, at least one, at most 1,000, and never all.
+    """Choose the photos of the test set: a fifth of each type's photos, at least one, at most 1,000, and never all.
 
-    The rarest type is split first, by rank, and what it decides stays; a photo of several types counts for each.
+    The rarest type is split first, by rank, and later types keep its choices. A photo counts for each of its types.
 
     Args:
         ranks: for each photo a value that orders it, drawn from its content and the job.
@@ -158,7 +158,7 @@ def split(ranks: Sequence[bytes], types: Sequence[tuple[str, ...]]) -> list[bool
                 if in_test[photo]:
                     tests.update(types[photo])
 
-    # Photos of several types may have carried all photos of a type into one set: move one that no other type misses.
+    # Photos of several types may have put all photos of a type into one set: move one that no other type needs there.
     for name, photos in photos_of.items():
         for side in (True, False):
             if any(in_test[photo] is side for photo in photos):
@@ -204,7 +204,7 @@ class _DroppedList:
 
 
 class _Photos:
-    """The job's photos by source-ref, each of which one labelled line may take; ``changed`` of ``count`` changed."""
+    """The job's photos by source-ref, each for one labelled line; ``changed`` of ``count`` photos changed."""
 
     def __init__(self, request: PrepareDatasets, bucket: str, s3: Any) -> None:
         self._photos: dict[str, bytes | Unusable] = {}
@@ -227,7 +227,7 @@ class _Photos:
             self._rejected[line["source-ref"]] = line["reason"]
 
     def take(self, source_ref: object) -> tuple[bytes, int, int] | Unusable:
-        """The photo's rank, width and height, or why no line may have it."""
+        """Take the photo for a line: its rank, width and height, or why the line cannot have it."""
         if not isinstance(source_ref, str):
             return Unusable("InvalidSourceRef", "source-ref is missing or no text")
         found = self._photos.get(source_ref)
@@ -241,7 +241,7 @@ class _Photos:
         return Unusable("UnknownPhoto", "the job has no such photo")
 
     def left(self) -> Iterator[tuple[str, Unusable]]:
-        """The photos that no line took, in the order of input.manifest, and why they are dropped."""
+        """The photos that no line took, in the order of input.manifest, with the reason."""
         for source_ref, found in self._photos.items():
             if found:
                 yield source_ref, found if isinstance(found, Unusable) else NOT_LABELLED
@@ -258,7 +258,7 @@ def _clean(
     """Write each usable line up to its class map to ``starts``; returns the ranks and types of their photos."""
     ranks: list[bytes] = []
     types: list[tuple[str, ...]] = []
-    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # photos that show the same share one tuple
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # photos of the same types share one tuple
     for number, text in labels:
         document = text if isinstance(text, Unusable) else decode(text)
         if isinstance(document, Unusable):

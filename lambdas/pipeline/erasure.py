@@ -1,8 +1,8 @@
-"""Erases what a job holds of people: its objects in the bucket and its datasets at Rekognition. The record stays.
+"""Erases a job's personal data: its objects in the bucket and its datasets at Rekognition. The record stays.
 
 The model goes too if a request asks for that.
 
-Erasing is deleting what is found, so it may run any number of times, and goes on where a run that broke off has ended.
+Erasing deletes everything that it finds, so it may run again, and a later run continues where a failed run stopped.
 """
 
 import time
@@ -20,27 +20,27 @@ from pipeline.errors import TRANSIENT_CODES, PipelineError, error_code
 from pipeline.jobs import Jobs, erasures, now_ms
 
 FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
-# Calls of DeleteObjects at once; each deletes a page of at most 1,000 keys, which is the most that it takes (S3 API
-# reference). S3 takes 3,500 deletions a second below a prefix (S3 guide, "Optimizing performance").
+# Concurrent calls of DeleteObjects; each deletes a page of 1,000 keys, its limit (S3 API reference). S3 supports 3,500
+# deletions a second per prefix (S3 guide, "Optimizing performance").
 DELETERS = 4
-# A page's keys are held until it is deleted, so there are never more than this many pages in memory.
+# The keys of a page stay in memory until it is deleted, so this also limits the pages in memory.
 PAGES_AHEAD = 2 * DELETERS
-# Listings of a folder: one finds and deletes, one finds nothing; the others are for what S3 was too busy to delete.
+# Listings of a folder: one finds and deletes, one finds nothing; the others are for objects that S3 throttled.
 LISTINGS = 6
-# What was begun before the request may still add an object: an upload URL is valid for 15 minutes, a function of a
-# stopped job runs for at most 15. So an erasure is over only when a run that began this much later has found nothing.
+# Objects may still be added after the request: an upload URL is valid for 15 minutes, and a function of a stopped job
+# runs for at most 15. An erasure is complete only after a run that began this much later and found nothing.
 LATE_MS = 30 * 60 * 1000
 
 logger = Logger(child=True)
 
 
 class NotErased(PipelineError):
-    """Not all objects of a job could be deleted. No execution ends with it: the function is tried again."""
+    """Not all objects of a job could be deleted. Lambda retries the function; no execution ends with this error."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Where the job's objects are, and the record that counts those erased."""
+    """The bucket of the job's objects, and the table whose record counts those erased."""
 
     bucket: str
     s3: Any
@@ -48,19 +48,19 @@ class Storage:
 
 
 def erase(job_id: str, *, bucket: str, jobs: Jobs, s3: Any, rekognition: Any) -> None:
-    """Delete the job's objects and datasets, if somebody has asked for it, and record that it is done.
+    """Delete the job's objects and datasets, if its record has a request to erase it, and record the erasure.
 
-    Objects are counted in the record page by page; a run that works beside another counts the same ones again.
+    The record counts objects page by page. Two concurrent runs may count the same objects twice.
 
     Raises:
         JobNotFound: no job has this id.
         NotErased: S3 did not delete all objects; the cause has their number and S3's error codes, no names.
-        ClientError, BotoCoreError: another call failed; also while a dataset is still being made,
-            or a model that is to be deleted was started since.
+        ClientError, BotoCoreError: another call failed; also while a dataset is still being created,
+            or when a model to delete was started meanwhile.
     """
     job, began = jobs.get(job_id), now_ms()
     if not job.is_erased:
-        logger.warning("Not erased: nobody has asked for it")
+        logger.warning("Not erased: the record has no request to erase the job")
         return
     storage = Storage(bucket, s3, jobs)
     left = [words for folder in FOLDERS if (words := _empty(job_id, folder, storage))]
@@ -76,7 +76,7 @@ def erase(job_id: str, *, bucket: str, jobs: Jobs, s3: Any, rekognition: Any) ->
 
 
 def _empty(job_id: str, folder: str, storage: Storage) -> str:
-    """Delete all of the job's objects in ``folder`` until a listing finds none; what is left, in words, or nothing."""
+    """Delete the job's objects in ``folder`` until a listing finds none; returns what is left in words, or ""."""
     deleted, refused = 0, Counter[str]()
     for listing in range(LISTINGS):
         time.sleep(listing if refused else 0)
@@ -92,7 +92,7 @@ def _empty(job_id: str, folder: str, storage: Storage) -> str:
 
 
 def _delete_listed(job_id: str, prefix: str, storage: Storage) -> tuple[int, Counter[str]]:
-    """Delete what one listing finds: how many were deleted, and S3's error codes for those that were not."""
+    """Delete the objects of one listing; returns the number deleted, and S3's error codes for the others."""
     deleted, refused = 0, Counter[str]()
     pending: list[Future[tuple[int, Counter[str]]]] = []
 
@@ -122,9 +122,9 @@ def _pages(prefix: str, storage: Storage) -> Iterator[list[str]]:
 
 
 def _delete(keys: list[str], storage: Storage) -> tuple[int, Counter[str]]:
-    """One call of DeleteObjects, which succeeds even if it deletes nothing: it names the keys that it left.
+    """Call DeleteObjects once. The call succeeds even if it deletes nothing: the answer has an error for each key left.
 
-    A call that fails has left all of them, so that what other calls have deleted is counted all the same.
+    A failed call counts as having left all keys, so that the deletions of other calls are still counted.
     """
     try:
         answer = storage.s3.delete_objects(
@@ -138,9 +138,9 @@ def _delete(keys: list[str], storage: Storage) -> tuple[int, Counter[str]]:
 
 
 def _delete_datasets(job_id: str, rekognition: Any) -> int:
-    """Have Rekognition delete the datasets of the job's project, which hold labels and the photos' names.
+    """Delete the datasets of the job's project at Rekognition, which hold labels and the photos' names.
 
-    It is asked which there are: a stage that broke off may have made one that the record does not know.
+    Rekognition lists the datasets, because a stage that failed may have created one that the record does not have.
     """
     deleted = 0
     for project in rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
@@ -157,7 +157,7 @@ def _delete_datasets(job_id: str, rekognition: Any) -> int:
 
 
 def _delete_models(job_id: str, rekognition: Any) -> None:
-    """Have Rekognition delete every model of the job's project, which it refuses for one that runs."""
+    """Delete every model of the job's project. Rekognition refuses this for a model that runs."""
     for project in rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
         for version in models.versions(project["ProjectArn"], rekognition):
             if version["Status"] == "DELETING":

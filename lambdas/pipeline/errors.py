@@ -1,10 +1,9 @@
 """Every error that an operator may see. A class's name is the error's name in the execution, the ASL and the job.
 
-A cause goes further than the bucket does: to logs, messages, the job's record and an audit report that is locked for
-years. So no cause may hold the name of a photo or of a labels file. That holds by how causes are made: they consist of
-the pipeline's own words, figures, codes, document types, job ids and keys that the pipeline chose. Names go into lists
-in the bucket, such as ``rejected.jsonl``. A text that AWS wrote is quoted only where AWS has read nothing of the job:
-see `quota`. A cause that another system wrote is left out: see `own_cause`.
+A cause is copied to logs, messages, the job's record and an audit report that is locked for years. So no cause may hold
+the name of a photo or of a labels file: causes consist of the pipeline's own words, figures, codes, document types, job
+ids and keys that the pipeline chose. Names go into lists in the bucket, such as ``rejected.jsonl``. A cause quotes AWS
+only where AWS has read nothing of the job: see `quota`. A cause that another system wrote is left out: see `own_cause`.
 """
 
 from urllib.parse import urlsplit
@@ -32,7 +31,7 @@ TRANSIENT_CODES = frozenset(
         "TransactionInProgressException",
     }
 )
-# "403" is what S3 answers to HeadObject, whose answers have no body; "AuthorizationError" is SNS's word.
+# "403" is S3's code for HeadObject, whose answers have no body; "AuthorizationError" is SNS's code.
 DENIED_CODES = frozenset(
     {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
 )
@@ -41,27 +40,27 @@ REJECTED, STOPPED = "ModelRejected", "StoppedByRequest"
 """Errors that the state machine and the API raise themselves, with causes in the pipeline's own words."""
 
 LAMBDA_ERRORS = ("Lambda.", "Runtime.", "Sandbox.")
-"""How the errors of Lambda itself begin, such as a time-out. Lambda has read nothing of the job."""
+"""The prefixes of Lambda's own errors, such as a timeout. Lambda has read nothing of the job."""
 
 
 class PipelineError(Exception):
-    """Base of every error that an operator may see; its message is the execution's cause, in words."""
+    """Base of every error that an operator may see; its message becomes the execution's cause."""
 
 
 class Throttled(PipelineError):
-    """A service was busy or out of reach for a moment. The state machine asks again."""
+    """A service throttled the call or was unreachable for a moment. The state machine retries."""
 
 
 class AccessDenied(PipelineError):
-    """The function's role may not do what the stage needs."""
+    """The function's role lacks a permission that the stage needs."""
 
 
 class UnexpectedAnswer(PipelineError):
-    """A service answered what no stage can act on; the message holds the answer's code."""
+    """A service gave an answer that the stage cannot handle; the message holds the answer's code."""
 
 
 class StageFault(PipelineError):
-    """The stage has a fault of its own. The message holds the exception's class, the stage's log the lines."""
+    """The stage has a bug. The message holds the exception's class, the stage's log the lines of the trace."""
 
 
 class ImagesNotFound(PipelineError):
@@ -77,7 +76,7 @@ class TooManyBadImages(PipelineError):
 
 
 class PhotosLeft(PipelineError):
-    """There are more photos to turn upright than one run has time for. The state machine runs the stage again."""
+    """One run has no time to turn all photos upright. The state machine runs the stage again."""
 
 
 class PhotosChanged(PipelineError):
@@ -85,7 +84,7 @@ class PhotosChanged(PipelineError):
 
 
 class ManifestChanged(PipelineError):
-    """A manifest is not what the stage that wrote it returned the hash of, or was written again."""
+    """A manifest's hash differs from the one that the stage which wrote it returned, or it was written again."""
 
 
 class LabelsInvalid(PipelineError):
@@ -93,7 +92,7 @@ class LabelsInvalid(PipelineError):
 
 
 class LabelsDoNotMatch(PipelineError):
-    """More labelled photos have no upload, or uploads no labels, than the setting allows."""
+    """More labelled photos without an upload, or uploads without labels, than the setting allows."""
 
 
 class LabellingFailed(PipelineError):
@@ -125,7 +124,7 @@ class DatasetFailed(PipelineError):
 
 
 class DatasetSlotsBusy(PipelineError):
-    """The account has as many datasets as it may. The state machine asks again."""
+    """The account's quota of datasets is in use. The state machine retries."""
 
 
 class DatasetTimedOut(PipelineError):
@@ -133,7 +132,7 @@ class DatasetTimedOut(PipelineError):
 
 
 class TrainingSlotsBusy(PipelineError):
-    """The account's concurrent trainings are all in use. The state machine asks again."""
+    """The account's quota of concurrent trainings is in use. The state machine retries."""
 
 
 class TrainingFailed(PipelineError):
@@ -149,7 +148,7 @@ class EvaluationMissing(PipelineError):
 
 
 class RunningModelsLimit(PipelineError):
-    """The account's running models are all in use."""
+    """The account's quota of running models is in use. The state machine retries."""
 
 
 class ModelFailed(PipelineError):
@@ -161,10 +160,10 @@ class ModelTimedOut(PipelineError):
 
 
 def own_cause(error: str | None, cause: str | None) -> str | None:
-    """``cause`` if the pipeline or Lambda itself wrote it, as the name of its ``error`` says; else None.
+    """``cause`` if the name of the ``error`` shows that the pipeline or Lambda wrote it, otherwise None.
 
-    Step Functions' own causes may quote the execution's input, and a person who stops an execution in the console
-    writes any text.
+    Step Functions' own causes may quote the execution's input, and a cause that a person types in the console may hold
+    any text.
     """
     name = error or ""
     is_own = name in (REJECTED, STOPPED) or name in _pipeline_errors() or name.startswith(LAMBDA_ERRORS)
@@ -181,20 +180,20 @@ def error_code(error: ClientError) -> str:
 
 
 def quota(error: ClientError) -> str:
-    """AWS's sentence about a quota that is used up, such as "2 of 2 trainings run".
+    """AWS's message about a quota that is in use, such as "2 of 2 trainings run".
 
-    Only for the codes of quotas: AWS refuses such a call before it reads a photo, a manifest or labels.
+    Call this only for the error codes of quotas: AWS refuses such a call before it reads a photo, a manifest or labels.
     """
     return error.response.get("Error", {}).get("Message", "")
 
 
 def as_pipeline_error(error: ClientError | BotoCoreError) -> PipelineError:
-    """Turn a botocore error that no stage handled into the error tree.
+    """Convert a botocore error that no stage handled into a `PipelineError`.
 
     Throttling and internal errors, which AWS says to retry (Rekognition Developer Guide, "Error handling"), and lost
     connections become `Throttled`, a denial `AccessDenied`, anything else `UnexpectedAnswer`. The cause has the
-    operation, the code and the request's id, by which CloudTrail and AWS Support find the call. It has none of AWS's
-    sentences: they quote keys and arguments.
+    operation, the code and the request id, by which CloudTrail and AWS Support find the call. It does not have AWS's
+    message, which quotes keys and arguments.
     """
     if isinstance(error, ClientError):
         code, metadata = error_code(error), error.response.get("ResponseMetadata", {})

@@ -1,4 +1,4 @@
-"""Is the trained model good enough? Its figures against the job's bars and against the model that is live now."""
+"""Decides whether the trained model is good enough, by the job's bars and the live model's F1."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ TOLERANCE = 1e-9  # 0.90 - 0.05 is a little more than 0.85 in binary
 
 @dataclass(frozen=True)
 class EvaluateModel:
-    """What the state `Evaluate model` asks. Figures from 0 to 1.
+    """The request of the state `Evaluate model`. Figures from 0 to 1.
 
-    The manifests are S3 URIs, with the SHA-256 (hex) and the time (Unix ms) that the stage which wrote each returned.
+    The manifests are S3 URIs, each with the SHA-256 (hex) and the time (Unix ms) that its stage returned.
     """
 
     job_id: str
@@ -43,7 +43,7 @@ class EvaluateModel:
 
 @dataclass(frozen=True)
 class Bars:
-    """The least F1 of the model and of each document type, and how far F1 may be below the live model's; 0 to 1."""
+    """The lowest F1 of the model and of each document type, and the largest drop below the live model's F1; 0 to 1."""
 
     min_f1: float
     min_label_f1: float
@@ -60,10 +60,10 @@ class Bars:
 
 @dataclass(frozen=True)
 class ModelEvaluated:
-    """The decision and what it rests on. The bars are those that the model was held against.
+    """The decision, its figures, and the bars that applied.
 
     ``labels``: ``{label, f1, precision, recall, threshold, testingImages}`` for each document type. ``live_f1`` is None
-    without a live model that can be described.
+    when there is no live model or Rekognition does not describe it.
     """
 
     passed: bool
@@ -80,19 +80,19 @@ class ModelEvaluated:
 
 
 def require_unchanged(request: EvaluateModel, *, bucket: str, s3: Any) -> None:
-    """Make sure, once the training is over, that Rekognition read the manifests and photos that earlier stages wrote.
+    """Check, after the training, that Rekognition read the manifests and photos that earlier stages wrote.
 
-    No manifest and no photo of a dataset may have been replaced since, not even for a while.
+    No manifest and no photo of a dataset may have been replaced since, not even temporarily.
 
     Raises:
-        PhotosChanged: counts the photos; it names none.
-        ManifestChanged: a manifest is not what an earlier stage wrote, or was written again.
+        PhotosChanged: has the number of photos, and no names.
+        ManifestChanged: a manifest differs from what an earlier stage wrote, or was written again.
         UnexpectedAnswer: a manifest is not the job's own.
     """
     own = f"s3://{bucket}/manifests/{request.job_id}"
     named = (request.images_manifest, request.train_manifest, request.test_manifest)
     if named != tuple(f"{own}/{name}.manifest" for name in ("input", "train", "test")):
-        # An execution that is started past the API could name an empty list of photos, of which none has changed.
+        # An execution started without the API could name an empty list of photos, which would pass the check.
         raise UnexpectedAnswer("The execution names a manifest that is not the job's own. Start a new job.")
     images = ManifestReader(s3, request.images_manifest, request.images_sha256, request.images_written)
     compared = compare(images, job_id=request.job_id, bucket=bucket, s3=s3)
@@ -109,7 +109,7 @@ def require_unchanged(request: EvaluateModel, *, bucket: str, s3: Any) -> None:
 
 
 def _changes(lines: Iterable[tuple[int, str | Unusable]], changes: Mapping[str, Unusable]) -> Iterator[Unusable]:
-    """The change of each photo of a dataset's manifest that changed."""
+    """The changes of the photos that are in a dataset's manifest."""
     for _, text in lines:
         change = changes.get(orjson.loads(text)["source-ref"])  # type: ignore[arg-type]
         if change:
@@ -128,12 +128,12 @@ def evaluate(
 ) -> ModelEvaluated:
     """Read the model's evaluation summary and decide.
 
-    ``floors`` are the deployment's bars. The job's count only where they are stricter, so that an execution which was
-    started past the API cannot lower them either.
+    ``floors`` are the deployment's bars. The job's bars apply only where they are stricter, so that an execution
+    started without the API cannot lower the bars either.
 
     Raises:
         EvaluationMissing: the model has no summary, or one without the figures.
-        UnexpectedAnswer: a bar of the job is no number, or the model is not the one that has these figures.
+        UnexpectedAnswer: a bar of the job is not a number, or the figures belong to another model.
     """
     bars = _bars(request).raised_to(floors)
     version = models.describe(request.project_arn, request.version_name, rekognition) or {}
@@ -166,15 +166,15 @@ def evaluate(
 def _bars(request: EvaluateModel) -> Bars:
     bars = Bars(request.min_f1, request.min_label_f1, request.max_f1_drop)
     if not all(type(bar) in (int, float) for bar in (bars.min_f1, bars.min_label_f1, bars.max_f1_drop)):
-        # Without the values: an execution that was started past the API may have any text there.
+        # Without the values: an execution started without the API may have any text there.
         raise UnexpectedAnswer("minF1, minLabelF1 and maxF1Drop of the execution's input must be numbers.")
     return bars
 
 
 def _require_own_model(request: EvaluateModel, version: Mapping[str, Any]) -> None:
-    """Make sure that the model which may go live is the one whose figures are read, and the job's own.
+    """Check that the model is the job's own, and the one whose figures are read.
 
-    An execution that is started past the API could name the figures of one model and the ARN of another.
+    An execution started without the API could name the figures of one model and the ARN of another.
     """
     arn = request.project_version_arn
     if version and (version["ProjectVersionArn"] != arn or models.job_id(arn) != request.job_id):
@@ -182,7 +182,7 @@ def _require_own_model(request: EvaluateModel, version: Mapping[str, Any]) -> No
 
 
 def _figures(version: Mapping[str, Any], s3: Any) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
-    """Overall and per-label figures of the summary file, which may hold the overall ones under ``Metrics`` or not.
+    """Overall and per-label figures of the summary file. The overall figures may or may not be under ``Metrics``.
 
     Source: Custom Labels guide, "Accessing the summary file" (its sample) and "Reference: training results summary
     file" (which nests them).
@@ -227,7 +227,7 @@ def _shortfalls(bars: Bars, f1: float, labels: Sequence[Mapping[str, Any]], live
 
 
 def _digits(figure: float, bar: float) -> tuple[str, str]:
-    """Both with two decimals, or with as many as it takes to tell them apart."""
+    """Both with two decimals, or with as many as make them differ."""
     for decimals in range(2, 17):
         if f"{figure:.{decimals}f}" != f"{bar:.{decimals}f}":
             break

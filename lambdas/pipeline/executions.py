@@ -1,6 +1,6 @@
 """A job's executions: the first has the job's id as its name, later ones `<jobId>-2`, `-3` and so on.
 
-A later one is made when a redrive cannot help: its input holds what the one before it has done, which it skips.
+A later one is started when a redrive cannot help. Its input holds the results of the earlier one, which it skips.
 """
 
 import json
@@ -12,7 +12,7 @@ from rules.states import TASKS, Task
 
 NAME = re.compile(r"(ekyc-[0-9]{14}-[0-9a-f]{16})-([2-9]|[1-9][0-9]+)")
 RESULTS: Mapping[str, str] = {task.name: task.result for task in TASKS if task.result}
-"""The variable of the state machine that keeps a task's result, by the task's name, in the order of the tasks."""
+"""The state machine's variable for each task's result, by the task's name, in the order of the tasks."""
 
 
 def name(job_id: str, attempt: int) -> str:
@@ -21,7 +21,7 @@ def name(job_id: str, attempt: int) -> str:
 
 
 def parse(execution_name: str) -> tuple[str, int]:
-    """The job's id and the number of the execution; a name that is none of ours is taken for a job's id."""
+    """The job's id and the number of the execution. Any other name counts as a job's id."""
     later = NAME.fullmatch(execution_name)
     return (later[1], int(later[2])) if later else (execution_name, 1)
 
@@ -32,10 +32,10 @@ def job_id(execution_arn: str) -> str:
 
 
 def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: Task | None) -> dict[str, Any]:
-    """The input of the execution that goes on where ``execution`` (as DescribeExecution tells it) has ended.
+    """The input of the execution that continues where ``execution`` (from DescribeExecution) has ended.
 
-    It is the same input with ``resumed``: the results of the states that are done, by the names of their variables, and
-    ``redrives``, the resumes so far. ``again_from`` is the first task that is to run again, if any.
+    It is the same input with ``resumed``: the results of the completed states by the names of their variables, and
+    ``redrives``, the number of resumes so far. ``again_from`` is the first task to run again, if any.
     """
     job: dict[str, Any] = json.loads(execution["input"])
     before = job.get("resumed", {})
@@ -46,7 +46,7 @@ def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: 
     again = again_from.result if again_from else None
     results = {}
     for variable in dict.fromkeys(RESULTS.values()):
-        # Of labels that were posted, Request labels keeps the file's name, which Import labels reads again.
+        # Keep the result of Request labels for posted labels: it has the file's name, which Import labels reads again.
         if variable not in found or (variable == again and "labelsKey" not in found[variable]):
             break
         results[variable] = found[variable]
@@ -57,7 +57,7 @@ def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: 
 
 
 def _results(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
-    """What each state that ended well has returned last, by the state. A history has at most 25 pages."""
+    """The last result of each state that succeeded, by the state's name. A history has at most 25 pages."""
     pages = stepfunctions.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, PaginationConfig={"PageSize": 1000}
     )

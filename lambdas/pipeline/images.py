@@ -1,4 +1,4 @@
-"""Checks a job's uploaded photos against what Rekognition accepts, and lists those that may be labelled, upright."""
+"""Checks a job's uploaded photos by Rekognition's rules, turns them upright, and lists those that may be labelled."""
 
 import json
 from collections import Counter, deque
@@ -19,17 +19,17 @@ from rules.uploads import LARGEST_PHOTO
 
 # 250,000 photos, a header and an end of 20 ms each, take 5.2 minutes.
 READERS = 32
-# So many headers may be under way or wait for their turn: a listed page, so that readers are busy while S3 lists.
+# The most headers being read or waiting: one listed page, so that readers stay busy while S3 lists.
 WINDOW = 1000
 
-# Photos that are in memory as a whole, each at most 15 MB, so that one is decoded while others come and go.
+# The most whole photos in memory, each at most 15 MB, so that one is decoded while others are read and written.
 HELD = 4
-# What a run keeps for itself when it stops turning photos, in seconds: to read on and to write the lists.
+# Seconds that remain when a run stops turning photos, to read the other headers and to write the lists.
 RESERVE_SECONDS = 60.0
 
-# What S3 keeps to check an object by, the best first. An upload without any gets CRC64NVME; an SDK may send another.
+# S3's checksums of an object, the best first. S3 adds CRC64NVME to an upload without one; an SDK may send another.
 CHECKSUMS = ("ChecksumCRC64NVME", "ChecksumSHA256", "ChecksumSHA1", "ChecksumCRC32C", "ChecksumCRC32")
-# The photo is gone or another one; HEAD has no body to tell it by name.
+# The codes for a photo that was deleted or replaced; HEAD has no body, so its code is the status.
 CHANGED_CODES = frozenset({"NoSuchKey", "PreconditionFailed", "404", "412"})
 
 Item = TypeVar("Item")
@@ -45,9 +45,9 @@ class CheckImages:
 
 @dataclass(frozen=True)
 class ImagesChecked:
-    """Where the lists are and how many photos are in them.
+    """The S3 URIs of the lists, and the numbers of photos.
 
-    ``rejected`` includes the ``duplicates``; ``turned`` of the accepted photos are upright copies.
+    ``rejected`` includes ``duplicates``; ``turned`` counts the accepted photos that are upright copies.
     """
 
     manifest: str
@@ -79,31 +79,30 @@ def check(
     seconds_left: Callable[[], float],
     s3: Any,
 ) -> ImagesChecked:
-    """Look at every photo and write ``input.manifest`` and ``rejected.jsonl``, both in the order of the keys.
+    """Check every photo and write ``input.manifest`` and ``rejected.jsonl``, both in the order of the keys.
 
-    What is looked at is in `rules.photos`. Pixels are decoded only to turn them.
+    `rules.photos` has the rules. Pixels are decoded only to turn a photo.
 
-    A photo that EXIF says to turn is turned: the manifest names the copy, which has the same file name in
-    ``upright/<job_id>/`` and no EXIF. Copies that earlier runs made are taken as they are.
+    A photo whose EXIF orientation is not upright gets an upright copy: the manifest names the copy, which has the same
+    file name in ``upright/<job_id>/`` and no EXIF. Copies of earlier runs are reused.
 
-    Photos are equal when S3's checks of their content are: see `_Checker`. The first by key stays; the others are
-    rejected as duplicates. They count as rejected, yet not as bad: a photo sent twice says nothing about the quality of
-    the others.
+    Photos are equal when their hashes at S3 are equal: see `_Checker`. The first by key stays; the others are rejected
+    as duplicates. Duplicates count as rejected, but not as bad, as they say nothing about the quality of the photos.
 
-    250,000 photos need some 140 MB: one hash and key each, and the headers that are under way; copies of all of them
-    100 MB more. Turning takes 250 MB, of the costliest photos 350: one is decoded at a time, and `HELD` wait in the
-    size of their files.
+    250,000 photos need some 140 MB: a hash and a key each, and the headers being read; upright copies of all of them
+    need 100 MB more. Turning needs 250 MB, 350 MB for the costliest photos: one photo is decoded at a time, and up to
+    `HELD` encoded files wait in memory.
 
     Args:
-        min_images: as many photos must be accepted.
-        max_rejected_share: the share of bad photos, 0 to 1, above which the job does not go on.
-        seconds_left: how long this run may go on.
+        min_images: the least number of accepted photos.
+        max_rejected_share: the job fails above this share (0 to 1) of bad photos.
+        seconds_left: returns the seconds until this run's timeout.
 
     Raises:
-        ImagesNotFound: nothing is uploaded.
+        ImagesNotFound: no photo is uploaded.
         TooManyBadImages: says the commonest reasons.
         NotEnoughImages: says how many are accepted.
-        PhotosLeft: this run turned at least one photo and has no time for the others; run again.
+        PhotosLeft: this run turned at least one photo and has no time for the others. Run the stage again.
     """
     prefix = f"images/{request.job_id}/"
     first_of: dict[str, str] = {}
@@ -112,7 +111,7 @@ def check(
     with (
         ManifestWriter(s3, bucket, f"manifests/{request.job_id}/input.manifest") as manifest,
         ManifestWriter(s3, bucket, rejected_list_key(request.job_id)) as rejected,
-        # One thread decodes: glibc keeps freed memory for each thread, so many threads would keep a photo each.
+        # One thread decodes: glibc keeps freed memory per thread, so each thread would keep the size of a photo.
         ThreadPoolExecutor(1) as turner,
         ThreadPoolExecutor(READERS) as readers,
     ):
@@ -176,9 +175,9 @@ def _uploads(bucket: str, prefix: str, s3: Any) -> Iterator[Upload]:
 
 
 def _in_order(pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``function`` of each item, computed by the pool, in the items' order, with at most `WINDOW` under way.
+    """The pool's results of ``function`` for each item, in the items' order, with at most `WINDOW` calls running.
 
-    After an error, or when the caller wants no more, what has not begun is left out.
+    After an error, or when the caller stops iterating, calls that have not begun are cancelled.
     """
     under_way: deque[Future[Result]] = deque()
     try:
@@ -194,10 +193,10 @@ def _in_order(pool: ThreadPoolExecutor, function: Callable[[Item], Result], item
 
 
 class _Checker:
-    """Checks one photo at a time for as many threads as like, and turns it upright if need be.
+    """Checks a photo, and turns it upright if its EXIF says so. Safe to call from several threads.
 
-    The content's hash is the ETag, which is the MD5 of an upload by one PUT without KMS (S3 API reference, "Object"),
-    as the presigned URLs allow. With KMS the ETag differs for equal content: then it is the checksum that S3 keeps of
+    The content's hash is the ETag: for one PUT without KMS, as the presigned URLs allow, that is the MD5 (S3 API
+    reference, "Object"). With KMS the ETag differs for equal content. Then the hash is the checksum that S3 keeps of
     each upload ("Checking object integrity in Amazon S3"), with the size.
     """
 
@@ -243,7 +242,7 @@ class _Checker:
         return Photo(f"s3://{self._bucket}/{key}", image_hash, seen.width, seen.height, etag, seen.orientation)
 
     def _checksum(self, upload: Upload) -> str:
-        """What tells the content of a photo that S3 encrypts with KMS; its ETag when it is older than the checksums."""
+        """The checksum and size of a photo that S3 encrypts with KMS; the ETag of an object without a checksum."""
         answer = self._s3.head_object(
             Bucket=self._bucket, Key=upload.key, ChecksumMode="ENABLED", IfMatch=f'"{upload.etag}"'
         )
@@ -251,13 +250,13 @@ class _Checker:
         return f"{found}:{upload.size}" if found else upload.etag
 
     def _upright_copy(self, upload: Upload, orientation: int) -> tuple[str, str] | Unusable:
-        """Key and ETag of the photo's upright copy, which is made unless there is one, or why there is none."""
+        """Find or make the photo's upright copy; returns its key and ETag, or why there is none."""
         key = f"{self._upright_prefix}{upload.key.removeprefix(self._prefix)}"
-        # S3 tells times in seconds, so a copy as old as its original may be the copy of what lay there before.
+        # S3 times have a resolution of one second, so a copy as old as its original may be a copy of an earlier upload.
         if key in self._copies and self._copies[key].modified > upload.modified:
             return key, self._copies[key].etag
         with self._held:
-            # The first photo of a run is always turned, so that each run is a step forward.
+            # The first photo of a run is always turned, so that each run makes progress.
             if self._turned and self._seconds_left() < RESERVE_SECONDS:
                 raise PhotosLeft(f"Turned {self._turned:,} photos upright in this run; the rest follows in the next.")
             content = self._get(upload)["Body"].read()

@@ -1,6 +1,6 @@
 """Labelling by people: find or make the Ground Truth labelling job, and answer the task token that waits for it.
 
-A token is a secret: whoever has it can resume the execution. It is never logged.
+A token is a secret: any holder can resume the execution. It is never logged.
 """
 
 import json
@@ -35,10 +35,10 @@ ENDED = ("Completed", "Failed", "Stopped")
 # DescribeLabelingJob of a name that does not exist. The service model lists ResourceNotFound; SageMaker's control plane
 # answers ValidationException for unknown names of its other job types. Our names are always valid, so both mean "none".
 NO_SUCH_LABELLING_JOB = frozenset({"ResourceNotFound", "ValidationException"})
-# An answered, expired or undone token: SendTaskSuccess in the Step Functions API reference.
+# The errors of a token that was answered, has expired or is invalid: Step Functions API reference, SendTaskSuccess.
 ALREADY_RESUMED = frozenset({"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"})
-# Who owns the PRE-BoundingBox and ACS-BoundingBox functions: CreateLabelingJob in the SageMaker API reference, the
-# complete list of Regions.
+# The accounts that own the PRE-BoundingBox and ACS-BoundingBox functions: SageMaker API reference, CreateLabelingJob,
+# which has the complete list of Regions.
 FUNCTION_ACCOUNTS: Mapping[str, str] = {
     "us-east-1": "432418664414",
     "us-east-2": "266458841044",
@@ -53,16 +53,16 @@ FUNCTION_ACCOUNTS: Mapping[str, str] = {
     "ap-southeast-1": "377565633583",
     "ap-southeast-2": "454466003867",
 }
-TASK_SECONDS = 30 * 60  # one photo is a minute's work; an abandoned task goes back to the team after this
-AVAILABILITY_SECONDS = 30 * 24 * 3600  # the most that a private or vendor team may have
-CONCURRENT_TASKS = 1000  # the most that needs no request to AWS Support
+TASK_SECONDS = 30 * 60  # one photo takes a minute; an abandoned task goes back to the team after this
+AVAILABILITY_SECONDS = 30 * 24 * 3600  # the maximum for a private or vendor team
+CONCURRENT_TASKS = 1000  # the default quota
 
 logger = Logger(child=True)
 
 
 @dataclass(frozen=True)
 class RequestLabels:
-    """What the state `Request labels` asks; ``requested_at`` is ISO 8601, ``redrives`` the redrives so far."""
+    """The request of the state `Request labels`; ``requested_at`` is ISO 8601, ``redrives`` a count."""
 
     job_id: str
     provider: str
@@ -76,14 +76,14 @@ class RequestLabels:
 
 @dataclass(frozen=True)
 class LabelsRequested:
-    """The stage's own result; the state's result is what the token is answered with."""
+    """The function's result. The state's result is the output with which the token is answered."""
 
     waits_for: str
 
 
 @dataclass(frozen=True)
 class LabelsMade:
-    """What the token is answered with when Ground Truth is done; ``manifest`` is an S3 URI."""
+    """The output with which the token is answered after Ground Truth labelling; ``manifest`` is an S3 URI."""
 
     provider: str
     manifest: str
@@ -94,16 +94,16 @@ class LabelsMade:
 
 
 Notify = Callable[[str, int, LabelsMade], object]
-"""Tells people and systems that this attempt of the job's labelling is done; may be called any number of times."""
+"""Notifies people and systems that this attempt at labelling has ended; may be called any number of times."""
 
 
 def job_name(job_id: str, attempt: int) -> str:
-    """The labelling job's name; a name is spent for good, so each attempt has its own."""
+    """The labelling job's name. A name can never be used again, so each attempt has its own."""
     return f"{job_id}-{attempt}"
 
 
 def job_arn(partition: str, region: str, account: str, job_id: str) -> str:
-    """The ARN that the job's first labelling job will have."""
+    """The ARN of the job's first labelling job."""
     return f"arn:{partition}:sagemaker:{region}:{account}:labeling-job/{job_name(job_id, 1)}"
 
 
@@ -144,14 +144,14 @@ def request_labels(
     cost_tags: Sequence[str],
     notify: Notify,
 ) -> LabelsRequested:
-    """Keep the token, see to it that labels are on their way, and answer the token if they are there already.
+    """Store the token, find or create the labelling job, and answer the token if the labels exist already.
 
-    May run any number of times for a job: it finds what an earlier run made. The labelling job is tagged with
-    ``cost_tags`` (``key=value``) and the job; ``kms_key_arn`` encrypts its output, nothing means the bucket's own way.
+    May run any number of times for a job: it finds what an earlier run created. The labelling job is tagged with
+    ``cost_tags`` (``key=value``) and the job. ``kms_key_arn`` encrypts its output; empty means the bucket's encryption.
 
     Raises:
         LabellingUnavailable: no work team is set, or the Region has no Ground Truth functions.
-        LabellingTimedOut: the deadline has passed and the labels are not there.
+        LabellingTimedOut: the deadline has passed without labels.
         UnexpectedAnswer: the job does not wait for labels.
     """
     try:
@@ -161,7 +161,7 @@ def request_labels(
     jobs.note_first(request.job_id, LabelsRequestedTime=int(parse_time(request.requested_at) * 1000))
     if request.provider == SUPPLIED:
         if job["PostedLabels"]:
-            # They answered the token of an earlier try of this stage, which has failed after that: the answer is lost.
+            # The labels answered the token of an earlier attempt of this stage, which failed afterwards: answer again.
             supply_labels(job, job["PostedLabels"], stepfunctions=stepfunctions)
         else:
             _check_deadline(request, "no labels were posted")
@@ -190,16 +190,16 @@ def request_labels(
         detail=f"Labelling job {name}",
         LabellingJobArn=description["LabelingJobArn"],
     )
-    # The record names the labelling job from here on, so an event that comes now is acted upon; look for one that came
-    # before.
+    # From here on the record names the labelling job, so ResumeLabelling handles its event. An earlier event was
+    # ignored: check whether the labelling job has ended.
     description = sagemaker.describe_labeling_job(LabelingJobName=name)
     if description["LabelingJobStatus"] in ENDED:
-        # Told first: once the token is answered nobody runs this stage again should it die. But labels do not wait for
-        # a message that cannot be sent.
+        # Notify first: after the token is answered, no retry runs this stage again. But a message that cannot be sent
+        # must not hold up the labels.
         try:
             _notify(request.job_id, description, notify)
         except (ClientError, BotoCoreError, PipelineError) as error:
-            logger.error("Labelled, and not all told", extra={"error": type(error).__name__})
+            logger.error("Labelled, but not all notices were sent", extra={"error": type(error).__name__})
         answer(request.job_id, request.task_token, description, jobs=jobs, stepfunctions=stepfunctions)
     else:
         _check_deadline(request, f"labelling job {name} is still {description['LabelingJobStatus']}")
@@ -209,7 +209,7 @@ def request_labels(
 def resume_execution(
     event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunctions: Any, notify: Notify
 ) -> None:
-    """Act on Ground Truth's event that a labelling job ended. The event is a hint: DescribeLabelingJob is the truth.
+    """Handle Ground Truth's event that a labelling job ended. DescribeLabelingJob, not the event, gives the status.
 
     Ignores labelling jobs of other systems, a labelling job that the job's record does not name yet
     (`request_labels` looks for it), and attempts older than the one that the record names. When Lambda calls again
@@ -221,10 +221,10 @@ def resume_execution(
     try:
         job = jobs.get(job_id)
     except JobNotFound:
-        logger.info("The labelling job belongs to no job of ours")
+        logger.info("The labelling job belongs to no job of the pipeline")
         return
     if str(job["LabellingJobArn"]).rpartition("/")[2] != name:
-        logger.info("Nothing waits for this labelling job", extra={"job_id": job_id})
+        logger.info("No task token waits for this labelling job", extra={"job_id": job_id})
         return
     description = sagemaker.describe_labeling_job(LabelingJobName=name)
     if description["LabelingJobStatus"] not in ENDED:
@@ -235,15 +235,15 @@ def resume_execution(
 
 
 def supply_labels(job: Job, labels_key: str, *, stepfunctions: Any) -> bool:
-    """Answer the token with labels that were uploaded; False when somebody else has answered it.
+    """Answer the token with uploaded labels; False when another caller has answered it.
 
-    The record keeps the spent token until the state `Import labels`, which comes next, drops it.
+    The record keeps the used token until the next state, `Import labels`, removes it.
     """
     return _answer_token(job["TaskToken"], {"provider": SUPPLIED, "labelsKey": labels_key}, stepfunctions)
 
 
 def answer(job_id: str, token: str, description: Mapping[str, Any], *, jobs: Jobs, stepfunctions: Any) -> None:
-    """Answer the token with how the labelling job ended."""
+    """Answer the token with the result of the labelling job."""
     try:
         made = read_outcome(description)
     except PipelineError as failure:
@@ -264,11 +264,11 @@ def answer(job_id: str, token: str, description: Mapping[str, Any], *, jobs: Job
 def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
     """Read the answer of DescribeLabelingJob about a labelling job that has ended.
 
-    ``Completed`` does not mean that all was labelled ("Complete with labeling errors"), so the counters decide.
+    A job can be ``Completed`` with unlabelled photos ("Complete with labeling errors"), so the counters decide.
 
     Raises:
-        LabellingFailed: it failed, or not one photo was labelled.
-        LabellingStopped: somebody stopped it.
+        LabellingFailed: the labelling job failed, or no photo was labelled.
+        LabellingStopped: the labelling job was stopped.
     """
     name, status, counters = (
         description["LabelingJobName"],
@@ -280,7 +280,7 @@ def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
     )
     if status == "Failed":
         reason = "Ground Truth gave no reason."
-        if description.get("FailureReason"):  # which may quote photos
+        if description.get("FailureReason"):  # the reason may quote names of photos
             reason = (
                 "To read Ground Truth's reason: aws sagemaker describe-labeling-job "
                 f"--labeling-job-name {name} --query FailureReason"
@@ -332,8 +332,8 @@ class GroundTruth:
     def find_or_make(self, request: RequestLabels) -> dict[str, Any]:
         """The description of the labelling job to wait for.
 
-        Each redrive allows one attempt more. An attempt that failed, or was or is being stopped, makes room for the
-        next; one that is in progress or complete is carried on with, and so is the last allowed one, however it ended.
+        Each redrive allows one more attempt. An attempt that failed, or was or is being stopped, is followed by the
+        next. An attempt that is in progress or complete is used, and so is the last allowed one, however it ended.
         """
         for attempt in range(1, request.redrives + 1):
             description = self._attempt(request, attempt)
@@ -363,7 +363,7 @@ class GroundTruth:
         return found
 
     def _new_job(self, request: RequestLabels, name: str) -> dict[str, Any]:
-        """The arguments of CreateLabelingJob, with the template and the categories put where they name them."""
+        """The arguments of CreateLabelingJob. Uploads the template and the label categories that they name."""
         region = self._sagemaker.meta.region_name
         if region not in FUNCTION_ACCOUNTS:
             raise LabellingUnavailable(
@@ -408,7 +408,7 @@ class GroundTruth:
 
 
 def _notify(job_id: str, description: Mapping[str, Any], notify: Notify) -> None:
-    """Tell that people have labelled; a labelling job without labels fails the execution, which is told then."""
+    """Notify that people have labelled. Without labels the execution fails, which has a notice of its own."""
     try:
         made = read_outcome(description)
     except PipelineError:
@@ -424,13 +424,13 @@ def _check_deadline(request: RequestLabels, state: str) -> None:
 def _send(
     job_id: str, token: str, result: Mapping[str, Any] | PipelineError, *, jobs: Jobs, stepfunctions: Any
 ) -> None:
-    """Resume the execution with an output or a named error, unless it was, and forget the token."""
+    """Resume the execution with an output or a named error, unless it is resumed already, and remove the token."""
     _answer_token(token, result, stepfunctions)
     tokens.forget(jobs, job_id, token)
 
 
 def _answer_token(token: str, result: Mapping[str, Any] | PipelineError, stepfunctions: Any) -> bool:
-    """Resume the execution; True when this call did it."""
+    """Answer the token; True when this call resumed the execution."""
     try:
         if isinstance(result, PipelineError):
             stepfunctions.send_task_failure(taskToken=token, error=type(result).__name__, cause=str(result))

@@ -1,4 +1,4 @@
-"""Imports labels that were made elsewhere: a COCO file or a Ground Truth output manifest."""
+"""Imports supplied labels: a COCO file or a Ground Truth output manifest."""
 
 import json
 import sys
@@ -39,7 +39,7 @@ class ImportLabels:
 class LabelsImported:
     """The manifest's S3 URI and SHA-256 (hex), and how many of the job's photos have a document marked in it.
 
-    ``file_sha256`` (hex) and ``file_etag`` are those of the supplied file as it was read. ``labels_without_photo``
+    ``file_sha256`` (hex) and ``file_etag`` are those of the supplied file that was read. ``labels_without_photo``
     counts labelled photos that were not uploaded, ``photos_without_label`` the job's photos
     that the file does not have.
     """
@@ -56,7 +56,7 @@ class LabelsImported:
 
 
 class _Problems:
-    """What is wrong in the file: the list names it all, the error only counts and places it."""
+    """The problems of the file. The list names them all; the error has only their number and places."""
 
     def __init__(self, file: ManifestWriter) -> None:
         self._file = file
@@ -75,7 +75,7 @@ class _Problems:
         self._file.write(json.dumps(line if problem.own_id is None else {**line, "id": problem.own_id}))
 
     def add_photo(self, name: str, code: str, reason: str) -> None:
-        """A photo that does not match, which is no problem as long as there are few."""
+        """Add a photo that does not match. It is a problem only when there are too many."""
         self._file.write(json.dumps({"photo": name, "reason": reason, "code": code}))
 
     def raise_if_any(self) -> None:
@@ -101,18 +101,18 @@ class _Photos(NamedTuple):
 def import_labels(request: ImportLabels, *, bucket: str, s3: Any, max_unmatched_share: float = 1) -> LabelsImported:
     """Check the supplied labels and write them as ``labels.manifest``, in the form of a Ground Truth output manifest.
 
-    `rules.labels` reads the file. Labels of photos that the job has not, or that were rejected, stay in the manifest
-    as lines without labels, so that Prepare datasets lists and counts them among the dropped ones. So do photos that
-    nobody labelled, those that failed, and those whose labels people called bad. ``label-problems.jsonl`` lists what is
-    wrong, labelled photos without an upload, and uploads without labels.
+    `rules.labels` reads the file. Entries without usable labels stay in the manifest as lines without labels, so that
+    Prepare datasets lists and counts them as dropped: unknown or rejected photos, unlabelled photos, failed ones, and
+    those whose labels were verified as bad. ``label-problems.jsonl`` lists the problems, labelled photos without an
+    upload, and uploads without labels.
 
     Args:
-        max_unmatched_share: the share, 0 to 1, of labelled photos without an upload, or of uploads without labels,
-            above which the job does not go on.
+        max_unmatched_share: the job fails above this share (0 to 1) of labelled photos without an upload, or of uploads
+            without labels.
 
     Raises:
-        LabelsInvalid: counts the problems and says where they are; it names no photo.
-        LabelsDoNotMatch: says both counts.
+        LabelsInvalid: has the number of problems and their places, and no names.
+        LabelsDoNotMatch: has both counts.
     """
     file = _File(bucket, request.labels_key, s3)
     photos = _photos(ManifestReader(s3, request.images_manifest, request.images_sha256))
@@ -171,12 +171,12 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any, max_unmatched_
 class _File:
     """The uploaded labels file, read once or more: size in bytes, ETag, and when it was uploaded.
 
-    Every read gives the bytes of the first one's ETag, so ``sha256``, the hex digest of what the last read gave, is
-    that of the file which was imported.
+    Every read requires the ETag of the first read, so ``sha256``, the hex digest of the last read, is the hash of the
+    imported file.
     """
 
     def __init__(self, bucket: str, key: str, s3: Any) -> None:
-        """Raises LabelsInvalid when there is none."""
+        """Raises LabelsInvalid when the file does not exist."""
         self._object, self._s3 = {"Bucket": bucket, "Key": key}, s3
         try:
             self._first = s3.get_object(**self._object)
@@ -196,7 +196,7 @@ class _File:
         return self._stream.sha256
 
     def open(self) -> Stream:
-        """The bytes from the start, each time that it is called.
+        """Open the file from its start; may be called several times.
 
         Raises:
             LabelsInvalid: the file was replaced or deleted since it was first read.
@@ -205,7 +205,7 @@ class _File:
         return self._stream
 
     def close(self) -> None:
-        """Close the first read, which nothing may have opened."""
+        """Close the first read, in case `open` was never called."""
         self._first["Body"].close()
 
     def _read_again(self) -> Any:

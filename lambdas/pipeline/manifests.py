@@ -1,4 +1,4 @@
-"""Manifests: JSON Lines files in S3, streamed in and out in bounded memory; `rules.lines` has the rules of a line."""
+"""Reads and writes manifests, JSON Lines files in S3, in bounded memory; `rules.lines` has the rules of a line."""
 
 import hashlib
 import json
@@ -15,17 +15,17 @@ from boto3.s3.transfer import TransferConfig
 from pipeline.errors import ManifestChanged
 from rules.lines import Stream, Unusable, read_lines
 
-# What a manifest writer holds in memory before it goes on in /tmp.
+# The bytes that a manifest writer holds in memory; more go to /tmp.
 SPOOLED_BYTES = 4 * 1024 * 1024
-# Ten threads with a part each, boto3's own way, would take 80 MB.
+# boto3's default, ten threads with a part each, would need 80 MB.
 ONE_PART_AT_A_TIME = TransferConfig(use_threads=False)
 
 
 class Photo(NamedTuple):
     """A line of ``input.manifest``: a photo that may be labelled.
 
-    ``image_hash`` is equal for equal content. ``etag`` is that of the object ``source_ref`` when it was checked. Width
-    and height are those of the photo as people see it: turned as its EXIF ``orientation`` (1 to 8) says.
+    ``image_hash`` is equal for equal content. ``etag`` is the ETag of the object ``source_ref`` at the check. Width and
+    height are those of the photo as displayed, turned by its EXIF ``orientation`` (1 to 8).
     """
 
     source_ref: str
@@ -52,7 +52,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 class HashedStream:
-    """A stream that knows the SHA-256 of what was read from it."""
+    """A stream that computes the SHA-256 of the bytes read."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -70,15 +70,15 @@ class HashedStream:
         return data
 
     def close(self) -> None:
-        """Close the stream that is read."""
+        """Close the underlying stream."""
         self._stream.close()  # type: ignore[attr-defined]
 
 
 class ManifestReader:
     """Reads the lines of a manifest once, streamed as `read_lines` yields them.
 
-    ``written`` is when the object was written. ``sha256`` is the hex digest of the bytes read so far: after the last
-    line that of the whole manifest.
+    ``written`` is the time when the object was written. ``sha256`` is the hex digest of the bytes read so far, after
+    the last line that of the whole manifest.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ManifestReader:
     ) -> None:
         """``expected_sha256`` and ``expected_written`` (Unix ms) are what the stage that wrote the manifest returned.
 
-        The time finds a manifest that was replaced and put back, and that Rekognition may have read in between.
+        The time detects a manifest that was replaced and put back, which Rekognition may have read in between.
 
         Raises:
             ManifestChanged: the manifest was written again.
@@ -109,7 +109,7 @@ class ManifestReader:
         """Yield each line's number and text.
 
         Raises:
-            ManifestChanged: after the last line, when the content is not the expected one.
+            ManifestChanged: after the last line, when the hash is not the expected one.
         """
         with closing(self._body):
             yield from read_lines(self._hashed)
@@ -147,9 +147,9 @@ def photo_line(photo: Photo) -> str:
 class ManifestWriter:
     """Writes the lines of one S3 object and hashes them; the object appears when the ``with`` block ends well.
 
-    Lines wait in memory, above 4 MB in /tmp, so an error leaves nothing behind, neither a half object nor an upload
-    without end. ``sha256`` is the hex digest of all that was written, ``count`` the number of lines. After the block
-    ``written`` is when S3 wrote the object (Unix ms, as exact as S3 tells times, in seconds).
+    Lines wait in memory, above 4 MB in /tmp, so an error leaves neither a partial object nor an incomplete upload.
+    ``sha256`` is the hex digest of the content, ``count`` the number of lines. After the block ``written`` is the time
+    when S3 wrote the object (Unix ms with S3's resolution of one second).
     """
 
     written: int

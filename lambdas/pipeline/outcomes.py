@@ -80,7 +80,7 @@ def record(execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
         is_recorded = refusal.job["EndTime"] == outcome.end_time and refusal.job.status in ENDED
         return refusal.job if is_recorded else None
     except JobNotFound:
-        logger.info("The execution belongs to no job of ours")
+        logger.info("The execution belongs to no job of the pipeline")
         return None
 
 

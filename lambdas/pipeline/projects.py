@@ -98,7 +98,7 @@ def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsCheck
         statuses[kind] = description["Status"]
         if description["Status"] in FAILED:
             reason = "Rekognition gave no reason."
-            if description.get("StatusMessage"):  # which may quote photos
+            if description.get("StatusMessage"):  # the reason may quote names of photos
                 reason = (
                     "To read Rekognition's reason: aws rekognition describe-dataset "
                     f"--dataset-arn {arn} --query DatasetDescription.StatusMessage"

@@ -1073,7 +1073,7 @@ CALLS = [
         "list: a made-up token",
         "GET list",
         BAD,
-        "nextToken: The page token is none that a list answered",
+        "nextToken: The page token was not returned by a list",
         query={"nextToken": "made-up"},
     ),
     call("list: wrong method", "POST list", NO_ROUTE, "No such call"),

@@ -1,5 +1,5 @@
-"""The audit report of an execution: what it is made from, what it says, how it looks, and whether a copy is genuine.
+"""The audit report of an execution: its inputs, its contents, its layout, and the verification of a copy.
 
-``inputs`` reads what there is to know, without what nobody may know (``redaction``); ``report`` derives the answers
-from that alone, so that ``verify`` can derive them again from the report itself; ``page`` shows it to people.
+``inputs`` reads all inputs, without secrets and personal data (``redaction``); ``report`` derives the answers
+from the inputs alone, so that ``verify`` can derive them again from the report itself; ``page`` renders the report.
 """

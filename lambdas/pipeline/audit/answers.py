@@ -6,18 +6,18 @@ from typing import Any
 
 from pipeline.labelling import GROUND_TRUTH
 
-MOST_WORKERS = 20  # that are told one by one; the facts have them all
+MOST_WORKERS = 20  # that the answer lists; the facts list all
 UNKNOWN_CALLER = "somebody whom the record does not name (not through the API, or before it kept callers)"
 NOBODY = "somebody past the API (the console, the CLI or a limit of AWS)"
 
 
 def moment(time: int | None) -> str:
-    """Unix ms as people write it, in UTC."""
+    """The UTC date and time of a time in Unix ms."""
     return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC" if time is not None else "never"
 
 
 def duration(ms: float) -> str:
-    """Milliseconds in the units that people use for so long a time."""
+    """A duration in ms, in hours, minutes or seconds as its length suggests."""
     seconds = ms / 1000
     if seconds < 120:
         return f"{seconds:.1f} s"

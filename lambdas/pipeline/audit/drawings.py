@@ -50,7 +50,7 @@ def timeline(visits: Sequence[Visit], incidents: Sequence[Mapping[str, Any]], st
     last = -10.0
     for one in incidents:
         at = x(one["firstTime"])
-        if at - last >= 1:  # so many retries make no more than one mark
+        if at - last >= 1:  # marks less than 1 px apart would overlap
             title = escape(f"{moment(one['firstTime'])} {one['error'] or one['type']}")
             parts.append(f'<path class="mark" d="M{at:.1f} 18V{height - 8:.0f}"><title>{title}</title></path>')
             last = at
@@ -58,7 +58,7 @@ def timeline(visits: Sequence[Visit], incidents: Sequence[Mapping[str, Any]], st
 
 
 def _bars(visits: Sequence[Visit], x: Any, end: int) -> Iterator[tuple[float, float]]:
-    """The bars of a lane; those that nobody could tell apart are one."""
+    """The bars of a lane; bars less than `ADJACENT` apart are merged."""
     left, right = x(visits[0].entered), x(visits[0].entered)
     for visit in visits:
         begins, ends = x(visit.entered), x(end if visit.left is None else visit.left)
@@ -78,7 +78,7 @@ def _ticks(start: int, span: int) -> Iterator[tuple[int, str]]:
 
 
 def machine(states: Sequence[Mapping[str, Any]], start_at: str, path: Mapping[str, Any]) -> str:
-    """The states from top to bottom as the definition has them; what was visited is bold, with how often."""
+    """The states from top to bottom in the definition's order; visited states are bold, with the number of visits."""
     visited = {state["name"]: state for state in path["states"]}
     taken = {(before, after): count for before, after, count in path["edges"]}
     places = {state["name"]: place for place, state in enumerate(states)}
@@ -87,7 +87,7 @@ def machine(states: Sequence[Mapping[str, Any]], start_at: str, path: Mapping[st
     parts = [_open(2 * MIDDLE, height, "State machine", f"{len(visited)} of {len(states)} states were visited")]
     edges = [("", start_at)] + [(state["name"], after) for state in states for after in state["leadsTo"]]
     edges = [edge for edge in edges if edge[1] in places]
-    for edge in sorted(edges, key=lambda edge: edge in taken):  # what was taken lies above the rest
+    for edge in sorted(edges, key=lambda edge: edge in taken):  # edges that were taken are drawn last, on top
         parts.append(_edge(edge, places, taken.get(edge)))
     for state in states:
         name, kind, top = state["name"], state["type"], _top(places[state["name"]])
@@ -133,7 +133,7 @@ def _edge(edge: tuple[str, str], places: Mapping[str, int], count: int | None) -
 
 
 def _open(width: float, height: float, title: str, description: str) -> str:
-    """An SVG's start; the title and the description are for those who do not see it."""
+    """An SVG's opening tags; the title and the description are for screen readers."""
     markers = "".join(
         f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'

@@ -14,11 +14,11 @@ logger = Logger(child=True)
 
 
 def export(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfunctions: Any, s3: Any) -> None:
-    """Keep the report of the execution as it is now, unless there is one of the same end.
+    """Make and keep the report of the execution's current state, unless a report of the same end exists.
 
-    A report that is there is never made again: what it was made from, such as the job's files, goes in time. The page
-    is made from the report that is kept, and comes after it: where two functions run at a time, the first report counts
-    and the page shows that one.
+    A report is never made twice, because its inputs, such as the job's files, expire. The page is made after the
+    report, from the report that is kept: when two functions run at a time, the first report counts and the page shows
+    that one.
     """
     name, job_id = execution_arn.rpartition(":")[2], executions.job_id(execution_arn)
     described = stepfunctions.describe_execution(executionArn=execution_arn)
@@ -38,7 +38,7 @@ def export(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfun
 
 
 def _make(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfunctions: Any, s3: Any) -> dict[str, Any]:
-    """The report of the execution as it is now."""
+    """The report of the execution's current state."""
     name, job_id = execution_arn.rpartition(":")[2], executions.job_id(execution_arn)
     made_from = inputs.gather(execution_arn, _job(job_id, jobs), bucket=bucket, stepfunctions=stepfunctions, s3=s3)
     ended = made_from["execution"].get("stopDate")
@@ -55,5 +55,5 @@ def _job(job_id: str, jobs: Jobs) -> Job | None:
     try:
         return jobs.get(job_id)
     except JobNotFound:
-        logger.info("The execution belongs to no job of ours")
+        logger.info("The execution belongs to no job of the pipeline")
         return None

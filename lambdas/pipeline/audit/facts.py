@@ -1,4 +1,4 @@
-"""What the inputs of an audit report say, as figures and names: computed from them alone, the same every time."""
+"""Derives the facts of an audit report from its inputs alone: the same inputs give the same facts."""
 
 import json
 from collections import Counter
@@ -19,10 +19,10 @@ ENDS = {
 }
 FAILURES = ("Failed", "TimedOut", "Aborted")
 CALL_MS, AHEAD_MS = 60_000, 5_000
-"""A stop or a resume is a call recorded at most so long before the event, or so much after it by another clock."""
+"""A recorded call caused an event when it came at most this long before it, or after it by another clock."""
 
 RESUMED = {task.result: task for task in states.TASKS if task.result}
-"""What a later execution of a job is given of the one before, by the last task that may have made it."""
+"""The results that a later execution receives from the one before, by the last task that may have made them."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Visit:
 
 @dataclass
 class Walk:
-    """What one pass over the history finds."""
+    """What `walk_history` finds in an execution's history."""
 
     visits: list[Visit] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
@@ -51,9 +51,9 @@ class Walk:
 
 
 def walk_history(inputs: Mapping[str, Any]) -> Walk:
-    """Go through the history once.
+    """Read the history in one pass.
 
-    After a redrive Step Functions may enter the state again or not: both are one more visit of it.
+    After a redrive Step Functions may or may not enter the state again: both count as one more visit.
     """
     found = Walk()
     given = inputs["execution"].get("input")
@@ -104,7 +104,7 @@ def walk_history(inputs: Mapping[str, Any]) -> Walk:
 def _add_incident(
     incidents: list[dict[str, Any]], event: Mapping[str, Any], state: str | None, job: Mapping[str, Any]
 ) -> None:
-    """Thousands of retries for the same error are one incident with a count."""
+    """Add an incident. Retries for the same error are one incident with a count."""
     kind, details = event["type"], event["details"]
     what = {"ExecutionRedriven": "redrive", "ExecutionAborted": "stop"}.get(kind, "end" if kind in ENDS else "failure")
     incident = {
@@ -130,13 +130,13 @@ def _add_incident(
 
 
 def _caller(job: Mapping[str, Any], calls: str, time: int) -> str | None:
-    """Who had called the API just before ``time``; None when nobody had, such as for a stop in the console."""
+    """The caller of the API just before ``time``; None without a call, such as for a stop in the console."""
     near = [call["By"] for call in job.get(calls, ()) if -AHEAD_MS <= time - call["Time"] <= CALL_MS]
     return near[-1] if near else None
 
 
 def cause_text(cause: Any) -> str | None:
-    """The cause for people: of a Lambda function's answer its message."""
+    """The cause in words; of a Lambda function's JSON answer, its message."""
     if isinstance(cause, Mapping):
         return str(cause.get("errorMessage") or cause.get("message") or json.dumps(cause, sort_keys=True))
     return None if cause is None else str(cause)
@@ -189,7 +189,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _first_start(inputs: Mapping[str, Any]) -> int | None:
-    """When the job was started; None when the first of several executions is forgotten."""
+    """When the job was started; None when Step Functions has deleted the first of several executions."""
     first = (*inputs["earlier"], inputs["execution"])[0]
     return first.get("startDate")
 
@@ -202,7 +202,7 @@ def _earlier(execution: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, 
 
 
 def _resumed(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Who had a later execution go on with the job, and when."""
+    """The caller who resumed the job in this execution, and when."""
     if not inputs["earlier"]:
         return None
     time = inputs["execution"]["startDate"]
@@ -279,7 +279,7 @@ def _split(found: Walk) -> dict[str, Any] | None:
 
 
 def _training(found: Walk, job: Mapping[str, Any]) -> dict[str, Any] | None:
-    """``seconds`` from the start of training to when it was seen to be done, ``billedSeconds`` as Rekognition says."""
+    """``seconds`` from the start of training to the poll that saw its end, ``billedSeconds`` as Rekognition reports."""
     model = found.results.get(states.START_TRAINING.name)
     if not model:
         return None

@@ -1,4 +1,4 @@
-"""Reads an execution's history, all of it, as small redacted events."""
+"""Reads an execution's whole history as redacted events."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.audit.redaction import Redactor
 
-PAGE = 1000  # events, the most that GetExecutionHistory gives
+PAGE = 1000  # the most events that GetExecutionHistory returns
 
 JSON_TEXTS = ("input", "output", "parameters", "cause")
 """Details of events that hold JSON as text."""
@@ -43,7 +43,7 @@ def _events(pages: Any, redactor: Redactor) -> Iterator[dict[str, Any]]:
 
 
 def parsed(name: str, part: Any) -> Any:
-    """The value of a detail: of one that holds JSON as text, what the text says."""
+    """The value of a detail; JSON in a text is parsed."""
     if name not in JSON_TEXTS or not isinstance(part, str):
         return part
     try:

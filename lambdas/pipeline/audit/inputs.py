@@ -1,4 +1,4 @@
-"""Reads all that an audit report is made from: the execution, its history, the job's record and its files."""
+"""Reads the inputs of an audit report: the execution, its history, the job's record and the job's files."""
 
 import hashlib
 import json
@@ -16,8 +16,7 @@ from pipeline.errors import error_code
 from pipeline.jobs import Job
 
 FOLDERS = ("manifests", "labels", "labelling", "training")
-"""Of the bucket, with a folder for each job: those whose files are hashed. Photos are not, the manifest has a hash of
-each."""
+"""Folders of the bucket whose files are hashed. Photos are not hashed: the manifest has a hash of each."""
 
 RECORD = (
     "StartTime",
@@ -32,12 +31,12 @@ RECORD = (
     "InferenceUnits",
     "PublishedTime",
 )
-"""What the report takes of the job's record: what no history says, and what does not change by itself after the end."""
+"""The attributes of the job's record in the report: those that no history has and that stay unchanged after the end."""
 
 EARLIER = ("name", "status", "startDate", "stopDate", "error", "cause", "redriveCount")
-"""What the report takes of an execution before this one, which has a report of its own."""
+"""The fields of an earlier execution in the report. That execution has a report of its own."""
 
-MOST_REJECTED = 1000  # photos that are listed one by one; the list in the bucket has them all
+MOST_REJECTED = 1000  # rejected photos that the report lists; the list in the bucket has all
 ANSWERS = "/annotations/worker-response/"
 OTHER_ANNOTATIONS = "/annotations/"
 READERS = 32  # 100,000 answers of 20 ms each, the most of a labelling job, take a minute
@@ -47,11 +46,11 @@ BLOCK = 1024 * 1024
 def gather(execution_arn: str, job: Job | None, *, bucket: str, stepfunctions: Any, s3: Any) -> dict[str, Any]:
     """All inputs of the report, redacted; JSON values only, times in Unix ms.
 
-    ``job`` is None for an execution that was started past the API, whose name is no job's.
+    ``job`` is None for an execution that was started without the API, whose name is not a job's id.
     """
     redactor = Redactor()
     execution = read_execution(execution_arn, stepfunctions)
-    # The history comes first: it has the tokens, which all else is searched for.
+    # Read the history first: it has the tokens that must be redacted in all other inputs.
     events = history.read(execution_arn, stepfunctions, redactor)
     inputs: dict[str, Any] = {
         "history": events,
@@ -69,12 +68,12 @@ def gather(execution_arn: str, job: Job | None, *, bucket: str, stepfunctions: A
 
 
 def record(job: Job | None) -> dict[str, Any]:
-    """What the report takes of the job's record. Callers stay as IAM or the user pool names them."""
+    """The job's record as the report has it. Callers stay as IAM or the user pool names them."""
     return {name: job[name] for name in RECORD if job[name] is not None} if job else {}
 
 
 def read_execution(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
-    """The execution as DescribeExecution tells it, as far as it does not change by itself."""
+    """The fields of DescribeExecution that do not change after the end."""
     described = stepfunctions.describe_execution(executionArn=execution_arn)
     execution = {
         name: history.parsed(name, described[name])
@@ -88,7 +87,7 @@ def read_execution(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
 
 
 def read_earlier(execution_arn: str, stepfunctions: Any) -> list[dict[str, Any]]:
-    """The job's executions before this one, the first one first; only the name of one that is forgotten by now."""
+    """The job's earlier executions, oldest first; of an execution that Step Functions has deleted, only the name."""
     machine, _, name = execution_arn.rpartition(":")
     job_id, attempt = executions.parse(name)
     earlier: list[dict[str, Any]] = []
@@ -106,7 +105,7 @@ def read_earlier(execution_arn: str, stepfunctions: Any) -> list[dict[str, Any]]
 
 
 def read_machine(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
-    """The state machine that the execution runs: its definition's hash, and where each state leads."""
+    """The execution's state machine: the hash of the definition, and the next states of each state."""
     definition: str = stepfunctions.describe_state_machine_for_execution(executionArn=execution_arn)["definition"]
     machine = json.loads(definition)
     return {
@@ -128,7 +127,7 @@ def _leads_to(state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def read_files(job_id: str, bucket: str, s3: Any) -> Iterator[dict[str, Any]]:
-    """Every file of the job but its photos and people's single answers: S3 URI, size in bytes, SHA-256."""
+    """Every file of the job except photos and workers' single answers: S3 URI, size in bytes, SHA-256."""
     for folder in FOLDERS:
         for key, size in _listed(f"{folder}/{job_id}/", bucket, s3):
             if OTHER_ANNOTATIONS not in key and (sha256 := file_sha256(bucket, key, s3)):
@@ -150,7 +149,7 @@ def file_sha256(bucket: str, key: str, s3: Any) -> str | None:
 
 
 def read_rejected(job_id: str, bucket: str, s3: Any) -> dict[str, Any]:
-    """The rejected photos: how many for each reason, and the first ones by their line in the list, which has names."""
+    """The rejected photos: the count for each reason, and the first ones by their line number instead of their name."""
     codes: Counter[str] = Counter()
     lines = []
     try:
@@ -168,7 +167,7 @@ def read_rejected(job_id: str, bucket: str, s3: Any) -> dict[str, Any]:
 
 
 def read_workers(job_id: str, bucket: str, s3: Any, redactor: Redactor) -> list[dict[str, Any]]:
-    """Of each labelling job: who answered, how often, and how long a photo took; a hash over all answers.
+    """For each labelling job: each worker's number of answers and time for a photo, and a hash over all answers.
 
     Source: SageMaker guide, "Output data", worker responses.
     """
@@ -219,7 +218,7 @@ def _worker(worker: str, subject: str | None, spent: list[int]) -> dict[str, Any
 
 
 def _in_order(pool: ThreadPoolExecutor, function: Any, keys: Iterator[str]) -> Iterator[Any]:
-    """``function`` of each key, in order, a page of keys at a time."""
+    """The results of ``function`` for each key, in order, a page of keys at a time."""
     page: list[str] = []
     for key in keys:
         page.append(key)

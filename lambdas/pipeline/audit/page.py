@@ -1,4 +1,4 @@
-"""The audit report as one page of HTML that needs nothing else: no script, no font, no picture from elsewhere."""
+"""The audit report as one self-contained HTML page, without scripts and without external fonts or pictures."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +9,8 @@ from pipeline.audit import drawings, facts
 from pipeline.audit.answers import duration, moment
 from pipeline.labelling import GROUND_TRUTH
 
-TITLE = "Audit report "  # before the execution's name; verification reads the name after it
-MOST_DETAIL = 160  # characters of an event that the table shows; the JSON has all
+TITLE = "Audit report "  # prefix of the execution's name, by which verification finds the name
+MOST_DETAIL = 160  # the most characters of an event in the table; the JSON has all
 
 STYLE = """
 :root{color-scheme:light}*{box-sizing:border-box}
@@ -43,7 +43,7 @@ tr,.card,dd,svg{break-inside:avoid}thead{display:table-header-group}}
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The page of a report; it holds the report's seal, by which it belongs to the JSON."""
+    """The page of a report. It shows the report's seal, which links it to the JSON."""
     return "".join(_parts(report))
 
 
@@ -174,7 +174,7 @@ def _events(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _what(kind: str, details: Mapping[str, Any]) -> str:
-    """The gist of an event: its error, or what a state or an execution returned."""
+    """The summary of an event: its error, or the output of a state or an execution."""
     if "error" in details or "cause" in details:
         text = f"{details.get('error', '')}: {facts.cause_text(details.get('cause')) or ''}"
     elif kind.endswith("StateExited") and not kind.startswith(("Wait", "Choice")):
@@ -197,7 +197,7 @@ def _code(text: str) -> _Html:
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table; a head that begins with ``#`` is over numbers."""
+    """An HTML table. A heading that begins with ``#`` marks a column of numbers."""
     if not rows:
         return f'<p class="sub">{escape(title)}: none.</p>'
     looks = [' class="n"' if head.startswith("#") else "" for head in heads]

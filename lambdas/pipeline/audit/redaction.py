@@ -1,11 +1,11 @@
-"""Cuts secrets and personal data out of what an audit report quotes.
+"""Removes secrets and personal data from the inputs of an audit report.
 
-Names of photos and labels files are cut by structure: they are the last part of an object's key in the folders that
-people upload to, so each value that is such a key or its URI keeps folder and job only; and a cause stays only if the
-pipeline wrote it (`pipeline.errors`). No search through sentences can find names: a name may hold any character.
+Names of photos and labels files are removed by structure. They are the last part of an object's key in the folders of
+uploads, so each value that is such a key or its URI keeps folder and job only. A cause stays only if the pipeline wrote
+it (`pipeline.errors`): a search through sentences cannot find names, as a name may hold any character.
 
-What stays of a person: the IAM principal or the user pool's subject of who called the API, and worker ids, which are
-pseudonyms. An audit is there to name them.
+What stays of a person, as an audit must name them: the IAM principal or the user pool's subject of an API caller, and
+worker ids, which are pseudonyms.
 """
 
 import json
@@ -18,13 +18,13 @@ TOKEN, URL, KEY, EMAIL, STACK = "[task token]", "[signed URL]", "[access key]", 
 NAME, CAUSE = "…", "[cause that the pipeline did not write]"
 
 NAMED_FOLDERS = ("images", "upright", "labels")
-"""Folders of the bucket in which the last part of a key is the name that people gave a file."""
+"""Folders of the bucket in which the last part of a key is the uploader's file name."""
 
 STARTS = ("s3://", "arn:")
-"""How a value begins that has a bucket before the key."""
+"""The prefixes of a value that has a bucket before the key."""
 
-# A task token is several hundred characters of base64. So may be what follows a colon in an S3 URI or an ARN, which
-# is none. Tokens of the local engine are shorter, and are known by the name of their argument.
+# A task token is several hundred characters of base64. The text after a colon in an S3 URI or an ARN may look the same,
+# so it is excluded. The local engine's tokens are shorter, and are found by the name of their argument.
 LONG_SECRET = re.compile(r"(?<![A-Za-z0-9+/=_:-])[A-Za-z0-9+/=_-]{200,}")
 # Signature Version 4 and 2. Source: S3 API reference, "Authenticating Requests: Using Query Parameters".
 SIGNED_URL = re.compile(r"https?://[^\s\"'<>]*[?&](?:X-Amz-[A-Za-z-]+|Signature|AWSAccessKeyId)=[^\s\"'<>]*", re.I)
@@ -32,7 +32,7 @@ ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 EMAIL_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 DROPPED = frozenset({"SdkHttpMetadata", "SdkResponseMetadata", "inputDetails", "outputDetails"})
-"""Headers of the calls that Step Functions made, and whether it truncated what it tells: none of the job's doing."""
+"""Headers of Step Functions' own calls, and its flags for truncated values. They say nothing about the job."""
 
 
 class Redactor:
@@ -40,10 +40,10 @@ class Redactor:
 
     def __init__(self) -> None:
         self._tokens: set[str] = set()
-        self._seen: dict[str, str] = {}  # a history says the same texts thousands of times
+        self._seen: dict[str, str] = {}  # a history repeats the same texts thousands of times
 
     def value(self, value: Any) -> Any:
-        """Of a JSON value: the same without secrets, names of uploaded files, e-mail addresses and stack traces."""
+        """A JSON value without secrets, names of uploaded files, e-mail addresses and stack traces."""
         if isinstance(value, dict):
             own = value if "cause" not in value else value | {"cause": _cause(value)}
             return {self.text(name): self._entry(name, part) for name, part in own.items() if name not in DROPPED}
@@ -52,7 +52,7 @@ class Redactor:
         return self.text(value) if isinstance(value, str) else value
 
     def text(self, text: str) -> str:
-        """A text without secrets and e-mail addresses; of a key of an uploaded file folder and job only."""
+        """A text without secrets and e-mail addresses; a key of an uploaded file keeps folder and job only."""
         if text not in self._seen:
             self._seen[text] = self._redacted(text)
         return self._seen[text]
@@ -80,7 +80,7 @@ class Redactor:
     def _entry(self, name: str, part: Any) -> Any:
         lower = name.lower()
         if lower in ("tasktoken", "token") and isinstance(part, str):
-            if len(part) > 8:  # a shorter one would be found in ordinary words
+            if len(part) > 8:  # a shorter token would match ordinary words
                 self._tokens.add(part)
                 self._seen.clear()
             return TOKEN
@@ -90,7 +90,7 @@ class Redactor:
 
 
 def without_name(text: str) -> str:
-    """``text``; of a key in the folders of uploads, or its S3 URI or ARN, the last part is cut out."""
+    """``text``; of a key in the folders of uploads, or its S3 URI or ARN, without the last part."""
     bucket, slash, key = "", "", text
     if text.startswith(STARTS):
         scheme, colons, rest = text.partition(":::" if text.startswith("arn:") else "://")
@@ -104,7 +104,7 @@ def without_name(text: str) -> str:
 
 
 def _cause(details: dict[str, Any]) -> Any:
-    """The cause beside an error if the pipeline wrote it; an answer of a function is already read."""
+    """The cause beside an error, if the pipeline wrote it. A function's answer is parsed already."""
     cause, error = details["cause"], details.get("error")
     is_own = cause is None or own_cause(error if isinstance(error, str) else None, "") is not None
     return cause if is_own else CAUSE

@@ -1,4 +1,4 @@
-"""The audit report as a document: inputs, what they say, the hash of each, and a seal over all of it.
+"""The audit report as a document: the inputs, the facts and answers, the hash of each, and a seal over the whole.
 
 The same inputs give the same bytes. ``docs/audit-schema.json`` describes the document.
 """
@@ -20,7 +20,7 @@ def canonical(value: Any) -> bytes:
 
 
 def sha256(value: Any) -> str:
-    """The hash of a JSON value; of a list it is that over its entries' lines, which needs no second copy of it."""
+    """The hash of a JSON value. A list is hashed entry by entry, so that no second copy is in memory."""
     hashed = hashlib.sha256()
     for part in value if isinstance(value, list) else [value]:
         hashed.update(canonical(part))
@@ -52,5 +52,5 @@ def build(inputs: Mapping[str, Any], *, job_id: str, stored: str, previous: Mapp
 
 
 def seal(report: Mapping[str, Any]) -> str:
-    """The hash over all of the report but the seal itself; inputs count by their hashes."""
+    """The hash over the report without the seal; inputs are included by their hashes."""
     return sha256({name: value for name, value in report.items() if name not in ("inputs", "sha256")})

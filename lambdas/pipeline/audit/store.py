@@ -1,7 +1,7 @@
-"""Where audit reports are kept: a bucket with versions, in which nothing can be deleted or replaced before its time.
+"""The bucket of audit reports. It has versions, which nobody can delete or replace until their lock expires.
 
-A later version may lie on top of a report, and a delete marker may hide it. So a report is found by what it is the
-first of: the first version of its end counts, in the order in which S3 stored them, and what came later does not.
+A later version or a delete marker may hide a report. So the report of an execution's end is the first version of that
+end, in the order in which S3 stored the versions. Later versions do not count.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from pipeline.audit import report
 
 CONTENT_TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
 FINAL, PROVISIONAL = "audit", "provisional"
-PROVISIONAL_DAYS = 1  # for which a report on a running execution is locked; after that it expires
-LOCK = "COMPLIANCE"  # the mode of Object Lock that nobody can shorten or take away
+PROVISIONAL_DAYS = 1  # how long a report on a running execution is locked; it expires after that
+LOCK = "COMPLIANCE"  # the mode of Object Lock that no principal can shorten or remove
 
 
 def key(job_id: str, execution: str, form: str, *, folder: str = FINAL) -> str:
@@ -28,8 +28,8 @@ def key(job_id: str, execution: str, form: str, *, folder: str = FINAL) -> str:
 class Stored:
     """A version of a report or of its page.
 
-    ``ended`` is the end of the execution that it is of, in Unix ms, and 0 for a provisional report. ``is_locked`` says
-    whether a COMPLIANCE retention runs on it by S3's own clock; it is false for callers without s3:GetObjectRetention.
+    ``ended`` is the execution's end in Unix ms, 0 for a provisional report. ``is_locked`` says whether a COMPLIANCE
+    retention runs by S3's own clock; it is false for callers without s3:GetObjectRetention.
     """
 
     key: str
@@ -41,7 +41,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Kept:
-    """All that is stored under one key: the versions, the oldest one first, and how many delete markers."""
+    """The versions under one key, oldest first, and the number of delete markers."""
 
     versions: Sequence[Stored]
     delete_markers: int
@@ -72,7 +72,7 @@ class Store:
         self._s3 = s3
 
     def kept(self, object_key: str) -> Kept:
-        """What is stored under the key."""
+        """The versions under the key."""
         return self._listed(object_key).get(object_key, Kept((), 0))
 
     def page_of(self, found: Stored) -> Stored | None:
@@ -86,9 +86,9 @@ class Store:
         return content
 
     def previous(self, job_id: str, ended: int | None) -> dict[str, Any] | None:
-        """The job's newest report on what ended before: ``{object, versionId, sha256}``; None when there is none.
+        """The job's newest report of an earlier end: ``{object, versionId, sha256}``, or None.
 
-        That may be the report on an earlier execution, or on an earlier end of this one, which was redriven since.
+        That is the report of an earlier execution, or of an earlier end of this execution, before its redrive.
         """
         of_job = self._listed(f"{FINAL}/{job_id}/")
         ends = {
@@ -112,7 +112,7 @@ class Store:
         self._put(made, "json", report.canonical(made))
 
     def put_page(self, made: Mapping[str, Any], text: str) -> None:
-        """Keep ``text`` as the page of a report that is kept already."""
+        """Store ``text`` as the page of a report that is stored already."""
         self._put(made, "html", text.encode())
 
     def _put(self, made: Mapping[str, Any], form: str, body: bytes) -> None:
@@ -129,7 +129,7 @@ class Store:
         )
 
     def _listed(self, prefix: str) -> dict[str, Kept]:
-        """What is stored under each key that begins with ``prefix``.
+        """The versions under each key that begins with ``prefix``.
 
         S3 lists the versions of a key from the newest to the oldest. Source: S3 API reference, ListObjectVersions.
         """
@@ -159,5 +159,5 @@ def _is_locked(head: Mapping[str, Any]) -> bool:
 
 
 def place(made: Mapping[str, Any], form: str) -> str:
-    """The key of a report, as `key` makes it, from what the report says of itself."""
+    """The key of a report, as `key` makes it, from the report's job and execution."""
     return key(made["jobId"], made["execution"], form, folder=PROVISIONAL if made["provisional"] else FINAL)

@@ -1,13 +1,13 @@
-"""Is this audit report genuine? ``python -m pipeline.audit.verify FILE BUCKET WHY`` prints the findings, as JSON.
+"""Verifies an audit report: ``python -m pipeline.audit.verify FILE BUCKET WHY`` prints the findings as JSON.
 
-First what the report says of itself: its seal, the hashes of its parts, and whether the answers follow from the events.
-Anybody can compute these again. So the proof is the bucket of reports, which the caller names and the file never does:
-the first version of the report's end must be the file, and a COMPLIANCE lock must run on it. What a file says of the
-place that it is kept at is a claim, which is compared with the place that follows from job and execution.
+The first checks need the file alone: its seal, the hashes of its parts, and whether the answers follow from the events.
+A forger can compute these too, so the proof is the bucket of reports, which the caller names and never the file: the
+file must be the first version of the report's end, under a COMPLIANCE lock that still runs. The place that the file
+claims to be stored at is compared with the place that follows from job and execution.
 
-Then what AWS still knows, with the caller's own credentials: the reports before, the job's files, the history. AWS
-forgets a history 90 days after the end, and the files go with the job's retention: what is gone or may not be read is
-told as not checked.
+The last checks ask AWS with the caller's credentials: earlier reports, the job's files, the history. Step Functions
+deletes a history 90 days after the end, and the job's files expire: what is gone or cannot be read is reported as not
+checked.
 
 ``BUCKET`` may be empty; ``WHY`` then says why the bucket is not known.
 """
@@ -52,26 +52,26 @@ OK, WRONG, UNKNOWN, NOTED = "ok", "wrong", "not checked", "noted"
 GENUINE, FORGED, UNPROVEN = "genuine", "wrong", "not proven"
 KEPT, KEPT_PAGE, PAGE = "kept report", "kept page", "page"
 PROOF = frozenset({KEPT, KEPT_PAGE})
-"""The parts that prove who made the report; all others say only that it agrees with itself and with AWS."""
+"""The checks that prove that the pipeline made the report. The others show only that it is consistent."""
 
 NO_DOCUMENT = (KeyError, TypeError, AttributeError, ValueError, IndexError)
-"""What reading a document of another form raises."""
+"""The errors of reading a document that has another structure."""
 
 GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "ExecutionDoesNotExist"})
 EXECUTION_NAME = re.compile(
     r"[A-Za-z0-9_-]{1,80}"
 )  # that CloudWatch can log too. Source: StartExecution, API reference
-MOST_BEFORE = 100  # reports of one job that are followed back
+MOST_BEFORE = 100  # the most earlier reports of a job that are checked
 
 
 class NoReport(ValueError):
-    """The file is no audit report of a version that this code knows."""
+    """The file is not an audit report, or has a version that this code does not support."""
 
 
 class Finding(NamedTuple):
-    """What was looked at, and whether it is ok, wrong, not checked or noted; in words.
+    """The check, its result (ok, wrong, not checked or noted), and the result in words.
 
-    Noted is what an auditor should know and what makes no report wrong, such as a version that was put on top.
+    Noted is what an auditor should know but does not make a report wrong, such as a later version.
     """
 
     part: str
@@ -83,7 +83,7 @@ def read(body: bytes) -> dict[str, Any]:
     """The report in a file.
 
     Raises:
-        NoReport: says why it is none.
+        NoReport: the file is not a report, and why.
     """
     try:
         document = json.loads(body)
@@ -100,10 +100,10 @@ def read(body: bytes) -> dict[str, Any]:
 
 
 def check_itself(body: bytes) -> Iterator[Finding]:
-    """What the file alone can tell.
+    """The checks that need the file alone.
 
     Raises:
-        NoReport: it is no report.
+        NoReport: the file is not a report.
     """
     document = read(body)
     yield _verdict(
@@ -162,18 +162,18 @@ def verdict(findings: Sequence[Finding]) -> str:
 
 
 def is_page(body: bytes) -> bool:
-    """Whether the file is a report as a page, by how it begins."""
+    """Whether the file is HTML, by its first bytes."""
     return body.lstrip()[:9].lower() == b"<!doctype"
 
 
 def find_report(body: bytes, store: Store) -> tuple[Finding, bytes | None]:
-    """The kept report whose page ``body`` is, or None, and what was found out.
+    """The result of the search for the stored report whose page is ``body``, and that report or None.
 
-    The page says which execution it is of. That is a claim: each report on that execution is rendered, and one of them
-    must give this very page.
+    The execution that the page names is only a claim: each report of that execution is rendered, and one of them must
+    give exactly this page.
 
     Raises:
-        NoReport: it is no page of a report.
+        NoReport: the file is not a page of a report.
     """
     name = _execution_of(body)
     job_id, tried = executions.parse(name)[0], 0
@@ -183,7 +183,7 @@ def find_report(body: bytes, store: Store) -> tuple[Finding, bytes | None]:
             content, tried = store.body(one), tried + 1
             try:
                 is_it = page.render(read(content)).encode() == body
-            except (NoReport, *NO_DOCUMENT):  # a version that the exporter did not write
+            except (NoReport, *NO_DOCUMENT):  # ExportAudit did not write this version
                 continue
             if is_it:
                 return Finding(PAGE, OK, f"It shows what version {one.version} of {_uri(store, one)} says."), content
@@ -194,7 +194,7 @@ def find_report(body: bytes, store: Store) -> tuple[Finding, bytes | None]:
 
 
 class _Title(HTMLParser):
-    """Reads a page's title: the first one, for drawings have titles too."""
+    """Reads a page's title: the first one, as drawings have titles too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -228,9 +228,9 @@ def _firsts(kept: Kept) -> list[Stored]:
 
 
 def check_against_aws(body: bytes, *, store: Store, s3: Any, stepfunctions: Any) -> Iterator[Finding]:
-    """What the bucket of reports proves, and what AWS still knows of what the report says.
+    """The checks against the bucket of reports, and against what AWS still has of the job.
 
-    ``store`` is the bucket of reports of the stack. ``s3`` reads the job's files, whose places a proven report tells.
+    ``store`` is the stack's bucket of reports. ``s3`` reads the job's files at the places that a proven report names.
     """
     document = read(body)
     yield _placed(document, store)
@@ -293,7 +293,7 @@ def _locked(part: str, one: Stored, words: str) -> Finding:
 
 
 def _versions(document: Mapping[str, Any], store: Store) -> Finding:
-    """Whether something was put on top of the report or its page, or hides them."""
+    """Whether later versions or delete markers hide the report or its page."""
     if not store.kept(place(document, "json")).versions:
         return Finding("versions", UNKNOWN, "There is none.")
     faults, counts = [], []
@@ -301,7 +301,7 @@ def _versions(document: Mapping[str, Any], store: Store) -> Finding:
         kept = store.kept(place(document, form))
         of_end = [one for one in kept.versions if one.ended == _ended(document)]
         counts.append(f"{words} has {counted(len(of_end), 'version')}")
-        # Two exporters at a time, after a doubled event, keep the same content twice.
+        # After a duplicate event two exporters may store the same content twice.
         if not document["provisional"] and len({store.body(one) for one in of_end}) > 1:
             faults.append(f"of this end {words} has {len(of_end)} versions, of which the first alone counts")
         if kept.delete_markers:
@@ -328,13 +328,13 @@ def _kept_page(document: Mapping[str, Any], store: Store) -> Finding:
 
 
 def _ended(document: Mapping[str, Any]) -> int:
-    """The end that the report says it is of; 0, which no end has, when it says none."""
+    """The end in the report, in Unix ms; 0, which no execution has, without an end."""
     ended = document["inputs"]["execution"].get("stopDate", 0)
     return ended if isinstance(ended, int) else 0
 
 
 def _chain(document: Mapping[str, Any], store: Store) -> Iterator[Finding]:
-    """From report to report back to the job's first."""
+    """Check each earlier report of the job, back to the first."""
     previous = document["previous"]
     for number in range(1, MOST_BEFORE + 1):
         if previous is None:
@@ -351,7 +351,7 @@ def _chain(document: Mapping[str, Any], store: Store) -> Iterator[Finding]:
 
 
 def _before(part: str, job_id: str, previous: Mapping[str, Any], store: Store) -> tuple[Finding, bytes | None]:
-    """What the bucket says of the report that another one names, and its content if it is that."""
+    """Check the earlier report that a report names; its content too, if the check passes."""
     named, version = str(previous["object"]), previous["versionId"]
     object_key = named.removeprefix(f"s3://{store.bucket}/")
     if object_key == named or not object_key.startswith(f"{FINAL}/{job_id}/"):
@@ -369,7 +369,7 @@ def _before(part: str, job_id: str, previous: Mapping[str, Any], store: Store) -
 def _file(entry: Mapping[str, Any], s3: Any) -> Finding:
     part = f"file {entry['object']}"
     bucket, key = _place(entry["object"])
-    if key.endswith("/…"):  # people gave the name, which the report does not have: any file of the folder may be it
+    if key.endswith("/…"):  # the uploader's file name is redacted: compare with each file of the folder
         folder = key.removesuffix("…")
         names = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", ())]
         hashes = [inputs.file_sha256(bucket, name, s3) for name in names]
@@ -398,7 +398,7 @@ def _history(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor
 def _execution(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor: Redactor) -> Finding:
     own, at_aws = document["inputs"]["execution"], redactor.value(inputs.read_execution(arn, stepfunctions))
     changing = {"status", "stopDate", "redriveCount", "redriveDate", "error", "cause"}
-    if at_aws.get("stopDate") != own.get("stopDate"):  # it went on since
+    if at_aws.get("stopDate") != own.get("stopDate"):  # the execution continued after the report
         own, at_aws = ({name: one[name] for name in one.keys() - changing} for one in (own, at_aws))
     return _verdict("execution at AWS", own == at_aws, "It is the same.", "Step Functions says otherwise.")
 
@@ -441,10 +441,10 @@ def _verdict(part: str, is_so: bool, words: str, otherwise: str) -> Finding:
 
 
 def examine(body: bytes, *, bucket: str, why: str) -> Iterator[Finding]:
-    """All findings about the content of a file, a report or its page.
+    """All findings about a file that is a report or its page.
 
     Raises:
-        NoReport: it is neither.
+        NoReport: the file is neither.
     """
     is_report = not is_page(body)
     if is_report:
@@ -465,14 +465,14 @@ def examine(body: bytes, *, bucket: str, why: str) -> Iterator[Finding]:
             body = found
             yield from check_itself(body)
         yield from check_against_aws(body, store=store, s3=s3, stepfunctions=stepfunctions)
-    except (ClientError, BotoCoreError) as error:  # no Region, for one
+    except (ClientError, BotoCoreError) as error:  # such as no Region
         yield _not_asked("AWS", error)
     except NO_DOCUMENT as error:
         yield Finding("report", WRONG, f"Its values are not those of a report: {type(error).__name__}: {error}")
 
 
 def main(file: str, bucket: str, why: str) -> int:
-    """Print verdict and findings about ``file``; 0, whatever they are, and 2 for a file that is no report."""
+    """Print verdict and findings about ``file``; the exit code is 0 for any verdict, 2 when the file is no report."""
     try:
         findings = list(examine(Path(file).read_bytes(), bucket=bucket, why=why))
     except (OSError, NoReport) as error:

@@ -1,8 +1,8 @@
-"""The jobs: a record of each in one DynamoDB table. The record is what people see.
+"""The jobs: a record of each in one DynamoDB table. The API shows the record.
 
-The state machine never reads its own state from it. `Jobs` is the table; what only some parts of the pipeline do with a
-record stands in a module of its own: `tokens`, `ends`, `resumes`, `erasures`, `live_lock`, `model_hours`,
-`report_claims`, `notice_marks`. Every write is conditional, and nothing scans.
+The state machine never reads its own state from the record. `Jobs` is the table. Operations that only some parts of the
+pipeline need have modules of their own: `tokens`, `ends`, `resumes`, `erasures`, `live_lock`, `model_hours`,
+`report_claims`, `notice_marks`. Every write is conditional, and nothing scans the table.
 """
 
 from pipeline.jobs.items import PageTokenInvalid

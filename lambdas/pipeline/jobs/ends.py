@@ -1,4 +1,4 @@
-"""The end of a job: how it ended, and what is still to be done about it."""
+"""The end of a job: its outcome, and whether all that it left running has been stopped."""
 
 from functools import reduce
 from operator import or_
@@ -13,7 +13,7 @@ from pipeline.jobs.table import Jobs, MoveRefused, allowed_from
 from rules.states import RESUMABLE, RUNNING, Status
 
 UNSETTLED_MS = 120 * 24 * 3_600_000
-"""How long after its creation a job is looked for. Must exceed the 60 days of an execution and the wait for a start."""
+"""How long after its creation a job may be unsettled. Must exceed an execution's 60 days and the wait for a start."""
 
 RUNS = Attr("ExecutionArn").exists() & Attr("Status").is_in(list(RUNNING))
 NOT_SENT = Attr("EndTime").exists() & reduce(
@@ -27,15 +27,15 @@ logger = Logger(child=True)
 def record(jobs: Jobs, job_id: str, status: Status, end_time: int, execution_arn: str, **attributes: Any) -> Job:
     """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
 
-    Unless the job is ready, something that it started may run on: the record says so until `mark_settled`. An event
-    about an end that a resume has overtaken changes nothing::
+    Unless the job is ready, resources that it started may still run: it counts as unsettled until `mark_settled`. A
+    late event about an end from before a resume changes nothing::
 
         event      end 1                             record(end 1): refused
         resume             claim   redrive   reopen
 
     Raises:
         JobNotFound, MoveRefused: as `Jobs.move`; also when the recorded end is later, the job has another execution, or
-            it was resumed in this moment.
+            a resume is claiming it.
     """
     end, execution, resumed = Attr("EndTime"), Attr("ExecutionArn"), Attr("ResumedTime")
     return jobs.update(
@@ -49,7 +49,7 @@ def record(jobs: Jobs, job_id: str, status: Status, end_time: int, execution_arn
 
 
 def mark_settled(jobs: Jobs, job: Job) -> None:
-    """Record that nothing is left running of the job that ended, unless it has moved since ``job`` was read."""
+    """Record that nothing of the ended job runs any more, unless the job has moved since ``job`` was read."""
     try:
         jobs.update(job.id, {"Unsettled": None}, condition=Attr("EndTime").eq(job["EndTime"]))
     except MoveRefused:
@@ -57,18 +57,18 @@ def mark_settled(jobs: Jobs, job: Job) -> None:
 
 
 def list_unsettled_ids(jobs: Jobs, index: str) -> list[str]:
-    """The ids of all jobs that may have ended unnoticed, or whose end is not dealt with, oldest first.
+    """The ids of all jobs whose end may be unrecorded or is not settled, oldest first.
 
-    Those are jobs shown as running, with something that may be left running, or with an end of which the message or the
-    event was not sent. A job is looked for until `UNSETTLED_MS` after its creation.
+    Those are jobs with a running status, jobs of which something may still run, and jobs whose end has an unsent
+    message or event. Jobs older than `UNSETTLED_MS` are left out.
     """
     return jobs.list_ids(index, UNSETTLED, since=now_ms() - UNSETTLED_MS)
 
 
 def discard_model(jobs: Jobs, job: Job, project_version_arn: str, **attributes: Any) -> bool:
-    """Record that the stopped job's model is going to be deleted; False when the job is or was resumed.
+    """Record that the stopped job's model is about to be deleted; False when the job is or was resumed.
 
-    A resume that comes later finds it here, and one that came before keeps its model::
+    A later resume reads this mark and trains anew. An earlier resume keeps its model::
 
         settle   discard_model   delete the model
         resume                   claim: its record has DiscardedModel, so it trains anew

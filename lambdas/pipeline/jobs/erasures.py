@@ -1,4 +1,4 @@
-"""Requests to erase a job, in its record, and how far the erasure is."""
+"""The requests to erase a job, and the progress of the erasure, in the job's record."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from pipeline.jobs.table import Jobs, MoveRefused, appended, increased
 def add_request(
     jobs: Jobs, job: Job, requested_by: str, most: int, *, delete_model: bool = False, **attributes: Any
 ) -> Job:
-    """Add a request to erase the job, if the job is as ``job`` was read, or has a request already; returns the job.
+    """Add a request to erase the job, if unchanged since ``job`` was read or requested before; returns the job.
 
-    Sets ``attributes`` in the same write. A start or a resume that came since the job was read wins::
+    Sets ``attributes`` in the same write. A start or a resume since ``job`` was read wins::
 
-        erasure   read                  request: refused
+        erasure   read                  add_request: refused
         start            claim the job
 
     Args:
         requested_by: the caller as IAM or the user pool names it.
-        most: requests that a record may hold.
+        most: the most requests in a record.
         delete_model: the request is for the job's model too.
 
     Raises:
         JobNotFound: no job has this id.
-        MoveRefused: the job has changed since, or has had ``most`` requests.
+        MoveRefused: the job has changed since, or has ``most`` requests already.
     """
     entry = {"RequestedBy": requested_by, "RequestedTime": now_ms()}
     if delete_model:
@@ -41,14 +41,14 @@ def add_request(
 
 
 def add_objects(jobs: Jobs, job_id: str, objects: int) -> None:
-    """Add ``objects`` to the number of those that were erased of the job."""
+    """Add ``objects`` to the job's number of erased objects."""
     jobs.update(job_id, {}, computed={"ErasedObjects": increased(objects)})
 
 
 def mark_erased(jobs: Jobs, job: Job, *, last: bool, model_deleted: bool = False) -> Job | None:
-    """Record that the job is erased; None when a request came since ``job`` was read, which is to be done too.
+    """Record that the job is erased; None when a new request came since ``job`` was read, which needs another run.
 
-    Error and cause in words may name a file, so the cause goes too. ``last``: nothing can be added any more.
+    Also removes the cause, which may name a file. ``last``: no more objects can be added to the job.
     """
     now = now_ms()
     attributes: dict[str, Any] = {"ErasedTime": now, "Cause": None, "TaskToken": None, "PostedLabels": None}
@@ -63,5 +63,5 @@ def mark_erased(jobs: Jobs, job: Job, *, last: bool, model_deleted: bool = False
 
 
 def list_open_ids(jobs: Jobs, index: str) -> list[str]:
-    """The ids of all jobs whose erasure is not over, oldest first."""
+    """The ids of all jobs whose erasure is not complete, oldest first."""
     return jobs.list_ids(index, Attr("ErasureOpen").exists())

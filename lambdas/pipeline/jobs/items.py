@@ -18,13 +18,13 @@ class PageTokenInvalid(ValueError):
 
 
 def serialize(value: Any) -> dict[str, Any]:
-    """``value`` in DynamoDB's own JSON, which has no float: through text, so that 0.71 stays 0.71."""
+    """``value`` in DynamoDB's JSON. Floats are converted through text, so that 0.71 stays 0.71."""
     serialized: dict[str, Any] = TypeSerializer().serialize(json.loads(json.dumps(value), parse_float=Decimal))
     return serialized
 
 
 def plain(value: Mapping[str, Any]) -> Any:
-    """A value in DynamoDB's own JSON as Python has it, numbers as int or float, in lists and maps too."""
+    """A value in DynamoDB's JSON as a Python value, with numbers as int or float at every level."""
     return _without_decimals(TypeDeserializer().deserialize(value))
 
 
@@ -39,7 +39,7 @@ def _without_decimals(value: Any) -> Any:
 
 
 def page_token(last: Mapping[str, Any]) -> str:
-    """The token of the page after ``last``, the key that a query ended at."""
+    """The token of the page after ``last``, the last key of a query."""
     return base64.urlsafe_b64encode(f"{last['StartTime']['N']} {last['Id']['S']}".encode()).decode().rstrip("=")
 
 
@@ -55,5 +55,5 @@ def read_page_token(token: str) -> dict[str, Any]:
         text = ""
     key = re.fullmatch(r"([0-9]{1,15}) ([a-z0-9-]{1,80})", text)
     if not key:
-        raise PageTokenInvalid("The page token is none that a list answered.")
+        raise PageTokenInvalid("The page token was not returned by a list.")
     return {"Kind": {"S": KIND}, "StartTime": {"N": key[1]}, "Id": {"S": key[2]}}

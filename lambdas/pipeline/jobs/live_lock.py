@@ -13,7 +13,7 @@ from pipeline.jobs.record import now_ms
 from pipeline.jobs.table import Expressions, Jobs
 
 LEASE_MS = 120_000
-"""Lease on the lock. Must exceed the timeout of PublishModel."""
+"""Lease on the live-model lock. Must exceed PublishModel's timeout."""
 
 KEY = "going-live"
 """Key of the lock's item in the table of jobs. No job has such an id."""
@@ -25,10 +25,10 @@ logger = Logger(child=True)
 def hold(jobs: Jobs, job_id: str) -> Iterator[None]:
     """Hold the lock while the context is open.
 
-    A job that died in it locks out others until its lease is over, and not itself::
+    After a crash the lock stays with the job until the lease expires. The same job may take it again at once::
 
         job 1   hold   crash                     hold again
-        job 2                  hold: Throttled                 hold, once the lease is over
+        job 2                  hold: Throttled                 hold, after the lease expires
 
     Raises:
         Throttled: another job holds the lock.
@@ -58,4 +58,4 @@ def hold(jobs: Jobs, job_id: str) -> Iterator[None]:
                 ExpressionAttributeValues={":mine": serialize(job_id)},
             )
         except ClientError:
-            logger.warning("Left to end by itself", extra={"item": KEY})
+            logger.warning("The lock was not released: its lease will expire", extra={"item": KEY})

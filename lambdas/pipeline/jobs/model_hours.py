@@ -1,4 +1,4 @@
-"""How long a job's model has run, which is what it costs."""
+"""How long a job's model has run, which determines its cost."""
 
 from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr
@@ -10,9 +10,9 @@ logger = Logger(child=True)
 
 
 def record_stop(jobs: Jobs, job_id: str) -> None:
-    """Record that the job's model was stopped: the time that it ran is added to ``ModelSeconds``.
+    """Record that the job's model was stopped: adds the time that it ran to ``ModelSeconds``.
 
-    Of two calls about one stop the second finds no start, and adds nothing.
+    A second call about the same stop finds no start, and adds nothing.
     """
     try:
         jobs.update(

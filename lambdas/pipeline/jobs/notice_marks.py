@@ -1,4 +1,4 @@
-"""Marks in a job's record of the messages and events that were sent about it."""
+"""Marks in a job's record for the messages and events that were sent about the job."""
 
 from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr
@@ -11,9 +11,9 @@ logger = Logger(child=True)
 def mark_sent(jobs: Jobs, job_id: str, mark: str, value: int) -> None:
     """Record that a message or an event was sent: ``mark`` is one of `END_SENT` or `LABELLING_SENT`.
 
-    ``value`` only ever grows.
+    ``value`` never decreases.
     """
     try:
         jobs.update(job_id, {mark: value}, condition=Attr(mark).not_exists() | Attr(mark).lt(value))
     except (MoveRefused, JobNotFound):
-        logger.info("Another function has sent it", extra={"mark": mark})
+        logger.info("Another function has sent the notice", extra={"mark": mark})

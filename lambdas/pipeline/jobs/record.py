@@ -10,17 +10,17 @@ from typing import Any, Self
 from pipeline.jobs.items import plain
 from rules.states import ENDED, Status
 
-# The end, and the labelling job, of which people got the message and systems the event. Each has a mark of its own: one
-# may be sent while the other fails.
+# The marks of the notices that were sent about a job's end and about its labelling job: one for the message, one for
+# the event, as one may be sent while the other fails.
 END_SENT = ("EndMessageSent", "EndEventSent")
 LABELLING_SENT = ("LabellingMessageSent", "LabellingEventSent")
-# What the evaluation found: shown together, as ``metrics``.
+# The results of the evaluation. The API shows them as ``metrics``.
 METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1", "Reasons")
-# What is known of the job's erasure: shown together, as ``erasure``.
+# The state of the job's erasure. The API shows it as ``erasure``.
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime", "ModelDeletedTime")
-# Who called what, for the audit report, and when one was asked for last.
+# The callers of the API, for the audit report, and the last request for a report.
 CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime", "ReportBefore")
-# What the record keeps for itself: a token resumes the machine for anyone who holds it.
+# Attributes that the API does not show. Any holder of the task token can resume the execution.
 PRIVATE = frozenset(
     {
         "Kind",
@@ -40,7 +40,7 @@ PRIVATE = frozenset(
         *CALLS,
     }
 )
-# What existing clients read: always there, null when the job has none yet.
+# Attributes that existing clients read: always present, null when the job has none yet.
 ALWAYS_SHOWN = (
     "Id",
     "StartTime",
@@ -56,7 +56,7 @@ SHOWN_WHEN_ENDED = frozenset({"EndTime", "Error", "Cause"})
 
 
 class JobNotFound(Exception):
-    """The table has no job of this id."""
+    """The table has no job with this id."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id}.")
@@ -77,7 +77,7 @@ def now_ms() -> int:
 
 
 def new_id() -> str:
-    """A job id: ``ekyc-<YYYYMMDDhhmmss>-<16 hex>``, UTC and 64 random bits, so that it sorts by time and is no guess.
+    """A job id: ``ekyc-<YYYYMMDDhhmmss>-<16 hex>``, UTC and 64 random bits, sorts by time, cannot be guessed.
 
     36 characters, valid as execution name (80), labelling job name (63), project name and version name.
     """
@@ -86,7 +86,7 @@ def new_id() -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as the table holds it; ``attributes`` in the table's own names, numbers as int or float."""
+    """A job's record; ``attributes`` has the table's names, and numbers as int or float."""
 
     id: str
     status: Status
@@ -97,22 +97,22 @@ class Job:
         """Read an item in DynamoDB's own JSON."""
         attributes = {name: plain(value) for name, value in item.items()}
         if "ModelStops" in attributes:
-            # DynamoDB adds two figures at a time, so a record has the sum of the model's starts and that of its stops.
+            # An expression adds only two numbers, so a record has separate sums of the model's starts and stops.
             attributes["ModelSeconds"] = (attributes.pop("ModelStops") - attributes.pop("ModelStarts")) / 1000
         return cls(attributes["Id"], Status(attributes["Status"]), attributes)
 
     def __getitem__(self, name: str) -> Any:
-        """The attribute, or None when the job has none of that name."""
+        """The attribute, or None when the record does not have it."""
         return self.attributes.get(name)
 
     @property
     def is_erased(self) -> bool:
-        """Whether the erasure of the job was requested: nothing may be added to it or run for it any more."""
+        """Whether the erasure of the job was requested. Nothing may be added to such a job or run for it."""
         return "Erasures" in self.attributes
 
 
 def public_attributes(job: Job) -> dict[str, Any]:
-    """The job as API JSON in camelCase: times in Unix ms, ``metrics`` once evaluated; never the task token."""
+    """The job as the API's JSON in camelCase, without the task token: times in Unix ms, ``metrics`` once evaluated."""
     hidden = PRIVATE if job.status in ENDED else PRIVATE | SHOWN_WHEN_ENDED
     shown: dict[str, Any] = dict.fromkeys(ALWAYS_SHOWN) | {"DatasetCreated": False}
     shown |= {name: value for name, value in job.attributes.items() if name not in hidden}
@@ -125,7 +125,7 @@ def public_attributes(job: Job) -> dict[str, Any]:
 
 
 def _erasure(job: Job) -> dict[str, Any]:
-    """Who asked for the erasure, last and each time, and how far it is; times in Unix ms."""
+    """The last and all requests to erase the job, and the progress of the erasure; times in Unix ms."""
     requests = [{_camel(name): value for name, value in request.items()} for request in job["Erasures"]]
     last, erased_time = requests[-1], job["ErasedTime"]
     done = erased_time is not None and erased_time >= last["requestedTime"]

@@ -1,4 +1,4 @@
-"""Who asks for an audit report: one of all that ask at once."""
+"""Claims on an audit report, so that of several concurrent requests one has it made."""
 
 from boto3.dynamodb.conditions import Attr
 
@@ -7,9 +7,9 @@ from pipeline.jobs.table import Jobs, MoveRefused
 
 
 def claim(jobs: Jobs, job_id: str, state: str, before: str | None, seconds: float) -> bool:
-    """True for the first caller in ``seconds`` that asks for a report on ``state``.
+    """True for the first request in ``seconds`` for a report on ``state``.
 
-    ``before`` is the version of the report that there is, which is not the one asked for.
+    ``before`` is the report's newest version at the time of the request, which does not answer the request.
     """
     now = now_ms()
     asked, time = Attr("ReportAsked"), Attr("ReportAskedTime")

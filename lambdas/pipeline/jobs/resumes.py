@@ -9,11 +9,11 @@ from pipeline.jobs.table import Jobs
 from rules.states import RESUMABLE, Status
 
 CLAIM_MS = 30_000
-"""How long the claim of a start or a resume holds. Must exceed the 29 seconds that an API call has."""
+"""How long the claim of a start or a resume holds. Must exceed the API's timeout of 29 seconds."""
 
 
 def claim_is_over(now: int) -> ConditionBase:
-    """No resume holds the job at ``now`` (Unix ms): the job has ended since the last one's claim, or that is stale."""
+    """No resume holds the job at ``now`` (Unix ms): the job ended after the last claim, or the claim expired."""
     resumed = Attr("ResumedTime")
     return resumed.not_exists() | resumed.lt(Attr("EndTime")) | resumed.lt(now - CLAIM_MS)
 
@@ -21,11 +21,11 @@ def claim_is_over(now: int) -> ConditionBase:
 def claim(jobs: Jobs, job_id: str, caller: str) -> Job:
     """Record that ``caller`` resumes the job; returns the job.
 
-    Of two callers the record takes one::
+    Only one of two callers gets the claim::
 
         caller 1   claim                  redrive   reopen
         caller 2           claim: refused
-        erasure                  request: refused, as the record has changed
+        erasure                  add_request: refused, as the record has changed
 
     Raises:
         JobNotFound, MoveRefused: also when the job was erased, or another caller is resuming it.
@@ -43,29 +43,29 @@ def claim(jobs: Jobs, job_id: str, caller: str) -> Job:
 
 
 def renew(jobs: Jobs, job: Job) -> Job:
-    """Keep the claim that ``job`` was read with, for its caller asks once more; returns the job.
+    """Renew the claim in ``job`` when the same caller sends the request again; returns the job.
 
     Raises:
         JobNotFound, MoveRefused: the job was claimed again or has moved since.
     """
     return jobs.update(
         job.id,
-        {"ResumedTime": max(now_ms(), job["ResumedTime"] + 1)},  # another than before, as it tells claims apart
+        {"ResumedTime": max(now_ms(), job["ResumedTime"] + 1)},  # a new value, as it identifies the claim
         allowed=RESUMABLE,
         condition=Attr("ResumedTime").eq(job["ResumedTime"]),
     )
 
 
 def name_execution(jobs: Jobs, job: Job, execution_arn: str, **attributes: Any) -> None:
-    """Record the execution that is to be the job's next, with ``attributes``, while the claim of ``job`` holds.
+    """Record the ARN of the job's next execution, with ``attributes``, while the claim in ``job`` holds.
 
-    A slower resume of the same caller must not wipe out the model that the next execution has begun::
+    A slower request of the same caller must not remove the model that the next execution has started::
 
         call 1   claim                                          name_execution: refused
         call 2           renew   name_execution   start   Start training
 
     Raises:
-        JobNotFound, MoveRefused: also when the claim was renewed or taken over since, or a model was begun.
+        JobNotFound, MoveRefused: also when the claim was renewed or taken over since, or a model was started.
     """
     version = Attr("ProjectVersionArn")
     jobs.update(
@@ -77,10 +77,10 @@ def name_execution(jobs: Jobs, job: Job, execution_arn: str, **attributes: Any) 
 
 
 def reopen(jobs: Jobs, job: Job, status: Status) -> Job:
-    """Show a job that was resumed as running again, with ``status``; returns the job.
+    """Set a resumed job back to the running ``status``; returns the job.
 
     Raises:
-        JobNotFound, MoveRefused: also when the job has moved since ``job`` was read: its stages are quicker.
+        JobNotFound, MoveRefused: also when a stage of the execution has moved the job since ``job`` was read.
     """
     return jobs.update(
         job.id,

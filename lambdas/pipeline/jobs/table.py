@@ -13,7 +13,7 @@ from pipeline.jobs.record import Job, new_id, now_ms
 from rules.states import MOVES, RUNNING, Status, Task
 
 MOST_CALLS = 100
-"""Calls of a kind that a record keeps, which may have 400 KB."""
+"""The most calls of a kind in a record. DynamoDB limits an item to 400 KB."""
 
 NOT_ERASED = Attr("Erasures").not_exists()
 
@@ -21,7 +21,7 @@ logger = Logger(child=True)
 
 
 class JobNotFound(Exception):
-    """The table has no job of this id."""
+    """The table has no job with this id."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id}.")
@@ -29,7 +29,7 @@ class JobNotFound(Exception):
 
 
 class MoveRefused(Exception):
-    """The job's status or a condition does not allow the write, or the job was erased; ``job`` is as it was found."""
+    """The status or a condition does not allow the write, or the job was erased; ``job`` is the current record."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(f"The job is {job.status}.")
@@ -37,17 +37,17 @@ class MoveRefused(Exception):
 
 
 def appended(entry: Any) -> Callable[[str, "Expressions"], str]:
-    """The value of an attribute that is a list, with ``entry`` added."""
+    """The new value of a list attribute: the list with ``entry`` added."""
     return lambda name, bind: f"list_append(if_not_exists({name}, {bind([])}), {bind([entry])})"
 
 
 def increased(by: int) -> Callable[[str, "Expressions"], str]:
-    """The value of an attribute that is a number, 0 at first, plus ``by``."""
+    """The new value of a number attribute, 0 at first: the number plus ``by``."""
     return lambda name, bind: f"if_not_exists({name}, {bind(0)}) + {bind(by)}"
 
 
 def increased_by_attribute(other: str) -> Callable[[str, "Expressions"], str]:
-    """The value of an attribute that is a number, 0 at first, plus that of the attribute ``other``."""
+    """The new value of a number attribute, 0 at first: the number plus the attribute ``other``."""
     return lambda name, bind: f"if_not_exists({name}, {bind(0)}) + {other}"
 
 
@@ -66,7 +66,7 @@ class Expressions:
         return placeholder
 
     def name(self, attribute: str) -> str:
-        """The placeholder for the attribute's name, which may be a word that DynamoDB reserves."""
+        """The placeholder for the attribute's name, which may be a reserved word of DynamoDB."""
         placeholder = f"#s{len(self.names)}"
         self.names[placeholder] = attribute
         return placeholder
@@ -79,7 +79,7 @@ class Expressions:
         return str(built.condition_expression)
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of a request that has these expressions; DynamoDB takes no empty ones."""
+        """The arguments of a request with these expressions. Empty maps are left out, as DynamoDB refuses them."""
         named = {"ExpressionAttributeNames": self.names, "ExpressionAttributeValues": self.values}
         return {argument: given for argument, given in named.items() if given}
 
@@ -128,7 +128,7 @@ class Jobs:
         """A page of jobs, newest first, and the token of the next page or None.
 
         Raises:
-            PageTokenInvalid: ``token`` is none that this method gave out.
+            PageTokenInvalid: ``token`` was not returned by this method.
         """
         expressions = Expressions()
         query: dict[str, Any] = {
@@ -162,7 +162,7 @@ class Jobs:
         """Move the job to ``status`` and set ``attributes`` in one write, if `MOVES` allows it; returns the job.
 
         Args:
-            only_from: fewer statuses to come from than `MOVES` allows.
+            only_from: allow the move from these statuses only, of those in `MOVES`.
 
         Raises:
             JobNotFound: no job has this id.
@@ -176,10 +176,10 @@ class Jobs:
     def advance(
         self, job_id: str, task: Task, *, status: Status | None = None, detail: str = "", **attributes: Any
     ) -> None:
-        """Record that ``task`` is at work, with ``status`` (default: the task's).
+        """Record that ``task`` runs, with ``status`` (default: the task's).
 
-        ``detail`` becomes the detailed status (default: the task's name). A move that `MOVES` does not allow comes from
-        a late duplicate: it is logged and left out, never an error.
+        ``detail`` becomes the detailed status (default: the task's name). A move that `MOVES` does not allow comes
+        from a late duplicate: it is logged and skipped, and is not an error.
         """
         status = status or task.status
         try:
@@ -188,14 +188,14 @@ class Jobs:
             logger.warning("Move left out", extra={"status": status, "reason": type(refusal).__name__})
 
     def note(self, job_id: str, **attributes: Any) -> None:
-        """Set attributes and leave the status alone. A job without a record is logged and left out."""
+        """Set attributes without changing the status. A job without a record is logged and skipped."""
         try:
             self.update(job_id, attributes)
         except JobNotFound:
             logger.warning("Note left out: the job has no record", extra={"attributes": sorted(attributes)})
 
     def note_first(self, job_id: str, **attributes: Any) -> None:
-        """Set those of ``attributes`` that the job does not have yet: a stage that runs twice keeps its first time."""
+        """Set those of ``attributes`` that the record does not have: a stage that runs twice keeps its first time."""
         try:
             self.update(job_id, attributes, keep=True)
         except JobNotFound:
@@ -213,12 +213,12 @@ class Jobs:
     ) -> Job:
         """Add ``caller``, as IAM or the user pool names it, to the calls that the record keeps under ``name``.
 
-        Sets ``attributes`` in the same write, if the status is in ``allowed`` and ``condition`` holds. Of more than
-        `MOST_CALLS` calls the record keeps the first.
+        Sets ``attributes`` in the same write, if the status is in ``allowed`` and ``condition`` holds. The
+        record keeps the first `MOST_CALLS` calls.
 
         Raises:
             JobNotFound: no job has this id.
-            MoveRefused: status or condition do not allow it.
+            MoveRefused: the status or ``condition`` does not allow the write.
         """
         allowed = None if allowed is None else tuple(allowed)
         room = Attr(name).not_exists() | Attr(name).size().lt(MOST_CALLS)
@@ -248,13 +248,13 @@ class Jobs:
     ) -> Job:
         """Set ``attributes`` in one write if the status is in ``allowed`` and ``condition`` holds; returns the job.
 
-        None removes an attribute; ``keep`` leaves those alone that are there; ``computed`` has the attributes whose new
-        value follows from the old one: `appended`, `increased`. With ``allowed``, an erased job is refused: it stays as
-        it ended.
+        None removes an attribute. ``keep`` does not overwrite existing attributes. ``computed`` has the attributes
+        whose new value follows from the old one: `appended`, `increased`. With ``allowed``, an erased job is refused,
+        as it must not change after its end.
 
         Raises:
             JobNotFound: no job has this id.
-            MoveRefused: status or condition do not allow it.
+            MoveRefused: the status or ``condition`` does not allow the write.
         """
         expressions = Expressions()
         sets, removes = [f"UpdatedTime = {expressions(now_ms())}"], []

@@ -13,16 +13,16 @@ logger = Logger(child=True)
 
 
 def store(jobs: Jobs, job_id: str, token: str, provider: str) -> Job:
-    """Keep the token before a labelling job is looked for; returns the job.
+    """Store the token before the stage looks for a labelling job; returns the job.
 
-    The labelling job that an earlier token waited for is forgotten, so that its late event cannot answer this one::
+    Removes the ARN of the labelling job of an earlier token, so that its late event cannot answer this token::
 
         task 1   store(token 1)   make labelling job 1
         task 2                                           store(token 2)
         event                                                             "labelling job 1 is done": no such job
 
     Raises:
-        JobNotFound, MoveRefused: nothing of this id waits for labels.
+        JobNotFound, MoveRefused: the job does not exist or does not wait for labels.
     """
     waiting = (Status.CHECKING_IMAGES, Status.WAITING_FOR_LABELLING, Status.LABELLING, *RESUMABLE)
     return jobs.update(
@@ -31,7 +31,7 @@ def store(jobs: Jobs, job_id: str, token: str, provider: str) -> Job:
 
 
 def forget(jobs: Jobs, job_id: str, token: str) -> None:
-    """Drop the token once it is answered; a newer token stays."""
+    """Remove the token after it is answered; a newer token stays."""
     try:
         jobs.update(job_id, {"TaskToken": None}, condition=Attr("TaskToken").eq(token))
     except (MoveRefused, JobNotFound):
@@ -39,7 +39,7 @@ def forget(jobs: Jobs, job_id: str, token: str) -> None:
 
 
 def post_labels(jobs: Jobs, job_id: str, labels_key: str, caller: str) -> Job:
-    """Record which labels ``caller`` posts for a job that waits for them; returns the job, with the token to answer.
+    """Record the labels that ``caller`` posts for a job that waits for them; returns the job, with the token to answer.
 
     Raises:
         JobNotFound, MoveRefused: also when the job does not wait for supplied labels.

@@ -1,6 +1,6 @@
-"""What people ask of a job or the live model: start, stop, resume, erase, and take the labels that a job waits for.
+"""The requests about a job or the live model: start, stop, resume, erase, and supply the labels that a job waits for.
 
-Each raises a `Refusal` that says why not, and what to do.
+A refused request raises a `Refusal` with the reason and what to do.
 """
 
 from pipeline.lifecycle.erasing import erase

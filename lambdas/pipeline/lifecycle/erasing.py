@@ -1,4 +1,4 @@
-"""Records that a job is to be erased, and has that done in the background."""
+"""Records a request to erase a job, and invokes the erasure in the background."""
 
 import json
 
@@ -16,26 +16,26 @@ from rules.states import RUNNING, Status
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
 MODEL_IN_USE = (*models.UP, "STOPPING")
 AT_REST = (Status.CREATED, Status.READY)
-"""Nothing need be asked about these: no execution comes before its claim, and one that succeeded cannot be redriven."""
+"""Statuses that need no call to AWS: nothing was claimed yet, or the execution succeeded and cannot be redriven."""
 TRIES = 3
-"""Against a record that changes all the time."""
+"""Attempts to write to a record that other writers change."""
 MOST_ERASURES = 100
-"""Requests in a record, which may have 400 KB."""
+"""The most requests in a record. DynamoDB limits an item to 400 KB."""
 
 logger = Logger(child=True)
 
 
 def erase(job: Job, requested_by: str, services: Services, *, delete_model: bool = False) -> Job:
-    """Record that ``requested_by`` wants the job erased, and have that done in the background; the job as it is then.
+    """Record the request of ``requested_by`` to erase the job, and invoke the erasure; returns the updated job.
 
-    ``delete_model``: the job's model is deleted too.
+    ``delete_model``: delete the job's model too.
 
-    May be called again, each call is recorded. The work does not depend on how many photos the job has.
+    May be called again; each call is recorded. The time of this call does not depend on the number of photos.
 
     Raises:
-        NotAllowed: while the job, its labelling or its training runs, for they add objects, and for a model that is
-            to be deleted and is live or runs.
-        NotBegun: the request is recorded, but its work could not be begun.
+        NotAllowed: the job, its labelling or its training runs and may add objects, or the model to delete is live
+            or runs.
+        NotBegun: the request is recorded, but the erasure could not be invoked.
     """
     if delete_model:
         _check_model_unused(job, services)
@@ -51,7 +51,7 @@ def erase(job: Job, requested_by: str, services: Services, *, delete_model: bool
 
 
 def _check_model_unused(job: Job, services: Services) -> None:
-    """A model that documents are checked with is not deleted.
+    """Refuse to delete a model that checks documents.
 
     Raises:
         NotAllowed: one of the job's models is live or runs.
@@ -89,10 +89,10 @@ def _request_erasure(job: Job, requested_by: str, services: Services, *, delete_
 
 
 def _check_at_rest(job: Job, services: Services) -> bool:
-    """Nothing may add to what the job has in the bucket; True for a job that was to be started and never ran.
+    """Check that nothing can add objects to the job; True for a job whose start was claimed but never ran.
 
     Raises:
-        NotAllowed: something may.
+        NotAllowed: the job, its labelling or its training runs, or a start or resume is in progress.
     """
     execution = describe_execution(job, services)
     if execution and execution["status"] in UP:

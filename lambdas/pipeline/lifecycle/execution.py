@@ -1,4 +1,4 @@
-"""A job's last execution, and what holds for everything that is asked of a job."""
+"""A job's last execution, and the check that all requests about a job share."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ UP = ("RUNNING", "PENDING_REDRIVE")
 def describe_execution(job: Job, services: Services) -> dict[str, Any] | None:
     """The job's last execution, or None when it has none.
 
-    A resume that got no further than the record has named one that does not exist: then it is the one before.
+    A resume that stopped after writing the record named an execution that does not exist: then this is the one before.
     """
     _, last = executions.parse(services.last_execution_arn(job).rpartition(":")[2])
     for attempt in (last, last - 1)[: 1 if last == 1 else 2]:
@@ -34,7 +34,7 @@ def describe_execution(job: Job, services: Services) -> dict[str, Any] | None:
 
 
 def check_not_erased(job: Job) -> None:
-    """Nothing is added to a job that is to be erased, and nothing runs for it.
+    """Refuse every change to a job whose erasure was requested.
 
     Raises:
         NotAllowed: its erasure was requested.

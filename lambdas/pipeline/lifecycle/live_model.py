@@ -13,11 +13,11 @@ from pipeline.services import Services
 
 
 def stop_model(services: Services) -> dict[str, Any]:
-    """Stop the live model; its ARN and status.
+    """Stop the live model; returns its ARN and status.
 
     Raises:
         NotAllowed: no model is live, or it does not run.
-        NotThere: it was deleted.
+        NotThere: the model was deleted.
     """
     arn = _live_model(services)
     try:
@@ -29,11 +29,11 @@ def stop_model(services: Services) -> dict[str, Any]:
 
 
 def start_model(inference_units: int, services: Services) -> dict[str, Any]:
-    """Start the live model again; its ARN and status.
+    """Start the live model again; returns its ARN and status.
 
     Raises:
-        NotAllowed: no model is live, it runs already, or the account runs as many models as it may.
-        NotThere: it was deleted.
+        NotAllowed: no model is live, it runs already, or the account's quota of running models is in use.
+        NotThere: the model was deleted.
     """
     arn = _live_model(services)
     try:
@@ -52,7 +52,7 @@ def _live_model(services: Services) -> str:
 
 
 def _refused_by_model(error: ClientError, done: str) -> Exception:
-    """What Rekognition's refusal means for the caller. Source: Rekognition API reference, Start- and
+    """The error for the caller that Rekognition's refusal stands for. Source: Rekognition API reference, Start- and
     StopProjectVersion."""
     match error_code(error):
         case "ResourceInUseException" | "ResourceNotReadyException":

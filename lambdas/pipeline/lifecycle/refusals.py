@@ -1,4 +1,4 @@
-"""Why a request about a job is refused, in words for the caller."""
+"""The refusals of requests about a job, with a text for the caller."""
 
 
 class Refusal(Exception):
@@ -6,15 +6,15 @@ class Refusal(Exception):
 
 
 class NotAllowed(Refusal):
-    """The job, or the live model, is in no state for this."""
+    """The status of the job or of the live model does not allow the request."""
 
 
 class NotThere(Refusal):
-    """Something that the request needs is not there."""
+    """Something that the request needs is missing."""
 
 
 class NotBegun(Refusal):
-    """The request is recorded, but its work could not be begun."""
+    """The request is recorded, but the function that carries it out could not be invoked."""
 
     def __init__(self) -> None:
         super().__init__(

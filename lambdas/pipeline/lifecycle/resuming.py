@@ -1,4 +1,4 @@
-"""Goes on with a job where its last execution ended."""
+"""Resumes a job where its last execution ended."""
 
 import json
 from typing import Any
@@ -16,10 +16,11 @@ from rules.states import RESUMABLE, Status
 
 
 def resume(job: Job, caller: str, services: Services) -> Job:
-    """Go on with the job where its execution ended, and return it; ``caller`` is kept for the audit report.
+    """Resume the job where its execution ended; returns the job. The record keeps ``caller`` for the audit report.
 
-    That is a redrive from the state that it ended in. Where Step Functions allows none any more (14 days after the end,
-    or a history that is too long), or that state can only fail again, a new execution goes on with what is done.
+    This redrives the execution from the state in which it ended. When Step Functions no longer allows a redrive (14
+    days after the end, or a history that is too long), or the state would fail again, a new execution skips what is
+    done.
 
     Raises:
         NotAllowed: there is nothing to resume, or another caller is resuming it.
@@ -37,7 +38,7 @@ def resume(job: Job, caller: str, services: Services) -> Job:
     _check_can_help(execution, job)
     is_recorded = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
     ended = _claim_resume(job.id, caller, services) if is_recorded else None
-    if ended is None:  # no event has told the end, or a stage that was at work then has spoken after it
+    if ended is None:  # the end is not recorded yet, or a stage that was still running has moved the job since
         outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
         ended = _claim_resume(job.id, caller, services)
     if ended is None:
@@ -54,7 +55,7 @@ def resume(job: Job, caller: str, services: Services) -> Job:
     except ClientError as error:
         if error_code(error) != "ExecutionNotRedrivable":
             raise
-        # It ran out of time in this moment, or it was redriven in the console.
+        # The redrive period ended at this moment, or the execution was redriven in the console.
         now = services.stepfunctions.describe_execution(executionArn=execution["executionArn"])
         if now["status"] in UP:
             raise NotAllowed("The job is running.") from None
@@ -66,7 +67,7 @@ def _check_can_help(execution: dict[str, Any], job: Job) -> None:
     """Refuse a resume that could only fail again.
 
     Raises:
-        NotAllowed: says what to do instead.
+        NotAllowed: has what to do instead.
     """
     if execution["status"] == "ABORTED":
         return
@@ -77,7 +78,7 @@ def _check_can_help(execution: dict[str, Any], job: Job) -> None:
 
 
 def _needs_another(execution: dict[str, Any]) -> bool:
-    """Whether a redrive would meet the same fault again, which another execution does not."""
+    """Whether a redrive would fail again and a new execution would not."""
     if execution["status"] == "ABORTED":
         return False
     found = advice.for_error(execution.get("error"))
@@ -85,9 +86,9 @@ def _needs_another(execution: dict[str, Any]) -> bool:
 
 
 def _claim_resume(job_id: str, caller: str, services: Services) -> Job | None:
-    """The job, which no other caller may resume now; None when its record says that it runs.
+    """Claim the resume for ``caller``; returns the job, or None when its record says that it runs.
 
-    A caller whose claim is there already is one that asks again after a failure, or is the SDK that does so.
+    A caller who holds the claim already repeats the request after a failure, by itself or by the SDK's retry.
     """
     try:
         return resumes.claim(services.jobs, job_id, caller)
@@ -115,8 +116,8 @@ def _is_lost(project_version_arn: str | None, job: Job, services: Services) -> b
 def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
     """Start the job's next execution, which skips what ``execution`` has done.
 
-    The record names it first, so that a late word about the one before is none about the job. A crash in between leaves
-    an execution that does not exist, and the next resume goes on from the one before it.
+    The record names the new execution first, so that a late event about the earlier one does not affect the job. After
+    a crash in between, the named execution does not exist, and the next resume continues from the one before.
     """
     _, attempt = executions.parse(execution["executionArn"].rpartition(":")[2])
     again_from = advice.for_error(execution.get("error")).again_from
@@ -132,7 +133,7 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
     try:
         resumes.name_execution(services.jobs, job, services.execution_arn(job.id, attempt + 1), **attributes)
     except MoveRefused:
-        raise NotAllowed("Another request has resumed the job meanwhile.") from None
+        raise NotAllowed("Another request has resumed the job in the meantime.") from None
     try:
         services.stepfunctions.start_execution(
             stateMachineArn=services.state_machine_arn,
@@ -150,4 +151,4 @@ def _reopen(job: Job, status: Status, services: Services) -> Job:
     try:
         return resumes.reopen(services.jobs, job, status)
     except MoveRefused as refusal:
-        return refusal.job  # the resumed stage has told where it is already
+        return refusal.job  # the resumed stage has already recorded its status

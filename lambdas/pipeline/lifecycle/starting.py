@@ -15,20 +15,21 @@ from rules.states import Status
 
 
 def start(job_id: str, execution_input: dict[str, Any], *, work_team: str, started_by: str, services: Services) -> str:
-    """Start the job's execution; answers its ARN.
+    """Start the job's execution; returns its ARN.
 
-    The record is claimed first, so only one start wins; it is read only when something is missing or the claim is lost.
-    A start that claimed the record and got no further (a crash, a throttle) leaves no execution, and the next start
-    goes on from there.
+    The start claims the record first, so only one start wins. It reads the record only when something is missing or the
+    claim fails.
+    A start that failed after its claim (a crash, a throttle) leaves no execution, and the next start takes over the
+    claim.
 
     Raises:
         JobNotFound: no job has this id.
         NotAllowed: it was started before.
-        NotThere: photos, labels file or Ground Truth are missing.
+        NotThere: the photos, the labels file or Ground Truth is missing.
     """
     labels = execution_input["labels"]
     if missing := _missing_for(job_id, labels, work_team, services):
-        job = services.jobs.get(job_id)  # of a job that is not there, or was started or erased, that is told instead
+        job = services.jobs.get(job_id)  # an unknown, started or erased job gives an error of its own
         check_not_erased(job)
         if job.status not in (Status.CREATED, Status.CHECKING_IMAGES):
             raise _started_before(job)
@@ -62,9 +63,9 @@ def start(job_id: str, execution_input: dict[str, Any], *, work_team: str, start
 
 
 def is_uploaded(key: str, services: Services) -> bool:
-    """Whether the bucket has this object. A listing shows it without permission to read the object.
+    """Whether the bucket has this object. Listing needs no permission to read the object.
 
-    The key itself is the first of the keys that begin with it: S3 lists in the order of UTF-8 bytes (S3 API reference,
+    The key sorts before all longer keys with this prefix: S3 lists in the order of UTF-8 bytes (S3 API reference,
     ListObjectsV2).
     """
     listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=key, MaxKeys=1)
@@ -72,7 +73,7 @@ def is_uploaded(key: str, services: Services) -> bool:
 
 
 def _missing_for(job_id: str, labels: dict[str, Any], work_team: str, services: Services) -> str | None:
-    """What a start needs and is not there, in words; None when all is."""
+    """What is missing for a start, in words; None when nothing is missing."""
     if labels["provider"] == GROUND_TRUTH and (not work_team or services.region not in FUNCTION_ACCOUNTS):
         return (
             "Ground Truth cannot label here: the stack has no work team, or its Region no Ground Truth functions. "
@@ -85,7 +86,7 @@ def _missing_for(job_id: str, labels: dict[str, Any], work_team: str, services: 
 
 
 def _claim_again(job: Job, services: Services) -> None:
-    """Take over a start that got no further than the record."""
+    """Take over a start that stopped after writing the record."""
     try:
         services.jobs.move(
             job.id, Status.CHECKING_IMAGES, only_from=(Status.CHECKING_IMAGES,), ExecutionStartTime=now_ms()

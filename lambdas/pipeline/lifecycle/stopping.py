@@ -9,10 +9,10 @@ from rules.states import RUNNING
 
 
 def stop(job: Job, caller: str, services: Services) -> tuple[Job, list[str], list[str]]:
-    """Stop everything that the job runs: the job then, what was stopped, and what goes on by itself, in words.
+    """Stop all that the job runs; returns the job, the names of what was stopped, and sentences about what still runs.
 
-    The execution goes first: a labelling job that is stopped under it would make it fail. A published model is not
-    touched. May be called again at any time. ``caller`` is kept for the audit report.
+    The execution is stopped first, as it would fail if its labelling job were stopped. A published model is not
+    stopped. May be called again at any time. The record keeps ``caller`` for the audit report.
 
     Raises:
         NotAllowed: the job was never started.
@@ -42,6 +42,6 @@ def stop(job: Job, caller: str, services: Services) -> tuple[Job, list[str], lis
         ssm=services.ssm,
         model_parameter=services.model_parameter,
     )
-    if stopping.MODEL in also_stopped:  # which the record tells
+    if stopping.MODEL in also_stopped:  # the record has changed since
         ended = services.jobs.get(job.id)
     return ended, stopped + also_stopped, remaining

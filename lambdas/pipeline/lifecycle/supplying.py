@@ -1,4 +1,4 @@
-"""Hands a job the labels that it waits for."""
+"""Supplies a job with the labels that it waits for."""
 
 from pipeline import labelling
 from pipeline.jobs import Job, MoveRefused, tokens
@@ -10,11 +10,11 @@ from pipeline.services import Services
 
 
 def supply_labels(job_id: str, key: str, caller: str, services: Services) -> Job:
-    """Resume the execution that waits for supplied labels; ``caller`` is kept for the audit report.
+    """Resume the execution that waits for supplied labels. The record keeps ``caller`` for the audit report.
 
     Raises:
         JobNotFound: no job has this id.
-        NotAllowed: it does not wait for any.
+        NotAllowed: the job does not wait for labels.
         NotThere: the file is not uploaded.
     """
     try:
