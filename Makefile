@@ -40,7 +40,7 @@ demo: .venv/installed build/layer/installed  ## photographs become a model that 
 
 # The tests of a file run in one process, as they share what is deployed.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-# Apart: the local AWS patches moto for the whole process, and unit tests want it as it is.
+# Two processes: the local AWS patches moto for its whole process, and unit tests need moto unpatched.
 test: .venv/installed build/layer/installed node_modules/installed  ## all tests
 	$(PYTEST) tests/unit
 	$(PYTEST) --ignore tests/unit

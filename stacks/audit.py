@@ -22,7 +22,7 @@ FINAL, PROVISIONAL = "audit", "provisional"
 
 
 class AuditBucket(Construct):
-    """Keeps every report, in every version, for the years that it is locked for: nobody can delete or replace one.
+    """Keeps every version of every report for the years of its lock: no principal can delete or replace one.
 
     In compliance mode not even the account's root user can. Source: S3 guide, 'Locking objects with Object Lock'.
     """
@@ -60,7 +60,7 @@ class AuditBucket(Construct):
         self._key = key
 
     def guard(self, exporter: iam.IRole) -> None:
-        """Deny to everybody but ``exporter`` to write, and to everybody to delete, whatever their own policies allow.
+        """Deny writes to all principals except ``exporter``, and deletions to all, regardless of their own policies.
 
         S3 carries out the lifecycle rule whatever a bucket policy denies, and lets the account's root user replace the
         policy. Sources: S3 guide, 'Managing the lifecycle of objects' and 'Required permissions' of PutBucketPolicy.

@@ -1,4 +1,4 @@
-"""What erases the photos, labels and training output of a job when somebody asks for it."""
+"""The function that erases the photos, labels and training output of a job on request."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events

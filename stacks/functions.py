@@ -165,7 +165,7 @@ class PipelineFunction(lambda_.Function):
 
 
 class BackgroundFunction(PipelineFunction):
-    """A function that nobody waits for; what it failed at is kept in its queue ``unhandled`` for 14 days."""
+    """A function that is invoked asynchronously; its queue ``unhandled`` keeps failed events for 14 days."""
 
     def __init__(
         self,
@@ -320,7 +320,7 @@ def _stages(
             memory_mb=1024,
         ),
         states.REQUEST_LABELS: Stage(
-            "Sees to it that the job is labelled and leaves the task's token for whoever finishes that.",
+            "Makes sure that a labelling job exists, and stores the task token that resumes the execution.",
             [
                 progress,
                 permissions.write_objects("labelling", why="Writes the page and the types that people choose from."),

@@ -81,7 +81,7 @@ class LabellingRole(iam.Role):
 
 @dataclass(frozen=True)
 class WorkTeam:
-    """Who labels in Ground Truth; ``arn`` is empty when nobody does."""
+    """The work team of Ground Truth; ``arn`` is empty without a team."""
 
     arn: str
     outputs: Mapping[str, str] = field(default_factory=dict)

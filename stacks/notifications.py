@@ -1,4 +1,4 @@
-"""What people and other systems are told: a topic for messages, the account's default event bus for programs."""
+"""The channels of notices: an SNS topic for people, the account's default event bus for programs."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam

@@ -80,7 +80,7 @@ class Allowed(iam.PolicyStatement):
 
 
 class Denied(iam.PolicyStatement):
-    """A statement of a bucket's policy that nobody may do ``actions`` but the principals ``excepted``, by ARN."""
+    """A statement of a bucket's policy that denies ``actions`` to all principals except ``excepted``, by ARN."""
 
     def __init__(
         self, sid: str, why: str, actions: Sequence[str], *resources: str, excepted: Sequence[str] = ()
@@ -309,7 +309,7 @@ class Permissions:
         ]
 
     def pass_labelling_role(self, role: iam.IRole) -> iam.PolicyStatement:
-        """Hand ``role`` to SageMaker and to nobody else."""
+        """Pass ``role`` to SageMaker and to no other service."""
         return Allowed(
             "PassLabellingRole",
             "Hands Ground Truth the role by which it works, and nobody else.",

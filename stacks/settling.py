@@ -1,4 +1,4 @@
-"""What sees to it that nothing of a job that was stopped or failed runs on."""
+"""The function that stops what a stopped or failed job left running."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events

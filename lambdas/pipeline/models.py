@@ -260,7 +260,7 @@ def stop_model(project_arn: str, project_version_arn: str, *, rekognition: Any) 
         except ClientError as error:
             if error_code(error) != "ResourceInUseException":
                 raise
-            status = "STOPPING"  # somebody else stopped it in this moment
+            status = "STOPPING"  # another caller has just stopped it
     return status
 
 

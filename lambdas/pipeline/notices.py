@@ -1,6 +1,6 @@
-"""What people and other systems are told: one message on the topic and the same as an event, for each outcome.
+"""Notifies people and other systems of each outcome: a message on the topic, and an event with the same content.
 
-Message and event are sent and marked apart: one that fails keeps the other neither away nor coming again. Each is sent
+Message and event are sent and marked independently: a failure of one neither stops nor repeats the other. Each is sent
 first and marked as sent afterwards, so a function that dies in between sends it once more when it is called again. That
 way round because a lost notice leaves a failed job or a model that bills unnoticed, and a doubled one costs a glance:
 its event has the same ``noticeId``.
@@ -31,7 +31,7 @@ HOUR_MS = 3_600_000
 logger = Logger(child=True)
 ARNS = (("Model", "ProjectVersionArn"), ("Execution", "ExecutionArn"))
 
-# The job's attributes that are told, by their name in an event and in words.
+# The job's attributes in a notice: their names in an event, and in words.
 FIGURES: Mapping[str, tuple[str, str]] = {
     "Images": ("images", "Photos"),
     "Rejected": ("rejected", "Photos rejected"),
@@ -48,7 +48,7 @@ FIGURES: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Notice:
-    """One thing that is told: ``kind`` is the event's detail-type, ``id`` the same however often it is told."""
+    """One notice: ``kind`` is the event's detail-type, ``id`` stays the same when the notice is sent again."""
 
     id: str
     kind: str
@@ -76,7 +76,7 @@ class Channels:
         self.publish(notice.subject, notice.lines)
 
     def send_event(self, notice: Notice) -> None:
-        """Tell systems.
+        """Put the event on the event bus.
 
         Raises:
             Throttled, UnexpectedAnswer: EventBridge did not take the event.
@@ -98,12 +98,12 @@ class Channels:
 
 
 def is_notified(job: Job) -> bool:
-    """Whether people or systems were told of this end of the job."""
+    """Whether a message or an event was sent about this end of the job."""
     return any((job[mark] or 0) >= job["EndTime"] for mark in END_SENT)
 
 
 def notify_end(job: Job, *, jobs: Jobs, channels: Channels) -> bool:
-    """Tell how the job ended, once for each of its ends; True when this call told what was left to tell.
+    """Send the notice of the job's end, once for each end; True when this call sent a message or an event.
 
     Raises:
         ClientError, BotoCoreError, PipelineError: the message or the event was not sent. The other was tried too.
@@ -112,7 +112,7 @@ def notify_end(job: Job, *, jobs: Jobs, channels: Channels) -> bool:
 
 
 def notify_labelled(job_id: str, attempt: int, made: LabelsMade, *, jobs: Jobs, channels: Channels) -> bool:
-    """Tell that people have labelled the job's photos, once for each labelling job; True as `notify_end`.
+    """Send the notice that people have labelled, once for each labelling job; returns as `notify_end`.
 
     Raises:
         ClientError, BotoCoreError, PipelineError: as `notify_end`.
@@ -142,7 +142,7 @@ def _notify(notice: Notice, job: Job, marks: Sequence[str], value: int, jobs: Jo
 
 
 def end_notice(job: Job) -> Notice:
-    """What is told of a job that has ended; ``job`` holds its end."""
+    """The notice of a job's end, which ``job`` holds."""
     began = job["ExecutionStartTime"] or job["StartTime"]
     lines = [f"Training job {job.id} is {job.status}, {_duration(job['EndTime'] - began)} after its start."]
     more: dict[str, Any] = {}
@@ -187,7 +187,7 @@ def end_notice(job: Job) -> Notice:
 
 
 def labelled_notice(job: Job, attempt: int, made: LabelsMade) -> Notice:
-    """What is told of a labelling job that has ended with labels."""
+    """The notice of a labelling job that has ended with labels."""
     lines = [
         f"People have labelled the photos of training job {job.id}. The job goes on by itself.",
         "",

@@ -54,7 +54,7 @@ def find(execution_arn: str, stepfunctions: Any) -> Outcome | None:
 
 
 def record(execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
-    """Write the execution's end to the job; the job as it is then, or None when there is nothing to write.
+    """Write the execution's end to the job; returns the updated job, or None when there is nothing to write.
 
     May be called at any time and any number of times: Step Functions is asked, and an end is never replaced by an
     earlier one, nor by that of another execution than the job's last.

@@ -1,8 +1,8 @@
 """What runs now: the oldest execution, and the models with what they cost.
 
-Rekognition does not tell since when a model runs. The job's record does if the pipeline started it. A model that
-somebody started elsewhere (the console, the CLI) has run at least since it was first seen, which is noted then; one
-that was stopped elsewhere has its time closed in the record, so that a later start does not count from the earlier one.
+Rekognition does not report since when a model runs. The job's record does if the pipeline started the model. For a
+model started elsewhere (the console, the CLI) the record has the time when it was first seen. For a model stopped
+elsewhere the recorded run is ended, so that a later start does not count from the earlier one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +38,7 @@ class Executions:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that runs or starts; ``since`` in Unix ms, None when nothing tells it."""
+    """A model that runs or starts; ``since`` in Unix ms, None when it is unknown."""
 
     job: Job
     arn: str
@@ -60,7 +60,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Found:
-    """The models of this deployment's jobs that run, and the projects that could not be looked at, with the error."""
+    """The models of this deployment's jobs that run, and the projects that could not be read, with the error."""
 
     models: Sequence[Model]
     not_looked_at: Sequence[tuple[str, PipelineError]]
@@ -82,9 +82,9 @@ def executions(state_machine_arn: str, stepfunctions: Any) -> Executions:
 def find_models(
     *, jobs: Jobs, rekognition: Any, ssm: Any, model_parameter: str, pause: Callable[[float], None]
 ) -> Found:
-    """Ask Rekognition which models of this deployment's jobs run, and mend what the records say of when they did.
+    """Ask Rekognition which models of this deployment's jobs run, and correct their start times in the records.
 
-    ``pause`` waits for so many seconds. A project that cannot be looked at does not stop the others.
+    ``pause`` waits for a number of seconds. A project that cannot be read does not keep the others from being read.
     """
     live = ssm.get_parameter(Name=model_parameter)["Parameter"]["Value"]
     found: list[Model] = []
@@ -104,11 +104,11 @@ def find_models(
 def stop_long_running(
     found: Sequence[Model], most_hours: int, *, jobs: Jobs, rekognition: Any, channels: Channels
 ) -> PipelineError | None:
-    """Stop every model that has run for more than ``most_hours``, the live one too; the last failure, if there is one.
+    """Stop every model that has run for more than ``most_hours``, also the live one; returns the last failure, or None.
 
-    Left alone: a model of whose start nothing tells, and one whose job is still at work on it. People are told before:
-    a function that dies in between tells them once more, and no model goes away unannounced. An event that cannot be
-    sent keeps no model running.
+    Models with an unknown start and models of running jobs are not stopped. The notice is sent before the stop: a crash
+    in between sends it again, and no model is stopped without a notice. An event that cannot be sent does not prevent
+    the stop.
     """
     failures: list[PipelineError] = []
 
@@ -136,7 +136,7 @@ def stop_long_running(
 
 
 def stopping_notice(model: Model, most_hours: int) -> Notice:
-    """What is told before a model is stopped that has run for too long."""
+    """The notice before the stop of a model that has run for too long."""
     effect = "It is the live model: no document is found until a model is started." if model.is_live else ""
     lines = [
         f"The model of training job {model.job.id} has run for {model.hours:.1f} hours, more than the {most_hours} of "
@@ -195,11 +195,11 @@ def _projects(rekognition: Any) -> Iterator[dict[str, Any]]:
 
 
 def _models(name: str, project_arn: str, live: str, jobs: Jobs, rekognition: Any) -> Iterator[Model]:
-    """The models of one project that run. The record is read before Rekognition is asked: what it says is older."""
+    """The running models of one project. Reads the record before it calls Rekognition, so the record is older."""
     try:
         job = jobs.get(name)
     except JobNotFound:
-        return  # another deployment's, which looks after it
+        return  # another deployment's project
     pages = rekognition.get_paginator("describe_project_versions").paginate(ProjectArn=project_arn)
     try:
         versions = [version for page in pages for version in page["ProjectVersionDescriptions"]]

@@ -1,7 +1,7 @@
-"""Stops what a job that has ended left running: people who label, its model. A model that serves is never touched.
+"""Stops what an ended job left running: its labelling jobs and its model. A model that is or was live is never stopped.
 
-Whatever ended the job (a stop through the API or in the console, a failure, a time-out), the same is done: at once when
-the end is recorded, and once more some minutes later for what could not be stopped before.
+Every end of a job (a stop through the API or in the console, a failure, a timeout) is handled in the same way: when the
+end is recorded, and again some minutes later for what could not be stopped before.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from rules.states import ENDED, PUBLISH_MODEL, Status
 # something have a minute.
 LATE_MS = 5 * 60_000
 
-MODEL = "model"  # as the caller is told what was stopped
+MODEL = "model"  # the name of a stopped model in the API's answer
 LABELLING_GOES_ON = ("Initializing", "InProgress")
 
 logger = Logger(child=True)
@@ -100,7 +100,7 @@ def _stop_model(
 
 
 def record_end(job_id: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
-    """The job as its execution has ended, which is recorded if it was not; None while it runs.
+    """Record the end of the job's execution, unless it is recorded; returns the job, or None while the execution runs.
 
     Raises:
         JobNotFound: no job has this id.
@@ -124,10 +124,10 @@ def settle(
     project_parameter: str,
     model_parameter: str,
 ) -> None:
-    """Stop and delete what an earlier stop had to leave, if the job still stands where it ended.
+    """Stop and delete what an earlier stop could not, if the job was not resumed since its end.
 
-    A training cannot be cancelled, so the model of a stopped job is deleted when it is trained. A job that is resumed
-    keeps it: whoever comes first, the resume or the deletion, is written to the record and seen by the other.
+    A training cannot be cancelled, so the model of a stopped job is deleted when it is trained. A resumed
+    job keeps its model: the record decides whether the resume or the deletion came first.
 
     Raises:
         ClientError, BotoCoreError: a service refused a part. The other parts were tried before.
@@ -162,7 +162,7 @@ def settle(
 
 
 def _is_stopped(job: Job) -> bool:
-    """Whether somebody stopped the job, in the console or through the API, and not a failure alone."""
+    """Whether the job was stopped, in the console or through the API, and did not only fail."""
     return job.status is Status.STOPPED or job["StopRequested"] is not None
 
 
@@ -201,7 +201,7 @@ def _stop_labelling(job_id: str, sagemaker: Any) -> bool:
             except ClientError:
                 if labelling.status(name, sagemaker) in LABELLING_GOES_ON:
                     raise
-                # else it has ended, or somebody else has stopped it, since it was looked at
+                # otherwise the labelling job has ended or was stopped since it was described
             stopped = True
         attempt += 1
     return stopped

@@ -45,7 +45,7 @@ class _Annotated(NamedTuple):
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """The document without the parts that nobody reads here, such as outlines.
+    """The document without the parts that this module does not read, such as outlines.
 
     Raises:
         Unreadable: it is no JSON, or lacks a part.

@@ -108,7 +108,7 @@ def read_lines(stream: Stream) -> Iterator[tuple[int, str | Unusable]]:
         if overlong:
             rest = b""
         elif len(rest) > MAX_LINE_BYTES:
-            # Told at once: whoever reads no further need not wait for a line end that may be a gigabyte away.
+            # Yield at once: a caller that stops here need not wait for a line end that may be a gigabyte away.
             yield number + 1, _too_long()
             rest, overlong = b"", True
     if rest:
