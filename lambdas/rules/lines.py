@@ -157,7 +157,7 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Unusable:
         return Unusable("InvalidSourceRef", "source-ref is missing or is no s3://bucket/key")
     labels, metadata = document.get(attribute), document.get(f"{attribute}-metadata")
     if labels is None:
-        # Ground Truth leaves the label attribute out of a photo that failed and of one that nobody answered.
+        # Ground Truth leaves the label attribute out of a photo that failed and of one that no worker labelled.
         if isinstance(metadata, dict) and "failure-reason" in metadata:
             code = metadata.get(LEFT_OUT, "LabellingFailed")
             return Unusable(str(code), str(metadata["failure-reason"])[:500])

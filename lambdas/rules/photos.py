@@ -120,7 +120,7 @@ def measure(content: bytes) -> Seen | Rejection:
 def bare(content: bytes) -> Bare | Rejection:
     """What a decoder needs of a JPEG or PNG that `look` took, to turn it, or why that would cost too much.
 
-    Decoders unpack or join notes that nobody asks for, and go on to the other pictures of the file.
+    Decoders unpack or join notes that the pipeline does not need, and read the other pictures of the file.
     """
     try:
         return _format(_in_memory(content)).bare(content)

@@ -1,4 +1,4 @@
-"""The bucket of audit reports. It has versions, which nobody can delete or replace until their lock expires.
+"""The bucket of audit reports. It has versions, which no principal can delete or replace until their lock expires.
 
 A later version or a delete marker may hide a report. So the report of an execution's end is the first version of that
 end, in the order in which S3 stored the versions. Later versions do not count.
