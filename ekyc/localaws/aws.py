@@ -8,11 +8,7 @@ import threading
 from typing import Any
 
 import boto3
-import botocore.session
 from botocore.config import Config
-
-# Each session would read the descriptions of services anew, and here there are many: moto makes its own.
-botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 account = "123456789012"
 region = "us-east-1"
