@@ -162,6 +162,7 @@ class PipelineFunction(lambda_.Function):
             environment_encryption=encryption.key,
             environment=variables,
         )
+        self.role_arn = role.role_arn
 
 
 class BackgroundFunction(PipelineFunction):
@@ -291,6 +292,7 @@ def _stages(
                 permissions.read_objects(
                     "images",
                     "manifests",
+                    "upright",
                     why="Reads the photos' headers, whole photos that are turned, and when S3 wrote the manifest.",
                 ),
                 permissions.write_large_objects(

@@ -98,6 +98,24 @@ class Denied(iam.PolicyStatement):
         self.why = why
 
 
+def let_write_manifests(storage: Storage, writers: Sequence[str]) -> None:
+    """Deny writes of manifests and upright copies to all principals except ``writers``, the ARNs of roles.
+
+    These files decide what a model is trained on. Another principal that may write to the bucket could replace them.
+    """
+    bucket = storage.bucket
+    statement = Denied(
+        "OnlyStagesWriteManifests",
+        "Manifests list what a model is trained on, and turned photos lie beside them. A stage relies on both.",
+        ["s3:PutObject*"],
+        *(bucket.arn_for_objects(f"{folder}/*") for folder in ("manifests", "upright")),
+        excepted=writers,
+    )
+    bucket.add_to_resource_policy(statement)
+    policy: Any = bucket.node.find_child("Policy").node.default_child
+    policy.add_metadata(WHY, {str(statement.sid): statement.why})
+
+
 def attach(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
     """Give ``role`` the statements, and the template the reason of each."""
     reasons = {}

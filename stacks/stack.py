@@ -5,6 +5,7 @@ from pathlib import Path
 import aws_cdk as cdk
 from constructs import Construct
 
+from rules import states
 from stacks.api import Api
 from stacks.audit import AuditBucket, ExportAudit
 from stacks.encryption import Encryption
@@ -13,7 +14,7 @@ from stacks.functions import BackgroundFunction, Runtime, StageFunctions
 from stacks.labelling import LabellingRole, ResumeLabelling, work_team
 from stacks.notifications import Notifications
 from stacks.observability import Observability, WatchRunning
-from stacks.permissions import Permissions
+from stacks.permissions import Permissions, let_write_manifests
 from stacks.settings import Settings
 from stacks.settling import SettleJob
 from stacks.storage import Storage
@@ -59,6 +60,8 @@ class TrainingStack(cdk.Stack):
             permissions=permissions,
             notifications=notifications,
         )
+        writers = (states.CHECK_IMAGES, states.IMPORT_LABELS, states.PREPARE_DATASETS)
+        let_write_manifests(self.storage, [stages.by_name[task.function].role_arn for task in writers])
         state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
         ResumeLabelling(
             self,

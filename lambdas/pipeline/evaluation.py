@@ -13,6 +13,7 @@ from pipeline.errors import EvaluationMissing, PhotosChanged, UnexpectedAnswer
 from pipeline.manifests import ManifestReader, Unusable
 from pipeline.publishing import read_parameter
 
+SAME_F1 = 0.001  # Rekognition's answer is a float of four bytes
 TOLERANCE = 1e-9  # 0.90 - 0.05 is a little more than 0.85 in binary
 
 
@@ -39,6 +40,7 @@ class EvaluateModel:
     test_manifest: str
     test_sha256: str
     test_written: int
+    images_per_type: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def evaluate(
     version = models.describe(request.project_arn, request.version_name, rekognition) or {}
     _require_own_model(request, version)
     figures, labels = _figures(version, s3)
+    _require_own_figures(request, version, figures, labels)
     live_model = read_parameter(model_parameter, ssm)
     if live_model == request.project_version_arn:
         live_model = None
@@ -179,6 +182,27 @@ def _require_own_model(request: EvaluateModel, version: Mapping[str, Any]) -> No
     arn = request.project_version_arn
     if version and (version["ProjectVersionArn"] != arn or models.job_id(arn) != request.job_id):
         raise UnexpectedAnswer("The execution names a model that is not the job's own. Start a new job.")
+
+
+def _require_own_figures(
+    request: EvaluateModel,
+    version: Mapping[str, Any],
+    figures: Mapping[str, float],
+    labels: Sequence[Mapping[str, Any]],
+) -> None:
+    """Make sure that the summary file, which lies in the bucket, is the one that Rekognition wrote.
+
+    Rekognition itself answers the model's F1, and each document type of the datasets must have figures.
+    """
+    f1 = version["EvaluationResult"].get("F1Score")
+    if f1 is None or abs(f1 - figures["F1Score"]) > SAME_F1:
+        raise EvaluationMissing(
+            f"The evaluation summary has the F1 {figures['F1Score']}, and Rekognition answers {f1}. The file is not "
+            "the one that Rekognition wrote."
+        )
+    trained = {name for name, images in request.images_per_type.items() if images}
+    if missing := trained - {label["label"] for label in labels}:
+        raise EvaluationMissing(f"The evaluation summary lacks figures of {len(missing)} document types.")
 
 
 def _figures(version: Mapping[str, Any], s3: Any) -> tuple[Mapping[str, float], list[dict[str, Any]]]:

@@ -192,6 +192,10 @@ def _in_order(pool: ThreadPoolExecutor, function: Callable[[Item], Result], item
             future.cancel()
 
 
+ORIGINAL = "original-etag"
+"""Metadata of an upright copy: the ETag of the upload that it was made from."""
+
+
 class _Checker:
     """Checks a photo, and turns it upright if its EXIF says so. Safe to call from several threads.
 
@@ -252,9 +256,9 @@ class _Checker:
     def _upright_copy(self, upload: Upload, orientation: int) -> tuple[str, str] | Unusable:
         """Find or make the photo's upright copy; returns its key and ETag, or why there is none."""
         key = f"{self._upright_prefix}{upload.key.removeprefix(self._prefix)}"
-        # S3 times have a resolution of one second, so a copy as old as its original may be a copy of an earlier upload.
-        if key in self._copies and self._copies[key].modified > upload.modified:
-            return key, self._copies[key].etag
+        copied = self._copies.get(key)
+        if copied and self._original_etag(copied) == upload.etag:
+            return key, copied.etag
         with self._held:
             # The first photo of a run is always turned, so that each run makes progress.
             if self._turned and self._seconds_left() < RESERVE_SECONDS:
@@ -264,8 +268,21 @@ class _Checker:
             if isinstance(copy, Unusable):
                 return copy
             body, media_type = copy
-            answer = self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=media_type)
+            answer = self._s3.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentType=media_type,
+                Metadata={ORIGINAL: upload.etag},
+            )
             return key, answer["ETag"].strip('"')
+
+    def _original_etag(self, copy: Upload) -> str | None:
+        """The ETag of the upload that an earlier run made ``copy`` from. Times do not tell: an upload may have been
+        replaced while it was turned."""
+        answer = self._s3.head_object(Bucket=self._bucket, Key=copy.key, IfMatch=f'"{copy.etag}"')
+        original: str | None = answer["Metadata"].get(ORIGINAL)
+        return original
 
     def _turn(self, content: bytes, orientation: int) -> tuple[bytes, str] | Unusable:
         copy = upright.turn(content, orientation, LARGEST_PHOTO)

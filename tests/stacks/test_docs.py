@@ -41,7 +41,7 @@ def test_every_function_and_service_role_has_its_permissions_with_their_reasons(
         for row in rows:
             assert len(row) == 3
             assert row[2].endswith(". |")
-    assert "`images/`, `manifests/` of the bucket" in parts["CheckImages"]
+    assert "`images/`, `manifests/`, `upright/` of the bucket" in parts["CheckImages"]
     assert "arn:" not in page
 
 

@@ -464,6 +464,24 @@ def test_only_the_exporter_writes_audit_reports(template: Template) -> None:
     assert written(root) == "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"
 
 
+def test_only_stages_write_manifests_and_upright_copies(template: Template) -> None:
+    # Given what the policy of the bucket of photos denies
+    (policy,) = (
+        one
+        for one in template.of("AWS::S3::BucketPolicy").values()
+        if written(one["Bucket"]).startswith("<StorageBucket")
+    )
+    (denied,) = (one for one in policy["PolicyDocument"]["Statement"] if one.get("Sid") == "OnlyStagesWriteManifests")
+    # Then a principal that may write to the bucket cannot replace them, except the stages that write them
+    assert (denied["Effect"], denied["Action"]) == ("Deny", "s3:PutObject*")
+    assert [written(one).partition(">/")[2] for one in denied["Resource"]] == ["manifests/*", "upright/*"]
+    functions = template.functions()
+    writers = [functions[name]["Role"] for name in ("CheckImages", "ImportLabels", "PrepareDatasets")]
+    assert [{"Fn::GetAtt": [f"{one['Fn::GetAtt'][0]}", "Arn"]} for one in writers] == denied["Condition"][
+        "ArnNotEquals"
+    ]["aws:PrincipalArn"]
+
+
 def test_photographs_and_job_records_outlive_the_stack(template: Template) -> None:
     for resource in template.resources.values():
         if resource["Type"] in ("AWS::S3::Bucket", "AWS::DynamoDB::Table"):

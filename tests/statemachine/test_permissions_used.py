@@ -55,6 +55,7 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
         (function, "s3:AbortMultipartUpload"): RARE + "a part of a manifest above 8 MB could not be uploaded."
         for function in ("CheckImages", "ImportLabels", "PrepareDatasets")
     },
+    ("CheckImages", "s3:GetObject"): RARE + "an earlier run had turned photos, whose copies are looked at.",
     **{("*", action): "SNS does it as whoever publishes." for action in ("kms:Decrypt", "kms:GenerateDataKey")},
     **{
         (function, "sagemaker:StopLabelingJob"): "The API or RecordOutcome stops it, whoever is quicker."

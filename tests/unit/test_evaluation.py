@@ -52,20 +52,24 @@ class Setting:
                     }
                     for label, figure in (labels or {"ID_KTP": 0.9}).items()
                 ],
-            }
+            },
+            f1=f1,
         )
 
-    def write(self, document: Any) -> None:
+    def write(self, document: Any, f1: float = 0.9) -> None:
         self.s3.put_object(Bucket=BUCKET, Key="training/summary.json", Body=json.dumps(document))
         place = {"S3Object": {"Bucket": BUCKET, "Name": "training/summary.json"}}
-        self.rekognition.versions[JOB]["EvaluationResult"] = {"F1Score": 0.9, "Summary": place}
+        self.rekognition.versions[JOB]["EvaluationResult"] = {"F1Score": f1, "Summary": place}
 
     def evaluate(
         self, *, min_f1: Any = 0.8, min_label_f1: float = 0.5, max_f1_drop: float = 0.05, floors: Bars = NO_FLOORS
     ) -> ModelEvaluated:
         manifests = [f"s3://{BUCKET}/manifests/{JOB}/any", "a" * 64, 0] * 3
         return evaluation.evaluate(
-            EvaluateModel(JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop, *manifests),
+            EvaluateModel(
+                *(JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop, *manifests),
+                images_per_type={"ID_KTP": 10, "MY_NRIC": 0},
+            ),
             floors=floors,
             rekognition=self.rekognition.client(),
             s3=self.s3,
@@ -154,6 +158,23 @@ def test_one_models_figures_do_not_let_another_go_live(setting: Setting) -> None
     setting.model = setting.rekognition.add_version(rejected, OLD, "TRAINING_COMPLETED")
     # When it is evaluated; Then it goes no further
     with pytest.raises(UnexpectedAnswer, match="not the job's own"):
+        setting.evaluate()
+
+
+def test_a_summary_of_other_figures_is_refused(setting: Setting) -> None:
+    # Given a model that Rekognition gives an F1 of 0.1, and a summary file that another wrote
+    setting.summary(f1=0.99)
+    setting.rekognition.versions[JOB]["EvaluationResult"]["F1Score"] = 0.1
+    # When it is evaluated; Then the file is not believed
+    with pytest.raises(EvaluationMissing, match=r"has the F1 0\.99, and Rekognition answers 0\.1"):
+        setting.evaluate()
+
+
+def test_a_summary_without_a_trained_type_is_refused(setting: Setting) -> None:
+    # Given a summary that leaves out the only type that was trained
+    setting.summary(labels={"MY_NRIC": 0.99})
+    # When it is evaluated; Then the model does not pass without the type's figures
+    with pytest.raises(EvaluationMissing, match="lacks figures of 1 document types"):
         setting.evaluate()
 
 

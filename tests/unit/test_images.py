@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from moto.s3.models import s3_backends
 from PIL import Image, ImageChops, JpegImagePlugin
 
 from pipeline import images, upright
@@ -325,6 +326,36 @@ def test_copies_that_are_there_are_taken_and_those_of_other_photos_are_not(bucke
     assert difference(stored_pixels(bucket.read(f"s3://{bucket.name}/upright/{JOB}/1.jpg")), scene(10)) < 3
     # And the result is the same, but for what changed
     assert (second.accepted, second.turned) == (first.accepted, first.turned) == (3, 3)
+
+
+def test_a_copy_that_another_wrote_is_not_taken(bucket: Bucket) -> None:
+    # Given a phone photo, and a newer object beside it in the place of its upright copy
+    bucket.put_photo("0.jpg", phone_photo(scene(), 6))
+    key = f"upright/{JOB}/0.jpg"
+    bucket.put(key, "no photo")
+    bucket_keys(bucket)[key].last_modified += timedelta(hours=1)
+    # When the photos are checked
+    checked = check(bucket)
+    # Then the photo is turned, and the object replaced
+    assert (checked.accepted, checked.turned) == (1, 1)
+    assert difference(stored_pixels(bucket.read(f"s3://{bucket.name}/{key}")), scene()) < 3
+
+
+def test_a_copy_of_what_an_upload_replaced_is_not_taken(bucket: Bucket) -> None:
+    # Given a photo that was replaced while an earlier run turned it, so that the copy is newer than the upload
+    bucket.put_photo("0.jpg", phone_photo(scene(1), 6))
+    check(bucket)
+    bucket.put_photo("0.jpg", phone_photo(scene(2), 6))
+    key = f"upright/{JOB}/0.jpg"
+    bucket_keys(bucket)[key].last_modified += timedelta(hours=1)
+    # When the photos are checked again; Then the copy shows the photo that is there
+    check(bucket)
+    assert difference(stored_pixels(bucket.read(f"s3://{bucket.name}/{key}")), scene(2)) < 3
+
+
+def bucket_keys(bucket: Bucket) -> Any:
+    """moto's objects by key."""
+    return s3_backends["123456789012"]["aws"].buckets[bucket.name].keys
 
 
 def test_turning_goes_on_over_several_runs(bucket: Bucket) -> None:

@@ -164,7 +164,7 @@ def test_from_labels_to_a_live_model(machine: Machine) -> None:
 
     # And found good enough
     model = {**project, "projectVersionArn": started["projectVersionArn"]}
-    bars = {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}
+    bars = {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05, "imagesPerType": {}}
     evaluated = machine.call("stages.evaluate_model", **model, **version, **bars, **put_manifests(machine))
     assert (evaluated["passed"], evaluated["f1"], evaluated["liveModel"]) == (True, 0.97, None)
 

@@ -54,7 +54,7 @@ KEPT, KEPT_PAGE, PAGE = "kept report", "kept page", "page"
 PROOF = frozenset({KEPT, KEPT_PAGE})
 """The checks that prove that the pipeline made the report. The others show only that it is consistent."""
 
-NO_DOCUMENT = (KeyError, TypeError, AttributeError, ValueError, IndexError)
+NO_DOCUMENT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, OSError, RecursionError)
 """The errors of reading a document that has another structure."""
 
 GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "ExecutionDoesNotExist"})
@@ -87,7 +87,7 @@ def read(body: bytes) -> dict[str, Any]:
     """
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NoReport("The file is neither the JSON of an audit report nor its page.") from None
     if not isinstance(document, dict) or document.get("schema") != report.SCHEMA:
         raise NoReport("The file is JSON, and no audit report.")
@@ -106,6 +106,14 @@ def check_itself(body: bytes) -> Iterator[Finding]:
         NoReport: the file is not a report.
     """
     document = read(body)
+    try:
+        yield from _seals(document, body)
+        yield from _derived(document)
+    except NO_DOCUMENT as error:
+        yield Finding("facts", WRONG, f"The inputs are not those of a report: {type(error).__name__}: {error}")
+
+
+def _seals(document: Mapping[str, Any], body: bytes) -> Iterator[Finding]:
     yield _verdict(
         "bytes", body == report.canonical(document), "The file is in canonical form.", "It is not canonical."
     )
@@ -118,10 +126,6 @@ def check_itself(body: bytes) -> Iterator[Finding]:
     for part in PARTS:
         same = document["hashes"].get(part) == report.sha256(document["inputs"][part])
         yield _verdict(f"inputs.{part}", same, "The hash fits.", "It was changed: its hash does not fit.")
-    try:
-        yield from _derived(document)
-    except NO_DOCUMENT as error:
-        yield Finding("facts", WRONG, f"The inputs are not those of a report: {type(error).__name__}: {error}")
 
 
 def _derived(document: Mapping[str, Any]) -> Iterator[Finding]:
