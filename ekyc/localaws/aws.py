@@ -72,8 +72,9 @@ def _client(service: str, endpoint_url: str) -> Any:
             endpoint_url=endpoint_url,
             config=Config(
                 max_pool_connections=50,
-                # Only Rekognition throttles here. A call to a function must not be made twice.
-                retries={"mode": "standard", "total_max_attempts": 5 if service == "rekognition" else 1},
+                # Only Rekognition throttles here. A call to a function must not be made twice. The standard mode would
+                # wait for a quota that is used up as if that were a throttle.
+                retries={"mode": "legacy", "total_max_attempts": 5 if service == "rekognition" else 1},
                 read_timeout=1000,  # a function may run for 15 minutes
             ),
         )
