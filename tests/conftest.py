@@ -8,6 +8,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
@@ -23,7 +25,8 @@ os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "tests")
 # Waiting in tests: a minute on AWS is a tenth of a second here.
 SPEED = 600.0
 
-AREAS = ("statemachine", "faults", "cli")  # what takes longest comes first, so that no core waits for the last
+# What takes longest comes first, so that no core waits for the last.
+AREAS = ("statemachine", "faults", "cli", "labelling", "stacks", "bad_input")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,6 +35,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return AREAS.index(area) if area in AREAS else len(AREAS)
 
     items.sort(key=place)
+
+
+class ByWhatTheyShare(LoadFileScheduling):
+    """Gives one process the tests of a file, which share what is deployed, and all that share synthesized templates."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(super()._split_scope(nodeid))
+        return str(file.parent if file.parent.name == "stacks" and file.name != "test_plan.py" else file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByWhatTheyShare:
+    return ByWhatTheyShare(config, log)
 
 
 @pytest.fixture(scope="session")

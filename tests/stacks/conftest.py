@@ -1,4 +1,4 @@
-"""The template of every combination of settings, synthesized once in each test process."""
+"""The template of every combination of settings, synthesized once: the tests here run in one process."""
 
 import json
 import os
