@@ -37,7 +37,8 @@ def create_dataset(probe: Probe) -> Finding:
     if project is None:
         raise NotCheckedError("there is no project to make a dataset in", "See the row 'Rekognition project'.")
     bucket = probe.patient.outputs["BucketName"]
-    photo, manifest = f"images/{probe.name}/doctor.jpg", f"manifests/{probe.name}/train.manifest"
+    # Not below manifests/: the bucket's policy lets only stages write there.
+    photo, manifest = f"images/{probe.name}/doctor.jpg", f"images/{probe.name}/train.manifest"
     probe.put_object(photo, _photo())
     probe.put_object(manifest, _manifest_line(f"s3://{bucket}/{photo}"))
     twin = twins.of(probe, FUNCTION)
