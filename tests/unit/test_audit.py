@@ -388,6 +388,18 @@ def test_inputs_that_are_none_are_found_and_raise_nothing(genuine: Report) -> No
     assert {"facts", "inputs.history"} <= wrong(report.canonical(document))
 
 
+@pytest.mark.parametrize("time", [1e300, 10**20, 10**400], ids=["1e300", "10^20", "10^400"])
+def test_a_time_that_no_date_can_hold_is_found(genuine: Report, time: float) -> None:
+    document = copy.deepcopy(genuine)
+    document["inputs"]["execution"]["startDate"] = time
+    assert {"facts", "inputs.execution"} <= wrong(report.canonical(document))
+
+
+def test_a_file_nested_too_deeply_is_no_report() -> None:
+    with pytest.raises(verify.NoReport, match="neither the JSON"):
+        list(verify.check_itself(b"[" * 200_000 + b"]" * 200_000))
+
+
 def test_other_white_space_is_found(genuine: Report) -> None:
     assert wrong(json.dumps(genuine, indent=1).encode()) == {"bytes"}
 
