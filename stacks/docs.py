@@ -177,12 +177,13 @@ def permissions(resources: Mapping[str, Any]) -> str:
                 if statement.get("Sid") in reasons
                 for row in _permission_rows("Nobody", statement, reasons, resources)
             ]
-            parts.append(DENIED)
-            parts.append(table(["Nobody may", "On", "Why"], rows))
+            is_of_reports = policy["Properties"]["Bucket"]["Ref"].startswith("AuditBucket")
+            parts.append(DENIED.format(content="audit reports" if is_of_reports else "photos and manifests"))
+            parts.append(table(["Denied", "On", "Why"], rows))
     return "\n".join(parts)
 
 
-DENIED = """## Denied on the bucket of audit reports
+DENIED = """## Denied on the bucket of {content}
 
 The bucket's own policy, which no permission of a role overrules.
 """

@@ -271,5 +271,5 @@ def in_words(error: Exception) -> tuple[str, str]:
             "Look at the network, the proxy and the Region; a wrong Region has no such address.",
         )
     if isinstance(error, BotoCoreError):
-        return str(error).rstrip("."), "Mend what the message names, then ask again."
+        return str(error).rstrip("."), "Correct what the message names, then try again."
     return f"{type(error).__name__}: {error}", "This is a fault of the check: please report it."

@@ -29,9 +29,10 @@ def test_every_function_and_service_role_has_its_permissions_with_their_reasons(
     page = docs.permissions(resources)
     functions = [one for one in resources.values() if one["Type"] == "AWS::Lambda::Function"]
     roles = [one for one in resources.values() if one["Type"] == "AWS::IAM::Role"]
-    # Then each has its part, functions by name, and so has what is denied on the bucket of audit reports
+    # Then each has its part, functions by name, and so has what is denied on either bucket
     parts = dict(part.split("\n", 1) for part in f"\n{page}".split("\n## ")[1:])
-    assert len(parts) == len(roles) + 1
+    assert len(parts) == len(roles) + 2
+    assert "not the role of StagesCheckImages" in parts["Denied on the bucket of photos and manifests"]
     assert "if `aws:PrincipalArn` is not the role of ExportAudit" in parts["Denied on the bucket of audit reports"]
     assert {one["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for one in _properties(functions)} <= set(parts)
     # And each row says in words what may be done, on what and why

@@ -1,4 +1,4 @@
-"""What is deployed: the stack, its template, and what works only as long as nobody changes it."""
+"""Checks the deployed stack: its status, its template, and resources that can be changed outside the stack."""
 
 import fnmatch
 import json
@@ -84,7 +84,9 @@ def bucket_cors(patient: Patient) -> Finding:
         rules = s3.get_bucket_cors(Bucket=bucket)["CORSRules"]
     except ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchBucket":
-            return problem(f"the bucket {bucket} is gone", "Somebody deleted it: deploy again, or restore it.")
+            return problem(
+                f"the bucket {bucket} is gone", "It was deleted outside the stack: deploy again, or restore it."
+            )
         if error.response["Error"]["Code"] != "NoSuchCORSConfiguration":
             raise
         rules = []

@@ -34,7 +34,7 @@ def unknown_labelling_job(probe: Probe) -> Finding:
         if code in NO_SUCH_LABELLING_JOB:
             return ok(f"SageMaker answers {code} for a labelling job that is not there, which the pipeline understands")
         return problem(f"SageMaker answers {code} for a labelling job that is not there: {message}", PLEASE_REPORT)
-    return problem(f"SageMaker describes {probe.name}-1, which nobody made", PLEASE_REPORT)
+    return problem(f"SageMaker describes the labelling job {probe.name}-1, which was never created", PLEASE_REPORT)
 
 
 def put_event(probe: Probe) -> Finding:
