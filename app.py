@@ -9,7 +9,7 @@ import stacks  # noqa: F401  # names the Node that aws_cdk starts when it is imp
 # isort: split
 import aws_cdk as cdk
 
-from stacks.functions import LayerMissingError
+from stacks.runtime import LayerMissingError
 from stacks.settings import Settings, SettingsError
 from stacks.stack import TrainingStack
 from stacks.yaml_source import SourceError

@@ -11,18 +11,13 @@ import aws_cdk as cdk
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
-from stacks.audit import AuditBucket, ExportAudit
-from stacks.erasure import EraseJob
-from stacks.functions import PipelineFunction, Runtime
+from stacks.functions import PartsWithMachine, api
 from stacks.gateway_responses import gateway_responses, headers_for
 from stacks.openapi import Description, Operation
-from stacks.permissions import Permissions
-from stacks.settings import Settings
-from stacks.storage import JOBS_INDEX, Storage
+from stacks.runtime import PipelineFunction, Runtime
 
 BY_IAM = "iam"
 
@@ -71,73 +66,12 @@ class Api(Construct):
         scope: Construct,
         id: str,
         *,
-        settings: Settings,
+        parts: PartsWithMachine,
         runtime: Runtime,
-        storage: Storage,
-        permissions: Permissions,
-        state_machine: sfn.IStateMachine,
-        erase_job: EraseJob,
-        audit: AuditBucket,
-        export_audit: ExportAudit,
-        work_team_arn: str,
     ) -> None:
         super().__init__(scope, id)
-        self.function = PipelineFunction(
-            self,
-            "Api",
-            runtime=runtime,
-            module="api.app",
-            description="The HTTP API of the training pipeline.",
-            environment={
-                "JOBS_TABLE": storage.table.table_name,
-                "JOBS_INDEX": JOBS_INDEX,
-                "BUCKET": storage.bucket.bucket_name,
-                "STATE_MACHINE_ARN": state_machine.state_machine_arn,
-                "DOCUMENT_TYPES": ",".join(settings.document_types),
-                "LABEL_PROVIDER": settings.label_provider,
-                "MIN_F1": str(settings.min_f1),
-                "MIN_LABEL_F1": str(settings.min_label_f1),
-                "MAX_F1_DROP": str(settings.max_f1_drop),
-                "STOP_PREVIOUS_MODEL": json.dumps(settings.stop_previous_model),
-                "WORK_TEAM_ARN": work_team_arn,
-                "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
-                "MODEL_PARAMETER": storage.model_parameter.parameter_name,
-                "INFERENCE_UNITS": str(settings.inference_units),
-                "ERASE_FUNCTION": erase_job.function_name,
-                "AUDIT_BUCKET": audit.bucket.bucket_name,
-                "EXPORT_FUNCTION": export_audit.function_name,
-                "WEB_ORIGINS": ",".join(settings.web_origins),
-            },
-            permissions=[
-                permissions.job_record(),
-                permissions.create_job_records(),
-                permissions.list_job_records(),
-                permissions.list_folders("images", "labels", why="Lists what a job has uploaded."),
-                permissions.link_to_objects(
-                    "images",
-                    "labels",
-                    why="Signs the links to HEAD by which clients compare the hash of an upload; reads no object.",
-                ),
-                permissions.write_objects("images", "labels", why="Signs the URLs that clients upload to."),
-                permissions.start_execution(),
-                permissions.executions(
-                    "DescribeExecution",
-                    "GetExecutionHistory",
-                    "RedriveExecution",
-                    "StopExecution",
-                    why="Tells, stops and resumes a job.",
-                ),
-                permissions.answer_task(failure=False),
-                *permissions.stop_what_runs(),
-                permissions.start_models("Starts the live model again when somebody asks for it."),
-                erase_job.call(),
-                *audit.read(),
-                export_audit.call(),
-            ],
-            timeout_seconds=29,
-            memory_mb=512,
-            traced=False,
-        )
+        self.function = PipelineFunction(self, "Api", api(parts), runtime=runtime)
+        settings = parts.settings
         by_user_pool = settings.api_authorization != BY_IAM
         description = Description.read()
         # API Gateway writes its logs by a role that is a setting of the account in the Region, not of one API; it is

@@ -1,18 +1,14 @@
-"""The audit reports: the bucket that keeps them, and the function that makes them."""
+"""The bucket that keeps the audit reports."""
 
 from typing import cast
 
 import aws_cdk as cdk
-from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks.functions import BackgroundFunction, Runtime
-from stacks.permissions import WHY, Allowed, Denied, Permissions
-from stacks.storage import Storage
+from stacks.permissions import WHY, Allowed, Denied
 
 READ_FOLDERS = ("manifests", "labels", "labelling", "training")
 """Of the bucket of photographs: those whose files a report has the hashes of."""
@@ -59,8 +55,10 @@ class AuditBucket(Construct):
         )
         self._key = key
 
-    def guard(self, exporter: iam.IRole) -> None:
-        """Deny writes to all principals except ``exporter``, and deletions to all, regardless of their own policies.
+    def guard(self, exporter_arn: str) -> None:
+        """Deny writes to all principals except the role ``exporter_arn``, and deletions to all.
+
+        Neither depends on the policies of a principal.
 
         S3 carries out the lifecycle rule whatever a bucket policy denies, and lets the account's root user replace the
         policy. Sources: S3 guide, 'Managing the lifecycle of objects' and 'Required permissions' of PutBucketPolicy.
@@ -77,7 +75,7 @@ class AuditBucket(Construct):
                 "A version that another writes on top of a report, or another lock, tag or owner of one, is a forgery.",
                 ["s3:PutObject*"],
                 objects,
-                excepted=[exporter.role_arn],
+                excepted=[exporter_arn],
             ),
             Denied(
                 "NobodyDeletes",
@@ -171,69 +169,3 @@ class AuditBucket(Construct):
                 provisional,
             ),
         ]
-
-
-class ExportAudit(BackgroundFunction):
-    """Makes the report of each execution that ends, and of one that the API asks for."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        runtime: Runtime,
-        storage: Storage,
-        permissions: Permissions,
-        audit: AuditBucket,
-        state_machine: sfn.IStateMachine,
-    ) -> None:
-        super().__init__(
-            scope,
-            id,
-            runtime=runtime,
-            module="events.export_audit",
-            description="Makes the audit report of an execution from its whole history and keeps it.",
-            environment={
-                "JOBS_TABLE": storage.table.table_name,
-                "BUCKET": storage.bucket.bucket_name,
-                "AUDIT_BUCKET": audit.bucket.bucket_name,
-            },
-            permissions=[
-                Allowed(
-                    "ReadJob",
-                    "Reads who started, stopped and resumed the job.",
-                    ["dynamodb:GetItem"],
-                    storage.table.table_arn,
-                ),
-                permissions.list_bucket("Finds the job's files."),
-                permissions.read_objects(*READ_FOLDERS, why="Hashes the job's files, and reads how long people took."),
-                permissions.executions(
-                    "DescribeExecution",
-                    "DescribeStateMachineForExecution",
-                    "GetExecutionHistory",
-                    why="Reads what the report is made from.",
-                ),
-                *audit.keep(),
-            ],
-            timeout_seconds=900,
-            memory_mb=1024,  # for 25,000 events, and the hashes of manifests of 1 GB in the time that there is
-        )
-        if self.role is None:
-            raise TypeError("The function has no role to write reports with.")
-        audit.guard(self.role)
-        self.call_by(
-            "Ended",
-            "An execution of the state machine has ended.",
-            event_pattern=events.EventPattern(
-                source=["aws.states"],
-                detail_type=["Step Functions Execution Status Change"],
-                detail={
-                    "stateMachineArn": [state_machine.state_machine_arn],
-                    "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"],
-                },
-            ),
-        )
-
-    def call(self) -> iam.PolicyStatement:
-        """Call this function."""
-        return Allowed("ExportAudit", "Has a report made.", ["lambda:InvokeFunction"], self.function_arn)

@@ -23,9 +23,9 @@ from rules import advice
 from rules.states import Task
 from stacks import definition
 from stacks.combinations import COMBINATIONS, synthesize
-from stacks.functions import check_environment
 from stacks.openapi import Description
 from stacks.permissions import WHY, WITHOUT_SID
+from stacks.runtime import check_environment
 from stacks.settings import CONTRADICTIONS, GROUND_TRUTH_REGIONS, Settings, committed, takes
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -1,454 +1,604 @@
-"""The Lambda functions: one role each, with what that one needs and no more."""
+"""The table of functions: what each Lambda function does, may do, is given and is called by.
 
-import json
-import shutil
-from collections.abc import Mapping, Sequence
+A row is a function here that bears the name of its handler's module. A role has what its row lists and no more.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
-from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from rules import states
 from rules.states import Task
+from stacks.audit import READ_FOLDERS, AuditBucket
 from stacks.encryption import Encryption
 from stacks.notifications import Notifications
-from stacks.openapi import SOURCE, Description
-from stacks.permissions import Permissions, attach, write_logs
-from stacks.settings import Settings, SettingsError
-from stacks.storage import Storage
-
-CODE = Path(__file__).resolve().parent.parent / "lambdas"
+from stacks.permissions import Allowed, Permissions
+from stacks.runtime import BackgroundFunction, FunctionSpec, PipelineFunction, Runtime, Trigger
+from stacks.settings import Settings
+from stacks.storage import FOLDERS, JOBS_INDEX, Storage
 
 ONE_VCPU_MB = 1769
 """The memory at which a function has one whole vCPU. Source: Lambda guide, 'Configure Lambda function memory'."""
 
-
-def package(folder: Path) -> None:
-    """Write the functions' code to ``folder``, with the API's description as the JSON that the API answers."""
-    not_code = shutil.ignore_patterns("__pycache__", "requirements.txt", SOURCE.name)
-    shutil.copytree(CODE, folder, ignore=not_code, dirs_exist_ok=True)
-    (folder / "api" / "openapi.json").write_text(Description.read().as_json(), encoding="utf-8")
-
-
-class LayerMissingError(FileNotFoundError):
-    """The folder with the functions' libraries has not been built."""
-
-
-class Runtime(Construct):
-    """What every function runs on: the code, the layer with its libraries, Python, the processor and the encryption."""
-
-    python = lambda_.Runtime.PYTHON_3_14
-    architecture = lambda_.Architecture.ARM_64
-
-    def __init__(self, scope: Construct, id: str, *, layer: Path, encryption: Encryption) -> None:
-        """``layer`` holds ``python/`` with the installed libraries.
-
-        Raises:
-            LayerMissingError: ``layer`` has no such folder.
-        """
-        super().__init__(scope, id)
-        self.encryption = encryption
-        if not (layer / "python").is_dir():
-            raise LayerMissingError(
-                f"The functions' libraries are missing: there is no folder {layer / 'python'}. Run 'make synth', which "
-                "installs lambdas/requirements.txt there first."
-            )
-        # In the assembly, so that it is there also when the CDK copies no assets.
-        folder = Path(cast(cdk.App, self.node.root).outdir, "functions")
-        package(folder)
-        self.code = lambda_.Code.from_asset(str(folder))
-        self.layer = lambda_.LayerVersion(
-            self,
-            "Libraries",
-            code=lambda_.Code.from_asset(str(layer), exclude=["__pycache__"], ignore_mode=cdk.IgnoreMode.GIT),
-            description="The libraries of lambdas/requirements.txt.",
-            compatible_runtimes=[self.python],
-            compatible_architectures=[self.architecture],
-        )
-
-
-ENVIRONMENT_BYTES = 4096
-"""What a function's variables may have together, names and values. Source: Lambda guide, 'Lambda quotas'."""
-
-
-def longest_value(value: Any, stack_name: str) -> int:
-    """The most bytes that a variable's value can have, given as the template has it.
-
-    A reference becomes a name or an ARN that CloudFormation makes of the stack's name, the resource's and its own text.
-    """
-    match value:
-        case str():
-            return len(value.encode())
-        case {"Fn::Join": [separator, parts]}:
-            return sum(longest_value(part, stack_name) + len(separator) for part in parts)
-    return len("arn:aws-us-gov:sns:us-gov-west-1:123456789012:") + len(stack_name) + 60
-
-
-def check_environment(name: str, variables: Mapping[str, Any], stack: cdk.Stack) -> None:
-    """`documentTypes`, `webOrigins` and `tags` leave each function's variables within the 4,096 bytes of Lambda."""
-    values = stack.resolve(variables)
-    sizes = {key: longest_value(value, stack.stack_name) for key, value in values.items()}
-    total = sum(sizes.values()) + sum(map(len, sizes))
-    if total <= ENVIRONMENT_BYTES:
-        return
-    longest = sorted(sizes, key=lambda key: -sizes[key])[:2]
-    raise SettingsError(
-        f"The environment of the function {name} would have up to {total:,} bytes, and Lambda takes "
-        f"{ENVIRONMENT_BYTES:,}. Most of them are in {' and '.join(f'{key} ({sizes[key]:,})' for key in longest)}: "
-        "shorten the settings documentTypes, webOrigins or tags."
-    )
-
-
-class PipelineFunction(lambda_.Function):
-    """A function with a role and a log group of its own; X-Ray traces it if it is ``traced``."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        runtime: Runtime,
-        module: str,
-        description: str,
-        environment: Mapping[str, str],
-        permissions: Sequence[iam.PolicyStatement],
-        timeout_seconds: int = 60,
-        memory_mb: int = 256,
-        dead_letter_queue: sqs.IQueue | None = None,
-        traced: bool = True,
-    ) -> None:
-        """``module`` below ``lambdas/`` holds ``handler``; ``environment`` is what its Settings ask for.
-
-        Raises:
-            SettingsError: the environment is larger than Lambda takes.
-        """
-        role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        encryption = runtime.encryption
-        variables = {
-            "POWERTOOLS_SERVICE_NAME": id,
-            "POWERTOOLS_METRICS_NAMESPACE": cdk.Stack.of(scope).stack_name,
-            "POWERTOOLS_LOG_LEVEL": "INFO",
-            **environment,
-        }
-        check_environment(id, variables, cdk.Stack.of(scope))
-        log_group = logs.LogGroup(
-            scope, f"{id}Logs", retention=logs.RetentionDays.THREE_MONTHS, encryption_key=encryption.key
-        )
-        with_key = encryption.for_function(permissions, keeps_unhandled=dead_letter_queue is not None)
-        attach(role, [write_logs(log_group), *permissions, *with_key])
-        super().__init__(
-            scope,
-            id,
-            description=description,
-            code=runtime.code,
-            handler=f"{module}.handler",
-            runtime=runtime.python,
-            architecture=runtime.architecture,
-            layers=[runtime.layer],
-            role=role,
-            log_group=log_group,
-            tracing=lambda_.Tracing.ACTIVE if traced else lambda_.Tracing.DISABLED,
-            timeout=cdk.Duration.seconds(timeout_seconds),
-            memory_size=memory_mb,
-            dead_letter_queue=dead_letter_queue,
-            environment_encryption=encryption.key,
-            environment=variables,
-        )
-        self.role_arn = role.role_arn
-
-
-class BackgroundFunction(PipelineFunction):
-    """A function that is invoked asynchronously; its queue ``unhandled`` keeps failed events for 14 days."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        runtime: Runtime,
-        module: str,
-        description: str,
-        environment: Mapping[str, str],
-        permissions: Sequence[iam.PolicyStatement],
-        timeout_seconds: int = 60,
-        memory_mb: int = 256,
-    ) -> None:
-        key = runtime.encryption.key
-        self.unhandled = sqs.Queue(
-            scope,
-            f"{id}Unhandled",
-            encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
-            encryption_master_key=key,
-            enforce_ssl=True,
-            retention_period=cdk.Duration.days(14),
-        )
-        super().__init__(
-            scope,
-            id,
-            runtime=runtime,
-            module=module,
-            description=description,
-            environment=environment,
-            permissions=permissions,
-            timeout_seconds=timeout_seconds,
-            memory_mb=memory_mb,
-            dead_letter_queue=self.unhandled,
-        )
-
-    def call_by(self, id: str, description: str, event: events.RuleTargetInput | None = None, **rule: Any) -> None:
-        """Have an EventBridge rule call the function with ``event``; ``rule`` is its pattern or its schedule.
-
-        What EventBridge could not deliver within a day is kept in the same queue.
-        """
-        target = targets.LambdaFunction(
-            self,
-            dead_letter_queue=self.unhandled,
-            event=event,
-            retry_attempts=185,
-            max_event_age=cdk.Duration.hours(24),
-        )
-        events.Rule(self, id, description=description, targets=[target], **rule)
+LONGEST = 900
+"""Seconds that a function may run. Source: Lambda guide, 'Lambda quotas'."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage of the state machine: its function's environment, permissions and size."""
+class Parts:
+    """What the rows refer to."""
 
-    description: str
-    permissions: Sequence[iam.PolicyStatement]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    timeout_seconds: int = 60
-    memory_mb: int = 256
+    settings: Settings
+    encryption: Encryption
+    storage: Storage
+    permissions: Permissions
+    notifications: Notifications
+    audit: AuditBucket
+    labelling_role: iam.IRole
+    work_team_arn: str
 
+    @property
+    def jobs(self) -> Mapping[str, str]:
+        return {"JOBS_TABLE": self.storage.table.table_name}
 
-class StageFunctions(Construct):
-    """The functions of the state machine's Task states, by the name that the definition gives them."""
+    @property
+    def bucket(self) -> Mapping[str, str]:
+        return {"BUCKET": self.storage.bucket.bucket_name}
 
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        settings: Settings,
-        runtime: Runtime,
-        storage: Storage,
-        labelling_role: iam.IRole,
-        work_team_arn: str,
-        permissions: Permissions,
-        notifications: Notifications,
-    ) -> None:
-        super().__init__(scope, id)
-        self.by_name = {
-            task.function: PipelineFunction(
-                self,
-                task.function,
-                runtime=runtime,
-                module=f"stages.{task.module}",
-                description=stage.description,
-                environment={"JOBS_TABLE": storage.table.table_name, **stage.environment},
-                permissions=stage.permissions,
-                timeout_seconds=stage.timeout_seconds,
-                memory_mb=stage.memory_mb,
-            )
-            for task, stage in _stages(
-                settings, runtime.encryption, storage, labelling_role, work_team_arn, permissions, notifications
-            ).items()
+    @property
+    def live_model(self) -> Mapping[str, str]:
+        return {
+            "PROJECT_PARAMETER": self.storage.project_parameter.parameter_name,
+            "MODEL_PARAMETER": self.storage.model_parameter.parameter_name,
+        }
+
+    @property
+    def topic(self) -> Mapping[str, str]:
+        return {"NOTIFICATIONS_TOPIC": self.notifications.topic.topic_arn}
+
+    @property
+    def cost_tags(self) -> Mapping[str, Any]:
+        return {"COST_TAGS": self.settings.tags}
+
+    @property
+    def kms_key(self) -> Mapping[str, str]:
+        return {"KMS_KEY_ARN": self.settings.kms_key_arn}
+
+    @property
+    def bars(self) -> Mapping[str, float]:
+        return {
+            "MIN_F1": self.settings.min_f1,
+            "MIN_LABEL_F1": self.settings.min_label_f1,
+            "MAX_F1_DROP": self.settings.max_f1_drop,
         }
 
 
-def _stages(
-    settings: Settings,
-    encryption: Encryption,
-    storage: Storage,
-    labelling_role: iam.IRole,
-    work_team_arn: str,
-    permissions: Permissions,
-    notifications: Notifications,
-) -> dict[Task, Stage]:
-    bucket = {"BUCKET": storage.bucket.bucket_name}
-    cost_tags = {"COST_TAGS": ",".join(f"{key}={value}" for key, value in settings.tags.items())}
-    kms_key = {"KMS_KEY_ARN": settings.kms_key_arn}
-    live_model = {
-        "PROJECT_PARAMETER": storage.project_parameter.parameter_name,
-        "MODEL_PARAMETER": storage.model_parameter.parameter_name,
-    }
-    max_rejected_share = {"MAX_REJECTED_SHARE": str(settings.max_rejected_share)}
-    progress = permissions.job_progress()
-    tell_missing = permissions.list_bucket("Without it S3 answers that a missing object is forbidden.")
+@dataclass(frozen=True)
+class PartsWithMachine(Parts):
+    """What the rows refer to that are no stages. ``functions`` has the background functions above the row, by name."""
+
+    state_machine: sfn.IStateMachine
+    functions: dict[str, BackgroundFunction] = field(default_factory=dict)
+
+    def call(self, function: str, why: str) -> Allowed:
+        """Call one of `functions`."""
+        return Allowed(function, why, ["lambda:InvokeFunction"], self.functions[function].function_arn)
+
+
+def check_images(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.check_images",
+        "Reads the header of every uploaded photo and writes the input manifest.",
+        {
+            **p.jobs,
+            **p.bucket,
+            "MAX_REJECTED_SHARE": p.settings.max_rejected_share,
+            "MIN_IMAGES": p.settings.min_images,
+        },
+        [
+            p.permissions.job_progress(),
+            p.permissions.list_bucket("Lists the job's photos and their upright copies."),
+            p.permissions.read_objects(
+                "images",
+                "manifests",
+                "upright",
+                why="Reads the photos' headers, whole photos that are turned, and when S3 wrote the manifest.",
+            ),
+            p.permissions.write_large_objects(
+                "manifests",
+                "upright",
+                why="Writes the input manifest, the list of rejected photos and upright copies of turned photos.",
+            ),
+        ],
+        timeout_seconds=LONGEST,
+        memory_mb=ONE_VCPU_MB,  # for 250,000 photos in the time that there is
+    )
+
+
+def import_labels(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.import_labels",
+        "Checks supplied labels against the job's photos and writes them as a labelled manifest.",
+        {**p.jobs, **p.bucket, "MAX_UNMATCHED_SHARE": p.settings.max_unmatched_share},
+        [
+            p.permissions.job_progress(),
+            p.permissions.list_bucket("Without it S3 answers that a missing object is forbidden."),
+            p.permissions.read_objects("labels", "manifests", why="Reads the supplied labels and the job's photos."),
+            p.permissions.write_large_objects("manifests", why="Writes the labels as a manifest."),
+        ],
+        timeout_seconds=LONGEST,
+        memory_mb=1024,
+    )
+
+
+def request_labels(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.request_labels",
+        "Makes sure that a labelling job exists, and stores the task token that resumes the execution.",
+        {
+            **p.jobs,
+            **p.bucket,
+            **p.cost_tags,
+            **p.kms_key,
+            **p.topic,
+            "WORK_TEAM_ARN": p.work_team_arn,
+            "LABELLING_ROLE_ARN": p.labelling_role.role_arn,
+            "WORKERS_PER_IMAGE": p.settings.workers_per_image,
+        },
+        [
+            p.permissions.job_progress(),
+            p.permissions.write_objects("labelling", why="Writes the page and the types that people choose from."),
+            p.permissions.labelling_jobs(
+                "AddTags", "CreateLabelingJob", "DescribeLabelingJob", why="Finds or makes the labelling job."
+            ),
+            p.permissions.pass_labelling_role(p.labelling_role),
+            p.permissions.answer_task(),
+            *p.notifications.sending(),
+        ],
+    )
+
+
+def prepare_datasets(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.prepare_datasets",
+        "Splits the labelled photos into a training and a test manifest.",
+        {**p.jobs, **p.bucket, "MAX_REJECTED_SHARE": p.settings.max_rejected_share},
+        [
+            p.permissions.job_record(),  # which says when labels were asked for: a metric
+            p.permissions.list_bucket("Compares the photos with those that were checked."),
+            p.permissions.read_objects("labelling", "manifests", why="Reads the labelled photos."),
+            p.permissions.write_large_objects("manifests", why="Writes the manifests of both datasets."),
+        ],
+        timeout_seconds=LONGEST,
+        memory_mb=1024,
+    )
+
+
+def create_datasets(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.create_datasets",
+        "Makes sure that the job's Rekognition project has its two datasets.",
+        {**p.jobs, **p.cost_tags},
+        [
+            p.permissions.job_progress(),
+            p.permissions.find_project(),
+            p.permissions.create_project(),
+            p.permissions.projects(
+                "CreateDataset",
+                "DeleteDataset",
+                why="Makes the project's datasets, in place of those that failed.",
+            ),
+            *p.permissions.let_rekognition_read("images", "manifests", "upright"),
+            *p.encryption.for_datasets(),
+        ],
+    )
+
+
+def check_datasets(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.check_datasets",
+        "Asks Rekognition how far both datasets are.",
+        p.jobs,
+        [
+            p.permissions.job_progress(),
+            p.permissions.projects("DescribeDataset", why="Asks how far the datasets are."),
+        ],
+    )
+
+
+def start_training(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.start_training",
+        "Trains a version of the job's project, unless there is one that can be used.",
+        {**p.jobs, **p.bucket, **p.cost_tags, **p.kms_key},
+        [
+            p.permissions.job_progress(),
+            p.permissions.projects(
+                "CreateProjectVersion",
+                "DescribeProjectVersions",
+                "TagResource",
+                why="Finds or makes the job's model, which is then trained.",
+            ),
+            *p.permissions.let_rekognition_read("images", "manifests", "upright"),
+            p.permissions.write_objects("training", why="Rekognition writes its output with its caller's permissions."),
+            *p.encryption.for_training(),
+        ],
+    )
+
+
+def check_training(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.check_training",
+        "Asks Rekognition how far the training is.",
+        p.jobs,
+        [
+            p.permissions.job_progress(),
+            p.permissions.projects("DescribeProjectVersions", why="Asks how far the training is."),
+            p.permissions.read_objects("training", why="Reads why a training has failed."),
+        ],
+    )
+
+
+def evaluate_model(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.evaluate_model",
+        "Compares the photos with those checked, and the model's figures with the bars and the live model.",
+        {**p.jobs, **p.bucket, **p.live_model, **p.bars},
+        [
+            p.permissions.job_progress(),
+            p.permissions.list_bucket("Compares the photos with those that were checked."),
+            p.permissions.read_objects(
+                "manifests",
+                "training",
+                why="Reads which photos were checked and trained on, and the model's figures.",
+            ),
+            p.permissions.projects("DescribeProjectVersions", why="Asks for the figures of this and the live model."),
+            p.permissions.live_model("GetParameter", why="Reads which model is live."),
+        ],
+        timeout_seconds=LONGEST,  # to list 250,000 photos
+        memory_mb=1024,
+    )
+
+
+def start_model(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.start_model",
+        "Starts the model's inference units.",
+        {**p.jobs, "INFERENCE_UNITS": p.settings.inference_units},
+        [
+            p.permissions.job_progress(),
+            p.permissions.projects(
+                "DescribeProjectVersions", "StartProjectVersion", why="Starts the model, unless it runs already."
+            ),
+        ],
+    )
+
+
+def check_model(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.check_model",
+        "Asks Rekognition whether the model runs.",
+        p.jobs,
+        [
+            p.permissions.job_progress(),
+            p.permissions.projects("DescribeProjectVersions", why="Asks whether the model runs."),
+        ],
+    )
+
+
+def publish_model(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.publish_model",
+        "Names the model in the parameters that document-checking services read.",
+        {**p.jobs, **p.live_model, "STOP_PREVIOUS_MODEL": p.settings.stop_previous_model},
+        [
+            p.permissions.job_record(),
+            p.permissions.projects(
+                "DescribeProjectVersions",
+                "StopProjectVersion",
+                why="Stops the model that was live, if the job asks for it.",
+            ),
+            p.permissions.live_model("GetParameter", "PutParameter", why="Reads and writes which model is live."),
+        ],
+    )
+
+
+STAGES: Mapping[Task, Callable[[Parts], FunctionSpec]] = {
+    states.CHECK_IMAGES: check_images,
+    states.IMPORT_LABELS: import_labels,
+    states.REQUEST_LABELS: request_labels,
+    states.PREPARE_DATASETS: prepare_datasets,
+    states.CREATE_DATASETS: create_datasets,
+    states.CHECK_DATASETS: check_datasets,
+    states.START_TRAINING: start_training,
+    states.CHECK_TRAINING: check_training,
+    states.EVALUATE_MODEL: evaluate_model,
+    states.START_MODEL: start_model,
+    states.CHECK_MODEL: check_model,
+    states.PUBLISH_MODEL: publish_model,
+}
+"""The rows of the state machine's tasks."""
+
+
+def an_execution_ended(state_machine: sfn.IStateMachine) -> Trigger:
+    return Trigger(
+        "Ended",
+        "An execution of the state machine has ended.",
+        events.EventPattern(
+            source=["aws.states"],
+            detail_type=["Step Functions Execution Status Change"],
+            detail={
+                "stateMachineArn": [state_machine.state_machine_arn],
+                "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"],
+            },
+        ),
+    )
+
+
+def resume_labelling(p: PartsWithMachine) -> FunctionSpec:
+    return FunctionSpec(
+        "events.resume_labelling",
+        "Answers the task token of a job whose labelling has ended.",
+        {**p.jobs, **p.topic},
+        [
+            p.permissions.job_record(),
+            p.permissions.labelling_jobs("DescribeLabelingJob", why="Asks how the labelling has ended."),
+            p.permissions.answer_task(),
+            *p.notifications.sending(),
+        ],
+        triggers=[
+            Trigger(
+                "Ended",
+                "A labelling job has ended.",
+                events.EventPattern(
+                    source=["aws.sagemaker"],
+                    detail_type=["SageMaker Ground Truth Labeling Job State Change"],
+                    resources=events.Match.prefix(p.permissions.labelling_job_prefix),
+                ),
+            )
+        ],
+    )
+
+
+def record_outcome(p: PartsWithMachine) -> FunctionSpec:
+    return FunctionSpec(
+        "events.record_outcome",
+        "Records how an execution ended in the job's record and stops what it left running.",
+        {**p.jobs, **p.topic, "MODEL_PARAMETER": p.live_model["MODEL_PARAMETER"]},
+        [
+            p.permissions.job_progress(),
+            p.permissions.executions("DescribeExecution", "GetExecutionHistory"),
+            *p.notifications.sending(),
+            *p.permissions.stop_what_runs(),
+        ],
+        triggers=[an_execution_ended(p.state_machine)],
+    )
+
+
+def erase_job(p: PartsWithMachine) -> FunctionSpec:
+    return FunctionSpec(
+        "events.erase_job",
+        "Deletes what a job holds of people; the job's record stays.",
+        {**p.jobs, **p.bucket, "JOBS_INDEX": JOBS_INDEX},
+        [
+            p.permissions.job_record(),
+            p.permissions.list_job_records(),
+            p.permissions.list_bucket("Finds what there is to erase."),
+            p.permissions.delete_objects(*FOLDERS),
+            p.permissions.find_project(),
+            p.permissions.projects(
+                "DeleteDataset",
+                "DeleteProjectVersion",
+                "DescribeProjectVersions",
+                why="Erases the job's datasets, which hold its labels, and its models if that is asked for.",
+            ),
+        ],
+        timeout_seconds=LONGEST,
+        memory_mb=1024,  # for 250,000 photos in the time that there is
+        triggers=[
+            Trigger(
+                "EveryDay",
+                "Erasures may not be over: an upload or a stage that was under way may have added something since.",
+                schedule=events.Schedule.rate(cdk.Duration.days(1)),
+                event={},
+            )
+        ],
+    )
+
+
+def export_audit(p: PartsWithMachine) -> FunctionSpec:
+    return FunctionSpec(
+        "events.export_audit",
+        "Makes the audit report of an execution from its whole history and keeps it.",
+        {**p.jobs, **p.bucket, "AUDIT_BUCKET": p.audit.bucket.bucket_name},
+        [
+            Allowed(
+                "ReadJob",
+                "Reads who started, stopped and resumed the job.",
+                ["dynamodb:GetItem"],
+                p.storage.table.table_arn,
+            ),
+            p.permissions.list_bucket("Finds the job's files."),
+            p.permissions.read_objects(*READ_FOLDERS, why="Hashes the job's files, and reads how long people took."),
+            p.permissions.executions(
+                "DescribeExecution",
+                "DescribeStateMachineForExecution",
+                "GetExecutionHistory",
+                why="Reads what the report is made from.",
+            ),
+            *p.audit.keep(),
+        ],
+        timeout_seconds=LONGEST,
+        memory_mb=1024,  # for 25,000 events, and the hashes of manifests of 1 GB in the time that there is
+        triggers=[an_execution_ended(p.state_machine)],
+    )
+
+
+def settle_job(p: PartsWithMachine) -> FunctionSpec:
+    return FunctionSpec(
+        "events.settle_job",
+        "Stops and deletes what a job left that was stopped or failed.",
+        {
+            **p.jobs,
+            **p.live_model,
+            **p.topic,
+            "JOBS_INDEX": JOBS_INDEX,
+            "EXPORT_FUNCTION": p.functions["ExportAudit"].function_name,
+        },
+        [
+            p.permissions.job_record(),
+            p.permissions.list_job_records(),
+            p.permissions.executions("DescribeExecution", "GetExecutionHistory"),
+            *p.permissions.stop_what_runs(and_settle=True),
+            *p.notifications.sending(),
+            p.call("ExportAudit", "Has a report made."),
+        ],
+        timeout_seconds=300,
+        triggers=[
+            Trigger(
+                "Trained",
+                "A training has written its results; Rekognition itself sends no event.",
+                events.EventPattern(
+                    source=["aws.s3"],
+                    detail_type=["Object Created"],
+                    detail={
+                        "bucket": {"name": [p.storage.bucket.bucket_name]},
+                        "object": {"key": [{"prefix": "training/"}]},
+                    },
+                ),
+            ),
+            Trigger(
+                "Now",
+                "An event may have been lost, and a model that was starting when its job ended can be stopped by now.",
+                schedule=events.Schedule.rate(cdk.Duration.minutes(15)),
+                event={},
+            ),
+        ],
+    )
+
+
+def watch_running(p: PartsWithMachine) -> FunctionSpec:
+    stops = p.settings.long_running_models == "stop"
+    return FunctionSpec(
+        "events.watch_running",
+        "Measures how old the oldest execution is and which models run, and reminds of these.",
+        {
+            **p.jobs,
+            **p.topic,
+            "STATE_MACHINE_ARN": p.permissions.state_machine_arn,
+            "MODEL_PARAMETER": p.live_model["MODEL_PARAMETER"],
+            "MODEL_HOURS": p.settings.model_hours,
+            "STOP_LONG_RUNNING_MODELS": stops,
+        },
+        [
+            p.permissions.job_record(),
+            p.permissions.list_executions(),
+            p.permissions.find_project(),
+            p.permissions.projects(
+                "DescribeProjectVersions",
+                *(["StopProjectVersion"] if stops else []),
+                why="Looks which models run" + (", and stops those that do for too long." if stops else "."),
+            ),
+            p.permissions.live_model("GetParameter", why="Says which of them is the live one."),
+            *p.notifications.sending(),
+        ],
+        timeout_seconds=300,  # for two projects a second, of which an account has 100
+        triggers=[
+            Trigger(
+                "EveryHour",
+                "Executions may be stuck and models may run for too long.",
+                schedule=events.Schedule.rate(cdk.Duration.hours(1)),
+                event={"remind": False},
+            ),
+            Trigger(
+                "EveryMorning",
+                "Running models bill by the hour: people are reminded of them.",
+                schedule=events.Schedule.cron(hour="6", minute="30"),
+                event={"remind": True},
+            ),
+        ],
+    )
+
+
+BACKGROUND: Mapping[str, Callable[[PartsWithMachine], FunctionSpec]] = {
+    "ResumeLabelling": resume_labelling,
+    "RecordOutcome": record_outcome,
+    "EraseJob": erase_job,
+    "ExportAudit": export_audit,
+    "SettleJob": settle_job,
+    "WatchRunning": watch_running,
+}
+"""The rows of the functions that EventBridge or another function calls."""
+
+
+def api(p: PartsWithMachine) -> FunctionSpec:
+    return FunctionSpec(
+        "api.app",
+        "The HTTP API of the training pipeline.",
+        {
+            **p.jobs,
+            **p.bucket,
+            **p.bars,
+            **p.live_model,
+            "JOBS_INDEX": JOBS_INDEX,
+            "STATE_MACHINE_ARN": p.state_machine.state_machine_arn,
+            "DOCUMENT_TYPES": p.settings.document_types,
+            "LABEL_PROVIDER": p.settings.label_provider,
+            "STOP_PREVIOUS_MODEL": p.settings.stop_previous_model,
+            "WORK_TEAM_ARN": p.work_team_arn,
+            "INFERENCE_UNITS": p.settings.inference_units,
+            "ERASE_FUNCTION": p.functions["EraseJob"].function_name,
+            "AUDIT_BUCKET": p.audit.bucket.bucket_name,
+            "EXPORT_FUNCTION": p.functions["ExportAudit"].function_name,
+            "WEB_ORIGINS": p.settings.web_origins,
+        },
+        [
+            p.permissions.job_record(),
+            p.permissions.create_job_records(),
+            p.permissions.list_job_records(),
+            p.permissions.list_folders("images", "labels", why="Lists what a job has uploaded."),
+            p.permissions.link_to_objects(
+                "images",
+                "labels",
+                why="Signs the links to HEAD by which clients compare the hash of an upload; reads no object.",
+            ),
+            p.permissions.write_objects("images", "labels", why="Signs the URLs that clients upload to."),
+            p.permissions.start_execution(),
+            p.permissions.executions(
+                "DescribeExecution",
+                "GetExecutionHistory",
+                "RedriveExecution",
+                "StopExecution",
+                why="Tells, stops and resumes a job.",
+            ),
+            p.permissions.answer_task(failure=False),
+            *p.permissions.stop_what_runs(),
+            p.permissions.start_models("Starts the live model again when somebody asks for it."),
+            p.call("EraseJob", "Has a job erased."),
+            *p.audit.read(),
+            p.call("ExportAudit", "Has a report made."),
+        ],
+        timeout_seconds=29,
+        memory_mb=512,
+        traced=False,
+    )
+
+
+def make_stages(scope: Construct, parts: Parts, runtime: Runtime) -> dict[str, PipelineFunction]:
+    """The functions of the state machine's tasks, by the name that the definition gives them."""
     return {
-        states.CHECK_IMAGES: Stage(
-            "Reads the header of every uploaded photo and writes the input manifest.",
-            [
-                progress,
-                permissions.list_bucket("Lists the job's photos and their upright copies."),
-                permissions.read_objects(
-                    "images",
-                    "manifests",
-                    "upright",
-                    why="Reads the photos' headers, whole photos that are turned, and when S3 wrote the manifest.",
-                ),
-                permissions.write_large_objects(
-                    "manifests",
-                    "upright",
-                    why="Writes the input manifest, the list of rejected photos and upright copies of turned photos.",
-                ),
-            ],
-            {
-                **bucket,
-                **max_rejected_share,
-                "MIN_IMAGES": str(settings.min_images),
-            },
-            timeout_seconds=900,
-            memory_mb=ONE_VCPU_MB,  # for 250,000 photos in the time that there is
-        ),
-        states.IMPORT_LABELS: Stage(
-            "Checks supplied labels against the job's photos and writes them as a labelled manifest.",
-            [
-                progress,
-                tell_missing,
-                permissions.read_objects("labels", "manifests", why="Reads the supplied labels and the job's photos."),
-                permissions.write_large_objects("manifests", why="Writes the labels as a manifest."),
-            ],
-            {**bucket, "MAX_UNMATCHED_SHARE": str(settings.max_unmatched_share)},
-            timeout_seconds=900,
-            memory_mb=1024,
-        ),
-        states.REQUEST_LABELS: Stage(
-            "Makes sure that a labelling job exists, and stores the task token that resumes the execution.",
-            [
-                progress,
-                permissions.write_objects("labelling", why="Writes the page and the types that people choose from."),
-                permissions.labelling_jobs(
-                    "AddTags", "CreateLabelingJob", "DescribeLabelingJob", why="Finds or makes the labelling job."
-                ),
-                permissions.pass_labelling_role(labelling_role),
-                permissions.answer_task(),
-                *notifications.sending(),
-            ],
-            {
-                **bucket,
-                **cost_tags,
-                **kms_key,
-                "WORK_TEAM_ARN": work_team_arn,
-                "LABELLING_ROLE_ARN": labelling_role.role_arn,
-                "WORKERS_PER_IMAGE": str(settings.workers_per_image),
-                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
-            },
-        ),
-        states.PREPARE_DATASETS: Stage(
-            "Splits the labelled photos into a training and a test manifest.",
-            [
-                permissions.job_record(),  # which says when labels were asked for: a metric
-                permissions.list_bucket("Compares the photos with those that were checked."),
-                permissions.read_objects("labelling", "manifests", why="Reads the labelled photos."),
-                permissions.write_large_objects("manifests", why="Writes the manifests of both datasets."),
-            ],
-            {**bucket, **max_rejected_share},
-            timeout_seconds=900,
-            memory_mb=1024,
-        ),
-        states.CREATE_DATASETS: Stage(
-            "Makes sure that the job's Rekognition project has its two datasets.",
-            [
-                progress,
-                permissions.find_project(),
-                permissions.create_project(),
-                permissions.projects(
-                    "CreateDataset",
-                    "DeleteDataset",
-                    why="Makes the project's datasets, in place of those that failed.",
-                ),
-                *permissions.let_rekognition_read("images", "manifests", "upright"),
-                *encryption.for_datasets(),
-            ],
-            cost_tags,
-        ),
-        states.CHECK_DATASETS: Stage(
-            "Asks Rekognition how far both datasets are.",
-            [progress, permissions.projects("DescribeDataset", why="Asks how far the datasets are.")],
-        ),
-        states.START_TRAINING: Stage(
-            "Trains a version of the job's project, unless there is one that can be used.",
-            [
-                progress,
-                permissions.projects(
-                    "CreateProjectVersion",
-                    "DescribeProjectVersions",
-                    "TagResource",
-                    why="Finds or makes the job's model, which is then trained.",
-                ),
-                *permissions.let_rekognition_read("images", "manifests", "upright"),
-                permissions.write_objects(
-                    "training", why="Rekognition writes its output with its caller's permissions."
-                ),
-                *encryption.for_training(),
-            ],
-            {**bucket, **cost_tags, **kms_key},
-        ),
-        states.CHECK_TRAINING: Stage(
-            "Asks Rekognition how far the training is.",
-            [
-                progress,
-                permissions.projects("DescribeProjectVersions", why="Asks how far the training is."),
-                permissions.read_objects("training", why="Reads why a training has failed."),
-            ],
-        ),
-        states.EVALUATE_MODEL: Stage(
-            "Compares the photos with those checked, and the model's figures with the bars and the live model.",
-            [
-                progress,
-                permissions.list_bucket("Compares the photos with those that were checked."),
-                permissions.read_objects(
-                    "manifests",
-                    "training",
-                    why="Reads which photos were checked and trained on, and the model's figures.",
-                ),
-                permissions.projects("DescribeProjectVersions", why="Asks for the figures of this and the live model."),
-                permissions.live_model("GetParameter", why="Reads which model is live."),
-            ],
-            {
-                **bucket,
-                **live_model,
-                "MIN_F1": str(settings.min_f1),
-                "MIN_LABEL_F1": str(settings.min_label_f1),
-                "MAX_F1_DROP": str(settings.max_f1_drop),
-            },
-            timeout_seconds=900,  # to list 250,000 photos
-            memory_mb=1024,
-        ),
-        states.START_MODEL: Stage(
-            "Starts the model's inference units.",
-            [
-                progress,
-                permissions.projects(
-                    "DescribeProjectVersions", "StartProjectVersion", why="Starts the model, unless it runs already."
-                ),
-            ],
-            {"INFERENCE_UNITS": str(settings.inference_units)},
-        ),
-        states.CHECK_MODEL: Stage(
-            "Asks Rekognition whether the model runs.",
-            [progress, permissions.projects("DescribeProjectVersions", why="Asks whether the model runs.")],
-        ),
-        states.PUBLISH_MODEL: Stage(
-            "Names the model in the parameters that document-checking services read.",
-            [
-                permissions.job_record(),
-                permissions.projects(
-                    "DescribeProjectVersions",
-                    "StopProjectVersion",
-                    why="Stops the model that was live, if the job asks for it.",
-                ),
-                permissions.live_model("GetParameter", "PutParameter", why="Reads and writes which model is live."),
-            ],
-            {**live_model, "STOP_PREVIOUS_MODEL": json.dumps(settings.stop_previous_model)},
-        ),
+        task.function: PipelineFunction(scope, task.function, row(parts), runtime=runtime)
+        for task, row in STAGES.items()
     }
+
+
+def make_background(scope: Construct, parts: PartsWithMachine, runtime: Runtime) -> None:
+    """Make the background functions, and add them to the ``functions`` of ``parts``, in the order of the table."""
+    for name, row in BACKGROUND.items():
+        parts.functions[name] = BackgroundFunction(scope, name, row(parts), runtime=runtime)

@@ -1,19 +1,16 @@
-"""Labelling by people: who they are, the role that Ground Truth takes on, and what wakes a job when they are done."""
+"""Labelling by people: the work team, and the role that Ground Truth takes on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import aws_cdk as cdk
 from aws_cdk import aws_cognito as cognito
-from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from stacks.encryption import Encryption
-from stacks.functions import BackgroundFunction, Runtime
-from stacks.notifications import Notifications
-from stacks.permissions import Allowed, Permissions, attach
+from stacks.permissions import Allowed, attach
 from stacks.settings import Settings
 from stacks.storage import Storage
 
@@ -186,44 +183,3 @@ class CreatedWorkTeam(Construct):
             ],
         )
         self.team.node.add_dependency(self.workforce)
-
-
-class ResumeLabelling(BackgroundFunction):
-    """Wakes a job's execution when its Ground Truth labelling job has ended."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        runtime: Runtime,
-        storage: Storage,
-        permissions: Permissions,
-        notifications: Notifications,
-    ) -> None:
-        super().__init__(
-            scope,
-            id,
-            runtime=runtime,
-            module="events.resume_labelling",
-            description="Answers the task token of a job whose labelling has ended.",
-            environment={
-                "JOBS_TABLE": storage.table.table_name,
-                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
-            },
-            permissions=[
-                permissions.job_record(),
-                permissions.labelling_jobs("DescribeLabelingJob", why="Asks how the labelling has ended."),
-                permissions.answer_task(),
-                *notifications.sending(),
-            ],
-        )
-        self.call_by(
-            "Ended",
-            "A labelling job has ended.",
-            event_pattern=events.EventPattern(
-                source=["aws.sagemaker"],
-                detail_type=["SageMaker Ground Truth Labeling Job State Change"],
-                resources=events.Match.prefix(permissions.labelling_job_prefix),
-            ),
-        )

@@ -1,27 +1,22 @@
-"""What operators look at: the function that watches what runs, the alarms and the dashboard.
+"""What operators look at: the alarms and the dashboard.
 
 Every alarm is explained in docs/operations.md, section 'Alarms', by the last part of its name.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
-from aws_cdk import aws_events as events
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from rules import states
-from stacks.functions import BackgroundFunction, Runtime
-from stacks.notifications import Notifications
-from stacks.permissions import Permissions
+from stacks.runtime import BackgroundFunction
 from stacks.settings import Settings
-from stacks.storage import Storage
 
 FIVE_MINUTES, HOUR = cdk.Duration.minutes(5), cdk.Duration.hours(1)
 MANUAL = "docs/operations.md, section Alarms"
@@ -33,63 +28,6 @@ PHASES = {
     "Model start": (states.CHECK_MODEL.function, "ModelStartupTime"),
 }
 """What a job waits for: the stage that sees the end of it and the metric of how long it took, in seconds."""
-
-
-class WatchRunning(BackgroundFunction):
-    """Asks every hour what runs, and reminds of running models once a day."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        settings: Settings,
-        runtime: Runtime,
-        storage: Storage,
-        permissions: Permissions,
-        notifications: Notifications,
-    ) -> None:
-        stops = settings.long_running_models == "stop"
-        super().__init__(
-            scope,
-            id,
-            runtime=runtime,
-            module="events.watch_running",
-            description="Measures how old the oldest execution is and which models run, and reminds of these.",
-            environment={
-                "JOBS_TABLE": storage.table.table_name,
-                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
-                "STATE_MACHINE_ARN": permissions.state_machine_arn,
-                "MODEL_PARAMETER": storage.model_parameter.parameter_name,
-                "MODEL_HOURS": str(settings.model_hours),
-                "STOP_LONG_RUNNING_MODELS": json.dumps(stops),
-            },
-            permissions=[
-                permissions.job_record(),
-                permissions.list_executions(),
-                permissions.find_project(),
-                permissions.projects(
-                    "DescribeProjectVersions",
-                    *(["StopProjectVersion"] if stops else []),
-                    why="Looks which models run" + (", and stops those that do for too long." if stops else "."),
-                ),
-                permissions.live_model("GetParameter", why="Says which of them is the live one."),
-                *notifications.sending(),
-            ],
-            timeout_seconds=300,  # for two projects a second, of which an account has 100
-        )
-        self.call_by(
-            "EveryHour",
-            "Executions may be stuck and models may run for too long.",
-            event=events.RuleTargetInput.from_object({"remind": False}),
-            schedule=events.Schedule.rate(HOUR),
-        )
-        self.call_by(
-            "EveryMorning",
-            "Running models bill by the hour: people are reminded of them.",
-            event=events.RuleTargetInput.from_object({"remind": True}),
-            schedule=events.Schedule.cron(hour="6", minute="30"),
-        )
 
 
 class Observability(Construct):

@@ -7,18 +7,17 @@ from constructs import Construct
 
 from rules import states
 from stacks.api import Api
-from stacks.audit import AuditBucket, ExportAudit
+from stacks.audit import AuditBucket
 from stacks.encryption import Encryption
-from stacks.erasure import EraseJob
-from stacks.functions import BackgroundFunction, Runtime, StageFunctions
-from stacks.labelling import LabellingRole, ResumeLabelling, work_team
+from stacks.functions import Parts, PartsWithMachine, make_background, make_stages
+from stacks.labelling import LabellingRole, work_team
 from stacks.notifications import Notifications
-from stacks.observability import Observability, WatchRunning
+from stacks.observability import Observability
 from stacks.permissions import Permissions, let_write_manifests
+from stacks.runtime import Runtime
 from stacks.settings import Settings
-from stacks.settling import SettleJob
 from stacks.storage import Storage
-from stacks.training import RecordOutcome, TrainingStateMachine
+from stacks.training import TrainingStateMachine
 
 
 class TrainingStack(cdk.Stack):
@@ -49,38 +48,6 @@ class TrainingStack(cdk.Stack):
         runtime = Runtime(self, "Runtime", layer=layer, encryption=encryption)
         notifications = Notifications(self, "Notifications", settings=settings, key=encryption.key)
         team = work_team(self, "Labellers", settings=settings)
-        stages = StageFunctions(
-            self,
-            "Stages",
-            settings=settings,
-            runtime=runtime,
-            storage=self.storage,
-            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage, encryption=encryption),
-            work_team_arn=team.arn,
-            permissions=permissions,
-            notifications=notifications,
-        )
-        writers = (states.CHECK_IMAGES, states.IMPORT_LABELS, states.PREPARE_DATASETS)
-        let_write_manifests(self.storage, [stages.by_name[task.function].role_arn for task in writers])
-        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
-        ResumeLabelling(
-            self,
-            "ResumeLabelling",
-            runtime=runtime,
-            storage=self.storage,
-            permissions=permissions,
-            notifications=notifications,
-        )
-        RecordOutcome(
-            self,
-            "RecordOutcome",
-            runtime=runtime,
-            storage=self.storage,
-            permissions=permissions,
-            notifications=notifications,
-            state_machine=state_machine,
-        )
-        erase_job = EraseJob(self, "EraseJob", runtime=runtime, storage=self.storage, permissions=permissions)
         self.audit = AuditBucket(
             self,
             "Audit",
@@ -88,54 +55,32 @@ class TrainingStack(cdk.Stack):
             access_logs=self.storage.access_logs,
             key=encryption.key,
         )
-        export_audit = ExportAudit(
-            self,
-            "ExportAudit",
-            runtime=runtime,
-            storage=self.storage,
-            permissions=permissions,
-            audit=self.audit,
-            state_machine=state_machine,
-        )
-        SettleJob(
-            self,
-            "SettleJob",
-            runtime=runtime,
+        parts = Parts(
+            settings=settings,
+            encryption=encryption,
             storage=self.storage,
             permissions=permissions,
             notifications=notifications,
-            export_audit=export_audit,
-        )
-        self.api = Api(
-            self,
-            "HttpApi",
-            settings=settings,
-            runtime=runtime,
-            storage=self.storage,
-            permissions=permissions,
-            state_machine=state_machine,
-            erase_job=erase_job,
             audit=self.audit,
-            export_audit=export_audit,
+            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage, encryption=encryption),
             work_team_arn=team.arn,
         )
-        WatchRunning(
-            self,
-            "WatchRunning",
-            settings=settings,
-            runtime=runtime,
-            storage=self.storage,
-            permissions=permissions,
-            notifications=notifications,
-        )
+        stages = make_stages(Construct(self, "Stages"), parts, runtime)
+        writers = (states.CHECK_IMAGES, states.IMPORT_LABELS, states.PREPARE_DATASETS)
+        let_write_manifests(self.storage, [stages[task.function].role_arn for task in writers])
+        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
+        more_parts = PartsWithMachine(**vars(parts), state_machine=state_machine)
+        make_background(self, more_parts, runtime)
+        self.audit.guard(more_parts.functions["ExportAudit"].role_arn)
+        self.api = Api(self, "HttpApi", parts=more_parts, runtime=runtime)
         Observability(
             self,
             "Observability",
             settings=settings,
             topic=notifications.topic,
             state_machine=state_machine,
-            stages=stages.by_name,
-            background=[one for one in self.node.find_all() if isinstance(one, BackgroundFunction)],
+            stages=stages,
+            background=list(more_parts.functions.values()),
             api=self.api.function,
         )
         for name, value in {

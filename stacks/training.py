@@ -1,19 +1,18 @@
-"""The state machine, and what records how its executions end."""
+"""The state machine."""
+
+from collections.abc import Mapping
 
 import aws_cdk as cdk
-from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks import definition
 from stacks.encryption import Encryption
-from stacks.functions import BackgroundFunction, Runtime, StageFunctions
-from stacks.notifications import Notifications
-from stacks.permissions import Allowed, Permissions, attach
+from stacks.permissions import Allowed, attach
 from stacks.settings import Poll, Settings
-from stacks.storage import Storage
 
 
 def waits(settings: Settings) -> dict[str, str]:
@@ -44,8 +43,15 @@ class TrainingStateMachine(sfn.StateMachine):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, settings: Settings, stages: StageFunctions, encryption: Encryption
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        stages: Mapping[str, lambda_.IFunction],
+        encryption: Encryption,
     ) -> None:
+        """``stages`` are the functions of the tasks, by the name that the definition gives them."""
         # A prefix that log delivery is allowed to write to without a policy of its own for each group; the stack's
         # own id, because the group outlives the stack. Source: Step Functions guide, 'Logging in CloudWatch Logs'.
         stack_id = cdk.Fn.select(2, cdk.Fn.split("/", cdk.Stack.of(scope).stack_id))
@@ -64,7 +70,7 @@ class TrainingStateMachine(sfn.StateMachine):
                 "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": cdk.Aws.ACCOUNT_ID}}
             ),
         )
-        arns = {name: function.function_arn for name, function in stages.by_name.items()}
+        arns = {name: function.function_arn for name, function in stages.items()}
         super().__init__(
             scope,
             id,
@@ -77,49 +83,3 @@ class TrainingStateMachine(sfn.StateMachine):
             role=role,
         )
         attach(role, [Allowed("CallStages", "Calls its stages.", ["lambda:InvokeFunction"], *arns.values())])
-
-
-class RecordOutcome(BackgroundFunction):
-    """Records how each execution ended, tells it to people and other systems, and stops what was left running."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        runtime: Runtime,
-        storage: Storage,
-        permissions: Permissions,
-        notifications: Notifications,
-        state_machine: sfn.IStateMachine,
-    ) -> None:
-        super().__init__(
-            scope,
-            id,
-            runtime=runtime,
-            module="events.record_outcome",
-            description="Records how an execution ended in the job's record and stops what it left running.",
-            environment={
-                "JOBS_TABLE": storage.table.table_name,
-                "NOTIFICATIONS_TOPIC": notifications.topic.topic_arn,
-                "MODEL_PARAMETER": storage.model_parameter.parameter_name,
-            },
-            permissions=[
-                permissions.job_progress(),
-                permissions.executions("DescribeExecution", "GetExecutionHistory"),
-                *notifications.sending(),
-                *permissions.stop_what_runs(),
-            ],
-        )
-        self.call_by(
-            "Ended",
-            "An execution of the state machine has ended.",
-            event_pattern=events.EventPattern(
-                source=["aws.states"],
-                detail_type=["Step Functions Execution Status Change"],
-                detail={
-                    "stateMachineArn": [state_machine.state_machine_arn],
-                    "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"],
-                },
-            ),
-        )

@@ -13,7 +13,7 @@ import aws_cdk as cdk
 import pytest
 from templates import Template, listed, written
 
-from stacks.functions import LayerMissingError
+from stacks.runtime import LayerMissingError
 from stacks.settings import Settings
 from stacks.stack import TrainingStack
 

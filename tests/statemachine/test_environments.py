@@ -6,7 +6,7 @@ from typing import Any
 
 from deployed import Pipeline
 
-from stacks.functions import ENVIRONMENT_BYTES, longest_value
+from stacks.runtime import ENVIRONMENT_BYTES, longest_value
 
 
 def test_no_environment_is_larger_than_synth_reckons(shared_pipeline: Pipeline, assembly: Path) -> None:
