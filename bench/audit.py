@@ -21,9 +21,9 @@ from moto import mock_aws
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "lambdas"))
 
-from pipeline import aws
 from pipeline.audit import inputs, page, report, verify
 from pipeline.audit.store import Store
+from pipeline.clients import clients
 from pipeline.jobs import Job
 from rules.states import Status
 from stacks import definition
@@ -79,7 +79,7 @@ def measure(events: int, results: Any) -> None:
     without_polls = len(live_model(polls=0).events)
     history = live_model(polls=(events - without_polls) // EVENTS_PER_POLL)
     machine = StepFunctions(history, definition.as_json())
-    stepfunctions: Any = aws.client("stepfunctions")
+    stepfunctions: Any = clients.stepfunctions
     pages = json_pages(history.events)
     answer_history_from(pages, stepfunctions)
     for name in ("describe_execution", "describe_state_machine_for_execution"):
@@ -88,13 +88,13 @@ def measure(events: int, results: Any) -> None:
     count = len(history.events)
     history.events = ends
     with mock_aws():
-        s3 = aws.client("s3")
+        s3 = clients.s3
         s3.create_bucket(Bucket=BUCKET)
         job = Job(JOB, Status.READY, {"StartedBy": "arn:aws:iam::123456789012:user/engineer"})
         before, started, cpu = peak_mb(), time.perf_counter(), time.process_time()
-        gathered = inputs.gather(EXECUTION, job, bucket=BUCKET, stepfunctions=stepfunctions, s3=s3)
+        gathered = inputs.gather(EXECUTION, job, bucket=BUCKET)
         made = report.build(gathered, job_id=JOB, stored=f"s3://{BUCKET}/report.json", previous=None)
-        store = Store(BUCKET, s3)
+        store = Store(BUCKET)
         store.put(made)
         store.put_page(made, page.render(made))
         seconds, cpu, peak = time.perf_counter() - started, time.process_time() - cpu, peak_mb()

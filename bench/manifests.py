@@ -34,7 +34,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lambdas"))
 
-from pipeline import aws, datasets, images, upright
+from pipeline import datasets, images, upright
+from pipeline.clients import clients
 from rules.lines import DETECTION_TYPE
 from rules.uploads import LARGEST_PHOTO
 
@@ -104,13 +105,13 @@ class HeadersIn20Ms:
 
 
 def check_images(lines: int, s3: Any, calls: Calls) -> None:
+    clients.s3 = HeadersIn20Ms(lines, s3, calls)
     checked = images.check(
         images.CheckImages(f"check-{lines}"),
         bucket=BUCKET,
         min_images=1,
         max_rejected_share=0,
         seconds_left=lambda: 900,
-        s3=HeadersIn20Ms(lines, s3, calls),
     )
     assert checked.accepted == lines  # noqa: S101 - a benchmark that measured something else is worth nothing
 
@@ -143,6 +144,7 @@ def photo_key(lines: int, number: int) -> str:
 
 def prepare_datasets(lines: int, s3: Any, calls: Calls) -> None:
     images = s3.get_object(Bucket=BUCKET, Key=f"{lines}/input")
+    clients.s3 = ListsAsItWas(lines, s3, calls)
     prepared = datasets.prepare(
         datasets.PrepareDatasets(
             job_id=f"prepare-{lines}",
@@ -156,7 +158,6 @@ def prepare_datasets(lines: int, s3: Any, calls: Calls) -> None:
         ),
         bucket=BUCKET,
         max_rejected_share=0,
-        s3=ListsAsItWas(lines, s3, calls),
     )
     assert prepared.train_images + prepared.test_images == lines  # noqa: S101
 
@@ -215,7 +216,7 @@ Figures = tuple[float, float, float, int]
 
 def measure(work: Work, lines: int, results: Any) -> None:
     """Put the figures into ``results``."""
-    s3 = aws.client("s3")
+    s3 = clients.s3
     s3.list_objects_v2(Bucket=BUCKET, MaxKeys=1)  # opens the connection
     calls = Calls(s3)
     started, cpu = time.perf_counter(), time.process_time()

@@ -14,6 +14,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 
 with atheris.instrument_imports(include=["pipeline", "rules", "json"]):
     from pipeline import datasets, labels
+    from pipeline.clients import clients
     from pipeline.errors import LabelsInvalid, NoUsableLabels, TooFewImagesPerLabel
     from pipeline.manifests import Photo, photo_line, rejected_list_key
 
@@ -38,10 +39,11 @@ def any_file(content: bytes) -> None:
     s3[f"manifests/{JOB}/input.manifest"] = INPUT
     s3[rejected_list_key(JOB)] = b""
     s3["labels/file"] = content
+    clients.s3 = s3
     imported = False
     try:
         request = labels.ImportLabels(JOB, f"{MANIFESTS}/input.manifest", INPUT_SHA256, "labels/file", TYPES)
-        labels.import_labels(request, bucket=BUCKET, s3=s3)
+        labels.import_labels(request, bucket=BUCKET)
         imported = True
     except LabelsInvalid as error:
         assert str(error).startswith("The labels file ")
@@ -55,7 +57,7 @@ def prepare(s3: Objects, manifest: str) -> None:
     images = (f"{MANIFESTS}/input.manifest", INPUT_SHA256, round(UPLOADED.timestamp() * 1000))
     request = datasets.PrepareDatasets(JOB, *images, f"s3://{BUCKET}/{manifest}", None, "doctype", TYPES)
     try:
-        prepared = datasets.prepare(request, bucket=BUCKET, max_rejected_share=0.5, s3=s3)
+        prepared = datasets.prepare(request, bucket=BUCKET, max_rejected_share=0.5)
     except (NoUsableLabels, TooFewImagesPerLabel):
         return
     finally:

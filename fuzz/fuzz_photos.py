@@ -15,6 +15,7 @@ with atheris.instrument_imports(include=["pipeline", "rules", "PIL"]):
     from PIL import Image
 
     from pipeline import images
+    from pipeline.clients import clients
 
 from fuzz.files import BUCKET, JOB, Objects  # noqa: E402 - needs the path above
 
@@ -22,8 +23,9 @@ from fuzz.files import BUCKET, JOB, Objects  # noqa: E402 - needs the path above
 def any_photo(content: bytes) -> None:
     """Check it: it is accepted or rejected in words, and a copy that was turned has the size that the manifest says."""
     s3 = Objects({f"images/{JOB}/a.jpg": content})
+    clients.s3 = s3
     checked = images.check(
-        images.CheckImages(JOB), bucket=BUCKET, min_images=0, max_rejected_share=1, seconds_left=lambda: 900.0, s3=s3
+        images.CheckImages(JOB), bucket=BUCKET, min_images=0, max_rejected_share=1, seconds_left=lambda: 900.0
     )
     rejected = s3.json_lines(f"manifests/{JOB}/rejected.jsonl")
     assert checked.accepted + len(rejected) == 1

@@ -101,11 +101,9 @@ class Api:
 
     def __init__(self, url: str, session: boto3.Session | None = None, token: str | None = None) -> None:
         private_url(url, "The API's URL (EKYC_API_URL, the stack's output ApiUrl)")
-        if token is None and session is None:
-            session = new_session(url)
         self._http = httpx.Client(
             base_url=f"{url.rstrip('/')}/api/training/",
-            auth=SignedByToken(token) if token is not None else SignedByAws(session),
+            auth=SignedByToken(token) if token is not None else SignedByAws(session or new_session(url)),
             timeout=30,
             transport=httpx.HTTPTransport(retries=3),
         )

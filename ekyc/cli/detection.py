@@ -1,6 +1,6 @@
 """Asks a running model what documents a photo shows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +114,7 @@ def _scaled_down(pixels: NDArray[np.uint8]) -> bytes:
         scale *= SMALLER
 
 
-def _document(found: dict[str, Any], width: int, height: int) -> Document:
+def _document(found: Mapping[str, Any], width: int, height: int) -> Document:
     box = found["Geometry"]["BoundingBox"]
     left, top = box["Left"] * width, box["Top"] * height
     right, bottom = left + box["Width"] * width, top + box["Height"] * height

@@ -52,9 +52,9 @@ def read(session: boto3.Session, arn: str) -> Execution:
             if details := event.get("stateEnteredEventDetails"):
                 kind = event["type"].removesuffix("StateEntered")
                 visits.append(Visit(details["name"], kind, event["timestamp"]))
-            elif details := event.get("stateExitedEventDetails"):
+            elif left := event.get("stateExitedEventDetails"):
                 visits[-1].left = event["timestamp"]
-                visits[-1].output = json.loads(details.get("output") or "{}")
+                visits[-1].output = json.loads(left.get("output") or "{}")
     return Execution(
         described["status"],
         described.get("error", ""),

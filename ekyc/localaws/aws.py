@@ -61,7 +61,7 @@ _making_a_client = threading.Lock()
 
 
 @functools.cache
-def _client(service: str, endpoint_url: str) -> Any:
+def _client(service: Any, endpoint_url: str) -> Any:
     with _making_a_client:
         return boto3.session.Session(
             aws_access_key_id=ACCESS_KEY,

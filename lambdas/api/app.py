@@ -18,9 +18,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from api import answers, audit, problems, progress, uploads, validation, views
 from api.problems import Problem
 from pipeline import errors, labelling, lifecycle
-from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, public_attributes
+from pipeline.clients import clients
+from pipeline.executions import StateMachine
+from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, jobs, public_attributes
 from pipeline.lifecycle import NotAllowed, NotBegun, NotThere
-from pipeline.services import Services
 from pipeline.settings import Settings as BaseSettings
 from rules import advice
 from rules.states import Status
@@ -34,7 +35,6 @@ DESCRIPTION = Path(__file__).parent / "openapi.json"  # generated from openapi.y
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     jobs_index: str
     bucket: str
     state_machine_arn: str
@@ -69,22 +69,14 @@ def cross_origin(origins: Sequence[str]) -> CORSConfig | None:
 
 
 settings = Settings.from_env()
-services = Services(
-    jobs_table=settings.jobs_table,
-    bucket=settings.bucket,
-    state_machine_arn=settings.state_machine_arn,
-    model_parameter=settings.model_parameter,
-    erase_function=settings.erase_function,
-    audit_bucket=settings.audit_bucket,
-    export_function=settings.export_function,
-)
+machine = StateMachine(settings.state_machine_arn)
 logger = Logger()
 app = APIGatewayRestResolver(cors=cross_origin(settings.web_origins))
 
 
 @app.post("/api/training/create")
 def create() -> Response[str]:
-    return _json(public_attributes(services.jobs.create()))
+    return _json(public_attributes(jobs.create()))
 
 
 @app.get("/api/training/url")
@@ -94,7 +86,7 @@ def upload_url() -> Response[str]:
     job = _job(job_id)
     _check_takes_uploads(job, [name])
     key = validation.object_key(job.id, name)
-    if not _awaits_correction(job) and lifecycle.is_uploaded(key, services):
+    if not _awaits_correction(job) and lifecycle.is_uploaded(key, settings.bucket):
         raise problems.conflict("A file of this name is already uploaded for the job. Upload it under another name.")
     return _text(_presigned(key))
 
@@ -114,13 +106,14 @@ def start() -> Response[str]:
     arn = lifecycle.start(
         _known(job_id),
         execution_input,
+        machine,
+        bucket=settings.bucket,
         work_team=settings.work_team_arn,
         started_by=_caller() or ANONYMOUS,
-        services=services,
     )
     answer = arn
     if execution_input["labels"]["provider"] == labelling.GROUND_TRUTH:
-        answer = labelling.job_arn(services.partition, services.region, services.account, job_id)
+        answer = labelling.job_arn(machine.arn, job_id)
     return _text(answer, {"X-Execution-Arn": arn})
 
 
@@ -128,13 +121,13 @@ def start() -> Response[str]:
 def list_jobs() -> Response[str]:
     query = _query()
     limit = validation.page_limit(query.get("limit"))
-    jobs, token = services.jobs.list_newest(settings.jobs_index, limit, query.get("nextToken"))
-    return _json([public_attributes(job) for job in jobs], {"X-Next-Token": token} if token else {})
+    found, token = jobs.list_newest(settings.jobs_index, limit, query.get("nextToken"))
+    return _json([public_attributes(job) for job in found], {"X-Next-Token": token} if token else {})
 
 
 @app.get("/api/training/jobs/<job_id>")
 def show(job_id: str) -> Response[str]:
-    return _json(views.job_view(views.with_end_recorded(_job(job_id), services), services))
+    return _json(views.job_view(views.with_end_recorded(_job(job_id), machine)))
 
 
 @app.delete("/api/training/jobs/<job_id>")
@@ -143,9 +136,16 @@ def erase(job_id: str) -> Response[str]:
     if not caller:
         raise problems.unknown_caller()
     delete_model = validation.flag(_query().get("deleteModel"), "deleteModel")
-    job = views.with_end_recorded(_job(job_id), services)
-    requested = lifecycle.erase(job, caller, services, delete_model=delete_model)
-    return _json(views.job_view(requested, services), status=HTTPStatus.ACCEPTED)
+    job = views.with_end_recorded(_job(job_id), machine)
+    requested = lifecycle.erase(
+        job,
+        caller,
+        machine,
+        delete_model=delete_model,
+        model_parameter=settings.model_parameter,
+        erase_function=settings.erase_function,
+    )
+    return _json(views.job_view(requested), status=HTTPStatus.ACCEPTED)
 
 
 @app.post("/api/training/jobs/<job_id>/urls")
@@ -169,13 +169,13 @@ def upload_urls(job_id: str) -> Response[str]:
 @app.get("/api/training/jobs/<job_id>/uploads")
 def list_uploads(job_id: str) -> Response[str]:
     job = _job(job_id)
-    found, token = uploads.page(job.id, _query().get("nextToken"), UPLOAD_SECONDS, services)
+    found, token = uploads.page(job.id, _query().get("nextToken"), UPLOAD_SECONDS, settings.bucket)
     return _json(found, {"X-Next-Token": token} if token else {})
 
 
 @app.get("/api/training/jobs/<job_id>/states")
 def show_states(job_id: str) -> Response[str]:
-    return _json(progress.view(_job(job_id), services))
+    return _json(progress.view(_job(job_id), machine))
 
 
 @app.post("/api/training/jobs/<job_id>/labels")
@@ -183,38 +183,48 @@ def supply_labels(job_id: str) -> Response[str]:
     name = validation.labels_name(_body())
     job_id = _known(job_id)
     key = validation.object_key(job_id, name)
-    return _json(public_attributes(lifecycle.supply_labels(job_id, key, _caller() or ANONYMOUS, services)))
+    return _json(
+        public_attributes(lifecycle.supply_labels(job_id, key, _caller() or ANONYMOUS, bucket=settings.bucket))
+    )
 
 
 @app.post("/api/training/jobs/<job_id>/stop")
 def stop(job_id: str) -> Response[str]:
-    job, stopped, remaining = lifecycle.stop(_job(job_id), _caller() or ANONYMOUS, services)
-    return _json(views.job_view(job, services) | {"stopped": stopped, "remaining": remaining})
+    job, stopped, remaining = lifecycle.stop(
+        _job(job_id), _caller() or ANONYMOUS, machine, model_parameter=settings.model_parameter
+    )
+    return _json(views.job_view(job) | {"stopped": stopped, "remaining": remaining})
 
 
 @app.post("/api/training/jobs/<job_id>/resume")
 def resume(job_id: str) -> Response[str]:
-    return _json(views.job_view(lifecycle.resume(_job(job_id), _caller() or ANONYMOUS, services), services))
+    return _json(views.job_view(lifecycle.resume(_job(job_id), _caller() or ANONYMOUS, machine)))
 
 
 @app.get("/api/training/jobs/<job_id>/audit")
 def show_audit(job_id: str) -> Response[str]:
-    return audit.answer(_job(job_id), app.current_event.headers.get("Accept") or "", services)
+    return audit.answer(
+        _job(job_id),
+        app.current_event.headers.get("Accept") or "",
+        machine,
+        audit_bucket=settings.audit_bucket,
+        export_function=settings.export_function,
+    )
 
 
 @app.get("/api/training/model")
 def show_model() -> Response[str]:
-    return _json(views.model_view(settings.project_parameter, services))
+    return _json(views.model_view(settings.project_parameter, settings.model_parameter))
 
 
 @app.post("/api/training/model/start")
 def start_model() -> Response[str]:
-    return _json(lifecycle.start_model(settings.inference_units, services))
+    return _json(lifecycle.start_model(settings.inference_units, settings.model_parameter))
 
 
 @app.post("/api/training/model/stop")
 def stop_model() -> Response[str]:
-    return _json(lifecycle.stop_model(services))
+    return _json(lifecycle.stop_model(settings.model_parameter))
 
 
 @app.get("/api/training/openapi.json")
@@ -287,8 +297,8 @@ def _known(text: str) -> str:
 
 
 def _job(text: str) -> Job:
-    job = services.jobs.get(_known(text))
-    logger.append_keys(execution=services.last_execution_arn(job).rpartition(":")[2])
+    job = jobs.get(_known(text))
+    logger.append_keys(execution=machine.last_execution_arn(job).rpartition(":")[2])
     return job
 
 
@@ -325,7 +335,7 @@ def _check_takes_uploads(job: Job, names: list[str]) -> None:
     waits = waits or corrects
     if waits and all(is_labels(name) for name in names):
         if corrects:
-            uploads.check_replaces_labels(job.id, names, services)
+            uploads.check_replaces_labels(job.id, names, settings.bucket)
         return
     takes = "it takes labels only, no photos" if waits else "it takes no more files"
     raise problems.conflict(f"The job is {job.status}: {takes}. Create a new job for new photos.")
@@ -340,8 +350,8 @@ def _awaits_correction(job: Job) -> bool:
 
 def _presigned(key: str, **signed: Any) -> str:
     """A URL that takes one PUT to ``key`` for 15 minutes."""
-    url: str = services.s3.generate_presigned_url(
-        "put_object", Params={"Bucket": services.bucket, "Key": key, **signed}, ExpiresIn=UPLOAD_SECONDS
+    url: str = clients.s3.generate_presigned_url(
+        "put_object", Params={"Bucket": settings.bucket, "Key": key, **signed}, ExpiresIn=UPLOAD_SECONDS
     )
     return url
 

@@ -12,9 +12,10 @@ from aws_lambda_powertools.event_handler import Response
 from api.problems import conflict
 from pipeline.audit.history import milliseconds
 from pipeline.audit.store import FINAL, PROVISIONAL, Kept, Store, Stored, key
-from pipeline.jobs import Job, now_ms, report_claims
+from pipeline.clients import clients
+from pipeline.executions import StateMachine
+from pipeline.jobs import Job, jobs, now_ms, report_claims
 from pipeline.lifecycle.execution import describe_execution
-from pipeline.services import Services
 
 LINK_SECONDS = 60
 FRESH_SECONDS = 60  # how old a report on a running execution may be
@@ -31,7 +32,7 @@ def form(accept: str) -> str:
     return "html" if wanted and wanted[0] == "text/html" else "json"
 
 
-def answer(job: Job, accept: str, services: Services) -> Response[str]:
+def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, export_function: str) -> Response[str]:
     """A redirect to the report on the current state of the job's last execution; 202 while the report is being made.
 
     The link names a version of the object, so a later version or a delete marker does not affect it.
@@ -41,27 +42,27 @@ def answer(job: Job, accept: str, services: Services) -> Response[str]:
     """
     if not job["ExecutionArn"]:
         raise conflict("The job was never started: there is nothing to report.")
-    execution = describe_execution(job, services)
+    execution = describe_execution(job, machine)
     # A resume that stopped after writing the record has named an execution that does not exist.
     arn: str = execution["executionArn"] if execution else job["ExecutionArn"]
-    store = Store(services.audit_bucket, services.s3)
+    store = Store(audit_bucket)
     ended = execution.get("stopDate") if execution else None
     folder = PROVISIONAL if execution and not ended else FINAL
     kept = store.kept(key(job.id, arn.rpartition(":")[2], "json", folder=folder))
-    state = f"{arn} {ended or (execution or {}).get('redriveCount', 0)}"
+    state = f"{arn} {ended or (execution.get('redriveCount', 0) if execution else 0)}"
     found = _current(kept, job, state) if folder == PROVISIONAL else kept.first(_end(kept, job, ended))
     linked = store.page_of(found) if found and form(accept) == "html" else found
     if linked:
         if folder == PROVISIONAL:
             # A caller who asks later than FRESH_SECONDS gets another report.
-            services.jobs.note(job.id, ReportAsked=f"{state}{ANSWERED}")
-        return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": _link(linked, services), **UNCACHED})
+            jobs.note(job.id, ReportAsked=f"{state}{ANSWERED}")
+        return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": _link(linked, audit_bucket), **UNCACHED})
     if execution is None:
         raise conflict("Step Functions has no such execution any more, and no report of it was kept.")
     is_made = job["ReportAsked"] == state and now_ms() - job["ReportAskedTime"] < MAKING_SECONDS * 1000
-    if not is_made and report_claims.claim(services.jobs, job.id, state, kept.newest, MAKING_SECONDS):
-        services.functions.invoke(
-            FunctionName=services.export_function, InvocationType="Event", Payload=json.dumps({"executionArn": arn})
+    if not is_made and report_claims.claim(job.id, state, kept.newest, MAKING_SECONDS):
+        clients.lambda_.invoke(
+            FunctionName=export_function, InvocationType="Event", Payload=json.dumps({"executionArn": arn})
         )
     text = json.dumps({"detail": f"The report is being made. Ask again in {RETRY_SECONDS} seconds."})
     return Response(
@@ -91,7 +92,7 @@ def _end(kept: Kept, job: Job, ended: datetime | None) -> int:
     return next((one.ended for one in kept.versions if one.ended - recorded in (0, 1)), recorded)
 
 
-def _link(found: Stored, services: Services) -> str:
-    place = {"Bucket": services.audit_bucket, "Key": found.key, "VersionId": found.version}
-    url: str = services.s3.generate_presigned_url("get_object", Params=place, ExpiresIn=LINK_SECONDS)
+def _link(found: Stored, bucket: str) -> str:
+    place = {"Bucket": bucket, "Key": found.key, "VersionId": found.version}
+    url: str = clients.s3.generate_presigned_url("get_object", Params=place, ExpiresIn=LINK_SECONDS)
     return url

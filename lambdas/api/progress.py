@@ -1,36 +1,40 @@
 """The progress of an execution: its tasks in order, read from its history in at most two calls."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from pipeline.clients import clients
 from pipeline.errors import error_code
+from pipeline.executions import StateMachine
 from pipeline.jobs import Job
 from pipeline.labelling import SUPPLIED
-from pipeline.services import Services
 from rules.states import IMPORT_LABELS, LOOPS, REQUEST_LABELS, RUNNING, TASKS
+
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 
 PAGE = 1000  # the most events that one call returns
 
 
-def view(job: Job, services: Services) -> dict[str, Any]:
+def view(job: Job, machine: StateMachine) -> dict[str, Any]:
     """The tasks that are ``done``, the ``current`` one and the ``next`` ones, with times in Unix ms.
 
     Of a history of more than 2,000 events this reads only the beginning and the end: between them is only the loop
     that waits for the training. The ``next`` tasks follow from the record; a Choice may still skip one.
     """
     plan = [task.name for task in TASKS]
-    events = _events(services.last_execution_arn(job), services)
+    events = _events(machine.last_execution_arn(job))
     entered: dict[str, int] = {}
     left: dict[str, int] = {}
     last, inside = None, False
     for event in events:
         when = int(event["timestamp"].timestamp() * 1000)
-        if details := event.get("stateEnteredEventDetails"):
-            last, inside = _task(details["name"]), True
+        if began := event.get("stateEnteredEventDetails"):
+            last, inside = _task(began["name"]), True
             entered.setdefault(last, when)
-        elif details := event.get("stateExitedEventDetails"):
-            left[_task(details["name"])] = when
+        elif ended := event.get("stateExitedEventDetails"):
+            left[_task(ended["name"])] = when
             inside = False
     running = job.status in RUNNING
     known = [name for name in plan if name in entered]
@@ -60,17 +64,17 @@ def _task(state: str) -> str:
     return LOOPS[state].name if state in LOOPS else state
 
 
-def _events(execution_arn: str, services: Services) -> list[dict[str, Any]]:
+def _events(execution_arn: str) -> "list[HistoryEventTypeDef]":
     """The history in order, without the inputs and outputs of the states."""
     ask: dict[str, Any] = {"executionArn": execution_arn, "maxResults": PAGE, "includeExecutionData": False}
     try:
-        first = services.stepfunctions.get_execution_history(**ask)
+        first = clients.stepfunctions.get_execution_history(**ask)
     except ClientError as error:
         if error_code(error) == "ExecutionDoesNotExist":
             return []
         raise
     events = {event["id"]: event for event in first["events"]}
     if "nextToken" in first:
-        end = services.stepfunctions.get_execution_history(**ask, reverseOrder=True)
+        end = clients.stepfunctions.get_execution_history(**ask, reverseOrder=True)
         events |= {event["id"]: event for event in end["events"]}
     return [events[number] for number in sorted(events)]

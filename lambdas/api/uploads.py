@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from api import answers
+from pipeline.clients import clients
 from pipeline.jobs import PageTokenInvalid
 from pipeline.lifecycle.refusals import NotAllowed
-from pipeline.services import Services
 from rules.names import LONGEST_NAME_BYTES
 from rules.uploads import CHECKSUM_HEADER, HASH_HEADER, HASH_METADATA, media_type
 
@@ -46,7 +46,7 @@ def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -
     return signed, headers
 
 
-def page(job_id: str, token: str | None, seconds: int, services: Services) -> tuple[list[dict[str, Any]], str | None]:
+def page(job_id: str, token: str | None, seconds: int, bucket: str) -> tuple[list[dict[str, Any]], str | None]:
     """Up to 1,000 photos by name, then up to 1,000 labels files, and the token of the next page or None.
 
     A page has fewer when long names would make the answer too large.
@@ -58,13 +58,13 @@ def page(job_id: str, token: str | None, seconds: int, services: Services) -> tu
     """
     folder, after = _read_token(token) if token else (FOLDERS[0], "")
     prefix = f"{folder}/{job_id}/"
-    start = {"StartAfter": prefix + after} if after else {}
-    listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=prefix, MaxKeys=PAGE, **start)
+    start: dict[str, Any] = {"StartAfter": prefix + after} if after else {}
+    listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **start)
     found: list[dict[str, Any]] = []
     bytes_left = answers.LARGEST - answers.size("[]")
     for entry in listed.get("Contents", ()):
-        url = services.s3.generate_presigned_url(
-            "head_object", Params={"Bucket": services.bucket, "Key": entry["Key"]}, ExpiresIn=seconds
+        url = clients.s3.generate_presigned_url(
+            "head_object", Params={"Bucket": bucket, "Key": entry["Key"]}, ExpiresIn=seconds
         )
         entry_view = {"name": entry["Key"].removeprefix(prefix), "size": entry["Size"], "head": url}
         bytes_left -= answers.size(json.dumps(entry_view))
@@ -76,14 +76,14 @@ def page(job_id: str, token: str | None, seconds: int, services: Services) -> tu
     return found, None if folder == FOLDERS[-1] else _token(FOLDERS[-1], "")
 
 
-def check_replaces_labels(job_id: str, names: Sequence[str], services: Services) -> None:
+def check_replaces_labels(job_id: str, names: Sequence[str], bucket: str) -> None:
     """Check that a corrected labels file has the name of the file that the job reads.
 
     Raises:
         NotAllowed: the name is another one, under which the job would not find the file.
     """
     prefix = f"{FOLDERS[-1]}/{job_id}/"
-    listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=prefix, MaxKeys=PAGE)
+    listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE)
     there = [entry["Key"].removeprefix(prefix) for entry in listed.get("Contents", ())]
     if there and not set(names) <= set(there):
         raise NotAllowed(f"Upload the corrected labels under the name that the job reads: {', '.join(there)}.")

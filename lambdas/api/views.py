@@ -5,23 +5,24 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline import labelling, models, outcomes
+from pipeline.clients import clients
 from pipeline.errors import error_code
+from pipeline.executions import StateMachine
 from pipeline.jobs import Job, now_ms, public_attributes
 from pipeline.publishing import NONE_YET, read_parameter
-from pipeline.services import Services
 from rules import advice, prices
 from rules.states import RUNNING, Status
 
 HOUR_MS = 3_600_000
 
 
-def with_end_recorded(job: Job, services: Services) -> Job:
+def with_end_recorded(job: Job, machine: StateMachine) -> Job:
     """The job, after recording its execution's end in case the event was lost."""
     if job.status not in RUNNING:
         return job
-    arn = services.last_execution_arn(job)
+    arn = machine.last_execution_arn(job)
     try:
-        ended = outcomes.record(arn, jobs=services.jobs, stepfunctions=services.stepfunctions)
+        ended = outcomes.record(arn)
     except ClientError as error:
         if error_code(error) != "ExecutionDoesNotExist":
             raise
@@ -29,11 +30,11 @@ def with_end_recorded(job: Job, services: Services) -> Job:
     return ended or job
 
 
-def job_view(job: Job, services: Services) -> dict[str, Any]:
+def job_view(job: Job) -> dict[str, Any]:
     """The job as in the list, with its progress and its cost so far."""
     labelled, total = job["Labelled"], job["Images"]
     if job.status is Status.LABELLING and job["LabellingJobArn"]:
-        labelled, total = _labelling_counts(job, services)
+        labelled, total = _labelling_counts(job)
     started, ended = job["ExecutionStartTime"], job["EndTime"]
     until = ended if ended and job.status not in RUNNING else now_ms()
     progress = {
@@ -53,13 +54,13 @@ def _advice(job: Job) -> dict[str, Any]:
     return {"advice": {"text": job_advice.text, "resume": job_advice.resume}}
 
 
-def model_view(project_parameter: str, services: Services) -> dict[str, Any]:
+def model_view(project_parameter: str, model_parameter: str) -> dict[str, Any]:
     """The live model: ARN, status, since when it is live (Unix ms) and USD an hour; null without a live model."""
-    live = services.ssm.get_parameter(Name=services.model_parameter)["Parameter"]
-    arn, project_arn = live["Value"], read_parameter(project_parameter, services.ssm)
+    live = clients.ssm.get_parameter(Name=model_parameter)["Parameter"]
+    arn, project_arn = live["Value"], read_parameter(project_parameter)
     if arn == NONE_YET or not project_arn:
         return dict.fromkeys(("projectArn", "projectVersionArn", "status", "since", "inferenceUnits", "costPerHourUsd"))
-    version = models.describe(project_arn, models.version_name(arn), services.rekognition) or {}
+    version = models.describe(project_arn, models.version_name(arn)) or {}
     status, units = version.get("Status", "DELETED"), version.get("MinInferenceUnits", 0)
     return {
         "projectArn": project_arn,
@@ -71,15 +72,16 @@ def model_view(project_parameter: str, services: Services) -> dict[str, Any]:
     }
 
 
-def _labelling_counts(job: Job, services: Services) -> tuple[int | None, int | None]:
+def _labelling_counts(job: Job) -> tuple[int | None, int | None]:
     """Photos labelled so far and in total. Ground Truth reports no counts in the first moments."""
     name = job["LabellingJobArn"].rpartition("/")[2]
-    description = labelling.describe(name, services.sagemaker)
+    description = labelling.describe(name)
     if description is None:
         return job["Labelled"], job["Images"]
     counters = description["LabelCounters"]
-    known = sum(counters.get(counter, 0) for counter in ("TotalLabeled", "FailedNonRetryableError", "Unlabeled"))
-    return counters.get("TotalLabeled", 0), job["Images"] or known
+    done = counters.get("TotalLabeled", 0)
+    known = done + counters.get("FailedNonRetryableError", 0) + counters.get("Unlabeled", 0)
+    return done, job["Images"] or known
 
 
 def _cost(job: Job) -> dict[str, float]:

@@ -7,22 +7,18 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline import aws, erasure, errors
-from pipeline.jobs import Jobs, erasures
+from pipeline import erasure, errors
+from pipeline.jobs import erasures
 from pipeline.settings import Settings as BaseSettings
 
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     jobs_index: str
     bucket: str
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-s3 = aws.client("s3")
-rekognition = aws.client("rekognition")
 logger = Logger()
 
 
@@ -30,10 +26,10 @@ logger = Logger()
 def handler(event: Mapping[str, Any], _context: Any) -> None:
     """Erase the job ``jobId``, or else every job whose erasure is not complete. Tries all jobs before it fails."""
     failure: errors.PipelineError | None = None
-    for job_id in [event["jobId"]] if "jobId" in event else erasures.list_open_ids(jobs, settings.jobs_index):
+    for job_id in [event["jobId"]] if "jobId" in event else erasures.list_open_ids(settings.jobs_index):
         logger.append_keys(job_id=job_id)
         try:
-            erasure.erase(job_id, bucket=settings.bucket, jobs=jobs, s3=s3, rekognition=rekognition)
+            erasure.erase(job_id, bucket=settings.bucket)
         except (ClientError, BotoCoreError, errors.PipelineError) as error:
             failure = error if isinstance(error, errors.PipelineError) else errors.as_pipeline_error(error)
             logger.error("Not erased", extra={"error": type(failure).__name__})

@@ -6,24 +6,18 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from pipeline import aws
 from pipeline.audit import export
 from pipeline.audit.store import Store
-from pipeline.jobs import Jobs
 from pipeline.settings import Settings as BaseSettings
 
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     bucket: str
     audit_bucket: str
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-stepfunctions = aws.client("stepfunctions")
-s3 = aws.client("s3")
 logger = Logger()
 
 
@@ -32,11 +26,4 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
     """Invoked by EventBridge with a status change, or by the API with ``executionArn``."""
     execution_arn: str = event["detail"]["executionArn"] if "detail" in event else event["executionArn"]
     logger.append_keys(execution=execution_arn.rpartition(":")[2])
-    export.export(
-        execution_arn,
-        bucket=settings.bucket,
-        store=Store(settings.audit_bucket, s3),
-        jobs=jobs,
-        stepfunctions=stepfunctions,
-        s3=s3,
-    )
+    export.export(execution_arn, bucket=settings.bucket, store=Store(settings.audit_bucket))

@@ -6,26 +6,20 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from pipeline import aws, notices, outcomes, stopping
-from pipeline.jobs import Job, Jobs
+from pipeline import notices, outcomes, stopping
+from pipeline.jobs import Job
 from pipeline.settings import Settings as BaseSettings
 from rules.states import ENDED, Status
 
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     notifications_topic: str
     model_parameter: str
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-stepfunctions = aws.client("stepfunctions")
-channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
-sagemaker = aws.client("sagemaker")
-rekognition = aws.client("rekognition")
-ssm = aws.client("ssm")
+channels = notices.Channels(settings.notifications_topic)
 logger = Logger()
 metrics = Metrics()
 
@@ -33,22 +27,15 @@ metrics = Metrics()
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], _context: Any) -> None:
     execution_arn = event["detail"]["executionArn"]
-    job = outcomes.record(execution_arn, jobs=jobs, stepfunctions=stepfunctions)
+    job = outcomes.record(execution_arn)
     if job is None:
         return
     try:
         # Stop what costs money first: a message that cannot be sent must not keep a model running.
         if job.status is not Status.READY:
-            stopping.stop_what_runs(
-                job,
-                jobs=jobs,
-                sagemaker=sagemaker,
-                rekognition=rekognition,
-                ssm=ssm,
-                model_parameter=settings.model_parameter,
-            )
+            stopping.stop_what_runs(job, model_parameter=settings.model_parameter)
     finally:
-        if notices.notify_end(job, jobs=jobs, channels=channels):
+        if notices.notify_end(job, channels=channels):
             measure(job)
 
 

@@ -11,14 +11,14 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline import aws, errors, notices, stopping
-from pipeline.jobs import Job, JobNotFound, Jobs, ends
+from pipeline import errors, notices, stopping
+from pipeline.clients import clients
+from pipeline.jobs import Job, JobNotFound, ends
 from pipeline.settings import Settings as BaseSettings
 
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     jobs_index: str
     notifications_topic: str
     project_parameter: str
@@ -27,13 +27,7 @@ class Settings(BaseSettings):
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-sagemaker = aws.client("sagemaker")
-rekognition = aws.client("rekognition")
-ssm = aws.client("ssm")
-stepfunctions = aws.client("stepfunctions")
-functions = aws.client("lambda")
-channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
+channels = notices.Channels(settings.notifications_topic)
 logger = Logger()
 
 
@@ -45,7 +39,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
     """
     failure: errors.PipelineError | None = None
     trained = _trained_job_id(event)
-    for job_id in [trained] if trained else ends.list_unsettled_ids(jobs, settings.jobs_index):
+    for job_id in [trained] if trained else ends.list_unsettled_ids(settings.jobs_index):
         logger.append_keys(job_id=job_id)
         try:
             _settle(job_id)
@@ -59,28 +53,20 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
 
 
 def _settle(job_id: str) -> None:
-    job = stopping.record_end(job_id, jobs=jobs, stepfunctions=stepfunctions)
+    job = stopping.record_end(job_id)
     if job is None:
         return
     try:
-        stopping.settle(
-            job,
-            jobs=jobs,
-            sagemaker=sagemaker,
-            rekognition=rekognition,
-            ssm=ssm,
-            project_parameter=settings.project_parameter,
-            model_parameter=settings.model_parameter,
-        )
+        stopping.settle(job, project_parameter=settings.project_parameter, model_parameter=settings.model_parameter)
     finally:  # the operator learns of the end also when something could not be stopped
         if not notices.is_notified(job):
             _export(job)
-        notices.notify_end(job, jobs=jobs, channels=channels)
+        notices.notify_end(job, channels=channels)
 
 
 def _export(job: Job) -> None:
     """Have the audit report made, which the lost event would have triggered. A report that exists stays."""
-    functions.invoke(
+    clients.lambda_.invoke(
         FunctionName=settings.export_function,
         InvocationType="Event",
         Payload=json.dumps({"executionArn": job["ExecutionArn"]}),

@@ -7,14 +7,12 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from pipeline import aws, notices, running
-from pipeline.jobs import Jobs
+from pipeline import notices, running
 from pipeline.settings import Settings as BaseSettings
 
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     notifications_topic: str
     state_machine_arn: str
     model_parameter: str
@@ -23,11 +21,7 @@ class Settings(BaseSettings):
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-stepfunctions = aws.client("stepfunctions")
-rekognition = aws.client("rekognition")
-ssm = aws.client("ssm")
-channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
+channels = notices.Channels(settings.notifications_topic)
 logger = Logger()
 metrics = Metrics()
 
@@ -40,13 +34,11 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
         PipelineError: a project could not be read or a model not stopped. Everything else is done first. A reminder
             lists such projects instead of failing, as Lambda's retry would send the reminder again.
     """
-    executions = running.executions(settings.state_machine_arn, stepfunctions)
+    executions = running.executions(settings.state_machine_arn)
     metrics.add_metric(name="RunningExecutions", unit="Count", value=executions.count)
     metrics.add_metric(name="OldestExecutionHours", unit="None", value=executions.oldest_hours)
     metrics.flush_metrics()  # before the calls about models, which may take a minute and fail
-    found = running.find_models(
-        jobs=jobs, rekognition=rekognition, ssm=ssm, model_parameter=settings.model_parameter, pause=time.sleep
-    )
+    found = running.find_models(model_parameter=settings.model_parameter, pause=time.sleep)
     metrics.add_metric(name="RunningModels", unit="Count", value=len(found.models))
     metrics.add_metric(
         name="LongestModelHours", unit="None", value=max((model.hours or 0 for model in found.models), default=0)
@@ -60,11 +52,6 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
         return
     failure = found.not_looked_at[-1][1] if found.not_looked_at else None
     if settings.stop_long_running_models:
-        failure = (
-            running.stop_long_running(
-                found.models, settings.model_hours, jobs=jobs, rekognition=rekognition, channels=channels
-            )
-            or failure
-        )
+        failure = running.stop_long_running(found.models, settings.model_hours, channels=channels) or failure
     if failure:
         raise failure

@@ -7,8 +7,9 @@ fails a job whose model may have been trained on other photos than those that we
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pipeline.clients import clients
 from pipeline.manifests import ManifestReader, Photo, Unusable, read_photos, split_uri
 
 FOLDERS = ("images", "upright")
@@ -24,7 +25,7 @@ class _Object(NamedTuple):
     modified: datetime
 
 
-def compare(manifest: ManifestReader, *, job_id: str, bucket: str, s3: Any) -> Iterator[tuple[Photo, Unusable | None]]:
+def compare(manifest: ManifestReader, *, job_id: str, bucket: str) -> Iterator[tuple[Photo, Unusable | None]]:
     """Yield each photo of ``manifest``, the job's input.manifest, with its change since the check, or None.
 
     A photo is unchanged when its object has the ETag of the check and was not written after the manifest. The second
@@ -36,7 +37,7 @@ def compare(manifest: ManifestReader, *, job_id: str, bucket: str, s3: Any) -> I
     Raises:
         ManifestChanged: after the last photo, if the manifest's hash is not the one that Check images returned.
     """
-    listings = {folder: _Listing(f"{folder}/{job_id}/", bucket, s3) for folder in FOLDERS}
+    listings = {folder: _Listing(f"{folder}/{job_id}/", bucket) for folder in FOLDERS}
     for photo in read_photos(manifest):
         _, key = split_uri(photo.source_ref)
         found = listings[key.partition("/")[0]].find(key)
@@ -51,8 +52,8 @@ def compare(manifest: ManifestReader, *, job_id: str, bucket: str, s3: Any) -> I
 class _Listing:
     """The objects below a prefix. Calls of `find` must be in ascending order of the keys."""
 
-    def __init__(self, prefix: str, bucket: str, s3: Any) -> None:
-        self._objects = _list_objects(prefix, bucket, s3)
+    def __init__(self, prefix: str, bucket: str) -> None:
+        self._objects = _list_objects(prefix, bucket)
         self._next = next(self._objects, None)
 
     def find(self, key: str) -> _Object | None:
@@ -61,7 +62,7 @@ class _Listing:
         return self._next if self._next and self._next.key == key else None
 
 
-def _list_objects(prefix: str, bucket: str, s3: Any) -> Iterator[_Object]:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+def _list_objects(prefix: str, bucket: str) -> Iterator[_Object]:
+    for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             yield _Object(entry["Key"], entry["ETag"].strip('"'), entry["LastModified"])

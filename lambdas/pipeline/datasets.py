@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import IO
 
 from pipeline.checked_photos import compare
 from pipeline.errors import NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
@@ -67,7 +67,7 @@ class DatasetsPrepared:
     labels_sha256: str
 
 
-def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float, s3: Any) -> DatasetsPrepared:
+def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float) -> DatasetsPrepared:
     """Clean every labelled line, split the photos, and write train.manifest, test.manifest and dropped.jsonl.
 
     Each photo of ``input.manifest`` is in one of the manifests or listed in dropped.jsonl. Photos that were replaced or
@@ -89,10 +89,10 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float,
     """
     class_ids = {name: index for index, name in enumerate(request.document_types)}
     with SpooledTemporaryFile(SPOOLED_BYTES) as starts:
-        with ManifestWriter(s3, bucket, f"manifests/{request.job_id}/dropped.jsonl") as file:
+        with ManifestWriter(bucket, f"manifests/{request.job_id}/dropped.jsonl") as file:
             dropped = _DroppedList(file)
-            photos = _Photos(request, bucket, s3)
-            labels = ManifestReader(s3, request.labels_manifest, request.labels_sha256)
+            photos = _Photos(request, bucket)
+            labels = ManifestReader(request.labels_manifest, request.labels_sha256)
             ranks, types = _clean(request, class_ids, starts, dropped, photos, labels)
 
         if photos.changed > max_rejected_share * photos.count:
@@ -108,8 +108,8 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float,
         starts.seek(0)
         end = line_end({str(index): name for name, index in class_ids.items() if images_per_type[name]})
         with (
-            ManifestWriter(s3, bucket, f"manifests/{request.job_id}/train.manifest") as train,
-            ManifestWriter(s3, bucket, f"manifests/{request.job_id}/test.manifest") as test,
+            ManifestWriter(bucket, f"manifests/{request.job_id}/train.manifest") as train,
+            ManifestWriter(bucket, f"manifests/{request.job_id}/test.manifest") as test,
         ):
             for start, tests in zip(starts, in_test, strict=True):
                 (test if tests else train).write(start.decode().removesuffix("\n") + end)
@@ -206,12 +206,12 @@ class _DroppedList:
 class _Photos:
     """The job's photos by source-ref, each for one labelled line; ``changed`` of ``count`` photos changed."""
 
-    def __init__(self, request: PrepareDatasets, bucket: str, s3: Any) -> None:
+    def __init__(self, request: PrepareDatasets, bucket: str) -> None:
         self._photos: dict[str, bytes | Unusable] = {}
         self.count = self.changed = 0
         ranks = set()
-        manifest = ManifestReader(s3, request.images_manifest, request.images_sha256, request.images_written)
-        for photo, change in compare(manifest, job_id=request.job_id, bucket=bucket, s3=s3):
+        manifest = ManifestReader(request.images_manifest, request.images_sha256, request.images_written)
+        for photo, change in compare(manifest, job_id=request.job_id, bucket=bucket):
             self.count += 1
             if change:
                 self.changed += 1
@@ -222,7 +222,7 @@ class _Photos:
             self._photos[photo.source_ref] = TAKEN if rank in ranks else PHOTO.pack(rank, photo.width, photo.height)
             ranks.add(rank)
         self._rejected = {}
-        for _, text in ManifestReader(s3, f"s3://{bucket}/{rejected_list_key(request.job_id)}"):
+        for _, text in ManifestReader(f"s3://{bucket}/{rejected_list_key(request.job_id)}"):
             line = json.loads(text)  # type: ignore[arg-type]
             self._rejected[line["source-ref"]] = line["reason"]
 

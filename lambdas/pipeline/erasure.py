@@ -9,15 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import models
+from pipeline.clients import clients
 from pipeline.errors import TRANSIENT_CODES, PipelineError, error_code
-from pipeline.jobs import Jobs, erasures, now_ms
+from pipeline.jobs import erasures, jobs, now_ms
 
 FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
 # Concurrent calls of DeleteObjects; each deletes a page of 1,000 keys, its limit (S3 API reference). S3 supports 3,500
@@ -38,16 +37,7 @@ class NotErased(PipelineError):
     """Not all objects of a job could be deleted. Lambda retries the function; no execution ends with this error."""
 
 
-@dataclass(frozen=True)
-class Storage:
-    """The bucket of the job's objects, and the table whose record counts those erased."""
-
-    bucket: str
-    s3: Any
-    jobs: Jobs
-
-
-def erase(job_id: str, *, bucket: str, jobs: Jobs, s3: Any, rekognition: Any) -> None:
+def erase(job_id: str, *, bucket: str) -> None:
     """Delete the job's objects and datasets, if its record has a request to erase it, and record the erasure.
 
     The record counts objects page by page. Two concurrent runs may count the same objects twice.
@@ -62,25 +52,24 @@ def erase(job_id: str, *, bucket: str, jobs: Jobs, s3: Any, rekognition: Any) ->
     if not job.is_erased:
         logger.warning("Not erased: the record has no request to erase the job")
         return
-    storage = Storage(bucket, s3, jobs)
-    left = [words for folder in FOLDERS if (words := _empty(job_id, folder, storage))]
-    datasets = _delete_datasets(job_id, rekognition)
+    left = [words for folder in FOLDERS if (words := _empty(job_id, folder, bucket))]
+    datasets = _delete_datasets(job_id)
     with_model = any(request.get("DeleteModel") for request in job["Erasures"])
     if with_model:
-        _delete_models(job_id, rekognition)
+        _delete_models(job_id)
     if left:
         raise NotErased(f"Not everything could be erased. {' '.join(left)}")
     last = began - job["Erasures"][-1]["RequestedTime"] >= LATE_MS
-    done = erasures.mark_erased(jobs, job, last=last, model_deleted=with_model) is not None
+    done = erasures.mark_erased(job, last=last, model_deleted=with_model) is not None
     logger.info("Erased" if done else "Erased, and asked for once more", extra={"datasets": datasets, "last": last})
 
 
-def _empty(job_id: str, folder: str, storage: Storage) -> str:
+def _empty(job_id: str, folder: str, bucket: str) -> str:
     """Delete the job's objects in ``folder`` until a listing finds none; returns what is left in words, or ""."""
     deleted, refused = 0, Counter[str]()
     for listing in range(LISTINGS):
         time.sleep(listing if refused else 0)
-        count, refused = _delete_listed(job_id, f"{folder}/{job_id}/", storage)
+        count, refused = _delete_listed(job_id, f"{folder}/{job_id}/", bucket)
         deleted += count
         if not count and not refused:
             logger.info("Folder emptied", extra={"folder": folder, "objects": deleted})
@@ -91,7 +80,7 @@ def _empty(job_id: str, folder: str, storage: Storage) -> str:
     return f"S3 left objects in {folder}/: {codes}." if codes else f"Objects are still being added to {folder}/."
 
 
-def _delete_listed(job_id: str, prefix: str, storage: Storage) -> tuple[int, Counter[str]]:
+def _delete_listed(job_id: str, prefix: str, bucket: str) -> tuple[int, Counter[str]]:
     """Delete the objects of one listing; returns the number deleted, and S3's error codes for the others."""
     deleted, refused = 0, Counter[str]()
     pending: list[Future[tuple[int, Counter[str]]]] = []
@@ -100,13 +89,13 @@ def _delete_listed(job_id: str, prefix: str, storage: Storage) -> tuple[int, Cou
         nonlocal deleted
         count, codes = pending.pop(0).result()
         if count:
-            erasures.add_objects(storage.jobs, job_id, count)
+            erasures.add_objects(job_id, count)
         deleted += count
         refused.update(codes)
 
     with ThreadPoolExecutor(DELETERS) as pool:
-        for keys in _pages(prefix, storage):
-            pending.append(pool.submit(_delete, keys, storage))
+        for keys in _pages(prefix, bucket):
+            pending.append(pool.submit(_delete, keys, bucket))
             if len(pending) == PAGES_AHEAD:
                 settle()
         while pending:
@@ -114,21 +103,21 @@ def _delete_listed(job_id: str, prefix: str, storage: Storage) -> tuple[int, Cou
     return deleted, refused
 
 
-def _pages(prefix: str, storage: Storage) -> Iterator[list[str]]:
+def _pages(prefix: str, bucket: str) -> Iterator[list[str]]:
     """The keys below ``prefix``, up to 1,000 at a time."""
-    for page in storage.s3.get_paginator("list_objects_v2").paginate(Bucket=storage.bucket, Prefix=prefix):
+    for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         if page.get("Contents"):
             yield [entry["Key"] for entry in page["Contents"]]
 
 
-def _delete(keys: list[str], storage: Storage) -> tuple[int, Counter[str]]:
+def _delete(keys: list[str], bucket: str) -> tuple[int, Counter[str]]:
     """Call DeleteObjects once. The call succeeds even if it deletes nothing: the answer has an error for each key left.
 
     A failed call counts as having left all keys, so that the deletions of other calls are still counted.
     """
     try:
-        answer = storage.s3.delete_objects(
-            Bucket=storage.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        answer = clients.s3.delete_objects(
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
         )
     except (ClientError, BotoCoreError) as error:
         code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
@@ -137,18 +126,18 @@ def _delete(keys: list[str], storage: Storage) -> tuple[int, Counter[str]]:
     return len(keys) - refused.total(), refused
 
 
-def _delete_datasets(job_id: str, rekognition: Any) -> int:
+def _delete_datasets(job_id: str) -> int:
     """Delete the datasets of the job's project at Rekognition, which hold labels and the photos' names.
 
     Rekognition lists the datasets, because a stage that failed may have created one that the record does not have.
     """
     deleted = 0
-    for project in rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
+    for project in clients.rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
         for dataset in project.get("Datasets", []):
             if dataset["Status"] == "DELETE_IN_PROGRESS":
                 continue
             try:
-                rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"])
+                clients.rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"])
             except ClientError as error:
                 if error_code(error) != "ResourceNotFoundException":
                     raise
@@ -156,14 +145,14 @@ def _delete_datasets(job_id: str, rekognition: Any) -> int:
     return deleted
 
 
-def _delete_models(job_id: str, rekognition: Any) -> None:
+def _delete_models(job_id: str) -> None:
     """Delete every model of the job's project. Rekognition refuses this for a model that runs."""
-    for project in rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
-        for version in models.versions(project["ProjectArn"], rekognition):
+    for project in clients.rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
+        for version in models.versions(project["ProjectArn"]):
             if version["Status"] == "DELETING":
                 continue
             try:
-                rekognition.delete_project_version(ProjectVersionArn=version["ProjectVersionArn"])
+                clients.rekognition.delete_project_version(ProjectVersionArn=version["ProjectVersionArn"])
             except ClientError as error:
                 if error_code(error) != "ResourceNotFoundException":
                     raise

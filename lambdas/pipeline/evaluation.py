@@ -81,7 +81,7 @@ class ModelEvaluated:
     max_f1_drop: float
 
 
-def require_unchanged(request: EvaluateModel, *, bucket: str, s3: Any) -> None:
+def require_unchanged(request: EvaluateModel, *, bucket: str) -> None:
     """Check, after the training, that Rekognition read the manifests and photos that earlier stages wrote.
 
     No manifest and no photo of a dataset may have been replaced since, not even temporarily.
@@ -96,11 +96,11 @@ def require_unchanged(request: EvaluateModel, *, bucket: str, s3: Any) -> None:
     if named != tuple(f"{own}/{name}.manifest" for name in ("input", "train", "test")):
         # An execution started without the API could name an empty list of photos, which would pass the check.
         raise UnexpectedAnswer("The execution names a manifest that is not the job's own. Start a new job.")
-    images = ManifestReader(s3, request.images_manifest, request.images_sha256, request.images_written)
-    compared = compare(images, job_id=request.job_id, bucket=bucket, s3=s3)
+    images = ManifestReader(request.images_manifest, request.images_sha256, request.images_written)
+    compared = compare(images, job_id=request.job_id, bucket=bucket)
     changes = {photo.source_ref: change for photo, change in compared if change}
-    train = ManifestReader(s3, request.train_manifest, request.train_sha256, request.train_written)
-    test = ManifestReader(s3, request.test_manifest, request.test_sha256, request.test_written)
+    train = ManifestReader(request.train_manifest, request.train_sha256, request.train_written)
+    test = ManifestReader(request.test_manifest, request.test_sha256, request.test_written)
     counts = Counter(_changes(train, changes)) + Counter(_changes(test, changes))
     if counts:
         raise PhotosChanged(
@@ -118,16 +118,7 @@ def _changes(lines: Iterable[tuple[int, str | Unusable]], changes: Mapping[str, 
             yield change
 
 
-def evaluate(
-    request: EvaluateModel,
-    *,
-    floors: Bars,
-    rekognition: Any,
-    s3: Any,
-    ssm: Any,
-    project_parameter: str,
-    model_parameter: str,
-) -> ModelEvaluated:
+def evaluate(request: EvaluateModel, *, floors: Bars, project_parameter: str, model_parameter: str) -> ModelEvaluated:
     """Read the model's evaluation summary and decide.
 
     ``floors`` are the deployment's bars. The job's bars apply only where they are stricter, so that an execution
@@ -138,17 +129,17 @@ def evaluate(
         UnexpectedAnswer: a bar of the job is not a number, or the figures belong to another model.
     """
     bars = _bars(request).raised_to(floors)
-    version = models.describe(request.project_arn, request.version_name, rekognition) or {}
+    version = models.describe(request.project_arn, request.version_name) or {}
     _require_own_model(request, version)
-    figures, labels = _figures(version, s3)
+    figures, labels = _figures(version)
     _require_own_figures(request, version, figures, labels)
-    live_model = read_parameter(model_parameter, ssm)
+    live_model = read_parameter(model_parameter)
     if live_model == request.project_version_arn:
         live_model = None
     live_f1 = None
     if live_model:
-        live_project = read_parameter(project_parameter, ssm)
-        live = models.describe(live_project, models.version_name(live_model), rekognition) if live_project else None
+        live_project = read_parameter(project_parameter)
+        live = models.describe(live_project, models.version_name(live_model)) if live_project else None
         live_f1 = (live or {}).get("EvaluationResult", {}).get("F1Score")
     reasons = _shortfalls(bars, figures["F1Score"], labels, live_f1)
     return ModelEvaluated(
@@ -205,7 +196,7 @@ def _require_own_figures(
         raise EvaluationMissing(f"The evaluation summary lacks figures of {len(missing)} document types.")
 
 
-def _figures(version: Mapping[str, Any], s3: Any) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
+def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
     """Overall and per-label figures of the summary file. The overall figures may or may not be under ``Metrics``.
 
     Source: Custom Labels guide, "Accessing the summary file" (its sample) and "Reference: training results summary
@@ -214,7 +205,7 @@ def _figures(version: Mapping[str, Any], s3: Any) -> tuple[Mapping[str, float], 
     location = version.get("EvaluationResult", {}).get("Summary", {}).get("S3Object")
     if not location:
         raise EvaluationMissing("The job's model has no evaluation summary.")
-    summary = models.read_json(location, s3)
+    summary = models.read_json(location)
     try:
         overall = summary["AggregatedEvaluationResults"]
         overall = overall.get("Metrics", overall)

@@ -6,13 +6,35 @@ A later one is started when a redrive cannot help. Its input holds the results o
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline.clients import clients
+from pipeline.jobs import Job
 from rules.states import TASKS, Task
 
 NAME = re.compile(r"(ekyc-[0-9]{14}-[0-9a-f]{16})-([2-9]|[1-9][0-9]+)")
 RESULTS: Mapping[str, str] = {task.name: task.result for task in TASKS if task.result}
 """The state machine's variable for each task's result, by the task's name, in the order of the tasks."""
+
+
+@dataclass(frozen=True)
+class StateMachine:
+    """The state machine, and the ARNs of its executions."""
+
+    arn: str
+
+    @property
+    def region(self) -> str:
+        return self.arn.split(":")[3]
+
+    def execution_arn(self, job_id: str, attempt: int = 1) -> str:
+        """The ARN of the job's execution number ``attempt``, counted from 1."""
+        return f"{self.arn.replace(':stateMachine:', ':execution:')}:{name(job_id, attempt)}"
+
+    def last_execution_arn(self, job: Job) -> str:
+        """The ARN of the job's last execution; of a job that was never started, the one that it will have."""
+        return job["ExecutionArn"] or self.execution_arn(job.id)
 
 
 def name(job_id: str, attempt: int) -> str:
@@ -31,7 +53,7 @@ def job_id(execution_arn: str) -> str:
     return parse(execution_arn.rpartition(":")[2])[0]
 
 
-def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: Task | None) -> dict[str, Any]:
+def next_input(execution: Mapping[str, Any], *, again_from: Task | None) -> dict[str, Any]:
     """The input of the execution that continues where ``execution`` (from DescribeExecution) has ended.
 
     It is the same input with ``resumed``: the results of the completed states by the names of their variables, and
@@ -41,7 +63,7 @@ def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: 
     before = job.get("resumed", {})
     tasks = list(RESULTS)
     kept = tasks[: tasks.index(again_from.name)] if again_from else tasks
-    made = _results(execution["executionArn"], stepfunctions)
+    made = _results(execution["executionArn"])
     found = before | {RESULTS[task]: made[task] for task in kept if task in made}
     again = again_from.result if again_from else None
     results = {}
@@ -56,9 +78,9 @@ def next_input(execution: Mapping[str, Any], stepfunctions: Any, *, again_from: 
     return job | {"resumed": {"redrives": redrives, **results}}
 
 
-def _results(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
+def _results(execution_arn: str) -> dict[str, Any]:
     """The last result of each state that succeeded, by the state's name. A history has at most 25 pages."""
-    pages = stepfunctions.get_paginator("get_execution_history").paginate(
+    pages = clients.stepfunctions.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, PaginationConfig={"PageSize": 1000}
     )
     left = (event.get("stateExitedEventDetails", {}) for page in pages for event in page["events"])

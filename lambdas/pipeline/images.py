@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from botocore.exceptions import ClientError
 
 from pipeline import upright
+from pipeline.clients import clients
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages, error_code
 from pipeline.manifests import ManifestWriter, Photo, Unusable, photo_line, rejected_list_key
 from rules import names, photos
@@ -71,13 +72,7 @@ class Upload(NamedTuple):
 
 
 def check(
-    request: CheckImages,
-    *,
-    bucket: str,
-    min_images: int,
-    max_rejected_share: float,
-    seconds_left: Callable[[], float],
-    s3: Any,
+    request: CheckImages, *, bucket: str, min_images: int, max_rejected_share: float, seconds_left: Callable[[], float]
 ) -> ImagesChecked:
     """Check every photo and write ``input.manifest`` and ``rejected.jsonl``, both in the order of the keys.
 
@@ -109,18 +104,18 @@ def check(
     codes: Counter[str] = Counter()
     turned = 0
     with (
-        ManifestWriter(s3, bucket, f"manifests/{request.job_id}/input.manifest") as manifest,
-        ManifestWriter(s3, bucket, rejected_list_key(request.job_id)) as rejected,
+        ManifestWriter(bucket, f"manifests/{request.job_id}/input.manifest") as manifest,
+        ManifestWriter(bucket, rejected_list_key(request.job_id)) as rejected,
         # One thread decodes: glibc keeps freed memory per thread, so each thread would keep the size of a photo.
         ThreadPoolExecutor(1) as turner,
         ThreadPoolExecutor(READERS) as readers,
     ):
-        checker = _Checker(request.job_id, bucket, seconds_left, turner, s3)
+        checker = _Checker(request.job_id, bucket, seconds_left, turner)
 
         def checked_photo(upload: Upload) -> tuple[Upload, Photo | Unusable]:
             return upload, checker.photo(upload)
 
-        for upload, photo in _in_order(readers, checked_photo, _uploads(bucket, prefix, s3)):
+        for upload, photo in _in_order(readers, checked_photo, _uploads(bucket, prefix)):
             original = f"s3://{bucket}/{upload.key}"
             if isinstance(photo, Photo):
                 first = first_of.setdefault(photo.image_hash, upload.key)
@@ -166,9 +161,9 @@ def _require_enough(checked: ImagesChecked, codes: Counter[str], min_images: int
         )
 
 
-def _uploads(bucket: str, prefix: str, s3: Any) -> Iterator[Upload]:
+def _uploads(bucket: str, prefix: str) -> Iterator[Upload]:
     """Every object below ``prefix`` in the order of the keys, listed 1,000 a page."""
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             if not entry["Key"].endswith("/"):  # the S3 console's folder marker
                 yield Upload(entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
@@ -204,12 +199,10 @@ class _Checker:
     each upload ("Checking object integrity in Amazon S3"), with the size.
     """
 
-    def __init__(
-        self, job_id: str, bucket: str, seconds_left: Callable[[], float], turner: ThreadPoolExecutor, s3: Any
-    ) -> None:
+    def __init__(self, job_id: str, bucket: str, seconds_left: Callable[[], float], turner: ThreadPoolExecutor) -> None:
         self._prefix, self._upright_prefix = f"images/{job_id}/", f"upright/{job_id}/"
-        self._bucket, self._seconds_left, self._s3 = bucket, seconds_left, s3
-        self._copies = {copy.key: copy for copy in _uploads(bucket, self._upright_prefix, s3)}
+        self._bucket, self._seconds_left = bucket, seconds_left
+        self._copies = {copy.key: copy for copy in _uploads(bucket, self._upright_prefix)}
         self._held, self._turner = BoundedSemaphore(HELD), turner
         self._turned = 0
 
@@ -247,7 +240,7 @@ class _Checker:
 
     def _checksum(self, upload: Upload) -> str:
         """The checksum and size of a photo that S3 encrypts with KMS; the ETag of an object without a checksum."""
-        answer = self._s3.head_object(
+        answer: Mapping[str, Any] = clients.s3.head_object(
             Bucket=self._bucket, Key=upload.key, ChecksumMode="ENABLED", IfMatch=f'"{upload.etag}"'
         )
         found = next((f"{name.removeprefix('Checksum')}:{answer[name]}" for name in CHECKSUMS if name in answer), None)
@@ -268,7 +261,7 @@ class _Checker:
             if isinstance(copy, Unusable):
                 return copy
             body, media_type = copy
-            answer = self._s3.put_object(
+            answer = clients.s3.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
@@ -280,7 +273,7 @@ class _Checker:
     def _original_etag(self, copy: Upload) -> str | None:
         """The ETag of the upload that an earlier run made ``copy`` from. Times do not tell: an upload may have been
         replaced while it was turned."""
-        answer = self._s3.head_object(Bucket=self._bucket, Key=copy.key, IfMatch=f'"{copy.etag}"')
+        answer = clients.s3.head_object(Bucket=self._bucket, Key=copy.key, IfMatch=f'"{copy.etag}"')
         original: str | None = answer["Metadata"].get(ORIGINAL)
         return original
 
@@ -289,5 +282,5 @@ class _Checker:
         self._turned += not isinstance(copy, Unusable)
         return copy
 
-    def _get(self, upload: Upload, **part: str) -> Any:
-        return self._s3.get_object(Bucket=self._bucket, Key=upload.key, IfMatch=f'"{upload.etag}"', **part)
+    def _get(self, upload: Upload, **part: Any) -> Any:
+        return clients.s3.get_object(Bucket=self._bucket, Key=upload.key, IfMatch=f'"{upload.etag}"', **part)

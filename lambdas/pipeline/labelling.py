@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline.clients import clients
 from pipeline.errors import (
     LabellingFailed,
     LabellingStopped,
@@ -24,9 +25,12 @@ from pipeline.errors import (
     error_code,
     quota,
 )
-from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, tokens
+from pipeline.jobs import Job, JobNotFound, MoveRefused, jobs, tokens
 from pipeline.tags import tags
 from rules.states import REQUEST_LABELS, Status
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import DescribeLabelingJobResponseTypeDef
 
 GROUND_TRUTH, SUPPLIED = "ground-truth", "supplied"
 LABEL_ATTRIBUTE = "doctype"
@@ -102,25 +106,25 @@ def job_name(job_id: str, attempt: int) -> str:
     return f"{job_id}-{attempt}"
 
 
-def job_arn(partition: str, region: str, account: str, job_id: str) -> str:
-    """The ARN of the job's first labelling job."""
+def job_arn(state_machine_arn: str, job_id: str) -> str:
+    """The ARN of the job's first labelling job, which is in the account and Region of the state machine."""
+    _, partition, _, region, account, *_ = state_machine_arn.split(":")
     return f"arn:{partition}:sagemaker:{region}:{account}:labeling-job/{job_name(job_id, 1)}"
 
 
-def describe(name: str, sagemaker: Any) -> dict[str, Any] | None:
+def describe(name: str) -> "DescribeLabelingJobResponseTypeDef | None":
     """DescribeLabelingJob's answer about one of our labelling jobs, or None when it does not exist."""
     try:
-        description: dict[str, Any] = sagemaker.describe_labeling_job(LabelingJobName=name)
+        return clients.sagemaker.describe_labeling_job(LabelingJobName=name)
     except ClientError as error:
         if error_code(error) in NO_SUCH_LABELLING_JOB:
             return None
         raise
-    return description
 
 
-def status(name: str, sagemaker: Any) -> str | None:
+def status(name: str) -> str | None:
     """The labelling job's status in SageMaker's words, or None when it does not exist."""
-    description = describe(name, sagemaker)
+    description = describe(name)
     return description["LabelingJobStatus"] if description else None
 
 
@@ -129,25 +133,10 @@ def parse_time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def request_labels(
-    request: RequestLabels,
-    *,
-    jobs: Jobs,
-    sagemaker: Any,
-    s3: Any,
-    stepfunctions: Any,
-    bucket: str,
-    work_team: str,
-    role: str,
-    workers_per_image: int,
-    kms_key_arn: str,
-    cost_tags: Sequence[str],
-    notify: Notify,
-) -> LabelsRequested:
+def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notify: Notify) -> LabelsRequested:
     """Store the token, find or create the labelling job, and answer the token if the labels exist already.
 
-    May run any number of times for a job: it finds what an earlier run created. The labelling job is tagged with
-    ``cost_tags`` (``key=value``) and the job. ``kms_key_arn`` encrypts its output; empty means the bucket's encryption.
+    May run any number of times for a job: it finds what an earlier run created.
 
     Raises:
         LabellingUnavailable: no work team is set, or the Region has no Ground Truth functions.
@@ -155,32 +144,22 @@ def request_labels(
         UnexpectedAnswer: the job does not wait for labels.
     """
     try:
-        job = tokens.store(jobs, request.job_id, request.task_token, request.provider)
+        job = tokens.store(request.job_id, request.task_token, request.provider)
     except (JobNotFound, MoveRefused) as error:
         raise UnexpectedAnswer(f"Job {request.job_id} does not wait for labels: {error}") from error
     jobs.note_first(request.job_id, LabelsRequestedTime=int(parse_time(request.requested_at) * 1000))
     if request.provider == SUPPLIED:
         if job["PostedLabels"]:
             # The labels answered the token of an earlier attempt of this stage, which failed afterwards: answer again.
-            supply_labels(job, job["PostedLabels"], stepfunctions=stepfunctions)
+            supply_labels(job, job["PostedLabels"])
         else:
             _check_deadline(request, "no labels were posted")
             detail = "Waiting for labels: upload a COCO file or a manifest and post its name"
             jobs.advance(request.job_id, REQUEST_LABELS, detail=detail)
         return LabelsRequested(waits_for="supplied labels")
 
-    if not work_team:
+    if not ground_truth.work_team:
         raise LabellingUnavailable("The stack has no work team: the setting workTeam is empty.")
-    ground_truth = GroundTruth(
-        sagemaker,
-        s3,
-        bucket=bucket,
-        team=work_team,
-        role=role,
-        workers=workers_per_image,
-        kms_key_arn=kms_key_arn,
-        cost_tags=cost_tags,
-    )
     description = ground_truth.find_or_make(request)
     name = description["LabelingJobName"]
     jobs.advance(
@@ -192,7 +171,7 @@ def request_labels(
     )
     # From here on the record names the labelling job, so ResumeLabelling handles its event. An earlier event was
     # ignored: check whether the labelling job has ended.
-    description = sagemaker.describe_labeling_job(LabelingJobName=name)
+    description = clients.sagemaker.describe_labeling_job(LabelingJobName=name)
     if description["LabelingJobStatus"] in ENDED:
         # Notify first: after the token is answered, no retry runs this stage again. But a message that cannot be sent
         # must not hold up the labels.
@@ -200,15 +179,13 @@ def request_labels(
             _notify(request.job_id, description, notify)
         except (ClientError, BotoCoreError, PipelineError) as error:
             logger.error("Labelled, but not all notices were sent", extra={"error": type(error).__name__})
-        answer(request.job_id, request.task_token, description, jobs=jobs, stepfunctions=stepfunctions)
+        answer(request.job_id, request.task_token, description)
     else:
         _check_deadline(request, f"labelling job {name} is still {description['LabelingJobStatus']}")
     return LabelsRequested(waits_for=name)
 
 
-def resume_execution(
-    event: Mapping[str, Any], *, jobs: Jobs, sagemaker: Any, stepfunctions: Any, notify: Notify
-) -> None:
+def resume_execution(event: Mapping[str, Any], *, notify: Notify) -> None:
     """Handle Ground Truth's event that a labelling job ended. DescribeLabelingJob, not the event, gives the status.
 
     Ignores labelling jobs of other systems, a labelling job that the job's record does not name yet
@@ -226,28 +203,28 @@ def resume_execution(
     if str(job["LabellingJobArn"]).rpartition("/")[2] != name:
         logger.info("No task token waits for this labelling job", extra={"job_id": job_id})
         return
-    description = sagemaker.describe_labeling_job(LabelingJobName=name)
+    description = clients.sagemaker.describe_labeling_job(LabelingJobName=name)
     if description["LabelingJobStatus"] not in ENDED:
         return
     if job["TaskToken"]:
-        answer(job_id, job["TaskToken"], description, jobs=jobs, stepfunctions=stepfunctions)
+        answer(job_id, job["TaskToken"], description)
     _notify(job_id, description, notify)
 
 
-def supply_labels(job: Job, labels_key: str, *, stepfunctions: Any) -> bool:
+def supply_labels(job: Job, labels_key: str) -> bool:
     """Answer the token with uploaded labels; False when another caller has answered it.
 
     The record keeps the used token until the next state, `Import labels`, removes it.
     """
-    return _answer_token(job["TaskToken"], {"provider": SUPPLIED, "labelsKey": labels_key}, stepfunctions)
+    return _answer_token(job["TaskToken"], {"provider": SUPPLIED, "labelsKey": labels_key})
 
 
-def answer(job_id: str, token: str, description: Mapping[str, Any], *, jobs: Jobs, stepfunctions: Any) -> None:
+def answer(job_id: str, token: str, description: Mapping[str, Any]) -> None:
     """Answer the token with the result of the labelling job."""
     try:
         made = read_outcome(description)
     except PipelineError as failure:
-        _send(job_id, token, failure, jobs=jobs, stepfunctions=stepfunctions)
+        _send(job_id, token, failure)
         return
     jobs.note(job_id, Labelled=made.labelled, LabellingFailures=made.failed, Unlabelled=made.unlabelled)
     output = {
@@ -258,7 +235,7 @@ def answer(job_id: str, token: str, description: Mapping[str, Any], *, jobs: Job
         "failed": made.failed,
         "unlabelled": made.unlabelled,
     }
-    _send(job_id, token, output, jobs=jobs, stepfunctions=stepfunctions)
+    _send(job_id, token, output)
 
 
 def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
@@ -305,31 +282,22 @@ def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
     )
 
 
+@dataclass(frozen=True)
 class GroundTruth:
-    """Labelling jobs at Ground Truth with the built-in bounding box task."""
+    """Labelling jobs at Ground Truth with the built-in bounding box task.
 
-    def __init__(
-        self,
-        sagemaker: Any,
-        s3: Any,
-        *,
-        bucket: str,
-        team: str,
-        role: str,
-        workers: int,
-        kms_key_arn: str,
-        cost_tags: Sequence[str],
-    ) -> None:
-        self._sagemaker = sagemaker
-        self._s3 = s3
-        self._bucket = bucket
-        self._team = team
-        self._role = role
-        self._workers = workers
-        self._kms_key_arn = kms_key_arn
-        self._cost_tags = cost_tags
+    ``work_team``, empty if the stack has none, and ``role`` are ARNs. A labelling job is tagged with ``cost_tags``
+    (``key=value``) and the job. ``kms_key_arn`` encrypts its output; empty means the bucket's encryption.
+    """
 
-    def find_or_make(self, request: RequestLabels) -> dict[str, Any]:
+    bucket: str
+    work_team: str
+    role: str
+    workers_per_image: int
+    kms_key_arn: str
+    cost_tags: Sequence[str]
+
+    def find_or_make(self, request: RequestLabels) -> "DescribeLabelingJobResponseTypeDef":
         """The description of the labelling job to wait for.
 
         Each redrive allows one more attempt. An attempt that failed, or was or is being stopped, is followed by the
@@ -341,12 +309,12 @@ class GroundTruth:
                 return description
         return self._attempt(request, request.redrives + 1)
 
-    def _attempt(self, request: RequestLabels, attempt: int) -> dict[str, Any]:
+    def _attempt(self, request: RequestLabels, attempt: int) -> "DescribeLabelingJobResponseTypeDef":
         name = job_name(request.job_id, attempt)
-        found = describe(name, self._sagemaker)
+        found = describe(name)
         if found is None:
             try:
-                self._sagemaker.create_labeling_job(**self._new_job(request, name))
+                clients.sagemaker.create_labeling_job(**self._new_job(request, name))
             except ClientError as error:
                 if error_code(error) == "ResourceLimitExceeded":
                     raise LabellingUnavailable(
@@ -354,7 +322,7 @@ class GroundTruth:
                     ) from error
                 if error_code(error) != "ResourceInUse":
                     raise
-            found = describe(name, self._sagemaker)
+            found = describe(name)
         if (
             found is None
             or found["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"] != request.images_manifest
@@ -364,7 +332,7 @@ class GroundTruth:
 
     def _new_job(self, request: RequestLabels, name: str) -> dict[str, Any]:
         """The arguments of CreateLabelingJob. Uploads the template and the label categories that they name."""
-        region = self._sagemaker.meta.region_name
+        region = clients.sagemaker.meta.region_name
         if region not in FUNCTION_ACCOUNTS:
             raise LabellingUnavailable(
                 f"Ground Truth has no bounding box functions in Region {region}; it has them in "
@@ -381,21 +349,21 @@ class GroundTruth:
             "LabelAttributeName": LABEL_ATTRIBUTE,
             "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": request.images_manifest}}},
             "OutputConfig": {
-                "S3OutputPath": f"s3://{self._bucket}/{folder}/output/",
-                **({"KmsKeyId": self._kms_key_arn} if self._kms_key_arn else {}),
+                "S3OutputPath": f"s3://{self.bucket}/{folder}/output/",
+                **({"KmsKeyId": self.kms_key_arn} if self.kms_key_arn else {}),
             },
-            "Tags": [{"Key": key, "Value": value} for key, value in tags(request.job_id, self._cost_tags).items()],
-            "RoleArn": self._role,
+            "Tags": [{"Key": key, "Value": value} for key, value in tags(request.job_id, self.cost_tags).items()],
+            "RoleArn": self.role,
             "LabelCategoryConfigS3Uri": self._put(f"{folder}/categories.json", json.dumps(categories)),
             "HumanTaskConfig": {
-                "WorkteamArn": self._team,
+                "WorkteamArn": self.work_team,
                 "UiConfig": {"UiTemplateS3Uri": self._put(f"{folder}/template.liquid", TEMPLATE.read_text("utf-8"))},
                 "PreHumanTaskLambdaArn": f"{function}:PRE-BoundingBox",
                 "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": f"{function}:ACS-BoundingBox"},
                 "TaskKeywords": ["identity document", "bounding box"],
                 "TaskTitle": "Draw a box around each identity document",
                 "TaskDescription": "Draw a tight box around every identity document in the photo and choose its type.",
-                "NumberOfHumanWorkersPerDataObject": self._workers,
+                "NumberOfHumanWorkersPerDataObject": self.workers_per_image,
                 "TaskTimeLimitInSeconds": TASK_SECONDS,
                 "TaskAvailabilityLifetimeInSeconds": AVAILABILITY_SECONDS,
                 "MaxConcurrentTaskCount": CONCURRENT_TASKS,
@@ -403,8 +371,8 @@ class GroundTruth:
         }
 
     def _put(self, key: str, text: str) -> str:
-        self._s3.put_object(Bucket=self._bucket, Key=key, Body=text.encode())
-        return f"s3://{self._bucket}/{key}"
+        clients.s3.put_object(Bucket=self.bucket, Key=key, Body=text.encode())
+        return f"s3://{self.bucket}/{key}"
 
 
 def _notify(job_id: str, description: Mapping[str, Any], notify: Notify) -> None:
@@ -421,21 +389,19 @@ def _check_deadline(request: RequestLabels, state: str) -> None:
         raise LabellingTimedOut(f"{request.deadline_seconds / 86400:.3g} days after labels were asked for, {state}.")
 
 
-def _send(
-    job_id: str, token: str, result: Mapping[str, Any] | PipelineError, *, jobs: Jobs, stepfunctions: Any
-) -> None:
+def _send(job_id: str, token: str, result: Mapping[str, Any] | PipelineError) -> None:
     """Resume the execution with an output or a named error, unless it is resumed already, and remove the token."""
-    _answer_token(token, result, stepfunctions)
-    tokens.forget(jobs, job_id, token)
+    _answer_token(token, result)
+    tokens.forget(job_id, token)
 
 
-def _answer_token(token: str, result: Mapping[str, Any] | PipelineError, stepfunctions: Any) -> bool:
+def _answer_token(token: str, result: Mapping[str, Any] | PipelineError) -> bool:
     """Answer the token; True when this call resumed the execution."""
     try:
         if isinstance(result, PipelineError):
-            stepfunctions.send_task_failure(taskToken=token, error=type(result).__name__, cause=str(result))
+            clients.stepfunctions.send_task_failure(taskToken=token, error=type(result).__name__, cause=str(result))
         else:
-            stepfunctions.send_task_success(taskToken=token, output=json.dumps(result))
+            clients.stepfunctions.send_task_success(taskToken=token, output=json.dumps(result))
     except ClientError as error:
         if error_code(error) not in ALREADY_RESUMED:
             raise

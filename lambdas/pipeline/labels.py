@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from pipeline.clients import clients
 from pipeline.errors import LabelsDoNotMatch, LabelsInvalid, error_code
 from pipeline.manifests import HashedStream, ManifestReader, ManifestWriter, read_photos, rejected_list_key
 from rules import labels
@@ -98,7 +99,7 @@ class _Photos(NamedTuple):
     folders: dict[str, str]
 
 
-def import_labels(request: ImportLabels, *, bucket: str, s3: Any, max_unmatched_share: float = 1) -> LabelsImported:
+def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: float = 1) -> LabelsImported:
     """Check the supplied labels and write them as ``labels.manifest``, in the form of a Ground Truth output manifest.
 
     `rules.labels` reads the file. Entries without usable labels stay in the manifest as lines without labels, so that
@@ -114,19 +115,19 @@ def import_labels(request: ImportLabels, *, bucket: str, s3: Any, max_unmatched_
         LabelsInvalid: has the number of problems and their places, and no names.
         LabelsDoNotMatch: has both counts.
     """
-    file = _File(bucket, request.labels_key, s3)
-    photos = _photos(ManifestReader(s3, request.images_manifest, request.images_sha256))
+    file = _File(bucket, request.labels_key)
+    photos = _photos(ManifestReader(request.images_manifest, request.images_sha256))
     uploads = f"s3://{bucket}/images/{request.job_id}/"
     class_ids = {name: index for index, name in enumerate(request.document_types)}
     counts = labels.Counts(photos=len(photos.sizes))
     left = set(photos.sizes)
-    with closing(file), ManifestWriter(s3, bucket, f"manifests/{request.job_id}/labels.manifest") as manifest:
-        with ManifestWriter(s3, bucket, f"manifests/{request.job_id}/label-problems.jsonl") as listed:
+    with closing(file), ManifestWriter(bucket, f"manifests/{request.job_id}/labels.manifest") as manifest:
+        with ManifestWriter(bucket, f"manifests/{request.job_id}/label-problems.jsonl") as listed:
             problems = _Problems(listed)
             source = Source(
                 report=problems.add,
                 photos=photos.sizes,
-                rejected=_rejected(bucket, request.job_id, s3),
+                rejected=_rejected(bucket, request.job_id),
                 types=frozenset(request.document_types),
                 job_name=f"labeling-job/{request.job_id}-{PROVIDER}",
                 created=file.uploaded,
@@ -175,11 +176,11 @@ class _File:
     imported file.
     """
 
-    def __init__(self, bucket: str, key: str, s3: Any) -> None:
+    def __init__(self, bucket: str, key: str) -> None:
         """Raises LabelsInvalid when the file does not exist."""
-        self._object, self._s3 = {"Bucket": bucket, "Key": key}, s3
+        self._object: dict[str, Any] = {"Bucket": bucket, "Key": key}
         try:
-            self._first = s3.get_object(**self._object)
+            self._first = clients.s3.get_object(**self._object)
         except ClientError as error:
             if error_code(error) != "NoSuchKey":
                 raise
@@ -210,7 +211,7 @@ class _File:
 
     def _read_again(self) -> Any:
         try:
-            return self._s3.get_object(**self._object, IfMatch=self._first["ETag"])["Body"]
+            return clients.s3.get_object(**self._object, IfMatch=self._first["ETag"])["Body"]
         except ClientError as error:
             if error_code(error) not in ("PreconditionFailed", "NoSuchKey"):
                 raise
@@ -230,9 +231,9 @@ def _photos(images_manifest: ManifestReader) -> _Photos:
     return photos
 
 
-def _rejected(bucket: str, job_id: str, s3: Any) -> frozenset[str]:
+def _rejected(bucket: str, job_id: str) -> frozenset[str]:
     """The file names of the photos that Check images rejected."""
-    lines = ManifestReader(s3, f"s3://{bucket}/{rejected_list_key(job_id)}")
+    lines = ManifestReader(f"s3://{bucket}/{rejected_list_key(job_id)}")
     return frozenset(json.loads(text)["source-ref"].rpartition("/")[2] for _, text in lines if isinstance(text, str))
 
 

@@ -7,11 +7,12 @@ from contextlib import closing
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, NamedTuple, Self
 
 import orjson
 from boto3.s3.transfer import TransferConfig
 
+from pipeline.clients import clients
 from pipeline.errors import ManifestChanged
 from rules.lines import Stream, Unusable, read_lines
 
@@ -81,9 +82,7 @@ class ManifestReader:
     the last line that of the whole manifest.
     """
 
-    def __init__(
-        self, s3: Any, uri: str, expected_sha256: str | None = None, expected_written: int | None = None
-    ) -> None:
+    def __init__(self, uri: str, expected_sha256: str | None = None, expected_written: int | None = None) -> None:
         """``expected_sha256`` and ``expected_written`` (Unix ms) are what the stage that wrote the manifest returned.
 
         The time detects a manifest that was replaced and put back, which Rekognition may have read in between.
@@ -92,7 +91,7 @@ class ManifestReader:
             ManifestChanged: the manifest was written again.
         """
         bucket, key = split_uri(uri)
-        answer = s3.get_object(Bucket=bucket, Key=key)
+        answer = clients.s3.get_object(Bucket=bucket, Key=key)
         self.written: datetime = answer["LastModified"]
         self._uri, self._expected = uri, expected_sha256
         self._body = answer["Body"]
@@ -154,10 +153,10 @@ class ManifestWriter:
 
     written: int
 
-    def __init__(self, s3: Any, bucket: str, key: str) -> None:
+    def __init__(self, bucket: str, key: str) -> None:
         self.uri = f"s3://{bucket}/{key}"
         self.count = 0
-        self._s3, self._bucket, self._key = s3, bucket, key
+        self._bucket, self._key = bucket, key
         self._hash = hashlib.sha256()
         self._file: IO[bytes] = SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115 - closed by __exit__
 
@@ -179,6 +178,6 @@ class ManifestWriter:
         with self._file:
             if kind is None:
                 self._file.seek(0)
-                self._s3.upload_fileobj(self._file, self._bucket, self._key, Config=ONE_PART_AT_A_TIME)
-                answer = self._s3.head_object(Bucket=self._bucket, Key=self._key)
+                clients.s3.upload_fileobj(self._file, self._bucket, self._key, Config=ONE_PART_AT_A_TIME)
+                answer = clients.s3.head_object(Bucket=self._bucket, Key=self._key)
                 self.written = _unix_ms(answer["LastModified"])

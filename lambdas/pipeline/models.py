@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
+from pipeline.clients import clients
 from pipeline.errors import (
     ModelFailed,
     ModelTimedOut,
@@ -22,6 +23,9 @@ from pipeline.errors import (
 )
 from pipeline.projects import is_overdue
 from pipeline.tags import tags
+
+if TYPE_CHECKING:
+    from types_boto3_rekognition.type_defs import ProjectVersionDescriptionTypeDef
 
 # Both stand for a quota in CreateProjectVersion (Rekognition API reference).
 QUOTA_CODES = frozenset({"LimitExceededException", "ServiceQuotaExceededException"})
@@ -109,24 +113,24 @@ def job_id(project_version_arn: str) -> str:
     return project_version_arn.split("/")[1]
 
 
-def versions(project_arn: str, rekognition: Any) -> list[dict[str, Any]]:
+def versions(project_arn: str) -> "list[ProjectVersionDescriptionTypeDef]":
     """DescribeProjectVersions' descriptions of all versions, newest first; a project has at most 100, which is a page.
 
     Source: Custom Labels guide, "Guidelines and quotas".
     """
     try:
-        answer = rekognition.describe_project_versions(ProjectArn=project_arn)
+        answer = clients.rekognition.describe_project_versions(ProjectArn=project_arn)
     except ClientError as error:
         if error_code(error) == "ResourceNotFoundException":
             return []
         raise
-    return list(answer["ProjectVersionDescriptions"])
+    return answer["ProjectVersionDescriptions"]
 
 
-def describe(project_arn: str, name: str, rekognition: Any) -> dict[str, Any] | None:
+def describe(project_arn: str, name: str) -> "ProjectVersionDescriptionTypeDef | None":
     """DescribeProjectVersions' description of one version, or None when there is no such version or project."""
     try:
-        answer = rekognition.describe_project_versions(ProjectArn=project_arn, VersionNames=[name])
+        answer = clients.rekognition.describe_project_versions(ProjectArn=project_arn, VersionNames=[name])
     except ClientError as error:
         if error_code(error) == "ResourceNotFoundException":
             return None
@@ -135,7 +139,7 @@ def describe(project_arn: str, name: str, rekognition: Any) -> dict[str, Any] | 
 
 
 def start_training(
-    request: StartTraining, *, bucket: str, kms_key_arn: str, cost_tags: Sequence[str], rekognition: Any
+    request: StartTraining, *, bucket: str, kms_key_arn: str, cost_tags: Sequence[str]
 ) -> TrainingStarted:
     """Find or make the job's project version, which starts its training.
 
@@ -150,39 +154,40 @@ def start_training(
         Throttled: the project is busy with something else.
     """
     name = request.version_name
-    found = _find_version(request, rekognition)
+    key: dict[str, Any] = {"KmsKeyId": kms_key_arn} if kms_key_arn else {}
+    found = _find_version(request)
     if found is not None:
         return TrainingStarted(found, version_name(found))
     try:
-        arn = rekognition.create_project_version(
+        arn = clients.rekognition.create_project_version(
             ProjectArn=request.project_arn,
             VersionName=name,
             OutputConfig={"S3Bucket": bucket, "S3KeyPrefix": f"training/{request.job_id}"},
             Tags=tags(request.job_id, cost_tags),
-            **({"KmsKeyId": kms_key_arn} if kms_key_arn else {}),
+            **key,
         )["ProjectVersionArn"]
     except ClientError as error:
         if error_code(error) in QUOTA_CODES:
             raise TrainingSlotsBusy(f"Rekognition trains as many models as it may at a time: {quota(error)}") from error
         if error_code(error) != "ResourceInUseException":
             raise
-        found = _find_version(request, rekognition)
+        found = _find_version(request)
         if found is None:
             raise Throttled(f"The project is in use and has no version {name} yet: {error_code(error)}.") from error
         arn = found
     return TrainingStarted(arn, version_name(arn))
 
 
-def _find_version(request: StartTraining, rekognition: Any) -> str | None:
+def _find_version(request: StartTraining) -> str | None:
     """The ARN of the project's newest version that is trained or in training, else of the execution's own."""
-    found = versions(request.project_arn, rekognition)
+    found = versions(request.project_arn)
     arns = [str(one["ProjectVersionArn"]) for one in found if one["Status"] not in NOT_TRAINED]
     # One that failed in the meantime is for the check to tell.
     arns += [arn for one in found if version_name(arn := str(one["ProjectVersionArn"])) == request.version_name]
     return arns[0] if arns else None
 
 
-def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tuple[TrainingChecked, int | None]:
+def check_training(request: CheckTraining) -> tuple[TrainingChecked, int | None]:
     """Look how far the training is; also the billed training time in seconds when it is over.
 
     Raises:
@@ -190,12 +195,12 @@ def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tupl
             message.
         TrainingTimedOut: it is not over and the deadline has passed.
     """
-    version = describe(request.project_arn, request.version_name, rekognition)
+    version = describe(request.project_arn, request.version_name)
     if version is None:
         raise TrainingFailed("The job's model no longer exists.")
     status = version["Status"]
     if status in NOT_TRAINED:
-        raise TrainingFailed(f"Training ended as {status}.{_manifest_faults(version, s3)} {_reason(request, version)}")
+        raise TrainingFailed(f"Training ended as {status}.{_manifest_faults(version)} {_reason(request, version)}")
     if status == "TRAINING_IN_PROGRESS":
         if is_overdue(request.waiting_since, request.deadline_seconds):
             raise TrainingTimedOut(f"Training is not over after {request.deadline_seconds / 3600:g} hours.")
@@ -203,7 +208,7 @@ def check_training(request: CheckTraining, *, rekognition: Any, s3: Any) -> tupl
     return TrainingChecked(True, status), version.get("BillableTrainingTimeInSeconds")
 
 
-def start_model(request: StartModel, *, inference_units: int, rekognition: Any) -> ModelStatus:
+def start_model(request: StartModel, *, inference_units: int) -> ModelStatus:
     """Start the job's model, unless it is starting or running.
 
     Raises:
@@ -211,13 +216,13 @@ def start_model(request: StartModel, *, inference_units: int, rekognition: Any) 
         Throttled: the model is still stopping.
     """
     try:
-        status = rekognition.start_project_version(
+        status = clients.rekognition.start_project_version(
             ProjectVersionArn=request.project_version_arn, MinInferenceUnits=inference_units
         )["Status"]
     except ClientError as error:
         if error_code(error) not in ("LimitExceededException", "ResourceInUseException"):
             raise
-        version = describe(request.project_arn, request.version_name, rekognition)
+        version = describe(request.project_arn, request.version_name)
         found = version["Status"] if version else "gone"
         if found in UP:
             return ModelStatus(found)
@@ -227,14 +232,14 @@ def start_model(request: StartModel, *, inference_units: int, rekognition: Any) 
     return ModelStatus(status)
 
 
-def check_model(request: CheckModel, *, rekognition: Any) -> ModelStatus:
+def check_model(request: CheckModel) -> ModelStatus:
     """Look whether the model runs.
 
     Raises:
         ModelFailed: Rekognition could not start it, or it was deleted.
         ModelTimedOut: it does not run and the deadline has passed.
     """
-    version = describe(request.project_arn, request.version_name, rekognition)
+    version = describe(request.project_arn, request.version_name)
     if version is None:
         raise ModelFailed("The job's model no longer exists.")
     status = version["Status"]
@@ -245,18 +250,18 @@ def check_model(request: CheckModel, *, rekognition: Any) -> ModelStatus:
     return ModelStatus(status)
 
 
-def stop_model(project_arn: str, project_version_arn: str, *, rekognition: Any) -> str | None:
+def stop_model(project_arn: str, project_version_arn: str) -> str | None:
     """Stop the model if it runs; its status afterwards, or None when it does not exist.
 
     A model that is STARTING cannot be stopped yet: it stays so, and the caller says it.
     """
-    version = describe(project_arn, version_name(project_version_arn), rekognition)
+    version = describe(project_arn, version_name(project_version_arn))
     if version is None:
         return None
     status: str = version["Status"]
     if status == "RUNNING":
         try:
-            status = rekognition.stop_project_version(ProjectVersionArn=project_version_arn)["Status"]
+            status = clients.rekognition.stop_project_version(ProjectVersionArn=project_version_arn)["Status"]
         except ClientError as error:
             if error_code(error) != "ResourceInUseException":
                 raise
@@ -264,13 +269,13 @@ def stop_model(project_arn: str, project_version_arn: str, *, rekognition: Any) 
     return status
 
 
-def read_json(location: Mapping[str, str], s3: Any) -> Any:
+def read_json(location: Mapping[str, str]) -> Any:
     """The JSON document at an ``S3Object`` as Rekognition names it.
 
     Raises:
         UnexpectedAnswer: it is not JSON.
     """
-    body = s3.get_object(Bucket=location["Bucket"], Key=location["Name"])["Body"].read()
+    body = clients.s3.get_object(Bucket=location["Bucket"], Key=location["Name"])["Body"].read()
     try:
         return json.loads(body)
     except ValueError as error:
@@ -288,7 +293,7 @@ def _reason(request: CheckTraining | CheckModel, version: Mapping[str, Any]) -> 
     )
 
 
-def _manifest_faults(version: Mapping[str, Any], s3: Any) -> str:
+def _manifest_faults(version: Mapping[str, Any]) -> str:
     """The error codes of the manifest summary in words; it exists for faults in manifest contents only.
 
     Source: Custom Labels guide, "Understanding the manifest summary".
@@ -297,7 +302,7 @@ def _manifest_faults(version: Mapping[str, Any], s3: Any) -> str:
     if not location:
         return ""
     try:
-        summary = read_json(location, s3)
+        summary = read_json(location)
     except (ClientError, UnexpectedAnswer) as error:
         logger.warning("The manifest summary cannot be read", extra={"error": type(error).__name__})
         return ""

@@ -16,8 +16,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline.clients import clients
 from pipeline.errors import PipelineError, Throttled, UnexpectedAnswer
-from pipeline.jobs import Job, JobNotFound, Jobs, notice_marks
+from pipeline.jobs import Job, JobNotFound, jobs, notice_marks
 from pipeline.jobs.record import END_SENT, LABELLING_SENT
 from pipeline.labelling import LabelsMade
 from rules import advice, prices
@@ -63,13 +64,11 @@ class Channels:
     """Where notices go: the topic for people, the account's default event bus for programs."""
 
     topic: str
-    sns: Any
-    events: Any
 
     def publish(self, subject: str, lines: Sequence[str]) -> None:
         """Send a message to the topic."""
         line = " ".join(subject.split()).encode("ascii", "replace").decode()
-        self.sns.publish(TopicArn=self.topic, Subject=line[:SUBJECT_LENGTH], Message="\n".join(lines))
+        clients.sns.publish(TopicArn=self.topic, Subject=line[:SUBJECT_LENGTH], Message="\n".join(lines))
 
     def send_message(self, notice: Notice) -> None:
         """Tell people."""
@@ -82,7 +81,7 @@ class Channels:
             Throttled, UnexpectedAnswer: EventBridge did not take the event.
         """
         detail = {"version": VERSION, "noticeId": notice.id, **notice.detail}
-        answer = self.events.put_events(
+        answer = clients.events.put_events(
             Entries=[
                 {
                     "Source": SOURCE,
@@ -102,16 +101,16 @@ def is_notified(job: Job) -> bool:
     return any((job[mark] or 0) >= job["EndTime"] for mark in END_SENT)
 
 
-def notify_end(job: Job, *, jobs: Jobs, channels: Channels) -> bool:
+def notify_end(job: Job, *, channels: Channels) -> bool:
     """Send the notice of the job's end, once for each end; True when this call sent a message or an event.
 
     Raises:
         ClientError, BotoCoreError, PipelineError: the message or the event was not sent. The other was tried too.
     """
-    return _notify(end_notice(job), job, END_SENT, job["EndTime"], jobs, channels)
+    return _notify(end_notice(job), job, END_SENT, job["EndTime"], channels)
 
 
-def notify_labelled(job_id: str, attempt: int, made: LabelsMade, *, jobs: Jobs, channels: Channels) -> bool:
+def notify_labelled(job_id: str, attempt: int, made: LabelsMade, *, channels: Channels) -> bool:
     """Send the notice that people have labelled, once for each labelling job; returns as `notify_end`.
 
     Raises:
@@ -121,10 +120,10 @@ def notify_labelled(job_id: str, attempt: int, made: LabelsMade, *, jobs: Jobs, 
         job = jobs.get(job_id)
     except JobNotFound:
         return False
-    return _notify(labelled_notice(job, attempt, made), job, LABELLING_SENT, attempt, jobs, channels)
+    return _notify(labelled_notice(job, attempt, made), job, LABELLING_SENT, attempt, channels)
 
 
-def _notify(notice: Notice, job: Job, marks: Sequence[str], value: int, jobs: Jobs, channels: Channels) -> bool:
+def _notify(notice: Notice, job: Job, marks: Sequence[str], value: int, channels: Channels) -> bool:
     """Send message and event, each unless its mark has reached ``value``."""
     failure: Exception | None = None
     sends = zip(marks, (channels.send_message, channels.send_event), strict=True)
@@ -132,7 +131,7 @@ def _notify(notice: Notice, job: Job, marks: Sequence[str], value: int, jobs: Jo
     for mark, send in due:
         try:
             send(notice)
-            notice_marks.mark_sent(jobs, job.id, mark, value)
+            notice_marks.mark_sent(job.id, mark, value)
         except (ClientError, BotoCoreError, PipelineError) as error:
             logger.error("Not sent", extra={"mark": mark, "error": type(error).__name__})
             failure = failure or error

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from pipeline import executions
+from pipeline.clients import clients
 from pipeline.errors import REJECTED, own_cause
-from pipeline.jobs import Job, JobNotFound, Jobs, MoveRefused, ends
+from pipeline.jobs import Job, JobNotFound, MoveRefused, ends
 from rules.states import ENDED, Status
 
 STATUSES: Mapping[str, Status] = {
@@ -34,9 +34,9 @@ class Outcome:
     cause: str | None
 
 
-def find(execution_arn: str, stepfunctions: Any) -> Outcome | None:
+def find(execution_arn: str) -> Outcome | None:
     """Ask Step Functions how the execution ended; None while it runs, also when it was redriven."""
-    execution = stepfunctions.describe_execution(executionArn=execution_arn)
+    execution = clients.stepfunctions.describe_execution(executionArn=execution_arn)
     if execution["status"] not in STATUSES:
         return None
     status, error = STATUSES[execution["status"]], execution.get("error")
@@ -47,25 +47,24 @@ def find(execution_arn: str, stepfunctions: Any) -> Outcome | None:
     return Outcome(
         status=status,
         end_time=int(execution["stopDate"].timestamp() * 1000),
-        stage=_last_stage(execution_arn, stepfunctions),
+        stage=_last_stage(execution_arn),
         error=error,
         cause=_words(own_cause(error, execution.get("cause"))),
     )
 
 
-def record(execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
+def record(execution_arn: str) -> Job | None:
     """Write the execution's end to the job; returns the updated job, or None when there is nothing to write.
 
     May be called at any time and any number of times: Step Functions is asked, and an end is never replaced by an
     earlier one, nor by that of another execution than the job's last.
     """
-    outcome = find(execution_arn, stepfunctions)
+    outcome = find(execution_arn)
     if outcome is None:
         return None
     detail = str(outcome.status) if outcome.error is None else f"{outcome.status}: {outcome.error}"
     try:
         return ends.record(
-            jobs,
             executions.job_id(execution_arn),
             outcome.status,
             outcome.end_time,
@@ -84,9 +83,9 @@ def record(execution_arn: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
         return None
 
 
-def _last_stage(execution_arn: str, stepfunctions: Any) -> str | None:
+def _last_stage(execution_arn: str) -> str | None:
     """The state that the execution entered last."""
-    page = stepfunctions.get_execution_history(
+    page = clients.stepfunctions.get_execution_history(
         executionArn=execution_arn, reverseOrder=True, maxResults=HISTORY_PAGE, includeExecutionData=False
     )
     entered = [event for event in page["events"] if event["type"].endswith("StateEntered")]

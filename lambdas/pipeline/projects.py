@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from pipeline.clients import clients
 from pipeline.errors import (
     DatasetFailed,
     DatasetSlotsBusy,
@@ -18,6 +19,10 @@ from pipeline.errors import (
 )
 from pipeline.jobs import now_ms
 from pipeline.tags import tags
+
+if TYPE_CHECKING:
+    from types_boto3_rekognition.literals import DatasetTypeType
+    from types_boto3_rekognition.type_defs import DatasetSourceTypeDef
 
 FAILED = ("CREATE_FAILED", "UPDATE_FAILED")
 COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
@@ -69,7 +74,7 @@ def is_overdue(waiting_since: int, deadline_seconds: float) -> bool:
     return now_ms() - waiting_since > deadline_seconds * 1000
 
 
-def create_datasets(request: CreateDatasets, *, cost_tags: Sequence[str], rekognition: Any) -> DatasetsCreated:
+def create_datasets(request: CreateDatasets, *, cost_tags: Sequence[str]) -> DatasetsCreated:
     """Find or make the job's project, tagged with ``cost_tags`` (``key=value``) and the job, and both datasets.
 
     Raises:
@@ -77,15 +82,15 @@ def create_datasets(request: CreateDatasets, *, cost_tags: Sequence[str], rekogn
         DatasetSlotsBusy: a quota of datasets is in use.
         Throttled: the project is not ready for a dataset, or one that failed is being deleted to be made anew.
     """
-    project_arn = _find_or_make_project(request.job_id, cost_tags, rekognition)
-    arns = {
-        kind: _find_or_make_dataset(request.job_id, project_arn, kind, manifest, rekognition)
-        for kind, manifest in (("TRAIN", request.train_manifest), ("TEST", request.test_manifest))
-    }
-    return DatasetsCreated(project_arn, arns["TRAIN"], arns["TEST"])
+    project_arn = _find_or_make_project(request.job_id, cost_tags)
+    return DatasetsCreated(
+        project_arn,
+        _find_or_make_dataset(request.job_id, project_arn, "TRAIN", request.train_manifest),
+        _find_or_make_dataset(request.job_id, project_arn, "TEST", request.test_manifest),
+    )
 
 
-def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsChecked:
+def check_datasets(request: CheckDatasets) -> DatasetsChecked:
     """Look how far Rekognition is with both datasets.
 
     Raises:
@@ -94,7 +99,7 @@ def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsCheck
     """
     statuses = {}
     for kind, arn in (("TRAIN", request.train_dataset_arn), ("TEST", request.test_dataset_arn)):
-        description = rekognition.describe_dataset(DatasetArn=arn)["DatasetDescription"]
+        description = clients.rekognition.describe_dataset(DatasetArn=arn)["DatasetDescription"]
         statuses[kind] = description["Status"]
         if description["Status"] in FAILED:
             reason = "Rekognition gave no reason."
@@ -113,9 +118,9 @@ def check_datasets(request: CheckDatasets, *, rekognition: Any) -> DatasetsCheck
     return DatasetsChecked(ready, statuses["TRAIN"], statuses["TEST"])
 
 
-def _find_or_make_project(name: str, cost_tags: Sequence[str], rekognition: Any) -> str:
+def _find_or_make_project(name: str, cost_tags: Sequence[str]) -> str:
     try:
-        arn: str = rekognition.create_project(ProjectName=name, Tags=tags(name, cost_tags))["ProjectArn"]
+        arn: str = clients.rekognition.create_project(ProjectName=name, Tags=tags(name, cost_tags))["ProjectArn"]
     except ClientError as error:
         if error_code(error) == "LimitExceededException":
             raise DatasetFailed(
@@ -124,23 +129,25 @@ def _find_or_make_project(name: str, cost_tags: Sequence[str], rekognition: Any)
             ) from error
         if error_code(error) not in EXISTS_CODES:
             raise
-        return str(_project(name, rekognition)["ProjectArn"])
+        return str(_project(name)["ProjectArn"])
     return arn
 
 
-def _project(name: str, rekognition: Any) -> dict[str, Any]:
-    projects = rekognition.describe_projects(ProjectNames=[name])["ProjectDescriptions"]
+def _project(name: str) -> dict[str, Any]:
+    projects = clients.rekognition.describe_projects(ProjectNames=[name])["ProjectDescriptions"]
     for project in projects:
         if project["ProjectArn"].split("/")[1] == name:
             return dict(project)
     raise UnexpectedAnswer(f"Rekognition says that project {name} exists and does not describe it.")
 
 
-def _find_or_make_dataset(name: str, project_arn: str, kind: str, manifest: str, rekognition: Any) -> str:
+def _find_or_make_dataset(name: str, project_arn: str, kind: "DatasetTypeType", manifest: str) -> str:
     location = urlsplit(manifest)
-    source = {"GroundTruthManifest": {"S3Object": {"Bucket": location.netloc, "Name": location.path.lstrip("/")}}}
+    source: DatasetSourceTypeDef = {
+        "GroundTruthManifest": {"S3Object": {"Bucket": location.netloc, "Name": location.path.lstrip("/")}}
+    }
     try:
-        arn: str = rekognition.create_dataset(ProjectArn=project_arn, DatasetType=kind, DatasetSource=source)[
+        arn: str = clients.rekognition.create_dataset(ProjectArn=project_arn, DatasetType=kind, DatasetSource=source)[
             "DatasetArn"
         ]
     except ClientError as error:
@@ -152,7 +159,7 @@ def _find_or_make_dataset(name: str, project_arn: str, kind: str, manifest: str,
             raise DatasetSlotsBusy(f"Rekognition makes no further dataset now: {quota(error)}") from error
         if error_code(error) not in EXISTS_CODES:
             raise
-        project = _project(name, rekognition)
+        project = _project(name)
         if project["ProjectArn"] != project_arn:
             raise UnexpectedAnswer(f"Project {name} was deleted and made anew while its datasets were made.") from error
         for dataset in project.get("Datasets", []):
@@ -160,7 +167,7 @@ def _find_or_make_dataset(name: str, project_arn: str, kind: str, manifest: str,
                 continue
             if dataset["Status"] not in FAILED:
                 return str(dataset["DatasetArn"])
-            rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"])
+            clients.rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"])
             raise Throttled(f"The {kind} dataset is {dataset['Status']}; it is deleted, to be made anew.") from error
         raise Throttled(f"Project {name} is not ready for a {kind} dataset: {error_code(error)}.") from error
     return arn

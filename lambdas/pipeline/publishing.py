@@ -1,12 +1,12 @@
 """The live model: two SSM parameters that document-checking services read, and the model that was live before."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from pipeline import models
-from pipeline.jobs import Job, Jobs, live_lock, model_hours
+from pipeline.clients import clients
+from pipeline.jobs import Job, jobs, live_lock, model_hours
 
 logger = Logger(child=True)
 
@@ -32,21 +32,14 @@ class ModelPublished:
     previous_stopped: bool
 
 
-def read_parameter(name: str, ssm: Any) -> str | None:
+def read_parameter(name: str) -> str | None:
     """The ARN that the parameter holds, or None when it holds none yet."""
-    value: str = ssm.get_parameter(Name=name)["Parameter"]["Value"]
+    value: str = clients.ssm.get_parameter(Name=name)["Parameter"]["Value"]
     return None if value == NONE_YET else value
 
 
 def publish(
-    request: PublishModel,
-    *,
-    may_stop_previous: bool,
-    jobs: Jobs,
-    rekognition: Any,
-    ssm: Any,
-    project_parameter: str,
-    model_parameter: str,
+    request: PublishModel, *, may_stop_previous: bool, project_parameter: str, model_parameter: str
 ) -> ModelPublished:
     """Make the job's model the live one, remember the previous one, and stop that if asked.
 
@@ -59,24 +52,26 @@ def publish(
     Raises:
         Throttled: another job is at it.
     """
-    with live_lock.hold(jobs, request.job_id):
-        live_project, live = read_parameter(project_parameter, ssm), read_parameter(model_parameter, ssm)
+    with live_lock.hold(request.job_id):
+        live_project, live = read_parameter(project_parameter), read_parameter(model_parameter)
         if live_project != request.project_arn and live != request.project_version_arn:
             jobs.note(request.job_id, PreviousProject=live_project, PreviousModel=live)
-        ssm.put_parameter(Name=project_parameter, Value=request.project_arn, Type="String", Overwrite=True)
-        ssm.put_parameter(Name=model_parameter, Value=request.project_version_arn, Type="String", Overwrite=True)
+        clients.ssm.put_parameter(Name=project_parameter, Value=request.project_arn, Type="String", Overwrite=True)
+        clients.ssm.put_parameter(
+            Name=model_parameter, Value=request.project_version_arn, Type="String", Overwrite=True
+        )
 
     job = jobs.get(request.job_id)
     previous, previous_project = job["PreviousModel"], job["PreviousProject"]
     stopped = False
     if may_stop_previous and request.stop_previous and previous and previous_project:
-        stopped = models.stop_model(previous_project, previous, rekognition=rekognition) in models.DOWN
+        stopped = models.stop_model(previous_project, previous) in models.DOWN
         if stopped:
-            model_hours.record_stop(jobs, models.job_id(previous))
+            model_hours.record_stop(models.job_id(previous))
     return ModelPublished(request.project_version_arn, previous, stopped)
 
 
-def take_back(job: Job, *, jobs: Jobs, ssm: Any, project_parameter: str, model_parameter: str) -> None:
+def take_back(job: Job, *, project_parameter: str, model_parameter: str) -> None:
     """Put the project's parameter back, should the job have ended between the writes of the two.
 
     Raises:
@@ -86,14 +81,14 @@ def take_back(job: Job, *, jobs: Jobs, ssm: Any, project_parameter: str, model_p
     def is_half_written() -> bool:
         return (
             job["ProjectArn"] is not None
-            and read_parameter(project_parameter, ssm) == job["ProjectArn"]
-            and read_parameter(model_parameter, ssm) != job["ProjectVersionArn"]
+            and read_parameter(project_parameter) == job["ProjectArn"]
+            and read_parameter(model_parameter) != job["ProjectVersionArn"]
         )
 
     if not is_half_written():
         return
-    with live_lock.hold(jobs, job.id):
+    with live_lock.hold(job.id):
         if is_half_written():
             previous = job["PreviousProject"] or NONE_YET
-            ssm.put_parameter(Name=project_parameter, Value=previous, Type="String", Overwrite=True)
+            clients.ssm.put_parameter(Name=project_parameter, Value=previous, Type="String", Overwrite=True)
             logger.warning("The project of the live model was put back")

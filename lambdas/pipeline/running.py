@@ -9,17 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import models
+from pipeline.clients import clients
 from pipeline.errors import PipelineError, as_pipeline_error, error_code
-from pipeline.jobs import Job, JobNotFound, Jobs, model_hours, now_ms
+from pipeline.jobs import Job, JobNotFound, jobs, model_hours, now_ms
 from pipeline.notices import HOUR_MS, Channels, Notice
 from rules import prices, states
 from rules.names import JOB_PREFIX
+
+if TYPE_CHECKING:
+    from types_boto3_rekognition.type_defs import ProjectDescriptionTypeDef
 
 # Of the 5 calls a second that each operation has in the account (AWS General Reference, Rekognition quotas): the
 # pipeline's own polls need the others.
@@ -66,9 +70,9 @@ class Found:
     not_looked_at: Sequence[tuple[str, PipelineError]]
 
 
-def executions(state_machine_arn: str, stepfunctions: Any) -> Executions:
+def executions(state_machine_arn: str) -> Executions:
     """Ask Step Functions which executions of the state machine run."""
-    pages = stepfunctions.get_paginator("list_executions").paginate(
+    pages = clients.stepfunctions.get_paginator("list_executions").paginate(
         stateMachineArn=state_machine_arn, statusFilter="RUNNING"
     )
     ages = [
@@ -79,31 +83,27 @@ def executions(state_machine_arn: str, stepfunctions: Any) -> Executions:
     return Executions(len(ages), max(ages, default=0.0))
 
 
-def find_models(
-    *, jobs: Jobs, rekognition: Any, ssm: Any, model_parameter: str, pause: Callable[[float], None]
-) -> Found:
+def find_models(*, model_parameter: str, pause: Callable[[float], None]) -> Found:
     """Ask Rekognition which models of this deployment's jobs run, and correct their start times in the records.
 
     ``pause`` waits for a number of seconds. A project that cannot be read does not keep the others from being read.
     """
-    live = ssm.get_parameter(Name=model_parameter)["Parameter"]["Value"]
+    live = clients.ssm.get_parameter(Name=model_parameter)["Parameter"]["Value"]
     found: list[Model] = []
     failures: list[tuple[str, PipelineError]] = []
-    for place, project in enumerate(_projects(rekognition)):
+    for place, project in enumerate(_projects()):
         if place:
             pause(SECONDS_BETWEEN_PROJECTS)
         name = project["ProjectArn"].split("/")[1]
         try:
-            found += _models(name, project["ProjectArn"], live, jobs, rekognition)
+            found += _models(name, project["ProjectArn"], live)
         except (ClientError, BotoCoreError) as error:
             failures.append((name, as_pipeline_error(error)))
             logger.error("Project not looked at", extra={"job_id": name, "error": type(failures[-1][1]).__name__})
     return Found(sorted(found, key=lambda model: model.since or 0), failures)
 
 
-def stop_long_running(
-    found: Sequence[Model], most_hours: int, *, jobs: Jobs, rekognition: Any, channels: Channels
-) -> PipelineError | None:
+def stop_long_running(found: Sequence[Model], most_hours: int, *, channels: Channels) -> PipelineError | None:
     """Stop every model that has run for more than ``most_hours``, also the live one; returns the last failure, or None.
 
     Models with an unknown start and models of running jobs are not stopped. The notice is sent before the stop: a crash
@@ -130,8 +130,8 @@ def stop_long_running(
             channels.send_message(notice)
             with attempt(model, "Event not sent"):
                 channels.send_event(notice)
-            if models.stop_model(model.project_arn, model.arn, rekognition=rekognition) in models.DOWN:
-                model_hours.record_stop(jobs, model.job.id)
+            if models.stop_model(model.project_arn, model.arn) in models.DOWN:
+                model_hours.record_stop(model.job.id)
     return failures[-1] if failures else None
 
 
@@ -187,20 +187,20 @@ def remind(found: Found, most_hours: int, channels: Channels) -> None:
     channels.publish(f"eKYC models running: {count}, {dollars:.2f} USD an hour", lines)
 
 
-def _projects(rekognition: Any) -> Iterator[dict[str, Any]]:
-    for page in rekognition.get_paginator("describe_projects").paginate():
+def _projects() -> "Iterator[ProjectDescriptionTypeDef]":
+    for page in clients.rekognition.get_paginator("describe_projects").paginate():
         for project in page["ProjectDescriptions"]:
             if project["ProjectArn"].split("/")[1].startswith(JOB_PREFIX):
                 yield project
 
 
-def _models(name: str, project_arn: str, live: str, jobs: Jobs, rekognition: Any) -> Iterator[Model]:
+def _models(name: str, project_arn: str, live: str) -> Iterator[Model]:
     """The running models of one project. Reads the record before it calls Rekognition, so the record is older."""
     try:
         job = jobs.get(name)
     except JobNotFound:
         return  # another deployment's project
-    pages = rekognition.get_paginator("describe_project_versions").paginate(ProjectArn=project_arn)
+    pages = clients.rekognition.get_paginator("describe_project_versions").paginate(ProjectArn=project_arn)
     try:
         versions = [version for page in pages for version in page["ProjectVersionDescriptions"]]
     except ClientError as error:
@@ -218,7 +218,7 @@ def _models(name: str, project_arn: str, live: str, jobs: Jobs, rekognition: Any
                 jobs.note_first(name, ModelStartTime=since, InferenceUnits=units)
             yield Model(job, arn, project_arn, version["Status"], since, units, arn == live)
         elif is_jobs_own and job["ModelStartTime"]:
-            model_hours.record_stop(jobs, name)
+            model_hours.record_stop(name)
 
 
 def _mark(model: Model, most_hours: int) -> str:

@@ -24,8 +24,11 @@ def _read(kind: Any, text: str) -> Any:
 class Settings:
     """Base of a function's settings: one field per environment variable, named like it in lower case.
 
-    Fields may be ``str``, ``int``, ``float``, ``bool`` (``true`` or ``false``) and ``tuple[str, ...]`` (commas).
+    Fields may be ``str``, ``int``, ``float``, ``bool`` (``true`` or ``false``) and ``tuple[str, ...]`` (commas). Every
+    function has the table of jobs.
     """
+
+    jobs_table: str
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:

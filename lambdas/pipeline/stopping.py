@@ -12,8 +12,9 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import labelling, models, outcomes, publishing
+from pipeline.clients import clients
 from pipeline.errors import PipelineError, error_code
-from pipeline.jobs import Job, Jobs, ends, model_hours, now_ms
+from pipeline.jobs import Job, ends, jobs, model_hours, now_ms
 from rules.states import ENDED, PUBLISH_MODEL, Status
 
 # A function of a stopped execution runs on to its end, and may start what the stop did not find. Those that start
@@ -48,9 +49,7 @@ class Parts:
             raise self._failures[0]
 
 
-def stop_what_runs(
-    job: Job, *, jobs: Jobs, sagemaker: Any, rekognition: Any, ssm: Any, model_parameter: str
-) -> tuple[list[str], list[str]]:
+def stop_what_runs(job: Job, *, model_parameter: str) -> tuple[list[str], list[str]]:
     """Stop what runs of the job that ended: what was stopped, and what cannot be stopped yet, in words.
 
     People who label for a job that failed go on: their labels are there when it is resumed. May be called any number of
@@ -64,42 +63,35 @@ def stop_what_runs(
     remaining: list[str] = []
     parts = Parts()
     with parts.attempt("labelling"):
-        if _is_stopped(job) and job["LabelProvider"] == labelling.GROUND_TRUTH and _stop_labelling(job.id, sagemaker):
+        if _is_stopped(job) and job["LabelProvider"] == labelling.GROUND_TRUTH and _stop_labelling(job.id):
             stopped.append("labelling job")
     with parts.attempt("models"):
-        for version in models.versions(job["ProjectArn"], rekognition) if job["ProjectArn"] else []:
+        for version in models.versions(job["ProjectArn"]) if job["ProjectArn"] else []:
             with parts.attempt("model"):
-                _stop_model(job, version, stopped, remaining, jobs, rekognition, ssm, model_parameter)
+                _stop_model(job, version, stopped, remaining, model_parameter)
     parts.raise_failure()
     return stopped, remaining
 
 
 def _stop_model(
-    job: Job,
-    version: Mapping[str, Any],
-    stopped: list[str],
-    remaining: list[str],
-    jobs: Jobs,
-    rekognition: Any,
-    ssm: Any,
-    model_parameter: str,
+    job: Job, version: Mapping[str, Any], stopped: list[str], remaining: list[str], model_parameter: str
 ) -> None:
     """Stop the model if it runs and does not serve; adds to ``stopped`` or ``remaining``."""
     arn, status = version["ProjectVersionArn"], version["Status"]
     if status == "TRAINING_IN_PROGRESS":
         its_end = " Its model is deleted when it ends." if _is_stopped(job) else ""
         remaining.append(f"The training goes on: Rekognition cannot cancel one.{its_end}")
-    elif status in models.UP and not _serves(job, arn, ssm, model_parameter):
+    elif status in models.UP and not _serves(job, arn, model_parameter):
         if _may_be_publishing(job):
             remaining.append("The model may be going live now: if it does not, it is stopped in some minutes.")
-        elif models.stop_model(job["ProjectArn"], arn, rekognition=rekognition) in models.DOWN:
-            model_hours.record_stop(jobs, job.id)
+        elif models.stop_model(job["ProjectArn"], arn) in models.DOWN:
+            model_hours.record_stop(job.id)
             stopped.append(MODEL)
         else:
             remaining.append("The model is STARTING and cannot be stopped yet: it is stopped once it runs.")
 
 
-def record_end(job_id: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
+def record_end(job_id: str) -> Job | None:
     """Record the end of the job's execution, unless it is recorded; returns the job, or None while the execution runs.
 
     Raises:
@@ -107,23 +99,14 @@ def record_end(job_id: str, *, jobs: Jobs, stepfunctions: Any) -> Job | None:
     """
     job = jobs.get(job_id)
     try:
-        return outcomes.record(job["ExecutionArn"], jobs=jobs, stepfunctions=stepfunctions)
+        return outcomes.record(job["ExecutionArn"])
     except ClientError as error:
         if error_code(error) != "ExecutionDoesNotExist":
             raise
         return job if job.status in ENDED else None  # forgotten after 90 days, or a start that got no further
 
 
-def settle(
-    job: Job,
-    *,
-    jobs: Jobs,
-    sagemaker: Any,
-    rekognition: Any,
-    ssm: Any,
-    project_parameter: str,
-    model_parameter: str,
-) -> None:
+def settle(job: Job, *, project_parameter: str, model_parameter: str) -> None:
     """Stop and delete what an earlier stop could not, if the job was not resumed since its end.
 
     A training cannot be cancelled, so the model of a stopped job is deleted when it is trained. A resumed
@@ -138,27 +121,23 @@ def settle(
     parts = Parts()
     remaining: list[str] = []
     with parts.attempt("what runs"):
-        _, remaining = stop_what_runs(
-            job, jobs=jobs, sagemaker=sagemaker, rekognition=rekognition, ssm=ssm, model_parameter=model_parameter
-        )
+        _, remaining = stop_what_runs(job, model_parameter=model_parameter)
     with parts.attempt("trained models"):
-        for version in models.versions(job["ProjectArn"], rekognition) if job["ProjectArn"] else []:
+        for version in models.versions(job["ProjectArn"]) if job["ProjectArn"] else []:
             if not _trained_after_stop(job, version):
                 continue
             arn, seconds = version["ProjectVersionArn"], version.get("BillableTrainingTimeInSeconds")
-            if ends.discard_model(jobs, job, arn, TrainingSeconds=seconds):
-                rekognition.delete_project_version(ProjectVersionArn=arn)
+            if ends.discard_model(job, arn, TrainingSeconds=seconds):
+                clients.rekognition.delete_project_version(ProjectVersionArn=arn)
                 logger.info("Model of a stopped job deleted")
             else:
                 remaining.append("Another request resumes the job.")
     with parts.attempt("parameters"):
         if not _may_be_publishing(job):
-            publishing.take_back(
-                job, jobs=jobs, ssm=ssm, project_parameter=project_parameter, model_parameter=model_parameter
-            )
+            publishing.take_back(job, project_parameter=project_parameter, model_parameter=model_parameter)
     parts.raise_failure()
     if not remaining and _is_late(job):
-        ends.mark_settled(jobs, job)
+        ends.mark_settled(job)
 
 
 def _is_stopped(job: Job) -> bool:
@@ -184,22 +163,22 @@ def _trained_after_stop(job: Job, version: Mapping[str, Any]) -> bool:
     return int(version["TrainingEndTimestamp"].timestamp() * 1000) > stop_time
 
 
-def _serves(job: Job, project_version_arn: str, ssm: Any, model_parameter: str) -> bool:
+def _serves(job: Job, project_version_arn: str, model_parameter: str) -> bool:
     """Whether the model is, or once was, the live one."""
     if job["PublishedTime"] and job["ProjectVersionArn"] == project_version_arn:
         return True
-    return publishing.read_parameter(model_parameter, ssm) == project_version_arn
+    return publishing.read_parameter(model_parameter) == project_version_arn
 
 
-def _stop_labelling(job_id: str, sagemaker: Any) -> bool:
+def _stop_labelling(job_id: str) -> bool:
     """Stop every labelling job of the job that goes on; attempts are numbered without a gap."""
     stopped, attempt = False, 1
-    while status := labelling.status(name := labelling.job_name(job_id, attempt), sagemaker):
+    while status := labelling.status(name := labelling.job_name(job_id, attempt)):
         if status in LABELLING_GOES_ON:
             try:
-                sagemaker.stop_labeling_job(LabelingJobName=name)
+                clients.sagemaker.stop_labeling_job(LabelingJobName=name)
             except ClientError:
-                if labelling.status(name, sagemaker) in LABELLING_GOES_ON:
+                if labelling.status(name) in LABELLING_GOES_ON:
                     raise
                 # otherwise the labelling job has ended or was stopped since it was described
             stopped = True

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import aws, images
+from pipeline import images
 from pipeline.images import CheckImages, ImagesChecked
-from pipeline.jobs import Jobs
+from pipeline.jobs import jobs
 from pipeline.settings import Settings as BaseSettings
 from rules import states
 from stages.stage import measure, stage
@@ -13,15 +13,12 @@ from stages.stage import measure, stage
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     bucket: str
     min_images: int
     max_rejected_share: float
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-s3 = aws.client("s3")
 
 
 @stage
@@ -33,7 +30,6 @@ def handler(request: CheckImages, context: Any) -> ImagesChecked:
         min_images=settings.min_images,
         max_rejected_share=settings.max_rejected_share,
         seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
-        s3=s3,
     )
     jobs.note(
         request.job_id,

@@ -1,29 +1,18 @@
 """Check training: how far the training is."""
 
-from dataclasses import dataclass
-
-from pipeline import aws, models
-from pipeline.jobs import Jobs
+from pipeline import models
+from pipeline.jobs import jobs
 from pipeline.models import CheckTraining, TrainingChecked
-from pipeline.settings import Settings as BaseSettings
+from pipeline.settings import Settings
 from rules import states
 from stages.stage import measure, seconds_since, stage
 
-
-@dataclass(frozen=True)
-class Settings(BaseSettings):
-    jobs_table: str
-
-
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-rekognition = aws.client("rekognition")
-s3 = aws.client("s3")
 
 
 @stage
 def handler(request: CheckTraining) -> TrainingChecked:
-    checked, billed_seconds = models.check_training(request, rekognition=rekognition, s3=s3)
+    checked, billed_seconds = models.check_training(request)
     jobs.advance(
         request.job_id,
         states.CHECK_TRAINING,

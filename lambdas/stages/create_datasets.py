@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline import aws, projects
+from pipeline import projects
 from pipeline.errors import DatasetSlotsBusy
-from pipeline.jobs import Jobs
+from pipeline.jobs import jobs
 from pipeline.projects import CreateDatasets, DatasetsCreated
 from pipeline.settings import Settings as BaseSettings
 from rules import states
@@ -13,20 +13,17 @@ from stages.stage import stage
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     cost_tags: tuple[str, ...]
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-rekognition = aws.client("rekognition")
 
 
 @stage
 def handler(request: CreateDatasets) -> DatasetsCreated:
     jobs.advance(request.job_id, states.CREATE_DATASETS)
     try:
-        created = projects.create_datasets(request, cost_tags=settings.cost_tags, rekognition=rekognition)
+        created = projects.create_datasets(request, cost_tags=settings.cost_tags)
     except DatasetSlotsBusy:
         detail = "Waiting: the account has as many datasets as it may"
         jobs.advance(request.job_id, states.CREATE_DATASETS, detail=detail)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline import aws, evaluation
+from pipeline import evaluation
 from pipeline.evaluation import Bars, EvaluateModel, ModelEvaluated
-from pipeline.jobs import Jobs
+from pipeline.jobs import jobs
 from pipeline.settings import Settings as BaseSettings
 from rules import states
 from stages.stage import measure, stage
@@ -12,7 +12,6 @@ from stages.stage import measure, stage
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     bucket: str
     min_f1: float
     min_label_f1: float
@@ -22,22 +21,15 @@ class Settings(BaseSettings):
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-rekognition = aws.client("rekognition")
-s3 = aws.client("s3")
-ssm = aws.client("ssm")
 
 
 @stage
 def handler(request: EvaluateModel) -> ModelEvaluated:
     jobs.advance(request.job_id, states.EVALUATE_MODEL)
-    evaluation.require_unchanged(request, bucket=settings.bucket, s3=s3)
+    evaluation.require_unchanged(request, bucket=settings.bucket)
     evaluated = evaluation.evaluate(
         request,
         floors=Bars(settings.min_f1, settings.min_label_f1, settings.max_f1_drop),
-        rekognition=rekognition,
-        s3=s3,
-        ssm=ssm,
         project_parameter=settings.project_parameter,
         model_parameter=settings.model_parameter,
     )

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline import aws, labels
-from pipeline.jobs import Jobs
+from pipeline import labels
+from pipeline.jobs import jobs
 from pipeline.labels import ImportLabels, LabelsImported
 from pipeline.settings import Settings as BaseSettings
 from rules import states
@@ -12,14 +12,11 @@ from stages.stage import measure, stage
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     bucket: str
     max_unmatched_share: float
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-s3 = aws.client("s3")
 
 
 @stage
@@ -32,9 +29,7 @@ def handler(request: ImportLabels) -> LabelsImported:
         TaskToken=None,
         PostedLabels=None,
     )
-    imported = labels.import_labels(
-        request, bucket=settings.bucket, s3=s3, max_unmatched_share=settings.max_unmatched_share
-    )
+    imported = labels.import_labels(request, bucket=settings.bucket, max_unmatched_share=settings.max_unmatched_share)
     jobs.note(
         request.job_id,
         Labelled=imported.labelled,

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline import aws, publishing
-from pipeline.jobs import Jobs, now_ms
+from pipeline import publishing
+from pipeline.jobs import jobs, now_ms
 from pipeline.publishing import ModelPublished, PublishModel
 from pipeline.settings import Settings as BaseSettings
 from rules import states
@@ -12,16 +12,12 @@ from stages.stage import stage
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     stop_previous_model: bool
     project_parameter: str
     model_parameter: str
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-rekognition = aws.client("rekognition")
-ssm = aws.client("ssm")
 
 
 @stage
@@ -30,9 +26,6 @@ def handler(request: PublishModel) -> ModelPublished:
     published = publishing.publish(
         request,
         may_stop_previous=settings.stop_previous_model,
-        jobs=jobs,
-        rekognition=rekognition,
-        ssm=ssm,
         project_parameter=settings.project_parameter,
         model_parameter=settings.model_parameter,
     )

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline import aws, labelling, notices
-from pipeline.jobs import Jobs
+from pipeline import labelling, notices
 from pipeline.labelling import LabelsRequested, RequestLabels
 from pipeline.settings import Settings as BaseSettings
 from stages.stage import stage
@@ -12,7 +11,6 @@ from stages.stage import stage
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     bucket: str
     work_team_arn: str
     labelling_role_arn: str
@@ -23,26 +21,17 @@ class Settings(BaseSettings):
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-sagemaker = aws.client("sagemaker")
-s3 = aws.client("s3")
-stepfunctions = aws.client("stepfunctions")
-channels = notices.Channels(settings.notifications_topic, sns=aws.client("sns"), events=aws.client("events"))
+ground_truth = labelling.GroundTruth(
+    bucket=settings.bucket,
+    work_team=settings.work_team_arn,
+    role=settings.labelling_role_arn,
+    workers_per_image=settings.workers_per_image,
+    kms_key_arn=settings.kms_key_arn,
+    cost_tags=settings.cost_tags,
+)
+notify = partial(notices.notify_labelled, channels=notices.Channels(settings.notifications_topic))
 
 
 @stage
 def handler(request: RequestLabels) -> LabelsRequested:
-    return labelling.request_labels(
-        request,
-        jobs=jobs,
-        sagemaker=sagemaker,
-        s3=s3,
-        stepfunctions=stepfunctions,
-        bucket=settings.bucket,
-        work_team=settings.work_team_arn,
-        role=settings.labelling_role_arn,
-        workers_per_image=settings.workers_per_image,
-        kms_key_arn=settings.kms_key_arn,
-        cost_tags=settings.cost_tags,
-        notify=partial(notices.notify_labelled, jobs=jobs, channels=channels),
-    )
+    return labelling.request_labels(request, ground_truth, notify=notify)

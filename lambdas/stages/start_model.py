@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline import aws, models
+from pipeline import models
 from pipeline.errors import RunningModelsLimit
-from pipeline.jobs import Jobs, now_ms
+from pipeline.jobs import jobs, now_ms
 from pipeline.models import ModelStatus, StartModel
 from pipeline.settings import Settings as BaseSettings
 from rules import states
@@ -13,20 +13,17 @@ from stages.stage import stage
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     inference_units: int
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-rekognition = aws.client("rekognition")
 
 
 @stage
 def handler(request: StartModel) -> ModelStatus:
     jobs.advance(request.job_id, states.START_MODEL)
     try:
-        started = models.start_model(request, inference_units=settings.inference_units, rekognition=rekognition)
+        started = models.start_model(request, inference_units=settings.inference_units)
     except RunningModelsLimit:
         detail = "Waiting: the account runs as many models as it may"
         jobs.advance(request.job_id, states.START_MODEL, detail=detail)

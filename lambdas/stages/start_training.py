@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline import aws, models
+from pipeline import models
 from pipeline.errors import TrainingSlotsBusy
-from pipeline.jobs import Jobs, now_ms
+from pipeline.jobs import jobs, now_ms
 from pipeline.models import StartTraining, TrainingStarted
 from pipeline.settings import Settings as BaseSettings
 from rules import states
@@ -13,15 +13,12 @@ from stages.stage import stage
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    jobs_table: str
     bucket: str
     kms_key_arn: str
     cost_tags: tuple[str, ...]
 
 
 settings = Settings.from_env()
-jobs = Jobs(settings.jobs_table, aws.client("dynamodb"))
-rekognition = aws.client("rekognition")
 
 
 @stage
@@ -29,11 +26,7 @@ def handler(request: StartTraining) -> TrainingStarted:
     jobs.advance(request.job_id, states.START_TRAINING)
     try:
         started = models.start_training(
-            request,
-            bucket=settings.bucket,
-            kms_key_arn=settings.kms_key_arn,
-            cost_tags=settings.cost_tags,
-            rekognition=rekognition,
+            request, bucket=settings.bucket, kms_key_arn=settings.kms_key_arn, cost_tags=settings.cost_tags
         )
     except TrainingSlotsBusy:
         jobs.advance(request.job_id, states.START_TRAINING, detail="Waiting for a training slot")

@@ -119,7 +119,6 @@ class CheckImages(Stages):
             min_images=10,
             max_rejected_share=max_rejected_share,
             seconds_left=lambda: 900.0,
-            s3=bucket.s3,
         )
 
 
@@ -170,7 +169,7 @@ class PrepareDatasets(Stages):
             label_attribute="doctype",
             document_types=TYPES,
         )
-        return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0.5, s3=bucket.s3)
+        return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0.5)
 
 
 class Endless:
@@ -222,9 +221,7 @@ class ImportLabels(Stages):
         request = labels.ImportLabels(JOB, self._photos, sha256(self.bucket, self._photos), self._key, TYPES)
         imported: list[labels.LabelsImported] = []
         try:
-            error = refusal(
-                lambda: imported.append(labels.import_labels(request, bucket=self.bucket.name, s3=self.bucket.s3))
-            )
+            error = refusal(lambda: imported.append(labels.import_labels(request, bucket=self.bucket.name)))
         finally:
             if case.size:
                 events.unregister("before-send.s3.GetObject", is_asked)

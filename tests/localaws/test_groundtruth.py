@@ -21,6 +21,7 @@ from ekyc.localaws.faults import Fault, What
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services.workforce import DrawnBox, consolidate
 from pipeline import datasets, images
+from pipeline.clients import clients
 
 TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
 FUNCTION = "arn:aws:lambda:us-east-1:432418664414:function:"
@@ -199,20 +200,18 @@ def test_a_job_is_labelled_and_tells_by_its_manifest_its_files_and_an_event(acco
     assert len(received()) == 1
 
 
-def test_photos_that_phones_store_lying_keep_their_size_and_are_not_dropped(account: Account) -> None:
+def test_photos_that_phones_store_lying_keep_their_size_and_are_not_dropped(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given photos of two types that are to be turned before they are shown, which are checked
     account.workforce.answer_from(account.answers, unanswered_share=0)
     job, labelled = "ekyc-20261124015324-9f3c0a1b2c3d4e5f", [name for name, one in account.photos.items() if one.label]
     for name in labelled:
         lying = stored_lying(account.photos[name]).jpeg
         account.s3.put_object(Bucket=BUCKET, Key=f"images/{job}/{name}", Body=lying)
+    monkeypatch.setitem(vars(clients), "s3", account.s3)
     checked = images.check(
-        images.CheckImages(job),
-        bucket=BUCKET,
-        min_images=1,
-        max_rejected_share=0,
-        seconds_left=lambda: 900.0,
-        s3=account.s3,
+        images.CheckImages(job), bucket=BUCKET, min_images=1, max_rejected_share=0, seconds_left=lambda: 900.0
     )
 
     # When they are labelled
@@ -242,7 +241,6 @@ def test_photos_that_phones_store_lying_keep_their_size_and_are_not_dropped(acco
         ),
         bucket=BUCKET,
         max_rejected_share=0,
-        s3=account.s3,
     )
     assert (prepared.dropped, prepared.train_images + prepared.test_images) == (0, len(labelled))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ from pipeline.audit.history import read
 from pipeline.audit.page import render
 from pipeline.audit.redaction import Redactor
 from pipeline.audit.store import Store
+from pipeline.clients import clients
 
 PROJECT = Path(__file__).parents[2]
 SCHEMA = json.loads((PROJECT / "docs" / "audit-schema.json").read_text())
@@ -65,9 +67,8 @@ def wrong(findings: Any) -> set[str]:
 
 
 def against_aws(pipeline: Pipeline, body: bytes) -> list[verify.Finding]:
-    clients = {name: pipeline.aws.client(name) for name in ("s3", "stepfunctions")}
-    store = Store(pipeline.outputs["AuditBucketName"], clients["s3"])
-    return list(verify.check_against_aws(body, store=store, **clients))
+    with patch.dict(vars(clients), {name: pipeline.aws.client(name) for name in ("s3", "stepfunctions")}):
+        return list(verify.check_against_aws(body, store=Store(pipeline.outputs["AuditBucketName"])))
 
 
 def ekyc_audit(pipeline: Pipeline, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -180,7 +181,8 @@ def test_the_same_history_gives_the_same_report(shared_pipeline: Pipeline, ready
         report["inputs"], job_id=report["jobId"], stored=report["stored"], previous=report["previous"]
     )
     assert documents.canonical(again) == body
-    redacted = read(shared_pipeline.arn(ready), shared_pipeline.aws.client("stepfunctions"), Redactor())
+    with patch.dict(vars(clients), stepfunctions=shared_pipeline.aws.client("stepfunctions")):
+        redacted = read(shared_pipeline.arn(ready), Redactor())
     assert documents.sha256(redacted) == report["hashes"]["history"]
 
 

@@ -7,15 +7,17 @@ Each fake keeps what it was told and answers from it, with the error names of th
 import json
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 from moto.s3.models import s3_backends
 
-from pipeline.aws import CONFIG
+from pipeline.clients import CONFIG, clients
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 SESSION = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
@@ -25,6 +27,11 @@ SESSION = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_sec
 def client(service: str) -> Any:
     """The one client of ``service`` that all tests share, since to make one takes longer than a test."""
     return SESSION.client(service, config=CONFIG)
+
+
+def functions_use(**replaced: Any) -> AbstractContextManager[Any]:
+    """While the context is open, the functions' clients of these names are ``replaced``."""
+    return patch.dict(vars(clients), replaced)
 
 
 def store(bucket: str, key: str, content: bytes) -> str:
@@ -48,6 +55,7 @@ class FakeService:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.refusals: dict[str, list[Refusal]] = {}
+        self.client()
 
     def refuse_next(self, operation: str, code: str, message: str = "", http_status: int = 400) -> None:
         """Make the next call of ``operation`` (snake case) fail."""

@@ -3,13 +3,16 @@
 import io
 import logging
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import pytest
 from aws_lambda_powertools import Logger
 from moto import mock_aws
 
+from pipeline.clients import Clients, clients
 from pipeline.jobs import Jobs
+from pipeline.jobs import jobs as table
 from tests.unit.aws_fakes import client
 
 BUCKET, TABLE, INDEX = "ekyc-unit-tests", "jobs", "ByStartTime"
@@ -17,7 +20,7 @@ BUCKET, TABLE, INDEX = "ekyc-unit-tests", "jobs", "ByStartTime"
 
 @pytest.fixture
 def moto_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """AWS in this process, empty."""
+    """AWS in this process, empty. The functions' clients are the shared ones, also those of fakes."""
     for name, value in (
         ("AWS_ACCESS_KEY_ID", "testing"),
         ("AWS_SECRET_ACCESS_KEY", "testing"),
@@ -25,6 +28,9 @@ def moto_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name in (name for name, made in vars(Clients).items() if isinstance(made, cached_property)):
+        monkeypatch.setitem(vars(clients), name, client(name.rstrip("_")))
+    monkeypatch.setitem(vars(table), "table", TABLE)
     with mock_aws():
         yield
 
@@ -72,7 +78,7 @@ def dynamodb(moto_aws: None) -> Any:
 @pytest.fixture
 def jobs(dynamodb: Any) -> Jobs:
     """The empty table of jobs."""
-    return Jobs(TABLE, dynamodb)
+    return table
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / 
 
 from fuzz.files import BUCKET, JOB, Objects  # noqa: E402 - needs the path above
 from pipeline import images  # noqa: E402
+from pipeline.clients import clients  # noqa: E402
 
 
 def peak_mb() -> float:
@@ -24,9 +25,8 @@ def peak_mb() -> float:
 def check(contents: list[bytes]) -> list[str]:
     """The codes of the rejected ones."""
     s3 = Objects({f"images/{JOB}/{number}.jpg": content for number, content in enumerate(contents)})
-    images.check(
-        images.CheckImages(JOB), bucket=BUCKET, min_images=0, max_rejected_share=1, seconds_left=lambda: 900.0, s3=s3
-    )
+    clients.s3 = s3
+    images.check(images.CheckImages(JOB), bucket=BUCKET, min_images=0, max_rejected_share=1, seconds_left=lambda: 900.0)
     return [line["code"] for line in s3.json_lines(f"manifests/{JOB}/rejected.jsonl")]
 
 

@@ -9,14 +9,16 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 import pytest
 from moto import mock_aws
 from PIL import Image
 
+from pipeline.jobs import jobs
 from pipeline.manifests import Photo, photo_line
-from tests.unit.aws_fakes import store
+from tests.unit.aws_fakes import functions_use, store
 
 JOB = "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
 
@@ -58,7 +60,9 @@ def s3_in_moto() -> Iterator[Any]:
     aws = mock_aws()
     aws.start(reset=False)
     try:
-        yield boto3.client("s3", region_name="us-east-1")
+        s3 = boto3.client("s3", region_name="us-east-1")
+        with functions_use(s3=s3):
+            yield s3
     finally:
         aws.stop(remove_data=False)
 
@@ -134,4 +138,5 @@ def run_stage(
     monkeypatch.delitem(sys.modules, module, raising=False)
     handler: Callable[..., dict[str, Any]] = importlib.import_module(module).handler
     monkeypatch.delitem(sys.modules, module)
-    return handler(event, LambdaContext())
+    with functions_use(dynamodb=boto3.client("dynamodb", region_name="us-east-1")), patch.dict(vars(jobs), clear=True):
+        return handler(event, LambdaContext())

@@ -11,7 +11,7 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 
 from api import answers
-from pipeline import aws, lifecycle
+from pipeline import lifecycle
 from pipeline.jobs import Job, Jobs, ends, now_ms, resumes, tokens
 from pipeline.lifecycle import NotAllowed
 from rules import advice, states
@@ -87,15 +87,6 @@ class Api:
         self.ssm = client("ssm")
         for name in (PROJECT, MODEL):
             self.ssm.put_parameter(Name=name, Value="default", Type="String", Overwrite=True)
-        clients = {
-            "dynamodb": client("dynamodb"),
-            "s3": s3,
-            "ssm": self.ssm,
-            "rekognition": self.rekognition.client(),
-            "sagemaker": self.ground_truth.client(),
-            "stepfunctions": self.machine.client(),
-        }
-        monkeypatch.setattr(aws, "client", clients.__getitem__)
         for name, value in (ENVIRONMENT | environment).items():
             monkeypatch.setenv(name, value)
         self.function = importlib.reload(importlib.import_module("api.app"))
@@ -127,7 +118,7 @@ class Api:
     def waiting_for_labels(self) -> str:
         """A job whose execution waits for supplied labels."""
         job_id = self.started({"labels": {"provider": "supplied"}})
-        tokens.store(self.jobs, job_id, "token", "supplied")
+        tokens.store(job_id, "token", "supplied")
         self.jobs.advance(job_id, states.REQUEST_LABELS)
         self.machine.tokens.add("token")
         return job_id
@@ -449,7 +440,7 @@ def test_labels_that_failed_a_job_can_be_corrected(api: Api, error: str) -> None
     # Given a job that failed over its labels file, which is still there
     job_id = api.waiting_for_labels()
     api.upload(f"labels/{job_id}/annotations.json")
-    ends.record(api.jobs, job_id, Status.FAILED, now_ms(), execution_arn(job_id), Error=error, Cause="They do not fit.")
+    ends.record(job_id, Status.FAILED, now_ms(), execution_arn(job_id), Error=error, Cause="They do not fit.")
     # When a client asks where to upload it again; Then it gets a URL that replaces the file, and none for photos
     assert api.get("url", JobId=job_id, S3Key="annotations.json").status == 200
     target = api.post(f"jobs/{job_id}/urls", {"names": ["annotations.json"]}).json["annotations.json"]
@@ -671,7 +662,7 @@ def test_labels_that_somebody_else_posted_a_moment_before(api: Api) -> None:
 
 def test_labels_for_a_job_that_ground_truth_labels(api: Api) -> None:
     job_id = api.started()
-    tokens.store(api.jobs, job_id, "token", "ground-truth")
+    tokens.store(job_id, "token", "ground-truth")
     assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait for supplied labels")
 
 
@@ -854,7 +845,7 @@ def test_a_model_that_is_lost_is_trained_anew(api: Api, lost: str) -> None:
     arn = api.rekognition.versions[job_id]["ProjectVersionArn"]
     if lost == "discarded":
         api.rekognition.versions[job_id]["Status"] = "TRAINING_COMPLETED"
-        assert ends.discard_model(api.jobs, api.jobs.get(job_id), arn, TrainingSeconds=3600)
+        assert ends.discard_model(api.jobs.get(job_id), arn, TrainingSeconds=3600)
     else:
         api.rekognition.versions[job_id]["Status"] = lost
     # When it is resumed
@@ -874,13 +865,12 @@ def test_a_resume_that_broke_off_is_gone_on_with(api: Api, others: bool) -> None
     api.machine.refuse_next("start_execution", "ExecutionLimitExceeded")
     assert api.post(f"jobs/{job_id}/resume").status == 500
     # Then nobody else resumes it in that moment
-    services = api.function.services
     with pytest.raises(NotAllowed, match="Another caller"):
-        lifecycle.resume(api.jobs.get(job_id), "somebody else", services)
+        lifecycle.resume(api.jobs.get(job_id), "somebody else", api.function.machine)
     # When it is resumed once more, at once by the same caller or half a minute later by another
     if others:
         api.jobs.note(job_id, ResumedTime=0)
-        lifecycle.resume(api.jobs.get(job_id), "somebody else", services)
+        lifecycle.resume(api.jobs.get(job_id), "somebody else", api.function.machine)
     else:
         assert api.post(f"jobs/{job_id}/resume").status == 200
     # Then that execution runs, and there is no third
@@ -892,20 +882,20 @@ def test_of_two_resumes_of_one_caller_the_later_starts_the_next_execution(api: A
     # Given a resume that reads a long history
     job_id = stopped_in_training(api)
     api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
-    job, services, read = api.jobs.get(job_id), api.function.services, api.machine.get_execution_history
+    job, machine, read = api.jobs.get(job_id), api.function.machine, api.machine.get_execution_history
     later: list[Job] = []
 
     def overtaken(**request: Any) -> Any:
         api.machine.get_execution_history = read  # type: ignore[method-assign]
         # When the same caller asks again meanwhile, and the training of the next execution begins
-        later.append(lifecycle.resume(job, "engineer", services))
+        later.append(lifecycle.resume(job, "engineer", machine))
         api.jobs.note(job_id, ProjectVersionArn="arn:new")
         return read(**request)
 
     api.machine.get_execution_history = overtaken  # type: ignore[method-assign]
     # Then the earlier request is told, and the record keeps what the execution has made
     with pytest.raises(NotAllowed, match="Another request"):
-        lifecycle.resume(job, "engineer", services)
+        lifecycle.resume(job, "engineer", machine)
     assert [one.id for one in later] == [job_id]
     assert api.jobs.get(job_id)["ProjectVersionArn"] == "arn:new"
     assert len(api.machine.executions) == 2
@@ -915,7 +905,7 @@ def test_a_resume_whose_claim_was_not_answered_is_noted_once(api: Api) -> None:
     # Given a claim that took effect and whose answer was lost
     job_id = stopped_in_training(api)
     api.get(f"jobs/{job_id}")
-    claimed = resumes.claim(api.jobs, job_id, api.jobs.get(job_id)["StartedBy"])
+    claimed = resumes.claim(job_id, api.jobs.get(job_id)["StartedBy"])
     # When the same caller asks again
     assert api.post(f"jobs/{job_id}/resume").status == 200
     # Then the execution runs, the claim holds from now on, and the record names one call

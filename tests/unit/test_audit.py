@@ -1,7 +1,6 @@
 """The audit report: nothing secret in it, the same bytes every time, and every part that was tampered with is found."""
 
 import copy
-import importlib
 import io
 import json
 from collections.abc import Callable
@@ -15,14 +14,13 @@ from moto import mock_aws
 from time_machine import TimeMachineFixture
 
 from api import audit as api_audit
-from pipeline import aws
 from pipeline.audit import export, facts, inputs, page, report, verify
 from pipeline.audit.redaction import Redactor
 from pipeline.audit.store import Store
 from pipeline.jobs import Job, Jobs, report_claims
 from rules.states import Status
 from stacks import definition
-from tests.unit.aws_fakes import client
+from tests.unit.aws_fakes import client, functions_use
 from tests.unit.conftest import BUCKET
 from tests.unit.histories import EXECUTION, JOB, TOKEN, History, StepFunctions, live_model
 from tests.unit.test_api import Answer, Api, check_against_description, execution_arn, is_problem, proxy_event
@@ -44,8 +42,8 @@ def gathered(s3: Any, history: History, status: str = "SUCCEEDED", **attributes:
     """The inputs of the report on a history, with the record of its job."""
     record = {"Id": JOB, "StartedBy": ENGINEER, "TrainingSeconds": 5400, "InferenceUnits": 1, **attributes}
     job = Job(JOB, Status.READY, record)
-    machine = StepFunctions(history, DEFINITION, status)
-    return inputs.gather(EXECUTION, job, bucket=BUCKET, stepfunctions=machine, s3=s3)
+    with functions_use(s3=s3, stepfunctions=StepFunctions(history, DEFINITION, status)):
+        return inputs.gather(EXECUTION, job, bucket=BUCKET)
 
 
 def made(s3: Any, history: History, status: str = "SUCCEEDED", **attributes: Any) -> Report:
@@ -56,13 +54,8 @@ def second(s3: Any, history: History) -> Report:
     """The report on the second execution of the job, which an operator resumed."""
     start = int(history.events[0]["timestamp"].timestamp() * 1000)
     record = {"Id": JOB, "StartedBy": ENGINEER, "ResumedBy": [{"By": "arn:operator", "Time": start - 900}]}
-    found = inputs.gather(
-        f"{EXECUTION}-2",
-        Job(JOB, Status.READY, record),
-        bucket=BUCKET,
-        stepfunctions=StepFunctions(history, DEFINITION, "SUCCEEDED"),
-        s3=s3,
-    )
+    with functions_use(s3=s3, stepfunctions=StepFunctions(history, DEFINITION, "SUCCEEDED")):
+        found = inputs.gather(f"{EXECUTION}-2", Job(JOB, Status.READY, record), bucket=BUCKET)
     return report.build(found, job_id=JOB, stored=STORED, previous=None)
 
 
@@ -441,10 +434,7 @@ class ReportApi(Api):
 
     def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(jobs, s3, monkeypatch)
-        self.exporting, others = FakeLambda(), aws.client
-        functions = self.exporting.client()
-        monkeypatch.setattr(aws, "client", lambda service: functions if service == "lambda" else others(service))
-        self.function = importlib.reload(self.function)
+        self.exporting = FakeLambda()
         s3.create_bucket(Bucket=REPORTS)
         s3.put_bucket_versioning(Bucket=REPORTS, VersioningConfiguration={"Status": "Enabled"})
 
@@ -551,14 +541,14 @@ def test_a_page_is_made_of_the_report_that_is_kept(s3: Any, jobs: Jobs) -> None:
     # Given an exporter that died when it had kept the report, and a record that has changed since
     s3.create_bucket(Bucket=REPORTS)
     s3.put_bucket_versioning(Bucket=REPORTS, VersioningConfiguration={"Status": "Enabled"})
-    store = Store(REPORTS, s3)
+    store = Store(REPORTS)
     history = live_model()
     document = made(s3, history)
     store.put(document)
-    machine = StepFunctions(history, DEFINITION, "SUCCEEDED")
     # When it is called again, twice
-    for _ in range(2):
-        export.export(EXECUTION, bucket=BUCKET, store=store, jobs=jobs, stepfunctions=machine, s3=s3)
+    with functions_use(stepfunctions=StepFunctions(history, DEFINITION, "SUCCEEDED")):
+        for _ in range(2):
+            export.export(EXECUTION, bucket=BUCKET, store=store)
     # Then the report is the one that was kept, and it has one page, which shows it
     kept = {form: store.kept(f"audit/{JOB}/{JOB}.{form}").versions for form in ("json", "html")}
     assert {form: len(versions) for form, versions in kept.items()} == {"json": 1, "html": 1}
@@ -582,7 +572,7 @@ def test_a_record_keeps_who_called_and_does_not_show_it(jobs: Jobs) -> None:
         jobs.note_call(job.id, "StoppedBy", who)
     assert [call["By"] for call in jobs.get(job.id)["StoppedBy"]] == ["a", "b"]
     # And a report on the same state is asked for once a minute, however many ask
-    assert [report_claims.claim(jobs, job.id, state, None, 60) for state in ("runs", "runs", "ended", "ended")] == [
+    assert [report_claims.claim(job.id, state, None, 60) for state in ("runs", "runs", "ended", "ended")] == [
         True,
         False,
         True,

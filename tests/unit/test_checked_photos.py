@@ -33,7 +33,7 @@ def bucket(s3: Any) -> Bucket:
 def check(bucket: Bucket) -> ImagesChecked:
     """Check the uploaded photos, an hour ago."""
     checked = images.check(
-        CheckImages(JOB), bucket=bucket.name, min_images=1, max_rejected_share=1, seconds_left=lambda: 900, s3=bucket.s3
+        CheckImages(JOB), bucket=bucket.name, min_images=1, max_rejected_share=1, seconds_left=lambda: 900
     )
     for key in s3_backends["123456789012"]["aws"].buckets[bucket.name].keys.values():
         key.last_modified -= timedelta(hours=1)
@@ -42,8 +42,8 @@ def check(bucket: Bucket) -> ImagesChecked:
 
 def changes(bucket: Bucket, checked: ImagesChecked) -> dict[str, str | None]:
     """How each photo changed, by its key without the job."""
-    manifest = ManifestReader(bucket.s3, checked.manifest, checked.manifest_sha256)
-    compared = checked_photos.compare(manifest, job_id=JOB, bucket=bucket.name, s3=bucket.s3)
+    manifest = ManifestReader(checked.manifest, checked.manifest_sha256)
+    compared = checked_photos.compare(manifest, job_id=JOB, bucket=bucket.name)
     found = {}
     for one, change in compared:
         folder, _, name = one.source_ref.removeprefix(f"s3://{bucket.name}/").partition(f"/{JOB}/")
@@ -123,18 +123,18 @@ def test_a_photo_replaced_during_training_fails_the_job(
 ) -> None:
     # Given a model that was trained on one photo and tested on another
     request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
-    evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+    evaluation.require_unchanged(request, bucket=bucket.name)
     # When one of them is replaced; Then the job fails and counts, but names no photo
     bucket.put_photo(name, photo(shade=9))
     with pytest.raises(PhotosChanged, match=r"1 were replaced and 0 deleted") as failure:
-        evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+        evaluation.require_unchanged(request, bucket=bucket.name)
     assert ".jpg" not in str(failure.value)
 
 
 def test_a_photo_that_was_not_trained_on_may_change(bucket: Bucket, three_checked: ImagesChecked) -> None:
     request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
     bucket.s3.delete_object(Bucket=bucket.name, Key=f"images/{JOB}/2.jpg")
-    evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+    evaluation.require_unchanged(request, bucket=bucket.name)
 
 
 def test_another_list_of_photos_is_not_believed(bucket: Bucket, three_checked: ImagesChecked) -> None:
@@ -145,7 +145,7 @@ def test_another_list_of_photos_is_not_believed(bucket: Bucket, three_checked: I
     forged = replace(request, images_manifest=empty, images_sha256=sha256(bucket, empty), images_written=0)
     # When the photos are compared; Then the list is refused
     with pytest.raises(UnexpectedAnswer, match="not the job's own"):
-        evaluation.require_unchanged(forged, bucket=bucket.name, s3=bucket.s3)
+        evaluation.require_unchanged(forged, bucket=bucket.name)
 
 
 @pytest.mark.parametrize("name", ["input", "train", "test"])
@@ -160,7 +160,7 @@ def test_a_manifest_that_another_wrote_is_refused(bucket: Bucket, three_checked:
     forged = replace(request, **{f"{prefix}_written": written(bucket, uri)})
     # Then the job fails over its content
     with pytest.raises(ManifestChanged, match=rf"{name}\.manifest is not what an earlier stage wrote"):
-        evaluation.require_unchanged(forged, bucket=bucket.name, s3=bucket.s3)
+        evaluation.require_unchanged(forged, bucket=bucket.name)
 
 
 @pytest.mark.parametrize("name", ["input", "train", "test"])
@@ -172,7 +172,7 @@ def test_a_manifest_that_was_put_back_is_refused(bucket: Bucket, three_checked: 
     for key in (manifests := s3_backends["123456789012"]["aws"].buckets[bucket.name].keys):
         if key.endswith(("train.manifest", "test.manifest")):
             manifests[key].last_modified -= timedelta(hours=1)
-    evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+    evaluation.require_unchanged(request, bucket=bucket.name)
     # When one is replaced while Rekognition reads it, and put back before the training ends
     key = f"manifests/{JOB}/{name}.manifest"
     content = bucket.read(f"s3://{bucket.name}/{key}")
@@ -180,4 +180,4 @@ def test_a_manifest_that_was_put_back_is_refused(bucket: Bucket, three_checked: 
     bucket.put(key, content)
     # Then the job fails over it
     with pytest.raises(ManifestChanged, match=rf"{name}\.manifest was written again"):
-        evaluation.require_unchanged(request, bucket=bucket.name, s3=bucket.s3)
+        evaluation.require_unchanged(request, bucket=bucket.name)

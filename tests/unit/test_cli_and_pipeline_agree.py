@@ -43,7 +43,7 @@ def test_photos_are_rejected_for_the_same_reasons_before_and_after_the_upload(tm
         s3.put_object(Bucket=BUCKET, Key=f"images/{JOB}/{path.name}", Body=path.read_bytes())
     # When the command line looks at them, and the state Check images
     before = photo_checks.check(tmp_path, lambda _total: lambda: None)
-    after = check(CheckImages(JOB), bucket=BUCKET, min_images=1, max_rejected_share=1, seconds_left=lambda: 900, s3=s3)
+    after = check(CheckImages(JOB), bucket=BUCKET, min_images=1, max_rejected_share=1, seconds_left=lambda: 900)
     # Then both reject the same ones with the same codes
     body = s3.get_object(Bucket=BUCKET, Key=after.rejected_list.split("/", 3)[3])["Body"].read().decode()
     rejected = {line["source-ref"].rpartition("/")[2]: line["code"] for line in map(json.loads, body.splitlines())}

@@ -113,7 +113,7 @@ class Job:
             document_types=list(types),
             **told,
         )
-        return datasets.prepare(request, bucket=self.bucket.name, max_rejected_share=0.5, s3=self.bucket.s3)
+        return datasets.prepare(request, bucket=self.bucket.name, max_rejected_share=0.5)
 
     def kept(self, prepared: DatasetsPrepared) -> list[dict[str, Any]]:
         return self.bucket.lines(prepared.train_manifest) + self.bucket.lines(prepared.test_manifest)

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from pipeline import aws, erasure, lifecycle, outcomes
+from pipeline import erasure, lifecycle, outcomes
 from pipeline.erasure import NotErased
 from pipeline.errors import UnexpectedAnswer
 from pipeline.jobs import Job, Jobs, MoveRefused, ends, erasures, notice_marks, now_ms, public_attributes, resumes
 from pipeline.lifecycle import NotAllowed
 from rules.states import Status
-from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeService, client, store
+from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeService, store
 from tests.unit.conftest import BUCKET, INDEX, TABLE
 from tests.unit.test_api import MODEL, UNKNOWN, Answer, Api, execution_arn, is_problem
 from tests.unit.test_outcomes import LambdaContext
@@ -33,8 +33,6 @@ class Erasing:
 
     def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.jobs, self.s3, self.rekognition = jobs, s3, FakeRekognition()
-        clients = {"dynamodb": client("dynamodb"), "s3": s3, "rekognition": self.rekognition.client()}
-        monkeypatch.setattr(aws, "client", clients.__getitem__)
         for name, value in {"JOBS_TABLE": TABLE, "JOBS_INDEX": INDEX, "BUCKET": BUCKET}.items():
             monkeypatch.setenv(name, value)
         self.function = importlib.reload(importlib.import_module("events.erase_job"))
@@ -44,9 +42,7 @@ class Erasing:
         job = self.jobs.create()
         self.jobs.move(job.id, Status.CHECKING_IMAGES)
         cause = "passport-anna.jpg has no box."
-        ends.record(
-            self.jobs, job.id, Status.FAILED, now_ms(), execution_arn(job.id), Error="LabelsInvalid", Cause=cause
-        )
+        ends.record(job.id, Status.FAILED, now_ms(), execution_arn(job.id), Error="LabelsInvalid", Cause=cause)
         for folder, count in objects.items():
             self.put(*(f"{folder}/{job.id}/passport-{number}.jpg" for number in range(count)))
         if requested:
@@ -56,7 +52,7 @@ class Erasing:
     def request(self, job_id: str, minutes_ago: int = 0) -> None:
         with pytest.MonkeyPatch.context() as earlier:
             earlier.setattr(erasures, "now_ms", lambda: now_ms() - minutes_ago * MINUTE_MS)
-            erasures.add_request(self.jobs, self.jobs.get(job_id), AUDITOR, 100)
+            erasures.add_request(self.jobs.get(job_id), AUDITOR, 100)
 
     def put(self, *keys: str) -> None:
         for key in keys:
@@ -257,7 +253,7 @@ def test_the_models_go_when_a_request_asks_for_that(erasing: Erasing) -> None:
     project = erasing.rekognition.client().create_project(ProjectName=job_id)["ProjectArn"]
     for name, status in ((job_id, "TRAINING_FAILED"), (f"{job_id}-2", "RUNNING")):
         erasing.rekognition.add_version(project, name, status)
-    erasures.add_request(erasing.jobs, erasing.jobs.get(job_id), AUDITOR, 100, delete_model=True)
+    erasures.add_request(erasing.jobs.get(job_id), AUDITOR, 100, delete_model=True)
     # And a later request that does not ask for it
     erasing.request(job_id)
     # When the function runs, then it fails, to be tried again
@@ -287,9 +283,7 @@ def test_words_that_may_name_a_photo_leave_the_record_and_do_not_come_back(erasi
     assert (job.status, job["Error"], job["Cause"]) == (Status.FAILED, "LabelsInvalid", None)
     # And when the execution's end is told once more, late
     with pytest.raises(MoveRefused):
-        ends.record(
-            erasing.jobs, job_id, Status.FAILED, before["EndTime"] + 1, execution_arn(job_id), Cause=before["Cause"]
-        )
+        ends.record(job_id, Status.FAILED, before["EndTime"] + 1, execution_arn(job_id), Cause=before["Cause"])
     # Then it is not written
     assert erasing.jobs.get(job_id)["Cause"] is None
 
@@ -318,7 +312,7 @@ def test_every_day_erasures_that_are_not_over_are_looked_at_again(erasing: Erasi
     over = erasing.job(minutes_ago=40)
     erasing.run(over)
     erasing.run(first)
-    assert set(erasures.list_open_ids(erasing.jobs, INDEX)) == {first, lost}
+    assert set(erasures.list_open_ids(INDEX)) == {first, lost}
     # And a photo that came through a URL of before
     erasing.put(f"images/{first}/late.jpg")
     # When the day is over
@@ -328,7 +322,7 @@ def test_every_day_erasures_that_are_not_over_are_looked_at_again(erasing: Erasi
     assert erasing.shown(first)["objects"] == 2
     assert erasing.shown(lost)["status"] == "Erased"
     # And the one that a run of half an hour after its request has found empty is over
-    assert erasures.list_open_ids(erasing.jobs, INDEX) == [first]
+    assert erasures.list_open_ids(INDEX) == [first]
 
 
 def test_one_job_that_cannot_be_erased_keeps_no_other_from_it(erasing: Erasing, logs: io.StringIO) -> None:
@@ -365,9 +359,7 @@ class ErasingApi(Api):
 
     def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(jobs, s3, monkeypatch)
-        self.functions, others = FakeLambda(), aws.client
-        functions = self.functions.client()
-        monkeypatch.setattr(aws, "client", lambda service: functions if service == "lambda" else others(service))
+        self.functions = FakeLambda()
 
     def delete(
         self, job_id: str, context: dict[str, Any] | None = None, query: dict[str, str] | None = None, **headers: str
@@ -401,6 +393,12 @@ class ErasingApi(Api):
 
     def note(self, job_id: str, **attributes: Any) -> None:
         self.jobs.note(job_id, **attributes)
+
+
+def request_erasure(api: ErasingApi, job: Job) -> Job:
+    """As the API requests it for a job whose record it has read."""
+    names = {"model_parameter": MODEL, "erase_function": "erase"}
+    return lifecycle.erase(job, AUDITOR, api.function.machine, delete_model=False, **names)
 
 
 @pytest.fixture
@@ -568,7 +566,9 @@ def test_a_job_that_was_erased_before_its_start_stays_so(api: ErasingApi) -> Non
     # And a start that had read the record before is refused
     execution_input = {"labels": {"provider": "supplied"}}
     with pytest.raises(NotAllowed, match="was erased"):
-        lifecycle.start(before.id, execution_input, work_team="", started_by=AUDITOR, services=api.function.services)
+        lifecycle.start(
+            before.id, execution_input, api.function.machine, bucket=BUCKET, work_team="", started_by=AUDITOR
+        )
     assert api.machine.executions == {}
 
 
@@ -577,7 +577,7 @@ def test_a_resume_that_read_the_record_before_the_request_is_refused(api: Erasin
     before = api.jobs.get(job_id)
     api.delete(job_id)
     with pytest.raises(NotAllowed, match="was erased"):
-        lifecycle.resume(before, "auditor", api.function.services)
+        lifecycle.resume(before, "auditor", api.function.machine)
     assert api.execution(job_id)["status"] == "FAILED"
 
 
@@ -586,10 +586,10 @@ def test_a_request_that_read_the_record_before_a_resume_is_refused(api: ErasingA
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)
-    resumes.claim(api.jobs, job_id, "engineer")
+    resumes.claim(job_id, "engineer")
     # Then nobody erases the job in this moment
     with pytest.raises(NotAllowed, match="being started or resumed"):
-        lifecycle.erase(before, AUDITOR, api.function.services)
+        request_erasure(api, before)
     # But half a minute later, should the resume have come to nothing
     api.note(job_id, ResumedTime=now_ms() - resumes.CLAIM_MS)
     assert api.delete(job_id).status == 202
@@ -600,10 +600,10 @@ def test_a_change_that_does_no_harm_is_waited_out(api: ErasingApi) -> None:
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)
-    notice_marks.mark_sent(api.jobs, job_id, "EndMessageSent", before["EndTime"])
+    notice_marks.mark_sent(job_id, "EndMessageSent", before["EndTime"])
     # Then the job is erased all the same
     stale = Job(before.id, before.status, {**before.attributes, "UpdatedTime": before["UpdatedTime"] - 1})
-    assert lifecycle.erase(stale, AUDITOR, api.function.services).is_erased
+    assert request_erasure(api, stale).is_erased
 
 
 def test_work_that_cannot_be_begun_is_told_and_may_be_asked_for_again(api: ErasingApi, logs: io.StringIO) -> None:
@@ -634,8 +634,7 @@ def test_every_request_is_kept_up_to_a_limit(api: ErasingApi, monkeypatch: pytes
 
 def test_an_end_that_is_told_after_the_erasure_changes_nothing(api: ErasingApi, erased: str) -> None:
     # Given Step Functions' event, which comes once more
-    services = api.function.services
     before = api.jobs.get(erased)
-    outcomes.record(execution_arn(erased), jobs=api.jobs, stepfunctions=services.stepfunctions)
+    outcomes.record(execution_arn(erased))
     # Then the record is as it was
     assert api.jobs.get(erased) == before

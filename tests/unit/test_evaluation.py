@@ -71,9 +71,6 @@ class Setting:
                 images_per_type={"ID_KTP": 10, "MY_NRIC": 0},
             ),
             floors=floors,
-            rekognition=self.rekognition.client(),
-            s3=self.s3,
-            ssm=self.ssm,
             project_parameter=PROJECT,
             model_parameter=MODEL,
         )

@@ -20,6 +20,7 @@ from pipeline import images, upright
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages
 from pipeline.images import CheckImages, ImagesChecked
 from rules.lines import Unusable
+from tests.unit.aws_fakes import functions_use
 from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, photo, run_stage, s3_in_moto, written
 
 
@@ -42,14 +43,14 @@ def check(
     seconds_left: Callable[[], float] = lambda: 900.0,
     s3: Any = None,
 ) -> ImagesChecked:
-    return images.check(
-        CheckImages(JOB),
-        bucket=bucket.name,
-        min_images=min_images,
-        max_rejected_share=max_rejected_share,
-        seconds_left=seconds_left,
-        s3=s3 or bucket.s3,
-    )
+    with functions_use(s3=s3 or bucket.s3):
+        return images.check(
+            CheckImages(JOB),
+            bucket=bucket.name,
+            min_images=min_images,
+            max_rejected_share=max_rejected_share,
+            seconds_left=seconds_left,
+        )
 
 
 def rejection(bucket: Bucket, content: bytes, name: str = "photo.jpg") -> tuple[str, str]:

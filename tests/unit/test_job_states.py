@@ -1,14 +1,15 @@
 """How far a job is, told from an execution's history of any length in two calls."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from api import progress
+from pipeline.executions import StateMachine
 from pipeline.jobs import Job
 from rules.states import Status
+from tests.unit.aws_fakes import functions_use
 
 BEGAN = datetime(2026, 11, 24, tzinfo=UTC)
 BEFORE = ["Check images", "Request labels", "Prepare datasets", "Create datasets"]
@@ -45,8 +46,8 @@ class History:
 
 def shown(history: History, status: Status, provider: str = "ground-truth") -> dict[str, str]:
     """Each state with its status."""
-    services: Any = SimpleNamespace(stepfunctions=history, last_execution_arn=lambda _job: "arn")
-    found = progress.view(Job("id", status, {"LabelProvider": provider}), services)
+    with functions_use(stepfunctions=history):
+        found = progress.view(Job("id", status, {"LabelProvider": provider}), StateMachine("arn"))
     assert history.calls <= 2
     return {one["name"]: one["status"] for one in found["states"]}
 

@@ -2,10 +2,12 @@
 
 import itertools
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from pipeline.jobs import (
     MoveRefused,
     PageTokenInvalid,
     ends,
+    jobs,
     model_hours,
     new_id,
     notice_marks,
@@ -29,7 +32,7 @@ from pipeline.jobs import (
 )
 from rules import states
 from rules.states import ENDED, MOVES, RESUMABLE, RUNNING, Status
-from tests.unit.aws_fakes import client
+from tests.unit.aws_fakes import client, functions_use
 from tests.unit.conftest import INDEX, TABLE
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:training:ekyc-1"
@@ -133,11 +136,11 @@ def test_the_time_that_a_model_ran_adds_up(jobs: Jobs) -> None:
     # Given a model that ran before and has been running for an hour again
     job = jobs.create()
     jobs.note(job.id, ModelStartTime=now_ms() - 100_000)
-    model_hours.record_stop(jobs, job.id)
+    model_hours.record_stop(job.id)
     jobs.note(job.id, ModelStartTime=now_ms() - 3_600_000)
     # When it is stopped, twice over
-    model_hours.record_stop(jobs, job.id)
-    model_hours.record_stop(jobs, job.id)
+    model_hours.record_stop(job.id)
+    model_hours.record_stop(job.id)
     # Then both times count, once
     found = jobs.get(job.id)
     assert found["ModelStartTime"] is None
@@ -174,15 +177,15 @@ def test_the_token_is_kept_and_never_shown(jobs: Jobs) -> None:
     job = jobs.create()
     jobs.advance(job.id, states.CHECK_IMAGES)
     # When the token is stored
-    tokens.store(jobs, job.id, "secret-1", "supplied")
+    tokens.store(job.id, "secret-1", "supplied")
     # Then the record has it and the API does not
     found = jobs.get(job.id)
     assert found["TaskToken"] == "secret-1"
     assert "secret-1" not in str(public_attributes(found))
     # And forgetting another token leaves it, forgetting this one does not
-    tokens.forget(jobs, job.id, "secret-0")
+    tokens.forget(job.id, "secret-0")
     assert jobs.get(job.id)["TaskToken"] == "secret-1"
-    tokens.forget(jobs, job.id, "secret-1")
+    tokens.forget(job.id, "secret-1")
     assert jobs.get(job.id)["TaskToken"] is None
 
 
@@ -191,22 +194,22 @@ def test_a_token_is_refused_when_the_job_is_past_labelling(jobs: Jobs) -> None:
     jobs.advance(job.id, states.CHECK_IMAGES)
     jobs.advance(job.id, states.START_TRAINING)
     with pytest.raises(MoveRefused):
-        tokens.store(jobs, job.id, "secret", "ground-truth")
+        tokens.store(job.id, "secret", "ground-truth")
     with pytest.raises(JobNotFound):
-        tokens.store(jobs, "ekyc-unknown", "secret", "ground-truth")
+        tokens.store("ekyc-unknown", "secret", "ground-truth")
 
 
 def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
     # Given a job that failed, was redriven and stopped
     job = jobs.create()
     jobs.advance(job.id, states.CHECK_IMAGES)
-    ends.record(jobs, job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
+    ends.record(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     jobs.advance(job.id, states.START_TRAINING)
     assert public_attributes(jobs.get(job.id)).get("error") is None
-    ends.record(jobs, job.id, Status.STOPPED, 2000, ARN, Error=None)
+    ends.record(job.id, Status.STOPPED, 2000, ARN, Error=None)
     # When the first end is told again
     with pytest.raises(MoveRefused):
-        ends.record(jobs, job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
+        ends.record(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     # Then the last one stays, without the first one's error
     found = public_attributes(jobs.get(job.id))
     assert (found["status"], found["endTime"]) == ("Stopped", 2000)
@@ -218,22 +221,22 @@ def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
     job = jobs.create()
     jobs.advance(job.id, states.CHECK_IMAGES)
     jobs.advance(job.id, states.CHECK_TRAINING)
-    ended = ends.record(jobs, job.id, Status.STOPPED, 1000, ARN)
+    ended = ends.record(job.id, Status.STOPPED, 1000, ARN)
     # When it is redriven
-    resumes.reopen(jobs, ended, Status.TRAINING)
+    resumes.reopen(ended, Status.TRAINING)
     # Then it trains again; and a second reopening of the same end is refused
     assert jobs.get(job.id).status is Status.TRAINING
     with pytest.raises(MoveRefused):
-        resumes.reopen(jobs, ended, Status.TRAINING)
+        resumes.reopen(ended, Status.TRAINING)
 
 
 def test_an_end_that_was_told_stays_told_when_an_earlier_one_is_told_late(jobs: Jobs) -> None:
     job = jobs.create()
     for end in (1000, 2000, 1000):
-        notice_marks.mark_sent(jobs, job.id, "EndMessageSent", end)
+        notice_marks.mark_sent(job.id, "EndMessageSent", end)
     assert jobs.get(job.id)["EndMessageSent"] == 2000
     # And a job that is gone is no error
-    notice_marks.mark_sent(jobs, "ekyc-nobodys", "EndMessageSent", 1)
+    notice_marks.mark_sent("ekyc-nobodys", "EndMessageSent", 1)
 
 
 def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) -> None:
@@ -245,21 +248,21 @@ def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) 
         if name != "idle":
             jobs.advance(job.id, states.CHECK_IMAGES, ExecutionArn=arn)
         if name not in ("idle", "runs"):
-            ends.record(jobs, job.id, Status.FAILED, 1000, arn)
+            ends.record(job.id, Status.FAILED, 1000, arn)
         if name in ("settled", "by message", "left"):
-            notice_marks.mark_sent(jobs, job.id, "EndMessageSent", 1000)
+            notice_marks.mark_sent(job.id, "EndMessageSent", 1000)
         if name in ("settled", "by event", "left"):
-            notice_marks.mark_sent(jobs, job.id, "EndEventSent", 1000)
+            notice_marks.mark_sent(job.id, "EndEventSent", 1000)
         if name in ("settled", "by message", "by event"):
-            ends.mark_settled(jobs, jobs.get(job.id))
+            ends.mark_settled(jobs.get(job.id))
     # Then those that somebody has to look at are found
-    assert set(ends.list_unsettled_ids(jobs, INDEX)) == {
-        made[name].id for name in ("runs", "by message", "by event", "left")
-    }
+    assert set(ends.list_unsettled_ids(INDEX)) == {made[name].id for name in ("runs", "by message", "by event", "left")}
 
 
-def test_other_failures_of_the_table_are_not_swallowed(dynamodb: Any) -> None:
-    jobs = Jobs("no-such-table", dynamodb)
+def test_other_failures_of_the_table_are_not_swallowed(
+    jobs: Jobs, dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(vars(jobs), "table", "no-such-table")
     with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):
         jobs.note("ekyc-1", Images=1)
     with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):
@@ -296,8 +299,9 @@ def test_every_status_is_reached_and_every_running_one_can_end() -> None:
         assert set(ENDED) <= MOVES[status]
 
 
-def with_a_table() -> Any:
-    """A client of DynamoDB with the table of jobs, for properties: each of their examples has one of its own."""
+@contextmanager
+def empty_table() -> Iterator[Any]:
+    """Empty the table of jobs, which properties do for each of their examples; yields the client of DynamoDB."""
     dynamodb = client("dynamodb")
     dynamodb.create_table(
         TableName=TABLE,
@@ -305,16 +309,15 @@ def with_a_table() -> Any:
         KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
     )
-    return dynamodb
+    with functions_use(dynamodb=dynamodb), patch.dict(vars(jobs), table=TABLE):
+        yield dynamodb
 
 
 @given(moves=st.lists(st.sampled_from([*RUNNING, *ENDED]), min_size=1, max_size=6))
 @settings(max_examples=15, deadline=None)
 def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(moves: list[Status]) -> None:
     # Given a job in a real table (moto's) and the rule beside it
-    with mock_aws():
-        dynamodb = with_a_table()
-        jobs = Jobs(TABLE, dynamodb)
+    with mock_aws(), empty_table():
         job = jobs.create()
         expected = Status.CREATED
         for status in moves:
@@ -333,9 +336,7 @@ def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(mov
 @settings(max_examples=5, deadline=None)
 def test_writers_at_the_same_time_only_make_moves_of_the_table(writers: list[list[Status]]) -> None:
     # Given a job in a real table (moto's), and writers that each want to make moves of their own
-    with mock_aws():
-        dynamodb = with_a_table()
-        jobs = Jobs(TABLE, dynamodb)
+    with mock_aws(), empty_table() as dynamodb:
         job = jobs.create()
 
         transitions: list[tuple[Status, Status]] = []
@@ -354,15 +355,13 @@ def test_writers_at_the_same_time_only_make_moves_of_the_table(writers: list[lis
                     transitions.append((before, jobs.get(job.id).status))
                     return answer
 
-        watched = Jobs(TABLE, Watched())
-
         def write(wishes: list[Status]) -> None:
             for status in wishes:
                 with suppress(MoveRefused):
-                    watched.move(job.id, status)
+                    jobs.move(job.id, status)
 
         # When they write at the same time
-        with ThreadPoolExecutor(len(writers)) as pool:
+        with functions_use(dynamodb=Watched()), ThreadPoolExecutor(len(writers)) as pool:
             list(pool.map(write, writers))
         found = jobs.get(job.id).status
     # Then every write that went in is a move of the table, and they follow on one another

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from pipeline import labelling
 from pipeline.errors import LabellingTimedOut, LabellingUnavailable, Throttled, UnexpectedAnswer, as_pipeline_error
 from pipeline.jobs import Job, Jobs, now_ms, tokens
-from pipeline.labelling import LabelsMade, RequestLabels
+from pipeline.labelling import GroundTruth, LabelsMade, RequestLabels
 from rules import states
 from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, FakeSageMaker, FakeStepFunctions
@@ -29,7 +30,6 @@ class Setting:
     def __init__(self, jobs: Jobs, s3: Any) -> None:
         self.jobs, self.s3 = jobs, s3
         self.ground_truth, self.machine = FakeSageMaker(), FakeStepFunctions()
-        self.sagemaker, self.stepfunctions = self.ground_truth.client(), self.machine.client()
         self.told: list[tuple[int, int, int]] = []  # attempt, photos labelled, tokens that were answered by then
         self.cannot_tell = 0  # so often
         self.id = jobs.create().id
@@ -57,16 +57,7 @@ class Setting:
                 deadline_seconds=3600,
                 redrives=redrives,
             ),
-            jobs=self.jobs,
-            sagemaker=self.sagemaker,
-            s3=self.s3,
-            stepfunctions=self.stepfunctions,
-            bucket=BUCKET,
-            work_team=team,
-            role=ROLE,
-            workers_per_image=3,
-            kms_key_arn=kms_key_arn,
-            cost_tags=["cost-centre=4711", "team="],
+            GroundTruth(BUCKET, team, ROLE, 3, kms_key_arn, ["cost-centre=4711", "team="]),
             notify=self.notify,
         )
 
@@ -79,9 +70,7 @@ class Setting:
             "resources": [arn],
             "detail": {"LabelingJobStatus": status},
         }
-        labelling.resume_execution(
-            event, jobs=self.jobs, sagemaker=self.sagemaker, stepfunctions=self.stepfunctions, notify=self.notify
-        )
+        labelling.resume_execution(event, notify=self.notify)
 
     def notify(self, job_id: str, attempt: int, made: LabelsMade) -> None:
         if self.cannot_tell:
@@ -150,7 +139,9 @@ def read(setting: Setting, uri: str) -> str:
 
 def test_the_arn_follows_from_the_job_id(setting: Setting) -> None:
     setting.request()
-    assert setting.job["LabellingJobArn"] == labelling.job_arn("aws", "us-east-1", ACCOUNT, setting.id)
+    assert setting.job["LabellingJobArn"] == labelling.job_arn(
+        f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:training", setting.id
+    )
 
 
 def test_an_event_resumes_the_execution_with_counts(setting: Setting) -> None:
@@ -189,7 +180,7 @@ def test_a_job_that_ended_before_anybody_looked_is_answered_at_once(setting: Set
 def test_an_event_that_comes_before_the_token_is_left_to_the_stage(setting: Setting) -> None:
     # Given a labelling job made by a run that crashed before it stored anything more
     setting.request()
-    tokens.forget(setting.jobs, setting.id, "token-1")
+    tokens.forget(setting.id, "token-1")
     setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=10)
     # When the event comes first and the stage runs then
     setting.event()
@@ -313,7 +304,7 @@ def test_an_answer_that_a_throttle_kept_back_is_tried_again(setting: Setting) ->
     setting.request()
     setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=1)
     setting.machine.refuse_next("send_task_success", "ThrottlingException")
-    with pytest.raises(setting.stepfunctions.exceptions.ClientError) as caught:
+    with pytest.raises(ClientError) as caught:
         setting.event()
     assert isinstance(as_pipeline_error(caught.value), Throttled)
     # When the event is delivered again
@@ -362,9 +353,7 @@ def test_supplied_labels_are_waited_for_and_posted(setting: Setting) -> None:
     assert setting.ground_truth.calls == []
     # When they post them, twice
     job = setting.job
-    first, second = (
-        labelling.supply_labels(job, "labels/x/a.json", stepfunctions=setting.stepfunctions) for _ in range(2)
-    )
+    first, second = (labelling.supply_labels(job, "labels/x/a.json") for _ in range(2))
     # Then the execution is resumed once
     assert (first, second) == (True, False)
     assert setting.answered() == {"provider": "supplied", "labelsKey": "labels/x/a.json"}
@@ -373,8 +362,8 @@ def test_supplied_labels_are_waited_for_and_posted(setting: Setting) -> None:
 def test_labels_posted_to_a_try_that_failed_are_taken_by_the_next(setting: Setting) -> None:
     # Given labels that were posted while the stage's first try was about to fail
     setting.request(provider="supplied")
-    job = tokens.post_labels(setting.jobs, setting.id, "labels/x/a.json", "engineer")
-    labelling.supply_labels(job, "labels/x/a.json", stepfunctions=setting.stepfunctions)
+    job = tokens.post_labels(setting.id, "labels/x/a.json", "engineer")
+    labelling.supply_labels(job, "labels/x/a.json")
     # When the state machine tries once more, with a new token
     setting.request(token=SECOND, provider="supplied")
     # Then nobody has to post them again

@@ -44,9 +44,7 @@ def import_file(bucket: Bucket, name: str, content: bytes | str) -> LabelsImport
     manifest = put_input_manifest(bucket, PHOTOS, rejected=["bad.jpg"])
     bucket.put(f"labels/{JOB}/{name}", content)
     return labels.import_labels(
-        ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/{name}", TYPES),
-        bucket=bucket.name,
-        s3=bucket.s3,
+        ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/{name}", TYPES), bucket=bucket.name
     )
 
 
@@ -56,7 +54,7 @@ def prepare(bucket: Bucket, imported: LabelsImported) -> DatasetsPrepared:
     images = (manifest, sha256(bucket, manifest), written(bucket, manifest))
     labels = (imported.manifest, imported.sha256, imported.label_attribute)
     request = PrepareDatasets(JOB, *images, *labels, TYPES)
-    return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0.5, s3=bucket.s3)
+    return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0.5)
 
 
 def import_coco(bucket: Bucket, document: Any) -> LabelsImported:
@@ -151,7 +149,7 @@ def test_coco_becomes_a_ground_truth_manifest(bucket: Bucket) -> None:
     # And a second run of the stage writes the same
     manifest = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
     request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES)
-    assert labels.import_labels(request, bucket=bucket.name, s3=bucket.s3) == imported
+    assert labels.import_labels(request, bucket=bucket.name) == imported
 
 
 def test_a_ground_truth_manifest_is_mapped_onto_the_jobs_photos(bucket: Bucket) -> None:
@@ -269,7 +267,7 @@ def test_a_missing_file_is_told(bucket: Bucket) -> None:
     manifest = put_input_manifest(bucket, PHOTOS)
     request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/none.json", TYPES)
     with pytest.raises(LabelsInvalid, match="The labels file does not exist"):
-        labels.import_labels(request, bucket=bucket.name, s3=bucket.s3)
+        labels.import_labels(request, bucket=bucket.name)
 
 
 @pytest.mark.parametrize("kind", ["coco", "ground truth"])
@@ -299,7 +297,7 @@ def test_labels_replaced_while_they_are_read_are_refused(bucket: Bucket) -> None
     events.register("after-call.s3.GetObject", replace)
     # When imported; Then the job says so
     with pytest.raises(LabelsInvalid, match="was replaced or deleted while it was read"):
-        labels.import_labels(request, bucket=bucket.name, s3=bucket.s3)
+        labels.import_labels(request, bucket=bucket.name)
 
 
 def put(bucket: Bucket, uri: str) -> str:
@@ -329,7 +327,7 @@ def test_labels_of_a_photo_that_was_turned_are_of_its_upright_copy(bucket: Bucke
     bucket.put(f"manifests/{JOB}/rejected.jsonl", "")
     # When imported; Then the labels are of what is trained on, the copy, and the datasets take both
     imported = labels.import_labels(
-        ImportLabels(JOB, manifest, sha256(bucket, manifest), key, TYPES), bucket=bucket.name, s3=bucket.s3
+        ImportLabels(JOB, manifest, sha256(bucket, manifest), key, TYPES), bucket=bucket.name
     )
     assert [line["source-ref"] for line in bucket.lines(imported.manifest)] == [upright, original]
     prepared = prepare(bucket, imported)

@@ -218,7 +218,7 @@ def test_a_written_line_is_read_back(name: str, job_name: str, label: str) -> No
 def test_photos_are_written_and_read_back(bucket: Bucket) -> None:
     photos = [Photo('s3://bucket/ä "1".jpg', "abc", 640, 480, "e1"), Photo("s3://b/2.jpg", "def", 64, 4096, "e2", 6)]
     uri = bucket.put("input.manifest", "".join(photo_line(photo) + "\n" for photo in photos))
-    assert list(read_photos(ManifestReader(bucket.s3, uri))) == photos
+    assert list(read_photos(ManifestReader(uri))) == photos
 
 
 def test_a_manifest_of_many_parts_is_written_whole(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,11 +226,11 @@ def test_a_manifest_of_many_parts_is_written_whole(bucket: Bucket, monkeypatch: 
     monkeypatch.setattr(manifests, "SPOOLED_BYTES", 1000)
     lines = [f'{{"line":{number},"text":"{"x" * 9000}"}}' for number in range(1000)]
     # When written
-    with ManifestWriter(bucket.s3, bucket.name, "big.manifest") as writer:
+    with ManifestWriter(bucket.name, "big.manifest") as writer:
         for line in lines:
             writer.write(line)
     # Then S3 has them all, in order, and the hash is theirs
-    assert [text for _, text in ManifestReader(bucket.s3, writer.uri, writer.sha256)] == lines
+    assert [text for _, text in ManifestReader(writer.uri, writer.sha256)] == lines
     assert writer.sha256 == hashlib.sha256(bucket.read(writer.uri)).hexdigest()
     assert writer.count == 1000
 
@@ -240,7 +240,7 @@ def test_an_error_while_writing_leaves_the_old_object(bucket: Bucket) -> None:
     uri = bucket.put("a.manifest", "old\n")
 
     def write_half() -> None:
-        with ManifestWriter(bucket.s3, bucket.name, "a.manifest") as writer:
+        with ManifestWriter(bucket.name, "a.manifest") as writer:
             writer.write("new")
             raise ValueError("half-way")
 

@@ -26,7 +26,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890
 
 
 @pytest.fixture
-def rekognition() -> FakeRekognition:
+def rekognition(moto_aws: None) -> FakeRekognition:
     fake = FakeRekognition()
     fake.create_project(JOB)
     return fake
@@ -38,30 +38,28 @@ def project(rekognition: FakeRekognition) -> str:
 
 def start_training(rekognition: FakeRekognition, kms_key_arn: str = "", version_name: str = JOB) -> TrainingStarted:
     request = StartTraining(JOB, project(rekognition), version_name)
-    return models.start_training(
-        request, bucket=BUCKET, kms_key_arn=kms_key_arn, cost_tags=["team=kyc"], rekognition=rekognition.client()
-    )
+    return models.start_training(request, bucket=BUCKET, kms_key_arn=kms_key_arn, cost_tags=["team=kyc"])
 
 
 def check_training(
     rekognition: FakeRekognition, s3: Any = None, waited_hours: float = 0
 ) -> tuple[TrainingChecked, int | None]:
     request = CheckTraining(JOB, project(rekognition), JOB, 12, now_ms() - int(waited_hours * 3_600_000), 72 * 3600)
-    return models.check_training(request, rekognition=rekognition.client(), s3=s3)
+    return models.check_training(request)
 
 
 def start_model(rekognition: FakeRekognition) -> str:
     request = StartModel(JOB, project(rekognition), rekognition.versions[JOB]["ProjectVersionArn"], JOB)
-    return models.start_model(request, inference_units=1, rekognition=rekognition.client()).status
+    return models.start_model(request, inference_units=1).status
 
 
 def check_model(rekognition: FakeRekognition, waited: float = 0) -> str:
     request = CheckModel(JOB, project(rekognition), JOB, 2, now_ms() - int(waited * 1000), 600)
-    return models.check_model(request, rekognition=rekognition.client()).status
+    return models.check_model(request).status
 
 
 def stop_model(rekognition: FakeRekognition, arn: str) -> str | None:
-    return models.stop_model(project(rekognition), arn, rekognition=rekognition.client())
+    return models.stop_model(project(rekognition), arn)
 
 
 def test_training_starts_with_its_output_in_the_bucket(rekognition: FakeRekognition) -> None:
@@ -219,7 +217,7 @@ def test_a_training_that_is_gone_or_takes_too_long(rekognition: FakeRekognition)
 
 def test_a_project_that_is_gone_has_no_version(rekognition: FakeRekognition) -> None:
     rekognition.refuse_next("describe_project_versions", "ResourceNotFoundException")
-    assert models.describe(project(rekognition), JOB, rekognition.client()) is None
+    assert models.describe(project(rekognition), JOB) is None
 
 
 def test_a_trained_model_is_started_once(rekognition: FakeRekognition) -> None:
@@ -298,4 +296,4 @@ def test_stopping_a_model_twice_or_one_that_is_gone(rekognition: FakeRekognition
 def test_a_result_file_that_is_no_json(s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="x.json", Body=b"{")
     with pytest.raises(UnexpectedAnswer, match=rf"s3://{BUCKET}/x\.json is not JSON"):
-        models.read_json({"Bucket": BUCKET, "Name": "x.json"}, s3)
+        models.read_json({"Bucket": BUCKET, "Name": "x.json"})

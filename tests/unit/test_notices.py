@@ -13,7 +13,7 @@ from pipeline.errors import Throttled, UnexpectedAnswer
 from pipeline.jobs import Jobs, ends
 from pipeline.labelling import GROUND_TRUTH, LabelsMade
 from rules.states import Status
-from tests.unit.aws_fakes import ACCOUNT, REGION, client
+from tests.unit.aws_fakes import ACCOUNT, REGION, client, functions_use
 
 EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:training:ekyc-1"
 MADE = LabelsMade(GROUND_TRUTH, "s3://bucket/output.manifest", "doctype", labelled=88, failed=1, unlabelled=1)
@@ -48,7 +48,7 @@ class Audience:
     def __init__(self) -> None:
         self.sns, self.events = Dying(client("sns")), Dying(client("events"))
         self.topic = client("sns").create_topic(Name="outcomes")["TopicArn"]
-        self.channels = notices.Channels(self.topic, sns=self.sns, events=self.events)
+        self.channels = notices.Channels(self.topic)
         client("events").create_archive(ArchiveName="all", EventSourceArn=self._bus)
 
     @property
@@ -69,14 +69,16 @@ class Audience:
 
 @pytest.fixture
 def audience(moto_aws: None) -> Iterator[Audience]:
-    return Audience()
+    made = Audience()
+    with functions_use(sns=made.sns, events=made.events):
+        yield made
 
 
 def ended(jobs: Jobs, status: Status, **attributes: Any) -> Any:
     """A job that ended an hour and a half after it was started."""
     job = jobs.create()
     jobs.move(job.id, Status.CHECKING_IMAGES, ExecutionStartTime=job["StartTime"], ExecutionArn=EXECUTION)
-    return ends.record(jobs, job.id, status, job["StartTime"] + 3 * HOUR // 2, EXECUTION, **attributes)
+    return ends.record(job.id, status, job["StartTime"] + 3 * HOUR // 2, EXECUTION, **attributes)
 
 
 def test_a_model_that_is_ready_is_told_with_figures_and_cost(jobs: Jobs, audience: Audience) -> None:
@@ -85,7 +87,7 @@ def test_a_model_that_is_ready_is_told_with_figures_and_cost(jobs: Jobs, audienc
     model = {"PublishedTime": 1, "InferenceUnits": 2, "ProjectVersionArn": "arn:model", "ProjectArn": "arn:project"}
     job = ended(jobs, Status.READY, **figures, **model)
     # When it is told
-    assert notices.notify_end(job, jobs=jobs, channels=audience.channels)
+    assert notices.notify_end(job, channels=audience.channels)
     # Then people read how it went and what it costs from now on
     ((subject, text),) = audience.messages
     assert subject == f"eKYC training Ready: {job.id}"
@@ -113,7 +115,7 @@ def test_a_model_that_is_ready_is_told_with_figures_and_cost(jobs: Jobs, audienc
 def test_a_rejected_model_is_told_with_what_fell_short(jobs: Jobs, audience: Audience) -> None:
     reasons = ["F1 0.71 is below the bar of 0.80"]
     job = ended(jobs, Status.REJECTED, F1=0.71, Reasons=reasons, Error="ModelRejected")
-    notices.notify_end(job, jobs=jobs, channels=audience.channels)
+    notices.notify_end(job, channels=audience.channels)
     ((_, text),) = audience.messages
     assert f"- {reasons[0]}" in text.splitlines()
     assert audience.told[0]["detail"]["reasons"] == reasons
@@ -123,7 +125,7 @@ def test_a_failure_is_told_with_stage_and_cause(jobs: Jobs, audience: Audience) 
     # Given a job that failed
     cause = "9 of 9 photos cannot be used."
     job = ended(jobs, Status.FAILED, Stage="Check images", Error="TooManyBadImages", Cause=cause)
-    notices.notify_end(job, jobs=jobs, channels=audience.channels)
+    notices.notify_end(job, channels=audience.channels)
     # Then stage, error and cause are told
     ((_, text),) = audience.messages
     assert "It failed at the stage Check images with TooManyBadImages: 9 of 9 photos" in text
@@ -133,7 +135,7 @@ def test_a_failure_is_told_with_stage_and_cause(jobs: Jobs, audience: Audience) 
 
 def test_what_somebody_says_of_a_stop_is_kept_to_the_record(jobs: Jobs, audience: Audience) -> None:
     job = ended(jobs, Status.STOPPED, Stage="Check training", Cause="jane asked me to")
-    notices.notify_end(job, jobs=jobs, channels=audience.channels)
+    notices.notify_end(job, channels=audience.channels)
     ((_, text),) = audience.messages
     assert "It was stopped at the stage Check training." in text
     assert "jane" not in text
@@ -141,7 +143,7 @@ def test_what_somebody_says_of_a_stop_is_kept_to_the_record(jobs: Jobs, audience
 
 def test_labelling_that_is_done_is_told_once_for_each_labelling_job(jobs: Jobs, audience: Audience) -> None:
     job = jobs.create()
-    told = [notices.notify_labelled(job.id, n, MADE, jobs=jobs, channels=audience.channels) for n in (1, 1, 2, 1)]
+    told = [notices.notify_labelled(job.id, n, MADE, channels=audience.channels) for n in (1, 1, 2, 1)]
     assert told == [True, False, True, False]
     ((subject, text), _) = audience.messages
     assert subject == f"eKYC training labelled: {job.id}"
@@ -155,10 +157,10 @@ def test_a_function_that_dies_loses_no_notice(jobs: Jobs, audience: Audience, se
     job = ended(jobs, Status.FAILED, Stage="Check images", Error="NotEnoughImages", Cause="3 photos.")
     getattr(audience, service).deadly.add(call)
     with pytest.raises(Crash):
-        notices.notify_end(job, jobs=jobs, channels=audience.channels)
+        notices.notify_end(job, channels=audience.channels)
     # When Lambda runs it again, and once more for a doubled event
-    assert notices.notify_end(jobs.get(job.id), jobs=jobs, channels=audience.channels)
-    assert not notices.notify_end(jobs.get(job.id), jobs=jobs, channels=audience.channels)
+    assert notices.notify_end(jobs.get(job.id), channels=audience.channels)
+    assert not notices.notify_end(jobs.get(job.id), channels=audience.channels)
     # Then both were told: once what did not kill it, and a doubled event can be told by its id
     assert len(audience.messages) == (2 if call == "publish" else 1)
     assert {event["detail"]["noticeId"] for event in audience.told} == {f"{job.id}/Failed/{job['EndTime']}"}
@@ -179,11 +181,11 @@ def test_message_and_event_do_not_wait_for_each_other(
         # When the end is told again and again
         for _ in range(3):
             with pytest.raises(ClientError, match="AccessDeniedException"):
-                notices.notify_end(jobs.get(job.id), jobs=jobs, channels=audience.channels)
+                notices.notify_end(jobs.get(job.id), channels=audience.channels)
         # Then what it may send was sent once
         assert (len(audience.messages), len(audience.told)) == ((1, 0) if call == "put_events" else (0, 1))
     # And when it may send both, then the other is sent, once
-    told = [notices.notify_end(jobs.get(job.id), jobs=jobs, channels=audience.channels) for _ in range(2)]
+    told = [notices.notify_end(jobs.get(job.id), channels=audience.channels) for _ in range(2)]
     assert told == [True, False]
     assert (len(audience.messages), len(audience.told)) == (1, 1)
 
@@ -198,7 +200,7 @@ def test_an_event_that_the_bus_refuses_is_no_notice(
     monkeypatch.setattr(audience.events, "put_events", lambda **_: answer, raising=False)
     # Then the function fails, so that it is called again, and the job is not taken for told
     with pytest.raises(error, match=code):
-        notices.notify_end(job, jobs=jobs, channels=audience.channels)
+        notices.notify_end(job, channels=audience.channels)
     assert jobs.get(job.id)["EndEventSent"] is None
 
 

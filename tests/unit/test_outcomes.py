@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from moto.sns import sns_backends
 
-from pipeline import aws, outcomes
+from pipeline import outcomes
 from pipeline.jobs import Job, Jobs
 from rules import states
 from rules.states import Status
@@ -24,20 +24,9 @@ class Setting:
 
     def __init__(self, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
         self.jobs, self.machine = jobs, FakeStepFunctions()
-        sns = client("sns")
-        self.topic = sns.create_topic(Name="outcomes")["TopicArn"]
+        self.topic = client("sns").create_topic(Name="outcomes")["TopicArn"]
         self.rekognition, self.ground_truth = FakeRekognition(), FakeSageMaker()
-        clients = {
-            "dynamodb": client("dynamodb"),
-            "sns": sns,
-            "events": client("events"),
-            "stepfunctions": self.machine.client(),
-            "rekognition": self.rekognition.client(),
-            "sagemaker": self.ground_truth.client(),
-            "ssm": client("ssm"),
-        }
-        clients["ssm"].put_parameter(Name=MODEL, Value="default", Type="String", Overwrite=True)
-        monkeypatch.setattr(aws, "client", clients.__getitem__)
+        client("ssm").put_parameter(Name=MODEL, Value="default", Type="String", Overwrite=True)
         monkeypatch.setenv("JOBS_TABLE", TABLE)
         monkeypatch.setenv("NOTIFICATIONS_TOPIC", self.topic)
         monkeypatch.setenv("MODEL_PARAMETER", MODEL)
@@ -183,7 +172,7 @@ def test_each_end_of_a_redriven_job_is_told(setting: Setting) -> None:
 def test_an_end_that_the_api_wrote_first_is_still_told_once(setting: Setting) -> None:
     # Given a job whose end somebody saw in the API before the event came
     setting.end("SUCCEEDED", stage="Model ready")
-    outcomes.record(setting.arn, jobs=setting.jobs, stepfunctions=setting.machine.client())
+    outcomes.record(setting.arn)
     assert setting.job.status is Status.READY
     # When the event comes, twice
     setting.event()

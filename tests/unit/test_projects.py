@@ -13,19 +13,19 @@ REQUEST = CreateDatasets(JOB, "s3://bucket/manifests/j/train.manifest", "s3://bu
 
 
 @pytest.fixture
-def rekognition() -> FakeRekognition:
+def rekognition(moto_aws: None) -> FakeRekognition:
     return FakeRekognition()
 
 
 def create(rekognition: FakeRekognition) -> DatasetsCreated:
-    return projects.create_datasets(REQUEST, cost_tags=["team=kyc"], rekognition=rekognition.client())
+    return projects.create_datasets(REQUEST, cost_tags=["team=kyc"])
 
 
 def check(rekognition: FakeRekognition, created: DatasetsCreated, waited: float = 0) -> DatasetsChecked:
     request = CheckDatasets(
         JOB, created.train_dataset_arn, created.test_dataset_arn, 3, now_ms() - int(waited * 1000), 100
     )
-    return projects.check_datasets(request, rekognition=rekognition.client())
+    return projects.check_datasets(request)
 
 
 def test_a_project_gets_a_training_and_a_test_dataset(rekognition: FakeRekognition) -> None:

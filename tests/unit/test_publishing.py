@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline import publishing
+from pipeline.clients import clients
 from pipeline.errors import Throttled
 from pipeline.jobs import Jobs, live_lock, now_ms
 from pipeline.publishing import ModelPublished, PublishModel, read_parameter
@@ -34,15 +35,12 @@ class Setting:
         return publishing.publish(
             PublishModel(*model, stop_previous),
             may_stop_previous=may_stop,
-            jobs=self.jobs,
-            rekognition=self.rekognition.client(),
-            ssm=self.ssm,
             project_parameter=PROJECT,
             model_parameter=MODEL,
         )
 
     def live(self) -> tuple[str | None, str | None]:
-        return read_parameter(PROJECT, self.ssm), read_parameter(MODEL, self.ssm)
+        return read_parameter(PROJECT), read_parameter(MODEL)
 
 
 @pytest.fixture
@@ -133,7 +131,7 @@ def test_a_job_that_died_while_it_published_keeps_others_out_for_two_minutes(
     dead, other = setting.model(), setting.model()
 
     with monkeypatch.context() as patched:
-        patched.setattr(setting.jobs.dynamodb, "update_item", unless_it_releases(setting.jobs.dynamodb.update_item))
+        patched.setattr(clients.dynamodb, "update_item", unless_it_releases(clients.dynamodb.update_item))
         with pytest.raises(KeyboardInterrupt):
             setting.publish(dead)
         # Then another one is sent away, and its own second try is not

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.sns import sns_backends
 
-from pipeline import aws, running
+from pipeline import running
 from pipeline.errors import AccessDenied, PipelineError
 from pipeline.jobs import Job, Jobs, ends, now_ms
 from rules.states import Status
@@ -30,13 +30,7 @@ class Setting:
         self._monkeypatch, self._capsys = monkeypatch, capsys
         client("ssm").put_parameter(Name=PARAMETER, Value="default", Type="String")
         self.topic = client("sns").create_topic(Name="outcomes")["TopicArn"]
-        clients = {
-            **{name: client(name) for name in ("dynamodb", "ssm", "sns", "events")},
-            "rekognition": self.rekognition.client(),
-            "stepfunctions": self.machine.client(),
-        }
-        self.events = clients["events"]
-        monkeypatch.setattr(aws, "client", clients.__getitem__)
+        self.events = client("events")
         monkeypatch.setattr(running, "SECONDS_BETWEEN_PROJECTS", 0)
         self.metrics: dict[str, float] = {}
 
@@ -44,7 +38,7 @@ class Setting:
         """A job that is Ready, with a model that the pipeline started so many hours ago, or that somebody started."""
         job = self.jobs.create()
         self.jobs.move(job.id, Status.CHECKING_IMAGES)
-        ends.record(self.jobs, job.id, Status.READY, 1, "arn:execution")
+        ends.record(job.id, Status.READY, 1, "arn:execution")
         project = self.rekognition.create_project(job.id)["ProjectArn"]
         arn = self.rekognition.add_version(project, job.id, status, MinInferenceUnits=units)
         self.jobs.note(job.id, ProjectArn=project, ProjectVersionArn=arn)

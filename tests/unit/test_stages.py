@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from pipeline import aws
 from pipeline.errors import AccessDenied, LabelsInvalid, StageFault, Throttled, UnexpectedAnswer
 from pipeline.jobs import Jobs, now_ms, public_attributes
 from pipeline.manifests import Photo, photo_line
@@ -48,17 +47,6 @@ class Machine:
         client("sns").create_topic(Name="outcomes")
         for name in (PROJECT, MODEL):
             self.ssm.put_parameter(Name=name, Value="default", Type="String")
-        clients = {
-            "dynamodb": client("dynamodb"),
-            "s3": s3,
-            "ssm": self.ssm,
-            "rekognition": self.rekognition.client(),
-            "sagemaker": self.ground_truth.client(),
-            "stepfunctions": self.executions.client(),
-            "sns": client("sns"),
-            "events": client("events"),
-        }
-        monkeypatch.setattr(aws, "client", clients.__getitem__)
         for name, value in ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
         self.id = jobs.create().id

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.sns import sns_backends
 
-from pipeline import aws, errors
+from pipeline import errors
 from pipeline.jobs import Jobs, now_ms, resumes
 from rules import states
 from rules.states import Status
@@ -28,19 +28,10 @@ class Settling:
         self.jobs, self.machine = jobs, FakeStepFunctions()
         self.machine.clock = datetime.now(UTC) - timedelta(hours=1)
         self.rekognition, self.ground_truth, self.exporting = FakeRekognition(), FakeSageMaker(), FakeLambda()
-        clients = {
-            "dynamodb": client("dynamodb"),
-            "stepfunctions": self.machine.client(),
-            "rekognition": self.rekognition.client(),
-            "sagemaker": self.ground_truth.client(),
-            "lambda": self.exporting.client(),
-            **{name: client(name) for name in ("ssm", "sns", "events")},
-        }
-        self.ssm = clients["ssm"]
+        self.ssm = client("ssm")
         for name in (PROJECT, MODEL):
             self.ssm.put_parameter(Name=name, Value="default", Type="String", Overwrite=True)
-        monkeypatch.setattr(aws, "client", clients.__getitem__)
-        self.topic = clients["sns"].create_topic(Name="outcomes")["TopicArn"]
+        self.topic = client("sns").create_topic(Name="outcomes")["TopicArn"]
         for name, value in {
             "JOBS_TABLE": TABLE,
             "JOBS_INDEX": INDEX,
@@ -140,7 +131,7 @@ def test_a_scheduled_event_may_have_an_empty_detail(settling: Settling, event: d
 
 def test_a_resume_that_comes_first_keeps_the_model(settling: Settling) -> None:
     settling.end("ABORTED")
-    resumes.claim(settling.jobs, settling.id, "engineer")
+    resumes.claim(settling.id, "engineer")
     settling.trained()
     assert settling.version["Status"] == "TRAINING_COMPLETED"
     assert not settling.is_settled

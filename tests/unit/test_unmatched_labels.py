@@ -38,14 +38,14 @@ def import_file(bucket: Bucket, content: bytes, names: list[str], share: float, 
     images = put_input_manifest(bucket, {name: (f"hash of {name}", 400, 300) for name in names}, rejected)
     bucket.put(f"labels/{JOB}/a.json", content)
     request = ImportLabels(JOB, images, sha256(bucket, images), f"labels/{JOB}/a.json", TYPES)
-    return labels.import_labels(request, bucket=bucket.name, s3=bucket.s3, max_unmatched_share=share)
+    return labels.import_labels(request, bucket=bucket.name, max_unmatched_share=share)
 
 
 def prepare(bucket: Bucket, imported: LabelsImported) -> DatasetsPrepared:
     images = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
     checked = (images, sha256(bucket, images), written(bucket, images))
     request = PrepareDatasets(JOB, *checked, imported.manifest, imported.sha256, "doctype", TYPES)
-    return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0, s3=bucket.s3)
+    return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0)
 
 
 def listed(bucket: Bucket) -> list[tuple[str, str]]:

@@ -8,12 +8,13 @@ from aws_lambda_powertools import Logger
 from pipeline import executions
 from pipeline.audit import history, inputs, page, report
 from pipeline.audit.store import FINAL, PROVISIONAL, Store, key
-from pipeline.jobs import Job, JobNotFound, Jobs
+from pipeline.clients import clients
+from pipeline.jobs import Job, JobNotFound, jobs
 
 logger = Logger(child=True)
 
 
-def export(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfunctions: Any, s3: Any) -> None:
+def export(execution_arn: str, *, bucket: str, store: Store) -> None:
     """Make and keep the report of the execution's current state, unless a report of the same end exists.
 
     A report is never made twice, because its inputs, such as the job's files, expire. The page is made after the
@@ -21,11 +22,11 @@ def export(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfun
     that one.
     """
     name, job_id = execution_arn.rpartition(":")[2], executions.job_id(execution_arn)
-    described = stepfunctions.describe_execution(executionArn=execution_arn)
+    described = clients.stepfunctions.describe_execution(executionArn=execution_arn)
     object_key, ended = key(job_id, name, "json"), described.get("stopDate")
     first = store.kept(object_key).first(history.milliseconds(ended)) if ended else None
     if first is None:
-        made = _make(execution_arn, bucket=bucket, store=store, jobs=jobs, stepfunctions=stepfunctions, s3=s3)
+        made = _make(execution_arn, bucket=bucket, store=store)
         store.put(made)
         logger.info("Report kept", extra={"provisional": made["provisional"]})
         if made["provisional"]:
@@ -37,10 +38,10 @@ def export(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfun
         store.put_page(kept, page.render(kept))
 
 
-def _make(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfunctions: Any, s3: Any) -> dict[str, Any]:
+def _make(execution_arn: str, *, bucket: str, store: Store) -> dict[str, Any]:
     """The report of the execution's current state."""
     name, job_id = execution_arn.rpartition(":")[2], executions.job_id(execution_arn)
-    made_from = inputs.gather(execution_arn, _job(job_id, jobs), bucket=bucket, stepfunctions=stepfunctions, s3=s3)
+    made_from = inputs.gather(execution_arn, _job(job_id), bucket=bucket)
     ended = made_from["execution"].get("stopDate")
     object_key = key(job_id, name, "json", folder=PROVISIONAL if ended is None else FINAL)
     return report.build(
@@ -51,7 +52,7 @@ def _make(execution_arn: str, *, bucket: str, store: Store, jobs: Jobs, stepfunc
     )
 
 
-def _job(job_id: str, jobs: Jobs) -> Job | None:
+def _job(job_id: str) -> Job | None:
     try:
         return jobs.get(job_id)
     except JobNotFound:

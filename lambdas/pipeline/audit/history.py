@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.audit.redaction import Redactor
+from pipeline.clients import clients
 
 PAGE = 1000  # the most events that GetExecutionHistory returns
 
@@ -18,12 +19,12 @@ def milliseconds(time: datetime) -> int:
     return round(time.timestamp() * 1000)
 
 
-def read(execution_arn: str, stepfunctions: Any, redactor: Redactor) -> list[dict[str, Any]]:
+def read(execution_arn: str, redactor: Redactor) -> list[dict[str, Any]]:
     """Every event: ``{id, previousId, time, type, details}``, times in Unix ms, JSON in texts read.
 
     25,000 events are 25 calls, and some 150 MB.
     """
-    pages = stepfunctions.get_paginator("get_execution_history").paginate(
+    pages = clients.stepfunctions.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, PaginationConfig={"PageSize": PAGE}
     )
     return list(_events(pages, redactor))

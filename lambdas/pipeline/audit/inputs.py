@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from pipeline import executions
 from pipeline.audit import history
 from pipeline.audit.redaction import Redactor
+from pipeline.clients import clients
 from pipeline.errors import error_code
 from pipeline.jobs import Job
 
@@ -43,27 +44,27 @@ READERS = 32  # 100,000 answers of 20 ms each, the most of a labelling job, take
 BLOCK = 1024 * 1024
 
 
-def gather(execution_arn: str, job: Job | None, *, bucket: str, stepfunctions: Any, s3: Any) -> dict[str, Any]:
+def gather(execution_arn: str, job: Job | None, *, bucket: str) -> dict[str, Any]:
     """All inputs of the report, redacted; JSON values only, times in Unix ms.
 
     ``job`` is None for an execution that was started without the API, whose name is not a job's id.
     """
     redactor = Redactor()
-    execution = read_execution(execution_arn, stepfunctions)
+    execution = read_execution(execution_arn)
     # Read the history first: it has the tokens that must be redacted in all other inputs.
-    events = history.read(execution_arn, stepfunctions, redactor)
+    events = history.read(execution_arn, redactor)
     inputs: dict[str, Any] = {
         "history": events,
         "execution": redactor.value(execution),
-        "stateMachine": read_machine(execution_arn, stepfunctions),
-        "earlier": redactor.value(read_earlier(execution_arn, stepfunctions)),
+        "stateMachine": read_machine(execution_arn),
+        "earlier": redactor.value(read_earlier(execution_arn)),
         "job": record(job),
     }
     job_id = executions.job_id(execution_arn)
-    files = list(read_files(job_id, bucket, s3))
+    files = list(read_files(job_id, bucket))
     inputs["files"] = [{**entry, "object": redactor.text(entry["object"])} for entry in files]
-    inputs["rejected"] = read_rejected(job_id, bucket, s3)
-    inputs["workers"] = read_workers(job_id, bucket, s3, redactor)
+    inputs["rejected"] = read_rejected(job_id, bucket)
+    inputs["workers"] = read_workers(job_id, bucket, redactor)
     return inputs
 
 
@@ -72,9 +73,9 @@ def record(job: Job | None) -> dict[str, Any]:
     return {name: job[name] for name in RECORD if job[name] is not None} if job else {}
 
 
-def read_execution(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
+def read_execution(execution_arn: str) -> dict[str, Any]:
     """The fields of DescribeExecution that do not change after the end."""
-    described = stepfunctions.describe_execution(executionArn=execution_arn)
+    described = clients.stepfunctions.describe_execution(executionArn=execution_arn)
     execution = {
         name: history.parsed(name, described[name])
         for name in ("executionArn", "stateMachineArn", "name", "status", "input", "error", "cause", "redriveCount")
@@ -86,7 +87,7 @@ def read_execution(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
     return execution
 
 
-def read_earlier(execution_arn: str, stepfunctions: Any) -> list[dict[str, Any]]:
+def read_earlier(execution_arn: str) -> list[dict[str, Any]]:
     """The job's earlier executions, oldest first; of an execution that Step Functions has deleted, only the name."""
     machine, _, name = execution_arn.rpartition(":")
     job_id, attempt = executions.parse(name)
@@ -94,7 +95,7 @@ def read_earlier(execution_arn: str, stepfunctions: Any) -> list[dict[str, Any]]
     for number in range(1, attempt):
         one = executions.name(job_id, number)
         try:
-            described = read_execution(f"{machine}:{one}", stepfunctions)
+            described = read_execution(f"{machine}:{one}")
         except ClientError as error:
             if error_code(error) != "ExecutionDoesNotExist":
                 raise
@@ -104,9 +105,11 @@ def read_earlier(execution_arn: str, stepfunctions: Any) -> list[dict[str, Any]]
     return earlier
 
 
-def read_machine(execution_arn: str, stepfunctions: Any) -> dict[str, Any]:
+def read_machine(execution_arn: str) -> dict[str, Any]:
     """The execution's state machine: the hash of the definition, and the next states of each state."""
-    definition: str = stepfunctions.describe_state_machine_for_execution(executionArn=execution_arn)["definition"]
+    definition: str = clients.stepfunctions.describe_state_machine_for_execution(executionArn=execution_arn)[
+        "definition"
+    ]
     machine = json.loads(definition)
     return {
         "definitionSha256": hashlib.sha256(definition.encode()).hexdigest(),
@@ -126,18 +129,18 @@ def _leads_to(state: Mapping[str, Any]) -> Iterator[str]:
         yield state["Default"]
 
 
-def read_files(job_id: str, bucket: str, s3: Any) -> Iterator[dict[str, Any]]:
+def read_files(job_id: str, bucket: str) -> Iterator[dict[str, Any]]:
     """Every file of the job except photos and workers' single answers: S3 URI, size in bytes, SHA-256."""
     for folder in FOLDERS:
-        for key, size in _listed(f"{folder}/{job_id}/", bucket, s3):
-            if OTHER_ANNOTATIONS not in key and (sha256 := file_sha256(bucket, key, s3)):
+        for key, size in _listed(f"{folder}/{job_id}/", bucket):
+            if OTHER_ANNOTATIONS not in key and (sha256 := file_sha256(bucket, key)):
                 yield {"object": f"s3://{bucket}/{key}", "bytes": size, "sha256": sha256}
 
 
-def file_sha256(bucket: str, key: str, s3: Any) -> str | None:
+def file_sha256(bucket: str, key: str) -> str | None:
     """The hash of an object's content, read in pieces; None when there is no such object."""
     try:
-        body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+        body = clients.s3.get_object(Bucket=bucket, Key=key)["Body"]
     except ClientError as error:
         if error_code(error) not in ("NoSuchKey", "404"):
             raise
@@ -148,12 +151,12 @@ def file_sha256(bucket: str, key: str, s3: Any) -> str | None:
     return hashed.hexdigest()
 
 
-def read_rejected(job_id: str, bucket: str, s3: Any) -> dict[str, Any]:
+def read_rejected(job_id: str, bucket: str) -> dict[str, Any]:
     """The rejected photos: the count for each reason, and the first ones by their line number instead of their name."""
     codes: Counter[str] = Counter()
     lines = []
     try:
-        body = s3.get_object(Bucket=bucket, Key=f"manifests/{job_id}/rejected.jsonl")["Body"]
+        body = clients.s3.get_object(Bucket=bucket, Key=f"manifests/{job_id}/rejected.jsonl")["Body"]
     except ClientError as error:
         if error_code(error) != "NoSuchKey":
             raise
@@ -166,7 +169,7 @@ def read_rejected(job_id: str, bucket: str, s3: Any) -> dict[str, Any]:
     return {"codes": dict(codes), "photos": lines}
 
 
-def read_workers(job_id: str, bucket: str, s3: Any, redactor: Redactor) -> list[dict[str, Any]]:
+def read_workers(job_id: str, bucket: str, redactor: Redactor) -> list[dict[str, Any]]:
     """For each labelling job: each worker's number of answers and time for a photo, and a hash over all answers.
 
     Source: SageMaker guide, "Output data", worker responses.
@@ -178,9 +181,9 @@ def read_workers(job_id: str, bucket: str, s3: Any, redactor: Redactor) -> list[
     hashes: dict[str, Any] = {}
 
     def read(key: str) -> tuple[str, bytes]:
-        return key, s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return key, clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
 
-    keys = (key for key, _ in _listed(prefix, bucket, s3) if ANSWERS in key)
+    keys = (key for key, _ in _listed(prefix, bucket) if ANSWERS in key)
     with ThreadPoolExecutor(READERS) as readers:
         for key, content in _in_order(readers, read, keys):
             name, _, place = key.removeprefix(prefix).partition(ANSWERS)
@@ -228,8 +231,8 @@ def _in_order(pool: ThreadPoolExecutor, function: Any, keys: Iterator[str]) -> I
     yield from pool.map(function, page)
 
 
-def _listed(prefix: str, bucket: str, s3: Any) -> Iterator[tuple[str, int]]:
+def _listed(prefix: str, bucket: str) -> Iterator[tuple[str, int]]:
     """Key and size of every object below ``prefix``, in the order of the keys."""
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             yield entry["Key"], entry["Size"]

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pipeline.audit import report
+from pipeline.clients import clients
 
 CONTENT_TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
 FINAL, PROVISIONAL = "audit", "provisional"
@@ -67,9 +68,8 @@ class Kept:
 class Store:
     """The bucket of audit reports."""
 
-    def __init__(self, bucket: str, s3: Any) -> None:
+    def __init__(self, bucket: str) -> None:
         self.bucket = bucket
-        self._s3 = s3
 
     def kept(self, object_key: str) -> Kept:
         """The versions under the key."""
@@ -82,7 +82,7 @@ class Store:
 
     def body(self, one: Stored) -> bytes:
         """The content of that version."""
-        content: bytes = self._s3.get_object(Bucket=self.bucket, Key=one.key, VersionId=one.version)["Body"].read()
+        content: bytes = clients.s3.get_object(Bucket=self.bucket, Key=one.key, VersionId=one.version)["Body"].read()
         return content
 
     def previous(self, job_id: str, ended: int | None) -> dict[str, Any] | None:
@@ -118,8 +118,10 @@ class Store:
     def _put(self, made: Mapping[str, Any], form: str, body: bytes) -> None:
         ended = made["inputs"]["execution"].get("stopDate", 0)
         until = datetime.now(UTC) + timedelta(days=PROVISIONAL_DAYS)
-        lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until} if made["provisional"] else {}
-        self._s3.put_object(
+        lock: dict[str, Any] = {}
+        if made["provisional"]:
+            lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+        clients.s3.put_object(
             Bucket=self.bucket,
             Key=place(made, form),
             Body=body,
@@ -135,16 +137,16 @@ class Store:
         """
         found: dict[str, list[Stored]] = {}
         markers: dict[str, int] = {}
-        for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
+        for page in clients.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
             for one in page.get("Versions", ()):
                 found.setdefault(one["Key"], []).insert(0, self._look(one))
-            for one in page.get("DeleteMarkers", ()):
-                markers[one["Key"]] = markers.get(one["Key"], 0) + 1
+            for marker in page.get("DeleteMarkers", ()):
+                markers[marker["Key"]] = markers.get(marker["Key"], 0) + 1
         return {name: Kept(found.get(name, ()), markers.get(name, 0)) for name in found.keys() | markers.keys()}
 
     def _look(self, listed: Mapping[str, Any]) -> Stored:
         object_key, version = listed["Key"], listed["VersionId"]
-        head = self._s3.head_object(Bucket=self.bucket, Key=object_key, VersionId=version)
+        head = clients.s3.head_object(Bucket=self.bucket, Key=object_key, VersionId=version)
         ended = head["Metadata"].get("ended", "")
         return Stored(
             object_key, version, int(ended) if ended.isdecimal() else 0, listed["LastModified"], _is_locked(head)

@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline import aws, executions
+from pipeline import executions
 from pipeline.audit import answers, facts, history, inputs, page, report
 from pipeline.audit.redaction import Redactor
 from pipeline.audit.store import FINAL, PROVISIONAL, Kept, Store, Stored, key, place
+from pipeline.clients import clients
 from pipeline.errors import error_code
 from rules.words import counted
 
@@ -231,7 +232,7 @@ def _firsts(kept: Kept) -> list[Stored]:
     return [one for one in kept.versions if kept.first(one.ended) is one]
 
 
-def check_against_aws(body: bytes, *, store: Store, s3: Any, stepfunctions: Any) -> Iterator[Finding]:
+def check_against_aws(body: bytes, *, store: Store) -> Iterator[Finding]:
     """The checks against the bucket of reports, and against what AWS still has of the job.
 
     ``store`` is the stack's bucket of reports. ``s3`` reads the job's files at the places that a proven report names.
@@ -245,15 +246,15 @@ def check_against_aws(body: bytes, *, store: Store, s3: Any, stepfunctions: Any)
     yield from _chain(document, store)
     if proof.result == OK:
         for entry in document["inputs"]["files"]:
-            yield _asked(f"file {entry['object']}", lambda entry=entry: _file(entry, s3))  # type: ignore[misc]
+            yield _asked(f"file {entry['object']}", lambda entry=entry: _file(entry))  # type: ignore[misc]
     else:
         yield Finding("files", UNKNOWN, "A report that is not proven does not say where the job's files are.")
     redactor = Redactor()
     arn = document["inputs"]["execution"]["executionArn"]
-    yield _asked("history at AWS", lambda: _history(document, arn, stepfunctions, redactor))
-    yield _asked("execution at AWS", lambda: _execution(document, arn, stepfunctions, redactor))
+    yield _asked("history at AWS", lambda: _history(document, arn, redactor))
+    yield _asked("execution at AWS", lambda: _execution(document, arn, redactor))
     if document["inputs"]["earlier"]:
-        yield _asked("earlier executions at AWS", lambda: _earlier(document, arn, stepfunctions, redactor))
+        yield _asked("earlier executions at AWS", lambda: _earlier(document, arn, redactor))
 
 
 def _placed(document: Mapping[str, Any], store: Store) -> Finding:
@@ -370,22 +371,22 @@ def _before(part: str, job_id: str, previous: Mapping[str, Any], store: Store) -
     return _locked(part, one, f"{named} is the one that is named"), body
 
 
-def _file(entry: Mapping[str, Any], s3: Any) -> Finding:
+def _file(entry: Mapping[str, Any]) -> Finding:
     part = f"file {entry['object']}"
     bucket, key = _place(entry["object"])
     if key.endswith("/…"):  # the uploader's file name is redacted: compare with each file of the folder
         folder = key.removesuffix("…")
-        names = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", ())]
-        hashes = [inputs.file_sha256(bucket, name, s3) for name in names]
+        names = [one["Key"] for one in clients.s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", ())]
+        hashes = [inputs.file_sha256(bucket, name) for name in names]
     else:
-        hashes = [found for found in [inputs.file_sha256(bucket, key, s3)] if found]
+        hashes = [found for found in [inputs.file_sha256(bucket, key)] if found]
     if not hashes:
         return Finding(part, UNKNOWN, "It is gone.")
     return _verdict(part, entry["sha256"] in hashes, "It is as it was.", "It was changed since.")
 
 
-def _history(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor: Redactor) -> Finding:
-    at_aws = json.loads(json.dumps(history.read(arn, stepfunctions, redactor)))
+def _history(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
+    at_aws = json.loads(json.dumps(history.read(arn, redactor)))
     events = document["inputs"]["history"]
     different = next((own["id"] for own, theirs in zip(events, at_aws, strict=False) if own != theirs), None)
     if different is None and len(at_aws) < len(events):
@@ -399,17 +400,17 @@ def _history(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor
     )
 
 
-def _execution(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor: Redactor) -> Finding:
-    own, at_aws = document["inputs"]["execution"], redactor.value(inputs.read_execution(arn, stepfunctions))
+def _execution(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
+    own, at_aws = document["inputs"]["execution"], redactor.value(inputs.read_execution(arn))
     changing = {"status", "stopDate", "redriveCount", "redriveDate", "error", "cause"}
     if at_aws.get("stopDate") != own.get("stopDate"):  # the execution continued after the report
         own, at_aws = ({name: one[name] for name in one.keys() - changing} for one in (own, at_aws))
     return _verdict("execution at AWS", own == at_aws, "It is the same.", "Step Functions says otherwise.")
 
 
-def _earlier(document: Mapping[str, Any], arn: str, stepfunctions: Any, redactor: Redactor) -> Finding:
+def _earlier(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
     part, own = "earlier executions at AWS", document["inputs"]["earlier"]
-    at_aws = redactor.value(inputs.read_earlier(arn, stepfunctions))
+    at_aws = redactor.value(inputs.read_earlier(arn))
     known = [one for one in at_aws if "status" in one]
     if not known:
         return Finding(part, UNKNOWN, "They are gone.")
@@ -459,8 +460,7 @@ def examine(body: bytes, *, bucket: str, why: str) -> Iterator[Finding]:
         yield Finding(KEPT if is_report else PAGE, UNKNOWN, f"The bucket of reports is not known: {why}")
         return
     try:
-        s3, stepfunctions = aws.client("s3"), aws.client("stepfunctions")
-        store = Store(bucket, s3)
+        store = Store(bucket)
         if not is_report:
             finding, found = find_report(body, store)
             yield finding
@@ -468,7 +468,7 @@ def examine(body: bytes, *, bucket: str, why: str) -> Iterator[Finding]:
                 return
             body = found
             yield from check_itself(body)
-        yield from check_against_aws(body, store=store, s3=s3, stepfunctions=stepfunctions)
+        yield from check_against_aws(body, store=store)
     except (ClientError, BotoCoreError) as error:  # such as no Region
         yield _not_asked("AWS", error)
     except NO_DOCUMENT as error:

@@ -1,12 +1,22 @@
 """The jobs: a record of each in one DynamoDB table. The API shows the record.
 
-The state machine never reads its own state from the record. `Jobs` is the table. Operations that only some parts of the
+The state machine never reads its own state from the record. `jobs` is the table. Operations that only some parts of the
 pipeline need have modules of their own: `tokens`, `ends`, `resumes`, `erasures`, `live_lock`, `model_hours`,
 `report_claims`, `notice_marks`. Every write is conditional, and nothing scans the table.
 """
 
 from pipeline.jobs.items import PageTokenInvalid
 from pipeline.jobs.record import Job, new_id, now_ms, public_attributes
-from pipeline.jobs.table import JobNotFound, Jobs, MoveRefused
+from pipeline.jobs.table import JobNotFound, Jobs, MoveRefused, jobs
 
-__all__ = ["Job", "JobNotFound", "Jobs", "MoveRefused", "PageTokenInvalid", "new_id", "now_ms", "public_attributes"]
+__all__ = [
+    "Job",
+    "JobNotFound",
+    "Jobs",
+    "MoveRefused",
+    "PageTokenInvalid",
+    "jobs",
+    "new_id",
+    "now_ms",
+    "public_attributes",
+]

@@ -9,7 +9,7 @@ from boto3.dynamodb.conditions import Attr
 
 from pipeline.jobs.record import END_SENT, Job, now_ms
 from pipeline.jobs.resumes import CLAIM_MS, claim_is_over
-from pipeline.jobs.table import Jobs, MoveRefused, allowed_from
+from pipeline.jobs.table import MoveRefused, allowed_from, jobs
 from rules.states import RESUMABLE, RUNNING, Status
 
 UNSETTLED_MS = 120 * 24 * 3_600_000
@@ -24,7 +24,7 @@ UNSETTLED = Attr("Unsettled").exists() | NOT_SENT | RUNS
 logger = Logger(child=True)
 
 
-def record(jobs: Jobs, job_id: str, status: Status, end_time: int, execution_arn: str, **attributes: Any) -> Job:
+def record(job_id: str, status: Status, end_time: int, execution_arn: str, **attributes: Any) -> Job:
     """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
 
     Unless the job is ready, resources that it started may still run: it counts as unsettled until `mark_settled`. A
@@ -48,7 +48,7 @@ def record(jobs: Jobs, job_id: str, status: Status, end_time: int, execution_arn
     )
 
 
-def mark_settled(jobs: Jobs, job: Job) -> None:
+def mark_settled(job: Job) -> None:
     """Record that nothing of the ended job runs any more, unless the job has moved since ``job`` was read."""
     try:
         jobs.update(job.id, {"Unsettled": None}, condition=Attr("EndTime").eq(job["EndTime"]))
@@ -56,7 +56,7 @@ def mark_settled(jobs: Jobs, job: Job) -> None:
         logger.info("The job has moved")
 
 
-def list_unsettled_ids(jobs: Jobs, index: str) -> list[str]:
+def list_unsettled_ids(index: str) -> list[str]:
     """The ids of all jobs whose end may be unrecorded or is not settled, oldest first.
 
     Those are jobs with a running status, jobs of which something may still run, and jobs whose end has an unsent
@@ -65,7 +65,7 @@ def list_unsettled_ids(jobs: Jobs, index: str) -> list[str]:
     return jobs.list_ids(index, UNSETTLED, since=now_ms() - UNSETTLED_MS)
 
 
-def discard_model(jobs: Jobs, job: Job, project_version_arn: str, **attributes: Any) -> bool:
+def discard_model(job: Job, project_version_arn: str, **attributes: Any) -> bool:
     """Record that the stopped job's model is about to be deleted; False when the job is or was resumed.
 
     A later resume reads this mark and trains anew. An earlier resume keeps its model::

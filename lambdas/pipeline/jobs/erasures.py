@@ -5,12 +5,10 @@ from typing import Any
 from boto3.dynamodb.conditions import Attr
 
 from pipeline.jobs.record import Job, now_ms
-from pipeline.jobs.table import Jobs, MoveRefused, appended, increased
+from pipeline.jobs.table import MoveRefused, appended, increased, jobs
 
 
-def add_request(
-    jobs: Jobs, job: Job, requested_by: str, most: int, *, delete_model: bool = False, **attributes: Any
-) -> Job:
+def add_request(job: Job, requested_by: str, most: int, *, delete_model: bool = False, **attributes: Any) -> Job:
     """Add a request to erase the job, if unchanged since ``job`` was read or requested before; returns the job.
 
     Sets ``attributes`` in the same write. A start or a resume since ``job`` was read wins::
@@ -40,12 +38,12 @@ def add_request(
     )
 
 
-def add_objects(jobs: Jobs, job_id: str, objects: int) -> None:
+def add_objects(job_id: str, objects: int) -> None:
     """Add ``objects`` to the job's number of erased objects."""
     jobs.update(job_id, {}, computed={"ErasedObjects": increased(objects)})
 
 
-def mark_erased(jobs: Jobs, job: Job, *, last: bool, model_deleted: bool = False) -> Job | None:
+def mark_erased(job: Job, *, last: bool, model_deleted: bool = False) -> Job | None:
     """Record that the job is erased; None when a new request came since ``job`` was read, which needs another run.
 
     Also removes the cause, which may name a file. ``last``: no more objects can be added to the job.
@@ -62,6 +60,6 @@ def mark_erased(jobs: Jobs, job: Job, *, last: bool, model_deleted: bool = False
         return None
 
 
-def list_open_ids(jobs: Jobs, index: str) -> list[str]:
+def list_open_ids(index: str) -> list[str]:
     """The ids of all jobs whose erasure is not complete, oldest first."""
     return jobs.list_ids(index, Attr("ErasureOpen").exists())

@@ -5,9 +5,12 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 KIND = "training-job"
 """Partition key of the index: all jobs in one list, ordered by StartTime."""
@@ -19,11 +22,10 @@ class PageTokenInvalid(ValueError):
 
 def serialize(value: Any) -> dict[str, Any]:
     """``value`` in DynamoDB's JSON. Floats are converted through text, so that 0.71 stays 0.71."""
-    serialized: dict[str, Any] = TypeSerializer().serialize(json.loads(json.dumps(value), parse_float=Decimal))
-    return serialized
+    return dict(TypeSerializer().serialize(json.loads(json.dumps(value), parse_float=Decimal)))
 
 
-def plain(value: Mapping[str, Any]) -> Any:
+def plain(value: "AttributeValueTypeDef") -> Any:
     """A value in DynamoDB's JSON as a Python value, with numbers as int or float at every level."""
     return _without_decimals(TypeDeserializer().deserialize(value))
 

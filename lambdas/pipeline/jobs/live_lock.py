@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
 
+from pipeline.clients import clients
 from pipeline.errors import Throttled, error_code
 from pipeline.jobs.items import serialize
 from pipeline.jobs.record import now_ms
-from pipeline.jobs.table import Expressions, Jobs
+from pipeline.jobs.table import Expressions, jobs
 
 LEASE_MS = 120_000
 """Lease on the live-model lock. Must exceed PublishModel's timeout."""
@@ -22,7 +24,7 @@ logger = Logger(child=True)
 
 
 @contextmanager
-def hold(jobs: Jobs, job_id: str) -> Iterator[None]:
+def hold(job_id: str) -> Iterator[None]:
     """Hold the lock while the context is open.
 
     After a crash the lock stays with the job until the lease expires. The same job may take it again at once::
@@ -33,11 +35,11 @@ def hold(jobs: Jobs, job_id: str) -> Iterator[None]:
     Raises:
         Throttled: another job holds the lock.
     """
-    key = {"TableName": jobs.table, "Key": {"Id": {"S": KEY}}}
+    key: dict[str, Any] = {"TableName": jobs.table, "Key": {"Id": {"S": KEY}}}
     now, expressions = now_ms(), Expressions()
     free = Attr("Job").not_exists() | Attr("Job").eq(job_id) | Attr("HeldUntil").lt(now)
     try:
-        jobs.dynamodb.update_item(
+        clients.dynamodb.update_item(
             **key,
             UpdateExpression=f"SET Job = {expressions(job_id)}, HeldUntil = {expressions(now + LEASE_MS)}",
             ConditionExpression=expressions.condition(free),
@@ -51,7 +53,7 @@ def hold(jobs: Jobs, job_id: str) -> Iterator[None]:
         yield
     finally:
         try:
-            jobs.dynamodb.update_item(
+            clients.dynamodb.update_item(
                 **key,
                 UpdateExpression="REMOVE Job",
                 ConditionExpression="Job = :mine",

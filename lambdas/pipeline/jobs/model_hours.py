@@ -4,12 +4,12 @@ from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr
 
 from pipeline.jobs.record import now_ms
-from pipeline.jobs.table import JobNotFound, Jobs, MoveRefused, increased, increased_by_attribute
+from pipeline.jobs.table import JobNotFound, MoveRefused, increased, increased_by_attribute, jobs
 
 logger = Logger(child=True)
 
 
-def record_stop(jobs: Jobs, job_id: str) -> None:
+def record_stop(job_id: str) -> None:
     """Record that the job's model was stopped: adds the time that it ran to ``ModelSeconds``.
 
     A second call about the same stop finds no start, and adds nothing.

@@ -3,12 +3,12 @@
 from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr
 
-from pipeline.jobs.table import JobNotFound, Jobs, MoveRefused
+from pipeline.jobs.table import JobNotFound, MoveRefused, jobs
 
 logger = Logger(child=True)
 
 
-def mark_sent(jobs: Jobs, job_id: str, mark: str, value: int) -> None:
+def mark_sent(job_id: str, mark: str, value: int) -> None:
     """Record that a message or an event was sent: ``mark`` is one of `END_SENT` or `LABELLING_SENT`.
 
     ``value`` never decreases.

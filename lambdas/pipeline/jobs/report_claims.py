@@ -3,10 +3,10 @@
 from boto3.dynamodb.conditions import Attr
 
 from pipeline.jobs.record import now_ms
-from pipeline.jobs.table import Jobs, MoveRefused
+from pipeline.jobs.table import MoveRefused, jobs
 
 
-def claim(jobs: Jobs, job_id: str, state: str, before: str | None, seconds: float) -> bool:
+def claim(job_id: str, state: str, before: str | None, seconds: float) -> bool:
     """True for the first request in ``seconds`` for a report on ``state``.
 
     ``before`` is the report's newest version at the time of the request, which does not answer the request.

@@ -5,7 +5,7 @@ from typing import Any
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from pipeline.jobs.record import Job, now_ms
-from pipeline.jobs.table import Jobs
+from pipeline.jobs.table import jobs
 from rules.states import RESUMABLE, Status
 
 CLAIM_MS = 30_000
@@ -18,7 +18,7 @@ def claim_is_over(now: int) -> ConditionBase:
     return resumed.not_exists() | resumed.lt(Attr("EndTime")) | resumed.lt(now - CLAIM_MS)
 
 
-def claim(jobs: Jobs, job_id: str, caller: str) -> Job:
+def claim(job_id: str, caller: str) -> Job:
     """Record that ``caller`` resumes the job; returns the job.
 
     Only one of two callers gets the claim::
@@ -42,7 +42,7 @@ def claim(jobs: Jobs, job_id: str, caller: str) -> Job:
     )
 
 
-def renew(jobs: Jobs, job: Job) -> Job:
+def renew(job: Job) -> Job:
     """Renew the claim in ``job`` when the same caller sends the request again; returns the job.
 
     Raises:
@@ -56,7 +56,7 @@ def renew(jobs: Jobs, job: Job) -> Job:
     )
 
 
-def name_execution(jobs: Jobs, job: Job, execution_arn: str, **attributes: Any) -> None:
+def name_execution(job: Job, execution_arn: str, **attributes: Any) -> None:
     """Record the ARN of the job's next execution, with ``attributes``, while the claim in ``job`` holds.
 
     A slower request of the same caller must not remove the model that the next execution has started::
@@ -76,7 +76,7 @@ def name_execution(jobs: Jobs, job: Job, execution_arn: str, **attributes: Any) 
     )
 
 
-def reopen(jobs: Jobs, job: Job, status: Status) -> Job:
+def reopen(job: Job, status: Status) -> Job:
     """Set a resumed job back to the running ``status``; returns the job.
 
     Raises:

@@ -1,15 +1,18 @@
 """The table of jobs: create, read and list records, move them from status to status, and change them on a condition."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr, ConditionBase, ConditionExpressionBuilder, Key
 from botocore.exceptions import ClientError
 
+from pipeline.clients import clients
 from pipeline.errors import error_code
 from pipeline.jobs.items import KIND, page_token, read_page_token, serialize
 from pipeline.jobs.record import Job, new_id, now_ms
+from pipeline.settings import Settings
 from rules.states import MOVES, RUNNING, Status, Task
 
 MOST_CALLS = 100
@@ -85,11 +88,12 @@ class Expressions:
 
 
 class Jobs:
-    """The table of jobs, through a low-level DynamoDB client."""
+    """The table of jobs, through the low-level DynamoDB client."""
 
-    def __init__(self, table: str, dynamodb: Any) -> None:
-        self.table = table
-        self.dynamodb = dynamodb
+    @cached_property
+    def table(self) -> str:
+        """The table's name."""
+        return Settings.from_env().jobs_table
 
     def create(self) -> Job:
         """Make a job with an id that no other job has."""
@@ -106,7 +110,9 @@ class Jobs:
             }
             item = {name: serialize(value) for name, value in attributes.items()}
             try:
-                self.dynamodb.put_item(TableName=self.table, Item=item, ConditionExpression="attribute_not_exists(Id)")
+                clients.dynamodb.put_item(
+                    TableName=self.table, Item=item, ConditionExpression="attribute_not_exists(Id)"
+                )
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
@@ -119,7 +125,7 @@ class Jobs:
         Raises:
             JobNotFound: no job has this id.
         """
-        answer = self.dynamodb.get_item(TableName=self.table, Key={"Id": {"S": job_id}}, ConsistentRead=True)
+        answer = clients.dynamodb.get_item(TableName=self.table, Key={"Id": {"S": job_id}}, ConsistentRead=True)
         if "Item" not in answer:
             raise JobNotFound(job_id)
         return Job.of(answer["Item"])
@@ -140,7 +146,7 @@ class Jobs:
         }
         if token is not None:
             query["ExclusiveStartKey"] = read_page_token(token)
-        page = self.dynamodb.query(**query, **expressions.arguments())
+        page = clients.dynamodb.query(**query, **expressions.arguments())
         last = page.get("LastEvaluatedKey")
         return [Job.of(item) for item in page["Items"]], page_token(last) if last else None
 
@@ -148,7 +154,7 @@ class Jobs:
         """The ids of all jobs created after ``since`` (Unix ms) for which ``condition`` holds, oldest first."""
         expressions = Expressions()
         created = Key("Kind").eq(KIND) & Key("StartTime").gt(since)
-        pages = self.dynamodb.get_paginator("query").paginate(
+        pages = clients.dynamodb.get_paginator("query").paginate(
             TableName=self.table,
             IndexName=index,
             KeyConditionExpression=expressions.condition(created, is_key=True),
@@ -272,7 +278,7 @@ class Jobs:
         if condition:
             needed = needed & condition
         try:
-            answer = self.dynamodb.update_item(
+            answer = clients.dynamodb.update_item(
                 TableName=self.table,
                 Key={"Id": {"S": job_id}},
                 UpdateExpression=f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removes)}" if removes else ""),
@@ -284,11 +290,14 @@ class Jobs:
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
-            found = error.response.get("Item")
+            found: Any = error.response.get("Item")
             if not found:
                 raise JobNotFound(job_id) from None
             raise MoveRefused(Job.of(found)) from None
         return Job.of(answer["Attributes"])
+
+
+jobs = Jobs()
 
 
 def allowed_from(status: Status) -> tuple[Status, ...]:

@@ -4,7 +4,7 @@ from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr
 
 from pipeline.jobs.record import Job
-from pipeline.jobs.table import NOT_ERASED, JobNotFound, Jobs, MoveRefused
+from pipeline.jobs.table import NOT_ERASED, JobNotFound, MoveRefused, jobs
 from rules.states import RESUMABLE, Status
 
 WAITS_FOR_SUPPLIED_LABELS = Attr("TaskToken").exists() & Attr("LabelProvider").eq("supplied") & NOT_ERASED
@@ -12,7 +12,7 @@ WAITS_FOR_SUPPLIED_LABELS = Attr("TaskToken").exists() & Attr("LabelProvider").e
 logger = Logger(child=True)
 
 
-def store(jobs: Jobs, job_id: str, token: str, provider: str) -> Job:
+def store(job_id: str, token: str, provider: str) -> Job:
     """Store the token before the stage looks for a labelling job; returns the job.
 
     Removes the ARN of the labelling job of an earlier token, so that its late event cannot answer this token::
@@ -30,7 +30,7 @@ def store(jobs: Jobs, job_id: str, token: str, provider: str) -> Job:
     )
 
 
-def forget(jobs: Jobs, job_id: str, token: str) -> None:
+def forget(job_id: str, token: str) -> None:
     """Remove the token after it is answered; a newer token stays."""
     try:
         jobs.update(job_id, {"TaskToken": None}, condition=Attr("TaskToken").eq(token))
@@ -38,7 +38,7 @@ def forget(jobs: Jobs, job_id: str, token: str) -> None:
         logger.info("The token has been replaced")
 
 
-def post_labels(jobs: Jobs, job_id: str, labels_key: str, caller: str) -> Job:
+def post_labels(job_id: str, labels_key: str, caller: str) -> Job:
     """Record the labels that ``caller`` posts for a job that waits for them; returns the job, with the token to answer.
 
     Raises:

@@ -6,11 +6,12 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import errors, labelling, models
+from pipeline.clients import clients
+from pipeline.executions import StateMachine
 from pipeline.jobs import Job, MoveRefused, erasures, now_ms, resumes
 from pipeline.lifecycle.execution import UP, describe_execution
 from pipeline.lifecycle.refusals import NotAllowed, NotBegun
 from pipeline.publishing import read_parameter
-from pipeline.services import Services
 from rules.states import RUNNING, Status
 
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
@@ -25,7 +26,15 @@ MOST_ERASURES = 100
 logger = Logger(child=True)
 
 
-def erase(job: Job, requested_by: str, services: Services, *, delete_model: bool = False) -> Job:
+def erase(
+    job: Job,
+    requested_by: str,
+    machine: StateMachine,
+    *,
+    delete_model: bool,
+    model_parameter: str,
+    erase_function: str,
+) -> Job:
     """Record the request of ``requested_by`` to erase the job, and invoke the erasure; returns the updated job.
 
     ``delete_model``: delete the job's model too.
@@ -38,11 +47,11 @@ def erase(job: Job, requested_by: str, services: Services, *, delete_model: bool
         NotBegun: the request is recorded, but the erasure could not be invoked.
     """
     if delete_model:
-        _check_model_unused(job, services)
-    requested = _request_erasure(job, requested_by, services, delete_model=delete_model)
+        _check_model_unused(job, model_parameter)
+    requested = _request_erasure(job, requested_by, machine, delete_model=delete_model)
     try:
-        services.functions.invoke(
-            FunctionName=services.erase_function, InvocationType="Event", Payload=json.dumps({"jobId": job.id})
+        clients.lambda_.invoke(
+            FunctionName=erase_function, InvocationType="Event", Payload=json.dumps({"jobId": job.id})
         )
     except (ClientError, BotoCoreError) as error:
         logger.error("Erasure not begun", extra={"error": type(errors.as_pipeline_error(error)).__name__})
@@ -50,7 +59,7 @@ def erase(job: Job, requested_by: str, services: Services, *, delete_model: bool
     return requested
 
 
-def _check_model_unused(job: Job, services: Services) -> None:
+def _check_model_unused(job: Job, model_parameter: str) -> None:
     """Refuse to delete a model that checks documents.
 
     Raises:
@@ -58,8 +67,8 @@ def _check_model_unused(job: Job, services: Services) -> None:
     """
     if not job["ProjectArn"]:
         return
-    live = read_parameter(services.model_parameter, services.ssm)
-    for version in models.versions(job["ProjectArn"], services.rekognition):
+    live = read_parameter(model_parameter)
+    for version in models.versions(job["ProjectArn"]):
         if version["ProjectVersionArn"] == live:
             raise NotAllowed(
                 "The job's model is live, so it cannot be deleted. Publish the model of another job first, or erase "
@@ -73,13 +82,13 @@ def _check_model_unused(job: Job, services: Services) -> None:
             )
 
 
-def _request_erasure(job: Job, requested_by: str, services: Services, *, delete_model: bool) -> Job:
+def _request_erasure(job: Job, requested_by: str, machine: StateMachine, *, delete_model: bool) -> Job:
     for _ in range(TRIES):
-        never_ran = job.status not in AT_REST and _check_at_rest(job, services)
+        never_ran = job.status not in AT_REST and _check_at_rest(job, machine)
         end = {"Status": Status.STOPPED, "DetailedStatus": "Stopped: never ran", "EndTime": now_ms()}
         try:
             return erasures.add_request(
-                services.jobs, job, requested_by, MOST_ERASURES, delete_model=delete_model, **(end if never_ran else {})
+                job, requested_by, MOST_ERASURES, delete_model=delete_model, **end if never_ran else {}
             )
         except MoveRefused as refusal:
             job = refusal.job
@@ -88,25 +97,25 @@ def _request_erasure(job: Job, requested_by: str, services: Services, *, delete_
     raise NotAllowed("The job has just changed. Ask again.")
 
 
-def _check_at_rest(job: Job, services: Services) -> bool:
+def _check_at_rest(job: Job, machine: StateMachine) -> bool:
     """Check that nothing can add objects to the job; True for a job whose start was claimed but never ran.
 
     Raises:
         NotAllowed: the job, its labelling or its training runs, or a start or resume is in progress.
     """
-    execution = describe_execution(job, services)
+    execution = describe_execution(job, machine)
     if execution and execution["status"] in UP:
         raise NotAllowed("The job is running. Stop it first, then erase it.")
     claimed = max(job["ResumedTime"] or 0, (not execution and job["ExecutionStartTime"]) or 0)
     if now_ms() - claimed < resumes.CLAIM_MS:
         raise NotAllowed("The job is being started or resumed. Ask again in a minute, or stop it first.")
     if job["LabellingJobArn"]:
-        status = labelling.status(job["LabellingJobArn"].rpartition("/")[2], services.sagemaker)
+        status = labelling.status(job["LabellingJobArn"].rpartition("/")[2])
         if status in LABELLING_UP:
             raise NotAllowed(f"The labelling job is {status}. Stop the job first, and erase it once that is done.")
     if job["ProjectVersionArn"]:
         name = models.version_name(job["ProjectVersionArn"])
-        version = models.describe(job["ProjectArn"], name, services.rekognition)
+        version = models.describe(job["ProjectArn"], name)
         if version and version["Status"] == "TRAINING_IN_PROGRESS":
             raise NotAllowed(
                 "The training goes on: Rekognition cannot cancel one, and it writes to the bucket when it ends. Erase "

@@ -5,47 +5,47 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline import models
+from pipeline.clients import clients
 from pipeline.errors import error_code
-from pipeline.jobs import model_hours, now_ms
+from pipeline.jobs import jobs, model_hours, now_ms
 from pipeline.lifecycle.refusals import NotAllowed, NotThere
 from pipeline.publishing import read_parameter
-from pipeline.services import Services
 
 
-def stop_model(services: Services) -> dict[str, Any]:
+def stop_model(model_parameter: str) -> dict[str, Any]:
     """Stop the live model; returns its ARN and status.
 
     Raises:
         NotAllowed: no model is live, or it does not run.
         NotThere: the model was deleted.
     """
-    arn = _live_model(services)
+    arn = _live_model(model_parameter)
     try:
-        status = services.rekognition.stop_project_version(ProjectVersionArn=arn)["Status"]
+        status = clients.rekognition.stop_project_version(ProjectVersionArn=arn)["Status"]
     except ClientError as error:
         raise _refused_by_model(error, "stopped") from error
-    model_hours.record_stop(services.jobs, models.job_id(arn))
+    model_hours.record_stop(models.job_id(arn))
     return {"projectVersionArn": arn, "status": status}
 
 
-def start_model(inference_units: int, services: Services) -> dict[str, Any]:
+def start_model(inference_units: int, model_parameter: str) -> dict[str, Any]:
     """Start the live model again; returns its ARN and status.
 
     Raises:
         NotAllowed: no model is live, it runs already, or the account's quota of running models is in use.
         NotThere: the model was deleted.
     """
-    arn = _live_model(services)
+    arn = _live_model(model_parameter)
     try:
-        status = services.rekognition.start_project_version(ProjectVersionArn=arn, MinInferenceUnits=inference_units)
+        status = clients.rekognition.start_project_version(ProjectVersionArn=arn, MinInferenceUnits=inference_units)
     except ClientError as error:
         raise _refused_by_model(error, "started") from error
-    services.jobs.note_first(models.job_id(arn), ModelStartTime=now_ms(), InferenceUnits=inference_units)
+    jobs.note_first(models.job_id(arn), ModelStartTime=now_ms(), InferenceUnits=inference_units)
     return {"projectVersionArn": arn, "status": status["Status"]}
 
 
-def _live_model(services: Services) -> str:
-    arn = read_parameter(services.model_parameter, services.ssm)
+def _live_model(model_parameter: str) -> str:
+    arn = read_parameter(model_parameter)
     if arn is None:
         raise NotAllowed("No model is live yet.")
     return arn

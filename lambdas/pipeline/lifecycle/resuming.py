@@ -1,21 +1,25 @@
 """Resumes a job where its last execution ended."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from pipeline import executions, models, outcomes
+from pipeline.clients import clients
 from pipeline.errors import error_code
+from pipeline.executions import StateMachine
 from pipeline.jobs import Job, MoveRefused, resumes
 from pipeline.lifecycle.execution import UP, check_not_erased, describe_execution
 from pipeline.lifecycle.refusals import NotAllowed
-from pipeline.services import Services
 from rules import advice
 from rules.states import RESUMABLE, Status
 
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
-def resume(job: Job, caller: str, services: Services) -> Job:
+
+def resume(job: Job, caller: str, machine: StateMachine) -> Job:
     """Resume the job where its execution ended; returns the job. The record keeps ``caller`` for the audit report.
 
     This redrives the execution from the state in which it ended. When Step Functions no longer allows a redrive (14
@@ -26,7 +30,7 @@ def resume(job: Job, caller: str, services: Services) -> Job:
         NotAllowed: there is nothing to resume, or another caller is resuming it.
     """
     check_not_erased(job)
-    execution = describe_execution(job, services)
+    execution = describe_execution(job, machine)
     if execution is None and job.status in RESUMABLE:
         raise NotAllowed("Step Functions keeps an execution for 90 days, and has forgotten this one. Start a new job.")
     if execution is None:
@@ -37,33 +41,33 @@ def resume(job: Job, caller: str, services: Services) -> Job:
         raise NotAllowed("The job is done: there is nothing to resume.")
     _check_can_help(execution, job)
     is_recorded = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
-    ended = _claim_resume(job.id, caller, services) if is_recorded else None
+    ended = _claim_resume(job.id, caller) if is_recorded else None
     if ended is None:  # the end is not recorded yet, or a stage that was still running has moved the job since
-        outcomes.record(execution["executionArn"], jobs=services.jobs, stepfunctions=services.stepfunctions)
-        ended = _claim_resume(job.id, caller, services)
+        outcomes.record(execution["executionArn"])
+        ended = _claim_resume(job.id, caller)
     if ended is None:
         raise NotAllowed("The job is running.")
     if (
         execution.get("redriveStatus") == "NOT_REDRIVABLE"
         or _needs_another(execution)
-        or _is_lost(ended["ProjectVersionArn"], ended, services)
-        or execution["executionArn"] != services.last_execution_arn(ended)  # a resume that got no further
+        or _is_lost(ended["ProjectVersionArn"], ended)
+        or execution["executionArn"] != machine.last_execution_arn(ended)  # a resume that got no further
     ):
-        return _start_anew(ended, execution, services)
+        return _start_anew(ended, execution, machine)
     try:
-        services.stepfunctions.redrive_execution(executionArn=execution["executionArn"])
+        clients.stepfunctions.redrive_execution(executionArn=execution["executionArn"])
     except ClientError as error:
         if error_code(error) != "ExecutionNotRedrivable":
             raise
         # The redrive period ended at this moment, or the execution was redriven in the console.
-        now = services.stepfunctions.describe_execution(executionArn=execution["executionArn"])
+        now = clients.stepfunctions.describe_execution(executionArn=execution["executionArn"])
         if now["status"] in UP:
             raise NotAllowed("The job is running.") from None
-        return _start_anew(ended, now, services)
-    return _reopen(ended, Status(ended["RunningStatus"] or Status.CHECKING_IMAGES), services)
+        return _start_anew(ended, now, machine)
+    return _reopen(ended, Status(ended["RunningStatus"] or Status.CHECKING_IMAGES))
 
 
-def _check_can_help(execution: dict[str, Any], job: Job) -> None:
+def _check_can_help(execution: "DescribeExecutionOutputTypeDef", job: Job) -> None:
     """Refuse a resume that could only fail again.
 
     Raises:
@@ -77,7 +81,7 @@ def _check_can_help(execution: dict[str, Any], job: Job) -> None:
         raise NotAllowed(f"The job ended with {error}, and a resume would end so again. {job_advice.text}")
 
 
-def _needs_another(execution: dict[str, Any]) -> bool:
+def _needs_another(execution: "DescribeExecutionOutputTypeDef") -> bool:
     """Whether a redrive would fail again and a new execution would not."""
     if execution["status"] == "ABORTED":
         return False
@@ -85,13 +89,13 @@ def _needs_another(execution: dict[str, Any]) -> bool:
     return found.anew or found.again_from is not None
 
 
-def _claim_resume(job_id: str, caller: str, services: Services) -> Job | None:
+def _claim_resume(job_id: str, caller: str) -> Job | None:
     """Claim the resume for ``caller``; returns the job, or None when its record says that it runs.
 
     A caller who holds the claim already repeats the request after a failure, by itself or by the SDK's retry.
     """
     try:
-        return resumes.claim(services.jobs, job_id, caller)
+        return resumes.claim(job_id, caller)
     except MoveRefused as refusal:
         job = refusal.job
     check_not_erased(job)
@@ -99,21 +103,21 @@ def _claim_resume(job_id: str, caller: str, services: Services) -> Job | None:
         return None
     try:
         if job["ResumedBy"][-1]["By"] == caller:
-            return resumes.renew(services.jobs, job)
+            return resumes.renew(job)
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
     raise NotAllowed("Another caller is resuming the job, or has tried to. Ask again in half a minute.")
 
 
-def _is_lost(project_version_arn: str | None, job: Job, services: Services) -> bool:
+def _is_lost(project_version_arn: str | None, job: Job) -> bool:
     """Whether the model's training failed, or it is deleted or about to be."""
     if project_version_arn is None:
         return False
-    version = models.describe(job["ProjectArn"], models.version_name(project_version_arn), services.rekognition)
+    version = models.describe(job["ProjectArn"], models.version_name(project_version_arn))
     return version is None or version["Status"] in models.NOT_TRAINED or job["DiscardedModel"] == project_version_arn
 
 
-def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
+def _start_anew(job: Job, execution: "DescribeExecutionOutputTypeDef", machine: StateMachine) -> Job:
     """Start the job's next execution, which skips what ``execution`` has done.
 
     The record names the new execution first, so that a late event about the earlier one does not affect the job. After
@@ -121,9 +125,9 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
     """
     _, attempt = executions.parse(execution["executionArn"].rpartition(":")[2])
     again_from = advice.for_error(execution.get("error")).again_from
-    execution_input = executions.next_input(execution, services.stepfunctions, again_from=again_from)
+    execution_input = executions.next_input(execution, again_from=again_from)
     model = execution_input["resumed"].get("model")
-    if model and _is_lost(model["projectVersionArn"], job, services):
+    if model and _is_lost(model["projectVersionArn"], job):
         del execution_input["resumed"]["model"]
     attributes: dict[str, Any] = {}
     if "model" not in execution_input["resumed"]:
@@ -131,12 +135,12 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
         attributes = {"ProjectVersionArn": None, "TrainingStartTime": None, "TrainingSeconds": None}
         attributes |= {"EarlierTrainingSeconds": trained or None}
     try:
-        resumes.name_execution(services.jobs, job, services.execution_arn(job.id, attempt + 1), **attributes)
+        resumes.name_execution(job, machine.execution_arn(job.id, attempt + 1), **attributes)
     except MoveRefused:
         raise NotAllowed("Another request has resumed the job in the meantime.") from None
     try:
-        services.stepfunctions.start_execution(
-            stateMachineArn=services.state_machine_arn,
+        clients.stepfunctions.start_execution(
+            stateMachineArn=machine.arn,
             name=executions.name(job.id, attempt + 1),
             input=json.dumps(execution_input),
         )
@@ -144,11 +148,11 @@ def _start_anew(job: Job, execution: dict[str, Any], services: Services) -> Job:
         if error_code(error) == "ExecutionAlreadyExists":
             raise NotAllowed("The job is running.") from None
         raise
-    return _reopen(job, Status.CHECKING_IMAGES, services)
+    return _reopen(job, Status.CHECKING_IMAGES)
 
 
-def _reopen(job: Job, status: Status, services: Services) -> Job:
+def _reopen(job: Job, status: Status) -> Job:
     try:
-        return resumes.reopen(services.jobs, job, status)
+        return resumes.reopen(job, status)
     except MoveRefused as refusal:
         return refusal.job  # the resumed stage has already recorded its status

@@ -5,16 +5,25 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from pipeline.clients import clients
 from pipeline.errors import error_code
-from pipeline.jobs import Job, MoveRefused, now_ms
+from pipeline.executions import StateMachine
+from pipeline.jobs import Job, MoveRefused, jobs, now_ms
 from pipeline.labelling import FUNCTION_ACCOUNTS, GROUND_TRUTH
 from pipeline.lifecycle.execution import check_not_erased, describe_execution
 from pipeline.lifecycle.refusals import NotAllowed, NotThere
-from pipeline.services import Services
 from rules.states import Status
 
 
-def start(job_id: str, execution_input: dict[str, Any], *, work_team: str, started_by: str, services: Services) -> str:
+def start(
+    job_id: str,
+    execution_input: dict[str, Any],
+    machine: StateMachine,
+    *,
+    bucket: str,
+    work_team: str,
+    started_by: str,
+) -> str:
     """Start the job's execution; returns its ARN.
 
     The start claims the record first, so only one start wins. It reads the record only when something is missing or the
@@ -28,15 +37,15 @@ def start(job_id: str, execution_input: dict[str, Any], *, work_team: str, start
         NotThere: the photos, the labels file or Ground Truth is missing.
     """
     labels = execution_input["labels"]
-    if missing := _missing_for(job_id, labels, work_team, services):
-        job = services.jobs.get(job_id)  # an unknown, started or erased job gives an error of its own
+    if missing := _missing_for(job_id, labels, machine, bucket, work_team):
+        job = jobs.get(job_id)  # an unknown, started or erased job gives an error of its own
         check_not_erased(job)
         if job.status not in (Status.CREATED, Status.CHECKING_IMAGES):
             raise _started_before(job)
         raise NotThere(missing)
-    arn = services.execution_arn(job_id)
+    arn = machine.execution_arn(job_id)
     try:
-        services.jobs.move(
+        jobs.move(
             job_id,
             Status.CHECKING_IMAGES,
             only_from=(Status.CREATED,),
@@ -48,49 +57,47 @@ def start(job_id: str, execution_input: dict[str, Any], *, work_team: str, start
         )
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
-        if refusal.job.status is not Status.CHECKING_IMAGES or describe_execution(refusal.job, services):
+        if refusal.job.status is not Status.CHECKING_IMAGES or describe_execution(refusal.job, machine):
             raise _started_before(refusal.job) from None
-        _claim_again(refusal.job, services)
+        _claim_again(refusal.job)
     try:
-        services.stepfunctions.start_execution(
-            stateMachineArn=services.state_machine_arn, name=job_id, input=json.dumps(execution_input)
+        clients.stepfunctions.start_execution(
+            stateMachineArn=machine.arn, name=job_id, input=json.dumps(execution_input)
         )
     except ClientError as error:
         if error_code(error) == "ExecutionAlreadyExists":
-            raise _started_before(services.jobs.get(job_id)) from None
+            raise _started_before(jobs.get(job_id)) from None
         raise
     return arn
 
 
-def is_uploaded(key: str, services: Services) -> bool:
+def is_uploaded(key: str, bucket: str) -> bool:
     """Whether the bucket has this object. Listing needs no permission to read the object.
 
     The key sorts before all longer keys with this prefix: S3 lists in the order of UTF-8 bytes (S3 API reference,
     ListObjectsV2).
     """
-    listed = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=key, MaxKeys=1)
+    listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
     return any(entry["Key"] == key for entry in listed.get("Contents", ()))
 
 
-def _missing_for(job_id: str, labels: dict[str, Any], work_team: str, services: Services) -> str | None:
+def _missing_for(job_id: str, labels: dict[str, Any], machine: StateMachine, bucket: str, work_team: str) -> str | None:
     """What is missing for a start, in words; None when nothing is missing."""
-    if labels["provider"] == GROUND_TRUTH and (not work_team or services.region not in FUNCTION_ACCOUNTS):
+    if labels["provider"] == GROUND_TRUTH and (not work_team or machine.region not in FUNCTION_ACCOUNTS):
         return (
             "Ground Truth cannot label here: the stack has no work team, or its Region no Ground Truth functions. "
             'Deploy it with the setting workTeam, or start with {"labels": {"provider": "supplied"}}.'
         )
-    if "key" in labels and not is_uploaded(labels["key"], services):
+    if "key" in labels and not is_uploaded(labels["key"], bucket):
         return f"The labels file {labels['key'].rpartition('/')[2]!r} is not uploaded."
-    photos = services.s3.list_objects_v2(Bucket=services.bucket, Prefix=f"images/{job_id}/", MaxKeys=1)
+    photos = clients.s3.list_objects_v2(Bucket=bucket, Prefix=f"images/{job_id}/", MaxKeys=1)
     return None if photos["KeyCount"] else "The job has no photos. Upload some, then start it."
 
 
-def _claim_again(job: Job, services: Services) -> None:
+def _claim_again(job: Job) -> None:
     """Take over a start that stopped after writing the record."""
     try:
-        services.jobs.move(
-            job.id, Status.CHECKING_IMAGES, only_from=(Status.CHECKING_IMAGES,), ExecutionStartTime=now_ms()
-        )
+        jobs.move(job.id, Status.CHECKING_IMAGES, only_from=(Status.CHECKING_IMAGES,), ExecutionStartTime=now_ms())
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
         raise _started_before(refusal.job) from None

@@ -10,7 +10,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
-from pipeline import aws
+from pipeline.clients import Clients
 
 PLACE = {"Bucket": "photos", "Key": "images/job/photo.jpg"}
 
@@ -24,7 +24,7 @@ def s3(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     if request.param:
         monkeypatch.setenv("AWS_ENDPOINT_URL", request.param)
-    return aws.client("s3")
+    return Clients().s3
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_rekognition_is_asked_again_for_a_throttle_and_not_for_a_quota(
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _seconds: None)
-    rekognition = aws.client("rekognition")
+    rekognition = Clients().rekognition
     urls = []
 
     def refuse(request: Any, **_: Any) -> AWSResponse:
