@@ -71,6 +71,21 @@ def test_a_url_that_is_used_otherwise_is_refused(s3: Any, headers: dict[str, str
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
 
 
+@pytest.mark.parametrize("name", ["x-amz-meta-more", "X-Amz-Tagging", "x-amz-checksum-sha256", "x-amz-acl"])
+def test_a_header_of_aws_that_was_not_signed_is_refused(s3: Any, name: str) -> None:
+    # When a URL is used with a header of AWS's that it does not cover, by a PUT or a GET
+    sent = SENT | {name: "a"}
+    refused = httpx.put(presigned(s3, "a.jpg", **SIGNED), headers=sent, content=b"abc")
+    # Then S3 names the header
+    assert refused.status_code == 403
+    assert "<Code>AccessDenied</Code>" in refused.text
+    assert "There were headers present in the request which were not signed" in refused.text
+    assert f"<HeadersNotSigned>{name.lower()}</HeadersNotSigned>" in refused.text
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
+    url = s3.generate_presigned_url("list_objects_v2", Params={"Bucket": BUCKET})
+    assert (httpx.get(url).status_code, httpx.get(url, headers={name: "a"}).status_code) == (200, 403)
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [("a.jpg", "b.jpg"), ("X-Amz-Expires=3600", "X-Amz-Expires=86400"), ("%3Bif-none-match", "")]
 )
