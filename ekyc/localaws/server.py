@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from werkzeug.exceptions import InternalServerError, NotFound, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, InternalServerError, NotFound, ServiceUnavailable
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Request, Response
 
@@ -286,11 +286,16 @@ def _request_handler() -> type:
                 self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 self.wfile.flush()
             environ = self.make_environ()
-            stream = environ["wsgi.input"]
-            chunked = environ.get("wsgi.input_terminated")
-            length = int(environ.get("CONTENT_LENGTH") or 0)
-            body = stream.read() if chunked else stream.read(length)
-            if not chunked and len(body) < length:  # who asked is gone, such as a killed function
+            try:
+                body = self._read_body(environ)
+            except ConnectionError:
+                raise
+            except (OSError, ValueError):  # werkzeug's words of chunks, and int's of a length
+                self.close_connection = True  # where the next request would begin is unknown
+                answer = BadRequest("The request's body is not as its headers say: its length or a chunk is wrong.")
+                self._send(answer.get_response(environ), environ)
+                return
+            if body is None:  # who asked is gone, such as a killed function
                 self.close_connection = True
                 return
             environ["wsgi.input"] = io.BytesIO(body)
@@ -305,6 +310,25 @@ def _request_handler() -> type:
             except Exception:
                 logger.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
                 response = InternalServerError().get_response(environ)
+            self._send(response, environ)
+
+        def _read_body(self, environ: dict[str, Any]) -> bytes | None:
+            """The request's body; None when the client left before its end.
+
+            Raises:
+                OSError, ValueError: the body's length or chunks are malformed.
+            """
+            stream = environ["wsgi.input"]
+            if environ.get("wsgi.input_terminated"):
+                chunks: bytes = stream.read()
+                return chunks
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            if length < 0:
+                raise ValueError(length)
+            body: bytes = stream.read(length)
+            return body if len(body) == length else None
+
+        def _send(self, response: Response, environ: dict[str, Any]) -> None:
             data = response.get_data()
             self.send_response(response.status_code)
             for name, value in response.headers:

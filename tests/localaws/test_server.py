@@ -52,6 +52,34 @@ def test_connections_are_kept_alive(empty_aws: LocalAws) -> None:
             assert connection.sock is first_socket
 
 
+MALFORMED = {
+    "no size": "Transfer-Encoding: chunked\r\n\r\nno size\r\nabc\r\n0\r\n\r\n",
+    "negative size": "Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n",
+    "too long a chunk": "Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n",
+    "ends within a chunk": "Transfer-Encoding: chunked\r\n\r\nff\r\nabc",
+    "no number": "Content-Length: three\r\n\r\nabc",
+    "negative number": "Content-Length: -3\r\n\r\nabc",
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_a_malformed_body_is_refused_in_silence(
+    empty_aws: LocalAws, capfd: pytest.CaptureFixture[str], kind: str
+) -> None:
+    # When a request comes whose body is not as its headers say
+    host, _, port = empty_aws.endpoint.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(f"PUT /bucket/key HTTP/1.1\r\nHost: {host}:{port}\r\n{MALFORMED[kind]}".encode())
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    # Then the answer says so, and nothing is printed
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"body is not as its headers say" in answer
+    assert capfd.readouterr() == ("", "")
+    # And the next request is served
+    assert empty_aws.client("s3").list_buckets()["Buckets"] == []
+
+
 def test_only_this_machine_is_served(local_aws: LocalAws) -> None:
     assert local_aws.endpoint.startswith("http://127.0.0.1:")
 
