@@ -71,7 +71,7 @@ class HeadersIn20Ms:
 
     def __init__(self, count: int, s3: Any, calls: Calls) -> None:
         self._count, self._header, self._calls, self._lock = count, photo(), calls, Lock()
-        self.upload_fileobj, self.head_object = s3.upload_fileobj, s3.head_object
+        self.put_object, self.head_object = s3.put_object, s3.head_object
 
     def get_paginator(self, _operation: str) -> "HeadersIn20Ms":
         return self
@@ -121,7 +121,7 @@ class ListsAsItWas:
 
     def __init__(self, count: int, s3: Any, calls: Calls) -> None:
         self._count, self._calls = count, calls
-        self.get_object, self.head_object, self.upload_fileobj = s3.get_object, s3.head_object, s3.upload_fileobj
+        self.get_object, self.head_object, self.put_object = s3.get_object, s3.head_object, s3.put_object
 
     def get_paginator(self, _operation: str) -> "ListsAsItWas":
         return self

@@ -30,9 +30,9 @@ USES: Sequence[tuple[str, str, tuple[str, ...], tuple[str, ...], str]] = (
     (
         "OpenObjects",
         "s3",
-        ("s3:GetObject", "s3:AbortMultipartUpload"),
+        ("s3:GetObject",),
         ("kms:Decrypt",),
-        "Objects, and the parts of large ones that S3 joins, are encrypted by the stack's key.",
+        "Objects are encrypted by the stack's key.",
     ),
     (
         "SealObjects",

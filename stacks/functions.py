@@ -110,7 +110,7 @@ def check_images(p: Parts) -> FunctionSpec:
                 "upright",
                 why="Reads the photos' headers, whole photos that are turned, and when S3 wrote the manifest.",
             ),
-            p.permissions.write_large_objects(
+            p.permissions.write_objects(
                 "manifests",
                 "upright",
                 why="Writes the input manifest, the list of rejected photos and upright copies of turned photos.",
@@ -130,7 +130,7 @@ def import_labels(p: Parts) -> FunctionSpec:
             p.permissions.job_progress(),
             p.permissions.list_bucket("Without it S3 answers that a missing object is forbidden."),
             p.permissions.read_objects("labels", "manifests", why="Reads the supplied labels and the job's photos."),
-            p.permissions.write_large_objects("manifests", why="Writes the labels as a manifest."),
+            p.permissions.write_objects("manifests", why="Writes the labels as a manifest."),
         ],
         timeout_seconds=LONGEST,
         memory_mb=1024,
@@ -173,7 +173,7 @@ def prepare_datasets(p: Parts) -> FunctionSpec:
             p.permissions.job_record(),  # which says when labels were asked for: a metric
             p.permissions.list_bucket("Compares the photos with those that were checked."),
             p.permissions.read_objects("labelling", "manifests", why="Reads the labelled photos."),
-            p.permissions.write_large_objects("manifests", why="Writes the manifests of both datasets."),
+            p.permissions.write_objects("manifests", why="Writes the manifests of both datasets."),
         ],
         timeout_seconds=LONGEST,
         memory_mb=1024,

@@ -215,10 +215,6 @@ class Permissions:
         """Write objects below ``folders`` of the bucket."""
         return Allowed("WriteObjects", why, ["s3:PutObject"], *self._objects(folders))
 
-    def write_large_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """Write objects below ``folders`` of the bucket, also in parts, which a failure throws away."""
-        return Allowed("WriteObjects", why, ["s3:AbortMultipartUpload", "s3:PutObject"], *self._objects(folders))
-
     def delete_objects(self, *folders: str) -> iam.PolicyStatement:
         """Delete objects below ``folders`` of the bucket."""
         return Allowed(

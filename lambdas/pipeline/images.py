@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from pipeline import upright
 from pipeline.clients import clients
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages, error_code
-from pipeline.manifests import ManifestWriter, Photo, Unusable, photo_line, rejected_list_key
+from pipeline.manifests import ManifestWriter, Photo, Unusable, is_in_parts, photo_line, rejected_list_key
 from rules import names, photos
 from rules.uploads import LARGEST_PHOTO
 
@@ -213,6 +213,12 @@ class _Checker:
             return Unusable("InvalidName", f"the photo does not lie directly below {self._prefix}")
         if fault := names.fault_of_file_name(name):
             return Unusable("InvalidName", f"the file name {fault}")
+        if is_in_parts(upload.etag):
+            return Unusable(
+                "UploadedInParts",
+                "the file was uploaded in parts (multipart), so S3 tells neither its hash nor when it was written: "
+                "upload it in one piece",
+            )
         encryption = ""
 
         def read(start: int, stop: int) -> bytes:

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import IO, NamedTuple, Self
 
 import orjson
-from boto3.s3.transfer import TransferConfig
 
 from pipeline.clients import clients
 from pipeline.errors import ManifestChanged
@@ -18,8 +17,6 @@ from rules.lines import Stream, Unusable, read_lines
 
 # The bytes that a manifest writer holds in memory; more go to /tmp.
 SPOOLED_BYTES = 4 * 1024 * 1024
-# boto3's default, ten threads with a part each, would need 80 MB.
-ONE_PART_AT_A_TIME = TransferConfig(use_threads=False)
 
 
 class Photo(NamedTuple):
@@ -44,6 +41,15 @@ def rejected_list_key(job_id: str) -> str:
 
 def _unix_ms(time: datetime) -> int:
     return round(time.timestamp() * 1000)
+
+
+def is_in_parts(etag: str) -> bool:
+    """Whether the object of this ETag was uploaded in parts, so that S3's time is that of the beginning.
+
+    A principal that began such an upload before a check can complete it after the check, which the time does not show.
+    Sources: S3 API reference, "Object"; S3 guide, "Uploading and copying objects using multipart upload".
+    """
+    return "-" in etag
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -85,7 +91,8 @@ class ManifestReader:
     def __init__(self, uri: str, expected_sha256: str | None = None, expected_written: int | None = None) -> None:
         """``expected_sha256`` and ``expected_written`` (Unix ms) are what the stage that wrote the manifest returned.
 
-        The time detects a manifest that was replaced and put back, which Rekognition may have read in between.
+        The time detects a manifest that was replaced and put back, which Rekognition may have read in between. No stage
+        uploads a manifest in parts, for which S3's time says nothing.
 
         Raises:
             ManifestChanged: the manifest was written again.
@@ -95,7 +102,7 @@ class ManifestReader:
         self.written: datetime = answer["LastModified"]
         self._uri, self._expected = uri, expected_sha256
         self._body = answer["Body"]
-        if expected_written is not None and _unix_ms(self.written) != expected_written:
+        if expected_written is not None and (is_in_parts(answer["ETag"]) or _unix_ms(self.written) != expected_written):
             self._body.close()
             raise ManifestChanged(f"{uri} was written again after an earlier stage wrote it.")
         self._hashed = HashedStream(self._body)
@@ -146,7 +153,8 @@ def photo_line(photo: Photo) -> str:
 class ManifestWriter:
     """Writes the lines of one S3 object and hashes them; the object appears when the ``with`` block ends well.
 
-    Lines wait in memory, above 4 MB in /tmp, so an error leaves neither a partial object nor an incomplete upload.
+    Lines wait in memory, above 4 MB in /tmp, and one PUT sends them, so an error leaves neither a partial object nor an
+    incomplete upload. A manifest may have 1 GB, and a PUT 5 GB.
     ``sha256`` is the hex digest of the content, ``count`` the number of lines. After the block ``written`` is the time
     when S3 wrote the object (Unix ms with S3's resolution of one second).
     """
@@ -178,6 +186,6 @@ class ManifestWriter:
         with self._file:
             if kind is None:
                 self._file.seek(0)
-                clients.s3.upload_fileobj(self._file, self._bucket, self._key, Config=ONE_PART_AT_A_TIME)
+                clients.s3.put_object(Bucket=self._bucket, Key=self._key, Body=self._file)
                 answer = clients.s3.head_object(Bucket=self._bucket, Key=self._key)
                 self.written = _unix_ms(answer["LastModified"])

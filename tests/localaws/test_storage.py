@@ -10,6 +10,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 
 BUCKET = "storage"
@@ -63,6 +64,24 @@ def test_where_kms_encrypts_equal_objects_have_other_etags_and_the_same_checksum
     assert s3.get_object(Bucket=BUCKET, Key="a", IfMatch=one["ETag"], Range="bytes=0-1")["Body"].read() == b"sa"
     [listed, _] = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
     assert listed["ETag"] == one["ETag"]
+
+
+@pytest.mark.parametrize("algorithm", ["AES256", "aws:kms"])
+def test_an_upload_in_parts_is_dated_by_its_beginning(s3: Any, algorithm: str) -> None:
+    # Given an upload in parts that has begun, before another object is written
+    encrypt(s3, algorithm)
+    begun = s3.create_multipart_upload(Bucket=BUCKET, Key="parts")
+    upload = {"Bucket": BUCKET, "Key": "parts", "UploadId": begun["UploadId"]}
+    clock.sleep(2)  # S3 tells times in seconds
+    between = put(s3, "between", b"one PUT")
+    # When it is completed
+    parts = [{"PartNumber": 1, "ETag": s3.upload_part(**upload, PartNumber=1, Body=b"part")["ETag"]}]
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    # Then S3 has it as older than the other, and its ETag says that it came in parts
+    head = s3.head_object(Bucket=BUCKET, Key="parts")
+    [listed] = s3.list_objects_v2(Bucket=BUCKET, Prefix="parts")["Contents"]
+    assert head["LastModified"] == listed["LastModified"] < between["LastModified"]
+    assert (head["ETag"][-3:], "-" in between["ETag"]) == ('-1"', False)
 
 
 def test_content_that_is_not_that_of_its_sha256_is_refused(s3: Any) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,38 @@ def test_a_photo_replaced_after_the_check_is_not_trained_on(pipeline: Pipeline, 
     assert job["dropped"] == 1
     used = pipeline.read(f"manifests/{job_id}/train.manifest") + pipeline.read(f"manifests/{job_id}/test.manifest")
     assert f"/{photos[3].name}" not in used
+
+
+def test_an_upload_in_parts_begun_before_the_check_is_found(pipeline: Pipeline, tmp_path: Path) -> None:
+    # Given a principal that may write photos, and before the start has begun two uploads in parts and completed one
+    photos = sorted(pipeline.photos.glob("*.jpg"))
+    job_id, _ = uploaded_by_legacy_urls(pipeline, *photos)
+    complete_new = begin_in_parts(pipeline, f"images/{job_id}/new.jpg", other_photo(tmp_path, (300, 200)))
+    content = other_photo(tmp_path, Image.open(photos[3]).size)
+    complete_later = begin_in_parts(pipeline, f"images/{job_id}/{photos[3].name}", content)
+    complete_new()
+    # When it completes the other one once the photos are checked
+    pipeline.start(job_id, labels=SUPPLIED, deploy=False)
+    pipeline.reaches(job_id, "WaitingForLabelling")
+    complete_later()
+    pipeline.upload(job_id, pipeline.photos / "annotations.json")
+    post_labels(pipeline, job_id)
+    # Then the check rejected the first with its reason, and the second is not trained on
+    pipeline.reaches(job_id, "Ready")
+    (rejected,) = map(json.loads, pipeline.read(f"manifests/{job_id}/rejected.jsonl").splitlines())
+    assert (rejected["source-ref"].rpartition("/")[2], rejected["code"]) == ("new.jpg", "UploadedInParts")
+    assert "upload it in one piece" in rejected["reason"]
+    (dropped,) = map(json.loads, pipeline.read(f"manifests/{job_id}/dropped.jsonl").splitlines())
+    assert (dropped["source-ref"].rpartition("/")[2], dropped["code"]) == (photos[3].name, "Changed")
+
+
+def begin_in_parts(pipeline: Pipeline, key: str, content: bytes) -> Callable[[], object]:
+    """Begin a multipart upload and send its one part; the result completes it."""
+    s3, place = pipeline.aws.client("s3"), {"Bucket": pipeline.outputs["BucketName"], "Key": key}
+    upload = place | {"UploadId": s3.create_multipart_upload(**place)["UploadId"]}
+    etag = s3.upload_part(**upload, PartNumber=1, Body=content)["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    return lambda: s3.complete_multipart_upload(**upload, MultipartUpload=parts)
 
 
 def test_a_job_whose_photos_are_replaced_in_number_fails(pipeline: Pipeline, tmp_path: Path) -> None:

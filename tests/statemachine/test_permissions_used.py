@@ -51,10 +51,6 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
         (function, "s3:ListBucket"): "No call, but the answer to one: S3 tells a missing object as missing."
         for function in ("ImportLabels", "PrepareDatasets", "EvaluateModel", "ExportAudit", "Api")
     },
-    **{
-        (function, "s3:AbortMultipartUpload"): RARE + "a part of a manifest above 8 MB could not be uploaded."
-        for function in ("CheckImages", "ImportLabels", "PrepareDatasets")
-    },
     ("CheckImages", "s3:GetObject"): RARE + "an earlier run had turned photos, whose copies are looked at.",
     **{("*", action): "SNS does it as whoever publishes." for action in ("kms:Decrypt", "kms:GenerateDataKey")},
     **{

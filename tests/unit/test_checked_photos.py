@@ -181,3 +181,21 @@ def test_a_manifest_that_was_put_back_is_refused(bucket: Bucket, three_checked: 
     # Then the job fails over it
     with pytest.raises(ManifestChanged, match=rf"{name}\.manifest was written again"):
         evaluation.require_unchanged(request, bucket=bucket.name)
+
+
+@pytest.mark.parametrize("name", ["input", "train", "test"])
+def test_a_manifest_put_back_in_parts_is_refused(bucket: Bucket, three_checked: ImagesChecked, name: str) -> None:
+    # Given a trained model, and an upload in parts that began in the second in which the stage wrote a manifest
+    request = trained(bucket, three_checked, ["0.jpg"], ["1.jpg"])
+    place = {"Bucket": bucket.name, "Key": f"manifests/{JOB}/{name}.manifest"}
+    content = bucket.s3.get_object(**place)["Body"].read()
+    keys = s3_backends["123456789012"]["aws"].buckets[bucket.name].keys
+    begun = keys[place["Key"]].last_modified
+    # When it puts the content back, so that S3 tells the time that the stage returned
+    upload = place | {"UploadId": bucket.s3.create_multipart_upload(**place)["UploadId"]}
+    parts = [{"PartNumber": 1, "ETag": bucket.s3.upload_part(**upload, PartNumber=1, Body=content)["ETag"]}]
+    bucket.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    keys[place["Key"]].last_modified = begun
+    # Then the job fails over it
+    with pytest.raises(ManifestChanged, match=rf"{name}\.manifest was written again"):
+        evaluation.require_unchanged(request, bucket=bucket.name)

@@ -378,7 +378,8 @@ def test_turning_goes_on_over_several_runs(bucket: Bucket) -> None:
     # Then each run turned some, and no photo was turned twice
     assert len(turned_in_run) >= 2
     assert all(turned_in_run[:-1])
-    assert sorted(clock.written) == [f"upright/{JOB}/{number}.jpg" for number in range(7)]
+    copies = [key for key in clock.written if key.startswith("upright/")]
+    assert sorted(copies) == [f"upright/{JOB}/{number}.jpg" for number in range(7)]
     # And the last one lists them all
     assert (checked.accepted, checked.turned) == (8, 7)
 

@@ -222,7 +222,7 @@ def test_photos_are_written_and_read_back(bucket: Bucket) -> None:
 
 
 def test_a_manifest_of_many_parts_is_written_whole(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given more lines than a writer holds in memory and than S3 takes in one part
+    # Given more lines than a writer holds in memory and than boto3 sends in one part by itself
     monkeypatch.setattr(manifests, "SPOOLED_BYTES", 1000)
     lines = [f'{{"line":{number},"text":"{"x" * 9000}"}}' for number in range(1000)]
     # When written
@@ -233,6 +233,8 @@ def test_a_manifest_of_many_parts_is_written_whole(bucket: Bucket, monkeypatch: 
     assert [text for _, text in ManifestReader(writer.uri, writer.sha256)] == lines
     assert writer.sha256 == hashlib.sha256(bucket.read(writer.uri)).hexdigest()
     assert writer.count == 1000
+    # And one PUT sent them, so that S3's time is that of the writing
+    assert "-" not in bucket.s3.head_object(Bucket=bucket.name, Key="big.manifest")["ETag"]
 
 
 def test_an_error_while_writing_leaves_the_old_object(bucket: Bucket) -> None:

@@ -38,6 +38,7 @@ def patch() -> None:
     _quicken_tables()
     replace(S3Response, "put_object", _refusing_other_content(S3Response.put_object))
     replace(S3Backend, "put_object", _checked_and_encrypted(S3Backend.put_object))
+    _date_multipart_uploads()
     replace(S3Response, "put_object_retention", _keeping_locks(S3Response.put_object_retention))
     _hold_pages_to_cors_rules()
     _send_events_to_eventbridge()
@@ -122,13 +123,40 @@ def _checked_and_encrypted(put_object: Any) -> Any:
     def put(*args: Any, **kwargs: Any) -> Any:
         key = put_object(*args, **kwargs)
         if str(key.encryption).startswith("aws:kms"):
-            key._etag = uuid.uuid4().hex
+            _, dash, parts = (key._etag or "").partition("-")
+            key._etag = f"{uuid.uuid4().hex}{dash}{parts}"
         if key.checksum_value is None:
             key.checksum_algorithm, key.checksum_type = "CRC64NVME", "FULL_OBJECT"
             key.checksum_value = compute_checksum(key.value, "CRC64NVME").decode()
         return key
 
     return put
+
+
+def _date_multipart_uploads() -> None:
+    """Date an object by the beginning of its multipart upload; moto dates it by the end.
+
+    Source: S3 guide, "Uploading and copying objects using multipart upload".
+    """
+    from moto.core.utils import utcnow
+    from moto.s3.models import FakeMultipart, S3Backend
+
+    begin, complete = FakeMultipart.__init__, S3Backend.complete_multipart_upload
+
+    @functools.wraps(begin)
+    def begun(self: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        self.begun = utcnow()
+
+    @functools.wraps(complete)
+    def completed(self: Any, bucket_name: str, *args: Any, **kwargs: Any) -> Any:
+        key = complete(self, bucket_name, *args, **kwargs)
+        if key is not None:
+            key.last_modified = key.multipart.begun
+        return key
+
+    replace(FakeMultipart, "__init__", begun)
+    replace(S3Backend, "complete_multipart_upload", completed)
 
 
 def _keeping_locks(put_object_retention: Any) -> Any:
