@@ -47,7 +47,7 @@ class PrepareDatasets:
 class DatasetsPrepared:
     """The two manifests (S3 URIs) with their hashes (SHA-256, hex), times (Unix ms) and numbers of photos.
 
-    ``labels_sha256`` is the hash of the labelled manifest that was read.
+    ``labels_manifest`` is the labelled manifest that was read, and ``labels_sha256`` its hash.
     ``dropped`` counts photos and lines. ``dropped_reasons`` counts them by code, and under the codes ``BoxOutside`` and
     ``BoxTooSmall`` single boxes that were taken off a line. ``images_per_type`` counts the photos of both sets.
     """
@@ -64,6 +64,7 @@ class DatasetsPrepared:
     dropped_list: str
     dropped_reasons: dict[str, int]
     images_per_type: dict[str, int]
+    labels_manifest: str
     labels_sha256: str
 
 
@@ -127,6 +128,7 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
         dropped_list=dropped.uri,
         dropped_reasons=dict(dropped.reasons),
         images_per_type={name: images_per_type[name] for name in request.document_types},
+        labels_manifest=request.labels_manifest,
         labels_sha256=labels.sha256,
     )
 

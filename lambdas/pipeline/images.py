@@ -14,8 +14,9 @@ from botocore.exceptions import ClientError
 from pipeline import upright
 from pipeline.clients import clients
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages, error_code
-from pipeline.manifests import ManifestWriter, Photo, Unusable, is_in_parts, photo_line, rejected_list_key
+from pipeline.manifests import ManifestWriter, Photo, is_in_parts, photo_line, rejected_list_key
 from rules import names, photos
+from rules.photos import Rejection
 from rules.uploads import LARGEST_PHOTO
 
 # 250,000 photos, a header and an end of 20 ms each, take 5.2 minutes.
@@ -48,13 +49,17 @@ class CheckImages:
 class ImagesChecked:
     """The S3 URIs of the lists, and the numbers of photos.
 
-    ``rejected`` includes ``duplicates``; ``turned`` counts the accepted photos that are upright copies.
+    ``rejected`` includes ``duplicates``; ``turned`` counts the accepted photos that are upright copies. What the audit
+    report believes is here, as the execution's history keeps it: hashes are SHA-256 in hex, and ``rejected_codes``
+    counts the rejected photos by `rules.photos.Code`.
     """
 
     manifest: str
     manifest_sha256: str
     manifest_written: int
     rejected_list: str
+    rejected_sha256: str
+    rejected_codes: dict[str, int]
     found: int
     accepted: int
     rejected: int
@@ -112,7 +117,7 @@ def check(
     ):
         checker = _Checker(request.job_id, bucket, seconds_left, turner)
 
-        def checked_photo(upload: Upload) -> tuple[Upload, Photo | Unusable]:
+        def checked_photo(upload: Upload) -> tuple[Upload, Photo | Rejection]:
             return upload, checker.photo(upload)
 
         for upload, photo in _in_order(readers, checked_photo, _uploads(bucket, prefix)):
@@ -123,7 +128,7 @@ def check(
                     manifest.write(photo_line(photo))
                     turned += photo.source_ref != original
                     continue
-                photo = Unusable("Duplicate", f"the same photo as {first.removeprefix(prefix)}")
+                photo = Rejection("Duplicate", f"the same photo as {first.removeprefix(prefix)}")
             codes[photo.code] += 1
             rejected.write(json.dumps({"source-ref": original, "reason": photo.reason, "code": photo.code}))
 
@@ -132,6 +137,8 @@ def check(
         manifest_sha256=manifest.sha256,
         manifest_written=manifest.written,
         rejected_list=rejected.uri,
+        rejected_sha256=rejected.sha256,
+        rejected_codes=dict(codes),
         found=manifest.count + rejected.count,
         accepted=manifest.count,
         rejected=rejected.count,
@@ -206,15 +213,15 @@ class _Checker:
         self._held, self._turner = BoundedSemaphore(HELD), turner
         self._turned = 0
 
-    def photo(self, upload: Upload) -> Photo | Unusable:
+    def photo(self, upload: Upload) -> Photo | Rejection:
         """The photo to label, or why Rekognition would reject it."""
         name = upload.key.removeprefix(self._prefix)
         if "/" in name:
-            return Unusable("InvalidName", f"the photo does not lie directly below {self._prefix}")
+            return Rejection("InvalidName", f"the photo does not lie directly below {self._prefix}")
         if fault := names.fault_of_file_name(name):
-            return Unusable("InvalidName", f"the file name {fault}")
+            return Rejection("InvalidName", f"the file name {fault}")
         if is_in_parts(upload.etag):
-            return Unusable(
+            return Rejection(
                 "UploadedInParts",
                 "the file was uploaded in parts (multipart), so S3 tells neither its hash nor when it was written: "
                 "upload it in one piece",
@@ -230,16 +237,16 @@ class _Checker:
 
         try:
             seen = photos.look(upload.size, read)
-            if isinstance(seen, photos.Rejection):
-                return Unusable(*seen)
+            if isinstance(seen, Rejection):
+                return seen
             image_hash = self._checksum(upload) if encryption.startswith("aws:kms") else upload.etag
             turns = seen.orientation != photos.AS_STORED
             stored = self._upright_copy(upload, seen.orientation) if turns else (upload.key, upload.etag)
         except ClientError as error:
             if error_code(error) in CHANGED_CODES:
-                return Unusable("Changed", "the file was replaced or deleted while the photos were checked")
+                return Rejection("Changed", "the file was replaced or deleted while the photos were checked")
             raise
-        if isinstance(stored, Unusable):
+        if isinstance(stored, Rejection):
             return stored
         key, etag = stored
         return Photo(f"s3://{self._bucket}/{key}", image_hash, seen.width, seen.height, etag, seen.orientation)
@@ -252,7 +259,7 @@ class _Checker:
         found = next((f"{name.removeprefix('Checksum')}:{answer[name]}" for name in CHECKSUMS if name in answer), None)
         return f"{found}:{upload.size}" if found else upload.etag
 
-    def _upright_copy(self, upload: Upload, orientation: int) -> tuple[str, str] | Unusable:
+    def _upright_copy(self, upload: Upload, orientation: int) -> tuple[str, str] | Rejection:
         """Find or make the photo's upright copy; returns its key and ETag, or why there is none."""
         key = f"{self._upright_prefix}{upload.key.removeprefix(self._prefix)}"
         copied = self._copies.get(key)
@@ -264,7 +271,7 @@ class _Checker:
                 raise PhotosLeft(f"Turned {self._turned:,} photos upright in this run; the rest follows in the next.")
             content = self._get(upload)["Body"].read()
             copy = self._turner.submit(self._turn, content, orientation).result()
-            if isinstance(copy, Unusable):
+            if isinstance(copy, Rejection):
                 return copy
             body, media_type = copy
             answer = clients.s3.put_object(
@@ -283,9 +290,9 @@ class _Checker:
         original: str | None = answer["Metadata"].get(ORIGINAL)
         return original
 
-    def _turn(self, content: bytes, orientation: int) -> tuple[bytes, str] | Unusable:
+    def _turn(self, content: bytes, orientation: int) -> tuple[bytes, str] | Rejection:
         copy = upright.turn(content, orientation, LARGEST_PHOTO)
-        self._turned += not isinstance(copy, Unusable)
+        self._turned += not isinstance(copy, Rejection)
         return copy
 
     def _get(self, upload: Upload, **part: Any) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-from pipeline.manifests import Unusable
 from rules import photos
+from rules.photos import Rejection
 
 # `rules.photos` has measured the photo, so no number of pixels is a surprise.
 Image.MAX_IMAGE_PIXELS = None
@@ -33,7 +33,7 @@ LOWER_QUALITIES = (90, 80, 70, 60)
 JPEG_TABLE, PNG_SIZE_END = b"\xff\xdb", 33
 
 
-def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] | Unusable:
+def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] | Rejection:
     """The JPEG or PNG ``content`` turned, with its media type, or why there is none of at most ``max_bytes``.
 
     A JPEG is written with the quantisation tables and the colour subsampling of the original, so that no eye sees that
@@ -43,14 +43,14 @@ def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] 
     colours, one of 12 megapixels 100 MB.
     """
     bare = photos.bare(content)
-    if isinstance(bare, photos.Rejection):
-        return Unusable(*bare)
+    if isinstance(bare, Rejection):
+        return bare
     try:
         upright, kind, ways = _decode(bare.content, orientation)
     except MemoryError:
         raise
     except Exception:  # whatever broken pixels do to the decoder
-        return Unusable("Unreadable", "the pixels are broken or cut off")
+        return Rejection("Unreadable", "the pixels are broken or cut off")
     for way in ways:
         file = _SmallFile(max_bytes - len(bare.profile))
         try:
@@ -58,7 +58,7 @@ def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] 
         except _TooLarge:
             continue
         return _with_profile(file.getvalue(), kind, bare.profile), f"image/{kind.lower()}"
-    return Unusable("FileTooLarge", f"turned upright it has more than {max_bytes:,} bytes, which are the most allowed")
+    return Rejection("FileTooLarge", f"turned upright it has more than {max_bytes:,} bytes, which are the most allowed")
 
 
 class _TooLarge(Exception):

@@ -10,7 +10,7 @@ A file that is whole in structure may still have damaged pixels; only a decoder 
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from rules.uploads import LARGEST_PHOTO
 
@@ -65,10 +65,29 @@ HEADER_CHUNK_BYTES = 25  # of the chunk IHDR, with its length, its name and its 
 Read = Callable[[int, int], bytes]
 
 
+Code = Literal[
+    "Changed",
+    "CutOff",
+    "Duplicate",
+    "Empty",
+    "FileTooLarge",
+    "InvalidName",
+    "SideTooLong",
+    "SideTooShort",
+    "TooCostly",
+    "TooElongated",
+    "Unreadable",
+    "UnsupportedFormat",
+    "UploadedInParts",
+]
+CODES: frozenset[str] = frozenset(get_args(Code))
+"""All codes of rejected photos. No other text of a list of rejected photos gets into an audit report."""
+
+
 class Rejection(NamedTuple):
     """Why a photo cannot be used: a code for programs and a reason for people."""
 
-    code: str
+    code: Code
     reason: str
 
 
@@ -150,7 +169,7 @@ def _fault_of_sides(width: int, height: int) -> Rejection | None:
 class _Refused(Exception):
     """Ends the reading of a photo."""
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: Code, reason: str) -> None:
         super().__init__(reason)
         self.rejection = Rejection(code, reason)
 

@@ -164,6 +164,43 @@ def test_the_report_has_the_hash_of_the_labels_that_were_read(pipeline: Pipeline
     assert facts["labelling"]["labelled"] == facts["split"]["trainImages"] + facts["split"]["testImages"]
 
 
+def test_the_report_does_not_believe_what_was_written_since(pipeline: Pipeline, tmp_path: Path) -> None:
+    # Given a job with a rejected photo that waits for a training slot
+    rekognition.current().max_trainings = 0
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    labels = pipeline.photos / "annotations.json"
+    files = (*sorted(pipeline.photos.glob("*.jpg")), tmp_path / "bad.jpg", labels)
+    job_id, _ = uploaded_by_legacy_urls(pipeline, *files)
+    pipeline.start(job_id, labels=SUPPLIED | {"key": labels.name}, deploy=False)
+    eventually(lambda: pipeline.entered(job_id)[-1:] == ["Start training"])
+    listed = pipeline.read(f"manifests/{job_id}/rejected.jsonl")
+    # When the lists that nobody reads any more are replaced, and files that are no answers are put beside
+    forged = {
+        f"manifests/{job_id}/rejected.jsonl": '{"code":"Anna"}\n' * 9,
+        f"manifests/{job_id}/labels.manifest": "{}\n",
+        f"labelling/{job_id}/output/{job_id}-1/annotations/worker-response/iteration-1/0/a.json": '{"answers":7}',
+    }
+    for key, text in forged.items():
+        pipeline.aws.client("s3").put_object(Bucket=pipeline.outputs["BucketName"], Key=key, Body=text)
+    rekognition.current().max_trainings = 2
+    pipeline.reaches(job_id, "Ready")
+    # Then the report is made, has the counts and hashes of the history, and says what was replaced
+    found = report(pipeline, job_id)
+    photos = found["facts"]["photos"]
+    assert (photos["rejectedCodes"], photos["rejectedPhotos"]) == ({"UnsupportedFormat": 1}, [])
+    assert photos["rejectedListSha256"] == sha256(listed.encode())
+    assert {one["list"]: one["is"] for one in found["facts"]["manifests"]} == {
+        "photos": "equal",
+        "rejected photos": "replaced",
+        "labels": "replaced",
+        "training photos": "equal",
+        "test photos": "equal",
+    }
+    words = " ".join(one["answer"] for one in found["answers"])
+    assert "The list of labels was replaced after the check." in words
+    assert "Anna" not in json.dumps(found)
+
+
 def report(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
     """The job's audit report, once it is made."""
     answer = eventually(lambda: (got := pipeline.http.get(f"jobs/{job_id}/audit")).status_code == 303 and got)

@@ -4,14 +4,24 @@ Which events a visit of a state leaves is from histories recorded at AWS: a Lamb
 Choice two, a failed attempt three.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.unit.conftest import BUCKET
+
 JOB = "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:ekyc-training"
 EXECUTION = f"arn:aws:states:us-east-1:123456789012:execution:ekyc-training:{JOB}"
+REJECTED = "".join(
+    json.dumps({"source-ref": f"s3://{BUCKET}/images/{JOB}/anna-{n}.jpg", "reason": "like anna-0.jpg", "code": code})
+    + "\n"
+    for n, code in enumerate(("SideTooLong", "SideTooLong", "Duplicate"))
+)
+"""The list of rejected photos, whose hash the history of `live_model` has."""
+REJECTED_SHA256 = hashlib.sha256(REJECTED.encode()).hexdigest()
 TOKEN = "AQCEAAAAKgAAAAMAAAAAAAAAAe" + "x7Zr3Q9k" * 60 + "=="
 STARTED = datetime(2026, 11, 24, 1, 53, 24, tzinfo=UTC)
 
@@ -74,18 +84,20 @@ def live_model(*, polls: int = 3, busy: int = 0) -> History:
     history = History()
     job = {"jobId": JOB, "labels": {"provider": "ground-truth"}, "deploy": True, "minF1": 0.8, "minLabelF1": 0.5}
     history.add("ExecutionStarted", input=json.dumps(job), roleArn="arn:aws:iam::123456789012:role/machine")
-    manifest = f"s3://photos/manifests/{JOB}"
+    manifest = f"s3://{BUCKET}/manifests/{JOB}"
     checked = {"manifest": f"{manifest}/input.manifest", "manifestSha256": "a" * 64}
-    checked |= {"rejectedList": f"{manifest}/rejected.jsonl"}
+    checked |= {"rejectedList": f"{manifest}/rejected.jsonl", "rejectedSha256": REJECTED_SHA256}
+    checked |= {"rejectedCodes": {"SideTooLong": 2, "Duplicate": 1}}
     counts = {"found": 103, "accepted": 100, "rejected": 3, "duplicates": 1, "turned": 2}
     history.task("Check images", {"jobId": JOB}, checked | counts)
     history.pass_by("Choice", "Labels supplied?")
-    made = {"provider": "ground-truth", "manifest": "s3://photos/o", "labelled": 99, "failed": 1, "unlabelled": 0}
+    made = {"provider": "ground-truth", "manifest": f"s3://{BUCKET}/o", "labelled": 99, "failed": 1, "unlabelled": 0}
     history.task("Request labels", {"jobId": JOB, "taskToken": TOKEN}, made, takes=3600)
     history.pass_by("Choice", "Labels posted?")
     split = {"trainImages": 79, "testImages": 20, "dropped": 1, "droppedReasons": {"Failed": 1}}
     split |= {"imagesPerType": {"ID_KTP": 99}, "trainSha256": "b" * 64, "testSha256": "c" * 64}
-    split |= {"labelsSha256": "d" * 64}
+    split |= {"trainManifest": f"{manifest}/train.manifest", "testManifest": f"{manifest}/test.manifest"}
+    split |= {"labelsManifest": f"s3://{BUCKET}/o", "labelsSha256": "d" * 64}
     history.task("Prepare datasets", {"jobId": JOB}, split)
     history.task("Create datasets", {"jobId": JOB}, {"projectArn": "arn:aws:rekognition:us-east-1:123456789012:p"})
     model = {"projectVersionArn": f"arn:aws:rekognition:us-east-1:123456789012:project/{JOB}/version/{JOB}/1"}

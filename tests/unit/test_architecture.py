@@ -254,10 +254,11 @@ def test_each_functions_environment_is_what_its_settings_ask_for(functions: dict
 def test_a_function_imports_only_what_it_needs_to_start(functions: dict[str, Imported]) -> None:
     # Given what is installed, without the hooks of the installation itself and our own rules
     packages = {name for name in packages_distributions() if not name.startswith("_")} - EVERY_FUNCTION - {"rules"}
-    # Then none imports a package beyond the common ones, but the stages that read photos and manifests
+    # Then none imports a package beyond the common ones, but those that read photos and manifests
     imported = {module: {name.split(".")[0] for name in function.modules} for module, function in functions.items()}
     more = {module: names & packages for module, names in imported.items() if names & packages}
     assert more == {
+        "events.export_audit": {"orjson"},
         "stages.check_images": {"PIL", "orjson"},
         "stages.evaluate_model": {"orjson"},
         "stages.import_labels": {"orjson"},

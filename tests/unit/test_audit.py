@@ -22,7 +22,7 @@ from rules.states import Status
 from stacks import definition
 from tests.unit.aws_fakes import client, functions_use
 from tests.unit.conftest import BUCKET
-from tests.unit.histories import EXECUTION, JOB, TOKEN, History, StepFunctions, live_model
+from tests.unit.histories import EXECUTION, JOB, REJECTED, TOKEN, History, StepFunctions, live_model
 from tests.unit.test_api import Answer, Api, check_against_description, execution_arn, is_problem, proxy_event
 from tests.unit.test_erasure import FakeLambda
 from tests.unit.test_outcomes import LambdaContext
@@ -61,13 +61,8 @@ def second(s3: Any, history: History) -> Report:
 
 def put_files(s3: Any) -> None:
     """What a job with three rejected photos and two workers has in the bucket."""
-    codes = ("TooLarge", "TooLarge", "Duplicate")
-    rejected = [
-        {"source-ref": f"s3://{BUCKET}/images/{JOB}/anna-{n}.jpg", "reason": "like anna-0.jpg", "code": code}
-        for n, code in enumerate(codes)
-    ]
     put = s3.put_object
-    put(Bucket=BUCKET, Key=f"manifests/{JOB}/rejected.jsonl", Body="".join(json.dumps(one) + "\n" for one in rejected))
+    put(Bucket=BUCKET, Key=f"manifests/{JOB}/rejected.jsonl", Body=REJECTED)
     put(Bucket=BUCKET, Key=f"manifests/{JOB}/input.manifest", Body=b"{}\n")
     put(Bucket=BUCKET, Key=f"labels/{JOB}/anna.schmidt.json", Body=b"[]")
     for photo, (worker, seconds) in enumerate([("w-1", 4.5), ("w-1", 6), ("w-2", 9), ("w-1", 5)]):
@@ -164,7 +159,7 @@ def test_the_report_says_what_the_files_say(s3: Any) -> None:
     Draft202012Validator(SCHEMA).validate(document)
     # Then rejected photos are counted by reason and told by their line
     photos = document["facts"]["photos"]
-    assert photos["rejectedCodes"] == {"TooLarge": 2, "Duplicate": 1}
+    assert photos["rejectedCodes"] == {"SideTooLong": 2, "Duplicate": 1}
     assert photos["rejectedPhotos"][2] == {"line": 3, "code": "Duplicate"}
     # And workers by their pseudonyms, with how many photos and how long
     assert document["facts"]["evaluation"]["bars"] == {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}
@@ -326,7 +321,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Report], None], str]] = {
     "the last event taken out": (lambda document: document["inputs"]["history"].pop(), "history"),
     "a file's hash": (set_at("inputs", "files", 0, "sha256", to="0" * 64), "inputs.files"),
     "a file taken out": (lambda document: document["inputs"]["files"].pop(), "inputs.files"),
-    "a rejected photo": (set_at("inputs", "rejected", "codes", "TooLarge", to=0), "inputs.rejected"),
+    "a rejected photo": (set_at("inputs", "rejected", "photos", 0, "code", to="Empty"), "inputs.rejected"),
     "a worker's photos": (set_at("inputs", "workers", 0, "workers", 0, "photos", to=1), "inputs.workers"),
     "the execution's status": (set_at("inputs", "execution", "status", to="FAILED"), "inputs.execution"),
     "an execution before": (set_at("inputs", "earlier", to=[{"name": JOB}]), "inputs.earlier"),

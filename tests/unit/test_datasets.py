@@ -166,6 +166,7 @@ def test_lines_are_written_as_rekognition_asks(job: Job) -> None:
         dropped_list=f"s3://{job.bucket.name}/manifests/{JOB}/dropped.jsonl",
         dropped_reasons={},
         images_per_type={"ID_KTP": 5, "MY_NRIC": 5, "KH_IC": 0},
+        labels_manifest=f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest",
         labels_sha256=sha256(job.bucket, f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest"),
     )
 

@@ -19,9 +19,9 @@ from PIL import Image, ImageChops, JpegImagePlugin
 from pipeline import images, upright
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages
 from pipeline.images import CheckImages, ImagesChecked
-from rules.lines import Unusable
+from rules.photos import Rejection
 from tests.unit.aws_fakes import functions_use
-from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, photo, run_stage, s3_in_moto, written
+from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, photo, run_stage, s3_in_moto, sha256, written
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +301,7 @@ def test_a_copy_that_gets_too_large_is_lowered_in_quality(bucket: Bucket, monkey
 def test_a_photo_that_cannot_be_made_small_enough_is_rejected(kind: str) -> None:
     # Given a limit that no copy can keep; When the photo is turned; Then the reason says the limit
     refused = upright.turn(phone_photo(scene(), 6, kind), 6, 300)
-    assert isinstance(refused, Unusable)
+    assert isinstance(refused, Rejection)
     assert refused.code == "FileTooLarge"
     assert re.fullmatch(r"turned upright it has more than 300 bytes, which are the most allowed", refused.reason)
 
@@ -544,6 +544,8 @@ def test_the_stage_records_the_counts(bucket: Bucket, monkeypatch: pytest.Monkey
         "manifestSha256": result["manifestSha256"],
         "manifestWritten": written(bucket, result["manifest"]),
         "rejectedList": f"s3://{bucket.name}/manifests/{JOB}/rejected.jsonl",
+        "rejectedSha256": sha256(bucket, result["rejectedList"]),
+        "rejectedCodes": {"SideTooShort": 1},
         "found": 2,
         "accepted": 1,
         "rejected": 1,

@@ -4,9 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.audit.facts import EQUAL, MISSING, REPLACED, UNREAD
 from pipeline.labelling import GROUND_TRUTH
+from rules.words import counted
 
 MOST_WORKERS = 20  # that the answer lists; the facts list all
+WORDS = {
+    EQUAL: "is the same",
+    REPLACED: "was replaced after the check",
+    MISSING: "is not there any more",
+    UNREAD: "cannot be read",
+}
+"""What a list of the job is, compared with the history."""
 UNKNOWN_CALLER = "somebody whom the record does not name (not through the API, or before it kept callers)"
 NOBODY = "somebody past the API (the console, the CLI or a limit of AWS)"
 
@@ -36,6 +45,7 @@ def answer_all(facts: Mapping[str, Any]) -> list[dict[str, str]]:
             ("Which photos went in, and which were rejected?", _photos),
             ("Who labelled?", _labelling),
             ("How were the photos split?", _split),
+            ("Are the job's lists still what its stages wrote and read?", _manifests),
             ("What was trained, how long, and what did it cost?", _training),
             ("How good is the model, against which bar and which model before?", _evaluation),
             ("Who or what let it go live?", _go_live),
@@ -75,8 +85,11 @@ def _photos(facts: Mapping[str, Any]) -> Iterator[str]:
     if photos["rejectedCodes"]:
         reasons = ", ".join(f"{count} {code}" for code, count in sorted(photos["rejectedCodes"].items()))
         yield f"Rejected were {sum(photos['rejectedCodes'].values())}: {reasons}."
-        yield f"The list with each has the SHA-256 {photos['rejectedListSha256']}."
-    else:
+        yield f"The list with each had the SHA-256 {photos['rejectedListSha256']}."
+        state = _states_of(facts).get("rejected photos", MISSING)
+        if state != EQUAL:
+            yield f"That list {WORDS[state]}, so this report lists no rejected photo."
+    elif photos["found"] is not None:
         yield "None was rejected."
 
 
@@ -101,13 +114,20 @@ def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_number(labelling['unlabelled'])} left unlabelled."
     for job in labelling["labellingJobs"]:
         workers: Sequence[Mapping[str, Any]] = job["workers"]
-        yield f"In {job['labellingJob']} {len(workers)} workers gave {job['answers']} answers:"
+        yield f"In {job['labellingJob']} {len(workers)} workers gave {job['answers']} answers{':' if workers else '.'}"
         shown = [
             f"{worker['worker']} {worker['photos']} photos, {duration(worker['medianMs'])} a photo (median)"
             for worker in workers[:MOST_WORKERS]
         ]
         more = f"; and {len(workers) - MOST_WORKERS} more" if len(workers) > MOST_WORKERS else ""
-        yield "; ".join(shown) + more + "."
+        if workers:
+            yield "; ".join(shown) + more + "."
+        if job["late"]:
+            yield f"{counted(job['late'], 'file')} of answers came after the labelling had ended and are left out."
+        if job["unreadable"]:
+            yield f"{counted(job['unreadable'], 'file')} of answers cannot be read."
+    if labelling["labellingJobs"]:
+        yield "The workers' answers are read from the bucket for this report: no stage had hashed them before."
 
 
 def _split(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -121,6 +141,21 @@ def _split(facts: Mapping[str, Any]) -> Iterator[str]:
     per_type = ", ".join(f"{name} {count}" for name, count in sorted((split["imagesPerType"] or {}).items()))
     yield f"By type: {per_type}. The manifests have the SHA-256 {split['trainSha256']} and {split['testSha256']};"
     yield f"the labelled manifest that they were made of had {split['labelsSha256']}."
+
+
+def _states_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What each of the job's lists is, compared with the history."""
+    return {one["list"]: one["is"] for one in facts["manifests"]}
+
+
+def _manifests(facts: Mapping[str, Any]) -> Iterator[str]:
+    if not facts["manifests"]:
+        yield "No stage had written one."
+        return
+    yield "When this report was made, each was compared with the SHA-256 that the history holds."
+    for one in facts["manifests"]:
+        yield f"The list of {one['list']} {WORDS[one['is']]}."
+    yield "Figures and hashes of this report are those of the history, whatever lies there now."
 
 
 def _training(facts: Mapping[str, Any]) -> Iterator[str]:

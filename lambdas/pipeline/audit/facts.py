@@ -21,6 +21,9 @@ FAILURES = ("Failed", "TimedOut", "Aborted")
 CALL_MS, AHEAD_MS = 60_000, 5_000
 """A recorded call caused an event when it came at most this long before it, or after it by another clock."""
 
+EQUAL, REPLACED, MISSING, UNREAD = "equal", "replaced", "missing", "unread"
+"""What a manifest in the bucket is, compared with its hash in the history; unread when S3 refuses its content."""
+
 RESUMED = {task.result: task for task in states.TASKS if task.result}
 """The results that a later execution receives from the one before, by the last task that may have made them."""
 
@@ -166,6 +169,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
         },
         "earlier": [_earlier(one, job) for one in inputs["earlier"]],
         "photos": _photos(found, inputs),
+        "manifests": _manifests(found, inputs["files"]),
         "labelling": _labelling(found, inputs, given),
         "split": _split(found),
         "training": training,
@@ -227,20 +231,47 @@ def _states(visits: Sequence[Visit], last_time: int) -> list[dict[str, Any]]:
     return list(states.values())
 
 
+def result_of(results: Mapping[str, Any], task: states.Task) -> Mapping[str, Any]:
+    """The result of ``task`` among those that `walk_history` found; empty when it has none."""
+    result = results.get(task.name)
+    return result if isinstance(result, Mapping) else {}
+
+
 def _photos(found: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    checked = found.results.get(states.CHECK_IMAGES.name) or {}
+    checked = result_of(found.results, states.CHECK_IMAGES)
     names = ("found", "accepted", "rejected", "duplicates", "turned", "manifest", "manifestSha256", "rejectedList")
-    rejected = inputs["rejected"]
     return {
         **{name: checked.get(name) for name in names},
-        "rejectedCodes": rejected.get("codes", {}),
-        "rejectedPhotos": rejected.get("photos", []),
-        "rejectedListSha256": _file_sha256(inputs, "/rejected.jsonl"),
+        "rejectedCodes": checked.get("rejectedCodes") or {},
+        "rejectedListSha256": checked.get("rejectedSha256"),
+        "rejectedPhotos": inputs["rejected"].get("photos", []),
+        "unreadableLines": inputs["rejected"].get("unreadable", 0),
     }
 
 
-def _file_sha256(inputs: Mapping[str, Any], end: str) -> str | None:
-    return next((entry["sha256"] for entry in inputs["files"] if entry["object"].endswith(end)), None)
+def _manifests(found: Walk, files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each list that the job wrote or read: its hash in the history, its hash in the bucket, and what follows."""
+    checked, prepared = (result_of(found.results, task) for task in (states.CHECK_IMAGES, states.PREPARE_DATASETS))
+    hashes = {entry["object"]: entry["sha256"] for entry in files}
+    return [
+        {"list": name, "object": uri, "sha256": sha256, "found": hashes.get(uri), "is": _compared(uri, sha256, hashes)}
+        for name, uri, sha256 in (
+            ("photos", checked.get("manifest"), checked.get("manifestSha256")),
+            ("rejected photos", checked.get("rejectedList"), checked.get("rejectedSha256")),
+            ("labels", prepared.get("labelsManifest"), prepared.get("labelsSha256")),
+            ("training photos", prepared.get("trainManifest"), prepared.get("trainSha256")),
+            ("test photos", prepared.get("testManifest"), prepared.get("testSha256")),
+        )
+        if uri and sha256
+    ]
+
+
+def _compared(uri: str, sha256: str, hashes: Mapping[str, str | None]) -> str:
+    if uri not in hashes:
+        return MISSING
+    if hashes[uri] is None:
+        return UNREAD
+    return EQUAL if hashes[uri] == sha256 else REPLACED
 
 
 def _labelling(found: Walk, inputs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any] | None:

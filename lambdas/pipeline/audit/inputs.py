@@ -1,8 +1,13 @@
-"""Reads the inputs of an audit report: the execution, its history, the job's record and the job's files."""
+"""Reads the inputs of an audit report: the execution, its history, the job's record and the job's files.
+
+The bucket's files may have been written again since a stage wrote or read them. So figures and hashes come from the
+history, and a list counts only if it has the hash that the history holds. Whatever a file holds, it stops no report:
+what cannot be read is counted.
+"""
 
 import hashlib
 import json
-from collections import Counter
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,14 +15,31 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline import executions
-from pipeline.audit import history
+from pipeline.audit import facts, history
 from pipeline.audit.redaction import Redactor
 from pipeline.clients import clients
 from pipeline.errors import error_code
 from pipeline.jobs import Job
+from pipeline.labelling import AVAILABILITY_SECONDS
+from pipeline.manifests import ManifestReader, rejected_list_key
+from rules import photos, states
 
-FOLDERS = ("manifests", "labels", "labelling", "training")
+FOLDERS = ("manifests", "labelling", "training", "labels")
 """Folders of the bucket whose files are hashed. Photos are not hashed: the manifest has a hash of each."""
+MOST_FILES = 10_000  # files that the report lists
+MOST_HASHED = 16 * 1024**3  # bytes that are hashed, which takes minutes; the limit of a manifest is 1 GB
+UNREADABLE = frozenset(
+    {
+        "AccessDenied",
+        "InvalidObjectState",
+        "InvalidRequest",
+        "KMS.DisabledException",
+        "KMS.KMSInvalidStateException",
+        "KMS.NotFoundException",
+    }
+)
+"""S3's refusals for how another principal stored an object: under a key of its own, or in an archive. Source: S3 API
+reference, "Error responses"."""
 
 RECORD = (
     "StartTime",
@@ -38,6 +60,8 @@ EARLIER = ("name", "status", "startDate", "stopDate", "error", "cause", "redrive
 """The fields of an earlier execution in the report. That execution has a report of its own."""
 
 MOST_REJECTED = 1000  # rejected photos that the report lists; the list in the bucket has all
+MOST_ANSWER = 1024 * 1024  # bytes of a worker's answer, which holds the boxes of one photo
+PSEUDONYM = re.compile(r"[\w.:-]{1,128}", re.ASCII)  # worker ids and subjects, as Ground Truth and Cognito make them
 ANSWERS = "/annotations/worker-response/"
 OTHER_ANNOTATIONS = "/annotations/"
 READERS = 32  # 100,000 answers of 20 ms each, the most of a labelling job, take a minute
@@ -63,8 +87,10 @@ def gather(execution_arn: str, job: Job | None, *, bucket: str) -> dict[str, Any
     job_id = executions.job_id(execution_arn)
     files = list(read_files(job_id, bucket))
     inputs["files"] = [{**entry, "object": redactor.text(entry["object"])} for entry in files]
-    inputs["rejected"] = read_rejected(job_id, bucket)
-    inputs["workers"] = read_workers(job_id, bucket, redactor)
+    results = facts.walk_history(inputs).results
+    checked, labelled = (facts.result_of(results, task) for task in (states.CHECK_IMAGES, states.REQUEST_LABELS))
+    inputs["rejected"] = read_rejected(job_id, checked.get("rejectedSha256"), bucket)
+    inputs["workers"] = read_workers(job_id, labelled.get("labellingEnded"), bucket)
     return inputs
 
 
@@ -130,19 +156,38 @@ def _leads_to(state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def read_files(job_id: str, bucket: str) -> Iterator[dict[str, Any]]:
-    """Every file of the job except photos and workers' single answers: S3 URI, size in bytes, SHA-256."""
+    """The job's files except photos and workers' single answers: S3 URI, size in bytes, SHA-256.
+
+    The hash is None for a file that cannot be read, and beyond `MOST_HASHED`.
+    """
+    left, listed = MOST_HASHED, 0
     for folder in FOLDERS:
-        for key, size in _listed(f"{folder}/{job_id}/", bucket):
-            if OTHER_ANNOTATIONS not in key and (sha256 := file_sha256(bucket, key)):
-                yield {"object": f"s3://{bucket}/{key}", "bytes": size, "sha256": sha256}
+        for one in _listed(f"{folder}/{job_id}/", bucket):
+            if OTHER_ANNOTATIONS in one["Key"]:
+                continue
+            listed += 1
+            if listed > MOST_FILES:
+                return
+            left -= one["Size"]
+            try:
+                sha256 = file_sha256(bucket, one["Key"]) if left >= 0 else None
+            except FileNotFoundError:
+                continue
+            yield {"object": f"s3://{bucket}/{one['Key']}", "bytes": one["Size"], "sha256": sha256}
 
 
 def file_sha256(bucket: str, key: str) -> str | None:
-    """The hash of an object's content, read in pieces; None when there is no such object."""
+    """The hash of an object's content, read in pieces; None when S3 refuses to give the content.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+    """
     try:
         body = clients.s3.get_object(Bucket=bucket, Key=key)["Body"]
     except ClientError as error:
-        if error_code(error) not in ("NoSuchKey", "404"):
+        if error_code(error) in ("NoSuchKey", "404"):
+            raise FileNotFoundError(key) from None
+        if error_code(error) not in UNREADABLE:
             raise
         return None
     hashed = hashlib.sha256()
@@ -151,61 +196,118 @@ def file_sha256(bucket: str, key: str) -> str | None:
     return hashed.hexdigest()
 
 
-def read_rejected(job_id: str, bucket: str) -> dict[str, Any]:
-    """The rejected photos: the count for each reason, and the first ones by their line number instead of their name."""
-    codes: Counter[str] = Counter()
-    lines = []
+def read_rejected(job_id: str, expected_sha256: str | None, bucket: str) -> dict[str, Any]:
+    """The first rejected photos by line number and code, and how many lines of the list cannot be read.
+
+    Empty unless the list has the hash that Check images returned.
+    """
+    listed, unreadable = [], 0
     try:
-        body = clients.s3.get_object(Bucket=bucket, Key=f"manifests/{job_id}/rejected.jsonl")["Body"]
+        manifest = ManifestReader(f"s3://{bucket}/{rejected_list_key(job_id)}")
     except ClientError as error:
-        if error_code(error) != "NoSuchKey":
+        if error_code(error) not in {"NoSuchKey", *UNREADABLE}:
             raise
         return {}
-    for number, text in enumerate(body.iter_lines(BLOCK), 1):
+    for number, text in manifest:
+        code = _code(text)
+        if code is None:
+            unreadable += 1
+        elif number <= MOST_REJECTED:
+            listed.append({"line": number, "code": code})
+    return {"photos": listed, "unreadable": unreadable} if manifest.sha256 == expected_sha256 else {}
+
+
+def _code(text: Any) -> str | None:
+    """The code of a line of the list of rejected photos; None when it has none of the known ones."""
+    try:
         code = json.loads(text)["code"]
-        codes[code] += 1
-        if number <= MOST_REJECTED:
-            lines.append({"line": number, "code": code})
-    return {"codes": dict(codes), "photos": lines}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return code if isinstance(code, str) and code in photos.CODES else None
 
 
-def read_workers(job_id: str, bucket: str, redactor: Redactor) -> list[dict[str, Any]]:
+def read_workers(job_id: str, ended: int | None, bucket: str) -> list[dict[str, Any]]:
     """For each labelling job: each worker's number of answers and time for a photo, and a hash over all answers.
 
-    Source: SageMaker guide, "Output data", worker responses.
+    No history has a hash of these files. An answer that was written after ``ended``, the end of the labelling (Unix
+    ms), or that cannot be read, is only counted. Source: SageMaker guide, "Output data", worker responses.
     """
     prefix = f"labelling/{job_id}/output/"
-    times: dict[str, dict[str, list[int]]] = {}
-    subjects: dict[str, str] = {}
-    answers: Counter[str] = Counter()
-    hashes: dict[str, Any] = {}
+    own = re.compile(rf"{re.escape(prefix)}({re.escape(job_id)}-[0-9]{{1,9}}){re.escape(ANSWERS)}(.+)", re.DOTALL)
+    found: dict[str, _Answers] = {}
 
-    def read(key: str) -> tuple[str, bytes]:
-        return key, clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    def read(entry: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes | None]:
+        if entry["Size"] > MOST_ANSWER:
+            return entry, None
+        try:
+            return entry, clients.s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read(MOST_ANSWER)
+        except ClientError as error:
+            if error_code(error) not in {"NoSuchKey", *UNREADABLE}:
+                raise
+            return entry, None
 
-    keys = (key for key, _ in _listed(prefix, bucket) if ANSWERS in key)
+    entries = (entry for entry in _listed(prefix, bucket) if own.fullmatch(entry["Key"]))
     with ThreadPoolExecutor(READERS) as readers:
-        for key, content in _in_order(readers, read, keys):
-            name, _, place = key.removeprefix(prefix).partition(ANSWERS)
-            hashed = hashes.setdefault(name, hashlib.sha256())
-            hashed.update(f"{place} {hashlib.sha256(content).hexdigest()}\n".encode())
-            for answer in json.loads(content)["answers"]:
-                worker = redactor.text(str(answer["workerId"]))
-                answers[name] += 1
-                spent = round(float(answer.get("timeSpentInSeconds", 0)) * 1000)
-                times.setdefault(name, {}).setdefault(worker, []).append(spent)
-                subject = answer.get("workerMetadata", {}).get("identityData", {}).get("sub")
+        for entry, content in _in_order(readers, read, entries):
+            name, place = own.fullmatch(entry["Key"]).groups()  # type: ignore[union-attr]
+            is_late = ended is not None and history.milliseconds(entry["LastModified"]) > ended
+            found.setdefault(name, _Answers()).add(place, content, is_late=is_late)
+    return [{"labellingJob": name, **found[name].told()} for name in sorted(found)]
+
+
+class _Answers:
+    """The answers of the workers of one labelling job."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._times: dict[str, list[int]] = {}
+        self._subjects: dict[str, str] = {}
+        self._late = self._unreadable = 0
+
+    def add(self, place: str, content: bytes | None, *, is_late: bool) -> None:
+        """Add the file at ``place``; its content is None when it cannot be read."""
+        self._hash.update(f"{place} {hashlib.sha256(content or b'').hexdigest()}\n".encode())
+        answers = _read_answers(content)
+        if is_late:
+            self._late += 1
+        elif answers is None:
+            self._unreadable += 1
+        else:
+            for worker, subject, spent in answers:
+                self._times.setdefault(worker, []).append(spent)
                 if subject:
-                    subjects[worker] = redactor.text(str(subject))
-    return [
-        {
-            "labellingJob": name,
-            "answers": answers[name],
-            "sha256": hashes[name].hexdigest(),
-            "workers": [_worker(worker, subjects.get(worker), spent) for worker, spent in sorted(times[name].items())],
+                    self._subjects[worker] = subject
+
+    def told(self) -> dict[str, Any]:
+        """The counts, the hash over all files, and the workers."""
+        return {
+            "answers": sum(map(len, self._times.values())),
+            "late": self._late,
+            "unreadable": self._unreadable,
+            "sha256": self._hash.hexdigest(),
+            "workers": [
+                _worker(worker, self._subjects.get(worker), spent) for worker, spent in sorted(self._times.items())
+            ],
         }
-        for name in sorted(times)
-    ]
+
+
+def _read_answers(content: bytes | None) -> list[tuple[str, str | None, int]] | None:
+    """The worker, the worker's subject if the file has one, and the ms spent, for each answer; None: no such file."""
+    try:
+        return [_read_answer(answer) for answer in json.loads(content or b"")["answers"]]
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _read_answer(answer: Mapping[str, Any]) -> tuple[str, str | None, int]:
+    """Raises ValueError or TypeError when a value is not as Ground Truth writes it."""
+    worker, seconds = answer["workerId"], answer.get("timeSpentInSeconds", 0)
+    subject = answer.get("workerMetadata", {}).get("identityData", {}).get("sub")
+    if not PSEUDONYM.fullmatch(worker) or not (subject is None or PSEUDONYM.fullmatch(subject)):
+        raise ValueError("no pseudonym")
+    if isinstance(seconds, bool) or not 0 <= seconds <= AVAILABILITY_SECONDS:
+        raise ValueError("no time that a photo can take")
+    return worker, subject, round(seconds * 1000)
 
 
 def _worker(worker: str, subject: str | None, spent: list[int]) -> dict[str, Any]:
@@ -220,19 +322,18 @@ def _worker(worker: str, subject: str | None, spent: list[int]) -> dict[str, Any
     }
 
 
-def _in_order(pool: ThreadPoolExecutor, function: Any, keys: Iterator[str]) -> Iterator[Any]:
-    """The results of ``function`` for each key, in order, a page of keys at a time."""
-    page: list[str] = []
-    for key in keys:
-        page.append(key)
+def _in_order(pool: ThreadPoolExecutor, function: Any, entries: Iterator[Mapping[str, Any]]) -> Iterator[Any]:
+    """The results of ``function`` for each object of a listing, in order, a page at a time."""
+    page: list[Mapping[str, Any]] = []
+    for entry in entries:
+        page.append(entry)
         if len(page) == history.PAGE:
             yield from pool.map(function, page)
             page = []
     yield from pool.map(function, page)
 
 
-def _listed(prefix: str, bucket: str) -> Iterator[tuple[str, int]]:
-    """Key and size of every object below ``prefix``, in the order of the keys."""
+def _listed(prefix: str, bucket: str) -> Iterator[Mapping[str, Any]]:
+    """S3's entry of every object below ``prefix``, in the order of the keys."""
     for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for entry in page.get("Contents", ()):
-            yield entry["Key"], entry["Size"]
+        yield from page.get("Contents", ())

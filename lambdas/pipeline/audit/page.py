@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from pipeline.audit import drawings, facts
-from pipeline.audit.answers import duration, moment
+from pipeline.audit.answers import WORDS, duration, moment
 from pipeline.labelling import GROUND_TRUTH
 
 TITLE = "Audit report "  # prefix of the execution's name, by which verification finds the name
@@ -86,8 +86,13 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str]:
     yield '<h2 id="files">What the report was made from</h2>'
     hashes = [(part, _code(value)) for part, value in sorted(report["hashes"].items())]
     yield _table("SHA-256 of each part of the JSON report", ("Part", "SHA-256"), hashes)
-    files = [(_code(one["object"]), one["bytes"], _code(one["sha256"])) for one in inputs["files"]]
-    yield _table("The job's files", ("Object", "#Bytes", "SHA-256"), files)
+    lists = [(one["list"], _code(one["object"]), WORDS[one["is"]], _code(one["sha256"])) for one in found["manifests"]]
+    yield _table("The job's lists, compared with the history", ("List", "Object", "In the bucket", "SHA-256"), lists)
+    files = [
+        (_code(one["object"]), one["bytes"], _code(one["sha256"]) if one["sha256"] else "not read")
+        for one in inputs["files"]
+    ]
+    yield _table("The job's files, as they were when this report was made", ("Object", "#Bytes", "SHA-256"), files)
     yield from _seals(report)
     yield '<h2 id="events">Events</h2>'
     yield from _events(inputs["history"])

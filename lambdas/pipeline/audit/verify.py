@@ -373,16 +373,25 @@ def _before(part: str, job_id: str, previous: Mapping[str, Any], store: Store) -
 
 def _file(entry: Mapping[str, Any]) -> Finding:
     part = f"file {entry['object']}"
+    if entry["sha256"] is None:
+        return Finding(part, UNKNOWN, "It was not read for the report.")
     bucket, key = _place(entry["object"])
     if key.endswith("/…"):  # the uploader's file name is redacted: compare with each file of the folder
         folder = key.removesuffix("…")
         names = [one["Key"] for one in clients.s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", ())]
-        hashes = [inputs.file_sha256(bucket, name) for name in names]
     else:
-        hashes = [found for found in [inputs.file_sha256(bucket, key)] if found]
-    if not hashes:
-        return Finding(part, UNKNOWN, "It is gone.")
+        names = [key]
+    hashes = [_hash(bucket, name) for name in names]
+    if not any(hashes):
+        return Finding(part, UNKNOWN, "It is gone, or S3 does not give its content.")
     return _verdict(part, entry["sha256"] in hashes, "It is as it was.", "It was changed since.")
+
+
+def _hash(bucket: str, key: str) -> str | None:
+    try:
+        return inputs.file_sha256(bucket, key)
+    except FileNotFoundError:
+        return None
 
 
 def _history(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
