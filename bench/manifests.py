@@ -153,6 +153,7 @@ def prepare_datasets(lines: int, s3: Any, calls: Calls) -> None:
             images_written=round(images["LastModified"].timestamp() * 1000),
             labels_manifest=f"s3://{BUCKET}/{lines}/labels",
             labels_sha256=None,
+            labelling_ended=None,
             label_attribute="doctype",
             document_types=TYPES,
         ),

@@ -55,7 +55,7 @@ def any_file(content: bytes) -> None:
 
 def prepare(s3: Objects, manifest: str) -> None:
     images = (f"{MANIFESTS}/input.manifest", INPUT_SHA256, round(UPLOADED.timestamp() * 1000))
-    request = datasets.PrepareDatasets(JOB, *images, f"s3://{BUCKET}/{manifest}", None, "doctype", TYPES)
+    request = datasets.PrepareDatasets(JOB, *images, f"s3://{BUCKET}/{manifest}", None, None, "doctype", TYPES)
     try:
         prepared = datasets.prepare(request, bucket=BUCKET, max_rejected_share=0.5)
     except (NoUsableLabels, TooFewImagesPerLabel):

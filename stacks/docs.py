@@ -281,6 +281,8 @@ def _conditions(conditions: Mapping[str, Mapping[str, Any]]) -> str:
     words = [
         f"`{key}` is given"
         if operator == "Null"
+        else f"`{key}` is `{value}`"
+        if operator == "BoolIfExists"
         else f"`{key}` is {'not ' if operator == 'ArnNotEquals' else ''}{_value(value)}"
         for operator, pairs in conditions.items()
         for key, value in pairs.items()

@@ -80,40 +80,79 @@ class Allowed(iam.PolicyStatement):
 
 
 class Denied(iam.PolicyStatement):
-    """A statement of a bucket's policy that denies ``actions`` to all principals except ``excepted``, by ARN."""
+    """A statement of a bucket's policy that denies ``actions`` to all principals except ``excepted``, by ARN.
+
+    ``lets_services`` also excepts AWS services that call in their own name.
+    """
 
     def __init__(
-        self, sid: str, why: str, actions: Sequence[str], *resources: str, excepted: Sequence[str] = ()
+        self,
+        sid: str,
+        why: str,
+        actions: Sequence[str],
+        *resources: str,
+        excepted: Sequence[str] = (),
+        lets_services: bool = False,
     ) -> None:
         # The ARN of a role's session is that of the role. Source: IAM guide, "AWS global condition context keys".
-        conditions = {"ArnNotEquals": {"aws:PrincipalArn": list(excepted)}} if excepted else None
+        conditions: dict[str, Any] = {"ArnNotEquals": {"aws:PrincipalArn": list(excepted)}} if excepted else {}
+        if lets_services:
+            conditions["BoolIfExists"] = {"aws:PrincipalIsAWSService": "false"}
         super().__init__(
             sid=sid,
             effect=iam.Effect.DENY,
             principals=[iam.AnyPrincipal()],
             actions=list(actions),
             resources=list(resources),
-            conditions=conditions,
+            conditions=conditions or None,
         )
         self.why = why
 
 
-def let_write_manifests(storage: Storage, writers: Sequence[str]) -> None:
-    """Deny writes of manifests and upright copies to all principals except ``writers``, the ARNs of roles.
+def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence[str], training: Sequence[str]) -> None:
+    """Deny writes of what decides about a model to all principals except the writers of each folder, ARNs of roles.
 
-    These files decide what a model is trained on. Another principal that may write to the bucket could replace them.
+    Another principal that may write to the bucket could replace these files.
     """
     bucket = storage.bucket
-    statement = Denied(
-        "OnlyStagesWriteManifests",
-        "Manifests list what a model is trained on, and turned photos lie beside them. A stage relies on both.",
-        ["s3:PutObject*"],
-        *(bucket.arn_for_objects(f"{folder}/*") for folder in ("manifests", "upright")),
-        excepted=writers,
-    )
-    bucket.add_to_resource_policy(statement)
+    statements = [
+        Denied(
+            sid,
+            why,
+            ["s3:PutObject*"],
+            *(bucket.arn_for_objects(f"{folder}/*") for folder in folders),
+            excepted=writers,
+            lets_services=lets_services,
+        )
+        for sid, folders, writers, lets_services, why in (
+            (
+                "OnlyStagesWriteManifests",
+                ("manifests", "upright"),
+                manifests,
+                False,
+                "Manifests list what a model is trained on, and turned photos lie beside them. A stage relies on both.",
+            ),
+            (
+                "OnlyLabellingWritesLabels",
+                ("labelling",),
+                labelling,
+                False,
+                "Ground Truth's output decides what a model is trained on. Ground Truth writes it by its role.",
+            ),
+            (
+                "OnlyTrainingWritesFigures",
+                ("training",),
+                training,
+                True,
+                "The figures of a training decide whether its model goes live. Rekognition writes them with its "
+                "caller's permissions.",
+            ),
+        )
+    ]
+    for statement in statements:
+        bucket.add_to_resource_policy(statement)
     policy: Any = bucket.node.find_child("Policy").node.default_child
-    policy.add_metadata(WHY, {str(statement.sid): statement.why})
+    policy.add_metadata(WHY, {str(statement.sid): statement.why for statement in statements})
 
 
 def attach(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:

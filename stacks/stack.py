@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from rules import states
+from rules.states import Task
 from stacks.api import Api
 from stacks.audit import AuditBucket
 from stacks.encryption import Encryption
@@ -13,7 +14,7 @@ from stacks.functions import Parts, PartsWithMachine, make_background, make_stag
 from stacks.labelling import LabellingRole, work_team
 from stacks.notifications import Notifications
 from stacks.observability import Observability
-from stacks.permissions import Permissions, let_write_manifests
+from stacks.permissions import Permissions, let_write
 from stacks.runtime import Runtime
 from stacks.settings import Settings
 from stacks.storage import Storage
@@ -66,8 +67,16 @@ class TrainingStack(cdk.Stack):
             work_team_arn=team.arn,
         )
         stages = make_stages(Construct(self, "Stages"), parts, runtime)
-        writers = (states.CHECK_IMAGES, states.IMPORT_LABELS, states.PREPARE_DATASETS)
-        let_write_manifests(self.storage, [stages[task.function].role_arn for task in writers])
+
+        def roles(*tasks: Task) -> list[str]:
+            return [stages[task.function].role_arn for task in tasks]
+
+        let_write(
+            self.storage,
+            manifests=roles(states.CHECK_IMAGES, states.IMPORT_LABELS, states.PREPARE_DATASETS),
+            labelling=[parts.labelling_role.role_arn, *roles(states.REQUEST_LABELS)],
+            training=roles(states.START_TRAINING),
+        )
         state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
         more_parts = PartsWithMachine(**vars(parts), state_machine=state_machine)
         make_background(self, more_parts, runtime)

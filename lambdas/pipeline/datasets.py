@@ -29,8 +29,9 @@ NOT_LABELLED = Unusable("NotLabelled", "the labelled manifest has no line for th
 class PrepareDatasets:
     """Make datasets of the labels under ``label_attribute`` in ``labels_manifest``; both manifests are S3 URIs.
 
-    The hashes (SHA-256, hex) were returned by the stages that wrote the manifests; None for Ground Truth's manifest.
-    ``images_written`` (Unix ms) is when Check images wrote its manifest.
+    The hashes (SHA-256, hex) were returned by the stages that wrote the manifests; None for Ground Truth's manifest,
+    which was written before ``labelling_ended``; that is None for a manifest that Import labels wrote.
+    ``images_written`` is when Check images wrote its manifest. Times in Unix ms.
     """
 
     job_id: str
@@ -39,6 +40,7 @@ class PrepareDatasets:
     images_written: int
     labels_manifest: str
     labels_sha256: str | None
+    labelling_ended: int | None
     label_attribute: str
     document_types: list[str]
 
@@ -93,7 +95,7 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
         with ManifestWriter(bucket, f"manifests/{request.job_id}/dropped.jsonl") as file:
             dropped = _DroppedList(file)
             photos = _Photos(request, bucket)
-            labels = ManifestReader(request.labels_manifest, request.labels_sha256)
+            labels = ManifestReader(request.labels_manifest, request.labels_sha256, written_by=request.labelling_ended)
             ranks, types = _clean(request, class_ids, starts, dropped, photos, labels)
 
         if photos.changed > max_rejected_share * photos.count:

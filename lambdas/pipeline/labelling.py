@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline import payload
 from pipeline.clients import clients
 from pipeline.errors import (
     LabellingFailed,
@@ -87,7 +88,10 @@ class LabelsRequested:
 
 @dataclass(frozen=True)
 class LabelsMade:
-    """The output with which the token is answered after Ground Truth labelling; ``manifest`` is an S3 URI."""
+    """The output with which the token is answered after Ground Truth labelling.
+
+    ``manifest`` is an S3 URI, which Ground Truth wrote before ``labelling_ended`` (Unix ms).
+    """
 
     provider: str
     manifest: str
@@ -95,6 +99,7 @@ class LabelsMade:
     labelled: int
     failed: int
     unlabelled: int
+    labelling_ended: int
 
 
 Notify = Callable[[str, int, LabelsMade], object]
@@ -227,15 +232,7 @@ def answer(job_id: str, token: str, description: Mapping[str, Any]) -> None:
         _send(job_id, token, failure)
         return
     jobs.note(job_id, Labelled=made.labelled, LabellingFailures=made.failed, Unlabelled=made.unlabelled)
-    output = {
-        "provider": made.provider,
-        "manifest": made.manifest,
-        "labelAttribute": made.label_attribute,
-        "labelled": made.labelled,
-        "failed": made.failed,
-        "unlabelled": made.unlabelled,
-    }
-    _send(job_id, token, output)
+    _send(job_id, token, payload.write(made))
 
 
 def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
@@ -279,6 +276,7 @@ def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
         labelled=labelled,
         failed=failed,
         unlabelled=unlabelled,
+        labelling_ended=int(description["LastModifiedTime"].timestamp() * 1000),
     )
 
 

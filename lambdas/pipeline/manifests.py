@@ -88,8 +88,17 @@ class ManifestReader:
     the last line that of the whole manifest.
     """
 
-    def __init__(self, uri: str, expected_sha256: str | None = None, expected_written: int | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        expected_sha256: str | None = None,
+        expected_written: int | None = None,
+        *,
+        written_by: int | None = None,
+    ) -> None:
         """``expected_sha256`` and ``expected_written`` (Unix ms) are what the stage that wrote the manifest returned.
+
+        ``written_by`` (Unix ms) is the latest time at which a manifest that no stage wrote may have been written.
 
         The time detects a manifest that was replaced and put back, which Rekognition may have read in between. No stage
         uploads a manifest in parts, for which S3's time says nothing.
@@ -105,6 +114,9 @@ class ManifestReader:
         if expected_written is not None and (is_in_parts(answer["ETag"]) or _unix_ms(self.written) != expected_written):
             self._body.close()
             raise ManifestChanged(f"{uri} was written again after an earlier stage wrote it.")
+        if written_by is not None and _unix_ms(self.written) > written_by:
+            self._body.close()
+            raise ManifestChanged(f"{uri} was written again after the labelling had ended.")
         self._hashed = HashedStream(self._body)
 
     @property

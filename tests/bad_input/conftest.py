@@ -166,6 +166,7 @@ class PrepareDatasets(Stages):
             images_written=written(bucket, images_manifest),
             labels_manifest=f"s3://{bucket.name}/{key}",
             labels_sha256=None,
+            labelling_ended=None,
             label_attribute="doctype",
             document_types=TYPES,
         )

@@ -236,6 +236,7 @@ def test_photos_that_phones_store_lying_keep_their_size_and_are_not_dropped(
             checked.manifest_written,
             ended["LabelingJobOutput"]["OutputDatasetS3Uri"],
             None,
+            int(ended["LastModifiedTime"].timestamp() * 1000),
             "doctype",
             list(LABELS),
         ),

@@ -464,22 +464,35 @@ def test_only_the_exporter_writes_audit_reports(template: Template) -> None:
     assert written(root) == "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"
 
 
-def test_only_stages_write_manifests_and_upright_copies(template: Template) -> None:
+@pytest.mark.parametrize(
+    ("sid", "folders", "writers"),
+    [
+        ("OnlyStagesWriteManifests", ["manifests", "upright"], ["CheckImages", "ImportLabels", "PrepareDatasets"]),
+        ("OnlyLabellingWritesLabels", ["labelling"], ["LabellingRole", "RequestLabels"]),
+        ("OnlyTrainingWritesFigures", ["training"], ["StartTraining"]),
+    ],
+)
+def test_only_who_must_writes_what_decides_about_a_model(
+    template: Template, sid: str, folders: list[str], writers: list[str]
+) -> None:
     # Given what the policy of the bucket of photos denies
     (policy,) = (
         one
         for one in template.of("AWS::S3::BucketPolicy").values()
         if written(one["Bucket"]).startswith("<StorageBucket")
     )
-    (denied,) = (one for one in policy["PolicyDocument"]["Statement"] if one.get("Sid") == "OnlyStagesWriteManifests")
-    # Then a principal that may write to the bucket cannot replace them, except the stages that write them
+    (denied,) = (one for one in policy["PolicyDocument"]["Statement"] if one.get("Sid") == sid)
+    # Then a principal that may write to the bucket cannot replace it, except those that write it
     assert (denied["Effect"], denied["Action"]) == ("Deny", "s3:PutObject*")
-    assert [written(one).partition(">/")[2] for one in denied["Resource"]] == ["manifests/*", "upright/*"]
+    assert [written(one).partition(">/")[2] for one in listed(denied["Resource"])] == [f"{one}/*" for one in folders]
+    excepted = listed(denied["Condition"]["ArnNotEquals"]["aws:PrincipalArn"])
     functions = template.functions()
-    writers = [functions[name]["Role"] for name in ("CheckImages", "ImportLabels", "PrepareDatasets")]
-    assert [{"Fn::GetAtt": [f"{one['Fn::GetAtt'][0]}", "Arn"]} for one in writers] == denied["Condition"][
-        "ArnNotEquals"
-    ]["aws:PrincipalArn"]
+    for role, name in zip(excepted, writers, strict=True):
+        named = functions[name]["Role"]["Fn::GetAtt"][0] if name in functions else name
+        assert role["Fn::GetAtt"][0].startswith(named)
+    # And Rekognition may write its figures in its own name
+    others = {name: value for name, value in denied["Condition"].items() if name != "ArnNotEquals"}
+    assert others == ({"BoolIfExists": {"aws:PrincipalIsAWSService": "false"}} if folders == ["training"] else {})
 
 
 def test_photographs_and_job_records_outlive_the_stack(template: Template) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 from deployed import TYPES, Pipeline, eventually
 from PIL import Image
+from test_iam_enforced import take_permission
 
+from ekyc.localaws.clock import clock
 from ekyc.localaws.services import rekognition
 
 MB = 1024 * 1024
@@ -162,6 +164,25 @@ def test_the_report_has_the_hash_of_the_labels_that_were_read(pipeline: Pipeline
     assert facts["labelling"]["fileSha256"] == sha256(labels.read_bytes())
     assert facts["split"]["labelsSha256"] == sha256(imported.encode())
     assert facts["labelling"]["labelled"] == facts["split"]["trainImages"] + facts["split"]["testImages"]
+
+
+def test_labels_replaced_after_the_labelling_are_not_used(pipeline: Pipeline) -> None:
+    # Given a job that Ground Truth has labelled, and that could not make its datasets
+    give_back = take_permission(pipeline.aws, "PrepareDatasets", "s3:GetObject")
+    job_id = pipeline.uploaded()
+    pipeline.start(job_id, deploy=False)
+    assert pipeline.reaches(job_id, "Failed")["stage"] == "Prepare datasets"
+    # When its output manifest is replaced, and the job is resumed
+    key = f"labelling/{job_id}/output/{job_id}-1/manifests/output/output.manifest"
+    clock.sleep(2)  # S3 tells times in seconds
+    pipeline.aws.client("s3").put_object(
+        Bucket=pipeline.outputs["BucketName"], Key=key, Body=pipeline.read(key).replace(*TYPES[:2])
+    )
+    give_back()
+    assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
+    # Then no dataset is made of it
+    eventually(lambda: pipeline.job(job_id).get("error") == "ManifestChanged")
+    assert "was written again after the labelling had ended" in pipeline.job(job_id)["cause"]
 
 
 def test_the_report_does_not_believe_what_was_written_since(pipeline: Pipeline, tmp_path: Path) -> None:

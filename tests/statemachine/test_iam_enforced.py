@@ -110,6 +110,34 @@ def test_a_role_signs_no_more_than_it_may_do(pipeline: Pipeline, version: str) -
     assert (answer.status_code, "<Code>AccessDenied</Code>" in answer.text) == (403, True)
 
 
+@pytest.mark.parametrize("folder", ["manifests", "upright", "labelling", "training"])
+def test_the_buckets_policy_keeps_others_from_what_decides(pipeline: Pipeline, folder: str) -> None:
+    # Given a role that may write to the whole bucket
+    function = function_of(pipeline.aws, "Api")
+    bucket = pipeline.outputs["BucketName"]
+    may = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    role = function["Role"].rpartition("/")[2]
+    pipeline.aws.client("iam").put_role_policy(
+        RoleName=role, PolicyName="all", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [may]})
+    )
+    signer = boto3.client(
+        "s3",
+        endpoint_url=pipeline.aws.endpoint,
+        aws_access_key_id=function["FunctionName"],
+        aws_secret_access_key=aws.FUNCTION_SECRET_KEY,
+        region_name=aws.region,
+    )
+
+    def put(key: str) -> httpx.Response:
+        url = signer.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": key})
+        return httpx.put(url, content=b"x")
+
+    # When it writes there, then the bucket's policy denies it, and elsewhere nothing does
+    refused = put(f"{folder}/job/output.manifest")
+    assert (refused.status_code, "with an explicit deny in a resource-based policy" in refused.text) == (403, True)
+    assert put("images/job/a.jpg").status_code == 200
+
+
 def test_an_upload_needs_the_signers_permission(pipeline: Pipeline) -> None:
     # Given an upload URL that the API signed, before its role lost the permission to write photos
     job_id = pipeline.http.post("create").json()["id"]

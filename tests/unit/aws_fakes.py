@@ -19,6 +19,7 @@ from moto.s3.models import s3_backends
 
 from pipeline.clients import CONFIG, clients
 
+ENDED = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)  # when labelling jobs end
 REGION, ACCOUNT = "us-east-1", "123456789012"
 SESSION = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
 
@@ -123,6 +124,7 @@ class FakeSageMaker(FakeService):
         job["LabelingJobStatus"] = status
         job["LabelCounters"] = {"TotalLabeled": labelled, "FailedNonRetryableError": failed, "Unlabeled": 0}
         output = f"{job['OutputConfig']['S3OutputPath']}{name}/manifests/output/output.manifest"
+        job["LastModifiedTime"] = ENDED
         job["LabelingJobOutput"] = {"OutputDatasetS3Uri": output}
         if reason:
             job["FailureReason"] = reason

@@ -79,7 +79,7 @@ class History:
         self.add(f"{kind}StateExited", name=name, output=self._data)
 
 
-def live_model(*, polls: int = 3, busy: int = 0) -> History:
+def live_model(*, polls: int = 3, busy: int = 0, labelling_ended: int | None = None) -> History:
     """A job that goes live, with so many polls of its training, and attempts that found no training slot."""
     history = History()
     job = {"jobId": JOB, "labels": {"provider": "ground-truth"}, "deploy": True, "minF1": 0.8, "minLabelF1": 0.5}
@@ -92,6 +92,8 @@ def live_model(*, polls: int = 3, busy: int = 0) -> History:
     history.task("Check images", {"jobId": JOB}, checked | counts)
     history.pass_by("Choice", "Labels supplied?")
     made = {"provider": "ground-truth", "manifest": f"s3://{BUCKET}/o", "labelled": 99, "failed": 1, "unlabelled": 0}
+    if labelling_ended is not None:
+        made["labellingEnded"] = labelling_ended
     history.task("Request labels", {"jobId": JOB, "taskToken": TOKEN}, made, takes=3600)
     history.pass_by("Choice", "Labels posted?")
     split = {"trainImages": 79, "testImages": 20, "dropped": 1, "droppedReasons": {"Failed": 1}}

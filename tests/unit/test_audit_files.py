@@ -127,6 +127,17 @@ def test_an_answer_that_no_worker_gave_is_counted_and_no_more(s3: Any, content: 
     assert "Anna" not in json.dumps(document)
 
 
+def test_an_answer_that_came_after_the_labelling_is_left_out(s3: Any) -> None:
+    # Given a history in which the labelling ended long before the answers were written
+    put_files(s3)
+    history = live_model(labelling_ended=0)
+    # When the report is made; Then it counts the files, and takes no worker from them
+    document = checked(made(s3, history, LabelProvider="ground-truth"))
+    (job,) = document["facts"]["labelling"]["labellingJobs"]
+    assert (job["answers"], job["late"], job["workers"]) == (0, 4, [])
+    assert "4 files of answers came after the labelling had ended and are left out." in said(document)
+
+
 def test_answers_of_a_job_that_is_none_of_its_own_are_left_out(s3: Any) -> None:
     put(s3, f"labelling/{JOB}/output/Anna Schmidt/annotations/worker-response/iteration-1/1/a.json", answers())
     document = checked(made(s3, live_model(), LabelProvider="ground-truth"))

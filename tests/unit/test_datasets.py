@@ -104,6 +104,7 @@ class Job:
             "images_sha256": sha256(self.bucket, images),
             "images_written": written(self.bucket, images),
             "labels_sha256": None,
+            "labelling_ended": None,
         } | returned
         request = PrepareDatasets(
             job_id=JOB,
@@ -470,6 +471,17 @@ def test_a_list_of_photos_that_was_put_back_is_refused(job: Job) -> None:
         job.run(images, f"s3://{job.bucket.name}/{OUTPUT}", images_written=before)
 
 
+def test_labels_that_were_written_after_the_labelling_are_refused(job: Job) -> None:
+    # Given the output of a labelling job that ended in the second in which Ground Truth wrote it
+    job.ten_good().prepare()
+    images, labels = (f"s3://{job.bucket.name}/{key}" for key in (INPUT, OUTPUT))
+    ended = written(job.bucket, labels)
+    assert job.run(images, labels, labelling_ended=ended).train_images == 8
+    # Then no datasets are made of one that was written since
+    with pytest.raises(ManifestChanged, match=r"output\.manifest was written again after the labelling had ended"):
+        job.run(images, labels, labelling_ended=ended - 1000)
+
+
 def test_the_stage_records_the_counts(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a labelled job
     table = job_table("Labelling")
@@ -481,6 +493,7 @@ def test_the_stage_records_the_counts(job: Job, monkeypatch: pytest.MonkeyPatch)
         "imagesWritten": written(job.bucket, images),
         "labelsManifest": f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest",
         "labelsSha256": None,
+        "labellingEnded": written(job.bucket, f"s3://{job.bucket.name}/{OUTPUT}"),
         "labelAttribute": "doctype",
         "documentTypes": TYPES,
     }

@@ -14,7 +14,7 @@ from pipeline.jobs import Job, Jobs, now_ms, tokens
 from pipeline.labelling import GroundTruth, LabelsMade, RequestLabels
 from rules import states
 from rules.states import Status
-from tests.unit.aws_fakes import ACCOUNT, FakeSageMaker, FakeStepFunctions
+from tests.unit.aws_fakes import ACCOUNT, ENDED, FakeSageMaker, FakeStepFunctions
 from tests.unit.conftest import BUCKET
 
 TEAM = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:workteam/private-crowd/checkers"
@@ -159,6 +159,7 @@ def test_an_event_resumes_the_execution_with_counts(setting: Setting) -> None:
         "labelled": 8,
         "failed": 2,
         "unlabelled": 0,
+        "labellingEnded": int(ENDED.timestamp() * 1000),
     }
     assert setting.machine.calls.count("send_task_success") == 1
     assert setting.job["TaskToken"] is None

@@ -52,7 +52,7 @@ def prepare(bucket: Bucket, imported: LabelsImported) -> DatasetsPrepared:
     """The datasets of the job's photos with the imported labels."""
     manifest = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
     images = (manifest, sha256(bucket, manifest), written(bucket, manifest))
-    labels = (imported.manifest, imported.sha256, imported.label_attribute)
+    labels = (imported.manifest, imported.sha256, None, imported.label_attribute)
     request = PrepareDatasets(JOB, *images, *labels, TYPES)
     return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0.5)
 

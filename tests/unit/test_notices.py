@@ -16,7 +16,9 @@ from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, REGION, client, functions_use
 
 EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:training:ekyc-1"
-MADE = LabelsMade(GROUND_TRUTH, "s3://bucket/output.manifest", "doctype", labelled=88, failed=1, unlabelled=1)
+MADE = LabelsMade(
+    GROUND_TRUTH, "s3://bucket/output.manifest", "doctype", labelled=88, failed=1, unlabelled=1, labelling_ended=0
+)
 HOUR = 3_600_000
 
 

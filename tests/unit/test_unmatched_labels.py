@@ -44,7 +44,7 @@ def import_file(bucket: Bucket, content: bytes, names: list[str], share: float, 
 def prepare(bucket: Bucket, imported: LabelsImported) -> DatasetsPrepared:
     images = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
     checked = (images, sha256(bucket, images), written(bucket, images))
-    request = PrepareDatasets(JOB, *checked, imported.manifest, imported.sha256, "doctype", TYPES)
+    request = PrepareDatasets(JOB, *checked, imported.manifest, imported.sha256, None, "doctype", TYPES)
     return datasets.prepare(request, bucket=bucket.name, max_rejected_share=0)
 
 
