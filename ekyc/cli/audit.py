@@ -24,6 +24,11 @@ LOOKS = {"ok": "green", "wrong": "bold red", "not checked": "yellow", "noted": "
 # What `pipeline.audit.verify` says of a file as a whole: the exit code, and the words.
 VERDICTS = {
     "genuine": (OK, "It is genuine: the bucket of reports has it under lock, as the first version of its end."),
+    "genuine by its lock alone": (
+        OK,
+        "The bucket of reports has it under lock, as the first version of its end, so nobody has changed it since it "
+        "was stored. What the execution did could not be compared: that is the word of the report alone.",
+    ),
     "wrong": (WRONG, "Something is wrong: this is not the report that the pipeline made."),
     "not proven": (
         UNPROVEN,

@@ -18,6 +18,7 @@ import pytest
 from deployed import Pipeline, eventually
 from jsonschema import Draft202012Validator
 from moto.s3.models import s3_backends
+from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from ekyc.localaws import aws as place
 from pipeline.audit import report as documents
@@ -231,6 +232,36 @@ def test_a_forger_who_computes_all_hashes_again_is_found_by_what_aws_keeps(
         "history at AWS",
         "execution at AWS",
     }
+
+
+def test_once_the_execution_is_forgotten_the_lock_alone_proves(
+    shared_pipeline: Pipeline, ready: str, tmp_path: Path
+) -> None:
+    # Given a kept report, and Step Functions, which has forgotten the execution after 90 days
+    file = tmp_path / "report.json"
+    file.write_bytes(fetched(shared_pipeline, ready))
+    (machine,) = stepfunctions_parser_backends[place.account][place.region].state_machines
+    executions = list(machine.executions)
+    machine.executions[:] = [one for one in executions if one.name != ready]
+    kept = versions(shared_pipeline, ready, "json")[0]
+    try:
+        locked = ekyc_audit(shared_pipeline, "verify", str(file))
+        # And the same without a lock
+        kept.lock_mode = "GOVERNANCE"
+        content = ekyc_audit(shared_pipeline, "verify", str(file))
+    finally:
+        kept.lock_mode = "COMPLIANCE"
+        machine.executions[:] = executions
+    # Then the lock proves that nobody has changed the file, and the words say what nothing proves any more
+    assert locked.returncode == 0, locked.stdout + locked.stderr
+    assert "0 wrong, 2 not checked, 0 noted" in locked.stdout
+    assert "has none of this name: the report alone tells of it" in locked.stdout
+    assert re.search(r"first version of this end, stored at \d{4}-.* UTC, and a COMPLIANCE lock runs", locked.stdout)
+    assert "could not be compared: that is the word of the report alone" in locked.stdout
+    assert "It is genuine" not in locked.stdout
+    # And without the lock only the content agrees
+    assert content.returncode == 7, content.stdout + content.stderr
+    assert "the content agrees; authenticity is not proven" in content.stdout
 
 
 def test_a_file_that_was_changed_since_is_found_and_one_that_is_gone_is_told(

@@ -50,15 +50,15 @@ MEMBERS = frozenset(
     }
 )
 OK, WRONG, UNKNOWN, NOTED = "ok", "wrong", "not checked", "noted"
-GENUINE, FORGED, UNPROVEN = "genuine", "wrong", "not proven"
-KEPT, KEPT_PAGE, PAGE = "kept report", "kept page", "page"
+GENUINE, ALONE, FORGED, UNPROVEN = "genuine", "genuine by its lock alone", "wrong", "not proven"
+KEPT, KEPT_PAGE, PAGE, HISTORY = "kept report", "kept page", "page", "history at AWS"
 PROOF = frozenset({KEPT, KEPT_PAGE})
 """The checks that prove that the pipeline made the report. The others show only that it is consistent."""
 
 NO_DOCUMENT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, OSError, RecursionError)
 """The errors of reading a document that has another structure."""
 
-GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "ExecutionDoesNotExist"})
+GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket"})
 EXECUTION_NAME = re.compile(
     r"[A-Za-z0-9_-]{1,80}"
 )  # that CloudWatch can log too. Source: StartExecution, API reference
@@ -159,11 +159,16 @@ def _history_is_whole(document: Mapping[str, Any]) -> Finding:
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """`FORGED` when something is wrong, `GENUINE` when the kept report proves it, else `UNPROVEN`."""
+    """`FORGED` when something is wrong, `UNPROVEN` without the kept report under its lock, otherwise `GENUINE`.
+
+    `ALONE` stands for `GENUINE` when the history could not be compared, such as after 90 days.
+    """
     if any(one.result == WRONG for one in findings):
         return FORGED
     proven = {one.part for one in findings if one.result == OK}
-    return GENUINE if proven >= PROOF else UNPROVEN
+    if not proven >= PROOF:
+        return UNPROVEN
+    return GENUINE if HISTORY in proven else ALONE
 
 
 def is_page(body: bytes) -> bool:
@@ -251,7 +256,7 @@ def check_against_aws(body: bytes, *, store: Store) -> Iterator[Finding]:
         yield Finding("files", UNKNOWN, "A report that is not proven does not say where the job's files are.")
     redactor = Redactor()
     arn = document["inputs"]["execution"]["executionArn"]
-    yield _asked("history at AWS", lambda: _history(document, arn, redactor))
+    yield _asked(HISTORY, lambda: _history(document, arn, redactor))
     yield _asked("execution at AWS", lambda: _execution(document, arn, redactor))
     if document["inputs"]["earlier"]:
         yield _asked("earlier executions at AWS", lambda: _earlier(document, arn, redactor))
@@ -283,7 +288,11 @@ def _kept(document: Mapping[str, Any], body: bytes, store: Store) -> Finding:
         words = f"The first version of this end at {where} is another report."
         return Finding(KEPT, WRONG, f"{words} The file is the version {later}, which was put there later." if later
                        else words)  # fmt: skip
-    return _locked(KEPT, first, "The file is the first version of this end")
+    return _locked(
+        KEPT,
+        first,
+        f"The file is the first version of this end, stored at {answers.moment(history.milliseconds(first.written))}",
+    )
 
 
 def _locked(part: str, one: Stored, words: str) -> Finding:
@@ -402,7 +411,7 @@ def _history(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Findi
         different = len(at_aws) + 1
     more = len(at_aws) - len(events)
     return _verdict(
-        "history at AWS",
+        HISTORY,
         different is None,
         f"It is the same{f', and goes on for {more} events' if more > 0 else ''}.",
         f"Event {different} is another one.",
@@ -437,6 +446,11 @@ def _asked(part: str, look: Callable[[], Finding]) -> Finding:
 def _not_asked(part: str, error: ClientError | BotoCoreError) -> Finding:
     if isinstance(error, ClientError):
         code = error_code(error)
+        if code == "ExecutionDoesNotExist":
+            words = (
+                "Step Functions keeps an execution for 90 days and has none of this name: the report alone tells of it."
+            )
+            return Finding(part, UNKNOWN, words)
         return Finding(part, UNKNOWN, "It is gone." if code in GONE else f"AWS answered {code}.")
     return Finding(part, UNKNOWN, f"AWS cannot be asked: {str(error).rstrip('.')}.")
 
