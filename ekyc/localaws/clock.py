@@ -2,8 +2,9 @@
 
 While something computes (a function, an execution between two states, a service at work) the clock goes as fast as a
 real one, so a slow machine makes nothing late. While something waits for a moment (Wait states, retry delays,
-heartbeats, the services' own delays) and nothing computes, it goes `speed` times as fast; with an infinite speed it
-jumps to the next moment at which something is due. Deadlines, wherever they are computed, so end as on AWS.
+heartbeats, the services' own delays) and nothing computes, it goes `speed` times as fast to the next moment at which
+something is due, and stands there until the thread that waits for it is awake; with an infinite speed it jumps there.
+Deadlines, wherever they are computed, so end as on AWS, on a busy machine too.
 
 An idle clock, for which nothing waits, goes like a real one. Accelerated waiting leaves it ahead of the real time. It
 never goes back, because then effects would have earlier dates than their causes; while it is idle and ahead it goes at
@@ -20,7 +21,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 # How fast an idle clock goes while it is ahead of the real time. It is near 1, because clients see this clock too: at
 # half the pace a client could make only half of the calls a second that Rekognition allows.
@@ -42,10 +43,9 @@ class Clock:
         self._changed = threading.Condition(threading.Lock())
         self._speed = speed
         self._computing = 0  # how many threads compute
-        self._waiting = 0  # how many threads wait for a moment
         self._set_at = time.monotonic()
         self._time = time.time()  # what the clock showed then
-        self._timers: list[tuple[float, int, _Waiter]] = []
+        self._timers: list[_Timer] = []  # a heap
         self._numbers = itertools.count()
         self._driver: threading.Thread | None = None
         self._own = threading.local()
@@ -207,7 +207,7 @@ class Clock:
     def _pace(self) -> float:
         if self._computing:
             return 1.0
-        if not self._waiting:
+        if not self._next_timer():
             return IDLE_PACE
         return 1.0 if math.isinf(self._speed) else self._speed
 
@@ -215,7 +215,10 @@ class Clock:
         """What the clock shows. It goes on from there, so this is called before each change of its pace."""
         passed = time.monotonic() - self._set_at
         self._set_at += passed
-        self._time = max(time.time(), self._time + passed * self._pace)
+        shown = self._time + passed * self._pace
+        if not self._computing and (timer := self._next_timer()):
+            shown = min(shown, max(self._time, timer.due))  # until the waiter is awake
+        self._time = max(time.time(), shown)
         return self._time
 
     def _count(self, change: int) -> None:
@@ -225,48 +228,42 @@ class Clock:
         if not self._computing:
             self._changed.notify()
 
-    def _count_waiting(self, change: int) -> None:
-        if self._waiting in (0, -change):
-            self._now()
-        self._waiting += change
-
     def _wake(self, waiter: _Waiter) -> None:
         if not waiter.woken:
-            waiter.woken = True
+            self._now()
             if waiter.computes:
                 self._count(1)  # before it runs: the clock must not go on in between
-            if waiter.due is not None:
-                self._count_waiting(-1)
+            waiter.woken = True
             for signal in waiter.signals:
                 signal._waiters.discard(waiter)
             waiter.gate.release()
 
+    def _next_timer(self) -> _Timer | None:
+        """The timer that is due next; forgets those whose waiters are awake."""
+        while self._timers and self._timers[0].waiter.woken:
+            heapq.heappop(self._timers)
+        return self._timers[0] if self._timers else None
+
     def _add_timer(self, due: float, waiter: _Waiter) -> None:
-        waiter.due = due
-        self._count_waiting(1)
-        heapq.heappush(self._timers, (due, next(self._numbers), waiter))
+        heapq.heappush(self._timers, _Timer(due, next(self._numbers), waiter))
         if self._driver is None:
             self._driver = threading.Thread(target=self._drive, name="clock", daemon=True)
             self._driver.start()
-        elif self._timers[0][2] is waiter:
+        elif self._timers[0].waiter is waiter:
             self._changed.notify()
 
     def _drive(self) -> None:
         """Wake whoever is due; ends when nobody waits for a moment."""
         with self._changed:
-            while True:
-                while self._timers and self._timers[0][2].woken:
-                    heapq.heappop(self._timers)
-                if not self._timers:
-                    self._driver = None
-                    return
-                due, now = self._timers[0][0], self._now()
-                if due <= now:
-                    self._wake(heapq.heappop(self._timers)[2])
+            while timer := self._next_timer():
+                now = self._now()
+                if timer.due <= now:
+                    self._wake(timer.waiter)
                 elif math.isinf(self._speed) and not self._computing:
-                    self._time, self._set_at = due, time.monotonic()
+                    self._time, self._set_at = timer.due, time.monotonic()
                 else:
-                    self._changed.wait(min((due - now) / self._pace, threading.TIMEOUT_MAX))
+                    self._changed.wait(min((timer.due - now) / self._pace, threading.TIMEOUT_MAX))
+            self._driver = None
 
 
 class Signal:
@@ -302,10 +299,17 @@ class _Waiter:
     def __init__(self, signals: Sequence[Signal], computes: bool) -> None:
         self.signals = signals
         self.computes = computes
-        self.due: float | None = None
         self.woken = False
         self.gate = threading.Lock()
         self.gate.acquire()
+
+
+class _Timer(NamedTuple):
+    """When a waiter is due. `number` orders the waiters of the same moment: the first to wait is the first to wake."""
+
+    due: float
+    number: int
+    waiter: _Waiter
 
 
 clock = Clock()
