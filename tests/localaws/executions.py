@@ -46,7 +46,7 @@ class Executions:
         return [event for event in self.history(execution) if event["type"] == event_type][-1]
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for a condition to hold; gives what it gave."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

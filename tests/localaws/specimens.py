@@ -97,7 +97,7 @@ def read_lines(s3: Any, key: str) -> list[Any]:
     return [json.loads(line) for line in s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().splitlines()]
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for a condition to hold; gives what it gave."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

@@ -54,6 +54,12 @@ CODE = """
         time.sleep(event["seconds"])
         return os.getpid()
 
+    def meet(event, context):
+        open(f"{event['place']}/{os.getpid()}", "w").close()
+        while len(os.listdir(event["place"])) < 2:
+            time.sleep(0.01)
+        return os.getpid()
+
     def leave(event, context):
         os._exit(3)
 
@@ -209,12 +215,14 @@ def test_what_is_deployed_again_is_imported_and_new(empty_aws: LocalAws, tmp_pat
     assert len(set(answers)) == 1
 
 
-def test_two_workers_a_function_at_most(deploy: Deploy, local_aws: LocalAws) -> None:
-    # Given a function
-    name = deploy(CODE, {"Sleep": function("app.sleep", timeout=10)})["Sleep"]
+def test_two_workers_a_function_at_most(deploy: Deploy, local_aws: LocalAws, tmp_path: Path) -> None:
+    # Given a function whose processes wait until there are two
+    name = deploy(CODE, {"Meet": function("app.meet", timeout=60)})["Meet"]
+    place = tmp_path / "place"
+    place.mkdir()
     # When it is invoked six times at once
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: invoke(local_aws, name, {"seconds": 0.1}), range(6)))
+        answers = list(pool.map(lambda _: invoke(local_aws, name, {"place": str(place)}), range(6)))
     # Then two processes did it
     assert [error for _, error in answers] == [None] * 6
     assert len({process for process, _ in answers}) == 2

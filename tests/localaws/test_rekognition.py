@@ -24,6 +24,7 @@ from specimens import (
     stored_lying,
 )
 
+from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import rekognition
 
@@ -131,10 +132,11 @@ def test_a_model_is_trained_started_asked_and_stopped(account: Account) -> None:
     detect = account.rekognition.detect_custom_labels
     taken = photo("PASSPORT", 200)
     assert code_of(detect, ProjectVersionArn=arn, Image={"Bytes": taken.jpeg}) == "ResourceNotReadyException"
-    started = account.rekognition.start_project_version(ProjectVersionArn=arn, MinInferenceUnits=2)
-    assert started["Status"] == "STARTING"
-    assert account.version("v1")["Status"] == "STARTING"
-    assert code_of(account.rekognition.stop_project_version, ProjectVersionArn=arn) == "ResourceInUseException"
+    with clock.computing():  # until this thread has looked
+        started = account.rekognition.start_project_version(ProjectVersionArn=arn, MinInferenceUnits=2)
+        assert started["Status"] == "STARTING"
+        assert account.version("v1")["Status"] == "STARTING"
+        assert code_of(account.rekognition.stop_project_version, ProjectVersionArn=arn) == "ResourceInUseException"
     running = account.version_after("v1", "STARTING")
     assert (running["Status"], running["MinInferenceUnits"]) == ("RUNNING", 2)
 
@@ -244,11 +246,12 @@ def test_a_dataset_is_made_after_a_while_and_lists_its_lines(account: Account) -
 
     # When a dataset is made of them, then it is in progress first and cannot be listed or deleted
     rekognition.current().dataset_seconds = 300
-    arn = account.create_dataset("TRAIN", [*good, good[0], "unreadable", bad])
-    assert "/dataset/train/" in arn
-    assert account.dataset(arn)["Status"] == "CREATE_IN_PROGRESS"
-    assert code_of(account.rekognition.list_dataset_entries, DatasetArn=arn) == "ResourceNotReadyException"
-    assert code_of(account.rekognition.delete_dataset, DatasetArn=arn) == "ResourceInUseException"
+    with clock.computing():  # until this thread has looked
+        arn = account.create_dataset("TRAIN", [*good, good[0], "unreadable", bad])
+        assert "/dataset/train/" in arn
+        assert account.dataset(arn)["Status"] == "CREATE_IN_PROGRESS"
+        assert code_of(account.rekognition.list_dataset_entries, DatasetArn=arn) == "ResourceNotReadyException"
+        assert code_of(account.rekognition.delete_dataset, DatasetArn=arn) == "ResourceInUseException"
 
     # And then complete, without the two lines that have terminal errors
     eventually(lambda: account.dataset(arn)["Status"] != "CREATE_IN_PROGRESS")
@@ -279,8 +282,9 @@ def test_a_dataset_is_made_after_a_while_and_lists_its_lines(account: Account) -
 
     # When it is deleted, then it is gone after a while, and another one can be made
     rekognition.current().delete_seconds = 300
-    account.rekognition.delete_dataset(DatasetArn=arn)
-    assert account.dataset(arn)["Status"] == "DELETE_IN_PROGRESS"
+    with clock.computing():
+        account.rekognition.delete_dataset(DatasetArn=arn)
+        assert account.dataset(arn)["Status"] == "DELETE_IN_PROGRESS"
     projects = account.rekognition.describe_projects
     eventually(lambda: not projects()["ProjectDescriptions"][0]["Datasets"])
     assert code_of(account.rekognition.describe_dataset, DatasetArn=arn) == "ResourceNotFoundException"
@@ -352,7 +356,7 @@ def test_quotas_and_names(account: Account) -> None:
     line = manifest_line("a.jpg", photo("ID_CARD", 1))
     account.datasets_of_lines([line], [line])
     knobs = rekognition.current()
-    knobs.training_seconds = 10_000
+    knobs.training_seconds = 10_000_000
 
     # When the same is made twice, then that is refused by the name that AWS has for it
     assert code_of(account.rekognition.create_project, ProjectName="documents") == "ResourceInUseException"

@@ -210,7 +210,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
             workers = _children(program.pid)
             # When each ends in another way
             program.send_signal(ending)
-            program.wait(10)
+            program.wait(60)
         # Then no process is left, nobody listens, and unless it was killed no file is left
         eventually(lambda: not any(_alive(worker) for worker in workers))  # noqa: B023
         with contextlib.closing(socket.socket()) as client:

