@@ -1,5 +1,6 @@
 """`ekyc` with the deployed pipeline, over real HTTP: a process of its own, its output and its exit code."""
 
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from ekyc import samples
+from ekyc.localaws import presigned
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 
@@ -113,26 +115,38 @@ def test_a_whole_job_checks_uploads_trains_and_tells_how_it_ended(
     assert shown["states"][0]["name"] == "Check images"
 
 
-def test_an_upload_that_was_interrupted_goes_on_and_sends_nothing_twice(terminal: Terminal, tmp_path: Path) -> None:
-    # Given many photos
-    for number in range(400):
-        Image.new("RGB", (80, 80), (number % 256, number // 256, 7)).save(tmp_path / f"{number:03}.png")
+def test_an_upload_that_was_interrupted_goes_on_and_sends_nothing_twice(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given many photos, and a storage that takes some and then waits
+    for number in range(200):
+        Image.new("RGB", (80, 80), (number, 0, 7)).save(tmp_path / f"{number:03}.png")
     job_id = terminal.run("create")[0].strip()
+    numbers, is_waiting, goes_on = itertools.count(), threading.Event(), threading.Event()
+    refuse = presigned.refuse
+
+    def wait_and_refuse(environ: dict[str, Any]) -> Any:
+        if environ["REQUEST_METHOD"] == "PUT" and next(numbers) >= 20:
+            is_waiting.set()
+            goes_on.wait(60)
+        return refuse(environ)
+
+    monkeypatch.setattr(presigned, "refuse", wait_and_refuse)
     # When the upload is interrupted once some are there
     process = terminal.start("upload", job_id, tmp_path)
-    while not terminal.names(job_id):
-        assert process.poll() is None, process.communicate()
+    assert is_waiting.wait(60), process.communicate()
     process.send_signal(signal.SIGINT)
+    goes_on.set()
     _, err = process.communicate(timeout=60)
     there = terminal.names(job_id)
     # Then it says how to go on
     assert process.returncode == 130, err
     assert f"ekyc upload {job_id}" in err
-    assert 0 < len(there) < 400
+    assert 0 < len(there) < 200
     # And the next run sends the rest only, and a third one nothing
     second = terminal.json("upload", job_id, tmp_path)
-    assert (second["uploaded"], second["skipped"]) == (400 - len(there), len(there))
-    assert len(terminal.names(job_id)) == 400
+    assert (second["uploaded"], second["skipped"]) == (200 - len(there), len(there))
+    assert len(terminal.names(job_id)) == 200
     assert terminal.json("upload", job_id, tmp_path)["uploaded"] == 0
 
 
