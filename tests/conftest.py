@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,14 @@ os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "tests")
 
 # Waiting in tests: a minute on AWS is a tenth of a second here.
 SPEED = 600.0
+
+gc.disable()  # until all is imported: that stays, and to look through it for garbage takes a quarter of the time
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
 
 # What takes longest comes first, so that no core waits for the last.
 AREAS = ("statemachine", "faults", "cli", "labelling", "stacks", "bad_input")
