@@ -3,15 +3,15 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
+
+from tests.command import ekyc
 
 NOWHERE = {
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -22,15 +22,7 @@ NOWHERE = {
 
 def ekyc_doctor(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command with just these of AWS's variables."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EKYC_"))}
-    return subprocess.run(
-        [Path(sys.executable).with_name("ekyc"), "doctor", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment | NOWHERE | variables,
-        timeout=180,
-    )
+    return ekyc("doctor", *arguments, **NOWHERE | variables)
 
 
 Answers = Callable[[str], tuple[int, Any]]

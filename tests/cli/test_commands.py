@@ -1,7 +1,6 @@
 """The `ekyc` command as a person runs it: a process of its own, its output and its exit code."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +8,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-
-def ekyc(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command with ``arguments``."""
-    command = [Path(sys.executable).with_name("ekyc"), *arguments]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EKYC_"))}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment | variables, timeout=180
-    )
+from tests.command import ekyc, environment_without_aws
+from tests.waiting import ENOUGH
 
 
 def test_the_demo_ends_with_a_model_that_finds_documents_and_leaves_nothing_running(tmp_path: Path) -> None:
     # When the demo runs on some forty photos
-    ended = ekyc("demo", "--count", "40", "--seed", "5", "--out", tmp_path)
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("ekyc"), "demo", "--count", "40", "--seed", "5", "--out", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment_without_aws(),
+        timeout=ENOUGH,
+    )
     # Then it ends well, having told the states as they were entered
     assert ended.returncode == 0, ended.stderr
     places = [

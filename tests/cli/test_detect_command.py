@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.command import ekyc
 from tests.unit.photo_files import png
 
 MODEL = "arn:aws:rekognition:us-east-1:123456789012:project/p/version/v/1"
@@ -65,22 +66,14 @@ class Model:
 
     def run(self, folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
         """Standard output and standard error of `ekyc detect` in ``folder``, which must end with ``code``."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EKYC_"))}
-        environment |= {
+        variables = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.server_port}",
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_DEFAULT_REGION": "us-east-1",
             "COLUMNS": "250",
         }
-        ended = subprocess.run(
-            [Path(sys.executable).with_name("ekyc"), "detect", *arguments, "--model", MODEL],
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env=environment,
-            timeout=120,
-        )
+        ended = ekyc("detect", *arguments, "--model", MODEL, folder=folder, **variables)
         assert ended.returncode == code, ended.stdout + ended.stderr
         assert "Traceback" not in ended.stderr
         return ended.stdout, ended.stderr

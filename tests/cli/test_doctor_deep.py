@@ -22,6 +22,8 @@ from ekyc.cli.doctor.patient import Patient
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import LOCAL_SETTINGS, PROJECT, synthesize
 from pipeline import labelling
+from tests.command import environment_without_aws
+from tests.waiting import ENOUGH
 
 PAGE = "https://kyc.example.com"
 SETTINGS = {**LOCAL_SETTINGS, "webOrigins": [PAGE]}
@@ -372,8 +374,7 @@ def test_ctrl_c_deletes_what_is_there(deployed: Deployed) -> None:
 
     deleted: list[str] = []
     with answering(runs_on) as url:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EKYC_"))}
-        environment |= NOWHERE | deployed.aws.environment() | {"AWS_ENDPOINT_URL_SFN": url}
+        environment = environment_without_aws() | NOWHERE | deployed.aws.environment() | {"AWS_ENDPOINT_URL_SFN": url}
         doctor = subprocess.Popen(
             [Path(sys.executable).with_name("ekyc"), "doctor", "--deep"],
             env=environment,
@@ -382,13 +383,13 @@ def test_ctrl_c_deletes_what_is_there(deployed: Deployed) -> None:
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
         )
-        assert waits.wait(180)
+        assert waits.wait(ENOUGH)
         before = deployed.things()
         assert before["projects"]
         assert len(before["roles"]) == 2
         # When Ctrl-C comes
         doctor.send_signal(signal.SIGINT)
-        _, said = doctor.communicate(timeout=180)
+        _, said = doctor.communicate(timeout=ENOUGH)
     # Then it ends as other commands do, and all is deleted that it had made
     assert doctor.returncode == 130
     assert said.splitlines()[-1] == "Deleting what was made"

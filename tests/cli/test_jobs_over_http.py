@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import re
 import shutil
 import signal
@@ -23,6 +22,8 @@ from ekyc import samples
 from ekyc.localaws import presigned
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
+from tests.command import ekyc, environment_without_aws
+from tests.waiting import ENOUGH
 
 ENDED = {"Ready": 0, "Rejected": 3, "Failed": 4, "Stopped": 5}
 
@@ -32,30 +33,28 @@ class Terminal:
 
     def __init__(self, aws: LocalAws) -> None:
         self.aws = aws
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EKYC_"))}
-        self.environment = clean | aws.environment() | {"EKYC_API_URL": aws.api_url, "COLUMNS": "200"}
-        self.http = httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=30)
+        self.environment = aws.environment() | {"EKYC_API_URL": aws.api_url, "COLUMNS": "200"}
+        self.http = httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=ENOUGH)
 
     def start(self, *arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
-        """The command, running."""
+        """The installed program, running."""
         return subprocess.Popen(
             [Path(sys.executable).with_name("ekyc"), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=self.environment | variables,
+            env=environment_without_aws() | self.environment | variables,
             # A test run in the background of a script ignores Ctrl-C, and so would its commands.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str | Path, code: int = 0, **variables: str) -> tuple[str, str]:
         """Standard output and standard error of the command, which must end with ``code``."""
-        process = self.start(*arguments, **variables)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, out + err
-        assert "Traceback" not in err
-        return out, err
+        ended = ekyc(*arguments, **self.environment | variables)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        assert "Traceback" not in ended.stderr
+        return ended.stdout, ended.stderr
 
     def json(self, *arguments: str | Path) -> Any:
         """What the command prints with --json."""
@@ -100,7 +99,7 @@ def test_a_whole_job_checks_uploads_trains_and_tells_how_it_ended(
     (folder / "note.jpg").write_text("no photo")
     # When a whole job is done with bars that every model passes
     process = terminal.start("train", folder, "--no-deploy", "--json")
-    out, err = process.communicate(timeout=180)
+    out, err = process.communicate(timeout=ENOUGH)
     # Then what would be rejected is named, and standard output holds the job alone
     job = json.loads(out)
     assert process.returncode == ENDED[job["status"]], err
@@ -128,16 +127,16 @@ def test_an_upload_that_was_interrupted_goes_on_and_sends_nothing_twice(
     def wait_and_refuse(environ: dict[str, Any]) -> Any:
         if environ["REQUEST_METHOD"] == "PUT" and next(numbers) >= 20:
             is_waiting.set()
-            goes_on.wait(60)
+            goes_on.wait(ENOUGH)
         return refuse(environ)
 
     monkeypatch.setattr(presigned, "refuse", wait_and_refuse)
     # When the upload is interrupted once some are there
     process = terminal.start("upload", job_id, tmp_path)
-    assert is_waiting.wait(60), process.communicate()
+    assert is_waiting.wait(ENOUGH), process.communicate()
     process.send_signal(signal.SIGINT)
     goes_on.set()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=ENOUGH)
     there = terminal.names(job_id)
     # Then it says how to go on
     assert process.returncode == 130, err
@@ -182,7 +181,7 @@ class Relay:
                 if relay.cut.is_set():
                     self.connection.close()
                     return
-                answer = httpx.get(f"{target}{self.path}", timeout=30)
+                answer = httpx.get(f"{target}{self.path}", timeout=ENOUGH)
                 self.send_response(answer.status_code)
                 self.send_header("Content-Length", str(len(answer.content)))
                 self.end_headers()
@@ -215,7 +214,7 @@ def test_watching_survives_a_lost_connection_and_ctrl_c_and_the_job_goes_on(
     assert watcher.stderr is not None
 
     def read_until(words: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + ENOUGH
         while words not in (line := watcher.stderr.readline()):  # type: ignore[union-attr]
             assert line, "the watcher ended"
             assert time.monotonic() < deadline
@@ -228,7 +227,7 @@ def test_watching_survives_a_lost_connection_and_ctrl_c_and_the_job_goes_on(
     read_until("Connected again")
     # When Ctrl-C is pressed, then it says that the job goes on and how to follow it
     watcher.send_signal(signal.SIGINT)
-    _, err = watcher.communicate(timeout=30)
+    _, err = watcher.communicate(timeout=ENOUGH)
     assert watcher.returncode == 130
     assert f"ekyc watch {job_id}" in err
     assert terminal.json("status", job_id)["status"] == "WaitingForLabelling"

@@ -1,9 +1,6 @@
 """What the commands print of names that others chose: nothing of it reaches the terminal as a command."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import unicodedata
 from collections.abc import Iterator
@@ -15,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ekyc.cli.terminal import printable, to_json
+from tests.command import ekyc
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e\x9b1m\r\ngnp[red]:smile:[/nothing]"
 SPELT_OUT = r"\x1b[2J\x1b]0;owned\x07\u202e\x9b1m\r\ngnp[red]:smile:[/nothing]"
@@ -116,11 +114,10 @@ def api() -> Iterator[str]:
     server.server_close()
 
 
-def ekyc(folder: Path, api: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EKYC_"))}
-    environment |= {"EKYC_API_URL": api, "EKYC_TOKEN": "token", "COLUMNS": "400", "PYTHONUTF8": "1"}
-    command = [Path(sys.executable).with_name("ekyc"), *arguments]
-    return subprocess.run(command, capture_output=True, cwd=folder, env=environment, timeout=120)
+def shown_by(folder: Path, api: str, *arguments: str) -> str:
+    """All that the command prints."""
+    ended = ekyc(*arguments, folder=folder, EKYC_API_URL=api, EKYC_TOKEN="token", COLUMNS="400")
+    return ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["words", "JSON"])
@@ -145,9 +142,8 @@ def test_no_command_prints_what_the_api_says_as_it_is(
 ) -> None:
     # Given an API, or one who has a say in its answers, that wants to rewrite the terminal
     # When a command shows what it says
-    ended = ekyc(tmp_path, api, *command, *(["--json"] if as_json else []))
+    shown = shown_by(tmp_path, api, *command, *(["--json"] if as_json else []))
     # Then it is spelt out, or escaped in JSON
-    shown = (ended.stdout + ended.stderr).decode()
     assert is_harmless(shown)
     assert "Traceback" not in shown
     assert "owned" in shown
@@ -171,8 +167,7 @@ def test_files_and_types_of_strangers_are_spelt_out(tmp_path: Path, api: str) ->
     (tmp_path / "labels.json").write_text(json.dumps(coco))
     # When they are checked, beside each other and in a folder that is not there
     for arguments in (("labels", "labels.json", "--photos", "photos"), ("labels", f"{name}.json"), ("train", name)):
-        ended = ekyc(tmp_path, api, *arguments)
-        shown = (ended.stdout + ended.stderr).decode()
+        shown = shown_by(tmp_path, api, *arguments)
         # Then nothing of it reaches the terminal
         assert is_harmless(shown)
         assert "Traceback" not in shown

@@ -2,10 +2,8 @@
 
 import copy
 import json
-import os
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,6 +26,7 @@ from pipeline.audit.page import render
 from pipeline.audit.redaction import Redactor
 from pipeline.audit.store import Store
 from pipeline.clients import clients
+from tests.command import ekyc
 
 PROJECT = Path(__file__).parents[2]
 SCHEMA = json.loads((PROJECT / "docs" / "audit-schema.json").read_text())
@@ -74,9 +73,8 @@ def against_aws(pipeline: Pipeline, body: bytes) -> list[verify.Finding]:
 
 def ekyc_audit(pipeline: Pipeline, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """``ekyc audit`` with ``words``."""
-    known = {**os.environ, **pipeline.aws.environment(), "EKYC_API_URL": pipeline.aws.api_url, "COLUMNS": "250"}
-    command = [str(Path(sys.executable).with_name("ekyc")), "audit", *words]
-    return subprocess.run(command, env=known | environment, capture_output=True, text=True)
+    known = {**pipeline.aws.environment(), "EKYC_API_URL": pipeline.aws.api_url, "COLUMNS": "250"}
+    return ekyc("audit", *words, **known | environment)
 
 
 def changed(body: bytes, **record: Any) -> bytes:
