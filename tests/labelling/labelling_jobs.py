@@ -15,6 +15,7 @@ import httpx
 from PIL import Image, ImageDraw
 
 from ekyc.localaws.server import LocalAws
+from tests.waiting import ENOUGH
 
 PROJECT = Path(__file__).parents[2]
 BUCKET, JOB = "photos", "job-1"
@@ -25,7 +26,7 @@ TEMPLATE = (PROJECT / "lambdas/pipeline/labelling_template.liquid").read_text()
 Box = dict[str, Any]
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = ENOUGH) -> Any:
     """Wait until ``condition`` returns something true, and return it."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -90,7 +91,7 @@ class LabellingJob:
 
 def page_opened(labelling_url: str) -> httpx.Client:
     """An HTTP client that has opened the labelling page by its address with the token, as a browser does."""
-    http = httpx.Client(timeout=30)
+    http = httpx.Client(timeout=ENOUGH)
     assert http.get(labelling_url, follow_redirects=True).status_code == 200
     return http
 

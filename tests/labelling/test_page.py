@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from ekyc import samples
 from ekyc.localaws.server import LocalAws
+from tests.waiting import ENOUGH
 
 PAGE = PROJECT / "ekyc/labelling"
 
@@ -93,7 +94,7 @@ def test_a_job_is_labelled_with_the_mouse_and_becomes_a_model(
         if image["id"] == one["image_id"] and names[one["category_id"]] in types
     }
     bucket = local_aws.deploy(lenient_assembly)["BucketName"]
-    api = httpx.Client(base_url=f"{local_aws.api_url}/api/training/", timeout=30)
+    api = httpx.Client(base_url=f"{local_aws.api_url}/api/training/", timeout=ENOUGH)
     job_id = api.post("create").json()["id"]
     targets = api.post(f"jobs/{job_id}/urls", json={"names": list(truths)}).json()
     for name, target in targets.items():

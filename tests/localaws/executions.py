@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.waiting import ENOUGH
+
 Deploy = Callable[..., dict[str, str]]
 
 
@@ -46,7 +48,7 @@ class Executions:
         return [event for event in self.history(execution) if event["type"] == event_type][-1]
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = ENOUGH) -> Any:
     """Wait for a condition to hold; gives what it gave."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

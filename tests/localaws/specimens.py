@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from tests.waiting import ENOUGH
+
 BUCKET = "specimens"
 LABELS = ("ID_CARD", "PASSPORT")
 WIDTH, HEIGHT = 320, 240
@@ -97,7 +99,7 @@ def read_lines(s3: Any, key: str) -> list[Any]:
     return [json.loads(line) for line in s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().splitlines()]
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = ENOUGH) -> Any:
     """Wait for a condition to hold; gives what it gave."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from ekyc.localaws.clock import Clock, Interrupted, Signal
+from tests.waiting import ENOUGH
 
 DAY = 86400
 EXACT = 0.01  # seconds by which two clocks of a machine may differ
@@ -49,7 +50,7 @@ def test_an_infinitely_fast_clock_jumps_from_one_due_moment_to_the_next() -> Non
     with clock.computing():
         threads = [clock.background(sleeper, name, days) for name, days in (("c", 60), ("a", 1), ("b", 30))]
     for thread in threads:
-        thread.join(60)
+        thread.join(ENOUGH)
     # Then each woke at its day
     assert woken == [("a", 1), ("b", 30), ("c", 60)]
 
@@ -101,7 +102,7 @@ def test_an_idle_clock_returns_to_real_time_without_going_back() -> None:
     clock.sleep(0.1)
     assert clock.ahead() > 0
     # When it idles
-    shown, deadline = [clock.now()], time.monotonic() + 30
+    shown, deadline = [clock.now()], time.monotonic() + ENOUGH
     while clock.ahead() > EXACT:
         assert time.monotonic() < deadline, "it stays ahead"
         time.sleep(0.02)
@@ -123,7 +124,7 @@ def test_the_clock_goes_like_a_real_one_while_something_computes(speed: float) -
         assert clock.now() - began < 600
         assert thread.is_alive()
     # And when nobody computes any more, the hour passes
-    thread.join(60)
+    thread.join(ENOUGH)
     assert clock.now() - began >= 3600
 
 
@@ -142,7 +143,7 @@ def test_a_signal_ends_a_wait_early_and_its_time_does_not_pass() -> None:
         time.sleep(0.05)
         # When it is given
         signal.set()
-    listener.join(60)
+    listener.join(ENOUGH)
     # Then it was heard, long before the day was over
     ((was_set, seconds),) = heard
     assert was_set
@@ -166,7 +167,7 @@ def test_a_sleep_ends_by_a_signal_and_by_an_interruption() -> None:
     threads = [clock.background(sleeper, name, signal) for name, signal in (("first", first), ("second", second))]
     # When one signal is given, then that sleep is over and the other is not
     first.set()
-    threads[0].join(60)
+    threads[0].join(ENOUGH)
     assert over == ["first"]
     assert threads[1].is_alive()
     # And when the local AWS stops, the other thread ends
@@ -188,7 +189,7 @@ def test_real_waiting_passes_at_the_speed_and_holds_an_infinitely_fast_clock() -
         began = infinite.now()
         infinite.sleep_real(0.1)
         assert infinite.now() - began < 3600
-    sleeper.join(60)
+    sleeper.join(ENOUGH)
 
 
 def test_the_speed_may_change_while_somebody_sleeps() -> None:
@@ -198,7 +199,7 @@ def test_the_speed_may_change_while_somebody_sleeps() -> None:
     time.sleep(0.05)
     # When the clock is made fast, then the sleeper wakes
     clock.speed = math.inf
-    thread.join(60)
+    thread.join(ENOUGH)
     assert not thread.is_alive()
 
 
@@ -237,7 +238,7 @@ def test_interrupt_reaches_threads_that_the_clock_did_not_start() -> None:
     thread.start()
     sleeping.wait()
     # When the clock is interrupted once it sleeps, then it ends
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + ENOUGH
     while thread.is_alive():
         assert time.monotonic() < deadline, "it sleeps on"
         clock.interrupt()
@@ -259,7 +260,7 @@ def test_the_clock_goes_like_a_real_one_while_people_are_waited_for() -> None:
     time.sleep(0.2)
     waited = thread.is_alive()
     done.set()
-    thread.join(60)
+    thread.join(ENOUGH)
     # Then the service has waited for them, and its day has not passed
     assert waited
     assert not thread.is_alive()

@@ -19,6 +19,7 @@ from werkzeug.wrappers import Response
 from ekyc.localaws import calls
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import functions
+from tests.waiting import ENOUGH
 
 CODE = """
     import decimal, os, sys, time
@@ -189,7 +190,7 @@ def test_a_client_of_the_import_calls_for_the_invocation(deploy: Deploy, local_a
     barrier = threading.Barrier(2)
 
     def meet(_call: calls.Call, carry_out: calls.Carry) -> Response:
-        barrier.wait(30)
+        barrier.wait(ENOUGH)
         return carry_out()
 
     # When both work at once

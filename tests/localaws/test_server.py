@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from executions import eventually
 
 from ekyc.localaws.server import AlreadyRunningError, LocalAws
+from tests.waiting import ENOUGH
 
 PROJECT = Path(__file__).parents[2]
 
@@ -210,7 +211,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
             workers = _children(program.pid)
             # When each ends in another way
             program.send_signal(ending)
-            program.wait(60)
+            program.wait(ENOUGH)
         # Then no process is left, nobody listens, and unless it was killed no file is left
         eventually(lambda: not any(_alive(worker) for worker in workers))  # noqa: B023
         with contextlib.closing(socket.socket()) as client:

@@ -16,10 +16,10 @@ from ekyc.localaws.aws import account, region
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import rekognition
+from tests.waiting import ENOUGH
 
 TYPES = ("AU_PASSPORT", "ID_KTP", "THAI_ID_BACK")
 ENDED = {"Ready", "Rejected", "Failed", "Stopped"}
-ENOUGH = 60.0  # seconds; every wait below ends far sooner unless something is broken
 # To read those of the machine takes as long as some calls, and the local AWS has no TLS.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -157,7 +157,7 @@ def deployed(aws: LocalAws, assembly: Path, photos: Path, answers: str = "annota
     rekognition.current().learns = False
     speed = clock.speed
     aws.workforce.answer_from(photos / answers, unanswered_share=0)
-    with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=30, verify=NO_CERTIFICATES) as http:
+    with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=ENOUGH, verify=NO_CERTIFICATES) as http:
         yield Pipeline(aws, http, outputs, photos)
     clock.speed = speed
     aws.workforce.stop_answering()
