@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+import pytest
 from labelling_jobs import Box, Worker, eventually, page_opened
 from PIL import Image
 
 from ekyc import samples
+from tests.waiting import ENOUGH
 
 TYPES = ["AU_PASSPORT", "ID_KTP", "MY_NRIC"]
 EKYC = str(Path(sys.executable).with_name("ekyc"))
 
 
-def photos_that_nobody_labelled(folder: Path) -> dict[bytes, Box]:
-    """Draws photos of three types into the folder; the box that belongs on each, by its content."""
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[bytes, Box]]:
+    """A folder with photos of three types, which nobody has labelled; the box that belongs on each, by its content."""
+    folder = tmp_path_factory.mktemp("unlabelled") / "photos"
     samples.write(folder, 32, 7)
     coco = json.loads((folder / "annotations.json").read_text())
     (folder / "annotations.json").unlink()
@@ -37,7 +41,7 @@ def photos_that_nobody_labelled(folder: Path) -> dict[bytes, Box]:
         label = names[document["category_id"]]
         box = {"label": label, "left": left, "top": top, "width": width, "height": height}
         by_content[path.read_bytes()] = box
-    return by_content
+    return folder, by_content
 
 
 @contextmanager
@@ -81,13 +85,15 @@ def kept_boxes(labels: Path) -> list[dict[str, Any]]:
     return [line["doctype"]["annotations"][0] for line in lines if "doctype" in line]
 
 
-def test_the_job_goes_on_by_itself_when_the_last_photo_is_labelled(tmp_path: Path) -> None:
+def test_the_job_goes_on_by_itself_when_the_last_photo_is_labelled(
+    unlabelled: tuple[Path, dict[bytes, Box]], tmp_path: Path
+) -> None:
     # Given a folder of photos of three types, which nobody has labelled
-    boxes = photos_that_nobody_labelled(tmp_path / "photos")
+    folder, boxes = unlabelled
     # When somebody trains on it and labels what the page asks for
-    with train_and_label(tmp_path / "photos", tmp_path / "labels") as (program, worker):
+    with train_and_label(folder, tmp_path / "labels") as (program, worker):
         label(worker, boxes, len(boxes))
-        out, err = program.communicate(timeout=300)
+        out, err = program.communicate(timeout=ENOUGH)
     # Then the job is done
     assert program.returncode == 0, err
     ended = json.loads(out)
@@ -97,15 +103,16 @@ def test_the_job_goes_on_by_itself_when_the_last_photo_is_labelled(tmp_path: Pat
     assert sorted(one["left"] for one in kept) == sorted(box["left"] for box in boxes.values())
 
 
-def test_what_is_labelled_is_kept_when_somebody_stops_in_the_middle(tmp_path: Path) -> None:
+def test_what_is_labelled_is_kept_when_somebody_stops_in_the_middle(
+    unlabelled: tuple[Path, dict[bytes, Box]], tmp_path: Path
+) -> None:
     # Given somebody who has labelled four photos
-    folder, labels = tmp_path / "photos", tmp_path / "labels"
-    boxes = photos_that_nobody_labelled(folder)
+    (folder, boxes), labels = unlabelled, tmp_path / "labels"
     with train_and_label(folder, labels) as (program, worker):
         drawn = label(worker, boxes, 4)
         # When they press Ctrl-C
         program.send_signal(signal.SIGINT)
-        _, err = program.communicate(timeout=60)
+        _, err = program.communicate(timeout=ENOUGH)
     # Then they are told where the labels are and how to train on them, and the four boxes are there
     assert program.returncode == 130, err
     assert "No longer watching; the job ends with its local AWS." in err
