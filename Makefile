@@ -1,7 +1,7 @@
 # `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, make).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint synth plan deploy destroy docs draw pictures vendor lock faults bench fuzz clean
+.PHONY: help demo test check lint templates generated synth plan deploy destroy docs draw pictures vendor lock faults bench fuzz clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -81,13 +81,17 @@ vendor: node_modules/installed  ## the labelling page's copy of Annotorious, aft
 		ekyc/labelling/annotorious/
 
 # cfn-lint's E3601 knows no JSONata where a number may stand; W3005 is about CDK's own DependsOn.
-check: lint synth  ## everything that CI runs
-	$(BIN)/python -m stacks.nag
-	$(BIN)/python -m stacks.docs --check
-	$(BIN)/python -m stacks.combinations build/combinations
+templates: synth
+	$(BIN)/python -m stacks.nag build/combinations
 	$(BIN)/cfn-lint --ignore-checks E3601 W3005 -- cdk.out/*.template.json build/combinations/*.template.json
 	$(BIN)/node statemachine/validate.mjs cdk.out/*.template.json build/combinations/*.template.json
+
+generated: .venv/installed node_modules/installed
+	$(BIN)/python -m stacks.docs --check
 	$(BIN)/node statemachine/draw.mjs --check
+
+check: $(TO_AWS)  ## everything that CI runs
+	$(MAKE) --jobs 2 templates lint generated
 	$(MAKE) test
 
 pictures: .venv/installed build/layer/installed node_modules/installed  ## the pictures of README and docs, from real runs

@@ -1,10 +1,5 @@
-"""The combinations of settings that ``docs/settings.md`` names: ``python -m stacks.combinations FOLDER``.
+"""The combinations of settings that ``docs/settings.md`` names. The tests and `stacks.nag` synthesize each."""
 
-Each is synthesized by the tests, by cdk-nag and by cfn-lint. The command writes one template each, with an empty layer:
-for checks, not for a deployment.
-"""
-
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,18 +67,3 @@ def synthesize(name: str, outdir: Path) -> Path:
     app, stack = compose(name, outdir)
     app.synth()
     return outdir / stack.template_file
-
-
-def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in COMBINATIONS:
-        with tempfile.TemporaryDirectory() as outdir:
-            template = synthesize(name, Path(outdir)).read_text(encoding="utf-8")
-        (folder / f"{name}.template.json").write_text(template, encoding="utf-8")
-    print(f"{len(COMBINATIONS)} combinations of settings synthesized.")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("Give the folder for the templates: python -m stacks.combinations FOLDER")
-    main(Path(sys.argv[1]))

@@ -1,7 +1,8 @@
-"""Checks the stack by the AWS Solutions rules of cdk-nag, in every combination of settings: ``python -m stacks.nag``.
+"""Checks the stack by the AWS Solutions rules of cdk-nag, in every combination of settings, and writes a template each.
 
-Apart from the synth that deploys, which a finding would break. Each finding is printed; the exit code is 1 if there is
-one that is not acknowledged below.
+``python -m stacks.nag FOLDER``, apart from the synth that deploys, which a finding would break. Each finding is
+printed; the exit code is 1 if there is one that is not acknowledged below. The templates have an empty layer: they are
+for other checks, not for a deployment.
 """
 
 import sys
@@ -75,8 +76,9 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
         )
 
 
-def is_clean(name: str) -> bool:
-    """Synthesize the combination of settings with the rules and print what they find."""
+def check(name: str, folder: Path) -> bool:
+    """Synthesize the combination of settings with the rules and print what they find. Whether that is nothing; then the
+    template is in ``folder``."""
     with tempfile.TemporaryDirectory() as outdir:
         app, stack = compose(name, Path(outdir))
         for construct, id, reason in list(acknowledgments(stack)):
@@ -87,11 +89,14 @@ def is_clean(name: str) -> bool:
         except RuntimeError as error:  # the synth has printed the findings
             print(f"cdk-nag, combination {name}: {error}", file=sys.stderr)
             return False
-        return True
+        template = Path(outdir, stack.template_file).read_text(encoding="utf-8")
+    (folder / f"{name}.template.json").write_text(template, encoding="utf-8")
+    return True
 
 
-def main() -> int:
-    clean = [is_clean(name) for name in COMBINATIONS]  # all of them, so that every finding is seen at once
+def main(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    clean = [check(name, folder) for name in COMBINATIONS]  # all of them, so that every finding is seen at once
     if not all(clean):
         return 1
     print(
@@ -102,4 +107,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if len(sys.argv) != 2:
+        sys.exit("Give the folder for the templates: python -m stacks.nag FOLDER")
+    sys.exit(main(Path(sys.argv[1])))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stacks.combinations import COMBINATIONS, main, synthesize
+from stacks import nag
+from stacks.combinations import COMBINATIONS, synthesize
 from stacks.settings import LEAVES, Settings, SettingsError, committed
 
 
@@ -76,14 +77,17 @@ def test_the_examples_agree_about_their_region() -> None:
         Settings.from_context(everything)
 
 
-def test_the_command_writes_a_template_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checks_by_cdk_nag_write_a_template_each(
+    templates: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given two combinations
     chosen = {name: COMBINATIONS[name] for name in ("default", "chosen-region")}
-    monkeypatch.setattr("stacks.combinations.COMBINATIONS", chosen)
-    # When the command runs
-    main(tmp_path / "templates")
-    # Then cfn-lint finds both
-    assert {path.name for path in (tmp_path / "templates").iterdir()} == {f"{name}.template.json" for name in chosen}
+    monkeypatch.setattr(nag, "COMBINATIONS", chosen)
+    # When both are checked
+    assert nag.main(tmp_path / "templates") == 0
+    # Then cfn-lint finds the template of each, in which the rules changed nothing
+    written = {path.name: json.loads(path.read_text()) for path in (tmp_path / "templates").iterdir()}
+    assert written == {f"{name}.template.json": templates[name] for name in chosen}
 
 
 def _variables(resource: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
