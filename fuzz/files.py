@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image
 
@@ -32,12 +32,9 @@ class Objects(dict[str, bytes]):
     def head_object(self, **_: Any) -> dict[str, Any]:
         return {"LastModified": UPLOADED}
 
-    def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, str]:
-        self[Key] = Body
+    def put_object(self, *, Key: str, Body: bytes | IO[bytes], **_: Any) -> dict[str, str]:
+        self[Key] = Body if isinstance(Body, bytes) else Body.read()
         return {"ETag": f'"{Key}"'}
-
-    def upload_fileobj(self, file: io.BytesIO, _bucket: str, key: str, **_: Any) -> None:
-        self[key] = file.read()
 
     def get_paginator(self, _operation: str) -> "Objects":
         return self
