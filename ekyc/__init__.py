@@ -1,1 +1,1 @@
-"""What runs on a person's machine: the command line, the embedded local AWS and the specimen photographs."""
+"""The code that runs on a user's machine: the command line, the embedded local AWS and the specimen photos."""

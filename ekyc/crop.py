@@ -1,21 +1,29 @@
-"""Cuts a document out of a photo and straightens it."""
+"""Crops a document from a photo and corrects its perspective."""
 
 import cv2
 import numpy as np
 
-_FOCAL_LENGTH = 1.5  # between a phone's wide and tele camera, in long sides of the photo
-_CARD_SHAPES = (85.60 / 53.98, 125.0 / 88.0)  # ID-1 cards; passports (ID-3), which ID-2 cards equal to 0.1 %
+# Unit: the photo's longer side. The value lies between a phone's wide and tele camera.
+_FOCAL_LENGTH = 1.5
+# Width / height of ID-1 cards and of passports (ID-3). ID-2 cards have the shape of a passport to within 0.1 %.
+_CARD_SHAPES = (85.60 / 53.98, 125.0 / 88.0)
 _SHAPE_TOLERANCE = 0.1
 
 
 def straighten(image_bgr: np.ndarray, outline: np.ndarray, long_side: int = 1000) -> np.ndarray:
-    """The document as seen from straight above, upright.
+    """The document, upright and seen from directly above.
 
-    image_bgr: h x w x 3 uint8; outline: its four corners in pixels (4 x 2), clockwise from the document's own top-left;
-    parts outside the photo come out black. The crop's longer side is `long_side` pixels; its shape follows the
-    perspective, or is that of the ISO/IEC 7810 card or passport that it comes near to.
+    The longer side of the crop is `long_side` pixels. Its aspect ratio is estimated from the perspective, and snaps to
+    that of an ISO/IEC 7810 card or passport if it is close.
 
-    Raises ValueError when the outline is not four finite corners with an area.
+    Args:
+        image_bgr: the photo, height x width x 3, uint8.
+        outline: the document's corners in pixels, 4 x 2, clockwise from the document's own top-left corner. The crop is
+            black where the outline lies outside the photo.
+        long_side: pixels.
+
+    Raises:
+        ValueError: the outline is not four finite corners that enclose an area.
     """
     corners = np.asarray(outline, np.float64)
     if corners.shape != (4, 2) or not np.all(np.isfinite(corners)) or abs(_area(corners)) < 1:
@@ -37,11 +45,11 @@ def _area(corners: np.ndarray) -> float:
 
 
 def _width_to_height(corners: np.ndarray, width: int, height: int) -> float:
-    """Shape of the rectangle whose photo the corners are.
+    """The aspect ratio, width / height, of the document whose corners appear in the photo.
 
-    The columns of the homography from a unit square, seen through the camera, are the rectangle's sides in space, so
-    a card that is tilted away is not mistaken for a narrower one. But small errors of the corners weigh heavily there,
-    so the estimate goes half-way to it from the shape as it appears.
+    The columns of the homography from a unit square to the camera rays are the document's sides in space. They tell a
+    tilted card from a narrow one, but amplify small errors in the corners. The estimate is therefore the geometric mean
+    of the ratio in space and the ratio in the photo.
     """
     edges = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
     apparent = (edges[0] + edges[2]) / np.maximum(edges[1] + edges[3], 1e-6)

@@ -1,4 +1,4 @@
-"""Scores detections against the truth: precision, recall and F1 by document type, and how well the boxes fit."""
+"""Scores detections against ground truth: precision, recall, F1 and mean IoU by document type."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ def overlap(one: Box, other: Box) -> float:
 
 @dataclass
 class Score:
-    """Counts of right, wrong and missed detections, and the IoU of each right one."""
+    """Counts of wrong and missed detections, and the IoU of each correct detection."""
 
     wrong: int = 0
     missed: int = 0
@@ -30,15 +30,15 @@ class Score:
 
     @property
     def precision(self) -> float:
-        """The share of the detections that are right; 1 when nothing was detected."""
+        """The share of detections that are correct; 1 if nothing was detected."""
         detected = len(self.overlaps) + self.wrong
         return len(self.overlaps) / detected if detected else 1.0
 
     @property
     def recall(self) -> float:
-        """The share of the documents that were found; 1 when there was none."""
-        there = len(self.overlaps) + self.missed
-        return len(self.overlaps) / there if there else 1.0
+        """The share of documents that were found; 1 if there are no documents."""
+        documents = len(self.overlaps) + self.missed
+        return len(self.overlaps) / documents if documents else 1.0
 
     @property
     def f1(self) -> float:
@@ -48,7 +48,7 @@ class Score:
 
     @property
     def mean_iou(self) -> float:
-        """The mean IoU of the right detections; 0 when there is none."""
+        """The mean IoU of the correct detections; 0 if there are none."""
         return sum(self.overlaps) / len(self.overlaps) if self.overlaps else 0.0
 
     def __add__(self, other: Self) -> "Score":
@@ -56,22 +56,24 @@ class Score:
 
 
 def score(photos: Iterable[tuple[Sequence[tuple[str, Box]], Sequence[tuple[str, Box]]]]) -> dict[str, Score]:
-    """Score by document type.
+    """The score of each document type.
 
-    ``photos`` yields a pair for each photo: its documents, and its detections with the most certain first; both as
-    (type, box). A detection is right when a document of its type, not yet taken, overlaps it with IoU >= 0.5.
+    ``photos`` yields a pair for each photo: its documents, and its detections in descending order of confidence. Both
+    are (type, box). A detection is correct if an unmatched document of its type overlaps it with IoU >= 0.5.
     """
     scores: dict[str, Score] = defaultdict(Score)
     for documents, detections in photos:
-        left = list(documents)
+        unmatched = list(documents)
         for label, box in detections:
-            candidates = [(overlap(box, there), place) for place, (name, there) in enumerate(left) if name == label]
+            candidates = [
+                (overlap(box, truth), place) for place, (name, truth) in enumerate(unmatched) if name == label
+            ]
             best, place = max(candidates, default=(0.0, -1))
             if best >= SAME_DOCUMENT_IOU:
                 scores[label].overlaps.append(best)
-                left.pop(place)
+                unmatched.pop(place)
             else:
                 scores[label].wrong += 1
-        for label, _ in left:
+        for label, _ in unmatched:
             scores[label].missed += 1
     return dict(sorted(scores.items()))

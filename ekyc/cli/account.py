@@ -1,4 +1,4 @@
-"""The AWS account that the credentials lead to and the deployment that is chosen, looked up once and when asked for."""
+"""The AWS account of the user's credentials and the chosen deployment. Each fact is looked up once, on first use."""
 
 import ipaddress
 import json
@@ -29,39 +29,42 @@ from ekyc.cli.aws_session import new_session
 from ekyc.localaws.synth import PROJECT, SynthesisFailed, synthesize
 
 SECONDS_TO_CONNECT, SECONDS_TO_ANSWER, ATTEMPTS = 3, 10, 2
-# Rekognition answers 5 calls a second of each operation. Source: AWS General Reference, 'Amazon Rekognition endpoints
-# and quotas'. One call in 0.25 s leaves room for the jobs that run.
+# Rekognition allows 5 calls per second for each operation. One call every 0.25 s leaves capacity for running jobs.
+# Source: AWS General Reference, 'Amazon Rekognition endpoints and quotas'.
 SECONDS_BETWEEN_CALLS = 0.25
 UP = ("STARTING", "RUNNING", "STOPPING")
-"""The statuses of a model that takes one of the account's places for running models, and bills."""
+"""Statuses in which a model counts towards the account's quota of running models and is billed."""
 
-NOT_PLAYED = "not played by the local AWS"
+NOT_SIMULATED = "not simulated by the local AWS"
 
-NO_REGION = "Give the setting region, the variable AWS_REGION or a Region in your profile."
-GIVE_CREDENTIALS = "Give credentials of the account (aws sso login, AWS_PROFILE or AWS_ACCESS_KEY_ID), then ask again."
+NO_REGION = "Set the setting region, the variable AWS_REGION, or a Region in your AWS profile."
+GIVE_CREDENTIALS = "Sign in to the account (aws sso login, AWS_PROFILE or AWS_ACCESS_KEY_ID), then try again."
 
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
 
 
 class NotCheckedError(Exception):
-    """Something could not be looked up: why, in words, and what to do about it."""
+    """A lookup failed. The message says why, ``advice`` what to do."""
 
     def __init__(self, why: str, advice: str) -> None:
         super().__init__(why)
         self.advice = advice
 
 
-class ToldElsewhereError(NotCheckedError):
-    """What everything else rests on is missing: one check tells it with its advice, the others only name it."""
+class PrerequisiteError(NotCheckedError):
+    """A prerequisite of all lookups is missing: settings, Region or credentials.
+
+    The check of that prerequisite prints the advice. All other checks are skipped and only name it.
+    """
 
 
 def shared(look_up: Callable[[Any], Any]) -> Any:
-    """A property that is looked up once, however many threads ask for it at a time; its error is shared too."""
+    """A property that is looked up once, even if several threads read it at the same time. Errors are cached too."""
 
     def get(account: "Account") -> Any:
         with account.lock:
-            is_first = look_up not in account.found
-            future = account.found.setdefault(look_up, Future())
+            is_first = look_up not in account.results
+            future = account.results.setdefault(look_up, Future())
         if is_first:
             try:
                 future.set_result(look_up(account))
@@ -73,74 +76,77 @@ def shared(look_up: Callable[[Any], Any]) -> Any:
 
 
 class Account:
-    """What plans and checks ask about; safe between threads. ``given`` are settings beyond those of `cdk.json`.
+    """The account and its deployment, for plans and checks. Thread-safe.
 
-    Any property may raise NotCheckedError, ClientError or BotoCoreError; `in_words` says them.
+    ``given`` are settings that override those in `cdk.json`. Any property can raise NotCheckedError, ClientError or
+    BotoCoreError; `describe_error` turns them into words.
     """
 
     def __init__(self, given: Mapping[str, str]) -> None:
         self.lock = threading.Lock()
-        self.found: dict[Callable[[Any], Any], Future[Any]] = {}
-        self._making_a_client = threading.Lock()
+        self.results: dict[Callable[[Any], Any], Future[Any]] = {}
+        self._client_lock = threading.Lock()
         self.endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
         self.is_local = _is_this_machine(self.endpoint)
         self._given = dict(given)
 
     @shared
     def session(self) -> Any:
-        """The session of the user's credentials, in AWS_REGION or the Region of the profile."""
+        """A session with the user's credentials, in AWS_REGION or the Region of the profile."""
         return new_session()
 
     @shared
     def credentials_region(self) -> str:
-        """The Region of the environment or the profile, or nothing."""
+        """The Region of the environment or the profile, or an empty string."""
         try:
             return self.session.region_name or ""
-        except BotoCoreError:  # such as a profile that does not exist, which the check of the credentials tells
+        except BotoCoreError:  # for example, an unknown profile: the check "Credentials" reports it
             return ""
 
     @shared
     def settings(self) -> dict[str, Any]:
-        """The settings that a deployment would have, checked, by their keys in `cdk.json`."""
+        """The validated settings of the deployment, by their keys in `cdk.json`."""
         context = [f"--context={key}={value}" for key, value in self._given.items()]
-        read = subprocess.run(  # noqa: S603  # our own module
+        process = subprocess.run(  # noqa: S603  # our own module
             [sys.executable, "-m", "stacks.chosen", *context, f"--region={self.credentials_region}"],
             cwd=PROJECT,
             capture_output=True,
             text=True,
             check=False,
         )
-        if read.returncode:
-            raise ToldElsewhereError("the settings are wrong", read.stderr.strip())
-        return dict(json.loads(read.stdout))
+        if process.returncode:
+            raise PrerequisiteError("the settings are wrong", process.stderr.strip())
+        return dict(json.loads(process.stdout))
 
     @shared
     def region(self) -> str:
-        """The Region that a deployment would go to."""
+        """The Region of the deployment."""
         try:
             chosen = self.settings["region"]
         except NotCheckedError:
             chosen = ""
         region = chosen or self.credentials_region
         if not region:
-            raise ToldElsewhereError("no Region is known", NO_REGION)
+            raise PrerequisiteError("no Region is set", NO_REGION)
         return str(region)
 
     @shared
     def identity(self) -> dict[str, Any]:
-        """Who the credentials are: GetCallerIdentity's answer."""
+        """The response of GetCallerIdentity."""
         return dict(self._new_client("sts").get_caller_identity())
 
     def client(self, service: str, **credentials: str) -> Any:
-        """The boto3 client of a service; with other ``credentials`` than the user's, by boto3's names of them.
+        """A boto3 client of a service.
+
+        ``credentials`` replace the user's: the arguments ``aws_access_key_id`` and so on of boto3's ``client``.
 
         Raises:
-            ToldElsewhereError: there are no usable credentials.
+            PrerequisiteError: there are no usable credentials.
         """
         try:
             self.identity  # noqa: B018
         except (ClientError, BotoCoreError) as error:
-            raise ToldElsewhereError("there are no usable credentials", GIVE_CREDENTIALS) from error
+            raise PrerequisiteError("there are no usable credentials", GIVE_CREDENTIALS) from error
         return self._new_client(service, **credentials)
 
     def _new_client(self, service: str, **credentials: str) -> Any:
@@ -150,12 +156,12 @@ class Account:
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
         session, region = self.session, self.region
-        with self._making_a_client:  # a session is not safe between threads, its clients are
+        with self._client_lock:  # boto3 sessions are not thread-safe, clients are
             return session.client(service, region_name=region, config=config, **credentials)
 
     @shared
     def bootstrap_version(self) -> int | None:
-        """The version of the CDK's bootstrap stack; None when there is none."""
+        """The version of the CDK bootstrap stack, or None if the Region is not bootstrapped."""
         context = json.loads((PROJECT / "cdk.json").read_text(encoding="utf-8"))["context"]
         qualifier = context.get("@aws-cdk/core:bootstrapQualifier", "hnb659fds")
         ssm = self.client("ssm")
@@ -166,42 +172,46 @@ class Account:
 
     @shared
     def stack(self) -> dict[str, Any] | None:
-        """DescribeStacks' description of the deployed stack; None when there is none, or just a change set."""
+        """The deployed stack, as DescribeStacks returns it. None if there is no stack, or only a change set."""
         try:
-            (found,) = self.client("cloudformation").describe_stacks(StackName=self.settings["stackName"])["Stacks"]
+            (stack,) = self.client("cloudformation").describe_stacks(StackName=self.settings["stackName"])["Stacks"]
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationError":
                 return None
             raise
-        return None if found["StackStatus"] == "REVIEW_IN_PROGRESS" else dict(found)
+        return None if stack["StackStatus"] == "REVIEW_IN_PROGRESS" else dict(stack)
 
     @shared
     def outputs(self) -> dict[str, str]:
-        """The deployed stack's outputs; none when nothing is deployed."""
+        """The outputs of the deployed stack; empty if nothing is deployed."""
         return {output["OutputKey"]: output["OutputValue"] for output in (self.stack or {}).get("Outputs", [])}
 
     @shared
     def resources(self) -> list[dict[str, Any]]:
-        """ListStackResources' summaries of what the deployed stack has made."""
+        """The resources of the deployed stack, as ListStackResources returns them."""
         if not self.stack:
             return []
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
         return [
-            one
+            resource
             for page in pages.paginate(StackName=self.settings["stackName"])
-            for one in page["StackResourceSummaries"]
-            if "PhysicalResourceId" in one
+            for resource in page["StackResourceSummaries"]
+            if "PhysicalResourceId" in resource
         ]
 
     @shared
-    def deployed(self) -> dict[str, Any]:
-        """The template that is deployed."""
+    def deployed_template(self) -> dict[str, Any]:
+        """The template of the deployed stack."""
         body = self.client("cloudformation").get_template(StackName=self.settings["stackName"])["TemplateBody"]
         return dict(json.loads(body) if isinstance(body, str) else body)
 
     @shared
-    def synthesized(self) -> dict[str, Any]:
-        """The template that the checkout and the settings give now."""
+    def synthesized_template(self) -> dict[str, Any]:
+        """The template that CDK synthesizes from this checkout with these settings.
+
+        Raises:
+            NotCheckedError: the synthesis failed.
+        """
         stack_name = self.settings["stackName"]
         with TemporaryDirectory() as folder:
             try:
@@ -218,14 +228,14 @@ class Account:
 
     @shared
     def models(self) -> list[dict[str, Any]]:
-        """DescribeProjectVersions' descriptions of all models of all projects."""
+        """All models of all projects, as DescribeProjectVersions returns them."""
         versions = self.client("rekognition").get_paginator("describe_project_versions")
-        found = []
+        models = []
         for project in self.projects:
             for page in versions.paginate(ProjectArn=project):
-                found += page["ProjectVersionDescriptions"]
+                models += page["ProjectVersionDescriptions"]
                 time.sleep(SECONDS_BETWEEN_CALLS)
-        return found
+        return models
 
 
 def _is_this_machine(endpoint: str) -> bool:
@@ -236,40 +246,41 @@ def _is_this_machine(endpoint: str) -> bool:
         return host == "localhost"
 
 
-def credentials_in_words(error: ClientError | BotoCoreError) -> tuple[str, str]:
-    """Why AWS did not say who the credentials are, and what to do about it."""
+def describe_credentials_error(error: ClientError | BotoCoreError) -> tuple[str, str]:
+    """Why GetCallerIdentity failed, and what to do."""
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
         if "Expired" in code:
-            return "your credentials have expired", "Log in again (aws sso login, or new keys)."
-        return f"AWS refuses your credentials ({code})", GIVE_CREDENTIALS
-    found, advice = in_words(error)
-    return found, advice if isinstance(error, EndpointConnectionError) else GIVE_CREDENTIALS
+            return "your credentials have expired", "Sign in again (aws sso login, or new access keys)."
+        return f"AWS rejected your credentials ({code})", GIVE_CREDENTIALS
+    reason, advice = describe_error(error)
+    return reason, advice if isinstance(error, EndpointConnectionError) else GIVE_CREDENTIALS
 
 
-def in_words(error: Exception) -> tuple[str, str]:
-    """Why something could not be looked up, and what to do about it."""
+def describe_error(error: Exception) -> tuple[str, str]:
+    """Why a lookup failed, and what to do."""
     if isinstance(error, NotCheckedError):
         return str(error), error.advice
     if isinstance(error, NoRegionError):
-        return "no Region is known", NO_REGION
+        return "no Region is set", NO_REGION
     if isinstance(error, ClientError):
         code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
         if code in DENIED:
             permission = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
             needed = permission[1] if permission else f"the one for {error.operation_name}"
             return (
-                f"your credentials may not call {error.operation_name}",
-                f"Ask whoever manages the account for the permission {needed}.",
+                f"your credentials are not allowed to call {error.operation_name}",
+                f"Ask the account's administrator for the permission {needed}.",
             )
-        said = f" ({' '.join(message.split())})" if message and "<" not in message else ""
-        return f"AWS answered {error.operation_name} with {code}{said}", "Try again; if it stays, look at AWS's status."
+        details = f" ({' '.join(message.split())})" if message and "<" not in message else ""
+        advice = "Try again. If the error persists, check the AWS Health Dashboard."
+        return f"{error.operation_name} failed with {code}{details}", advice
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ReadTimeoutError):
         where = error.kwargs.get("endpoint_url", "")
         return (
-            f"there is no answer from {where}",
-            "Look at the network, the proxy and the Region; a wrong Region has no such address.",
+            f"the endpoint {where} does not respond",
+            "Check the network, the proxy and the Region. A Region that does not exist has no endpoint.",
         )
     if isinstance(error, BotoCoreError):
-        return str(error).rstrip("."), "Correct what the message names, then try again."
-    return f"{type(error).__name__}: {error}", "This is a fault of the check: please report it."
+        return str(error).rstrip("."), "Correct the value that the message names, then try again."
+    return f"{type(error).__name__}: {error}", "This is a bug in the check. Please report it."

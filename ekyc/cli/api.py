@@ -1,4 +1,4 @@
-"""A client of the pipeline's HTTP API: with the user's AWS credentials, or a token of a Cognito user pool."""
+"""A client of the pipeline's HTTP API, with AWS credentials or the token of a Cognito user."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from ekyc.cli.errors import CommandError, Unreachable
 if TYPE_CHECKING:
     import boto3
 
-REPORT_SECONDS = 900  # the time that the function which makes reports has
+REPORT_SECONDS = 900  # the timeout of the function that makes reports
 TRY_LATER = frozenset({429, 503, 504})
 
 
 def private_url(text: str, name: str) -> httpx.URL:
-    """``text`` as a URL over which a secret may be sent: https, or http that does not leave this machine.
+    """``text`` as a URL that secrets may be sent to: https, or http to this machine.
 
     Raises:
-        CommandError: it is another; calls it ``name``.
+        CommandError: ``text`` is no such URL. The message calls it ``name``.
     """
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
         raise CommandError(f"{name} {text!r} is not a URL: {error}.") from None
     if not url.host or url.scheme not in ("http", "https"):
-        raise CommandError(f"{name} {text!r} is not the URL of a server: it must begin with https://.")
+        raise CommandError(f"{name} {text!r} is not the URL of a server. It must begin with https://.")
     if url.scheme == "http" and not _is_loopback(url.host):
         raise CommandError(
-            f"{name} is http://{url.netloc.decode()}, which is not encrypted: the network would see your token or "
-            "signature. Nothing was sent. Use https://; http:// is for this machine only (localhost, 127.0.0.1, ::1)."
+            f"{name} is http://{url.netloc.decode()}, which is not encrypted and would expose your token or signature. "
+            "Nothing was sent. Use https://. Only this machine (localhost, 127.0.0.1, ::1) may use http://."
         )
     return url
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine. Only a literal address and ``localhost`` are: a DNS answer can be forged."""
+    """Whether ``host`` is this machine. Other names than ``localhost`` do not count: DNS answers can be forged."""
     if host == "localhost":
         return True
     try:
@@ -50,7 +50,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class SignedByAws(httpx.Auth):
-    """Signs each request with Signature Version 4 for API Gateway, with the session's credentials."""
+    """Signs each request to API Gateway with Signature Version 4 and the session's credentials."""
 
     requires_request_body = True
 
@@ -69,7 +69,7 @@ class SignedByAws(httpx.Auth):
             raise CommandError(f"The AWS credentials cannot be read: {error}") from error
         if credentials is None:
             raise CommandError(
-                "No AWS credentials were found: sign in, export those that `ekyc local` prints, or set EKYC_TOKEN."
+                "There are no AWS credentials. Sign in, export the lines that `ekyc local` prints, or set EKYC_TOKEN."
             )
         signed = AWSRequest(request.method, str(request.url), data=request.content)
         SigV4Auth(credentials, "execute-api", self._session.region_name or "us-east-1").add_auth(signed)
@@ -78,9 +78,9 @@ class SignedByAws(httpx.Auth):
 
 
 class SignedByToken(httpx.Auth):
-    """Sends the ID token of a Cognito user pool's user.
+    """Sends the ID token of a Cognito user in the header ``Authorization``.
 
-    Source: API Gateway guide, "Integrate a REST API with a user pool": the token in the header ``Authorization``.
+    Source: API Gateway guide, "Integrate a REST API with a user pool".
     """
 
     def __init__(self, token: str) -> None:
@@ -93,10 +93,10 @@ class SignedByToken(httpx.Auth):
 
 
 class Api:
-    """The calls of the HTTP API that the commands use. ``url`` is the API's root, before ``/api/training``.
+    """The calls of the HTTP API that the commands use. ``url`` is the API's root, without ``/api/training``.
 
-    The token or signature goes to ``url`` only: redirects are not followed.
-    Every call raises `Unreachable` when it may succeed later, and `CommandError`, in the API's words, when refused.
+    Redirects are not followed, because the token or signature is for ``url`` only. Every call raises `Unreachable` if
+    a later attempt may succeed, and `CommandError`, with the API's message, if the API refuses the call.
     """
 
     def __init__(self, url: str, session: boto3.Session | None = None, token: str | None = None) -> None:
@@ -113,12 +113,12 @@ class Api:
         return self._call("POST", "create").json()
 
     def start(self, job_id: str, options: Mapping[str, Any]) -> str:
-        """Start the job; returns its execution's ARN."""
+        """Start the job and return the ARN of its execution."""
         answer = self._call("POST", "start", params={"JobId": job_id}, json=options)
         return answer.headers["X-Execution-Arn"]
 
     def jobs(self) -> Iterator[dict[str, Any]]:
-        """All jobs, newest first, asked page by page as they are wanted."""
+        """All jobs, newest first. Pages are fetched as they are read."""
         yield from self._pages("list")
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -126,10 +126,10 @@ class Api:
         return self._call("GET", f"jobs/{job_id}").json()
 
     def audit(self, job_id: str, accept: str) -> bytes:
-        """The audit report of the job as ``accept`` (a media type) asks, once it is made.
+        """The job's audit report in the media type ``accept``. Waits until the report is ready.
 
         Raises:
-            CommandError: also when it is not made within `REPORT_SECONDS`.
+            CommandError: the report is not ready within `REPORT_SECONDS`, or cannot be fetched.
         """
         deadline = time.monotonic() + REPORT_SECONDS
         while True:
@@ -138,44 +138,49 @@ class Api:
                 break
             wait = int(answer.headers["Retry-After"])
             if time.monotonic() + wait > deadline:
-                raise CommandError("The report is still being made: give the command again in some minutes.")
+                raise CommandError("The report is still being made. Run the command again in a few minutes.")
             time.sleep(wait)
         link = private_url(answer.headers["Location"], "The link to the report")
-        try:  # the link has a signature of its own
-            found = httpx.get(link, timeout=60).raise_for_status()
+        try:  # presigned: the request must not carry the API's token or signature
+            report = httpx.get(link, timeout=60).raise_for_status()
         except httpx.HTTPError as error:
             raise CommandError(f"The report cannot be fetched: {type(error).__name__}.") from None
-        return found.content
+        return report.content
 
     def states(self, job_id: str) -> list[dict[str, Any]]:
-        """The tasks of the state machine with how far the job is."""
+        """The tasks of the state machine, each with its status in this job."""
         return self._call("GET", f"jobs/{job_id}/states").json()["states"]
 
     def uploads(self, job_id: str) -> Iterator[dict[str, Any]]:
-        """What is uploaded for the job: name, size in bytes, and ``head``, a URL that takes a HEAD."""
+        """The files uploaded for the job: name, size in bytes, and ``head``, a presigned URL for a HEAD request."""
         yield from self._pages(f"jobs/{job_id}/uploads")
 
     def upload_targets(
         self, job_id: str, sha256: Mapping[str, str], sizes: Mapping[str, int]
     ) -> dict[str, dict[str, Any]]:
-        """A URL with headers to send for each of up to 1,000 names, whose content has the SHA-256 (hex) and bytes."""
+        """A presigned PUT URL and its headers for each name, at most 1,000.
+
+        Args:
+            sha256: the SHA-256 of each file's content, in hex, by name.
+            sizes: the size of each file in bytes, by name.
+        """
         body = {"names": list(sha256), "sha256": dict(sha256), "sizes": dict(sizes)}
         return self._call("POST", f"jobs/{job_id}/urls", json=body).json()
 
     def supply_labels(self, job_id: str, name: str) -> dict[str, Any]:
-        """Hand the job that waits for labels the uploaded file ``name``."""
+        """Give the uploaded labels file ``name`` to a job that waits for labels."""
         return self._call("POST", f"jobs/{job_id}/labels", json={"key": name}).json()
 
     def stop(self, job_id: str) -> dict[str, Any]:
-        """Stop what the job runs; the job with what was ``stopped`` and what is ``remaining``."""
+        """Stop the job. Returns the job with lists of what was ``stopped`` and what is ``remaining``."""
         return self._call("POST", f"jobs/{job_id}/stop").json()
 
     def resume(self, job_id: str) -> dict[str, Any]:
-        """Go on with a job that failed or was stopped."""
+        """Resume a job that failed or was stopped."""
         return self._call("POST", f"jobs/{job_id}/resume").json()
 
     def delete(self, job_id: str, *, model: bool = False) -> dict[str, Any]:
-        """Have what the job holds of people erased, and with ``model`` its model, which goes on in the background."""
+        """Request the erasure of the job's personal data and, with ``model``, its model. Runs in the background."""
         return self._call("DELETE", f"jobs/{job_id}", params={"deleteModel": "true"} if model else {}).json()
 
     def model(self) -> dict[str, Any]:
@@ -183,7 +188,7 @@ class Api:
         return self._call("GET", "model").json()
 
     def change_model(self, verb: str) -> dict[str, Any]:
-        """``start`` or ``stop`` the live model; its ARN and status."""
+        """``start`` or ``stop`` the live model. Returns its ARN and status."""
         return self._call("POST", f"model/{verb}").json()
 
     def _pages(self, path: str) -> Iterator[dict[str, Any]]:
@@ -196,7 +201,7 @@ class Api:
             parameters = {"nextToken": answer.headers["X-Next-Token"]}
 
     def ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """The answer to a call, also when it is a refusal."""
+        """The response to a call, whatever its status code."""
         try:
             return self._http.request(method, path, **arguments)
         except httpx.TransportError as error:
@@ -208,8 +213,8 @@ class Api:
             return answer
         if answer.has_redirect_location:
             raise CommandError(
-                f"The API answered {method} {path} with a redirect ({answer.status_code}), which is not followed: your "
-                "token or signature is for this API only. Check EKYC_API_URL."
+                f"The API answered {method} {path} with a redirect ({answer.status_code}). Redirects are not followed, "
+                "because your token or signature is for this API only. Check EKYC_API_URL."
             )
         try:
             problem = answer.json()

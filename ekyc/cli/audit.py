@@ -1,7 +1,8 @@
-"""Fetches an audit report and says whether a copy of one, as JSON or as a page, is genuine.
+"""Fetches audit reports, and verifies that a JSON or HTML copy of a report is genuine.
 
-The function that makes a report and this command must derive the same from the same history, so the command runs the
-function's own code, `pipeline.audit.verify`, in a process of its own: this package imports nothing that runs in Lambda.
+This command must derive the same report from the same history as the function that makes reports. It therefore runs
+the function's code, `pipeline.audit.verify`, in a separate process, because `ekyc` does not import code that runs in
+Lambda.
 """
 
 import json
@@ -19,41 +20,45 @@ from ekyc.cli.terminal import console, human, print_json
 
 BUCKET_OUTPUT = "AuditBucketName"
 LAMBDAS = Path(__file__).resolve().parents[2] / "lambdas"
-LOOKS = {"ok": "green", "wrong": "bold red", "not checked": "yellow", "noted": "bold yellow"}
+STYLES = {"ok": "green", "wrong": "bold red", "not checked": "yellow", "noted": "bold yellow"}
 
-# What `pipeline.audit.verify` says of a file as a whole: the exit code, and the words.
+# For each verdict of `pipeline.audit.verify`: the exit code and the message.
 VERDICTS = {
-    "genuine": (OK, "It is genuine: the bucket of reports has it under lock, as the first version of its end."),
+    "genuine": (
+        OK,
+        "The report is genuine: it is locked in the report bucket, as the first version for this end of the job.",
+    ),
     "genuine by its lock alone": (
         OK,
-        "The bucket of reports has it under lock, as the first version of its end, so nobody has changed it since it "
-        "was stored. What the execution did could not be compared: that is the word of the report alone.",
+        "The report is locked in the report bucket, as the first version for this end of the job, so it has not "
+        "changed since it was stored. AWS no longer has the execution: what the execution did rests on the report "
+        "alone.",
     ),
-    "wrong": (WRONG, "Something is wrong: this is not the report that the pipeline made."),
+    "wrong": (WRONG, "The report is wrong: it is not the report that the pipeline made."),
     "not proven": (
         UNPROVEN,
-        "As far as it was checked, the content agrees; authenticity is not proven: see what was not checked.",
+        "Authenticity is not proven: the parts that were checked agree, but some parts were not checked.",
     ),
 }
 
 
 def show(api: Api, job_id: str, as_json: bool) -> None:
-    """Print the answers of the job's report, or the report itself, byte by byte as it is kept."""
+    """Print the answers of the job's report. With ``as_json``, print the stored report unchanged."""
     content = api.audit(job_id, "application/json")
     if as_json:
         print(content.decode(), end="")
         return
     report = json.loads(content)
-    for one in report["answers"]:
-        console.print(one["question"], style="bold")
-        for line in one["answer"].splitlines():
+    for answer in report["answers"]:
+        console.print(answer["question"], style="bold")
+        for line in answer["answer"].splitlines():
             console.print(line)
         console.print()
     console.print(f"{report['stored']}, seal {report['sha256']}")
 
 
 def save_page(api: Api, job_id: str, file: Path) -> None:
-    """Write the job's report to ``file`` as a page."""
+    """Write the job's report to ``file`` as HTML."""
     content = api.audit(job_id, "text/html")
     try:
         file.write_bytes(content)
@@ -63,12 +68,13 @@ def save_page(api: Api, job_id: str, file: Path) -> None:
 
 
 def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
-    """Say of each part of the report in ``file`` whether it is genuine; answers the exit code.
+    """Print for each part of the report in ``file`` whether it is genuine. Returns the exit code.
 
-    ``bucket`` is the bucket of reports; without it the outputs of ``stack`` name it. The file never does.
+    ``bucket`` is the report bucket. If it is None, the outputs of ``stack`` name it. The file is never trusted to name
+    the bucket.
 
     Raises:
-        CommandError: the file is no report.
+        CommandError: the file is not a report.
     """
     bucket, why = (bucket, "") if bucket else _find_bucket(stack)
     command = [sys.executable, "-m", "pipeline.audit.verify", str(file.absolute()), bucket, why]
@@ -78,34 +84,34 @@ def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
     if run.returncode:
         raise CommandError(f"{file} could not be verified: {(run.stderr.strip().splitlines() or ['no reason'])[-1]}")
     answer = json.loads(run.stdout)
-    findings, (code, words) = answer["findings"], VERDICTS[answer["verdict"]]
+    findings, (code, verdict) = answer["findings"], VERDICTS[answer["verdict"]]
     if as_json:
         print_json(findings)
-        human.print(words)
+        human.print(verdict)
         return code
-    count = {result: sum(one["result"] == result for one in findings) for result in LOOKS}
+    count = {result: sum(finding["result"] == result for finding in findings) for result in STYLES}
     table = Table()
     for heading in ("part", "result", "what was found"):
         table.add_column(heading, overflow="fold")
-    for one in findings:
-        table.add_row(one["part"], Text(one["result"], LOOKS[one["result"]]), one["words"])
+    for finding in findings:
+        table.add_row(finding["part"], Text(finding["result"], STYLES[finding["result"]]), finding["words"])
     console.print(table)
-    console.print(", ".join(f"{count[result]} {result}" for result in LOOKS) + ".")
-    console.print(words)
+    console.print(", ".join(f"{count[result]} {result}" for result in STYLES) + ".")
+    console.print(verdict)
     return code
 
 
 def _find_bucket(stack: str) -> tuple[str, str]:
-    """The bucket of reports that the stack's outputs name; or nothing, and why."""
+    """The report bucket in the stack's outputs, or an empty string; and if empty, the reason."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        (found,) = new_session().client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        (description,) = new_session().client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
-        return "", f"DescribeStacks of {stack} answered {error.response['Error']['Code']}. Give --stack or --bucket."
+        return "", f"DescribeStacks of {stack} failed with {error.response['Error']['Code']}. Give --stack or --bucket."
     except BotoCoreError as error:
-        return "", f"AWS cannot be asked: {str(error).rstrip('.')}."
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+        return "", f"DescribeStacks of {stack} failed: {str(error).rstrip('.')}."
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
     if BUCKET_OUTPUT not in outputs:
         return "", f"The stack {stack} has no output {BUCKET_OUTPUT}. Give --stack or --bucket."
     return outputs[BUCKET_OUTPUT], ""

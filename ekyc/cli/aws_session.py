@@ -1,4 +1,4 @@
-"""The commands' AWS session: the user's credentials, in the Region of the API."""
+"""The AWS session of the commands: the user's credentials, in the Region of the API."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import boto3
 
-# API Gateway guide, "Invoke REST APIs": API-ID.execute-api.REGION.amazonaws.com, and the hosts of private APIs.
+# Matches API-ID.execute-api.REGION.amazonaws.com and the hosts of private APIs.
+# Source: API Gateway guide, "Invoke REST APIs".
 API_HOST = re.compile(r"\.execute-api\.([a-z0-9-]+)\.")
 
 
 def new_session(api_url: str | None = None) -> boto3.Session:
-    """A session in the Region that the API's host names, else AWS_REGION, else that of boto3 (environment or profile).
+    """A session in the Region of the API's host name, else in AWS_REGION, else in boto3's default Region.
 
-    boto3 does not read AWS_REGION, which Lambda, the CDK and our own pages use.
+    boto3 itself ignores AWS_REGION, which Lambda, the CDK and our documentation use.
     """
     import boto3
 

@@ -1,4 +1,4 @@
-"""Which API a command talks to, and as whom: options of `ekyc` itself, before the command's name."""
+"""The API that a command calls, and the caller's identity: the options of `ekyc` that precede the command's name."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from ekyc.cli.errors import CommandError
 if TYPE_CHECKING:
     from ekyc.cli.api import Api
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON; words go to standard error.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON. Messages go to standard error.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @dataclass(frozen=True)
 class Connection:
-    """The API's root URL and the ID token of a Cognito user, if given; without one, AWS credentials sign the calls."""
+    """The API's root URL, and the ID token of a Cognito user. Without a token, AWS credentials sign the calls."""
 
     url: str | None
     token: str | None
 
 
 def connect(context: typer.Context) -> Api:
-    """The client of the API that the command was told of.
+    """A client of the API that the options or EKYC_API_URL name.
 
     Raises:
-        CommandError: no API was named.
+        CommandError: no URL is given.
     """
-    from ekyc.cli.api import Api  # httpx takes a while, and --help need not wait for it
+    from ekyc.cli.api import Api  # imported late: --help must not wait for httpx
 
     connection: Connection = context.obj
     if not connection.url:
         raise CommandError(
-            "EKYC_API_URL is not set: export it as `ekyc local` prints it, or the stack's output ApiUrl."
+            "EKYC_API_URL is not set. Set it to the stack's output ApiUrl, or export the line that `ekyc local` prints."
         )
     return Api(connection.url, token=connection.token)
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask before something that cannot be undone.
+    """Ask the user to confirm an action that cannot be undone. With ``yes``, do not ask.
 
     Raises:
-        CommandError: the answer is no, or there is nobody to ask.
+        CommandError: the answer is no, or standard input is not a terminal.
     """
     import sys
 
@@ -54,6 +54,6 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} Nobody is there to answer: give --yes if that is what you want.")
+        raise CommandError(f"{question} This is not a terminal, so you cannot answer. To confirm, give --yes.")
     if not typer.confirm(printable(question), err=True):
         raise CommandError("Nothing was done.")

@@ -1,4 +1,4 @@
-"""Draws the contact sheet: each photo with the outline that was found, beside the document cut out and straightened."""
+"""Draws the contact sheet: each photo with the detected outlines, and beside it the crop of its first document."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ COLOURS = ("#2563eb", "#16a34a", "#db2777", "#ea580c", "#7c3aed", "#0891b2", "#c
 
 
 def draw(results: Sequence[tuple[Path, Sequence[Document]]]) -> Image.Image:
-    """The contact sheet of ``results``, each photo with its documents."""
+    """The contact sheet of ``results``: pairs of a photo and its documents."""
     labels = sorted({document.label for _, documents in results for document in documents})
     colours = {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(labels)}
     step_x, step_y = 2 * CELL[0] + 3 * GAP, CELL[1] + TITLE + GAP
@@ -27,11 +27,11 @@ def draw(results: Sequence[tuple[Path, Sequence[Document]]]) -> Image.Image:
     sheet = Image.new("RGB", (COLUMNS * step_x + GAP, rows * step_y + GAP), PAPER)
     for place, (path, documents) in enumerate(results):
         corner = (GAP + place % COLUMNS * step_x, GAP + place // COLUMNS * step_y)
-        _photo_and_crop(sheet, corner, path, documents, colours)
+        _paste_photo_and_crop(sheet, corner, path, documents, colours)
     return sheet
 
 
-def _photo_and_crop(
+def _paste_photo_and_crop(
     sheet: Image.Image,
     corner: tuple[int, int],
     path: Path,
@@ -46,13 +46,13 @@ def _photo_and_crop(
     for document in documents:
         points = [(float(x), float(y)) for x, y in document.outline]
         marks.line([*points, points[0], points[1]], fill=colours[document.label], width=thickness, joint="curve")
-    _place(sheet, photo, corner)
+    _paste(sheet, photo, corner)
     beside = (corner[0] + CELL[0] + GAP, corner[1])
     words = ", ".join(f"{document.label} {document.confidence:.0f} %" for document in documents) or "no document"
     title = printable(f"{path.name}   {words}")
     pen.text((corner[0], corner[1] + CELL[1] + 5), title, fill=INK, font=ImageFont.load_default(14))
     if documents:
-        _place(sheet, _picture(straighten(pixels, documents[0].outline, long_side=CELL[0])), beside)
+        _paste(sheet, _picture(straighten(pixels, documents[0].outline, long_side=CELL[0])), beside)
     else:
         pen.rectangle((*beside, beside[0] + CELL[0], beside[1] + CELL[1]), outline="#cbd5e1")
         centre = (beside[0] + CELL[0] // 2, beside[1] + CELL[1] // 2)
@@ -63,6 +63,6 @@ def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
-def _place(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int]) -> None:
+def _paste(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int]) -> None:
     fitted = ImageOps.contain(picture, CELL)
     sheet.paste(fitted, (corner[0] + (CELL[0] - fitted.width) // 2, corner[1] + (CELL[1] - fitted.height) // 2))

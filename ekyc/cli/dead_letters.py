@@ -1,4 +1,4 @@
-"""What the functions of the stack could not handle, and how it is given to them once more."""
+"""Reads the events in the dead-letter queues and sends them to their functions again."""
 
 import json
 import re
@@ -13,14 +13,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ekyc.cli.errors import CommandError
 
 JOB_ID = re.compile(r"ekyc-[0-9]{14}-[0-9a-f]{16}")
-HIDDEN_SECONDS = 60  # a message that was read comes back after this, unless it is deleted
+HIDDEN_SECONDS = 60  # the visibility timeout: a message that is not deleted returns to the queue after this
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message: whose it is, when it came (Unix ms), why, and of which job; never what it holds, which may be secret.
+    """A message in a dead-letter queue, without its content, which may be secret.
 
-    ``redelivered`` says whether it was handed over and deleted.
+    ``time`` is when the message entered the queue, in Unix milliseconds. ``redelivered`` says whether Lambda has
+    accepted the event, in which case the message was deleted.
     """
 
     function: str
@@ -31,9 +32,10 @@ class DeadLetter:
 
 
 def redeliver(session: boto3.Session, stack: str, function: str | None) -> Iterator[DeadLetter]:
-    """Give each message of the stack's dead-letter queues, or of those of ``function``, to its function again.
+    """Send each message in the stack's dead-letter queues, or in that of ``function``, to its function again.
 
-    A message is deleted when Lambda has taken it. One that fails again comes back with its new reason.
+    A message is deleted when Lambda has accepted it. If the function fails again, the event returns to the queue with
+    the new reason.
 
     Raises:
         CommandError: the stack or the function does not exist, or AWS refused a call.
@@ -42,7 +44,8 @@ def redeliver(session: boto3.Session, stack: str, function: str | None) -> Itera
         functions = _functions(session, stack)
         if function is not None and function not in functions:
             raise CommandError(
-                f"Stack {stack} has no function {function} with a dead-letter queue, but {', '.join(functions)}."
+                f"Stack {stack} has no function {function} with a dead-letter queue. The functions with one are "
+                f"{', '.join(functions)}."
             )
         for name in [function] if function else functions:
             yield from _redeliver(session, name, **functions[name])
@@ -51,24 +54,24 @@ def redeliver(session: boto3.Session, stack: str, function: str | None) -> Itera
 
 
 def _functions(session: boto3.Session, stack: str) -> dict[str, dict[str, str]]:
-    """Each function of the stack that has a dead-letter queue, with that, by its name in the stack."""
-    found = {}
+    """The functions with a dead-letter queue: function name and queue ARN, by name in the stack."""
+    functions = {}
     pages = session.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
     resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
     for resource in resources:
         if resource["ResourceType"] != "AWS::Lambda::Function":
             continue
-        described = session.client("lambda").get_function_configuration(FunctionName=resource["PhysicalResourceId"])
-        if queue := described.get("DeadLetterConfig", {}).get("TargetArn"):
+        configuration = session.client("lambda").get_function_configuration(FunctionName=resource["PhysicalResourceId"])
+        if queue := configuration.get("DeadLetterConfig", {}).get("TargetArn"):
             name = resource["LogicalResourceId"][:-8]  # without the hash that CDK appends
-            found[name] = {"function_name": resource["PhysicalResourceId"], "queue_arn": queue}
-    return found
+            functions[name] = {"function_name": resource["PhysicalResourceId"], "queue_arn": queue}
+    return functions
 
 
 def _redeliver(session: boto3.Session, name: str, function_name: str, queue_arn: str) -> Iterator[DeadLetter]:
     sqs = session.client("sqs")
-    found = sqs.get_queue_url(QueueName=queue_arn.rpartition(":")[2])
-    queue, began = found["QueueUrl"], _end_of_second(found["ResponseMetadata"]["HTTPHeaders"]["date"])
+    response = sqs.get_queue_url(QueueName=queue_arn.rpartition(":")[2])
+    queue, began = response["QueueUrl"], _end_of_second(response["ResponseMetadata"]["HTTPHeaders"]["date"])
     while messages := sqs.receive_message(
         QueueUrl=queue,
         MaxNumberOfMessages=10,
@@ -80,16 +83,16 @@ def _redeliver(session: boto3.Session, name: str, function_name: str, queue_arn:
         for message in messages:
             sent = int(message["Attributes"]["SentTimestamp"])
             if sent > began:
-                return  # one that has come back already: all of before have been read
-            yield _give(session, name, function_name, queue, message, sent)
+                return  # an event that failed again: all older messages are done
+            yield _redeliver_message(session, name, function_name, queue, message, sent)
 
 
 def _end_of_second(date: str) -> float:
-    """Unix ms of the end of the second that a Date header names. It is the queue's own time, as SentTimestamp is."""
+    """The end of the second in a Date header, in Unix milliseconds. Header and SentTimestamp use the same clock."""
     return (parsedate_to_datetime(date).timestamp() + 1) * 1000
 
 
-def _give(
+def _redeliver_message(
     session: boto3.Session, name: str, function_name: str, queue: str, message: dict[str, Any], sent: int
 ) -> DeadLetter:
     attributes = {key: value["StringValue"] for key, value in message.get("MessageAttributes", {}).items()}
@@ -101,7 +104,8 @@ def _give(
     try:
         json.loads(body)
     except ValueError:
-        return DeadLetter(name, sent, "This is no event. Look at it in the SQS console.", None, redelivered=False)
+        reason = "The message is not JSON, so it is not an event. Look at it in the SQS console."
+        return DeadLetter(name, sent, reason, None, redelivered=False)
     session.client("lambda").invoke(FunctionName=function_name, InvocationType="Event", Payload=body.encode())
     session.client("sqs").delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
     return DeadLetter(name, sent, reason, job[0] if job else None, redelivered=True)

@@ -1,4 +1,4 @@
-"""The whole job on the embedded local AWS: photographs in, a running model that crops documents out."""
+"""Runs a complete job on the embedded local AWS, from photos to a running model that crops documents."""
 
 import json
 import os
@@ -25,23 +25,25 @@ from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import synthesize
 
 SHEET_PHOTOS = 12
-SPEED = 240  # what AWS takes five minutes for is waited for little more than a second
+SPEED = 240  # a wait of five minutes on AWS takes little more than a second
 LOOK_EVERY = 0.25  # seconds
-PLAIN_PROGRESS_EVERY = 5  # seconds, where there is no terminal to show it live
+PLAIN_PROGRESS_EVERY = 5  # seconds between progress lines if the output is not a terminal
 
 
 def run(folder: Path | None, count: int, seed: int, out: Path) -> None:
-    """Run the demo on the photos of ``folder``, or on ``count`` specimen photos of ``seed``; the results go to ``out``.
+    """Run the demo on the photos in ``folder``, or on ``count`` specimen photos drawn from ``seed``.
+
+    The contact sheet and the figures are written to ``out``.
 
     Raises:
-        CommandError: the photos cannot be used, or the job did not end well.
+        CommandError: the photos cannot be used, or the job did not end with Ready.
     """
     began = time.monotonic()
-    own = photos.read(folder) if folder else None
-    with TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as aside:
-        template = aside.submit(synthesize, Path(scratch) / "cdk.out")  # takes seconds, in a process of its own
+    user_photos = photos.read(folder) if folder else None
+    with TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as background:
+        template = background.submit(synthesize, Path(scratch) / "cdk.out")  # takes seconds, in a separate process
         with LocalAws(speed=SPEED) as local:
-            labelled = own or photos.read(photos.draw(Path(scratch) / "photos", count, seed))
+            labelled = user_photos or photos.read(photos.draw(Path(scratch) / "photos", count, seed))
             with console.status("Deploying the stack to the local AWS"):
                 local.deploy(template.result())
             local.workforce.answer_from(labelled.annotations)
@@ -71,57 +73,60 @@ def _train_and_check(api: Api, labelled: LabelledFolder, out: Path) -> dict[str,
     console.print(f"Execution {arn}")
     with console.status("") as status:
         lines = StateLines(status, session, arn)
-        for job, _ in watch.looks(api, job_id, longest=LOOK_EVERY):
+        for job, _ in watch.polls(api, job_id, longest=LOOK_EVERY):
             lines.show(job)
-    ended = execution.read(session, arn)
+    history = execution.read(session, arn)
     if job["status"] != "Ready":
-        raise CommandError(f"Job {job_id} ended {job['status']}: {ended.error}: {ended.cause}")
+        raise CommandError(f"Job {job_id} ended with {job['status']}: {history.error}: {history.cause}")
     model = api.model()["projectVersionArn"]
     with progress(f"Asking the model about {len(held_out)} photos it has not seen", len(held_out)) as steps:
-        found = [
-            (path, _found(result)) for path, result in detection.detect_all(session, model, held_out, steps.advance)
+        detections = [
+            (path, _documents(result)) for path, result in detection.detect_all(session, model, held_out, steps.advance)
         ]
     scores = scoring.score(
         (labelled.documents[path.name], [(document.label, document.box) for document in documents])
-        for path, documents in found
+        for path, documents in detections
     )
     overall = sum(scores.values(), scoring.Score())
     _print_scores(scores, overall)
     out.mkdir(parents=True, exist_ok=True)
-    contact_sheet.draw(_worth_showing(found)).save(out / "contact-sheet.png", optimize=True)
+    contact_sheet.draw(_choose_for_sheet(detections)).save(out / "contact-sheet.png", optimize=True)
     return {
         "status": job["status"],
         "job_id": job_id,
-        "execution_status": ended.status,
-        "history_events": ended.events,
-        "seconds_per_stage": ended.seconds_by_state(),
+        "execution_status": history.status,
+        "history_events": history.events,
+        "seconds_per_stage": history.seconds_by_state(),
         "photos": {"trained_on": len(training_photos), "held_out": len(held_out)},
         "f1": round(overall.f1, 4),
         "mean_iou": round(overall.mean_iou, 4),
         "per_type": {
-            label: {"precision": one.precision, "recall": one.recall, "f1": one.f1, "mean_iou": one.mean_iou}
-            for label, one in scores.items()
+            label: {"precision": score.precision, "recall": score.recall, "f1": score.f1, "mean_iou": score.mean_iou}
+            for label, score in scores.items()
         },
         "model_arn": model,
     }
 
 
 class StateLines:
-    """Prints a line for each state as it is entered and the figures that it returned; loops show as progress."""
+    """Prints a line when the job first enters a state, and the figures that the state returns.
+
+    Loops are shown as progress.
+    """
 
     def __init__(self, status: Status, session: boto3.Session, arn: str) -> None:
         self._status, self._session, self._arn = status, session, arn
         self._entered: set[str] = set()
         self._left = 0
-        self._began = self._told = time.monotonic()
+        self._began = self._last_line = time.monotonic()
 
     def show(self, job: dict[str, Any]) -> None:
-        """Print what happened since the last call, and how far the state is that the job is in."""
+        """Print the states entered since the last call, and the progress of the current state."""
         visits = execution.read(self._session, self._arn).visits
         for visit in visits[self._left :]:
             if visit.state not in self._entered:
                 self._entered.add(visit.state)
-                seconds = time.monotonic() - self._began  # the history's times are the local AWS's, which run ahead
+                seconds = time.monotonic() - self._began  # not the history's times: the local AWS's clock runs ahead
                 console.print(Text(f"{seconds:6.1f} s", "dim"), f" {visit.state}", Text(visit.kind.lower(), "dim"))
             if visit.left is None:
                 break
@@ -133,13 +138,13 @@ class StateLines:
             self._show_progress(visits[-1].state, job)
 
     def _show_progress(self, state: str, job: dict[str, Any]) -> None:
-        progress, words = job["progress"], job["detailedStatus"] or job["status"]
+        progress, text = job["progress"], job["detailedStatus"] or job["status"]
         if job["status"] == "Labelling" and progress["total"]:
-            words = f"labelled {progress['labelled']} of {progress['total']}"
-        self._status.update(as_text(f"{state}: {words}"))
-        if not console.is_terminal and time.monotonic() - self._told > PLAIN_PROGRESS_EVERY:
-            self._told = time.monotonic()
-            console.print(f"          {words}")
+            text = f"labelled {progress['labelled']} of {progress['total']}"
+        self._status.update(as_text(f"{state}: {text}"))
+        if not console.is_terminal and time.monotonic() - self._last_line > PLAIN_PROGRESS_EVERY:
+            self._last_line = time.monotonic()
+            console.print(f"          {text}")
 
 
 def _print_scores(scores: dict[str, scoring.Score], overall: scoring.Score) -> None:
@@ -147,29 +152,29 @@ def _print_scores(scores: dict[str, scoring.Score], overall: scoring.Score) -> N
     table.add_column("document type")
     for name in ("precision", "recall", "F1", "mean IoU"):
         table.add_column(name, justify="right")
-    for label, one in [*scores.items(), ("all", overall)]:
+    for label, score in [*scores.items(), ("all", overall)]:
         style = "bold" if label == "all" else None
-        figures = (one.precision, one.recall, one.f1, one.mean_iou)
+        figures = (score.precision, score.recall, score.f1, score.mean_iou)
         table.add_row(label, *(f"{figure:.3f}" for figure in figures), style=style)
     console.print(table)
 
 
-def _found(result: list[Document] | CommandError) -> list[Document]:
+def _documents(result: list[Document] | CommandError) -> list[Document]:
     if isinstance(result, CommandError):
         raise result
     return result
 
 
-def _worth_showing(found: Sequence[tuple[Path, list[Document]]]) -> list[tuple[Path, list[Document]]]:
-    """A dozen photos, as many document types as there are and one with no document, in their own order."""
+def _choose_for_sheet(detections: Sequence[tuple[Path, list[Document]]]) -> list[tuple[Path, list[Document]]]:
+    """At most `SHEET_PHOTOS` photos, by path: first one of each document type and one without documents."""
     chosen: dict[Path, list[Document]] = {}
     types: set[str] = set()
-    for path, documents in found:
+    for path, documents in detections:
         label = documents[0].label if documents else ""
         if label not in types:
             types.add(label)
             chosen[path] = documents
-    for path, documents in found:
+    for path, documents in detections:
         if len(chosen) >= SHEET_PHOTOS:
             break
         chosen.setdefault(path, documents)

@@ -1,4 +1,4 @@
-"""Asks a running model what documents a photo shows."""
+"""Finds the documents in photos with a running model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from ekyc.cli.errors import CommandError
 from rules import photos
 
-# Custom Labels guide, "Guidelines and quotas": bytes of a photo that is sent with the call. Larger photos are scaled
-# down, as the guide to Rekognition says of images beyond its limits; boxes are shares of the sides, so they fit either.
+# The limit for image bytes in a call. Larger photos are scaled down, as the Rekognition guide recommends. The response
+# has boxes as ratios of the image size, so they also fit the original. Source: Custom Labels guide, "Guidelines and
+# quotas".
 MAX_BYTES = 4 * 1024 * 1024
-SMALLER, QUALITY = 0.8, 90  # how a photo that is too large is made smaller, step by step
-# What this machine reads of a photo: more would take it gigabytes. 50 megapixels are what large phones take.
+SMALLER, QUALITY = 0.8, 90  # the factor of each scaling step, and the JPEG quality
+# Larger photos would need gigabytes of memory here. The largest phone photos have 50 megapixels.
 MAX_FILE_BYTES, MAX_PIXELS = 64 * 1024 * 1024, 51_000_000
 PARALLEL_CALLS = 2  # one inference unit, and the local AWS's two cores
 
@@ -28,8 +29,8 @@ PARALLEL_CALLS = 2  # one inference unit, and the local AWS's two cores
 class Document:
     """A document found in a photo.
 
-    ``confidence`` is 0..100; ``box`` is left, top, width, height and ``outline`` four corners (top-left first, in the
-    document's own reading order), all in pixels. A model on AWS gives no outline: then it is the box's corners.
+    ``confidence`` is 0..100. ``box`` is left, top, width, height in pixels. ``outline`` is the four corners in pixels,
+    clockwise from the document's own top-left corner. A model on AWS returns no outline; it is then the box's corners.
     """
 
     label: str
@@ -39,70 +40,72 @@ class Document:
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:
-    """The photo's pixels, BGR, height x width x 3, after the turn that its EXIF asks for, as a person sees it.
+    """The photo's pixels, height x width x 3, BGR, rotated as its EXIF orientation says.
 
     Raises:
-        CommandError: the file is missing, is no photo, or is too large to read.
+        CommandError: the file is missing, is not a photo, or is too large to read.
     """
     return _decode(path, read_file(path))
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a photo that this machine can decode, by what its header says.
+    """The bytes of a photo. Only its header is checked, the pixels are not decoded.
 
     Raises:
-        CommandError: the file is missing, is no photo, or is too large to read.
+        CommandError: the file is missing, is not a photo, or is too large to read.
     """
     try:
         if not path.is_file():
             raise CommandError(f"{path} is not a file.")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise CommandError(f"{path} has {size:,} bytes; at most {MAX_FILE_BYTES:,} can be read.")
+            raise CommandError(f"{path} has {size:,} bytes. The limit is {MAX_FILE_BYTES:,}.")
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise CommandError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    seen = photos.measure(content)
-    if isinstance(seen, photos.Rejection):
-        raise CommandError(f"{path} cannot be used: {seen.reason}.")
-    if seen.width * seen.height > MAX_PIXELS:
-        raise CommandError(f"{path} has {seen.width}x{seen.height} px; at most {MAX_PIXELS:,} pixels can be read.")
+    header = photos.measure(content)
+    if isinstance(header, photos.Rejection):
+        raise CommandError(f"{path} cannot be used: {header.reason}.")
+    if header.width * header.height > MAX_PIXELS:
+        raise CommandError(f"{path} has {header.width}x{header.height} pixels. The limit is {MAX_PIXELS:,} pixels.")
     return content
 
 
 def _decode(path: Path, content: bytes) -> NDArray[np.uint8]:
-    costly = photos.bare(content)
-    if isinstance(costly, photos.Rejection) and costly.code == "TooCostly":
-        raise CommandError(f"{path} cannot be read: {costly.reason}.")
+    stripped = photos.bare(content)
+    if isinstance(stripped, photos.Rejection) and stripped.code == "TooCostly":
+        raise CommandError(f"{path} cannot be read: {stripped.reason}.")
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         image = None
     if image is None:
-        raise CommandError(f"{path} cannot be used: its pixels are broken or cut off.")
+        raise CommandError(f"{path} cannot be used: its pixel data is corrupt or incomplete.")
     return image  # type: ignore[return-value]
 
 
 def detect(session: boto3.Session, model: str, path: Path) -> list[Document]:
-    """The documents that the running ``model`` (a project version's ARN) finds in the photo, most certain first.
+    """The documents that ``model`` finds in the photo, in descending order of confidence.
+
+    ``model`` is the ARN of a running project version.
 
     Raises:
-        CommandError: the file is no photo or cannot be made small enough, or the model does not answer.
+        CommandError: the file is not a photo, or Rekognition returns an error.
     """
     content = read_file(path)
     pixels = _decode(path, content)
     height, width = pixels.shape[:2]
     if len(content) > MAX_BYTES or max(height, width) > photos.MAX_SIDE:
-        content = _scaled_down(pixels)
+        content = _scale_down(pixels)
     try:
         answer = session.client("rekognition").detect_custom_labels(ProjectVersionArn=model, Image={"Bytes": content})
     except (ClientError, BotoCoreError) as error:
-        raise CommandError(f"The model did not answer for {path}: {' '.join(str(error).split())}") from error
-    return [_document(found, width, height) for found in answer["CustomLabels"] if "Geometry" in found]
+        raise CommandError(f"The model could not process {path}: {' '.join(str(error).split())}") from error
+    return [_document(label, width, height) for label in answer["CustomLabels"] if "Geometry" in label]
 
 
-def _scaled_down(pixels: NDArray[np.uint8]) -> bytes:
-    """The photo as a JPEG that a model takes."""
+def _scale_down(pixels: NDArray[np.uint8]) -> bytes:
+    """The photo as a JPEG within the limits of the call."""
     longest = max(pixels.shape[:2])
     scale = min(1.0, photos.MAX_SIDE / longest)
     while True:
@@ -114,29 +117,29 @@ def _scaled_down(pixels: NDArray[np.uint8]) -> bytes:
         scale *= SMALLER
 
 
-def _document(found: Mapping[str, Any], width: int, height: int) -> Document:
-    box = found["Geometry"]["BoundingBox"]
+def _document(label: Mapping[str, Any], width: int, height: int) -> Document:
+    box = label["Geometry"]["BoundingBox"]
     left, top = box["Left"] * width, box["Top"] * height
     right, bottom = left + box["Width"] * width, top + box["Height"] * height
-    polygon = found["Geometry"].get("Polygon")
+    polygon = label["Geometry"].get("Polygon")
     corners = (
         [(point["X"] * width, point["Y"] * height) for point in polygon]
         if polygon
         else [(left, top), (right, top), (right, bottom), (left, bottom)]
     )
     outline = np.array(corners, dtype=np.float64)
-    return Document(found["Name"], found["Confidence"], (left, top, right - left, bottom - top), outline)
+    return Document(label["Name"], label["Confidence"], (left, top, right - left, bottom - top), outline)
 
 
 def detect_all(
     session: boto3.Session, model: str, paths: Sequence[Path], progress: Callable[[], None]
 ) -> Iterator[tuple[Path, list[Document] | CommandError]]:
-    """Each photo with its documents, or what went wrong with it, in the order of ``paths``.
+    """Yields each photo with its documents, or with the error, in the order of ``paths``.
 
-    ``progress`` is called once a photo.
+    Calls ``progress`` once for each photo, from any thread.
     """
 
-    def one(path: Path) -> list[Document] | CommandError:
+    def detect_one(path: Path) -> list[Document] | CommandError:
         try:
             return detect(session, model, path)
         except CommandError as error:
@@ -145,4 +148,4 @@ def detect_all(
             progress()
 
     with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-        yield from zip(paths, pool.map(one, paths), strict=True)
+        yield from zip(paths, pool.map(detect_one, paths), strict=True)

@@ -1,16 +1,16 @@
-"""The errors that a command shows as one sentence, and what the exit codes mean."""
+"""The errors that the commands print without a stack trace, and the exit codes."""
 
 OK, ERROR, USAGE, REJECTED, FAILED, STOPPED, WRONG, UNPROVEN, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 
 EXIT_CODES = (
-    "Exit codes: 0 done (of a followed job: Ready), 1 error, 2 wrong usage; the followed job ended "
-    "3 Rejected, 4 Failed, 5 Stopped; the verified audit report is 6 wrong, 7 not proven to be authentic; 130 Ctrl-C."
+    "Exit codes: 0 success (a watched job is Ready), 1 error, 2 wrong usage. A watched job ended with 3 Rejected, "
+    "4 Failed or 5 Stopped. A verified audit report is 6 wrong or 7 not proven to be authentic. 130 Ctrl-C."
 )
 
 
 class CommandError(Exception):
-    """What went wrong and what to do, for the person at the terminal; the command ends with exit code 1."""
+    """An error for the user: what went wrong and what to do. The command ends with exit code 1."""
 
 
 class Unreachable(CommandError):
-    """Nobody answered, or what answered is busy: the same request may succeed a moment later."""
+    """The service did not respond or is busy. The same request may succeed later."""

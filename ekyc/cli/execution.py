@@ -1,4 +1,4 @@
-"""A state machine execution as its history tells it, which the Step Functions console shows."""
+"""Reads a state machine execution from its history."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import boto3
 
 @dataclass
 class Visit:
-    """One visit of a state: when it was entered and left (None while in it), and what it returned."""
+    """One visit to a state. ``left`` is None while the execution is in the state."""
 
     state: str
     kind: str
@@ -21,7 +21,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Execution:
-    """An execution as it is now: its status, error and cause, its visits in order and the number of history events."""
+    """An execution: its status, error and cause, its visits in order, and its number of history events."""
 
     status: str
     error: str
@@ -31,19 +31,19 @@ class Execution:
     events: int
 
     def seconds_by_state(self) -> dict[str, float]:
-        """Seconds spent in each state, all visits together, in the order of the first visit."""
+        """The total seconds spent in each state, in the order of the first visits."""
         seconds: dict[str, float] = {}
         for visit in self.visits:
             if visit.left:
-                spent = (visit.left - visit.entered).total_seconds()
-                seconds[visit.state] = round(seconds.get(visit.state, 0.0) + spent, 3)
+                duration = (visit.left - visit.entered).total_seconds()
+                seconds[visit.state] = round(seconds.get(visit.state, 0.0) + duration, 3)
         return seconds
 
 
 def read(session: boto3.Session, arn: str) -> Execution:
-    """The execution with all pages of its history."""
+    """Read the execution and its complete history."""
     stepfunctions = session.client("stepfunctions")
-    described = stepfunctions.describe_execution(executionArn=arn)
+    description = stepfunctions.describe_execution(executionArn=arn)
     visits: list[Visit] = []
     events = 0
     for page in stepfunctions.get_paginator("get_execution_history").paginate(executionArn=arn):
@@ -56,17 +56,17 @@ def read(session: boto3.Session, arn: str) -> Execution:
                 visits[-1].left = event["timestamp"]
                 visits[-1].output = json.loads(left.get("output") or "{}")
     return Execution(
-        described["status"],
-        described.get("error", ""),
-        words(described.get("cause", "")),
-        described["startDate"],
+        description["status"],
+        description.get("error", ""),
+        readable_cause(description.get("cause", "")),
+        description["startDate"],
         visits,
         events,
     )
 
 
-def words(cause: str) -> str:
-    """A cause for people: of a failed function's JSON, its message."""
+def readable_cause(cause: str) -> str:
+    """The cause. If it is the JSON of a failed function, only its error message."""
     try:
         return json.loads(cause)["errorMessage"]
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""The commands for jobs: `train`, which does a whole one, and its parts."""
+"""The commands for jobs: `train`, which runs a complete job, and one command for each step."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from ekyc.cli.photo_checks import Checked, Photo
     from rules.entries import Size
 
-Photos = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with photos, JPEG or PNG; folders in it count.")]
+Photos = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with photos, JPEG or PNG. Includes subfolders.")]
 
 
-def _checked_types(types: list[str] | None) -> list[str] | None:
-    """The document types that the option gives.
+def _check_types(types: list[str] | None) -> list[str] | None:
+    """Return the document types in the option.
 
     Raises:
-        CommandError: one of them cannot be a document type.
+        CommandError: a name is not valid for a document type.
     """
     from rules.types import fault_of_type
 
@@ -35,24 +35,30 @@ def _checked_types(types: list[str] | None) -> list[str] | None:
 
 
 Types = Annotated[
-    list[str] | None, typer.Option("--type", help="A document type; once for each.", callback=_checked_types)
+    list[str] | None, typer.Option("--type", help="A document type. Repeat for each type.", callback=_check_types)
 ]
-Deploy = Annotated[bool, typer.Option(help="Start and publish the model when it is good enough.")]
-MinF1 = Annotated[float | None, typer.Option(min=0, max=1, help="Least F1 of the model; the stack's or more.")]
-MinLabelF1 = Annotated[float | None, typer.Option(min=0, max=1, help="Least F1 of each type; the stack's or more.")]
+Deploy = Annotated[bool, typer.Option(help="Start and publish the model if it passes the evaluation.")]
+MinF1 = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Minimum F1 of the model. Not below the stack's setting.")
+]
+MinLabelF1 = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Minimum F1 of each type. Not below the stack's setting.")
+]
 MaxF1Drop = Annotated[
-    float | None, typer.Option(min=0, max=1, help="How far F1 may be below the live model's; the stack's or less.")
+    float | None,
+    typer.Option(min=0, max=1, help="Maximum drop of F1 from the live model. Not above the stack's setting."),
 ]
 MaxUnmatched = Annotated[
     float,
     typer.Option(
         min=0,
         max=1,
-        help="The deployment's maxUnmatchedShare: largest share of labels without photo, or photos without labels.",
+        help="Maximum share of labels without a photo, or of photos without labels: the stack's maxUnmatchedShare.",
     ),
 ]
 StopPrevious = Annotated[
-    bool | None, typer.Option("--stop-previous/--keep-previous", help="What becomes of the model that is live now.")
+    bool | None,
+    typer.Option("--stop-previous/--keep-previous", help="Stop the model that is live now, or leave it running."),
 ]
 
 MOST_SHOWN = 50
@@ -63,7 +69,7 @@ def train(
     folder: Photos,
     labels: Annotated[
         Path | None,
-        typer.Option(help="COCO file or Ground Truth manifest; without it DIR/annotations.json if there is one."),
+        typer.Option(help="COCO file or Ground Truth manifest. Default: DIR/annotations.json, if it exists."),
     ] = None,
     types: Types = None,
     deploy: Deploy = True,
@@ -72,35 +78,36 @@ def train(
     max_f1_drop: MaxF1Drop = None,
     stop_previous: StopPrevious = None,
     label: Annotated[
-        bool, typer.Option("--label", help="Label the photos yourself in the browser, on a local AWS of its own.")
+        bool, typer.Option("--label", help="Label the photos yourself in the browser, on a temporary local AWS.")
     ] = False,
-    labels_out: Annotated[Path, typer.Option(help="With --label: folder for the labels, output.manifest.")] = Path(
+    labels_out: Annotated[Path, typer.Option(help="With --label: folder for the labels file, output.manifest.")] = Path(
         "build/label"
     ),
     browser: Annotated[bool, typer.Option(help="With --label: open the page in the browser.")] = True,
     max_unmatched: MaxUnmatched = 0.05,
     as_json: AsJson = False,
 ) -> None:
-    """Do a whole job: check the photos, create, upload, start, follow to the end.
+    """Run a complete job: check the photos, create, upload, start, and watch until it ends.
 
-    With labels the model is trained on them; without, people label the photos with Ground Truth. With --label you do,
-    on this machine, and the labels are kept for a job on AWS.
+    With a labels file, the model is trained on these labels. Without one, workers label the photos with Ground Truth.
+    With --label, you label them on this machine; the labels are saved for a job on AWS.
 
     Example: ekyc train photos --type ID_KTP --type AU_PASSPORT --min-f1 0.9
     """
     from contextlib import ExitStack
 
     if label and labels:
-        raise CommandError("Give --labels or --label: the photos are labelled, or you label them.")
+        raise CommandError(
+            "Give either --labels (a file with labels) or --label (label the photos yourself), not both."
+        )
     if not label and labels is None and (folder / "annotations.json").is_file():
         labels = folder / "annotations.json"
-    checked = _checked(folder)
-    found = _checked_labels(labels, _sizes(checked), types, max_unmatched) if labels else None
+    checked = _check_photos(folder)
+    checked_labels = _check_labels(labels, _sizes(checked), types, max_unmatched) if labels else None
     bars = _bars(min_f1, min_label_f1, max_f1_drop, stop_previous)
     options: dict[str, Any] = {"deploy": deploy, **bars}
-    wanted = types or (list(found.types) if found else None)
-    if wanted:
-        options["documentTypes"] = wanted
+    if document_types := types or (list(checked_labels.types) if checked_labels else None):
+        options["documentTypes"] = document_types
     options["labels"] = {"provider": "supplied", "key": labels.name} if labels else {"provider": "ground-truth"}
     with ExitStack() as stack:
         if not label:
@@ -110,20 +117,20 @@ def train(
             from ekyc.cli.api import Api
             from ekyc.cli.terminal import human
 
-            # A job may not lower the bars of its deployment, which here is this command's own.
+            # A job cannot lower its deployment's bars, so the local deployment gets the bars of the options.
             local = stack.enter_context(labelling_page.local_aws(bars))
             api = Api(local.api_url)
 
-            def lead(job_id: str) -> None:
-                labelling_page.lead_to_page(local, api, job_id, browser)
-                stack.callback(keep, job_id)
+            def open_page(job_id: str) -> None:
+                labelling_page.open_page(local, api, job_id, browser)
+                stack.callback(save_labels, job_id)
 
-            def keep(job_id: str) -> None:
-                if manifest := labelling_page.keep_labels(job_id, labels_out):
-                    words = f"The labels are in {manifest}. To train on them: ekyc train {folder} --labels {manifest}"
-                    human.print(words)
+            def save_labels(job_id: str) -> None:
+                if manifest := labelling_page.save_labels(job_id, labels_out):
+                    command = f"ekyc train {folder} --labels {manifest}"
+                    human.print(f"The labels are in {manifest}. To train on them: {command}")
 
-            code = _train(api, folder, checked.photos, None, options, as_json, lead)
+            code = _train(api, folder, checked.photos, None, options, as_json, open_page)
     raise typer.Exit(code)
 
 
@@ -134,34 +141,39 @@ def _train(
     labels: Path | None,
     options: dict[str, Any],
     as_json: bool,
-    lead: Callable[[str], None] | None = None,
+    open_page: Callable[[str], None] | None = None,
 ) -> int:
-    """A whole job; the exit code. ``lead`` brings people to the labelling page of this process's local AWS."""
+    """Run a complete job. Returns the exit code.
+
+    ``open_page`` opens the labelling page if the job runs on a local AWS in this process.
+    """
     from ekyc.cli import watch as watching
     from ekyc.cli.terminal import human, print_json
 
     job_id = api.create()["id"]
     human.print(f"Job {job_id}")
-    again = f"ekyc upload {job_id} {folder}"
+    upload_command = f"ekyc upload {job_id} {folder}"
     try:
-        _upload(api, job_id, photos, again)
+        _upload(api, job_id, photos, upload_command)
         if labels:
             _upload_file(api, job_id, labels)
         api.start(job_id, options)
     except CommandError as error:
-        raise CommandError(f"{error} Nothing was started; to go on: {again}, then ekyc start {job_id}") from error
-    if lead:
-        lead(job_id)
+        raise CommandError(
+            f"{error} The job was not started. To continue: {upload_command}, then ekyc start {job_id}"
+        ) from error
+    if open_page:
+        open_page(job_id)
     else:
-        human.print(f"Started. To follow it from elsewhere: ekyc watch {job_id}")
-    job, code = watching.follow(api, job_id, outlives_us=lead is None)
+        human.print(f"Started. To watch it elsewhere: ekyc watch {job_id}")
+    job, code = watching.follow(api, job_id, survives_exit=open_page is None)
     if as_json:
         print_json(job)
     return code
 
 
 def create(context: typer.Context, as_json: AsJson = False) -> None:
-    """Create a job; prints its id.
+    """Create a job and print its id.
 
     Example: JOB=$(ekyc create)
     """
@@ -175,28 +187,30 @@ def create(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def upload(context: typer.Context, job: JobId, folder: Photos, as_json: AsJson = False) -> None:
-    """Upload the photos of a folder; go on where an earlier upload stopped.
+    """Upload the photos in a folder. Continues an interrupted upload.
 
-    Photos that Rekognition would reject are listed and left out. What is there with the same content is skipped. When a
-    name is there with other content, or twice in the folder, nothing is sent.
+    Photos that Rekognition would reject are listed and not sent. Photos already uploaded with the same content are
+    skipped. Nothing is sent if a photo of the same name but other content is already uploaded, or if two photos in the
+    folder have the same name.
 
     Example: ekyc upload ekyc-20261124034524-0ac337ddb8d23c1c photos
     """
     from ekyc.cli.terminal import print_json
 
-    checked = _checked(folder)
+    checked = _check_photos(folder)
     counts = _upload(connect(context), job, checked.photos, f"ekyc upload {job} {folder}")
     if as_json:
-        rejected = [{"file": str(one.path), "code": one.code, "reason": one.reason} for one in checked.rejected]
+        rejected = [{"file": str(photo.path), "code": photo.code, "reason": photo.reason} for photo in checked.rejected]
         print_json({"id": job, **counts, "rejected": rejected})
 
 
 def start(
     context: typer.Context,
     job: JobId,
-    labels: Annotated[str | None, typer.Option(help="Name of a labels file that is uploaded for the job.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Name of a labels file uploaded for the job.")] = None,
     provider: Annotated[
-        str | None, typer.Option(help="ground-truth, or supplied: the job waits for labels when none are named.")
+        str | None,
+        typer.Option(help="ground-truth or supplied. With supplied and no --labels, the job waits for labels."),
     ] = None,
     types: Types = None,
     deploy: Deploy = True,
@@ -206,7 +220,7 @@ def start(
     stop_previous: StopPrevious = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a job whose photos are uploaded. What is not said is as the stack's settings are.
+    """Start a job whose photos are uploaded. The stack's settings are the defaults of the options.
 
     Example: ekyc start ekyc-20261124034524-0ac337ddb8d23c1c --labels annotations.json --no-deploy
     """
@@ -222,11 +236,11 @@ def start(
         print_json({"id": job, "executionArn": arn})
     else:
         print(printable(arn))
-        human.print(f"To follow it: ekyc watch {job}")
+        human.print(f"To watch it: ekyc watch {job}")
 
 
 def status(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
-    """Show how far a job is, with its figures and its cost.
+    """Show a job's progress, its figures and its cost.
 
     Example: ekyc status ekyc-20261124034524-0ac337ddb8d23c1c
     """
@@ -234,58 +248,58 @@ def status(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     from ekyc.cli.terminal import console, print_json
 
     api = connect(context)
-    found, states = api.job(job), api.states(job)
+    record, states = api.job(job), api.states(job)
     if as_json:
-        print_json(found | {"states": states})
+        print_json(record | {"states": states})
         return
-    elapsed = watching.duration(found["progress"]["elapsedSeconds"])
-    console.print(f"{job}  {found['status']}  {elapsed}  ${found['cost']['totalUsd']:.2f}")
-    console.print(watching.table(found, states))
-    if found["status"] in watching.ENDED:
-        console.print(watching.conclusion(found))
+    elapsed = watching.duration(record["progress"]["elapsedSeconds"])
+    console.print(f"{job}  {record['status']}  {elapsed}  ${record['cost']['totalUsd']:.2f}")
+    console.print(watching.table(record, states))
+    if record["status"] in watching.ENDED:
+        console.print(watching.conclusion(record))
     else:
-        console.print(watching.words(found))
+        console.print(watching.activity(record))
     counts = [
-        f"{found[name]:,} {words}"
-        for name, words in (
+        f"{record[field]:,} {description}"
+        for field, description in (
             ("images", "photos accepted"),
             ("rejected", "rejected"),
             ("labelled", "labelled"),
-            ("trainImages", "to train on"),
-            ("testImages", "to test on"),
+            ("trainImages", "for training"),
+            ("testImages", "for testing"),
         )
-        if isinstance(found.get(name), int)
+        if isinstance(record.get(field), int)
     ]
     if counts:
         console.print(", ".join(counts))
-    for one in (found.get("metrics") or {}).get("labels") or []:
-        console.print(f"  {one['label']}: F1 {one['f1']:.3f}")
+    for metrics in (record.get("metrics") or {}).get("labels") or []:
+        console.print(f"  {metrics['label']}: F1 {metrics['f1']:.3f}")
 
 
 def watch(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
-    """Follow a job until it ends; the exit code tells how it ended.
+    """Watch a job until it ends. The exit code says how it ended.
 
-    Ctrl-C ends the watching, never the job. With --json a line of JSON for each look that shows something new.
+    Ctrl-C stops watching but not the job. With --json, prints a line of JSON for each change.
 
     Example: ekyc watch ekyc-20261124034524-0ac337ddb8d23c1c
     """
     from ekyc.cli import watch as watching
     from ekyc.cli.terminal import to_json
 
-    told: list[Any] = [None]
+    last: list[Any] = [None]
 
-    def tell(found: dict[str, Any], states: list[dict[str, Any]]) -> None:
-        seen = (found["status"], watching.words(found), [(one["name"], one["status"]) for one in states])
-        if as_json and seen != told[0]:
-            print(to_json(found | {"states": states}), flush=True)
-        told[0] = seen
+    def print_change(record: dict[str, Any], states: list[dict[str, Any]]) -> None:
+        current = (record["status"], watching.activity(record), [(state["name"], state["status"]) for state in states])
+        if as_json and current != last[0]:
+            print(to_json(record | {"states": states}), flush=True)
+        last[0] = current
 
-    raise typer.Exit(watching.follow(connect(context), job, tell)[1])
+    raise typer.Exit(watching.follow(connect(context), job, print_change)[1])
 
 
 def list_jobs(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of jobs.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first.
@@ -304,12 +318,12 @@ def list_jobs(
         print_json(jobs)
         return
     if not jobs:
-        console.print("There are no jobs yet: ekyc train DIR")
+        console.print("There are no jobs yet. To run one: ekyc train DIR")
         return
     table = Table(box=None)
     for heading in ("job", "created", "status", "F1"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("what it does")
+    table.add_column("details")
     for job in jobs:
         f1 = (job["metrics"] or {}).get("f1")
         created = datetime.fromtimestamp(job["startTime"] / 1000)
@@ -327,18 +341,21 @@ def labels(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="COCO file or Ground Truth output manifest.")],
     job: Annotated[
-        str | None, typer.Argument(metavar="[JOB]", help="The job to give it to; without it: check.")
+        str | None,
+        typer.Argument(metavar="[JOB]", help="The job that the labels are for. Default: only check the file."),
     ] = None,
-    photos: Annotated[Path | None, typer.Option(help="Folder with the photos, to check against their sizes.")] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder with the photos, to check the boxes against their sizes.")
+    ] = None,
     types: Types = None,
     max_unmatched: MaxUnmatched = 0.05,
     as_json: AsJson = False,
 ) -> None:
-    """Check a labels file, and give it to a job.
+    """Check a labels file and give it to a job.
 
-    Says what does not fit, and where, how many labels have no photo, and how many photos have no labels. A job that
-    waits for labels goes on with them; one that is not started takes them with `ekyc start --labels`; one that failed
-    over its labels takes a corrected file and is then resumed.
+    Prints each problem with its line, the number of labels without a photo, and the number of photos without labels. If
+    the job waits for labels, it continues with them. If it is not started, start it with `ekyc start --labels`. If it
+    failed because of its labels, give it a corrected file, then resume it.
 
     Example: ekyc labels annotations.json ekyc-20261124034524-0ac337ddb8d23c1c --photos photos
     """
@@ -349,34 +366,36 @@ def labels(
     api = connect(context) if job is not None else None
     sizes: dict[str, Size | None] | None = None
     if photos:
-        sizes = _sizes(_checked(photos))
+        sizes = _sizes(_check_photos(photos))
     elif job is not None and api is not None:
-        sizes = {one["name"]: None for one in api.uploads(job) if not one["name"].lower().endswith(label_files.ENDINGS)}
-    found = _checked_labels(file, sizes, types, max_unmatched)
-    summary = {"file": str(file), "form": found.form, "photos": len(found.entries), "boxes": found.boxes}
-    summary |= {"labelsWithoutPhoto": found.lost, "photosWithoutLabel": found.unlabelled}
-    words = ""
+        names = (upload["name"] for upload in api.uploads(job))
+        sizes = {name: None for name in names if not name.lower().endswith(label_files.ENDINGS)}
+    checked = _check_labels(file, sizes, types, max_unmatched)
+    summary = {"file": str(file), "form": checked.form, "photos": len(checked.entries), "boxes": checked.boxes}
+    summary |= {"labelsWithoutPhoto": checked.lost, "photosWithoutLabel": checked.unlabelled}
+    next_step = ""
     if job is not None and api is not None:
         before = api.job(job)["status"]
         _upload_file(api, job, file)
         if before == "WaitingForLabelling":
             api.supply_labels(job, file.name)
-            words = f"{job} goes on with them: ekyc watch {job}"
+            next_step = f"{job} continues with them. To watch it: ekyc watch {job}"
         elif before == "Failed":
-            words = f"They are uploaded. To go on with them: ekyc resume {job}"
+            next_step = f"They are uploaded. To resume the job: ekyc resume {job}"
         else:
-            words = f"They are uploaded. To start with them: ekyc start {job} --labels {file.name}"
+            next_step = f"They are uploaded. To start the job: ekyc start {job} --labels {file.name}"
     if as_json:
-        print_json(summary | {"types": list(found.types), "job": job})
+        print_json(summary | {"types": list(checked.types), "job": job})
         return
     console.print(
-        f"{file} fits: {found.form}, {counted(len(found.entries), 'photo')}, {counted(found.boxes, 'document')} of "
-        f"{counted(len(found.types), 'type')} ({', '.join(found.types)}). {words}".rstrip()
+        f"{file} is valid: {checked.form}, {counted(len(checked.entries), 'photo')}, "
+        f"{counted(checked.boxes, 'document')} of {counted(len(checked.types), 'type')} ({', '.join(checked.types)}). "
+        f"{next_step}".rstrip()
     )
 
 
 def stop(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
-    """Stop what a job runs: its execution, the people who label, a model that is not live.
+    """Stop a job: its execution, its labelling job, and its model unless that is live.
 
     Example: ekyc stop ekyc-20261124034524-0ac337ddb8d23c1c
     """
@@ -388,12 +407,12 @@ def stop(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
         return
     stopped = ", ".join(answer["stopped"]) or "nothing was left to stop"
     console.print(f"{job} is {answer['status']}. Stopped: {stopped}.")
-    for words in answer["remaining"]:
-        console.print(words)
+    for line in answer["remaining"]:
+        console.print(line)
 
 
 def resume(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
-    """Go on with a job that failed or was stopped, from where it ended.
+    """Resume a job that failed or was stopped, at the state where it ended.
 
     Example: ekyc resume ekyc-20261124034524-0ac337ddb8d23c1c && ekyc watch ekyc-20261124034524-0ac337ddb8d23c1c
     """
@@ -413,93 +432,96 @@ def delete(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a job's photos, labels, manifests and training output for good; the record stays, and so does the model.
+    """Erase a job's photos, labels, manifests and training output permanently. Keeps the record and the model.
 
     Example: ekyc delete ekyc-20261124034524-0ac337ddb8d23c1c --yes
     """
     from ekyc.cli.terminal import console, print_json
 
-    what = "photos, labels and model" if model else "photos and labels"
-    confirm(f"Erase the {what} of {job}, which cannot be brought back?", yes)
+    data = "photos, labels and model" if model else "photos and labels"
+    confirm(f"Erase the {data} of {job}? This cannot be undone.", yes)
     answer = connect(context).delete(job, model=model)
     if as_json:
         print_json(answer)
     else:
         console.print(
-            f"The erasure of {job} is recorded for {answer['erasure']['requestedBy']} and goes on in the background: "
-            f"ekyc status {job} --json tells it under erasure."
+            f"{answer['erasure']['requestedBy']} requested the erasure of {job}. It runs in the background. "
+            f"To see its progress, look at erasure in: ekyc status {job} --json"
         )
 
 
-def _checked(folder: Path) -> Checked:
-    """The photos of ``folder``, having said which would be rejected.
+def _check_photos(folder: Path) -> Checked:
+    """Check the photos in ``folder`` and print those that would be rejected.
 
     Raises:
-        CommandError: none is left, or names clash.
+        CommandError: no photo can be used, or names clash.
     """
     from ekyc.cli import photo_checks
     from ekyc.cli.terminal import human, progress
 
-    found, _ = photo_checks.files(folder)
-    with progress(f"Checking {len(found):,} photos in {folder}", len(found), human) as steps:
+    paths, _ = photo_checks.files(folder)
+    with progress(f"Checking {len(paths):,} photos in {folder}", len(paths), human) as steps:
         checked = photo_checks.check(folder, lambda _total: steps.advance)
-    for one in checked.rejected:
-        human.print(f"  {one.path.relative_to(folder)}: {one.reason} ({one.code})")
+    for photo in checked.rejected:
+        human.print(f"  {photo.path.relative_to(folder)}: {photo.reason} ({photo.code})")
     if checked.rejected:
-        human.print(f"{len(checked.rejected):,} would be rejected and are left out.")
+        human.print(f"{len(checked.rejected):,} photos would be rejected and are not sent.")
     if checked.others:
-        some = ", ".join(path.name for path in checked.others[:3])
-        human.print(f"{len(checked.others):,} other files are left alone: {some}")
+        examples = ", ".join(path.name for path in checked.others[:3])
+        human.print(f"{len(checked.others):,} other files are ignored, such as {examples}")
     if not checked.photos:
-        raise CommandError(f"None of the {len(found)} photos in {folder} can be used.")
+        raise CommandError(f"None of the {len(paths)} photos in {folder} can be used. The reasons are listed above.")
     return checked
 
 
 def _sizes(checked: Checked) -> dict[str, Size | None]:
-    """The sizes of the photos that are sent, by name."""
+    """The sizes of the usable photos, by name."""
     from rules.entries import Size
 
     return {photo.name: Size(photo.width, photo.height, photo.orientation) for photo in checked.photos}
 
 
-def _checked_labels(
+def _check_labels(
     path: Path,
     photos: dict[str, Size | None] | None,
     types: list[str] | None,
     max_unmatched: float,
 ) -> Labels:
-    """The labels in the file at ``path``, having said what does not fit and what has no counterpart.
+    """Check the labels file at ``path``. Prints its problems, labels without a photo and photos without labels.
 
     Raises:
-        CommandError: there are problems, or more than the share ``max_unmatched`` has no counterpart.
+        CommandError: there are problems, or a share above ``max_unmatched`` of labels or photos is unmatched.
     """
     from ekyc.cli import label_files
     from ekyc.cli.terminal import human
     from rules.words import counted, quoted
 
-    found = label_files.read(path, photos, types)
-    for problem in found.problems[:MOST_SHOWN]:
+    labels = label_files.read(path, photos, types)
+    for problem in labels.problems[:MOST_SHOWN]:
         human.print(problem)
-    if count := len(found.problems):
+    if count := len(labels.problems):
         more = f" ({count - MOST_SHOWN} more are not shown)" if count > MOST_SHOWN else ""
-        raise CommandError(f"{path} has {counted(count, 'problem')}{more}; nothing was sent.")
-    if photos is not None and (words := found.counts.words):
-        human.print(f"{path}: {words}.")
-        for heading, names in (("no upload", found.lost), ("no labels", found.unlabelled)):
+        raise CommandError(f"{path} has {counted(count, 'problem')}{more}. Nothing was sent.")
+    if photos is not None and (unmatched := labels.counts.words):
+        human.print(f"{path}: {unmatched}.")
+        for heading, names in (("no upload", labels.lost), ("no labels", labels.unlabelled)):
             more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
             if names:
                 human.print(f"  {heading}: {', '.join(map(quoted, names[:MOST_SHOWN]))}{more}")
-        if found.counts.above(max_unmatched):
+        if labels.counts.above(max_unmatched):
             raise CommandError(
-                f"{path} does not match the photos: at most {max_unmatched:.3g} of either may be unmatched. Photos are "
-                "found by their file names. Where the deployment's setting maxUnmatchedShare is another one, give that "
-                "as --max-unmatched. Nothing was sent."
+                f"{path} does not match the photos: the unmatched share of labels or photos is above "
+                f"{max_unmatched:.3g}. Photos are matched by file name. If the stack's maxUnmatchedShare differs, give "
+                "it as --max-unmatched. Nothing was sent."
             )
-    return found
+    return labels
 
 
-def _upload(api: Api, job_id: str, photos: list[Photo], again: str) -> dict[str, int]:
-    """Send what is missing, with a bar; how many were sent and skipped."""
+def _upload(api: Api, job_id: str, photos: list[Photo], command: str) -> dict[str, int]:
+    """Send the photos that are not uploaded yet. Returns the numbers of photos uploaded and skipped.
+
+    ``command`` is the command that continues an interrupted upload.
+    """
     from ekyc.cli import upload as uploading
     from ekyc.cli.terminal import human, progress
 
@@ -511,21 +533,24 @@ def _upload(api: Api, job_id: str, photos: list[Photo], again: str) -> dict[str,
             uploading.send(api, job_id, to_send, lambda _file: steps.advance())
     except KeyboardInterrupt:
         human.print()
-        human.print(f"The upload was stopped. To go on: {again}")
+        human.print(f"The upload was interrupted. To continue: {command}")
         raise typer.Exit(INTERRUPTED) from None
-    there = f", {skipped:,} were there" if skipped else ""
-    human.print(f"{len(to_send):,} photos are uploaded{there}.")
+    already = f", {skipped:,} were already uploaded" if skipped else ""
+    human.print(f"{len(to_send):,} photos are uploaded{already}.")
     return {"uploaded": len(to_send), "skipped": skipped}
 
 
 def _upload_file(api: Api, job_id: str, path: Path) -> None:
-    """Send one labels file, unless it is there; a job that failed over its labels takes other content too."""
+    """Send a labels file, unless it is already uploaded.
+
+    A job that failed because of its labels accepts a file of the same name with other content.
+    """
     from ekyc.cli import upload as uploading
 
-    one = uploading.file(path)
+    labels_file = uploading.file(path)
     job = api.job(job_id)
-    corrects = job.get("advice", {}).get("resume") == "afterLabels"
-    to_send = [one] if corrects else uploading.missing(api, job_id, [one])
+    replaces = job.get("advice", {}).get("resume") == "afterLabels"
+    to_send = [labels_file] if replaces else uploading.missing(api, job_id, [labels_file])
     uploading.send(api, job_id, to_send, lambda _file: None)
 
 
@@ -535,11 +560,11 @@ def _bars(
     max_f1_drop: float | None,
     stop_previous: bool | None,
 ) -> dict[str, Any]:
-    """The bars that were given, as the API and the settings name them."""
-    given = {
+    """The options that were given, by their names in the API and in the settings."""
+    options = {
         "minF1": min_f1,
         "minLabelF1": min_label_f1,
         "maxF1Drop": max_f1_drop,
         "stopPreviousModel": stop_previous,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Reads a labels file before it is sent, by the rules that the state `Import labels` reads it by."""
+"""Checks a labels file before it is sent, with the rules of the state `Import labels`."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -13,18 +13,19 @@ from rules.lines import Labelled
 from rules.types import MOST_TYPES
 
 ENDINGS = (".json", ".jsonl", ".manifest")
-# The list in a COCO file that has the elements of a kind.
+# The list in a COCO file that holds each kind of element.
 PART_OF = {"image": "images", "annotation": "annotations", "category": "categories"}
-# What JSON is made of, as far as its structure goes.
+# The JSON tokens that show the structure: strings, brackets and commas.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},]')
 
 
 @dataclass
 class Labels:
-    """What a labels file says. ``types`` in the order of the file; ``entries`` by the photo's name.
+    """The content of a labels file.
 
-    ``missing`` are the file's photos that are not there, of which ``lost`` are labelled; ``unlabelled`` are photos that
-    the file does not have.
+    ``types`` are in the order of the file, ``entries`` are by photo name. ``missing`` are photos in the file that were
+    not uploaded, ``lost`` are the labelled ones among them. ``unlabelled`` are uploaded photos that are not in the
+    file.
     """
 
     form: str
@@ -38,11 +39,11 @@ class Labels:
 
     @property
     def boxes(self) -> int:
-        """How many documents are marked."""
+        """The number of labelled documents."""
         return sum(len(entry.boxes) for entry in self.entries.values())
 
     def add(self, entry: Entry) -> None:
-        """What the file says of one photo."""
+        """Add the file's entry for one photo."""
         if entry.labels == UNKNOWN:
             self.missing.append(entry.name)
         if self.counts.add(entry):
@@ -57,57 +58,57 @@ def read(
     photos: Mapping[str, Size | None] | None = None,
     types: Collection[str] | None = None,
 ) -> Labels:
-    """Read the COCO file or Ground Truth output manifest; told apart by the content.
+    """Read a COCO file or a Ground Truth output manifest. The content decides which of the two it is.
 
     Args:
         photos: the job's photos with their sizes, if known.
         types: the job's document types, if known.
 
     Raises:
-        CommandError: it cannot be read, or is neither.
+        CommandError: the file cannot be read, or has neither format.
     """
     if not path.is_file():
         raise CommandError(f"{path} is not a file.")
     if path.suffix.lower() not in ENDINGS:
-        raise CommandError(f"{path} must end in one of {' '.join(ENDINGS)} to be taken as labels.")
+        raise CommandError(f"{path} is not accepted as a labels file. Its name must end in one of {' '.join(ENDINGS)}.")
     faults: list[Problem] = []
     source = Source(report=faults.append, photos=photos, types=types)
-    left = set(photos or ())
+    unlabelled = set(photos or ())
     try:
-        found = Labels("Ground Truth manifest" if labels.is_manifest(lambda: path.open("rb")) else "COCO")
+        result = Labels("Ground Truth manifest" if labels.is_manifest(lambda: path.open("rb")) else "COCO")
         for entry in labels.read(lambda: path.open("rb"), path.stat().st_size, source):
-            left.discard(entry.name)
-            found.add(entry)
+            unlabelled.discard(entry.name)
+            result.add(entry)
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
     except Unreadable as error:
         raise CommandError(f"{path} {error}") from error
-    found.problems = _placed(path, faults)
+    result.problems = _locate(path, faults)
     if not faults:
-        found.unlabelled = sorted(left)
-        found.counts.photos, found.counts.without_label = len(photos or ()), len(left)
-        if not found.boxes:
-            found.problems = [f"{path}: no document is marked in any of the photos"]
-        elif types is None and len(found.types) > MOST_TYPES:
-            found.problems = [f"{path}: it has {len(found.types)} document types; a job takes at most {MOST_TYPES}"]
-    return found
+        result.unlabelled = sorted(unlabelled)
+        result.counts.photos, result.counts.without_label = len(photos or ()), len(unlabelled)
+        if not result.boxes:
+            result.problems = [f"{path}: no document is labelled in any of the photos"]
+        elif types is None and len(result.types) > MOST_TYPES:
+            result.problems = [f"{path}: has {len(result.types)} document types. A job can have at most {MOST_TYPES}"]
+    return result
 
 
-def _placed(path: Path, faults: list[Problem]) -> list[str]:
-    """The problems in the order of the file, each with the line where its element begins, as editors read it."""
+def _locate(path: Path, faults: list[Problem]) -> list[str]:
+    """The problems in the order of the file, each as ``path:line: reason``. The line is where its element begins."""
     starts: dict[str, list[int]] = {}
     if any(fault.place.kind != "line" for fault in faults):
         starts = _element_lines(path.read_bytes().decode(errors="replace"))
-    found = []
+    problems = []
     for fault in faults:
         kind, number = fault.place
         line = number if kind == "line" else starts[PART_OF[kind]][number - 1]
-        found.append((line, f"{path}:{line}: {fault.reason}"))
-    return [words for _, words in sorted(found)]
+        problems.append((line, f"{path}:{line}: {fault.reason}"))
+    return [problem for _, problem in sorted(problems)]
 
 
 def _element_lines(text: str) -> dict[str, list[int]]:
-    """The lines, from 1, on which the elements of the lists in a JSON object begin, by the lists' names."""
+    """For each list in a JSON object, the line numbers, from 1, at which its elements begin."""
     ends: dict[str, list[int]] = {}
     depth, key = 0, ""
     for token in TOKEN.finditer(text):

@@ -1,4 +1,4 @@
-"""`ekyc train DIR --label`: people label in the browser, on an embedded local AWS that lives as long as the command."""
+"""`ekyc train DIR --label`: labelling in the browser, on an embedded local AWS that runs as long as the command."""
 
 import os
 import time
@@ -13,7 +13,7 @@ import boto3
 
 from ekyc.cli.api import Api
 from ekyc.cli.terminal import human
-from ekyc.cli.watch import looks
+from ekyc.cli.watch import polls
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 
@@ -24,7 +24,7 @@ UNDER_WAY = ("InProgress", "Stopping")
 
 @contextmanager
 def local_aws(settings: Mapping[str, Any]) -> Iterator[LocalAws]:
-    """A local AWS with the stack, deployed with ``settings``, whose labelling jobs wait for people."""
+    """A local AWS with the stack deployed with ``settings``. Its labelling jobs wait for a person."""
     with TemporaryDirectory() as scratch, LocalAws() as local:
         with human.status("Deploying the stack to the local AWS"):
             local.deploy(synthesize(Path(scratch), {**LOCAL_SETTINGS, **settings}))
@@ -33,35 +33,39 @@ def local_aws(settings: Mapping[str, Any]) -> Iterator[LocalAws]:
         yield local
 
 
-def lead_to_page(local: LocalAws, api: Api, job_id: str, open_browser: bool) -> None:
-    """Say where to label, and open the page if asked, once the job waits for labels; not if it ends before that."""
+def open_page(local: LocalAws, api: Api, job_id: str, open_browser: bool) -> None:
+    """When the job waits for labels, print the page's address and with ``open_browser`` open the page.
+
+    Does nothing if the job ends earlier.
+    """
     if _waits_for_labels(api, job_id):
-        human.print("Label the photos at this address. The job goes on when the last one is labelled.")
+        human.print("Label the photos at this address. The job continues when all photos are labelled.")
         human.print(local.labelling_url)
         if open_browser:
             webbrowser.open(local.labelling_url)
 
 
 def _waits_for_labels(api: Api, job_id: str) -> bool:
-    """Whether the job gets as far as labelling, once that is known."""
-    statuses = (job["status"] for job, _ in looks(api, job_id, longest=LOOK_EVERY))
+    """Wait until the job has left the states before labelling. Returns whether it waits for labels."""
+    statuses = (job["status"] for job, _ in polls(api, job_id, longest=LOOK_EVERY))
     return next(status for status in statuses if status not in BEFORE_LABELLING) == "Labelling"
 
 
-def keep_labels(job_id: str, out: Path) -> Path | None:
-    """The output manifest of the job's last labelling job as a file below ``out``; None when nothing is labelled.
+def save_labels(job_id: str, out: Path) -> Path | None:
+    """Save the output manifest of the job's last labelling job to the folder ``out``.
 
-    A labelling job that goes on is stopped, so that it writes what is labelled so far.
+    Stops the labelling job if it still runs, because only then it writes the labels made so far. Returns the path of
+    the manifest, or None if no photo is labelled.
     """
     session = boto3.Session()
     sagemaker = session.client("sagemaker")
-    found = sagemaker.list_labeling_jobs(NameContains=job_id)["LabelingJobSummaryList"]
-    if not found or not found[0]["LabelCounters"]["TotalLabeled"]:
+    summaries = sagemaker.list_labeling_jobs(NameContains=job_id)["LabelingJobSummaryList"]
+    if not summaries or not summaries[0]["LabelCounters"]["TotalLabeled"]:
         return None
-    name = found[0]["LabelingJobName"]
-    if found[0]["LabelingJobStatus"] == "InProgress":
+    name = summaries[0]["LabelingJobName"]
+    if summaries[0]["LabelingJobStatus"] == "InProgress":
         sagemaker.stop_labeling_job(LabelingJobName=name)
-    with human.status("Keeping the labels"):
+    with human.status("Saving the labels"):
         while (job := sagemaker.describe_labeling_job(LabelingJobName=name))["LabelingJobStatus"] in UNDER_WAY:
             time.sleep(LOOK_EVERY)
     if "LabelingJobOutput" not in job:

@@ -1,4 +1,4 @@
-"""The commands that play AWS on this machine: `samples`, `demo`, `local`."""
+"""The commands that need no AWS account: `samples`, `demo`, `local`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,16 +9,16 @@ from ekyc.cli.errors import CommandError
 
 DEFAULT_PORT = 4599
 
-Count = Annotated[int, typer.Option(help="How many specimen photos to draw.")]
+Count = Annotated[int, typer.Option(help="Number of specimen photos to draw.")]
 Seed = Annotated[int, typer.Option(help="The same seed draws the same photos.")]
 
 
 def draw_samples(
-    out: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or not exist.")],
+    out: Annotated[Path, typer.Option(help="Output folder. It must be empty or not exist.")],
     count: Count = 90,
     seed: Seed = 1,
 ) -> None:
-    """Draw photographs of fictitious specimen documents, with their COCO annotations.
+    """Draw photos of fictitious specimen documents, and their COCO annotations.
 
     Example: ekyc samples --out photos --count 90
     """
@@ -26,7 +26,7 @@ def draw_samples(
     from ekyc.cli.terminal import console
 
     photos.draw(out, count, seed)
-    console.print(f"{count} photos and annotations.json are in {out}.")
+    console.print(f"Wrote {count} photos and annotations.json to {out}.")
 
 
 def demo(
@@ -37,11 +37,11 @@ def demo(
     seed: Seed = 1,
     out: Annotated[Path, typer.Option(help="Folder for contact-sheet.png and result.json.")] = Path("build/demo"),
 ) -> None:
-    """Run a whole job on the embedded local AWS: photos in, a running model that crops documents out.
+    """Run a complete job on the embedded local AWS, from photos to a running model that crops documents.
 
     Example: ekyc demo --photos photos
     """
-    from ekyc.cli.demo import run  # starts the local AWS, which the other commands need not wait for
+    from ekyc.cli.demo import run  # imported late: the other commands must not wait for the local AWS
 
     run(folder, count, seed, out)
 
@@ -49,12 +49,12 @@ def demo(
 def local(
     port: Annotated[int, typer.Option(envvar="EKYC_LOCAL_PORT", help="Port on 127.0.0.1.")] = DEFAULT_PORT,
     answers: Annotated[
-        Path | None, typer.Option(help="COCO file from which the simulated workforce labels photos, by file name.")
+        Path | None, typer.Option(help="COCO file with the labels that the simulated workforce gives, by file name.")
     ] = None,
-    speed: Annotated[float, typer.Option(min=1, help="How many times faster than at AWS waiting goes.")] = 60,
-    iam: Annotated[bool, typer.Option(help="Deny a function's call that its role does not allow.")] = True,
+    speed: Annotated[float, typer.Option(min=1, help="Factor by which waits are shorter than on AWS.")] = 60,
+    iam: Annotated[bool, typer.Option(help="Deny calls that a function's role does not allow.")] = True,
 ) -> None:
-    """Keep the local AWS up, with the stack deployed, until Ctrl-C; says what to export to use it.
+    """Run the local AWS with the stack deployed until Ctrl-C. Prints the variables to export to use it.
 
     Example: ekyc local --answers photos/annotations.json
     """
@@ -78,11 +78,11 @@ def local(
             aws.workforce.answer_from(answers)
         else:
             aws.workforce.leave_to_people()
-        console.print("# The local AWS is up. In another shell:")
+        console.print("# The local AWS is running. In another shell:")
         for name, value in (aws.environment() | {"EKYC_API_URL": aws.api_url}).items():
             console.print(f"export {name}={value}")
         console.print(f"# State machine {outputs['StateMachineArn']}")
-        console.print(f"# Logs of the functions: {aws.logs_dir}")
+        console.print(f"# Function logs: {aws.logs_dir}")
         console.print(f"# Labelling page: {aws.labelling_url}")
         console.print("# Ctrl-C stops it.")
         stopped.wait()

@@ -1,6 +1,6 @@
-"""The command `ekyc`: its commands, each a few lines in a module of its group, and how it ends.
+"""The command `ekyc`: registers the commands and prints their errors.
 
-What takes long to import (boto3, cv2, httpx, the local AWS) is imported by the command that needs it.
+Modules that are slow to import (boto3, cv2, httpx, the local AWS) are imported inside the commands that need them.
 """
 
 import sys
@@ -14,29 +14,31 @@ from ekyc.cli.errors import ERROR, EXIT_CODES, CommandError
 from ekyc.localaws.errors import LocalAwsError
 
 cli = typer.Typer(
-    help="Trains the model that finds an identity document in a photo, on AWS or on this machine.",
+    help="Train a model that finds identity documents in photos, on AWS or on this machine.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-TRAIN, PARTS, MODEL, MACHINE, OPERATE = "A whole job", "Its parts", "The model", "On this machine", "Operating"
+TRAIN, PARTS, MODEL = "Complete job", "Steps of a job", "Model"
+MACHINE, OPERATE = "On this machine", "Operations"
 
 
 @cli.callback(epilog=EXIT_CODES)
 def connection(
     context: typer.Context,
     api_url: Annotated[
-        str | None, typer.Option(envvar="EKYC_API_URL", help="The stack's output ApiUrl, or what ekyc local prints.")
+        str | None,
+        typer.Option(envvar="EKYC_API_URL", help="The stack's output ApiUrl, or the URL that ekyc local prints."),
     ] = None,
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="EKYC_TOKEN", help="ID token of a Cognito user; without it your AWS credentials sign the calls."
+            envvar="EKYC_TOKEN", help="ID token of a Cognito user. Default: your AWS credentials sign the calls."
         ),
     ] = None,
 ) -> None:
-    """Trains the model that finds an identity document in a photo, on AWS or on this machine.
+    """Train a model that finds identity documents in photos, on AWS or on this machine.
 
     Example: ekyc train photos
     """
@@ -68,7 +70,7 @@ cli.command(rich_help_panel=OPERATE)(operator_commands.redeliver)
 
 
 def app() -> None:
-    """Run the command line; an error is one sentence on standard error and exit code 1."""
+    """Run the command line. Prints an error without a stack trace to standard error and exits with 1."""
     try:
         cli()
     except (CommandError, LocalAwsError) as error:

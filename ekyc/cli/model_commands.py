@@ -21,7 +21,7 @@ model = typer.Typer()
 
 @model.callback(invoke_without_command=True)
 def show_model(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show the live model: whether it runs, since when it is live, what it costs. Or start or stop it.
+    """Show the live model: its status, since when it is live, and its cost. Subcommands start and stop it.
 
     Example: ekyc model
     """
@@ -47,7 +47,7 @@ def show_model(context: typer.Context, as_json: AsJson = False) -> None:
 
 @model.command("start")
 def start_model(context: typer.Context, as_json: AsJson = False) -> None:
-    """Start the live model again after a stop; it costs money by the hour while it runs.
+    """Start the live model again after a stop. A running model is billed by the hour.
 
     Example: ekyc model start
     """
@@ -56,11 +56,11 @@ def start_model(context: typer.Context, as_json: AsJson = False) -> None:
 
 @model.command("stop")
 def stop_model(context: typer.Context, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Stop the live model. Services that ask it get errors until it is started again, so this asks first.
+    """Stop the live model. Services that use it get errors until it is started again. Asks for confirmation.
 
     Example: ekyc model stop --yes
     """
-    confirm("Stop the live model? Whoever uses it gets errors from then on.", yes)
+    confirm("Stop the live model? Services that use it get errors until it is started again.", yes)
     _change(connect(context).change_model("stop"), as_json)
 
 
@@ -77,15 +77,15 @@ def detect(
     context: typer.Context,
     images: Annotated[list[Path], typer.Argument(help="Photos, JPEG or PNG.")],
     out: Annotated[Path, typer.Option(help="Folder for the crops and contact-sheet.png.")],
-    model: Annotated[str | None, typer.Option(help="The model's ARN; without it the live model is asked.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model's ARN. Default: the live model.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find, type and crop the documents in photos with a running model.
+    """Find, classify and crop the documents in photos with a running model.
 
-    Prints type, confidence and box (left, top, width, height in pixels); writes each document straightened, and
-    a contact sheet. Nothing in the folder is overwritten: where a name is taken, the new file gets a number. A photo
-    that fails is named with its error, the others go on, and the exit code is 1. The photos go to Rekognition with
-    your AWS credentials; those that are too large for it are scaled down.
+    Prints type, confidence and box (left, top, width, height in pixels). Writes a straightened crop of each document
+    and a contact sheet. Never overwrites a file: if a name is taken, the new file gets a number. If a photo fails, its
+    error is printed, the other photos are processed, and the exit code is 1. Your AWS credentials call Rekognition.
+    Photos that exceed its limits are scaled down.
 
     Example: ekyc detect photo.jpg --out crops
     """
@@ -98,62 +98,65 @@ def detect(
     failed: dict[Path, str] = {}
     for image in images:
         try:
-            detection.read_file(image)  # a wrong file is told before a model is asked, which costs money
+            detection.read_file(image)  # finds wrong files before a call to the model, which costs money
         except CommandError as error:
             failed[image] = str(error)
     if len(failed) == len(set(images)):
         raise CommandError(" ".join(failed.values()))
     model = model or connect(context).model()["projectVersionArn"]
     if model is None:
-        raise CommandError("No model is live yet: train one first, or name one with --model.")
+        raise CommandError("No model is live yet. Train one first, or name one with --model.")
     folder = crops.Folder(out)
-    to_ask = [image for image in images if image not in failed]
+    usable = [image for image in images if image not in failed]
     rows: list[dict[str, Any]] = []
-    shown: list[tuple[Path, list[detection.Document]]] = []
-    with progress(f"Asking {model}", len(to_ask), human) as steps:
-        answers = detection.detect_all(new_session(context.obj.url), model, to_ask, steps.advance)
+    detections: list[tuple[Path, list[detection.Document]]] = []
+    with progress(f"Finding documents with {model}", len(usable), human) as steps:
+        results = detection.detect_all(new_session(context.obj.url), model, usable, steps.advance)
         for name, image in zip(crops.name_photos(images), images, strict=True):
-            found = CommandError(failed[image]) if image in failed else next(answers)[1]
-            rows.append(_write_crops(folder, name, image, found))
-            if not isinstance(found, CommandError):
-                shown.append((image, found))
+            result = CommandError(failed[image]) if image in failed else next(results)[1]
+            rows.append(_write_crops(folder, name, image, result))
+            if not isinstance(result, CommandError):
+                detections.append((image, result))
     sheet: Path | None = None
-    if shown:
-        drawn = np.asarray(contact_sheet.draw(shown))
+    if detections:
+        pixels = np.asarray(contact_sheet.draw(detections))
         try:
-            sheet = folder.write("contact-sheet", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))  # type: ignore[arg-type]
+            sheet = folder.write("contact-sheet", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))  # type: ignore[arg-type]
         except CommandError as error:
             human.print(str(error))
     errors = [row["error"] for row in rows if "error" in row]
-    for words in errors:
-        human.print(words)
+    for message in errors:
+        human.print(message)
     if as_json:
         print_json({"model": model, "photos": rows, "contactSheet": sheet and str(sheet)})
     else:
         console.print(_table_of_crops(rows))
         if sheet:
-            console.print(f"The crops are in {out}, all on {sheet}.")
+            console.print(f"The crops are in {out}, the contact sheet is {sheet}.")
     if errors or not sheet:
         raise typer.Exit(ERROR)
 
 
 def _write_crops(
-    folder: crops.Folder, name: str, image: Path, found: list[detection.Document] | CommandError
+    folder: crops.Folder, name: str, image: Path, result: list[detection.Document] | CommandError
 ) -> dict[str, Any]:
-    """The photo's part of the result, with ``error`` when anything failed; ``crop`` is None where none is written."""
+    """Write the crops of a photo. Returns its part of the JSON result.
+
+    The result has ``error`` if anything failed. A document's ``crop`` is None if no crop was written.
+    """
     from ekyc.cli import crops, detection
     from ekyc.crop import straighten
 
     row: dict[str, Any] = {"photo": str(image), "documents": []}
-    if isinstance(found, CommandError):
-        return row | {"error": str(found)}
-    for place, document in enumerate(found, 1):
+    if isinstance(result, CommandError):
+        return row | {"error": str(result)}
+    for place, document in enumerate(result, 1):
         crop: Path | None = None
         try:
-            cut = straighten(detection.read_photo(image), document.outline)
-            crop = folder.write(f"{name}-{place}-{crops.safe_name(document.label)}", cut)
+            pixels = straighten(detection.read_photo(image), document.outline)
+            crop = folder.write(f"{name}-{place}-{crops.safe_name(document.label)}", pixels)
         except ValueError:
-            row["error"] = f"{image} has a {document.label} without an area: it cannot be cropped."
+            row["error"] = f"{image}: the detected {document.label} has no area, so it cannot be cropped."
         except CommandError as error:
             row["error"] = str(error)
         box = [round(edge, 1) for edge in document.box]
@@ -176,10 +179,10 @@ def _table_of_crops(rows: list[dict[str, Any]]) -> Table:
         table.add_column(heading, overflow="fold")
     for row in rows:
         name = Path(row["photo"]).name
-        for one in row["documents"]:
-            box_words = ", ".join(f"{edge:.0f}" for edge in one["box"])
-            crop = Path(one["crop"]).name if one["crop"] else "not written"
-            table.add_row(name, one["type"], f"{one['confidence']:.1f} %", box_words, crop)
+        for document in row["documents"]:
+            box = ", ".join(f"{edge:.0f}" for edge in document["box"])
+            crop = Path(document["crop"]).name if document["crop"] else "not written"
+            table.add_row(name, document["type"], f"{document['confidence']:.1f} %", box, crop)
         if not row["documents"]:
             table.add_row(name, "failed" if "error" in row else "no document", "", "", "")
     return table

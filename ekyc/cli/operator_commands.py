@@ -1,4 +1,4 @@
-"""The commands of whoever deploys, operates and audits the stack: `audit`, `doctor`, `redeliver`."""
+"""The commands for operators and auditors of the stack: `audit`, `doctor`, `redeliver`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,25 +9,26 @@ from ekyc.cli.aws_session import new_session
 from ekyc.cli.connection import AsJson, connect
 from ekyc.cli.errors import CommandError
 
-Stack = Annotated[str, typer.Option(envvar="EKYC_STACK", help="The stack's name.")]
+Stack = Annotated[str, typer.Option(envvar="EKYC_STACK", help="Name of the stack.")]
 DEFAULT_STACK = "ekyc-training"
 
 
 def audit(
     context: typer.Context,
-    words: Annotated[list[str], typer.Argument(metavar="JOB | verify FILE", help="A job's id; or a report to check.")],
-    html: Annotated[Path | None, typer.Option(help="Write the report as a page to this file.")] = None,
+    words: Annotated[list[str], typer.Argument(metavar="JOB | verify FILE", help="A job's id, or a report to verify.")],
+    html: Annotated[Path | None, typer.Option(help="Write the report as HTML to this file.")] = None,
     bucket: Annotated[
-        str | None, typer.Option(help="verify: the bucket of reports; without it the stack's output AuditBucketName.")
+        str | None, typer.Option(help="For verify: the report bucket. Default: the stack's output AuditBucketName.")
     ] = None,
     stack: Stack = DEFAULT_STACK,
     as_json: AsJson = False,
 ) -> None:
-    """Show or fetch a job's audit report, or check one, as JSON or as a page. Where a report is kept is never read
-    from the file.
+    """Show or save a job's audit report, or verify that a JSON or HTML copy of a report is genuine.
 
-    Exit codes of verify: 0 the report is genuine; 6 something is wrong; 7 the content agrees, authenticity is not
-    proven; 1 the file is no report; 2 wrong usage.
+    verify compares the file with the report in the report bucket. It never trusts the file to name the bucket.
+
+    Exit codes of verify: 0 the report is genuine. 6 the report is wrong. 7 the content agrees, but authenticity is not
+    proven. 1 the file is not a report. 2 wrong usage.
 
     Example: ekyc audit ekyc-20261124034524-0ac337ddb8d23c1c --html report.html
     """
@@ -43,7 +44,7 @@ def audit(
             if as_json or not html:
                 reports.show(api, job_id, as_json)
         case _:
-            raise typer.BadParameter("Give a job's id, or verify and the file of a report.")
+            raise typer.BadParameter("Give a job's id, or verify and a report file.")
 
 
 def doctor(
@@ -52,11 +53,11 @@ def doctor(
         list[str], typer.Option("--context", "-c", metavar="KEY=VALUE", help="A setting, as for cdk deploy.")
     ] = [],  # noqa: B006  # Typer makes a list of its own
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also ask AWS by things that are made and deleted again; says first which.")
+        bool, typer.Option("--deep", help="Also test AWS with temporary resources. Lists them before creating them.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Look, before a deployment or a first job, at what would make it fail. Exit code 1: there is a problem.
+    """Check for problems that would make a deployment or a first job fail. Exit code 1: there is a problem.
 
     Example: ekyc doctor -c labelProvider=supplied
     """
@@ -65,29 +66,30 @@ def doctor(
     from ekyc.cli.doctor.deep.probe import Probe
     from ekyc.cli.terminal import console, human
 
-    wrong = [text for text in context if "=" not in text]
-    if wrong:
-        raise CommandError(f"{wrong[0]!r} is no setting: give KEY=VALUE, such as -c labelProvider=supplied.")
+    invalid = [text for text in context if "=" not in text]
+    if invalid:
+        raise CommandError(f"{invalid[0]!r} is not a setting. Give KEY=VALUE, such as -c labelProvider=supplied.")
     given = {key: value for key, _, value in (text.partition("=") for text in context)}
-    with console.status("Looking"):
-        patient, found = examination.examine(given)
+    with console.status("Checking"):
+        check_context, results = examination.examine(given)
     if deep:
-        found |= deep_examination.examine(Probe(patient, command.obj.token), human.print)
+        results |= deep_examination.examine(Probe(check_context, command.obj.token), human.print)
     if as_json:
-        print(findings.as_json(found, is_local=patient.is_local))
+        print(findings.as_json(results, is_local=check_context.is_local))
     else:
-        findings.report(found)
-    raise typer.Exit(findings.count(found, "problem") > 0)
+        findings.report(results)
+    raise typer.Exit(findings.count(results, "problem") > 0)
 
 
 def redeliver(
     function: Annotated[
-        str | None, typer.Argument(help="A function's name in the stack, such as RecordOutcome; all without it.")
+        str | None,
+        typer.Argument(help="A function's name in the stack, such as RecordOutcome. Default: all functions."),
     ] = None,
     stack: Stack = DEFAULT_STACK,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a message.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each message.")] = False,
 ) -> None:
-    """Give the functions once more what they could not handle; says of each message why that was.
+    """Send events in the dead-letter queues to their functions again. Prints why each event had failed.
 
     Example: ekyc redeliver RecordOutcome
     """
@@ -105,7 +107,7 @@ def redeliver(
             typer.echo(json.dumps(asdict(letter)))
             continue
         when = datetime.fromtimestamp(letter.time / 1000, UTC)
-        done = "sent again" if letter.redelivered else "left in the queue"
-        console.print(f"{when:%Y-%m-%d %H:%M:%S} {letter.function} {letter.job or 'no job'}: {done}. {letter.reason}")
+        action = "sent again" if letter.redelivered else "left in the queue"
+        console.print(f"{when:%Y-%m-%d %H:%M:%S} {letter.function} {letter.job or 'no job'}: {action}. {letter.reason}")
     if not count and not as_json:
         console.print("The dead-letter queues are empty.")

@@ -1,4 +1,4 @@
-"""Looks at the photos of a folder before they are sent, by the rules of the job, and finds names that clash."""
+"""Checks the photos in a folder before they are sent, with the rules of the job, and finds name conflicts."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ READERS = min(8, (os.cpu_count() or 1) * 2)
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that may be sent; width and height in pixels as people see it, turned as its EXIF orientation says."""
+    """A photo that can be sent. ``width`` and ``height`` are pixels after the rotation by its EXIF orientation."""
 
     path: Path
     size: int
@@ -28,13 +28,13 @@ class Photo:
 
     @property
     def name(self) -> str:
-        """Its name in the job."""
+        """The photo's name in the job."""
         return self.path.name
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A photo that Rekognition, or the API, would not take, and why."""
+    """A photo that Rekognition or the API would reject, with the reason."""
 
     path: Path
     code: str
@@ -43,7 +43,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Checked:
-    """The photos of a folder in the order of their names; ``others`` are files that are no photos."""
+    """The photos of a folder, sorted by name. ``others`` are files that are not photos."""
 
     photos: list[Photo]
     rejected: list[Rejected]
@@ -51,27 +51,30 @@ class Checked:
 
 
 def files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The photos of ``folder`` and the folders in it, told by their endings, and its other files; hidden ones are none.
+    """The photos and the other files in ``folder`` and its subfolders. Hidden files and folders are ignored.
+
+    A photo is a file with one of the extensions in `PHOTOS`.
 
     Raises:
-        CommandError: there is no photo, or two photos have the same name, as a job has no folders.
+        CommandError: there is no photo, or two photos have the same name, which a job without folders cannot hold.
     """
     if not folder.is_dir():
         raise CommandError(f"{folder} is not a folder.")
-    found = sorted(path for path in _walk(folder) if path.is_file())
-    photos = sorted((path for path in found if path.suffix.lower() in PHOTOS), key=lambda path: path.name)
+    paths = sorted(path for path in _walk(folder) if path.is_file())
+    photos = sorted((path for path in paths if path.suffix.lower() in PHOTOS), key=lambda path: path.name)
     if not photos:
-        raise CommandError(f"{folder} has no photos: files that end in {', '.join(PHOTOS)}.")
-    clashes: dict[str, list[str]] = {}
+        raise CommandError(f"{folder} has no photos, that is, no files that end in {', '.join(PHOTOS)}.")
+    by_name: dict[str, list[str]] = {}
     for path in photos:
-        clashes.setdefault(path.name, []).append(str(path.relative_to(folder)))
-    same = [" and ".join(paths) for paths in clashes.values() if len(paths) > 1]
-    if same:
+        by_name.setdefault(path.name, []).append(str(path.relative_to(folder)))
+    clashes = [" and ".join(same_name) for same_name in by_name.values() if len(same_name) > 1]
+    if clashes:
         raise CommandError(
-            f"{len(same)} {'names clash' if len(same) > 1 else 'name clashes'} in {folder}, for a job has no folders: "
-            f"{'; '.join(same[:20])}{' …' if len(same) > 20 else ''}. Rename the files; nothing was sent."
+            f"{len(clashes)} {'names clash' if len(clashes) > 1 else 'name clashes'} in {folder}, because a job has no "
+            f"folders: {'; '.join(clashes[:20])}{' …' if len(clashes) > 20 else ''}. Rename the files. Nothing was "
+            "sent."
         )
-    return photos, [path for path in found if path.suffix.lower() not in PHOTOS]
+    return photos, [path for path in paths if path.suffix.lower() not in PHOTOS]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -81,7 +84,9 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def check(folder: Path, progress: Callable[[int], Callable[[], None]]) -> Checked:
-    """Look at every photo of ``folder``; ``progress`` is told how many there are, and what it returns called for each.
+    """Check every photo in ``folder``.
+
+    ``progress`` is called once with the number of photos. The function that it returns is called for each photo.
 
     Raises:
         CommandError: as `files`.
@@ -89,30 +94,30 @@ def check(folder: Path, progress: Callable[[int], Callable[[], None]]) -> Checke
     photos, others = files(folder)
     advance = progress(len(photos))
 
-    def one(path: Path) -> Photo | Rejected:
-        found = look(path)
+    def check_one(path: Path) -> Photo | Rejected:
+        photo = check_photo(path)
         advance()
-        return found
+        return photo
 
     first_of: dict[str, str] = {}
     good: list[Photo] = []
     rejected: list[Rejected] = []
     pool = ThreadPoolExecutor(READERS)
     try:
-        for found in pool.map(one, photos):
-            if isinstance(found, Rejected):
-                rejected.append(found)
-            elif (first := first_of.setdefault(found.sha256, found.name)) != found.name:
-                rejected.append(Rejected(found.path, "Duplicate", f"the same photo as {first}"))
+        for photo in pool.map(check_one, photos):
+            if isinstance(photo, Rejected):
+                rejected.append(photo)
+            elif (first := first_of.setdefault(photo.sha256, photo.name)) != photo.name:
+                rejected.append(Rejected(photo.path, "Duplicate", f"the same photo as {first}"))
             else:
-                good.append(found)
+                good.append(photo)
     finally:
         pool.shutdown(cancel_futures=True)
     return Checked(good, rejected, others)
 
 
-def look(path: Path) -> Photo | Rejected:
-    """The photo, or why the API or the job would not take it. Pixels are not decoded."""
+def check_photo(path: Path) -> Photo | Rejected:
+    """The photo, or the reason why the API or the job would reject it. Pixels are not decoded."""
     if fault := fault_of_file_name(path.name):
         return Rejected(path, "InvalidName", f"the file name {fault}")
     try:
@@ -123,14 +128,14 @@ def look(path: Path) -> Photo | Rejected:
                 file.seek(start)
                 return file.read(stop - start)
 
-            seen = rules.look(size, read)
-            if isinstance(seen, rules.Rejection):
-                return Rejected(path, *seen)
+            header = rules.look(size, read)
+            if isinstance(header, rules.Rejection):
+                return Rejected(path, *header)
             content = read(0, size)
     except OSError as error:
         return Rejected(path, "Unreadable", f"the file cannot be read: {error.strerror}")
-    if seen.orientation != rules.AS_STORED:  # the job will turn it
-        to_turn = rules.bare(content)
-        if isinstance(to_turn, rules.Rejection):
-            return Rejected(path, *to_turn)
-    return Photo(path, size, hashlib.sha256(content).hexdigest(), seen.width, seen.height, seen.orientation)
+    if header.orientation != rules.AS_STORED:  # the job will rotate the photo
+        stripped = rules.bare(content)
+        if isinstance(stripped, rules.Rejection):
+            return Rejected(path, *stripped)
+    return Photo(path, size, hashlib.sha256(content).hexdigest(), header.width, header.height, header.orientation)

@@ -1,4 +1,4 @@
-"""A folder of photographs with its COCO annotations."""
+"""A folder of photos with COCO annotations."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ HELD_OUT_EVERY = 5
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """The photos of a folder with their documents.
+    """A folder of labelled photos.
 
-    ``documents`` maps a file name to its documents as (type, box in pixels); ``types`` are those of the documents.
+    ``documents`` has each photo's documents as (type, box in pixels), by file name. ``types`` are the document types.
     """
 
     annotations: Path
@@ -26,11 +26,11 @@ class LabelledFolder:
 
     @property
     def folder(self) -> Path:
-        """Where the photos are."""
+        """The folder of the photos."""
         return self.annotations.parent
 
     def split(self) -> tuple[list[Path], list[Path]]:
-        """The photos to train on, and a fifth of each type, held out for the final check; in their order."""
+        """The training photos, and a fifth of the photos of each type, held out for the final check."""
         by_type = sorted(self.documents, key=lambda name: self.documents[name][0][0] if self.documents[name] else "")
         held_out = set(by_type[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
         training = [self.folder / name for name in self.documents if name not in held_out]
@@ -41,31 +41,31 @@ def read(folder: Path) -> LabelledFolder:
     """Read ``folder/annotations.json``.
 
     Raises:
-        CommandError: there is no such file, it has problems, or a photo that it names is missing.
+        CommandError: the file does not exist or has problems, or names a missing photo.
     """
     annotations = folder / "annotations.json"
     if not annotations.is_file():
-        raise CommandError(f"{folder} has no annotations.json, the COCO file that says where the documents are.")
-    found = label_files.read(annotations, {path.name: None for path in folder.iterdir() if path.is_file()})
-    if found.missing:
+        raise CommandError(f"{folder} has no annotations.json, the COCO file with the documents' boxes.")
+    labels = label_files.read(annotations, {path.name: None for path in folder.iterdir() if path.is_file()})
+    if labels.missing:
         raise CommandError(
-            f"{annotations} names {counted(len(found.missing), 'missing photo')}, such as {found.missing[0]}."
+            f"{annotations} names {counted(len(labels.missing), 'missing photo')}, such as {labels.missing[0]}."
         )
-    if found.problems:
-        more = f" ({len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
-        raise CommandError(f"{found.problems[0]}{more}.")
+    if labels.problems:
+        more = f" ({len(labels.problems) - 1} more)" if len(labels.problems) > 1 else ""
+        raise CommandError(f"{labels.problems[0]}{more}.")
     documents = {
         name: [(box.label, (box.left, box.top, box.width, box.height)) for box in entry.boxes]
-        for name, entry in found.entries.items()
+        for name, entry in labels.entries.items()
     }
-    return LabelledFolder(annotations, tuple(found.types), documents)
+    return LabelledFolder(annotations, tuple(labels.types), documents)
 
 
 def draw(folder: Path, count: int, seed: int) -> Path:
-    """Draw ``count`` specimen photos with their annotations into ``folder`` and return it.
+    """Draw ``count`` specimen photos and their annotations into ``folder``. Returns ``folder``.
 
     Raises:
-        CommandError: the count or the folder cannot be used.
+        CommandError: the count is out of range, or the folder is not empty.
     """
     with progress(f"Drawing {count} specimen photos", count) as steps:
         try:

@@ -1,4 +1,4 @@
-"""What the commands print on: results on standard output, what happens meanwhile beside it, progress bars."""
+"""The consoles of the commands: results on standard output, messages and progress bars on standard error."""
 
 import json
 from collections.abc import Iterator
@@ -13,9 +13,10 @@ from rules.names import is_invisible
 
 
 def printable(text: str) -> str:
-    """The text on one line, its control and invisible characters spelt out, such as ``\\x1b``, ``\\n``, ``\\u202e``.
+    """The text with its control and invisible characters escaped, such as ``\\x1b``, ``\\n``, ``\\u202e``.
 
-    Files, types, workers and services are named by others: what a name tells the terminal to do, it must not do.
+    Other people choose the names of files, types, workers and services. A name must not be able to control the
+    terminal.
     """
     return "".join(
         character.encode("unicode_escape").decode() if is_invisible(character) else character for character in text
@@ -23,12 +24,12 @@ def printable(text: str) -> str:
 
 
 def as_text(text: str, style: str = "") -> Text:
-    """`printable` text in a style of Rich's."""
+    """`printable` text in a Rich style."""
     return Text(printable(text), style)
 
 
 class Terminal(Console):
-    """A console on which every string is `printable`, also in tables; ``[words]`` are words, not Rich's markup."""
+    """A console that prints every string as `printable`, also in tables. ``[text]`` is text, not Rich markup."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=stderr)
@@ -39,16 +40,16 @@ class Terminal(Console):
 
 console = Terminal()
 human = Terminal(stderr=True)
-"""For words that are not the result: with ``--json`` standard output holds nothing but that."""
+"""For messages. With ``--json``, standard output has only the result."""
 
 
 def print_json(document: Any) -> None:
-    """Print the result for a script."""
+    """Print the result as JSON."""
     print(to_json(document, indent=2))
 
 
 def to_json(document: Any, indent: int | None = None) -> str:
-    """The document as JSON, in which control and invisible characters of its strings are escaped."""
+    """The document as JSON. Control and invisible characters in its strings are escaped."""
     text = json.dumps(document, indent=indent, ensure_ascii=False)
     return "".join(
         json.dumps(character)[1:-1] if is_invisible(character) and character != "\n" else character
@@ -57,25 +58,25 @@ def to_json(document: Any, indent: int | None = None) -> str:
 
 
 class Steps:
-    """The steps of a task that are done."""
+    """The progress of a task, in steps."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
 
     def advance(self, steps: float = 1) -> None:
-        """So many more steps are done; any thread may say so."""
+        """Add ``steps`` to the completed steps. Thread-safe."""
         self._bar.advance(self._task, steps)
 
     def reach(self, done: int, _total: int) -> None:
-        """``done`` steps are done by now."""
+        """Set the number of completed steps."""
         self._bar.update(self._task, completed=done)
 
 
 @contextmanager
-def progress(words: str, total: int, on: Console = console) -> Iterator[Steps]:
-    """A progress bar of ``total`` steps on a terminal, a plain line elsewhere."""
+def progress(title: str, total: int, on: Console = console) -> Iterator[Steps]:
+    """A progress bar with ``total`` steps on a terminal. Elsewhere, a line with the title."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     if not on.is_terminal:
-        on.print(words)
+        on.print(title)
     with Progress(*columns, console=on, disable=not on.is_terminal) as bar:
-        yield Steps(bar, bar.add_task(printable(words), total=total))
+        yield Steps(bar, bar.add_task(printable(title), total=total))

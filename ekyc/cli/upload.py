@@ -1,7 +1,7 @@
-"""Sends photos to a job, several at a time, and goes on where an upload stopped.
+"""Uploads photos to a job in parallel, and continues interrupted uploads.
 
-What is there is asked from the API, which is right also when another machine has sent some of it, or somebody has
-deleted some: a journal beside the photos would know neither.
+The API says which photos are already uploaded. A local journal would miss photos that another machine has uploaded or
+deleted.
 """
 
 import hashlib
@@ -18,16 +18,17 @@ from ekyc.cli.api import Api
 from ekyc.cli.errors import CommandError, Unreachable
 from rules.uploads import HASH_HEADER
 
-NAMES_PER_CALL = 200  # of the 1,000 that the API takes, so that URLs are fresh on a slow line and the first PUT is soon
+# The API accepts 1,000. With fewer, the first PUT starts sooner and URLs do not expire on a slow connection.
+NAMES_PER_CALL = 200
 PARALLEL = 8
 TRIES = 6
 LONGEST_PAUSE = 20.0  # seconds between two tries
-MOST_TOLD = 20
+MOST_LISTED = 20
 
 
 @dataclass(frozen=True)
 class File:
-    """A file to send, with the SHA-256 of its content in hex."""
+    """A file to upload. ``size`` is in bytes, ``sha256`` in hex."""
 
     path: Path
     size: int
@@ -35,15 +36,15 @@ class File:
 
     @property
     def name(self) -> str:
-        """Its name in the job."""
+        """The file's name in the job."""
         return self.path.name
 
 
 def file(path: Path) -> File:
-    """The file as it is now.
+    """Read the file's size and hash.
 
     Raises:
-        CommandError: it cannot be read.
+        CommandError: the file cannot be read.
     """
     try:
         data = path.read_bytes()
@@ -53,89 +54,94 @@ def file(path: Path) -> File:
 
 
 def missing(api: Api, job_id: str, files: Sequence[File]) -> list[File]:
-    """Those of ``files`` that are not uploaded yet; the others are there with the same content.
+    """The files that are not uploaded yet. The others are already uploaded with the same content.
 
     Raises:
-        CommandError: a file of the same name and other content is there; lists them.
+        CommandError: files with the same names but other content are already uploaded. The message lists them.
     """
-    by_name = {one.name: one for one in files}
-    there = [(by_name[entry["name"]], entry) for entry in api.uploads(job_id) if entry["name"] in by_name]
+    by_name = {file.name: file for file in files}
+    uploaded = [(by_name[entry["name"]], entry) for entry in api.uploads(job_id) if entry["name"] in by_name]
     with _storage() as storage, ThreadPoolExecutor(PARALLEL) as pool:
-        faults = list(pool.map(lambda pair: _difference(storage, *pair), there))
-    clashes = [f"{one.name} ({fault})" for (one, _), fault in zip(there, faults, strict=True) if fault]
+        differences = list(pool.map(lambda pair: _difference(storage, *pair), uploaded))
+    clashes = [
+        f"{file.name} ({difference})" for (file, _), difference in zip(uploaded, differences, strict=True) if difference
+    ]
     if clashes:
-        more = f" and {len(clashes) - MOST_TOLD} more" if len(clashes) > MOST_TOLD else ""
+        more = f" and {len(clashes) - MOST_LISTED} more" if len(clashes) > MOST_LISTED else ""
         raise CommandError(
-            f"{len(clashes)} {'names clash' if len(clashes) > 1 else 'name clashes'} with what {job_id} has already: "
-            f"{', '.join(clashes[:MOST_TOLD])}{more}. Rename the files, or upload them to a new job; nothing was sent."
+            f"{len(clashes)} {'names clash' if len(clashes) > 1 else 'name clashes'} with uploads of {job_id}: "
+            f"{', '.join(clashes[:MOST_LISTED])}{more}. Rename the files, or upload them to a new job. Nothing was "
+            "sent."
         )
-    names = {one.name for one, _ in there}
-    return [one for one in files if one.name not in names]
+    names = {file.name for file, _ in uploaded}
+    return [file for file in files if file.name not in names]
 
 
-def _difference(storage: httpx.Client, one: File, entry: Mapping[str, Any]) -> str | None:
-    """What is different of an uploaded file of the same name; None when it has the same content."""
-    if entry["size"] != one.size:
-        return f"{entry['size']:,} bytes are there, the file has {one.size:,}"
-    answer = _with_patience(lambda: storage.head(entry["head"]), f"looked at {one.name}")
+def _difference(storage: httpx.Client, file: File, entry: Mapping[str, Any]) -> str | None:
+    """How the upload differs from the file of the same name. None if the content is the same."""
+    if entry["size"] != file.size:
+        return f"the upload has {entry['size']:,} bytes, the file {file.size:,}"
+    answer = _request(lambda: storage.head(entry["head"]), f"HEAD of {file.name}")
     if answer.status_code != httpx.codes.OK:
-        return f"the storage answered {answer.status_code} when asked for its content hash"
+        return f"S3 answered {answer.status_code} to the request for its content hash"
     if HASH_HEADER not in answer.headers:
-        return "another program uploaded it and left no content hash"
-    return None if answer.headers[HASH_HEADER] == one.sha256 else "the same size but other content"
+        return "another program uploaded it without a content hash"
+    return None if answer.headers[HASH_HEADER] == file.sha256 else "the same size but other content"
 
 
 def send(api: Api, job_id: str, files: Sequence[File], sent: Callable[[File], None]) -> None:
-    """Send ``files``, none of which should be there; ``sent`` is called for each that is, by any thread.
+    """Upload ``files``, which should not be uploaded yet. Calls ``sent`` for each uploaded file, from any thread.
 
-    URLs of the next files are asked for while others are under way. After an error or Ctrl-C what has not begun is left
-    out, and a later run goes on from there.
+    The URLs of the next files are requested during the upload. After an error or Ctrl-C, no further upload begins; a
+    later run continues.
 
     Raises:
-        CommandError: the API or the storage refused a file, or did not answer `TRIES` times; names it.
+        CommandError: the API or S3 refused a file, or did not respond in `TRIES` tries. The message names the file.
     """
     pages = [files[first : first + NAMES_PER_CALL] for first in range(0, len(files), NAMES_PER_CALL)]
-    disputed: list[File] = []
+    name_taken: list[File] = []
 
-    def one(photo: File, target: Mapping[str, Any]) -> None:
+    def send_one(photo: File, target: Mapping[str, Any]) -> None:
         if _put(storage, api, job_id, photo, target):
             sent(photo)
         else:
-            disputed.append(photo)
+            name_taken.append(photo)
 
-    ask = ThreadPoolExecutor(1)
+    url_pool = ThreadPoolExecutor(1)
     pool = ThreadPoolExecutor(PARALLEL)
     with _storage() as storage:
         try:
-            asked = ask.submit(_targets, api, job_id, pages[0]) if pages else None
-            under_way: set[Future[None]] = set()
+            next_targets = url_pool.submit(_targets, api, job_id, pages[0]) if pages else None
+            uploads: set[Future[None]] = set()
             for place, page in enumerate(pages):
-                targets = asked.result() if asked else {}
+                targets = next_targets.result() if next_targets else {}
                 if place + 1 < len(pages):
-                    asked = ask.submit(_targets, api, job_id, pages[place + 1])
-                under_way = _room(under_way, 2 * PARALLEL)
-                under_way |= {pool.submit(one, photo, targets[photo.name]) for photo in page}
-            _room(under_way, 0)
+                    next_targets = url_pool.submit(_targets, api, job_id, pages[place + 1])
+                uploads = _wait_until_at_most(2 * PARALLEL, uploads)
+                uploads |= {pool.submit(send_one, photo, targets[photo.name]) for photo in page}
+            _wait_until_at_most(0, uploads)
         finally:
-            ask.shutdown(cancel_futures=True)
+            url_pool.shutdown(cancel_futures=True)
             pool.shutdown(cancel_futures=True)
-    if disputed:  # sent by somebody else at the same time, or by a try whose answer was lost
-        still = missing(api, job_id, disputed)
-        if still:
-            raise CommandError(f"{still[0].path} was not uploaded: the storage says that it is there and it is not.")
-        for photo in disputed:
+    if name_taken:  # by another uploader at the same time, or by an earlier try whose response was lost
+        still_missing = missing(api, job_id, name_taken)
+        if still_missing:
+            raise CommandError(
+                f"{still_missing[0].path} was not uploaded: S3 says that it exists, but the API does not list it."
+            )
+        for photo in name_taken:
             sent(photo)
 
 
-def _room(under_way: Iterable[Future[None]], most: int) -> set[Future[None]]:
-    """Wait until at most ``most`` are not done; the error of one that failed is raised at once."""
-    pending = set(under_way)
+def _wait_until_at_most(count: int, uploads: Iterable[Future[None]]) -> set[Future[None]]:
+    """Wait until at most ``count`` uploads are pending, and return these. Raises a failed upload's error at once."""
+    pending = set(uploads)
     while True:
         done = {future for future in pending if future.done()}
         for future in done:
             future.result()
         pending -= done
-        if len(pending) <= most:
+        if len(pending) <= count:
             return pending
         wait(pending, return_when=FIRST_COMPLETED)
 
@@ -146,27 +152,27 @@ def _storage() -> httpx.Client:
 
 
 def _targets(api: Api, job_id: str, page: Sequence[File]) -> dict[str, dict[str, Any]]:
-    hashes, sizes = {one.name: one.sha256 for one in page}, {one.name: one.size for one in page}
-    for tried in range(TRIES - 1):
+    hashes, sizes = {file.name: file.sha256 for file in page}, {file.name: file.size for file in page}
+    for attempt in range(TRIES - 1):
         try:
             return api.upload_targets(job_id, hashes, sizes)
         except Unreachable:
-            time.sleep(_pause(tried))
+            time.sleep(_pause(attempt))
     return api.upload_targets(job_id, hashes, sizes)
 
 
 def _put(storage: httpx.Client, api: Api, job_id: str, photo: File, target: Mapping[str, Any]) -> bool:
-    """Send one file; False when one of its name is there."""
-    for fresh in (False, True):
-        if fresh:  # the URL has expired: it lasts 15 minutes
+    """Upload one file. Returns False if its name is taken."""
+    for is_retry in (False, True):
+        if is_retry:  # the URL has probably expired: it is valid for 15 minutes
             target = _targets(api, job_id, [photo])[photo.name]
         try:
             content = photo.path.read_bytes()
         except OSError as error:
-            raise CommandError(f"{photo.path} cannot be read any more: {error.strerror}.") from error
-        answer = _with_patience(
+            raise CommandError(f"{photo.path} can no longer be read: {error.strerror}.") from error
+        answer = _request(
             lambda: storage.put(target["url"], headers=target["headers"], content=content),  # noqa: B023
-            f"took {photo.path}",
+            f"PUT of {photo.path}",
         )
         if answer.status_code == httpx.codes.OK:
             return True
@@ -174,25 +180,29 @@ def _put(storage: httpx.Client, api: Api, job_id: str, photo: File, target: Mapp
             return False
         if answer.status_code != httpx.codes.FORBIDDEN:
             break
-    changed = " (has it changed meanwhile?)" if "BadDigest" in answer.text else ""
-    raise CommandError(f"{photo.path} was not uploaded: the storage answered {answer.status_code}{changed}.")
+    changed = " (has the file changed since it was checked?)" if "BadDigest" in answer.text else ""
+    raise CommandError(f"{photo.path} was not uploaded: S3 answered {answer.status_code}{changed}.")
 
 
-def _with_patience(ask: Callable[[], httpx.Response], done: str) -> httpx.Response:
-    """The storage's answer, asked again while it is busy or cannot be reached."""
-    for tried in range(TRIES):
-        if tried:
-            time.sleep(_pause(tried - 1))
+def _request(send: Callable[[], httpx.Response], name: str) -> httpx.Response:
+    """The response of S3 to ``send``, which is retried while S3 is busy or cannot be reached.
+
+    Raises:
+        Unreachable: all tries failed. The message calls the request ``name``.
+    """
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(_pause(attempt - 1))
         try:
-            answer = ask()
+            answer = send()
         except httpx.TransportError as error:
-            why = str(error) or type(error).__name__
+            reason = str(error) or type(error).__name__
             continue
         if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code != httpx.codes.CONFLICT:
             return answer
-        why = f"it answered {answer.status_code}"
-    raise Unreachable(f"The storage has not {done} in {TRIES} tries: {why}. Give the command again to go on.")
+        reason = f"S3 answered {answer.status_code}"
+    raise Unreachable(f"The {name} failed in {TRIES} tries: {reason}. To continue, run the command again.")
 
 
-def _pause(tried: int) -> float:
-    return min(LONGEST_PAUSE, 0.5 * 2**tried)
+def _pause(attempt: int) -> float:
+    return min(LONGEST_PAUSE, 0.5 * 2**attempt)

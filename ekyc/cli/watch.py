@@ -1,4 +1,4 @@
-"""Follows a job by the HTTP API: a live view on a terminal, plain lines elsewhere."""
+"""Watches a job through the HTTP API: a live view on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ from ekyc.cli.errors import FAILED, INTERRUPTED, OK, REJECTED, STOPPED, CommandE
 from ekyc.cli.terminal import as_text, human
 
 ENDED = {"Ready": OK, "Rejected": REJECTED, "Failed": FAILED, "Stopped": STOPPED}
-# Between two looks: a share of the time in the present state, so that hours are not asked about each second.
+# Seconds between two polls: a share of the time spent in the current state, within limits. Long states are polled less.
 SHORTEST, LONGEST, SHARE = 1.0, 15.0, 0.02
-# What follows the API's advice, by what it says of a resume.
+# The command to print after the API's advice, by the advice's value of resume.
 COMMANDS = {
     "possible": "To resume it: ekyc resume {0}",
     "afterLabels": "To upload and resume: ekyc labels FILE {0} && ekyc resume {0}",
@@ -25,64 +25,68 @@ COMMANDS = {
 }
 MARKS = {"done": ("✓", "green"), "current": ("●", "bold cyan"), "next": ("·", "dim"), "failed": ("✗", "bold red")}
 
-Tell = Callable[[dict[str, Any], list[dict[str, Any]]], None]
+OnPoll = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 
 
-def looks(
-    api: Api, job_id: str, *, longest: float = LONGEST, lost: Callable[[str], None] = lambda _why: None
+def polls(
+    api: Api, job_id: str, *, longest: float = LONGEST, on_lost: Callable[[str], None] = lambda _reason: None
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """The job and its states, asked again and again until the job has ended, ``longest`` seconds apart at most.
+    """Yields the job and its states until the job has ended. Polls are at most ``longest`` seconds apart.
 
-    A lost connection is told to ``lost`` and tried again.
+    If the connection is lost, calls ``on_lost`` with the reason and tries again.
 
     Raises:
-        CommandError: there is no such job, or the API refuses.
+        CommandError: the job does not exist, or the API refuses the call.
     """
     while True:
         pause = SHORTEST
         try:
             job, states = api.job(job_id), api.states(job_id)
         except Unreachable as error:
-            lost(str(error))
+            on_lost(str(error))
         else:
             yield job, states
             if job["status"] in ENDED:
                 return
-            pause = max(SHORTEST, SHARE * _seconds_in(job, states))
+            pause = max(SHORTEST, SHARE * _seconds_in_current(job, states))
         time.sleep(min(longest, pause))
 
 
-def follow(api: Api, job_id: str, tell: Tell | None = None, *, outlives_us: bool = True) -> tuple[dict[str, Any], int]:
-    """Show the job until it ends; the job and the exit code that stands for its end.
+def follow(
+    api: Api, job_id: str, on_poll: OnPoll | None = None, *, survives_exit: bool = True
+) -> tuple[dict[str, Any], int]:
+    """Show the job until it ends. Returns the job and the exit code for its end.
 
-    ``tell`` is given the job and its states whenever they were asked. A lost connection is told and tried again. The
-    job does not depend on who watches: Ctrl-C ends the watching only, unless the job is on a local AWS of this process
-    (``outlives_us`` says that it is not).
+    Retries after a lost connection. Ctrl-C stops watching, not the job.
+
+    Args:
+        on_poll: called after each poll with the job and its states.
+        survives_exit: False if the job runs on a local AWS in this process. Only the message after Ctrl-C needs it.
 
     Raises:
-        CommandError: there is no such job, it was not started, or the API refuses.
+        CommandError: the job does not exist or was not started, or the API refuses the call.
     """
-    job = _first(api, job_id)
+    job = _first_poll(api, job_id)
     if job["status"] == "Created":
-        raise CommandError(f"{job_id} was not started: ekyc start {job_id}")
+        raise CommandError(f"{job_id} is not started. To start it: ekyc start {job_id}")
     view = _LiveView() if human.is_terminal else _PlainLines()
     try:
         with view:
-            for job, states in looks(api, job_id, lost=view.lost):
+            for job, states in polls(api, job_id, on_lost=view.show_lost):
                 view.show(job, states)
-                if tell:
-                    tell(job, states)
+                if on_poll:
+                    on_poll(job, states)
     except KeyboardInterrupt:
-        what_then = f"goes on. Follow it again: ekyc watch {job_id}" if outlives_us else "ends with its local AWS."
+        fate = f"continues. To watch it again: ekyc watch {job_id}" if survives_exit else "ends with its local AWS."
         human.print()
-        human.print(f"No longer watching; the job {what_then}")
+        human.print(f"Stopped watching. The job {fate}")
         return job, INTERRUPTED
     human.print(as_text(conclusion(job), style="green" if job["status"] == "Ready" else "red"))
     return job, ENDED[job["status"]]
 
 
-def _first(api: Api, job_id: str) -> dict[str, Any]:
-    """The job, asked a second time if nobody answers: a wrong address is told, a short break is not."""
+def _first_poll(api: Api, job_id: str) -> dict[str, Any]:
+    """The job. Retries once, so that only a wrong address is an error, not a short interruption."""
     try:
         return api.job(job_id)
     except Unreachable:
@@ -91,7 +95,7 @@ def _first(api: Api, job_id: str) -> dict[str, Any]:
 
 
 def conclusion(job: dict[str, Any]) -> str:
-    """How the job ended and what to do, in words."""
+    """How the job ended and what to do next, in words."""
     job_id, status = job["id"], job["status"]
     cause = f"{job.get('error') or ''}: {job.get('cause') or 'no cause was recorded'}".removeprefix(": ")
     if status == "Ready":
@@ -99,11 +103,11 @@ def conclusion(job: dict[str, Any]) -> str:
         figure = f"F1 {f1:.3f}, " if isinstance(f1, (int, float)) else ""
         return f"{job_id} is Ready: {figure}model {job['projectVersionArn']}"
     reasons = "; ".join((job.get("metrics") or {}).get("reasons") or [])
-    why = reasons if status == "Rejected" and reasons else cause
-    why += "" if why.endswith((".", "…")) else "."
+    reason = reasons if status == "Rejected" and reasons else cause
+    reason += "" if reason.endswith((".", "…")) else "."
     advice = job.get("advice")
-    what_to_do = f" {advice['text']} {COMMANDS[advice['resume']].format(job_id)}" if advice else ""
-    return f"{job_id} {'' if status == 'Failed' else 'was '}{status}: {why}{what_to_do}"
+    next_step = f" {advice['text']} {COMMANDS[advice['resume']].format(job_id)}" if advice else ""
+    return f"{job_id} {'' if status == 'Failed' else 'was '}{status}: {reason}{next_step}"
 
 
 def duration(seconds: float | None) -> str:
@@ -117,20 +121,20 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def words(job: dict[str, Any]) -> str:
-    """What is happening: people labelling, polls, and the last status from the service."""
+def activity(job: dict[str, Any]) -> str:
+    """The current activity of the job in words: labels made, polls, and the service's last status."""
     progress = job["progress"]
     parts = []
     if job["status"] in ("Labelling", "WaitingForLabelling") and progress["total"]:
         parts.append(f"labelled {progress['labelled'] or 0}/{progress['total']}")
-    parts.append(job["detailedStatus"] or job["status"])  # which has the polls
+    parts.append(job["detailedStatus"] or job["status"])  # detailedStatus includes the number of polls
     if job["status"] == "WaitingForLabelling" and job.get("labelProvider") == "supplied":
         parts.append(f"ekyc labels FILE {job['id']}")
     return ", ".join(parts)
 
 
-def spent(job: dict[str, Any], state: dict[str, Any]) -> float | None:
-    """Seconds in the state, up to now if it is the current one, by the clock of the API."""
+def seconds_in(job: dict[str, Any], state: dict[str, Any]) -> float | None:
+    """Seconds that the job spent in the state, up to now for the current state. Uses the API's clock."""
     if state["enteredTime"] is None:
         return None
     until = state["leftTime"]
@@ -140,19 +144,19 @@ def spent(job: dict[str, Any], state: dict[str, Any]) -> float | None:
     return max(0.0, (until - state["enteredTime"]) / 1000)
 
 
-def _seconds_in(job: dict[str, Any], states: list[dict[str, Any]]) -> float:
-    return next((spent(job, state) or 0.0 for state in states if state["status"] == "current"), 0.0)
+def _seconds_in_current(job: dict[str, Any], states: list[dict[str, Any]]) -> float:
+    return next((seconds_in(job, state) or 0.0 for state in states if state["status"] == "current"), 0.0)
 
 
 def table(job: dict[str, Any], states: list[dict[str, Any]]) -> Table:
-    """A row for each state: done, current or next, and how long."""
+    """A table with a row for each state: its status and duration."""
     grid = Table.grid(padding=(0, 2))
     for state in states:
         status = state["status"]
         if status == "current" and job["status"] in ("Failed", "Stopped"):
             status = "failed"
         mark, style = MARKS[status]
-        grid.add_row(Text(mark, style), as_text(state["name"], style), Text(duration(spent(job, state)), "dim"))
+        grid.add_row(Text(mark, style), as_text(state["name"], style), Text(duration(seconds_in(job, state)), "dim"))
     return grid
 
 
@@ -174,20 +178,20 @@ class _LiveView:
         elapsed, cost = duration(job["progress"]["elapsedSeconds"]), job["cost"]["totalUsd"]
         head = as_text(job["id"], "bold").append(f"  {job['status']}  {elapsed}  ${cost:.2f}", "not bold")
         self._shown = Group(
-            head, table(job, states), as_text(f"{words(job)}  (asked {datetime.now():%H:%M:%S})", "cyan")
+            head, table(job, states), as_text(f"{activity(job)}  (as of {datetime.now():%H:%M:%S})", "cyan")
         )
         self._live.update(self._shown, refresh=True)
 
-    def lost(self, why: str) -> None:
-        note = as_text(f"Connection lost, trying again; the job goes on. {why}", "yellow")
+    def show_lost(self, reason: str) -> None:
+        note = as_text(f"Connection lost, retrying. The job continues. {reason}", "yellow")
         self._live.update(Group(self._shown, note) if self._shown else note, refresh=True)
 
 
 class _PlainLines:
-    """Prints a line when something changes, with the time."""
+    """Prints a line with the time for each change."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
+        self._printed: set[tuple[str, str]] = set()
         self._last = ""
         self._lost = False
 
@@ -200,22 +204,22 @@ class _PlainLines:
     def show(self, job: dict[str, Any], states: list[dict[str, Any]]) -> None:
         if self._lost:
             self._lost = False
-            self._line("Connected again")
+            self._print("Connected again")
         for state in states:
             key = (state["name"], state["status"])
-            if state["status"] == "next" or key in self._told:
+            if state["status"] == "next" or key in self._printed:
                 continue
-            self._told.add(key)
-            how_long = f" after {duration(spent(job, state))}" if state["status"] == "done" else ""
-            self._line(f"{state['name']}: {state['status']}{how_long}")
-        if job["status"] not in ENDED and (now := words(job)) != self._last:
-            self._last = now
-            self._line(f"  {job['status']}: {now}")
+            self._printed.add(key)
+            after = f" after {duration(seconds_in(job, state))}" if state["status"] == "done" else ""
+            self._print(f"{state['name']}: {state['status']}{after}")
+        if job["status"] not in ENDED and (current := activity(job)) != self._last:
+            self._last = current
+            self._print(f"  {job['status']}: {current}")
 
-    def lost(self, why: str) -> None:
+    def show_lost(self, reason: str) -> None:
         if not self._lost:
             self._lost = True
-            self._line(f"Connection lost, trying again; the job goes on. {why}")
+            self._print(f"Connection lost, retrying. The job continues. {reason}")
 
-    def _line(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         human.print(f"{datetime.now():%H:%M:%S}  {text}")

@@ -158,7 +158,7 @@ def test_a_photo_that_fails_does_not_end_the_others(tmp_path: Path, model: Model
     assert [name for name, row in rows.items() if "error" not in row] == ["a.jpg", "z.jpg"]
     assert "is not a file" in rows["missing.jpg"]["error"]
     assert "cannot be used" in rows["text.jpg"]["error"]
-    assert "60000x60000 px" in rows["bomb.png"]["error"]
+    assert "60000x60000 pixels" in rows["bomb.png"]["error"]
     assert "InvalidParameterException" in rows["small.jpg"]["error"]
     assert all(Path(tmp_path / crop).is_file() for crop in crops_of(list(rows.values())))
     assert [name for name in names if name in err] == ["missing.jpg", "text.jpg", "small.jpg", "bomb.png"]

@@ -18,10 +18,10 @@ from aws_answers import NOWHERE, Answers, answering, denied, ekyc_doctor
 from ekyc.cli import account
 from ekyc.cli.account import Account
 from ekyc.cli.doctor import basics
-from ekyc.cli.doctor.deployed import _as_answered
-from ekyc.cli.doctor.examination import CHECKS, answer, examine
+from ekyc.cli.doctor.context import CheckContext
+from ekyc.cli.doctor.deployed import _as_get_template_returns
+from ekyc.cli.doctor.examination import CHECKS, examine, run_check
 from ekyc.cli.doctor.findings import Finding
-from ekyc.cli.doctor.patient import Patient
 from ekyc.localaws.clock import clock as service_clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import rekognition
@@ -53,13 +53,13 @@ def aws(empty_aws: LocalAws, environment: pytest.MonkeyPatch) -> LocalAws:
 
 def look(title: str, *, at_aws: bool = True, **settings: str) -> Finding:
     """The finding of one check. ``at_aws``: ask as AWS is asked, also for what the local AWS does not play."""
-    return answer(CHECKS[title], at_aws_as(settings) if at_aws else Patient(settings))
+    return run_check(CHECKS[title], at_aws_as(settings) if at_aws else CheckContext(settings))
 
 
-def at_aws_as(settings: dict[str, str]) -> Patient:
-    patient = Patient(settings)
-    patient.is_local = False
-    return patient
+def at_aws_as(settings: dict[str, str]) -> CheckContext:
+    context = CheckContext(settings)
+    context.is_local = False
+    return context
 
 
 def make_stack(aws: LocalAws, **resources: Any) -> str:
@@ -94,9 +94,9 @@ def test_the_deployed_stack_is_well_and_in_date_until_a_setting_differs(aws: Loc
     assert (report["local"], report["problems"]) == (True, 0)
     assert all(set(check) == {"check", "status", "found", "advice"} for check in report["checks"])
     assert {check["status"] for check in report["checks"]} <= {"ok", "skipped"}
-    assert found["Template"]["found"].startswith("in date")
+    assert found["Template"]["found"].startswith("up to date")
     assert "CREATE_COMPLETE" in found["Stack"]["found"]
-    assert "not played by the local AWS" in found["API Gateway log role"]["found"]
+    assert "not simulated by the local AWS" in found["API Gateway log role"]["found"]
     assert "0 of 2" in found["Trainings"]["found"]
     # And when another setting is chosen, the template is no longer what the settings give
     finding = look("Template", at_aws=False, minF1="0.9")
@@ -108,13 +108,13 @@ def test_the_deployed_stack_is_well_and_in_date_until_a_setting_differs(aws: Loc
 @pytest.mark.parametrize(
     ("variables", "arguments", "problems"),
     [
-        ({}, (), {"Region": "no Region is known"}),
+        ({}, (), {"Region": "no Region is set"}),
         ({"AWS_REGION": "eu-west-1"}, (), {"Credentials": "Unable to locate credentials"}),
-        ({"AWS_PROFILE": "gone"}, (), {"Credentials": "gone", "Region": "no Region is known"}),
+        ({"AWS_PROFILE": "gone"}, (), {"Credentials": "gone", "Region": "no Region is set"}),
         (
             {"AWS_REGION": "eu-wset-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"},
             ("-c", "labelProvider=supplied"),
-            {"Region": "eu-wset-1 is no Region"},
+            {"Region": "boto3 knows no Region eu-wset-1"},
         ),
         ({"AWS_REGION": "eu-west-1"}, ("-c", "minF=1"), {"Settings": "the settings are wrong. The CDK context"}),
         ({"AWS_REGION": "sa-east-1"}, (), {"Settings": "no built-in functions in sa-east-1"}),
@@ -157,7 +157,9 @@ def test_a_check_that_may_not_ask_names_the_permission_and_hides_no_other(
     # Then the checks that need it say which permission they lack
     for title in ("Region", "Trainings", "Running models", "Projects"):
         assert findings[title].status == "warning"
-        assert "could not be checked: your credentials may not call DescribeProjects" in findings[title].found
+        assert (
+            "could not be checked: your credentials are not allowed to call DescribeProjects" in findings[title].found
+        )
         assert "rekognition:DescribeProjects" in findings[title].advice
     # And the others have their answer
     assert findings["Credentials"].status == "ok"
@@ -175,7 +177,7 @@ def test_a_service_that_does_not_answer_in_time_is_told(aws: LocalAws, environme
     with answering(slow) as url:
         environment.setenv("AWS_ENDPOINT_URL_SSM", url)
         finding = look("CDK bootstrap")
-    assert (finding.status, finding.found) == ("warning", f"could not be checked: there is no answer from {url}/")
+    assert (finding.status, finding.found) == ("warning", f"could not be checked: the endpoint {url}/ does not respond")
 
 
 # Credentials, clock
@@ -183,15 +185,18 @@ def test_a_service_that_does_not_answer_in_time_is_told(aws: LocalAws, environme
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [("ExpiredToken", "have expired"), ("InvalidClientTokenId", "AWS refuses your credentials (InvalidClientTokenId)")],
+    [
+        ("ExpiredToken", "have expired"),
+        ("InvalidClientTokenId", "AWS rejected your credentials (InvalidClientTokenId)"),
+    ],
 )
 def test_credentials_that_aws_refuses(code: str, words: str, aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
     body = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>No.</Message></Error></ErrorResponse>"
     with answering(lambda _: (403, body)) as url:
         environment.setenv("AWS_ENDPOINT_URL_STS", url)
-        patient = Patient({})
-        finding = answer(CHECKS["Credentials"], patient)
-        rest = answer(CHECKS["CDK bootstrap"], patient)
+        context = CheckContext({})
+        finding = run_check(CHECKS["Credentials"], context)
+        rest = run_check(CHECKS["CDK bootstrap"], context)
     assert finding.status == "problem"
     assert words in finding.found
     assert (rest.status, rest.found) == ("skipped", "not checked: there are no usable credentials")
@@ -218,9 +223,9 @@ def test_the_true_time_of_the_local_aws_is_told(aws: LocalAws) -> None:
     service_clock.sleep(1200)
     ahead = look("Clock", at_aws=False)
     # Then the doctor calls the first one right, and says by how much the second is off and what to do
-    assert (fresh.status, fresh.found) == ("ok", "this machine's clock agrees with the local AWS's")
-    assert (ahead.status, ahead.found) == ("warning", "this machine's clock is 20 minutes behind the local AWS's")
-    assert ahead.advice.startswith("Nothing to do")
+    assert (fresh.status, fresh.found) == ("ok", "this machine's clock agrees with the local AWS's clock")
+    assert (ahead.status, ahead.found) == ("warning", "this machine's clock is 20 minutes behind the local AWS's clock")
+    assert ahead.advice.startswith("No action is needed")
 
 
 # The account
@@ -280,8 +285,8 @@ CLOSED = "Thank you for your interest. Ground Truth is no longer available to ne
             "warning",
             "a work team, but no labelling job",
         ),
-        (lambda _: (400, {"__type": "AccessDeniedException", "message": CLOSED}), "problem", "may not use it"),
-        (denied("sagemaker:ListLabelingJobs"), "warning", "may not call ListLabelingJobs"),
+        (lambda _: (400, {"__type": "AccessDeniedException", "message": CLOSED}), "problem", "cannot use it"),
+        (denied("sagemaker:ListLabelingJobs"), "warning", "not allowed to call ListLabelingJobs"),
     ],
 )
 def test_ground_truth(
@@ -306,14 +311,14 @@ def test_work_teams(aws: LocalAws) -> None:
     team = arn["WorkteamArn"]
     # Then nobody can label
     finding = look("Work team", workTeam=team)
-    assert (finding.status, finding.found) == ("warning", "desk has no members: nobody can label")
+    assert (finding.status, finding.found) == ("warning", "desk has no members, so labelling jobs would wait")
     # And when somebody is in it, it is well
     cognito.admin_create_user(UserPoolId=pool, Username="ann")
     cognito.admin_add_user_to_group(UserPoolId=pool, Username="ann", GroupName="labellers")
     assert look("Work team", workTeam=team) == Finding("ok", "desk, 1 member")
     # And a team that is not there, of another account, or none at all is a problem
-    assert "there is no team" in look("Work team", workTeam=team.replace("desk", "gone")).found
-    assert "the team of that name is" in look("Work team", workTeam=team.replace("1234567", "7654321")).found
+    assert "there is no work team" in look("Work team", workTeam=team.replace("desk", "gone")).found
+    assert "the work team of that name is" in look("Work team", workTeam=team.replace("1234567", "7654321")).found
     assert look("Work team", workTeam="").status == "problem"
     assert look("Work team", **SUPPLIED).status == "skipped"
 
@@ -348,10 +353,10 @@ def test_quotas_are_held_against_what_is_in_use(aws: LocalAws, environment: pyte
         environment.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", url)
         found = {title: look(title) for title in ("Trainings", "Running models", "Projects")}
     # Then a job would wait for a training, its project could not be made, and what is not listed has AWS's default
-    assert (found["Trainings"].status, found["Trainings"].found) == ("warning", "0 of 0 at a time (Service Quotas)")
+    assert (found["Trainings"].status, found["Trainings"].found) == ("warning", "0 of 0 concurrent (Service Quotas)")
     assert (found["Projects"].status, found["Projects"].found) == ("problem", "1 of 1 (Service Quotas)")
     assert found["Running models"].status == "ok"
-    assert "0 of 2 at a time (AWS's default: Service Quotas does not list it)" in found["Running models"].found
+    assert "0 of 2 concurrent (AWS's default: Service Quotas does not list it)" in found["Running models"].found
 
 
 def test_running_models_are_counted_over_all_projects(aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
@@ -367,10 +372,10 @@ def test_running_models_are_counted_over_all_projects(aws: LocalAws, environment
         lambda _, request: {"ProjectVersionDescriptions": [{"Status": statuses[request["ProjectArn"].split("/")[1]]}]},
     )
     # When the account is looked at
-    patient = Patient({})
+    context = CheckContext({})
     # Then both are counted, each where it belongs
-    assert answer(CHECKS["Running models"], patient).found.startswith("1 of 2")
-    assert answer(CHECKS["Trainings"], patient).found.startswith("1 of 2")
+    assert run_check(CHECKS["Running models"], context).found.startswith("1 of 2")
+    assert run_check(CHECKS["Trainings"], context).found.startswith("1 of 2")
 
 
 # What settings name
@@ -381,7 +386,7 @@ def test_an_encryption_key_must_be_enabled_and_let_logs_use_it(aws: LocalAws) ->
     arn = kms.create_key()["KeyMetadata"]["Arn"]
     # A new key's policy names the account only
     finding = look("Encryption key", kmsKeyArn=arn)
-    assert finding == Finding("problem", "the key's policy does not let CloudWatch Logs use it", finding.advice)
+    assert finding == Finding("problem", "the key policy does not allow CloudWatch Logs to use the key", finding.advice)
     policy = json.loads(kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
     logs = {"Service": "logs.us-east-1.amazonaws.com"}
     policy["Statement"].append({"Effect": "Allow", "Principal": logs, "Action": "kms:*", "Resource": "*"})
@@ -436,19 +441,19 @@ def test_the_stacks_status(stack_status: str, status: str, aws: LocalAws, enviro
 
 def test_a_template_is_compared_as_cloudformation_gives_it_back() -> None:
     # Source: the tests of aws-cdk's mangleLikeCloudFormation: one '?' for each code point beyond ASCII
-    assert _as_answered({"Description": "≥ 2 文字"}) == {"Description": "? 2 ??"}
+    assert _as_get_template_returns({"Description": "≥ 2 文字"}) == {"Description": "? 2 ??"}
 
 
 def test_the_buckets_cors_lets_in_what_labels_and_uploads(aws: LocalAws) -> None:
     assert look("Bucket CORS").status == "skipped"
     bucket = make_stack(aws, **API_FOR_PAGES)
-    patient, without_ground_truth = at_aws_as({}), at_aws_as(SUPPLIED)
+    context, without_ground_truth = at_aws_as({}), at_aws_as(SUPPLIED)
 
-    def found_with(*rules: dict[str, Any], at: Patient = patient) -> str:
+    def found_with(*rules: dict[str, Any], at: CheckContext = context) -> str:
         if rules:
             aws.client("s3").put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
-        finding = answer(CHECKS["Bucket CORS"], at)
-        assert finding.status == ("ok" if finding.found.startswith("lets in what is needed") else "problem")
+        finding = run_check(CHECKS["Bucket CORS"], at)
+        assert finding.status == ("ok" if finding.found.startswith("allows all needed requests") else "problem")
         return finding.found
 
     # Given no rules, neither the labelling page nor a web page gets in
@@ -476,10 +481,10 @@ def test_the_buckets_cors_lets_in_what_labels_and_uploads(aws: LocalAws) -> None
     page["AllowedMethods"] = ["PUT", "HEAD"]
     assert f"HEAD from {PAGE}" in found_with(shown, page)
     page["ExposeHeaders"] = ["x-amz-meta-sha256"]
-    assert found_with(shown, page) == "lets in what is needed: 2 rules"
+    assert found_with(shown, page) == "allows all needed requests with 2 rules"
     # And Ground Truth's rule only where people label in it
     assert "Ground Truth's labelling page" in found_with(page)
-    assert found_with(page, at=without_ground_truth) == "lets in what is needed: 1 rule"
+    assert found_with(page, at=without_ground_truth) == "allows all needed requests with 1 rule"
 
 
 PAGE = "https://kyc.example.com"
@@ -540,11 +545,11 @@ def test_a_look_up_is_made_once_for_all_checks_and_so_is_its_error(environment: 
     runs: list[Any] = []
     run = subprocess.run
     environment.setattr(account.subprocess, "run", lambda *a, **k: (runs.append(a), run(*a, **k))[1])
-    patient = Account({"minF1": "2"})
+    context = Account({"minF1": "2"})
     # When they are asked for again and again
     for _ in range(3):
         with pytest.raises(account.NotCheckedError) as error:
-            patient.settings  # noqa: B018
+            context.settings  # noqa: B018
         assert "minF1" in error.value.advice
     # Then they were read once
     assert len(runs) == 1

@@ -15,10 +15,10 @@ import pytest
 from aws_answers import NOWHERE, Answers, answering, denied, ekyc_doctor
 
 from ekyc.cli.account import Account
+from ekyc.cli.doctor.context import CheckContext
 from ekyc.cli.doctor.deep import answers, examination, probe, rekognition, twins, web
 from ekyc.cli.doctor.deep.probe import NAMES, Probe
 from ekyc.cli.doctor.findings import Finding
-from ekyc.cli.doctor.patient import Patient
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.synth import LOCAL_SETTINGS, PROJECT, synthesize
 from pipeline import labelling
@@ -80,7 +80,7 @@ def environment(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> pytest.M
 @pytest.fixture
 def a_probe(environment: pytest.MonkeyPatch) -> Iterator[Probe]:
     """A probe of the deployed stack, cleaned up at the end."""
-    one = Probe(Patient({}))
+    one = Probe(CheckContext({}))
     yield one
     one.clean_up()
 
@@ -106,9 +106,9 @@ def test_all_is_well_and_nothing_is_left(deployed: Deployed) -> None:
     assert list(found)[-len(deep) :] == deep
     assert {found[title]["status"] for title in deep} == {"ok"}
     assert found["Rekognition project"]["found"].endswith("create a project with the tags ekyc-job")
-    assert "SageMaker answers ValidationException" in found["Unknown labelling job"]["found"]
-    assert "a second answer to it gets TaskTimedOut" in found["Task token"]["found"]
-    assert f"{PAGE} may upload and compare the hash" in found["Upload from a page"]["found"]
+    assert "SageMaker returns ValidationException" in found["Unknown labelling job"]["found"]
+    assert "a used token gets TaskTimedOut" in found["Task token"]["found"]
+    assert f"{PAGE} can upload and compare the hash" in found["Upload from a page"]["found"]
     # And nothing is left
     assert deployed.things() == NOTHING
 
@@ -127,7 +127,7 @@ def test_a_problem_ends_with_exit_code_1_and_nothing_left(deployed: Deployed) ->
     assert ended.returncode == 1
     problems = [line[9:] for line in ended.stdout.splitlines() if line.startswith("problem")]
     assert [line.partition(":")[0] for line in problems] == ["Bucket CORS", "Upload from a page"]
-    assert f"S3 does not let in the preflight of an upload from {PAGE} (403)" in problems[1]
+    assert f"S3 blocks the preflight of an upload from {PAGE} (403)" in problems[1]
     # And all else was looked at and deleted
     assert "ok       Clean-up: " in ended.stdout
     assert deployed.things() == NOTHING
@@ -135,7 +135,7 @@ def test_a_problem_ends_with_exit_code_1_and_nothing_left(deployed: Deployed) ->
 
 def test_a_twin_has_the_deployed_policies(deployed: Deployed, a_probe: Probe) -> None:
     # Given the policy of a function's role
-    twin = twins.of(a_probe, "RequestLabels")
+    twin = twins.find_or_make(a_probe, "RequestLabels")
     by_sid = statements(deployed, "RequestLabels")
     # Then its twin has the same, but for the state machine and the source of events
     twins_own = {one.get("Sid"): one for policy in twin.policies for one in policy["Statement"]}
@@ -147,7 +147,7 @@ def test_a_twin_has_the_deployed_policies(deployed: Deployed, a_probe: Probe) ->
     # And the user alone may take it on, and Step Functions
     role = deployed.aws.client("iam").get_role(RoleName=twin.name)["Role"]
     user, machine = role["AssumeRolePolicyDocument"]["Statement"]
-    assert user["Principal"] == {"AWS": a_probe.patient.identity["Arn"]}
+    assert user["Principal"] == {"AWS": a_probe.context.identity["Arn"]}
     assert machine["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
 
@@ -162,14 +162,14 @@ def statements(deployed: Deployed, function: str) -> dict[str, Any]:
 
 def test_a_project_has_the_deployed_cost_tags(a_probe: Probe) -> None:
     # Given a deployment with a cost tag
-    a_probe.patient.function("CreateDatasets")["Environment"]["Variables"]["COST_TAGS"] = "team=onboarding"
+    a_probe.context.function("CreateDatasets")["Environment"]["Variables"]["COST_TAGS"] = "team=onboarding"
     # Then the project is made with it and with the one that the policy demands
     assert examine("Rekognition project", a_probe).found.endswith("with the tags team, ekyc-job")
 
 
 def examine(title: str, a_probe: Probe) -> Finding:
     """The finding of one deep check."""
-    return examination._answer(examination.CHECKS[title], a_probe)
+    return examination._run_deep_check(examination.CHECKS[title], a_probe)
 
 
 # A bucket that was changed
@@ -178,8 +178,8 @@ def examine(title: str, a_probe: Probe) -> Finding:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"AllowedHeaders": ["content-type"]}, f"S3 does not let in the preflight of an upload from {PAGE} (403)"),
-        ({"AllowedOrigins": [PAGE, web.FOREIGN]}, f"S3 lets in the preflight of an upload from {web.FOREIGN} (200)"),
+        ({"AllowedHeaders": ["content-type"]}, f"S3 blocks the preflight of an upload from {PAGE} (403)"),
+        ({"AllowedOrigins": [PAGE, web.FOREIGN]}, f"S3 allows the preflight of an upload from {web.FOREIGN} (200)"),
         ({"ExposeHeaders": []}, f"S3 does not expose x-amz-meta-sha256 to pages of {PAGE}"),
     ],
 )
@@ -213,24 +213,24 @@ def test_content_of_another_hash_must_be_refused(a_probe: Probe, environment: py
     # Then the doctor says that it took other content than the signed one
     finding = examine("Upload from a page", a_probe)
     assert finding.status == "problem"
-    assert finding.found == "S3 takes content whose hash is another than the one that was signed"
+    assert finding.found == "S3 accepts content whose hash differs from the signed hash"
 
 
 def test_a_denial_of_the_roles_call_is_a_problem(
     deployed: Deployed, a_probe: Probe, environment: pytest.MonkeyPatch
 ) -> None:
     # Given an AWS that denies the project, also when it has had time to learn of the role
-    environment.setattr(twins, "SECONDS_TO_SPREAD", 0)
+    environment.setattr(twins, "SECONDS_TO_PROPAGATE", 0)
     with answering(denied("rekognition:CreateProject")) as url:
         environment.setenv("AWS_ENDPOINT_URL_REKOGNITION", url)
         finding = examine("Rekognition project", a_probe)
         # Then the doctor says so in AWS's words
         assert finding.status == "problem"
         assert finding.found.startswith(
-            "AWS denies CreateProject to the role of CreateDatasets, which jobs need: User:"
+            "AWS denies the role of CreateDatasets the call CreateProject, which jobs need: User:"
         )
         # And what AWS refused to make is nothing to delete
-        assert a_probe.clean_up().found == "1 thing made and deleted again"
+        assert a_probe.clean_up().found == "1 resource created and deleted"
     assert deployed.things() == NOTHING
 
 
@@ -262,7 +262,7 @@ def test_which_code_an_unknown_labelling_job_gets(
         environment.setenv("AWS_ENDPOINT_URL_SAGEMAKER", url)
         finding = examine("Unknown labelling job", a_probe)
     assert finding.status == status
-    assert f"SageMaker answers {code} for" in finding.found
+    assert f"SageMaker returns {code} for" in finding.found
 
 
 def test_the_doctor_understands_what_the_pipeline_does() -> None:
@@ -314,13 +314,13 @@ def test_a_dataset_that_fails_has_rekognitions_words(a_probe: Probe, environment
 def test_an_api_that_wants_a_body_or_answers_no_json(a_probe: Probe) -> None:
     # Given an API Gateway that refuses a start without a body
     with answering(lambda _: (400, {"detail": "No body."})) as url:
-        a_probe.patient.endpoint = url
+        a_probe.context.endpoint = url
         finding = examine("API Gateway's answers", a_probe)
     assert finding.status == "warning"
-    assert "a start without a body is answered with 400" in finding.found
+    assert "without a body returns 400 instead of 404" in finding.found
     # And one whose words about a wrong body break the JSON
     with answering(lambda _: (404, '{"detail": "["names"]"}')) as url:
-        a_probe.patient.endpoint = url
+        a_probe.context.endpoint = url
         finding = examine("API Gateway's answers", a_probe)
     assert finding.status == "problem"
     assert '{"detail": "["names"]"}' in finding.found
@@ -355,7 +355,7 @@ def test_the_page_names_what_the_user_must_be_allowed(a_probe: Probe, environmen
     findings = examination.examine(a_probe, lambda _: None)
     assert {finding.status for finding in findings.values()} == {"ok"}
     # Then the page names each, and no other
-    needs = (PROJECT / "docs/aws-checks.md").read_text().partition("**What it needs of you.**")[2].partition("\n\n")[0]
+    needs = (PROJECT / "docs/aws-checks.md").read_text().partition("**Permissions.**")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([a-z0-9-]+:[A-Z]\w+)`", needs)) - {"kms:GenerateDataKey"} == called
 
 
@@ -392,33 +392,33 @@ def test_ctrl_c_deletes_what_is_there(deployed: Deployed) -> None:
         _, said = doctor.communicate(timeout=ENOUGH)
     # Then it ends as other commands do, and all is deleted that it had made
     assert doctor.returncode == 130
-    assert said.splitlines()[-1] == "Deleting what was made"
+    assert said.splitlines()[-1] == "Deleting what was created"
     assert deleted == ["DeleteStateMachine"]
     assert deployed.things() == NOTHING
 
 
 def test_what_cannot_be_deleted_is_named_and_keeps_no_other(environment: pytest.MonkeyPatch) -> None:
     # Given three things, of which the second cannot be deleted
-    one, gone = Probe(Patient({})), []
+    one, gone = Probe(CheckContext({})), []
 
     def refuse() -> None:
         raise OSError("the network is down")
 
-    one.owe("object a", lambda: gone.append("a"))
-    one.owe("role b", refuse)
-    one.owe("object c", lambda: gone.append("c"))
+    one.delete_later("object a", lambda: gone.append("a"))
+    one.delete_later("role b", refuse)
+    one.delete_later("object c", lambda: gone.append("c"))
     # When all is deleted
     finding = one.clean_up()
     # Then the others are gone, the last made first, and that one is named
     assert gone == ["c", "a"]
     assert finding.status == "problem"
-    assert finding.found == "left behind: role b (OSError: the network is down)"
+    assert finding.found == "not deleted: role b (OSError: the network is down)"
     assert "docs/aws-checks.md" in finding.advice
 
 
 def test_without_a_stack_nothing_is_made(environment: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    findings = examination.examine(Probe(Patient({"stackName": "another"})), said.append)
+    findings = examination.examine(Probe(CheckContext({"stackName": "another"})), said.append)
     assert {(one.status, one.found) for one in findings.values()} == {("skipped", "the stack is not deployed yet")}
     assert said == []
 
@@ -431,5 +431,5 @@ def test_who_may_not_read_roles_learns_the_permission(a_probe: Probe, environmen
         environment.setenv("AWS_ENDPOINT_URL_IAM", url)
         finding = examine("Event", a_probe)
     assert finding.status == "warning"
-    assert finding.advice == "Ask whoever manages the account for the permission iam:ListRolePolicies."
-    assert a_probe.clean_up().found == "nothing was made"
+    assert finding.advice == "Ask the account's administrator for the permission iam:ListRolePolicies."
+    assert a_probe.clean_up().found == "nothing was created"

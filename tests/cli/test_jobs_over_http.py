@@ -260,7 +260,7 @@ def test_labels_that_do_not_fit_are_named_by_file_and_line(terminal: Terminal, p
     assert f"{manifest}:2: source-ref is missing" in err
     assert f"{manifest}:3: the line is no valid JSON" in err
     # And a file that fits is said to
-    assert "fits: COCO, 16 photos" in terminal.run("labels", photos / "annotations.json", "--photos", photos)[0]
+    assert "is valid: COCO, 16 photos" in terminal.run("labels", photos / "annotations.json", "--photos", photos)[0]
 
 
 def test_mistakes_are_a_sentence_and_a_code(terminal: Terminal, tmp_path: Path) -> None:

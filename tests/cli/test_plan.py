@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ekyc.cli.plan import by_hand, main
+from ekyc.cli.plan import deletion_steps, main
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import rekognition
 from stacks import docs
@@ -116,13 +116,13 @@ def test_a_deployment_is_told_before_it_is_agreed_to(account: Command) -> None:
     assert answer.code == 0
     for words in (
         "Deploy to account 123456789012, Region us-east-1.",
-        "The stack ekyc-training is made.",
-        "First the CDK is bootstrapped",
-        "labels are uploaded with each job",
-        "go live from F1 0.9",
+        "The stack ekyc-training is created.",
+        "First, the CDK is bootstrapped",
+        "Labels      uploaded with each job",
+        "go live with F1 of at least 0.9",
         "Given now   minF1 = 0.9\n  Given now   inferenceUnits = 2\n",
         "1  Step Functions state machine",
-        "8.00 USD an hour, about 5,840 a month",
+        "8.00 USD an hour, about 5,840 USD a month",
     ):
         assert words in answer.out
 
@@ -133,7 +133,7 @@ def test_a_deployment_is_told_before_it_is_agreed_to(account: Command) -> None:
         ("yes", {}, 0, ""),
         ("y", {}, 1, "Nothing was done."),
         ("", {}, 1, "Nothing was done."),
-        (None, {}, 1, "this is no terminal, so nobody can agree. Set YES=1 to destroy ekyc-training unasked."),
+        (None, {}, 1, "To destroy ekyc-training without a question, set YES=1."),
         (None, {"YES": "1"}, 0, ""),
         (None, {"YES": "0"}, 1, "Nothing was done"),
     ],
@@ -156,7 +156,7 @@ def test_a_stack_that_is_there_is_updated(aws: LocalAws, account: Command) -> No
     answer = account("show")
     # Then it says that, and asks nothing
     assert answer.code == 0
-    assert "is there (CREATE_COMPLETE) and is updated" in answer.out
+    assert "exists (CREATE_COMPLETE) and is updated" in answer.out
     assert "bootstrapped" not in answer.out
 
 
@@ -179,12 +179,12 @@ def test_destroy_says_what_is_kept_as_the_deployed_template_has_it(aws: LocalAws
     answer = account.typed("yes", "destroy")
     # Then what is kept is named with the commands that delete it, and what is deleted is counted
     assert answer.code == 0
-    assert "What is deleted, 2 resources:" in answer.out
-    assert "What is kept, 2 resources" in answer.out
+    assert "Deleted resources, 2:" in answer.out
+    assert "Retained resources, 2," in answer.out
     assert f"aws s3 rb s3://{names['Photos']} --force" in answer.out
     assert "aws dynamodb delete-table --table-name jobs" in answer.out
     assert names["Scratch"] not in answer.out
-    assert "find none from then on" in answer.out
+    assert "will find none" in answer.out
 
 
 def test_destroy_names_models_that_go_on_billing(aws: LocalAws, account: Command) -> None:
@@ -220,7 +220,7 @@ def test_without_a_stack_there_is_nothing_to_destroy(account: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "words"),
     [
-        (["deploy"], {}, "No Region is known"),
+        (["deploy"], {}, "No Region is set"),
         (["deploy"], {"AWS_REGION": "eu-west-1"}, "Unable to locate credentials"),
         (["deploy", "-c", "region=eu-west-1"], {}, "Unable to locate credentials"),
         (["destroy"], {"AWS_REGION": "eu-west-1", "AWS_PROFILE": "bank"}, "profile (bank) could not be found"),
@@ -244,17 +244,17 @@ def test_an_endpoint_that_nobody_answers_at_is_told(account: Command) -> None:
     account.give(AWS_ENDPOINT_URL="http://127.0.0.1:9", YES="1")
     answer = account("deploy")
     assert answer.code == 1
-    assert "There is no answer from http://127.0.0.1:9" in answer.errors
+    assert "The endpoint http://127.0.0.1:9/ does not respond" in answer.errors
 
 
 def test_a_versioned_bucket_and_a_protected_table_are_deleted_in_two_steps() -> None:
     bucket = {"Type": "AWS::S3::Bucket", "Properties": {"VersioningConfiguration": {"Status": "Enabled"}}}
     table = {"Type": "AWS::DynamoDB::Table", "Properties": {"DeletionProtectionEnabled": True}}
-    assert list(by_hand(bucket, "photos")) == [
-        "empty photos in the S3 console, all versions, then:",
+    assert list(deletion_steps(bucket, "photos")) == [
+        "Empty photos in the S3 console, including all versions, then:",
         "aws s3 rb s3://photos --force",
     ]
-    assert list(by_hand(table, "jobs")) == [
+    assert list(deletion_steps(table, "jobs")) == [
         "aws dynamodb update-table --table-name jobs --no-deletion-protection-enabled",
         "aws dynamodb delete-table --table-name jobs",
     ]

@@ -115,7 +115,7 @@ def test_what_is_labelled_is_kept_when_somebody_stops_in_the_middle(
         _, err = program.communicate(timeout=ENOUGH)
     # Then they are told where the labels are and how to train on them, and the four boxes are there
     assert program.returncode == 130, err
-    assert "No longer watching; the job ends with its local AWS." in err
+    assert "Stopped watching. The job ends with its local AWS." in err
     assert f"ekyc train {folder} --labels {labels / 'output.manifest'}" in " ".join(err.split())
     assert sorted(one["left"] for one in kept_boxes(labels)) == sorted(box["left"] for box in drawn)
     # And they are labels that a job takes

@@ -193,7 +193,7 @@ def test_a_report_that_nobody_touched_is_genuine(shared_pipeline: Pipeline, read
     verified = ekyc_audit(shared_pipeline, "verify", str(file))
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "0 wrong, 0 not checked, 0 noted" in verified.stdout
-    assert "It is genuine" in verified.stdout
+    assert "The report is genuine" in verified.stdout
     # When one figure is changed, then that is found
     file.write_bytes(file.read_bytes().replace(b'"passed":true', b'"passed":false', 1))
     forged = ekyc_audit(shared_pipeline, "verify", str(file))
@@ -479,7 +479,7 @@ def test_what_cannot_be_proven_has_words_and_an_exit_code(
         set_versions(keys, report_key(ready, form), kept)
     # Then that is neither an error nor a success
     assert verified.returncode == 7, verified.stdout + verified.stderr
-    assert "the content agrees; authenticity is not proven" in verified.stdout
+    assert "Authenticity is not proven" in verified.stdout
     assert "Traceback" not in verified.stderr
 
 

@@ -125,7 +125,7 @@ def test_command_line_and_job_agree_on_photos(s3: Any, tmp_path: Path, kind: str
     content = as_phone_photo(make()) if turned else make()
     (tmp_path / "photo.jpg").write_bytes(content)
     # When the command line looks at it, and the state Check images
-    before = photo_checks.look(tmp_path / "photo.jpg")
+    before = photo_checks.check_photo(tmp_path / "photo.jpg")
     after = rejection(Bucket(s3), content)
     # Then both take it, or reject it in the same words
     assert after[0] == code

@@ -1,4 +1,4 @@
-"""`ekyc doctor`: looks, before a deployment or a first job, at whatever would make it fail, and says what to do.
+"""`ekyc doctor`: checks for problems that would make a deployment or a first job fail, and says how to solve them.
 
-Each check is a function of the account that answers a Finding.
+Each check is a function that takes a CheckContext and returns a Finding.
 """

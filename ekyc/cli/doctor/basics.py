@@ -1,4 +1,4 @@
-"""What everything else rests on: tools, settings, credentials, clock, Region."""
+"""Checks the prerequisites of all other checks: tools, settings, credentials, clock, Region."""
 
 import sys
 from datetime import UTC, datetime
@@ -8,42 +8,42 @@ import boto3
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ekyc.cli.account import SECONDS_TO_ANSWER, NotCheckedError, credentials_in_words
+from ekyc.cli.account import SECONDS_TO_ANSWER, NotCheckedError, describe_credentials_error
+from ekyc.cli.doctor.context import CheckContext, Checks
 from ekyc.cli.doctor.findings import Finding, ok, problem, warning
-from ekyc.cli.doctor.patient import Checks, Patient
 from ekyc.localaws.synth import PROJECT
 
 PYTHON = (3, 11)
-# Source: IAM guide, 'Signature Version 4': a request is refused when its time is 5 minutes off.
+# AWS rejects a request whose time is off by 5 minutes. Source: IAM guide, 'Signature Version 4'.
 SKEW_SECONDS = 5 * 60
-# What the whole seconds of a Date header and the way of an answer may make of two clocks that agree.
+# Two equal clocks can seem to differ by this much: a Date header has whole seconds, and the response takes time.
 SAME_TIME_SECONDS = 2
 
 CHECKS = Checks()
 
 
 @CHECKS.add("Tools")
-def tools(_patient: Patient) -> Finding:
-    """Python and the Lambda layer, without which nothing can be synthesized."""
+def tools(_context: CheckContext) -> Finding:
+    """CDK cannot synthesize the stack without a recent Python and the Lambda layer."""
     here = sys.version.split()[0]
     if sys.version_info < PYTHON:
         oldest = ".".join(map(str, PYTHON))
         return problem(f"Python {here} is older than {oldest}", f"Install Python ≥ {oldest}.")
-    layer, wanted = PROJECT / "build/layer/installed", PROJECT / "lambdas/requirements.txt"
+    layer, requirements = PROJECT / "build/layer/installed", PROJECT / "lambdas/requirements.txt"
     if not layer.exists():
-        return problem("the Lambda layer is not built", "Run make build/layer/installed (make deploy does so too).")
-    if layer.stat().st_mtime < wanted.stat().st_mtime:
+        return problem("the Lambda layer is not built", "Run make build/layer/installed. make deploy also does this.")
+    if layer.stat().st_mtime < requirements.stat().st_mtime:
         return warning(
             "the Lambda layer is older than lambdas/requirements.txt",
-            "Run make build/layer/installed (make deploy does so too).",
+            "Run make build/layer/installed. make deploy also does this.",
         )
     return ok(f"Python {here}, the Lambda layer is built")
 
 
 @CHECKS.add("Settings")
-def settings(patient: Patient) -> Finding:
+def settings(context: CheckContext) -> Finding:
     try:
-        chosen = patient.settings
+        chosen = context.settings
     except NotCheckedError as error:
         return problem(str(error), error.advice)
     team = chosen["workTeam"] or "none"
@@ -51,60 +51,62 @@ def settings(patient: Patient) -> Finding:
 
 
 @CHECKS.add("Credentials")
-def credentials(patient: Patient) -> Finding:
+def credentials(context: CheckContext) -> Finding:
     try:
-        who = patient.identity
+        who = context.identity
     except (ClientError, BotoCoreError) as error:
-        return problem(*credentials_in_words(error))
-    where = f", on the local AWS at {patient.endpoint}" if patient.is_local else ""
+        return problem(*describe_credentials_error(error))
+    where = f", on the local AWS at {context.endpoint}" if context.is_local else ""
     return ok(f"account {who['Account']}, {who['Arn'].rpartition(':')[2]}{where}")
 
 
 @CHECKS.add("Clock")
-def clock(patient: Patient) -> Finding:
-    """AWS refuses signatures of another time. Every answer has the time of its service, in whole seconds; the local AWS
-    checks no signature, but jobs leave its clock ahead, and its dates with it."""
-    url = patient.endpoint or f"https://sts.{patient.region}.amazonaws.com"
-    asked = datetime.now(UTC)
+def clock(context: CheckContext) -> Finding:
+    """Compares this machine's clock with the Date header of a response, which has whole seconds.
+
+    AWS rejects signatures with a wrong time. The local AWS does not check signatures, but jobs put its clock forward.
+    """
+    url = context.endpoint or f"https://sts.{context.region}.amazonaws.com"
+    here = datetime.now(UTC)
     try:
         date = httpx.get(url, timeout=SECONDS_TO_ANSWER).headers["Date"]
         there = parsedate_to_datetime(date)
     except httpx.HTTPError as error:
         raise NotCheckedError(
-            f"there is no answer from {url} ({type(error).__name__})", "Look at the network and the proxy."
+            f"{url} does not respond ({type(error).__name__})", "Check the network and the proxy."
         ) from error
     except (KeyError, ValueError) as error:
-        raise NotCheckedError(f"{url} answers without a usable time", "Look at the proxy.") from error
-    skew = (asked - there).total_seconds()
-    whose = "the local AWS's" if patient.is_local else "AWS's"
+        raise NotCheckedError(f"the response of {url} has no valid Date header", "Check the proxy.") from error
+    skew = (here - there).total_seconds()
+    reference = "the local AWS's clock" if context.is_local else "AWS's clock"
     if abs(skew) < SAME_TIME_SECONDS:
-        return ok(f"this machine's clock agrees with {whose}")
+        return ok(f"this machine's clock agrees with {reference}")
     size = f"{abs(skew):.0f} seconds" if abs(skew) < 100 else f"{abs(skew) / 60:.0f} minutes"
-    found = f"this machine's clock is {size} {'ahead of' if skew > 0 else 'behind'} {whose}"
+    difference = f"this machine's clock is {size} {'ahead of' if skew > 0 else 'behind'} {reference}"
     if abs(skew) < SKEW_SECONDS:
-        return ok(found)
-    if patient.is_local:
+        return ok(difference)
+    if context.is_local:
         return warning(
-            found,
-            "Nothing to do: the waiting of jobs is accelerated there. Its clock comes back to this machine's while no "
-            "job runs; a restart sets it.",
+            difference,
+            "No action is needed. The local AWS puts its clock forward to shorten the waits of jobs. While no job "
+            "runs, its clock returns to this machine's time. A restart resets it.",
         )
-    return problem(found, "Set the clock (NTP): AWS refuses calls that are signed 5 minutes off.")
+    return problem(difference, "Set the clock (NTP): AWS rejects calls whose time is off by 5 minutes.")
 
 
 @CHECKS.add("Region")
-def region(patient: Patient) -> Finding:
+def region(context: CheckContext) -> Finding:
     try:
-        name = patient.region
+        name = context.region
     except NotCheckedError as error:
         return problem(str(error), error.advice)
     known = boto3.Session(aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106  # needs no profile
     partitions = known.get_available_partitions()
     if not any(name in known.get_available_regions("rekognition", partition) for partition in partitions):
         return problem(
-            f"{name} is no Region with Rekognition that this boto3 knows",
-            "Give another one, such as eu-west-1, in the setting region or in AWS_REGION.",
+            f"boto3 knows no Region {name} with Rekognition",
+            "Set another Region, such as eu-west-1, in the setting region or in AWS_REGION.",
         )
-    # AWS publishes no list of the Regions of Custom Labels for programs; the service itself is asked.
-    patient.projects  # noqa: B018
-    return ok(f"{name}, Custom Labels answers there")
+    # boto3 has no list of the Regions of Custom Labels, so call the service.
+    context.projects  # noqa: B018
+    return ok(f"{name}, which has Custom Labels")

@@ -1,4 +1,4 @@
-"""What a check found, and how the command prints it: a table, lines, or JSON."""
+"""The findings of the checks, and their output as a table, as lines or as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ COLOURS: Mapping[Status, str] = {"ok": "green", "warning": "yellow", "problem": 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found and, unless all is well, what to do about it."""
+    """The result of a check and, unless the status is ok or skipped, the advice."""
 
     status: Status
     found: str
@@ -39,7 +39,7 @@ def problem(found: str, advice: str) -> Finding:
 
 
 def report(findings: Mapping[str, Finding]) -> None:
-    """A table on a terminal; elsewhere a line for each check, which `grep` and a log take."""
+    """Print a table on a terminal. Elsewhere print one line for each check, for `grep` and logs."""
     if console.is_terminal:
         table = Table("check", "", "found", "what to do", show_lines=True)
         for title, finding in findings.items():
@@ -48,14 +48,17 @@ def report(findings: Mapping[str, Finding]) -> None:
         console.print(table)
     else:
         for title, finding in findings.items():
-            words = " ".join(f"{finding.found}. {finding.advice}".split()) if finding.advice else finding.found
-            console.print(f"{finding.status:<8} {title}: {words}")
+            text = " ".join(f"{finding.found}. {finding.advice}".split()) if finding.advice else finding.found
+            console.print(f"{finding.status:<8} {title}: {text}")
     problems, warnings = (count(findings, status) for status in ("problem", "warning"))
-    console.print(f"{problems} {'problem' if problems == 1 else 'problems'}, {warnings} to look at.")
+    console.print(
+        f"{problems} {'problem' if problems == 1 else 'problems'}, "
+        f"{warnings} {'warning' if warnings == 1 else 'warnings'}."
+    )
 
 
 def as_json(findings: Mapping[str, Finding], *, is_local: bool) -> str:
-    """The findings for a script, as `docs/operations.md` describes them."""
+    """The findings as JSON, in the format of `docs/operations.md`."""
     checks = [{"check": title, **asdict(finding)} for title, finding in findings.items()]
     counts = {f"{status}s": count(findings, status) for status in ("problem", "warning")}
     return to_json({"local": is_local, **counts, "checks": checks}, indent=2)

@@ -1,4 +1,4 @@
-"""The account: what its services let a deployment have, and what the settings name of it."""
+"""Checks the account: access to services, quotas, and the resources that the settings name."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,11 +6,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ekyc.cli.account import NOT_PLAYED, UP
+from ekyc.cli.account import NOT_SIMULATED, UP
+from ekyc.cli.doctor.context import PROJECTS, RUNNING_MODELS, TRAININGS, CheckContext, Checks
 from ekyc.cli.doctor.findings import Finding, ok, problem, skipped, warning
-from ekyc.cli.doctor.patient import PROJECTS, RUNNING_MODELS, TRAININGS, Checks, Patient
 
-# What the templates of aws-cdk-lib ask for: the rule CheckBootstrapVersion in each of them.
+# The least version that the templates of aws-cdk-lib accept. Source: the rule CheckBootstrapVersion in each template.
 BOOTSTRAP_VERSION = 6
 GROUND_TRUTH_CLOSED = "AWS closed Ground Truth to new customers on 2026-07-30"
 SUPPLIED = "set labelProvider to supplied (docs/settings.md)"
@@ -19,185 +19,194 @@ CHECKS = Checks()
 
 
 @CHECKS.add("CDK bootstrap")
-def bootstrap(patient: Patient) -> Finding:
-    version = patient.bootstrap_version
+def bootstrap(context: CheckContext) -> Finding:
+    version = context.bootstrap_version
     if version is None:
-        return warning("not bootstrapped here yet", "Nothing to do: make deploy bootstraps first.")
+        return warning("this Region is not bootstrapped yet", "No action is needed: make deploy bootstraps first.")
     if version < BOOTSTRAP_VERSION:
         return problem(
-            f"version {version}, and {BOOTSTRAP_VERSION} is needed",
-            f"Run . .venv/bin/activate && npx cdk bootstrap aws://{patient.identity['Account']}/{patient.region}.",
+            f"version {version} is too old: {BOOTSTRAP_VERSION} or newer is needed",
+            f"Run . .venv/bin/activate && npx cdk bootstrap aws://{context.identity['Account']}/{context.region}.",
         )
     return ok(f"version {version}")
 
 
 @CHECKS.add("API Gateway log role")
-def api_log_role(patient: Patient) -> Finding:
-    role = patient.client("apigateway").get_account().get("cloudwatchRoleArn", "")
-    creates = patient.settings["apiLogRole"] == "create"
-    if patient.is_local:
-        return skipped(f"access logs are {NOT_PLAYED}")
-    if role and creates and not patient.stack:
+def api_log_role(context: CheckContext) -> Finding:
+    role = context.client("apigateway").get_account().get("cloudwatchRoleArn", "")
+    creates = context.settings["apiLogRole"] == "create"
+    if context.is_local:
+        return skipped(f"access logs are {NOT_SIMULATED}")
+    if role and creates and not context.stack:
         return warning(
-            f"{role} is set already, and apiLogRole is create",
-            "Set apiLogRole to existing, or the deployment replaces the role for all APIs of the account here.",
+            f"the account already uses {role}, and apiLogRole is create",
+            "Set apiLogRole to existing. Otherwise the deployment replaces the role for all APIs in this Region.",
         )
     if role or creates:
-        return ok(role or "none yet, the stack makes one")
+        return ok(role or "none yet, the stack creates one")
     return problem(
-        "the account has none in this Region: the API's stage cannot be deployed",
-        "Set apiLogRole to create, or set a role in API Gateway's console under Settings.",
+        "the account has no log role in this Region: the API's stage cannot be deployed",
+        "Set apiLogRole to create, or set a role in the API Gateway console under Settings.",
     )
 
 
 @CHECKS.add("Ground Truth")
-def ground_truth(patient: Patient) -> Finding:
-    """Nothing tells whether AWS lets this account make labelling jobs; what it did before is the best sign."""
-    if not patient.wants_ground_truth:
+def ground_truth(context: CheckContext) -> Finding:
+    """No API says whether the account may create labelling jobs. Earlier labelling jobs are the best evidence."""
+    if not context.uses_ground_truth:
         return skipped("not needed: labels are supplied")
-    sagemaker = patient.client("sagemaker")
+    sagemaker = context.client("sagemaker")
     try:
         jobs = sagemaker.list_labeling_jobs(MaxResults=1, SortBy="CreationTime", SortOrder="Descending")
         teams = sagemaker.list_workteams(MaxResults=1)["Workteams"]
     except ClientError as error:
-        # What Ground Truth answers is not published; services that AWS closed before answer in these words.
+        # AWS does not document Ground Truth's error. Other closed services have "new customers" in their messages.
         if "new customers" in error.response["Error"].get("Message", ""):
-            return problem(f"this account may not use it: {GROUND_TRUTH_CLOSED}", f"Labels from elsewhere: {SUPPLIED}.")
+            return problem(
+                f"this account cannot use it: {GROUND_TRUTH_CLOSED}", f"To use labels from elsewhere, {SUPPLIED}."
+            )
         raise
-    if patient.is_local:
-        return ok("the local AWS has it")
+    if context.is_local:
+        return ok("simulated by the local AWS")
     if jobs["LabelingJobSummaryList"]:
         last = jobs["LabelingJobSummaryList"][0]
         return ok(f"used before: labelling job {last['LabelingJobName']} of {last['CreationTime']:%Y-%m-%d}")
-    known = "a work team, but no labelling job" if teams else "neither a labelling job nor a private work team"
+    traces = "a work team, but no labelling job" if teams else "neither a labelling job nor a private work team"
     return warning(
-        f"cannot be known: this account has {known} in this Region, and {GROUND_TRUTH_CLOSED}",
-        f"If it never used Ground Truth, {SUPPLIED}; else make a small labelling job in its console first.",
+        f"unknown: this account has {traces} in this Region, and {GROUND_TRUTH_CLOSED}",
+        f"If the account never used Ground Truth, {SUPPLIED}. Otherwise create a small labelling job in the SageMaker "
+        "console first.",
     )
 
 
 @CHECKS.add("Work team")
-def work_team(patient: Patient) -> Finding:
-    chosen = patient.settings["workTeam"]
+def work_team(context: CheckContext) -> Finding:
+    chosen = context.settings["workTeam"]
     if not chosen:
-        if patient.settings["labelProvider"] == "supplied":
+        if context.settings["labelProvider"] == "supplied":
             return skipped("not needed: labels are supplied")
         return problem(
-            "labelProvider is ground-truth and no work team is set: such jobs are refused",
+            "labelProvider is ground-truth, but no work team is set: the API refuses such jobs",
             f"Set workTeam to a team's ARN or to create, or {SUPPLIED}.",
         )
-    sagemaker = patient.client("sagemaker")
+    sagemaker = context.client("sagemaker")
     if chosen == "create":
-        made = patient.made("AWS::SageMaker::Workteam")
-        if made:
-            return _members(patient, sagemaker.describe_workteam(WorkteamName=made.rpartition("/")[2])["Workteam"])
-        if patient.is_local:
-            return skipped(f"work teams of a template are {NOT_PLAYED}")
+        arn = context.resource_name("AWS::SageMaker::Workteam")
+        if arn:
+            return _check_members(context, sagemaker.describe_workteam(WorkteamName=arn.rpartition("/")[2])["Workteam"])
+        if context.is_local:
+            return skipped(f"work teams in a template are {NOT_SIMULATED}")
         if sagemaker.list_workforces()["Workforces"]:
             return problem(
-                "the account has a private workforce here, and may have one only: the stack cannot make another",
-                "Set workTeam to the ARN of one of its teams.",
+                "the account already has its one private workforce in this Region: the stack cannot create another",
+                "Set workTeam to the ARN of a team of that workforce.",
             )
-        return ok("made by the deployment; invite the workers then (docs/operations.md)")
+        return ok("created by the deployment. Invite the workers after it (docs/operations.md)")
     if "/private-crowd/" not in chosen:
         team = sagemaker.describe_subscribed_workteam(WorkteamArn=chosen)["SubscribedWorkteam"]
         return ok(f"subscribed from {team.get('SellerName', 'a vendor')}")
     try:
         team = sagemaker.describe_workteam(WorkteamName=chosen.rpartition("/")[2])["Workteam"]
     except ClientError as error:
-        # Source: SageMaker API reference, DescribeWorkteam: it models no error for a team that is not there.
+        # DescribeWorkteam documents no error for an unknown team. Source: SageMaker API reference, DescribeWorkteam.
         if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound", "ResourceNotFoundException"):
-            return problem(f"there is no team {chosen}", "Set workTeam to a team of this account and Region.")
+            return problem(f"there is no work team {chosen}", "Set workTeam to a work team of this account and Region.")
         raise
     if team["WorkteamArn"] != chosen:
-        return problem(f"the team of that name is {team['WorkteamArn']}, not {chosen}", "Set workTeam to that ARN.")
-    return _members(patient, team)
+        return problem(
+            f"the work team of that name is {team['WorkteamArn']}, not {chosen}", "Set workTeam to that ARN."
+        )
+    return _check_members(context, team)
 
 
-def _members(patient: Patient, team: Mapping[str, Any]) -> Finding:
-    """Whether somebody is in a private team."""
-    groups = [one["CognitoMemberDefinition"] for one in team["MemberDefinitions"] if "CognitoMemberDefinition" in one]
+def _check_members(context: CheckContext, team: Mapping[str, Any]) -> Finding:
+    """Warns if a private team has no members."""
+    groups = [
+        definition["CognitoMemberDefinition"]
+        for definition in team["MemberDefinitions"]
+        if "CognitoMemberDefinition" in definition
+    ]
     name = team["WorkteamName"]
-    if patient.is_local:
-        return ok(f"{name}; its people are simulated")
+    if context.is_local:
+        return ok(f"{name}, with simulated members")
     if not groups:
-        return ok(f"{name}; its people are in your identity provider")
-    cognito = patient.client("cognito-idp")
+        return ok(f"{name}, whose members are in your identity provider")
+    cognito = context.client("cognito-idp")
     pages = cognito.get_paginator("list_users_in_group")
-    people = sum(
+    members = sum(
         len(page["Users"])
         for group in groups
         for page in pages.paginate(UserPoolId=group["UserPool"], GroupName=group["UserGroup"])
     )
-    if not people:
-        return warning(f"{name} has no members: nobody can label", "Invite workers (docs/operations.md).")
-    return ok(f"{name}, {people} {'member' if people == 1 else 'members'}")
+    if not members:
+        return warning(f"{name} has no members, so labelling jobs would wait", "Invite workers (docs/operations.md).")
+    return ok(f"{name}, {members} {'member' if members == 1 else 'members'}")
 
 
 @CHECKS.add("Trainings")
-def trainings(patient: Patient) -> Finding:
-    used = sum(model["Status"] == "TRAINING_IN_PROGRESS" for model in patient.models)
-    most, source = patient.quota(TRAININGS)
-    found = f"{used} of {most} at a time ({source})"
+def trainings(context: CheckContext) -> Finding:
+    used = sum(model["Status"] == "TRAINING_IN_PROGRESS" for model in context.models)
+    most, source = context.quota(TRAININGS)
+    usage = f"{used} of {most} concurrent ({source})"
     if used >= most:
-        return warning(found, "A job that trains now waits up to a week for a slot: wait, or raise the quota.")
-    return ok(found)
+        return warning(usage, "A new training waits up to a week for a free slot. Wait, or raise the quota.")
+    return ok(usage)
 
 
 @CHECKS.add("Running models")
-def running_models(patient: Patient) -> Finding:
-    used = sum(model["Status"] in UP for model in patient.models)
-    most, source = patient.quota(RUNNING_MODELS)
-    found = f"{used} of {most} at a time ({source})"
+def running_models(context: CheckContext) -> Finding:
+    used = sum(model["Status"] in UP for model in context.models)
+    most, source = context.quota(RUNNING_MODELS)
+    usage = f"{used} of {most} concurrent ({source})"
     if used >= most:
-        return warning(found, "A job waits up to a week to start its model: stop one that nobody uses; each bills.")
-    return ok(found)
+        return warning(usage, "A job waits up to a week to start its model. Stop unused models; each is billed.")
+    return ok(usage)
 
 
 @CHECKS.add("Projects")
-def projects(patient: Patient) -> Finding:
-    used = len(patient.projects)
-    most, source = patient.quota(PROJECTS)
-    found = f"{used} of {most} ({source})"
+def projects(context: CheckContext) -> Finding:
+    used = len(context.projects)
+    most, source = context.quota(PROJECTS)
+    usage = f"{used} of {most} ({source})"
     if used >= most:
-        return problem(found, "Each job makes a project: delete old ones in the Custom Labels console.")
+        return problem(usage, "Each job creates a project. Delete old projects in the Custom Labels console.")
     if used >= 0.9 * most:
-        return warning(found, "Each job makes a project: delete old ones before the quota is used up.")
-    return ok(found)
+        return warning(usage, "Each job creates a project. Delete old projects before the quota is used up.")
+    return ok(usage)
 
 
 @CHECKS.add("Encryption key")
-def encryption_key(patient: Patient) -> Finding:
-    arn = patient.settings["kmsKeyArn"]
+def encryption_key(context: CheckContext) -> Finding:
+    arn = context.settings["kmsKeyArn"]
     if not arn:
-        return skipped("kmsKeyArn is not set: keys of AWS are used")
-    kms = patient.client("kms")
+        return skipped("kmsKeyArn is not set: AWS owned and AWS managed keys are used")
+    kms = context.client("kms")
     try:
         key = kms.describe_key(KeyId=arn)["KeyMetadata"]
     except kms.exceptions.NotFoundException:
         return problem(f"there is no key {arn}", "Set kmsKeyArn to a key of this Region.")
     if key["KeyState"] != "Enabled":
-        return problem(f"the key is {key['KeyState']}", "Enable the key, or set another one.")
+        return problem(f"the key is {key['KeyState']}", "Enable the key, or set kmsKeyArn to another key.")
     usage, spec = key.get("KeyUsage", "ENCRYPT_DECRYPT"), key.get("KeySpec", "SYMMETRIC_DEFAULT")
     if (usage, spec) != ("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT"):
-        return problem(f"the key is a {spec} key for {usage}", "Give a symmetric key that encrypts.")
+        return problem(f"the key is a {spec} key for {usage}", "Set kmsKeyArn to a symmetric encryption key.")
     policy = json.loads(kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
     principals = list(_principals(policy))
-    lacking = []
+    missing = []
     if not any(principal.endswith(f"{key['AWSAccountId']}:root") for principal in principals):
-        lacking.append("the account's IAM policies")
+        missing.append("the account's IAM policies")
     if not any(principal.startswith("logs.") for principal in principals):
-        lacking.append("CloudWatch Logs")
-    if lacking:
+        missing.append("CloudWatch Logs")
+    if missing:
         return problem(
-            f"the key's policy does not let {' and '.join(lacking)} use it",
-            "Put the statements of docs/operations.md, 'With a KMS key of your own', into the key's policy.",
+            f"the key policy does not allow {' and '.join(missing)} to use the key",
+            "Add the statements in docs/operations.md, 'With a KMS key of your own', to the key policy.",
         )
-    return ok("enabled, its policy names the account and CloudWatch Logs")
+    return ok("enabled, and its key policy names the account and CloudWatch Logs")
 
 
 def _principals(policy: Mapping[str, Any]) -> Iterator[str]:
-    """Every account, role and service that a policy allows something."""
+    """Every principal that the policy allows any action."""
     statements = policy.get("Statement", [])
     for statement in statements if isinstance(statements, list) else [statements]:
         if statement.get("Effect") == "Allow" and isinstance(statement.get("Principal"), dict):
@@ -206,27 +215,29 @@ def _principals(policy: Mapping[str, Any]) -> Iterator[str]:
 
 
 @CHECKS.add("User pool")
-def user_pool(patient: Patient) -> Finding:
-    arn = patient.settings["apiAuthorization"]
+def user_pool(context: CheckContext) -> Finding:
+    arn = context.settings["apiAuthorization"]
     if arn == "iam":
         return skipped("callers sign with IAM credentials (apiAuthorization)")
-    cognito = patient.client("cognito-idp")
+    cognito = context.client("cognito-idp")
     try:
         cognito.describe_user_pool(UserPoolId=arn.rpartition("/")[2])
     except cognito.exceptions.ResourceNotFoundException:
         return problem(f"there is no user pool {arn}", "Set apiAuthorization to a pool of this Region, or to iam.")
-    return ok("is there")
+    return ok("exists")
 
 
 @CHECKS.add("Web ACL")
-def web_acl(patient: Patient) -> Finding:
-    arn = patient.settings["webAclArn"]
+def web_acl(context: CheckContext) -> Finding:
+    arn = context.settings["webAclArn"]
     if not arn:
         return skipped("webAclArn is not set")
-    wafv2 = patient.client("wafv2")
+    wafv2 = context.client("wafv2")
     name, identifier = arn.split("/")[-2:]
     try:
         wafv2.get_web_acl(Name=name, Scope="REGIONAL", Id=identifier)
     except wafv2.exceptions.WAFNonexistentItemException:
-        return problem(f"there is no web ACL {arn}", "Set webAclArn to a regional one of this Region, or to nothing.")
-    return ok("is there")
+        return problem(
+            f"there is no web ACL {arn}", "Set webAclArn to a regional web ACL of this Region, or leave it empty."
+        )
+    return ok("exists")

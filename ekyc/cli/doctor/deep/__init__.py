@@ -1,5 +1,5 @@
-"""`ekyc doctor --deep`: asks AWS itself what no document settles, with things that it makes for that and deletes again.
+"""`ekyc doctor --deep`: tests AWS behaviour that AWS does not document, with temporary resources.
 
-Calls that a function makes in each job are made as a twin of its role, so that AWS judges the very policy that is
-deployed. A policy simulation would judge it by the context that its caller makes up.
+A check that tests a function's call uses a copy ("twin") of the function's role. AWS then evaluates the deployed
+policy in a real request context. The IAM policy simulator would use a context that its caller invents.
 """

@@ -1,4 +1,4 @@
-"""How AWS answers what its documents leave open: an unknown labelling job, an event under a condition, a task token."""
+"""Tests undocumented responses of AWS: to an unknown labelling job, a conditional PutEvents and a used task token."""
 
 import json
 from typing import Any
@@ -12,19 +12,22 @@ from ekyc.cli.doctor.findings import Finding, ok, problem, skipped, warning
 
 FUNCTION = "RequestLabels"
 NO_SUCH_LABELLING_JOB = frozenset({"ResourceNotFound", "ValidationException"})
-"""What the pipeline takes for 'there is no such labelling job'. A test holds both to `pipeline.labelling`."""
+"""Error codes that the pipeline reads as 'the labelling job does not exist'.
+
+A test compares this set and `ALREADY_RESUMED` with `pipeline.labelling`.
+"""
 ALREADY_RESUMED = frozenset({"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"})
-"""What the pipeline takes for 'this token was answered before'."""
-PLEASE_REPORT = "Please report it: the pipeline takes this answer for a failure."
+"""Error codes that the pipeline reads as 'this task token was used before'."""
+PLEASE_REPORT = "Please report it: the pipeline treats this response as a failure."
 SECONDS_FOR_ANSWER = 60
-SECONDS_FOR_EXECUTION = 120  # the answer, or as many tries as IAM may take to learn of the role
+SECONDS_FOR_EXECUTION = 120  # enough for the answer, or for retries until IAM has propagated the role
 
 
 def unknown_labelling_job(probe: Probe) -> Finding:
-    """Jobs with supplied labels never ask Ground Truth; all others ask this before they make their labelling job."""
-    if not probe.patient.wants_ground_truth:
+    """A job makes this call before it creates its labelling job, unless its labels are supplied."""
+    if not probe.context.uses_ground_truth:
         return skipped("not needed: labels are supplied")
-    twin = twins.of(probe, FUNCTION)
+    twin = twins.find_or_make(probe, FUNCTION)
     try:
         twin.call("sagemaker", "describe_labeling_job", LabelingJobName=f"{probe.name}-1")
     except DeniedError:
@@ -32,59 +35,62 @@ def unknown_labelling_job(probe: Probe) -> Finding:
     except ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
         if code in NO_SUCH_LABELLING_JOB:
-            return ok(f"SageMaker answers {code} for a labelling job that is not there, which the pipeline understands")
-        return problem(f"SageMaker answers {code} for a labelling job that is not there: {message}", PLEASE_REPORT)
+            return ok(f"SageMaker returns {code} for an unknown labelling job, as the pipeline expects")
+        return problem(f"SageMaker returns {code} for an unknown labelling job: {message}", PLEASE_REPORT)
     return problem(f"SageMaker describes the labelling job {probe.name}-1, which was never created", PLEASE_REPORT)
 
 
 def put_event(probe: Probe) -> Finding:
-    """As the pipeline tells other systems, under the deployed condition on the source. No rule listens to this one."""
+    """Sends an event as the pipeline does, under the deployed condition on the source. No rule matches the event."""
     entry = {"Source": EVENT_SOURCE, "DetailType": "Doctor", "Detail": json.dumps({"probe": probe.name})}
-    answer = twins.of(probe, FUNCTION).call("events", "put_events", Entries=[entry])
+    answer = twins.find_or_make(probe, FUNCTION).call("events", "put_events", Entries=[entry])
     if answer["FailedEntryCount"]:
-        failed = answer["Entries"][0]
-        return problem(f"EventBridge did not take an event: {failed.get('ErrorCode')}", "Try again in a minute.")
-    return ok(f"EventBridge takes an event from the role of {FUNCTION} under the deployed condition on its source")
+        code = answer["Entries"][0].get("ErrorCode")
+        return problem(f"EventBridge rejected an event: {code}", "Try again in a minute.")
+    return ok(f"EventBridge accepts an event from the role of {FUNCTION}, with the deployed condition on its source")
 
 
 def task_token(probe: Probe) -> Finding:
-    """A state machine of one task, which answers its own token before the call that carries it has returned.
+    """Runs a state machine with one task, which answers its own token before the call with the token has returned.
 
-    So the token, the permission on the state machine's ARN and the order that is hardest are all Step Functions' own.
+    This tests a real token, the permission on the state machine's ARN, and the order of calls most likely to fail.
     """
-    twin = twins.of(probe, FUNCTION)
-    stepfunctions = probe.patient.client("stepfunctions")
+    twin = twins.find_or_make(probe, FUNCTION)
+    stepfunctions = probe.context.client("stepfunctions")
     with probe.making(f"state machine {probe.name}", lambda: _delete_machine(probe)):
-        machine = twin.once_known(
+        machine = twin.retry_denials(
             lambda: stepfunctions.create_state_machine(
                 name=probe.name, definition=json.dumps(_definition()), roleArn=twin.arn
             )
         )["stateMachineArn"]
     execution = stepfunctions.start_execution(stateMachineArn=machine, name=probe.name)["executionArn"]
 
-    def end() -> dict[str, Any] | None:
+    def description_at_end() -> dict[str, Any] | None:
         description: dict[str, Any] = stepfunctions.describe_execution(executionArn=execution)
         return None if description["status"] == "RUNNING" else description
 
-    ended = probe.until(end, SECONDS_FOR_EXECUTION, "the state machine of one task still ran")
-    if ended["status"] == "TIMED_OUT" or ended.get("error") == "States.Timeout":
+    execution_end = probe.wait_for(
+        description_at_end, SECONDS_FOR_EXECUTION, "the test state machine was still running"
+    )
+    if execution_end["status"] == "TIMED_OUT" or execution_end.get("error") == "States.Timeout":
         return warning(
-            "a token that was answered before its call had returned did not resume the execution",
-            "A job finds its labels by its heartbeat then, some minutes later. Please report it.",
+            "an answer to a token before its call had returned did not resume the execution",
+            "Jobs still find their labels by heartbeat, some minutes later. Please report it.",
         )
-    if ended["status"] != "SUCCEEDED":
-        why = f"{ended.get('error', ended['status'])}: {ended.get('cause', 'AWS gives no cause')}"
-        return problem(f"a token cannot be answered: {why}", PLEASE_REPORT)
-    used = _code(twin, json.loads(ended["output"])["token"])
-    unknown = _code(twin, "doctor")
-    found = f"a second answer to it gets {used}, an unknown token {unknown}"
-    if used not in ALREADY_RESUMED:
-        return problem(f"a token was answered in time, and {found}", PLEASE_REPORT)
-    return ok(f"a token answered before its call had returned resumed the execution; {found}")
+    if execution_end["status"] != "SUCCEEDED":
+        error = execution_end.get("error", execution_end["status"])
+        cause = execution_end.get("cause", "AWS gives no cause")
+        return problem(f"a token cannot be answered: {error}: {cause}", PLEASE_REPORT)
+    code_if_used = _error_code(twin, json.loads(execution_end["output"])["token"])
+    code_if_unknown = _error_code(twin, "doctor")
+    codes = f"a used token gets {code_if_used}, an unknown token {code_if_unknown}"
+    if code_if_used not in ALREADY_RESUMED:
+        return problem(f"an answer to a token resumed the execution, but {codes}", PLEASE_REPORT)
+    return ok(f"an answer to a token before its call had returned resumed the execution; {codes}")
 
 
-def _code(twin: Twin, token: str) -> str:
-    """What SendTaskSuccess answers, which should be a refusal."""
+def _error_code(twin: Twin, token: str) -> str:
+    """The error code of SendTaskSuccess, which should be refused."""
     try:
         twin.call("stepfunctions", "send_task_success", taskToken=token, output="{}")
     except DeniedError:
@@ -103,7 +109,7 @@ def _definition() -> dict[str, Any]:
             "Output": "{% $string({'token': $states.context.Task.Token}) %}",
         },
         "TimeoutSeconds": SECONDS_FOR_ANSWER,
-        # A role that is new may be denied for a while.
+        # IAM may deny a new role until it has propagated.
         "Retry": [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 5, "BackoffRate": 1, "MaxAttempts": 10}],
         "End": True,
     }
@@ -117,7 +123,7 @@ def _definition() -> dict[str, Any]:
 
 
 def _delete_machine(probe: Probe) -> None:
-    deployed = probe.patient.outputs["StateMachineArn"]
-    probe.patient.client("stepfunctions").delete_state_machine(
+    deployed = probe.context.outputs["StateMachineArn"]
+    probe.context.client("stepfunctions").delete_state_machine(
         stateMachineArn=f"{deployed.rpartition(':')[0]}:{probe.name}"
     )

@@ -1,4 +1,4 @@
-"""What the deep checks share: the account, one name for all that they make, patience, and what is to be deleted."""
+"""The state that the deep checks share: the account, the name of created resources, deadlines and clean-up."""
 
 import math
 import secrets
@@ -9,93 +9,96 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from ekyc.cli.account import NotCheckedError, in_words
+from ekyc.cli.account import NotCheckedError, describe_error
+from ekyc.cli.doctor.context import CheckContext
 from ekyc.cli.doctor.findings import Finding, ok, problem
-from ekyc.cli.doctor.patient import Patient
 
 NAMES = "ekyc-doctor-"
-"""How the name of each thing begins that a deep check makes. Roles of functions may act on names of ``ekyc-``."""
+"""Prefix of the names of created resources. The functions' roles are allowed names that begin with ``ekyc-``."""
 
-MOST_SECONDS = 7 * 60  # of waiting, for all checks; deleting may take two minutes more
+MOST_SECONDS = 7 * 60  # longest wait of all checks together. Clean-up can take two more minutes.
 SECONDS_BETWEEN_LOOKS = 2.0
 
 Answer = TypeVar("Answer")
 
 
 class Probe:
-    """One run of the deep checks on a patient. ``token`` is the ID token of a user, if the API takes those."""
+    """A run of the deep checks. ``token`` is a user's ID token, if the API needs one."""
 
-    def __init__(self, patient: Patient, token: str | None = None) -> None:
-        self.patient = patient
+    def __init__(self, context: CheckContext, token: str | None = None) -> None:
+        self.context = context
         self.token = token
         self.name = f"{NAMES}{secrets.token_hex(4)}"
         self.twins: dict[str, Any] = {}
-        """By the function whose role they are twins of; `twins.of` makes them."""
-        self._made: list[tuple[str, Callable[[], object]]] = []
+        """Copies of functions' roles, by function. `twins.find_or_make` makes them."""
+        self._created: list[tuple[str, Callable[[], object]]] = []
         self.deadline = time.monotonic() + MOST_SECONDS
-        """Of time.monotonic: nothing is waited for after it."""
+        """End of all waits, on the clock time.monotonic."""
 
-    def owe(self, thing: str, delete: Callable[[], object]) -> None:
-        """Have `clean_up` delete something that is there, or will be."""
-        self._made.append((thing, delete))
+    def delete_later(self, thing: str, delete: Callable[[], object]) -> None:
+        """Make `clean_up` call ``delete``. ``thing`` names the resource, which may not exist yet."""
+        self._created.append((thing, delete))
 
     @contextmanager
     def making(self, thing: str, delete: Callable[[], object]) -> Iterator[None]:
-        """While the context is open, ``thing`` is made; `clean_up` calls ``delete``, unless AWS refuses to make it.
+        """Make `clean_up` call ``delete`` for the resource created in this context, unless AWS refuses to create it.
 
-        ``delete`` must bear that the thing is not there: a Ctrl-C comes also between a call and its answer.
+        ``delete`` must not fail if the resource does not exist: Ctrl-C can arrive between a call and its response.
         """
         entry = (thing, delete)
-        self._made.append(entry)
+        self._created.append(entry)
         try:
             yield
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:  # AWS has decided
-                self._made.remove(entry)
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:  # AWS has created nothing
+                self._created.remove(entry)
             raise
 
     def put_object(self, key: str, content: bytes) -> None:
-        """Put an object into the bucket of the stack."""
-        s3, bucket = self.patient.client("s3"), self.patient.outputs["BucketName"]
+        """Put an object into the stack's bucket."""
+        s3, bucket = self.context.client("s3"), self.context.outputs["BucketName"]
         with self.making(f"object {key}", lambda: s3.delete_object(Bucket=bucket, Key=key)):
             s3.put_object(Bucket=bucket, Key=key, Body=content)
 
-    def until(self, look: Callable[[], Answer | None], seconds: float, what: str) -> Answer:
-        """What ``look`` answers once it is true; it is asked again for so many seconds.
+    def wait_for(self, look: Callable[[], Answer | None], seconds: float, what: str) -> Answer:
+        """Call ``look`` until it returns a true value, and return that.
 
         Raises:
-            NotCheckedError: it was not in time; ``what`` says what did not come about, as the end of a sentence.
+            NotCheckedError: ``look`` returned no true value within ``seconds``. ``what`` ends the message.
         """
         deadline = min(time.monotonic() + seconds, self.deadline)
         while not (answer := look()):
             if time.monotonic() > deadline:
                 raise NotCheckedError(
-                    f"after {seconds:g} seconds {what}", "Try again; if it stays, look at AWS's status."
+                    f"after {seconds:g} seconds {what}",
+                    "Try again. If the problem persists, check the AWS Health Dashboard.",
                 )
             time.sleep(SECONDS_BETWEEN_LOOKS)
         return answer
 
     def clean_up(self) -> Finding:
-        """Delete what was made, the last first. One thing that cannot be deleted keeps no other."""
-        made, left = [thing for thing, _ in self._made], []
-        self.deadline = math.inf  # what deletes has its own limit
-        while self._made:
-            thing, delete = self._made.pop()
+        """Delete the created resources, newest first. A deletion that fails does not stop the others."""
+        count, left = len(self._created), []
+        self.deadline = math.inf  # each deletion has its own time limit
+        while self._created:
+            thing, delete = self._created.pop()
             try:
                 delete()
             except Exception as error:
-                left.append(f"{thing} ({in_words(error)[0]})")
+                left.append(f"{thing} ({describe_error(error)[0]})")
             except KeyboardInterrupt:
-                left += [thing, *(thing for thing, _ in self._made)]
-                self._made.clear()
+                left += [thing, *(thing for thing, _ in self._created)]
+                self._created.clear()
         if left:
-            return problem(f"left behind: {'; '.join(left)}", "Delete it yourself: docs/aws-checks.md, 'What is left'.")
-        things = f"{len(made)} {'thing' if len(made) == 1 else 'things'}"
-        return ok(f"{things} made and deleted again" if made else "nothing was made")
+            return problem(
+                f"not deleted: {'; '.join(left)}", "Delete these yourself: docs/aws-checks.md, 'What is left'."
+            )
+        resources = f"{count} {'resource' if count == 1 else 'resources'}"
+        return ok(f"{resources} created and deleted" if count else "nothing was created")
 
 
-def unless(codes: Container[str], delete: Callable[[], object]) -> None:
-    """Delete something; one of these codes of AWS's is as good, such as the one that it is not there."""
+def ignore_codes(codes: Container[str], delete: Callable[[], object]) -> None:
+    """Call ``delete`` and ignore these AWS error codes, such as the code of a resource that does not exist."""
     try:
         delete()
     except ClientError as error:

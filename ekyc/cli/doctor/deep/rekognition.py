@@ -1,4 +1,4 @@
-"""Does Rekognition let the pipeline make a project and a dataset, with the policy and the tags that are deployed?"""
+"""Tests whether the deployed policy and tags allow the pipeline to create a project and a dataset in Rekognition."""
 
 import io
 import json
@@ -6,7 +6,7 @@ from typing import Any
 
 from ekyc.cli.account import NotCheckedError
 from ekyc.cli.doctor.deep import twins
-from ekyc.cli.doctor.deep.probe import Probe, unless
+from ekyc.cli.doctor.deep.probe import Probe, ignore_codes
 from ekyc.cli.doctor.deep.twins import Twin
 from ekyc.cli.doctor.findings import Finding, ok, problem
 
@@ -14,34 +14,34 @@ FUNCTION = "CreateDatasets"
 SECONDS_FOR_PROJECT, SECONDS_FOR_DATASET, SECONDS_TO_DELETE = 60, 180, 120
 REQUEST_TAG = "aws:RequestTag/"
 NOT_NOW = frozenset({"ResourceInUseException", "ResourceNotFoundException"})
-SIDE = 64  # pixels, the least that Custom Labels takes
+SIDE = 64  # pixels, the minimum of Custom Labels
 
 
 def create_project(probe: Probe) -> Finding:
-    """As CreateDatasets does it, and tagged so: the policy allows it by the tag alone."""
-    twin = twins.of(probe, FUNCTION)
+    """Creates a project as the function CreateDatasets does, with its tags: the policy's only condition is a tag."""
+    twin = twins.find_or_make(probe, FUNCTION)
     tags = _tags(probe, twin)
     with probe.making(f"Rekognition project {probe.name}", lambda: _delete_project(probe)):
         twin.call("rekognition", "create_project", ProjectName=probe.name, Tags=tags)
-    probe.until(
-        lambda: (found := _project(probe)) and found["Status"] == "CREATED",
+    probe.wait_for(
+        lambda: (project := _project(probe)) and project["Status"] == "CREATED",
         SECONDS_FOR_PROJECT,
         "Rekognition had not created the project",
     )
-    return ok(f"Rekognition lets the role of {FUNCTION} create a project with the tags {', '.join(tags)}")
+    return ok(f"Rekognition allows the role of {FUNCTION} to create a project with the tags {', '.join(tags)}")
 
 
 def create_dataset(probe: Probe) -> Finding:
-    """Rekognition reads manifest and photos, and uses a key of the account, with its caller's permissions."""
+    """Creates a dataset. Rekognition reads the manifest and photos, and uses the key, with its caller's permissions."""
     project = _project(probe)
     if project is None:
-        raise NotCheckedError("there is no project to make a dataset in", "See the row 'Rekognition project'.")
-    bucket = probe.patient.outputs["BucketName"]
-    # Not below manifests/: the bucket's policy lets only stages write there.
+        raise NotCheckedError("there is no project for the dataset", "See the row 'Rekognition project'.")
+    bucket = probe.context.outputs["BucketName"]
+    # Not under manifests/: the bucket policy allows only the stages to write there.
     photo, manifest = f"images/{probe.name}/doctor.jpg", f"images/{probe.name}/train.manifest"
     probe.put_object(photo, _photo())
     probe.put_object(manifest, _manifest_line(f"s3://{bucket}/{photo}"))
-    twin = twins.of(probe, FUNCTION)
+    twin = twins.find_or_make(probe, FUNCTION)
     source = {"GroundTruthManifest": {"S3Object": {"Bucket": bucket, "Name": manifest}}}
     arn = twin.call(
         "rekognition",
@@ -50,26 +50,26 @@ def create_dataset(probe: Probe) -> Finding:
         DatasetType="TRAIN",
         DatasetSource=source,
     )["DatasetArn"]
-    rekognition = probe.patient.client("rekognition")
+    rekognition = probe.context.client("rekognition")
 
-    def made() -> dict[str, Any] | None:
+    def description_at_end() -> dict[str, Any] | None:
         description: dict[str, Any] = rekognition.describe_dataset(DatasetArn=arn)["DatasetDescription"]
         return None if description["Status"] == "CREATE_IN_PROGRESS" else description
 
-    dataset = probe.until(made, SECONDS_FOR_DATASET, "Rekognition was still making the dataset")
-    key = " with the key of kmsKeyArn" if probe.patient.settings["kmsKeyArn"] else ""
+    dataset = probe.wait_for(description_at_end, SECONDS_FOR_DATASET, "Rekognition was still creating the dataset")
+    key = " with the key of kmsKeyArn" if probe.context.settings["kmsKeyArn"] else ""
     if dataset["Status"] != "CREATE_COMPLETE":
         return problem(
             f"the dataset is {dataset['Status']}: {dataset.get('StatusMessage', 'Rekognition gives no reason')}",
-            f"Each job would fail so: compare the policies of the bucket{' and the key' if key else ''} with "
+            f"Each job would fail like this. Compare the policies of the bucket{' and the key' if key else ''} with "
             "docs/permissions.md.",
         )
-    return ok(f"Rekognition reads a manifest of the bucket{key} for the role of {FUNCTION}")
+    return ok(f"Rekognition reads a manifest in the bucket{key} for the role of {FUNCTION}")
 
 
 def _tags(probe: Probe, twin: Twin) -> dict[str, str]:
-    """The deployment's cost tags, and each that the policy demands, with the probe's name as its value."""
-    cost_tags = probe.patient.function(FUNCTION)["Environment"]["Variables"]["COST_TAGS"]
+    """The deployment's cost tags, and each tag that the policy requires, with the probe's name as its value."""
+    cost_tags = probe.context.function(FUNCTION)["Environment"]["Variables"]["COST_TAGS"]
     tags = {key: value for key, _, value in (tag.partition("=") for tag in cost_tags.split(",") if tag)}
     for policy in twin.policies:
         for statement in policy["Statement"]:
@@ -79,14 +79,14 @@ def _tags(probe: Probe, twin: Twin) -> dict[str, str]:
 
 
 def _project(probe: Probe) -> dict[str, Any] | None:
-    rekognition = probe.patient.client("rekognition")
-    found: list[dict[str, Any]] = rekognition.describe_projects(ProjectNames=[probe.name])["ProjectDescriptions"]
-    return found[0] if found else None
+    rekognition = probe.context.client("rekognition")
+    projects: list[dict[str, Any]] = rekognition.describe_projects(ProjectNames=[probe.name])["ProjectDescriptions"]
+    return projects[0] if projects else None
 
 
 def _delete_project(probe: Probe) -> None:
-    """Datasets first. Rekognition deletes in the background, and refuses what is still in use."""
-    rekognition = probe.patient.client("rekognition")
+    """Delete the datasets, then the project. Rekognition deletes asynchronously, and refuses while they are in use."""
+    rekognition = probe.context.client("rekognition")
 
     def is_gone() -> bool:
         project = _project(probe)
@@ -94,12 +94,12 @@ def _delete_project(probe: Probe) -> None:
             return True
         for dataset in project.get("Datasets", []):
             if dataset["Status"] != "DELETE_IN_PROGRESS":
-                unless(NOT_NOW, lambda: rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"]))  # noqa: B023
+                ignore_codes(NOT_NOW, lambda: rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"]))  # noqa: B023
         if not project.get("Datasets") and project["Status"] != "DELETING":
-            unless(NOT_NOW, lambda: rekognition.delete_project(ProjectArn=project["ProjectArn"]))
+            ignore_codes(NOT_NOW, lambda: rekognition.delete_project(ProjectArn=project["ProjectArn"]))
         return False
 
-    probe.until(is_gone, SECONDS_TO_DELETE, "Rekognition had not deleted the project")
+    probe.wait_for(is_gone, SECONDS_TO_DELETE, "Rekognition had not deleted the project")
 
 
 def _photo() -> bytes:
@@ -111,7 +111,10 @@ def _photo() -> bytes:
 
 
 def _manifest_line(photo: str) -> bytes:
-    """A photo with one box. Source: Custom Labels guide, 'Object localization in manifest files'."""
+    """The manifest line of a photo with one box.
+
+    Source: Custom Labels guide, 'Object localization in manifest files'.
+    """
     half = SIDE // 2
     line = {
         "source-ref": photo,
