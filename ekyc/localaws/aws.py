@@ -1,4 +1,4 @@
-"""boto3 clients of the local AWS, for its own parts and for tests."""
+"""boto3 clients of the local AWS, for its own code and for tests."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from botocore.config import Config
 
 account = "123456789012"
 region = "us-east-1"
-# Of everybody but the functions, which have keys of their own and the same secret.
+# The key of all callers except the functions, which have their own keys and one shared secret.
 ACCESS_KEY = "local"
-# Of the functions. New in each process: a web page cannot sign as they do.
+# The secret of the functions. New in each process, so that no web page can sign like a function.
 FUNCTION_SECRET_KEY = secrets.token_urlsafe(24)
-SECRET_KEY = "local"  # noqa: S105 - no secret: any program of this machine may call the local AWS
+SECRET_KEY = "local"  # noqa: S105 - not a secret: any program on this machine may call the local AWS
 
 
 class NotRunningError(RuntimeError):
-    """A client was asked for while no local AWS runs in this process."""
+    """No local AWS runs in this process."""
 
 
 def environment(endpoint: str) -> dict[str, str]:
-    """The AWS_* variables that lead boto3 and the AWS CLI to `endpoint` and to no other place."""
+    """The AWS_* variables that make boto3 and the AWS CLI use only `endpoint`."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,
@@ -35,34 +35,34 @@ def environment(endpoint: str) -> dict[str, str]:
 
 
 def set_endpoint(endpoint: str | None) -> None:
-    """Make `client` lead to `endpoint`; None when the local AWS has stopped."""
+    """Make `client` use `endpoint`. None means that the local AWS has stopped."""
     global _endpoint
     _endpoint = endpoint
     _client.cache_clear()
 
 
 def endpoint() -> str:
-    """The local AWS of this process, "http://127.0.0.1:PORT". Raises NotRunningError when none runs."""
+    """The URL of this process's local AWS, "http://127.0.0.1:PORT". Raises NotRunningError."""
     if _endpoint is None:
-        raise NotRunningError("No local AWS runs in this process: start one with LocalAws().start().")
+        raise NotRunningError("No local AWS runs in this process. Start one with LocalAws().start().")
     return _endpoint
 
 
 def client(service: str) -> Any:
-    """The boto3 client of a service of the local AWS: one per service, safe between threads, connections kept alive.
+    """The boto3 client of a service of the local AWS: one for each service, thread-safe, with keep-alive connections.
 
-    Raises NotRunningError when no local AWS runs in this process.
+    Raises NotRunningError.
     """
     return _client(service, endpoint())
 
 
 _endpoint: str | None = None
-_making_a_client = threading.Lock()
+_client_lock = threading.Lock()
 
 
 @functools.cache
 def _client(service: Any, endpoint_url: str) -> Any:
-    with _making_a_client:
+    with _client_lock:
         return boto3.session.Session(
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
@@ -72,8 +72,8 @@ def _client(service: Any, endpoint_url: str) -> Any:
             endpoint_url=endpoint_url,
             config=Config(
                 max_pool_connections=50,
-                # Only Rekognition throttles here. A call to a function must not be made twice. The standard mode would
-                # wait for a quota that is used up as if that were a throttle.
+                # Only Rekognition throttles here, and an Invoke must not be repeated. The standard mode would retry a
+                # used-up quota like a throttle.
                 retries={"mode": "legacy", "total_max_attempts": 5 if service == "rekognition" else 1},
                 read_timeout=1000,  # a function may run for 15 minutes
             ),

@@ -1,7 +1,7 @@
-"""Which AWS calls the deployed functions make, and what stands between a call and its service.
+"""Records and intercepts the AWS calls of the deployed functions.
 
-A function's access key is its name and each of its workers has a session token of its own, so a request's credentials
-tell who made it and for which invocation. The credentials sign nothing of a person's: calls of others are left alone.
+A function's access key is its name, and each of its workers has its own session token. A request's credentials
+therefore say which function made the request, and in which invocation. Requests of other callers are not intercepted.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ ATTEMPT = re.compile(r"attempt=(\d+)")
 
 @dataclass(frozen=True)
 class Call:
-    """A request that a function made: `operation` as AWS names it, `parameters` as they travelled, `attempt` from 1
-    (the SDK tries again by itself)."""
+    """A request of a function. `attempt` counts the SDK's tries, from 1."""
 
     function: str
     service: str
     operation: str
-    parameters: dict[str, Any] = field(repr=False)  # they may hold a task token
+    parameters: dict[str, Any] = field(repr=False)  # may contain a task token
     attempt: int
     invocation: functions.Invocation = field(repr=False)
 
 
 class ConnectionDropped(Exception):
-    """Raised by a watcher: the connection ends without an answer."""
+    """Raised by a watcher to close the connection without a response."""
 
 
 Carry = Callable[[], Response]
@@ -50,8 +49,10 @@ _watchers: list[Watcher] = []
 
 @contextlib.contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """While the context is open, `watcher(call, carry_out)` answers each call of a function in the service's place;
-    `carry_out()` has the service do it and gives its answer."""
+    """A context in which `watcher(call, carry_out)` answers each call of a function instead of the service.
+
+    `carry_out()` lets the service handle the call and returns its response.
+    """
     _watchers.append(watcher)
     try:
         yield
@@ -61,21 +62,23 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 @contextlib.contextmanager
 def recorded() -> Iterator[list[Call]]:
-    """The calls of functions that arrive while the context is open, tries of the SDK included."""
-    made: list[Call] = []
-    _recordings.append(made)
+    """A context that yields the list of the functions' calls, with each try of the SDK."""
+    recording: list[Call] = []
+    _recordings.append(recording)
     try:
-        yield made
+        yield recording
     finally:
-        _recordings.remove(made)
+        _recordings.remove(recording)
 
 
 _recordings: list[list[Call]] = []
 
 
 def set_guard(refuse_call: GuardsCalls | None, refuse_signed_url: GuardsUrls | None) -> None:
-    """Have each call of a function, and each request by a URL that a function signed, refused by these; None: by
-    nothing."""
+    """Set the functions that may refuse a function's call, and a request to a URL that a function signed.
+
+    None: nothing is refused.
+    """
     global _refuse_call, _refuse_signed_url
     _refuse_call, _refuse_signed_url = refuse_call, refuse_signed_url
 
@@ -85,16 +88,16 @@ _refuse_signed_url: GuardsUrls | None = None
 
 
 def answer(environ: dict[str, Any], carry_out: Carry) -> Response | None:
-    """What the guard and the watchers, the newest first, answer to a request; None when the service is to answer it."""
+    """The response of the guard or of the watchers, newest first. None if the service is to respond."""
     if not _watchers and not _recordings and not _refuse_call:
         return None
     request = Request(environ)
     call = read(request)
-    environ["wsgi.input"].seek(0)  # the service reads the body once more
+    environ["wsgi.input"].seek(0)  # the service reads the body again
     if call is None:
         return _refuse_signed_url(request) if _refuse_signed_url else None
-    for made in _recordings:
-        made.append(call)
+    for recording in _recordings:
+        recording.append(call)
     carry_out = functools.partial(_guarded, call, carry_out)
     for watcher in list(_watchers):
         carry_out = functools.partial(watcher, call, carry_out)
@@ -102,12 +105,12 @@ def answer(environ: dict[str, Any], carry_out: Carry) -> Response | None:
 
 
 def _guarded(call: Call, carry_out: Carry) -> Response:
-    """What the service answers, unless the guard refuses the call."""
+    """The service's response, unless the guard refuses the call."""
     return (_refuse_call and _refuse_call(call)) or carry_out()
 
 
 def read(request: Request) -> Call | None:
-    """The call that an HTTP request is, or None when no invocation of a function made it."""
+    """The call in an HTTP request. None if no invocation of a function made the request."""
     credential = CREDENTIAL.search(request.headers.get("Authorization", ""))
     invocation = functions.at_work(request.headers.get("X-Amz-Security-Token", ""))
     if credential is None or invocation is None or credential["key"] != invocation.function:
@@ -137,17 +140,17 @@ def _operation(service: str, request: Request) -> tuple[str, dict[str, Any]]:
             given = {key: unquote(value) for key, value in place.groupdict().items()} | arguments
             if name == "DeleteObjects":
                 given["Keys"] = re.findall("<Key>([^<]*)</Key>", request.get_data(as_text=True))  # type: ignore[assignment]
-            if mode := request.headers.get("x-amz-object-lock-mode"):  # to lock an object is an action of its own
+            if mode := request.headers.get("x-amz-object-lock-mode"):  # locking is a separate IAM action
                 given["ObjectLockMode"] = mode
             return name, given
-    raise ValueError(f"{request.method} {request.path} is no operation of {service}")
+    raise ValueError(f"{request.method} {request.path} is not an operation of {service}.")
 
 
 @functools.cache
 def _rest_operations(service: str) -> list[tuple[str, re.Pattern[str], dict[str, str], frozenset[str], str]]:
-    """The operations of a REST service by method, path, literal query and required parameters, the narrowest first."""
+    """The operations of a REST service: method, path, literal query, required parameters, name. Most specific first."""
     model = botocore.session.get_session().get_service_model(service)
-    found = []
+    operations = []
     for name in model.operation_names:
         operation = model.operation_model(name)
         path, _, query = operation.http["requestUri"].partition("?")
@@ -160,5 +163,5 @@ def _rest_operations(service: str) -> list[tuple[str, re.Pattern[str], dict[str,
             for member in (operation.input_shape.required_members if operation.input_shape else [])
             if members[member].serialization.get("location") in ("querystring", "header")
         )
-        found.append((operation.http["method"], re.compile(pattern + "/?"), literals, required, name))
-    return sorted(found, key=lambda one: (-len(one[2]) - len(one[3]), -len(one[1].pattern), one[4]))
+        operations.append((operation.http["method"], re.compile(pattern + "/?"), literals, required, name))
+    return sorted(operations, key=lambda entry: (-len(entry[2]) - len(entry[3]), -len(entry[1].pattern), entry[4]))

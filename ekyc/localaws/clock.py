@@ -1,14 +1,14 @@
-"""The clock of the local AWS: one time for everything in it, in which waiting is accelerated and computing is not.
+"""The clock of the local AWS. It accelerates waits, but not computing.
 
-While something computes (a function, an execution between two states, a service at work) the clock goes as fast as a
-real one, so a slow machine makes nothing late. While something waits for a moment (Wait states, retry delays,
-heartbeats, the services' own delays) and nothing computes, it goes `speed` times as fast to the next moment at which
-something is due, and stands there until the thread that waits for it is awake; with an infinite speed it jumps there.
-Deadlines, wherever they are computed, so end as on AWS, on a busy machine too.
+While something computes (a function, an execution between two states, a service), the clock runs at normal speed, so a
+slow machine misses no deadline. While something waits (Wait states, retry delays, heartbeats, the services' own delays)
+and nothing computes, it runs `speed` times as fast until the next moment at which something is due. There it stops
+until the thread that waits is awake. With an infinite speed it jumps to that moment. All deadlines therefore end in the
+same order as on AWS, on a busy machine too.
 
-An idle clock, for which nothing waits, goes like a real one. Accelerated waiting leaves it ahead of the real time. It
-never goes back, because then effects would have earlier dates than their causes; while it is idle and ahead it goes at
-IDLE_PACE until the real time has caught up. It is never behind the real time.
+An idle clock, for which nothing waits, runs at normal speed. Accelerated waits put the clock ahead of the real time. It
+never runs backwards, because effects would then have earlier dates than their causes. While it is idle and ahead, it
+runs at IDLE_PACE until the real time has caught up. It is never behind the real time.
 """
 
 from __future__ import annotations
@@ -23,28 +23,27 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-# How fast an idle clock goes while it is ahead of the real time. It is near 1, because clients see this clock too: at
-# half the pace a client could make only half of the calls a second that Rekognition allows.
+# The pace of an idle clock that is ahead of the real time. It is close to 1 because clients' call rates depend on it:
+# at half the pace, a client could make only half of the calls a second that Rekognition allows.
 IDLE_PACE = 0.8
 
 
 class Interrupted(SystemExit):
-    """The local AWS stops or is reset: end this thread.
+    """The local AWS stops or is reset, so this thread must end.
 
-    A SystemExit, because that passes every `except Exception` and ends a thread without a traceback.
+    A SystemExit passes every `except Exception` and ends a thread without a traceback.
     """
 
 
 class Clock:
-    """Service time. `speed`: how many times faster than a real clock it goes while something waits and nothing
-    computes."""
+    """Service time. `speed` is the factor by which waits are shortened."""
 
     def __init__(self, speed: float = 60.0) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._speed = speed
         self._computing = 0  # how many threads compute
         self._set_at = time.monotonic()
-        self._time = time.time()  # what the clock showed then
+        self._time = time.time()  # the time of the clock at _set_at
         self._timers: list[_Timer] = []  # a heap
         self._numbers = itertools.count()
         self._driver: threading.Thread | None = None
@@ -55,7 +54,7 @@ class Clock:
     # Time
 
     def now(self) -> float:
-        """Epoch seconds. Never less than an earlier answer, and never less than the real time."""
+        """Seconds since the epoch. Never less than an earlier result, and never less than the real time."""
         with self._changed:
             return self._now()
 
@@ -65,18 +64,18 @@ class Clock:
             return max(0.0, self._now() - time.time())
 
     def utc(self) -> datetime.datetime:
-        """The same as an aware datetime."""
+        """The time as an aware datetime."""
         return datetime.datetime.fromtimestamp(self.now(), datetime.UTC)
 
     def set_to_real_time(self, speed: float) -> None:
-        """Begin anew with the real time and this speed; for a local AWS in which nothing has a date yet."""
+        """Set the clock to the real time and this speed. Only for a local AWS in which nothing has a date yet."""
         with self._changed:
             self._speed, self._time, self._set_at = speed, time.time(), time.monotonic()
             self._changed.notify()
 
     @property
     def speed(self) -> float:
-        """May be changed while things wait."""
+        """Can be changed while threads wait."""
         return self._speed
 
     @speed.setter
@@ -89,16 +88,20 @@ class Clock:
     # Waiting and computing
 
     def sleep(self, seconds: float, until: Signal | None = None) -> None:
-        """Wait `seconds` of service time, or for `until` to be set. Raises Interrupted when the local AWS stops or is
-        reset meanwhile."""
+        """Wait `seconds` of service time, or until `until` is set.
+
+        Raises Interrupted if the local AWS stops or is reset.
+        """
         interruption = getattr(threading.current_thread(), "_interruption", self._interruption)
         self._wait([interruption, until] if until else [interruption], seconds)
         if interruption.is_set():
             raise Interrupted
 
     def sleep_real(self, seconds: float) -> None:
-        """Wait real seconds for something beside the local AWS, such as a process that learns: the clock goes on at its
-        speed meanwhile, and an infinitely fast one holds. Raises Interrupted as `sleep` does."""
+        """Wait real seconds for something outside the local AWS, such as a training process. Raises Interrupted.
+
+        Meanwhile the clock runs at its speed, or stands still if the speed is infinite.
+        """
         if math.isinf(self._speed):
             with self.computing():
                 time.sleep(seconds)
@@ -108,7 +111,7 @@ class Clock:
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """While the context is open, this thread computes."""
+        """A context in which this thread computes."""
         if self._computes():
             yield
             return
@@ -121,8 +124,8 @@ class Clock:
             self._end_computing()
 
     @contextlib.contextmanager
-    def leaving_to_others(self) -> Iterator[None]:
-        """While the context is open, this thread only waits for others that compute or wait for the clock."""
+    def waiting_for_others(self) -> Iterator[None]:
+        """A context in which this thread only waits for other threads, which compute or wait for the clock."""
         if not self._computes():
             yield
             return
@@ -136,7 +139,7 @@ class Clock:
 
     @contextlib.contextmanager
     def at_real_pace(self) -> Iterator[None]:
-        """While the context is open, the clock goes like a real one, whoever waits: for people who are waited for."""
+        """A context in which the clock runs at normal speed, for the time in which people label."""
         self._begin_computing()
         try:
             yield
@@ -144,24 +147,27 @@ class Clock:
             self._end_computing()
 
     def background(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
-        """Run `work(*arguments)` in a daemon thread, which computes unless it waits; `interrupt` ends its sleeps."""
+        """Run `work(*arguments)` in a daemon thread, which computes unless it waits. `interrupt` ends its waits."""
         thread = threading.Thread(target=self._run, args=(work, arguments), name=work.__name__, daemon=True)
         with self._changed:
             thread._interruption = self._interruption  # type: ignore[attr-defined]
             self._threads.add(thread)
-        self._begin_computing()  # from now on: it must not look idle until the thread has started
+        self._begin_computing()  # already now, so that the clock does not look idle until the thread has started
         thread.start()
         return thread
 
     def interrupt(self, timeout: float = 5.0) -> None:
-        """Wake every sleeper with Interrupted and wait up to `timeout` real seconds for each background thread."""
+        """Raise Interrupted in every waiting thread.
+
+        Then wait up to `timeout` real seconds for each background thread.
+        """
         with self._changed:
             interruption, self._interruption = self._interruption, Signal(self)
             threads, self._threads = self._threads, set()
             driver = self._driver
         interruption.set()
         with self._changed:
-            self._changed.notify()  # the driver has nobody to wake any more
+            self._changed.notify()  # no thread waits any more, so the driver ends
         for thread in [*threads, driver]:
             if thread is not None and thread is not threading.current_thread():
                 thread.join(timeout)
@@ -177,7 +183,7 @@ class Clock:
             self._end_computing()
 
     def _wait(self, signals: Sequence[Signal], seconds: float | None) -> None:
-        """Wait for one of `signals` to be set, at most `seconds` of service time."""
+        """Wait until one of `signals` is set, at most `seconds` of service time."""
         with self._changed:
             if any(signal._is_set for signal in signals) or (seconds is not None and seconds <= 0):
                 return
@@ -212,7 +218,10 @@ class Clock:
         return 1.0 if math.isinf(self._speed) else self._speed
 
     def _now(self) -> float:
-        """What the clock shows. It goes on from there, so this is called before each change of its pace."""
+        """The current time.
+
+        Must be called before each change of the pace, because it applies the old pace until now.
+        """
         passed = time.monotonic() - self._set_at
         self._set_at += passed
         shown = self._time + passed * self._pace
@@ -232,7 +241,7 @@ class Clock:
         if not waiter.woken:
             self._now()
             if waiter.computes:
-                self._count(1)  # before it runs: the clock must not go on in between
+                self._count(1)  # before it runs, so that the clock does not accelerate in between
             waiter.woken = True
             for signal in waiter.signals:
                 signal._waiters.discard(waiter)
@@ -253,7 +262,7 @@ class Clock:
             self._changed.notify()
 
     def _drive(self) -> None:
-        """Wake whoever is due; ends when nobody waits for a moment."""
+        """Wake each thread that is due. Ends when no thread waits."""
         with self._changed:
             while timer := self._next_timer():
                 now = self._now()
@@ -267,7 +276,7 @@ class Clock:
 
 
 class Signal:
-    """Like threading.Event, with time-outs in service seconds: a flag that ends waits for the clock early."""
+    """Like threading.Event, but with time-outs in service seconds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -278,7 +287,7 @@ class Signal:
         return self._is_set
 
     def set(self) -> None:
-        """Wake all who wait, now and until `clear`."""
+        """Wake all waiting threads, and let later waits return at once until `clear`."""
         with self._clock._changed:
             self._is_set = True
             for waiter in list(self._waiters):
@@ -288,13 +297,13 @@ class Signal:
         self._is_set = False
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for `set`, at most `seconds` of service time; whether it was set."""
+        """Wait for `set`, at most `seconds` of service time. Returns whether it is set."""
         self._clock._wait([self], seconds)
         return self._is_set
 
 
 class _Waiter:
-    """A thread that waits; `gate` opens when it is woken."""
+    """A waiting thread. `gate` opens when the thread is woken."""
 
     def __init__(self, signals: Sequence[Signal], computes: bool) -> None:
         self.signals = signals

@@ -1,4 +1,4 @@
-"""CloudFormation: deploys a synthesized cloud assembly (`cdk.out`), so that local wiring is deployed wiring."""
+"""Deploys a synthesized cloud assembly (`cdk.out`) to the local AWS, so that it runs the template that is deployed."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 
 
 class DeployError(LocalAwsError):
-    """The template could not be deployed; says which resource and why."""
+    """The template could not be deployed. The message names the resource and the reason."""
 
 
 def deploy(assembly_dir: Path) -> dict[str, str]:
-    """Deploy the one stack of a cloud assembly directory and return its outputs.
+    """Deploy the stack of a cloud assembly directory and return its outputs.
 
-    Raises DeployError with the resource and the reason, and FileNotFoundError when there is no assembly.
+    Raises DeployError with the resource and the reason, or FileNotFoundError if there is no assembly.
     """
     manifest_path = assembly_dir / "manifest.json"
     if not manifest_path.exists():
-        raise FileNotFoundError(f"There is no cloud assembly in {assembly_dir}: run `make synth` first.")
+        raise FileNotFoundError(f"There is no cloud assembly in {assembly_dir}. Run `make synth` first.")
     artifacts = json.loads(manifest_path.read_text())["artifacts"]
     stacks = [artifact for artifact in artifacts.values() if artifact["type"] == "aws:cloudformation:stack"]
     if len(stacks) != 1:
-        raise DeployError(f"The cloud assembly in {assembly_dir} has {len(stacks)} stacks; one is expected.")
+        raise DeployError(f"The cloud assembly in {assembly_dir} has {len(stacks)} stacks, but must have one.")
     properties = stacks[0]["properties"]
     resources = json.loads((assembly_dir / properties["templateFile"]).read_text())["Resources"]
     for artifact in artifacts.values():
         if artifact["type"] == "cdk:asset-manifest":
             _upload_assets(assembly_dir, assembly_dir / artifact["properties"]["file"], _only_layers(resources))
-    # CDK's templates ask for this parameter, which `cdk bootstrap` makes in an AWS account.
+    # CDK templates read this parameter, which `cdk bootstrap` creates in an AWS account.
     aws.client("ssm").put_parameter(Name=BOOTSTRAP_PARAMETER, Value="30", Type="String", Overwrite=True)
     stack_name = properties.get("stackName") or next(
         name for name, artifact in artifacts.items() if artifact is stacks[0]
@@ -53,7 +53,7 @@ def deploy(assembly_dir: Path) -> dict[str, str]:
 
 
 def _only_layers(resources: dict[str, Any]) -> set[str]:
-    """The keys of assets that are layers' alone. Functions find the layers' libraries in the virtual environment."""
+    """The keys of assets that only layers use. Functions find the layers' libraries in the virtual environment."""
     contents = [
         (resource["Type"] == "AWS::Lambda::LayerVersion", place["S3Key"])
         for resource in resources.values()
@@ -64,8 +64,10 @@ def _only_layers(resources: dict[str, Any]) -> set[str]:
 
 
 def _upload_assets(assembly_dir: Path, manifest_path: Path, left_empty: set[str]) -> None:
-    """Put the assets of an asset manifest where the template will look for them: a folder as a zip, a file as it is;
-    an empty zip for the keys in `left_empty`."""
+    """Upload the assets of an asset manifest to the keys in the template: folders as zip files, files unchanged.
+
+    The keys in `left_empty` get an empty zip file.
+    """
     s3 = aws.client("s3")
     buckets = set()
     for asset_id, asset in json.loads(manifest_path.read_text()).get("files", {}).items():
@@ -110,16 +112,16 @@ def _create_stack(stack_name: str, template_s3_url: str) -> dict[str, str]:
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
         )
     except ClientError as error:
-        raise DeployError(f"Stack {stack_name} was not made: {error.response['Error']['Message']}") from error
+        raise DeployError(f"Stack {stack_name} was not created: {error.response['Error']['Message']}") from error
     stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
     if stack["StackStatus"] != "CREATE_COMPLETE":
-        raise DeployError(f"Stack {stack_name} ended {stack['StackStatus']}: {_reasons(stack_name)}")
+        raise DeployError(f"Stack {stack_name} ended with {stack['StackStatus']}: {_reasons(stack_name)}")
     _check_functions()
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def _complete_buckets(resources: dict[str, Any], ids: dict[str, Any]) -> None:
-    """Versions, locks and CORS rules, which moto's CloudFormation leaves out of buckets."""
+    """Set versioning, Object Lock and CORS rules, which moto's CloudFormation ignores in buckets."""
     s3 = aws.client("s3")
     for name, resource in resources.items():
         properties = resource.get("Properties", {})
@@ -143,21 +145,21 @@ def _complete_buckets(resources: dict[str, Any], ids: dict[str, Any]) -> None:
 
 
 def _cors_rule(rule: dict[str, Any]) -> dict[str, Any]:
-    """CloudFormation's rule in S3's words. Sources: CloudFormation, AWS::S3::Bucket CorsRule; S3 API, CORSRule."""
+    """CloudFormation's rule in S3's format. Sources: CloudFormation, AWS::S3::Bucket CorsRule; S3 API, CORSRule."""
     names = {"ExposedHeaders": "ExposeHeaders", "MaxAge": "MaxAgeSeconds", "Id": "ID"}
     return {names.get(key, key): value for key, value in rule.items() if value != []}
 
 
 def _physical_ids(stack_name: str) -> dict[str, Any]:
-    """The name or id of each resource that was made. From moto's memory: the API answers it page by page, slowly."""
+    """The name or id of each created resource. Read from moto's memory, because the paginated API is slow."""
     from moto.cloudformation.models import cloudformation_backends
 
-    made = cloudformation_backends[aws.account][aws.region].get_stack(stack_name).resource_map
-    return {name: getattr(resource, "physical_resource_id", None) for name, resource in made.items()}
+    resources = cloudformation_backends[aws.account][aws.region].get_stack(stack_name).resource_map
+    return {name: getattr(resource, "physical_resource_id", None) for name, resource in resources.items()}
 
 
 def _complete_apis(resources: dict[str, Any], ids: dict[str, Any]) -> None:
-    """What moto's CloudFormation leaves out of REST APIs: gateway responses, validators, models, and their methods'."""
+    """Create gateway responses, validators and models, which moto's CloudFormation ignores in REST APIs."""
     from moto.apigateway.models import apigateway_backends
 
     of_type: dict[str, dict[str, Any]] = {}
@@ -167,13 +169,13 @@ def _complete_apis(resources: dict[str, Any], ids: dict[str, Any]) -> None:
         return
     apigateway = aws.client("apigateway")
     for response in of_type.get("AWS::ApiGateway::GatewayResponse", {}).values():
-        given = {
+        members = {
             key: response[key] for key in ("StatusCode", "ResponseParameters", "ResponseTemplates") if key in response
         }
         apigateway.put_gateway_response(
             restApiId=ids[response["RestApiId"]["Ref"]],
             responseType=response["ResponseType"],
-            **{key[0].lower() + key[1:]: value for key, value in given.items()},
+            **{key[0].lower() + key[1:]: value for key, value in members.items()},
         )
     for name, validator in of_type.get("AWS::ApiGateway::RequestValidator", {}).items():
         ids[name] = apigateway.create_request_validator(
@@ -192,12 +194,12 @@ def _complete_apis(resources: dict[str, Any], ids: dict[str, Any]) -> None:
     backend = apigateway_backends[aws.account][aws.region]
     for method in of_type.get("AWS::ApiGateway::Method", {}).values():
         if "RequestValidatorId" in method:
-            made = backend.get_method(
+            target = backend.get_method(
                 ids[method["RestApiId"]["Ref"]], ids[method["ResourceId"]["Ref"]], method["HttpMethod"]
             )
-            made.request_validator_id = ids[method["RequestValidatorId"]["Ref"]]
-            made.request_parameters = method.get("RequestParameters")
-            made.request_models = {kind: ids[model["Ref"]] for kind, model in method.get("RequestModels", {}).items()}
+            target.request_validator_id = ids[method["RequestValidatorId"]["Ref"]]
+            target.request_parameters = method.get("RequestParameters")
+            target.request_models = {kind: ids[model["Ref"]] for kind, model in method.get("RequestModels", {}).items()}
 
 
 def _reasons(stack_name: str) -> str:
@@ -205,7 +207,7 @@ def _reasons(stack_name: str) -> str:
         "StackEvents"
     ]
     failed = [
-        f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason told')}"
+        f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason')}"
         for event in events
         if event["ResourceStatus"].endswith("FAILED")
     ]
@@ -213,7 +215,7 @@ def _reasons(stack_name: str) -> str:
 
 
 def _check_functions() -> None:
-    """moto deploys a function whose asset is missing as one without code."""
+    """Raise DeployError if a function has no code: moto deploys a function even if its asset is missing."""
     for page in aws.client("lambda").get_paginator("list_functions").paginate():
         for function in page["Functions"]:
             if function["CodeSize"] == 0:

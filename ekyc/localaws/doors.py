@@ -1,14 +1,14 @@
-"""The doors of the local AWS: which requests get in, before any service sees them.
+"""Access control of the local AWS: decides about each request before any service handles it.
 
-The port is open to each program of this machine, and so to each web page that a browser on it shows. Programs (boto3,
-the AWS CLI, curl, `ekyc`) may call everything, with any key. Of a browser's requests these get in and no others:
+Every program on this machine can reach the port, and so can every web page in a browser on it. Programs (boto3, the AWS
+CLI, curl, `ekyc`) may make any call with any key. A browser may make only these requests:
 
-- The labelling page's own, once the browser has shown the token of this start.
-- What a person opens: an address of the API, or a presigned link to an S3 object, to read. No script of it runs.
-- Those of an allowed web origin: the API, and uploads to presigned URLs.
+- Requests of the labelling page, after the browser has shown the token of this start.
+- Addresses that a person opens: API responses and presigned links to S3 objects. They are read-only, without scripts.
+- Requests of an allowed web origin: to the API, and uploads to presigned URLs.
 
-A browser cannot be made to leave out or to forge what is looked at here. Sources: Fetch standard, "`Origin` header";
-Fetch Metadata Request Headers, "The Sec-Fetch-Site HTTP Request Header"; RFC 9110, section 7.2 (Host).
+A page cannot make a browser omit or forge what is checked here. Sources: Fetch standard, "`Origin` header"; Fetch
+Metadata Request Headers, "The Sec-Fetch-Site HTTP Request Header"; RFC 9110, section 7.2 (Host).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ PRIVATE = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Headers of answers that are for one reader and no page of another origin."""
+"""Headers of responses that pages of other origins must not read."""
 
-OPENED = ("none", "same-origin")  # values of Sec-Fetch-Site: a person opened it, or a page of ours asks
+OPENED = ("none", "same-origin")  # values of Sec-Fetch-Site: opened by a person, or requested by our own page
 PRESIGNED_OBJECT = re.compile(r"/(?P<bucket>[^/]+)/.+")
 # Source: S3 API reference, "Authenticating Requests: Using Query Parameters", "GetObject".
 PRESIGNED_QUERY = re.compile(
@@ -42,17 +42,17 @@ PRESIGNED_QUERY = re.compile(
 
 
 class Doors:
-    """The WSGI application `app` behind its doors, for the server on `port` of this machine.
+    """The WSGI application `app` with access control, for the server on `port` of this machine.
 
-    `token` opens the labelling page. It comes in the page's address, is exchanged for a cookie, and is in no log.
+    `token` opens the labelling page. It is in the page's address, is exchanged for a cookie, and is never logged.
     """
 
     def __init__(self, app: Any, port: int, token: str) -> None:
         self._app = app
         self._token = token
-        self._cookie = f"ekyc-labelling-{port}"  # a browser sends a cookie to each port of its host
+        self._cookie = f"ekyc-labelling-{port}"  # browsers send a cookie to all ports of its host
         names = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
-        self._hosts = {*names, *(name.removesuffix(":80") for name in names)}  # clients leave HTTP's own port out
+        self._hosts = {*names, *(name.removesuffix(":80") for name in names)}  # clients omit HTTP's default port
         self._origins = {f"http://{host}" for host in self._hosts}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -64,21 +64,21 @@ class Doors:
             return self._app(environ, start_response)
 
         def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            # An HTML file in a bucket would have this server's own origin, and its scripts the rights of our pages.
+            # Without the sandbox, scripts in an HTML object of a bucket would run with the origin of our own pages.
             return start_response(status, [*headers, ("Content-Security-Policy", "sandbox")], *error)
 
         return self._app(environ, start)
 
     def _refuse_host(self, environ: dict[str, Any]) -> Response | None:
-        """The answer to a request for another host, such as a name that its owner has led to this machine."""
-        # Given in full, a target would stand in for the header.
+        """The refusal of a request for another host, such as a foreign name that resolves to this machine."""
+        # A target in absolute form would replace the header.
         if environ["REQUEST_URI"].startswith("/") and environ.get("HTTP_HOST", "").lower() in self._hosts:
             return None
         hosts = ", ".join(sorted(self._hosts))
         return refusal(421, "Misdirected Request", f"The local AWS answers for the hosts {hosts} and no others.")
 
     def _refuse_page(self, request: Request) -> Response | None:
-        """The answer to a web page that may not ask this; None for a program, and for a page that may."""
+        """The refusal of a web page's request. None if the request is allowed, or comes from a program."""
         if not is_browsers(request):
             return None
         origin = _origin(request)
@@ -94,7 +94,7 @@ class Doors:
         return refusal(403, "Forbidden", "A browser may open API answers, presigned links and the labelling page only.")
 
     def _ask_for_token(self, request: Request) -> Response | None:
-        """For the labelling page: the exchange of the token for a cookie, or a refusal; None once there is a cookie."""
+        """Exchange the labelling page's token for a cookie, or refuse the request. None if the cookie is valid."""
         if not _path(request).startswith(LABELLING):
             return None
         if request.method == "GET" and _path(request) == LABELLING and self._is_token(request.args.get("token")):
@@ -111,35 +111,35 @@ class Doors:
 
 
 OTHER_PAGE = (
-    "Pages of other sites may not use the local AWS, and browsers too old to say where a request comes from may not "
-    "either. The setting webOrigins names the origins that may call the API and upload to presigned URLs. To open an "
-    "address of the local AWS, type or paste it into the browser."
+    "Pages of other sites and old browsers, which do not send the origin of a request, cannot use the local AWS. The "
+    "setting webOrigins names the origins that can call the API and upload to presigned URLs. To open an address of "
+    "the local AWS, type or paste it into the browser."
 )
 HOW_TO_OPEN = (
-    "To open the labelling page, type or paste the whole address that `ekyc local` or `ekyc train --label` printed: it "
-    "has a token that is new at each start."
+    "To open the labelling page, type or paste the complete address that `ekyc local` or `ekyc train --label` printed. "
+    "It has a token that changes at each start."
 )
 
 
 def refusal(status: int, title: str, detail: str) -> Response:
-    """An answer in words, which no page of another origin can read."""
+    """An error response that pages of other origins cannot read."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return Response(json.dumps(body), status, headers=PRIVATE, content_type="application/problem+json")
 
 
 def is_browsers(request: Request) -> bool:
-    """Whether a browser made the request. Old ones only tell their name; Node.js's fetch tells a Sec-Fetch-Mode too."""
-    told = ("Origin", "Referer", "Sec-Fetch-Site")
-    return any(name in request.headers for name in told) or "Mozilla/" in request.headers.get("User-Agent", "")
+    """Whether a browser made the request. Old browsers send only their name; Node.js's fetch sends Sec-Fetch-Mode."""
+    headers = ("Origin", "Referer", "Sec-Fetch-Site")
+    return any(name in request.headers for name in headers) or "Mozilla/" in request.headers.get("User-Agent", "")
 
 
 def _path(request: Request) -> str:
-    """The path by which the request finds its service; werkzeug's own `path` has fewer slashes."""
+    """The path that selects the service. werkzeug's own `path` merges slashes."""
     return str(request.environ["PATH_INFO"])
 
 
 def _origin(request: Request) -> str | None:
-    """The origin of the page that asks, as far as its browser says it."""
+    """The origin of the requesting page, if the browser sends it."""
     if "Origin" in request.headers:
         return request.headers["Origin"]
     if "Sec-Fetch-Site" in request.headers or "Referer" not in request.headers:
@@ -149,7 +149,7 @@ def _origin(request: Request) -> str | None:
 
 
 def _presigned_bucket(request: Request) -> str | None:
-    """The bucket of the object at a presigned URL; None for any other request."""
+    """The bucket of the object at a presigned URL. None for any other request."""
     names = [name for name, _ in parse_qsl(request.query_string.decode("latin-1"), keep_blank_values=True)]
     place = PRESIGNED_OBJECT.fullmatch(_path(request))
     if place and presigned.SIGNATURES.intersection(names) and all(map(PRESIGNED_QUERY.fullmatch, names)):
@@ -158,30 +158,33 @@ def _presigned_bucket(request: Request) -> str | None:
 
 
 def _is_allowed(origin: str, request: Request) -> bool:
-    """Whether a page of that origin may ask this: call the API, or what a bucket's rules allow at a presigned URL."""
-    if origin == "*":  # which stands in a rule for every origin, and no browser sends
+    """Whether a page of that origin may call the API, or make a request that a bucket's CORS rules allow."""
+    if origin == "*":  # a wildcard in CORS rules, which browsers never send as an origin
         return False
     if _path(request).startswith(API):
         return any(origin in origins for _, _, origins in _cors_rules())
-    wanted = request.headers.get("Access-Control-Request-Method") if request.method == "OPTIONS" else request.method
-    # A page could sign by itself with any other key: that of the local AWS is known to all, and others are not checked.
+    method = request.headers.get("Access-Control-Request-Method") if request.method == "OPTIONS" else request.method
+    # Only functions' signatures count: the secret of the local AWS is public, and other keys are not verified.
     bucket = (
         _presigned_bucket(request)
         if presigned.is_functions(presigned.find_signer(request.query_string.decode("latin-1")))
         else None
     )
-    return any(name == bucket and wanted in methods and origin in origins for name, methods, origins in _cors_rules())
+    return any(name == bucket and method in methods and origin in origins for name, methods, origins in _cors_rules())
 
 
 def _cors_rules() -> Iterator[tuple[str, list[str], list[str]]]:
-    """Bucket, methods and origins of each CORS rule of a bucket. The stack names the web origins of its settings there;
-    `*`, which is for reading what is presigned, makes no origin an allowed one."""
+    """Yields bucket, methods and origins of each CORS rule.
+
+    The stack writes the setting webOrigins into these rules. A rule for `*`, which is for reading presigned URLs, does
+    not make an origin an allowed one.
+    """
     from moto.s3.models import s3_backends
 
     for bucket in list(s3_backends[aws.account]["aws"].buckets.values()):
         for rule in bucket.cors:
-            yield bucket.name, _listed(rule.allowed_methods), _listed(rule.allowed_origins)
+            yield bucket.name, _as_list(rule.allowed_methods), _as_list(rule.allowed_origins)
 
 
-def _listed(value: str | list[str]) -> list[str]:
+def _as_list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value

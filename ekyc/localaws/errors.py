@@ -1,14 +1,14 @@
-"""Errors of the local AWS: those for the person who starts it, and those that it answers a request with."""
+"""Errors of the local AWS: for the user who starts it, and as responses to requests."""
 
 from __future__ import annotations
 
 
 class LocalAwsError(RuntimeError):
-    """The local AWS cannot start or deploy; the message says why and what to do."""
+    """The local AWS cannot start or deploy. The message says why and what to do."""
 
 
 class ServiceError(Exception):
-    """An AWS error answer: `code` is the error's wire name (what botocore shows), `message` is for people."""
+    """An error response of a service. `code` is the error code that botocore shows."""
 
     def __init__(self, code: str, message: str, http_status: int = 400) -> None:
         super().__init__(message)

@@ -1,10 +1,10 @@
-"""Faults of AWS, as data: what goes wrong, where, and how often.
+"""Injects faults of AWS: what fails, where, and how often.
 
     with faults.injected(Fault(What.DROPPED, operation="CreateProjectVersion", about=(job_id,))) as struck:
         ...
 
-`struck` lists the faults that have happened. A fault of a call happens at a function's AWS call, one of an event at its
-delivery, one of a service inside Rekognition or Ground Truth.
+`struck` lists the faults that have occurred. A fault of a call occurs at an AWS call of a function, a fault of an event
+at its delivery, a fault of a service inside Rekognition or Ground Truth.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LATE_SECONDS = 15 * 60
 
 
 class What(StrEnum):
-    """What goes wrong."""
+    """The kinds of faults."""
 
     # A call.
     THROTTLED_400 = "throttled (400)"
@@ -36,11 +36,11 @@ class What(StrEnum):
     INTERNAL_ERROR = "internal error"
     DROPPED = "connection dropped after the effect"
     DENIED = "denied"
-    # The function, at a call.
+    # A function, at a call.
     CRASH_BEFORE = "crash before the call"
     CRASH_AFTER = "crash after the call"
     TIMED_OUT = "time-out after the call"
-    # The function, between invocations.
+    # A function, between invocations.
     COLD = "cold restart"
     # An event that EventBridge delivers to a function.
     LOST = "lost"
@@ -48,7 +48,7 @@ class What(StrEnum):
     LATE = "late"
     EARLY = "early"
     OUT_OF_ORDER = "out of order"
-    # Rekognition and Ground Truth: the message is the service's own.
+    # Rekognition and Ground Truth, with the service's own message.
     DATASET_FAILS = "dataset CREATE_FAILED"
     TRAINING_FAILS = "training TRAINING_FAILED"
     MODEL_FAILS = "model FAILED"
@@ -64,10 +64,10 @@ class What(StrEnum):
 
 
 class Lasts(StrEnum):
-    """How often a fault of a call happens."""
+    """How often a fault of a call occurs."""
 
-    ONCE = "one try"  # the SDK's next try goes through
-    INVOCATION = "one invocation"  # all tries of the SDK: the state machine, or Lambda, has to try again
+    ONCE = "one try"  # the SDK's next try succeeds
+    INVOCATION = "one invocation"  # all tries of the SDK fail, so the state machine or Lambda must retry
     ALWAYS = "always"
 
 
@@ -77,12 +77,12 @@ EVENT_FAULTS = frozenset({What.LOST, What.DOUBLED, What.LATE, What.EARLY, What.O
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong and where; an empty place means any.
+    """What fails, and where. An empty string matches everything.
 
-    `about` are texts that the invocation's or the delivered event, or the resource's name, all holds, such as a job's
-    id: so a fault of one job leaves the others alone. `nth` counts the calls of the operation within an invocation,
-    from 1, tries of the SDK not counted. `detail_type` is that of an event. An event that is early (`event`, as JSON)
-    is put on the bus at a call, and does not come again when it is so; two that are out of order change places.
+    `about` are strings that must all occur in the invocation's event, the delivered event, or the resource's name. With
+    a job's id, the fault affects only that job. `nth` counts the calls of the operation in an invocation, from 1,
+    without the SDK's retries. `detail_type` is that of the delivered event. For EARLY, `event` is the event as JSON: it
+    is sent at the call and not delivered again later. OUT_OF_ORDER swaps two events.
     """
 
     what: What
@@ -99,10 +99,10 @@ class Fault:
 
 @dataclass
 class _Armed:
-    """A fault with what it has done so far."""
+    """A fault and its state."""
 
     fault: Fault
-    calls: dict[str, int] = field(default_factory=dict)  # calls of the operation by invocation
+    calls: dict[str, int] = field(default_factory=dict)  # the number of matching calls by invocation
     struck_in: str = ""
     held: list[Callable[[], object]] = field(default_factory=list)
 
@@ -113,7 +113,7 @@ class _Armed:
             and fault.function in ("", call.function)
             and fault.service in ("", call.service)
             and fault.operation in ("", call.operation)
-            and _holds(call.invocation.event, fault)
+            and _matches(call.invocation.event, fault)
         ):
             return False
         invocation = call.invocation.id
@@ -137,19 +137,20 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def injected(*faults: Fault) -> Iterator[list[Fault]]:
-    """Inject the faults while the context is open; gives the list of those that have happened, in their order."""
+    """A context with these faults. Yields the list of faults that have occurred, in order."""
     armed = [_Armed(fault) for fault in faults]
     struck: list[Fault] = []
 
     def at_call(call: Call, carry_out: Carry) -> Response:
         with _lock:
-            hits = [one.fault for one in armed if one.strikes(call)]
+            hits = [candidate.fault for candidate in armed if candidate.strikes(call)]
             struck.extend(hits)
         hit = hits[0] if hits else None
-        return carry_out() if hit is None else _suffer(hit, call, carry_out)
+        return carry_out() if hit is None else _carry_out_with_fault(hit, call, carry_out)
 
     def at_delivery(event: events.Event, deliver: Callable[[], object]) -> None:
-        hit = next((one for one in armed if one.fault.what in EVENT_FAULTS and _concerns(one.fault, event)), None)
+        matches = (fault for fault in armed if fault.fault.what in EVENT_FAULTS and _concerns(fault.fault, event))
+        hit = next(matches, None)
         if hit is None:
             deliver()
             return
@@ -158,9 +159,9 @@ def injected(*faults: Fault) -> Iterator[list[Fault]]:
 
     def goes_cold(function: str, event: Any) -> bool:
         hits = [
-            one.fault
-            for one in armed
-            if one.fault.what is What.COLD and one.fault.function in ("", function) and _holds(event, one.fault)
+            fault
+            for fault in faults
+            if fault.what is What.COLD and fault.function in ("", function) and _matches(event, fault)
         ]
         struck.extend(hits)
         return bool(hits)
@@ -172,22 +173,22 @@ def injected(*faults: Fault) -> Iterator[list[Fault]]:
             stack.enter_context(events.intercepted(at_delivery))
         if any(fault.what is What.COLD for fault in faults):
             stack.enter_context(functions.going_cold(goes_cold))
-        for one in armed:
-            _services.append((one, struck))
+        for service_fault in armed:
+            _services.append((service_fault, struck))
         try:
             yield struck
         finally:
-            for one in armed:
-                _services.remove((one, struck))
+            for service_fault in armed:
+                _services.remove((service_fault, struck))
 
 
 _services: list[tuple[_Armed, list[Fault]]] = []
 
 
-def of_service(what: What, name: str) -> Fault | None:
-    """The fault of this kind that the resource called `name` is to suffer, if there is one; it has happened then.
+def take_service_fault(what: What, name: str) -> Fault | None:
+    """Return and consume the armed fault of this kind for the resource `name`, if any.
 
-    For the services' own code. A failure happens once, a quota stays full while the context is open.
+    Called by the services. A failure occurs once. A quota stays used up while the context is open.
     """
     for armed, struck in list(_services):
         if armed.is_about(name, what) and (what in QUOTAS or not armed.struck_in):
@@ -209,7 +210,7 @@ QUOTAS = frozenset(
 )
 
 
-def _suffer(fault: Fault, call: Call, carry_out: Carry) -> Response:
+def _carry_out_with_fault(fault: Fault, call: Call, carry_out: Carry) -> Response:
     match fault.what:
         case What.CRASH_BEFORE:
             call.invocation.end(functions.Ending.EXIT)
@@ -231,11 +232,11 @@ def _suffer(fault: Fault, call: Call, carry_out: Carry) -> Response:
             carry_out()
             raise ConnectionDropped
         case _:
-            return _error(call.service, *_words(fault.what, call))
+            return _error(call.service, *_error_parts(fault.what, call))
 
 
-def _words(what: What, call: Call) -> tuple[int, str, str]:
-    """HTTP status, error code and message, as the service gives them."""
+def _error_parts(what: What, call: Call) -> tuple[int, str, str]:
+    """HTTP status, error code and message of the service."""
     message = {
         What.DENIED: f"User: {call.function} is not authorized to perform: {call.service}:{call.operation}",
         What.INTERNAL_ERROR: "We encountered an internal error. Please try again.",
@@ -244,7 +245,7 @@ def _words(what: What, call: Call) -> tuple[int, str, str]:
 
 
 def _codes(service: str, what: What) -> tuple[int, str]:
-    """HTTP status and error code, as the service gives them."""
+    """HTTP status and error code of the service."""
     own_names = {
         # S3 API reference, "Error responses": S3 has no throttle with status 400.
         ("s3", What.THROTTLED_400): (503, "SlowDown"),
@@ -272,13 +273,13 @@ def _codes(service: str, what: What) -> tuple[int, str]:
 
 
 def denial(service: str, message: str) -> Response:
-    """The answer of a service that denies a call."""
+    """The response of a service that denies a call."""
     status, code = _codes(service, What.DENIED)
     return _error(service, status, code, message)
 
 
 def _error(service: str, status: int, code: str, message: str) -> Response:
-    """In the protocol of the service."""
+    """An error response in the protocol of the service."""
     if service == "s3":
         return Response(
             f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>',
@@ -301,10 +302,10 @@ def _error(service: str, status: int, code: str, message: str) -> Response:
 
 
 def _concerns(fault: Fault, event: events.Event) -> bool:
-    return fault.detail_type in ("", event["detail-type"]) and _holds([event["resources"], event["detail"]], fault)
+    return fault.detail_type in ("", event["detail-type"]) and _matches([event["resources"], event["detail"]], fault)
 
 
-def _holds(event: Any, fault: Fault) -> bool:
+def _matches(event: Any, fault: Fault) -> bool:
     text = json.dumps(event)
     return all(part in text for part in fault.about)
 
@@ -320,13 +321,13 @@ def _deliver(armed: _Armed, deliver: Callable[[], object]) -> None:
             clock.background(_later, deliver)
         case What.EARLY:
             armed.held.append(deliver)
-            if len(armed.held) == 1:  # told before it is so; when it is, nothing more comes
+            if len(armed.held) == 1:  # deliver the early event, but not the later one
                 deliver()
         case What.OUT_OF_ORDER:
             armed.held.append(deliver)
             if len(armed.held) == 2:
-                for held in reversed(armed.held):
-                    held()
+                for deliver_held in reversed(armed.held):
+                    deliver_held()
         case _:
             deliver()
 

@@ -1,7 +1,6 @@
-"""Presigned URLs: S3 takes one only in time, and only with the method, the headers and the query that were signed.
+"""Verifies presigned URLs: expiry, method, headers and query must be as signed. moto verifies nothing.
 
-moto looks at none of that. Source: S3 API reference, "Authenticating requests: using query parameters (AWS Signature
-Version 4)".
+Source: S3 API reference, "Authenticating requests: using query parameters (AWS Signature Version 4)".
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ AUTHENTICATION = {
     *(f"X-Amz-{name}" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Security-Token")),
     *("AWSAccessKeyId", "Expires", "x-amz-security-token"),
 }
-"""The parameters of presigned URLs of Signature Version 4 and 2, of which each stands once."""
+"""The parameters of presigned URLs of Signature Version 4 and 2. Each may occur only once."""
 
 
 def refuse(environ: dict[str, Any]) -> Response | None:
-    """S3's answer to a presigned URL that is used too late or otherwise than signed; None when there is none."""
+    """S3's refusal of a presigned URL that has expired or is used otherwise than signed. None for other requests."""
     names = [name for name, _ in _pairs(environ["QUERY_STRING"])]
     if not SIGNATURES.intersection(names) or environ["REQUEST_METHOD"] == "OPTIONS":  # a preflight is not signed
         return None
     if any(names.count(name) > 1 for name in AUTHENTICATION):
-        return _refusal("AccessDenied", "A parameter of the signature is there twice.")
+        return _refusal("AccessDenied", "A parameter of the signature occurs twice.")
     query = dict(_pairs(environ["QUERY_STRING"]))
     return _refuse_expired(query) or _refuse_unsigned(environ, query) or _refuse_other_than_signed(environ, query)
 
@@ -49,7 +48,7 @@ def _refuse_expired(query: dict[str, str]) -> Response | None:
         else:
             expires = datetime.datetime.fromtimestamp(int(query["Expires"]), datetime.UTC)
     except (KeyError, ValueError):
-        return None  # no presigned URL
+        return None  # not a presigned URL
     if now <= expires:
         return None
     times = f"<Expires>{expires:%Y-%m-%dT%H:%M:%SZ}</Expires><ServerTime>{now:%Y-%m-%dT%H:%M:%SZ}</ServerTime>"
@@ -73,7 +72,7 @@ def _refuse_unsigned(environ: dict[str, Any], query: dict[str, str]) -> Response
 
 
 def find_signer(query_string: str) -> str:
-    """The access key that signed a presigned URL, by Signature Version 4 or 2; empty for another request."""
+    """The access key that signed a presigned URL (Signature Version 4 or 2). Empty for other requests."""
     return _signer(dict(_pairs(query_string)))
 
 
@@ -86,7 +85,7 @@ def _pairs(query_string: str) -> list[tuple[str, str]]:
 
 
 def _refuse_other_than_signed(environ: dict[str, Any], query: dict[str, str]) -> Response | None:
-    """Compute the signature again; None for a URL of a key whose secret is not known here, as every key may call."""
+    """Verify the signature. Other keys than ours are accepted unverified, because their secrets are unknown here."""
     key = _signer(query)
     if key != aws.ACCESS_KEY and not is_functions(key):
         return None
@@ -101,7 +100,7 @@ def _refuse_other_than_signed(environ: dict[str, Any], query: dict[str, str]) ->
 
 
 def _signature_v2(environ: dict[str, Any], query: dict[str, str]) -> str:
-    """What boto3 signs for S3 by default. Source: S3 API reference, "Signing and authenticating REST requests"."""
+    """boto3's default signature for S3. Source: S3 API reference, "Signing and authenticating REST requests"."""
     received = Request(environ).headers
     signed = {"content-md5", "content-type"}
     headers = HTTPHeaders()
@@ -112,7 +111,7 @@ def _signature_v2(environ: dict[str, Any], query: dict[str, str]) -> str:
     auth = _SignedUntil(Credentials(_signer(query), _secret(_signer(query)), query.get("x-amz-security-token")))
     auth.expires_at = query.get("Expires", "")
     path = quote(unquote(path), safe="/~")
-    if path.count("/") == 1:  # a bucket is signed with a slash behind its name
+    if path.count("/") == 1:  # the signed path of a bucket ends with a slash
         path += "/"
     url = urlsplit(f"http://{environ['HTTP_HOST']}{path}?{text}")
     signature: str = auth.get_signature(environ["REQUEST_METHOD"], url, headers)  # type: ignore[arg-type]
@@ -120,7 +119,7 @@ def _signature_v2(environ: dict[str, Any], query: dict[str, str]) -> str:
 
 
 class _SignedUntil(HmacV1QueryAuth):
-    """botocore's signature of a URL, with the time that the URL has in the place of one from now."""
+    """botocore's signature of a URL, with the expiry in the URL instead of one computed from now."""
 
     expires_at = ""
 
@@ -153,7 +152,7 @@ def _secret(key: str) -> str:
 
 
 def is_functions(key: str) -> bool:
-    """Whether the access key is that of a deployed function, which is the function's name."""
+    """Whether the access key belongs to a deployed function. The key is the function's name."""
     from moto.awslambda.models import lambda_backends
 
     return key in {function.function_name for function in lambda_backends[aws.account][aws.region].list_functions()}

@@ -1,4 +1,4 @@
-"""LocalAws: the embedded AWS, in this process, on one port of 127.0.0.1."""
+"""LocalAws: the embedded AWS in this process, on one port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class PortInUseError(LocalAwsError):
 
 
 class AlreadyRunningError(LocalAwsError):
-    """This process has a local AWS already; moto's state is the process's, so there can be one."""
+    """This process already has a local AWS. moto's state is global, so only one is possible."""
 
 
 class LocalAws:
-    """A local AWS that starts with `start()` or `with`, and leaves no process, thread or file behind when it stops.
+    """A local AWS. It starts with `start()` or `with`, and leaves no process, thread or file behind when it stops.
 
-    `port`: where to listen; 0 takes a free one. `speed`: how many times faster than on AWS waiting passes.
-    `enforce_iam`: whether a function's call that its role does not allow is denied. One per process at a time.
+    `port`: where to listen; 0 selects a free port. `speed`: the factor by which waits are shorter than on AWS.
+    `enforce_iam`: whether calls that a function's role does not allow are denied. A process can have one at a time.
     """
 
     def __init__(self, port: int = 0, speed: float = 60.0, *, enforce_iam: bool = True) -> None:
@@ -71,7 +71,7 @@ class LocalAws:
     def start(self) -> None:
         """Raises PortInUseError, AlreadyRunningError."""
         if functions.is_running():
-            raise AlreadyRunningError("A local AWS runs in this process already: stop it first.")
+            raise AlreadyRunningError("A local AWS already runs in this process. Stop it first.")
         listener = _listen(self._wanted_port)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(listener.close)
@@ -87,7 +87,7 @@ class LocalAws:
             functions.set_runtime(runtime)
             cleanup.callback(functions.set_runtime, None)
             cleanup.callback(runtime.stop)
-            runtime.start()  # imports while this process does
+            runtime.start()  # its process imports modules while this process continues
             cleanup.enter_context(_terminate_cleanly())
             cleanup.enter_context(_environment(MOTO_PORT=str(self._port), **_NOTHING_OF_THE_USER))
             self._token = secrets.token_urlsafe(16)
@@ -100,11 +100,11 @@ class LocalAws:
             self._cleanup = cleanup.pop_all()
 
     def stop(self) -> None:
-        """End every execution, worker and thread and remove the temporary files."""
+        """End every execution, worker and thread, and remove the temporary files."""
         self._cleanup.close()
 
     def reset(self) -> None:
-        """Forget everything that was deployed and stored, quickly; the server stays up."""
+        """Delete everything that was deployed and stored. The server keeps running."""
         from moto.moto_api._internal.models import moto_api_backend
 
         self._end_what_runs()
@@ -115,7 +115,7 @@ class LocalAws:
         functions.runtime().start()
 
     def _end_what_runs(self) -> None:
-        """Executions first, so that nothing is retried; then functions; then everything that waits on the clock."""
+        """End executions first, so that they retry nothing, then functions, then all threads that wait on the clock."""
         from ekyc.localaws.moto_patches import stepfunctions
 
         stepfunctions.abandon_executions()
@@ -129,23 +129,23 @@ class LocalAws:
 
     @property
     def api_url(self) -> str:
-        """Where the deployed REST API is: `<api_url>/api/…`."""
+        """The root URL of the deployed REST API: `<api_url>/api/…`."""
         return self.endpoint
 
     @property
     def labelling_url(self) -> str:
-        """Where people label, with the token of this start: who has this address can label."""
+        """The labelling page's URL with the token. Everyone who has this URL can label."""
         return f"{self.endpoint}{LABELLING}?token={self._token}"
 
     @property
     def workforce(self) -> Workforce:
-        """The people who label."""
+        """The simulated workforce."""
         from ekyc.localaws.services import groundtruth
 
         return groundtruth.workforce
 
     def environment(self) -> dict[str, str]:
-        """What to export so that boto3 and the AWS CLI use this local AWS."""
+        """The variables to export so that boto3 and the AWS CLI use this local AWS."""
         return aws.environment(self.endpoint)
 
     def client(self, service: str) -> Any:
@@ -153,7 +153,7 @@ class LocalAws:
         return aws.client(service)
 
     def deploy(self, assembly_dir: Path) -> dict[str, str]:
-        """Deploy a cloud assembly (`cdk.out`) and return the stack's outputs; functions start in the background.
+        """Deploy a cloud assembly (`cdk.out`) and return the stack's outputs. Functions start in the background.
 
         Raises DeployError, which names the resource and the reason.
         """
@@ -161,14 +161,16 @@ class LocalAws:
 
         outputs = deploy.deploy(Path(assembly_dir))
         functions.runtime().warm_up(lambda_backends[aws.account][aws.region].list_functions())
-        # The template tells AWS's host name of the API; here it is behind this server's port.
+        # The outputs have AWS's host name of the API; here, this server's port serves the API.
         return {name: self.api_url if ".execute-api." in value else value for name, value in outputs.items()}
 
 
 @contextlib.contextmanager
-def _keeping_all() -> Iterator[None]:
-    """What is made while the context is open stays for good: nothing looks through it for garbage, then or later, which
-    would take a quarter of the time of the imports."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Exempt all objects that are made while the context is open from garbage collection.
+
+    The collection would take a quarter of the time of the imports.
+    """
     is_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -180,10 +182,10 @@ def _keeping_all() -> Iterator[None]:
 
 
 def _install() -> Any:
-    """Import moto, patch it (once per process), and return the WSGI application of everything."""
+    """Import and patch moto, once per process, and return the complete WSGI application."""
     global _app
     if _app is None:
-        with _keeping_all():
+        with _without_garbage_collection():
             moto_patches.apply()
             from moto.moto_server import werkzeug_app
 
@@ -195,7 +197,7 @@ _app: Any = None
 
 
 def _make_service(name: str) -> Any:
-    """The WSGI application of one of moto's services; of its own API, which resets it and shows all, there is none.
+    """The WSGI application of one of moto's services. moto's own API, which can reset and show everything, is disabled.
 
     That API has two names: one by its path, one by its host.
     """
@@ -205,7 +207,7 @@ def _make_service(name: str) -> Any:
 
 
 def _dispatcher(moto: Any) -> Any:
-    """Paths below /api/ are the deployed REST API's, below /labelling/ the labelling page's, all others AWS's."""
+    """Route /api/ to the deployed REST API, /labelling/ to the labelling page, and all other paths to AWS services."""
     from ekyc.localaws.services import portal
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -235,14 +237,14 @@ def _listen(port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise PortInUseError(
-                f"Port {port} of {HOST} is in use: choose another one, or 0 for a free one."
+                f"Port {port} of {HOST} is in use. Choose another port, or 0 for a free one."
             ) from error
         raise
     listener.listen(128)
     return listener
 
 
-# moto and boto3 would read the user's profile, and fail when it is broken.
+# Otherwise moto and boto3 read the user's profile, and fail if it is invalid.
 _NOTHING_OF_THE_USER = {
     "AWS_PROFILE": None,
     "AWS_DEFAULT_PROFILE": None,
@@ -253,7 +255,7 @@ _NOTHING_OF_THE_USER = {
 
 @contextlib.contextmanager
 def _environment(**variables: str | None) -> Iterator[None]:
-    """Set variables of this process (None: unset) while the context is open."""
+    """A context with these environment variables (None: unset)."""
     before = {name: os.environ.get(name) for name in variables}
     _set_variables(variables)
     try:
@@ -271,7 +273,7 @@ def _set_variables(variables: dict[str, str | None]) -> None:
 
 @contextlib.contextmanager
 def _terminate_cleanly() -> Iterator[None]:
-    """Let SIGTERM end this process the way Ctrl-C does, so that `with LocalAws()` stops what it started."""
+    """Make SIGTERM end this process like Ctrl-C, so that `with LocalAws()` stops what it started."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -290,12 +292,15 @@ def _request_handler() -> type:
     from moto.server import MotoRequestHandler
 
     class RequestHandler(MotoRequestHandler):
-        """moto's request handler with connections kept alive, which werkzeug's server refuses because it cannot tell
-        where a body that nobody read ends: here every body is read first."""
+        """moto's request handler with keep-alive connections.
+
+        werkzeug's server does not support these, because it cannot find the end of a body that was not read. This
+        handler reads every body first.
+        """
 
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
-        wbufsize = -1  # headers and body leave together
+        wbufsize = -1  # send headers and body together
 
         def run_wsgi(self) -> None:
             if self.headers.get("Expect", "").lower().strip() == "100-continue":
@@ -306,12 +311,12 @@ def _request_handler() -> type:
                 body = self._read_body(environ)
             except ConnectionError:
                 raise
-            except (OSError, ValueError):  # werkzeug's words of chunks, and int's of a length
-                self.close_connection = True  # where the next request would begin is unknown
-                answer = BadRequest("The request's body is not as its headers say: its length or a chunk is wrong.")
+            except (OSError, ValueError):  # from werkzeug for chunks, from int for a length
+                self.close_connection = True  # the start of the next request is unknown
+                answer = BadRequest("The request's body does not match its headers: its length or a chunk is wrong.")
                 self._send(answer.get_response(environ), environ)
                 return
-            if body is None:  # who asked is gone, such as a killed function
+            if body is None:  # the client is gone, for example a killed function
                 self.close_connection = True
                 return
             environ["wsgi.input"] = io.BytesIO(body)
@@ -363,13 +368,13 @@ def _request_handler() -> type:
             return True  # run_wsgi has its own
 
         def log(self, _kind: str, _message: str, *args: Any) -> None:
-            """Log nothing: the line of a request has tokens, signatures and names of files."""
+            """Log nothing, because request lines contain tokens, signatures and file names."""
 
     return RequestHandler
 
 
 class _Server(ThreadedWSGIServer):
-    """The HTTP server, in a thread of its own; `stop` also ends the connections that clients keep open."""
+    """The HTTP server, in its own thread. `stop` also closes keep-alive connections."""
 
     def __init__(self, app: Any, listener: socket.socket) -> None:
         self._connections: set[socket.socket] = set()
@@ -392,7 +397,7 @@ class _Server(ThreadedWSGIServer):
         super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a client is gone, such as a killed function
+        if not isinstance(sys.exception(), ConnectionError):  # the client is gone, for example a killed function
             super().handle_error(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:

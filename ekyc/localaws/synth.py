@@ -1,4 +1,4 @@
-"""Synthesizes the stack for the local AWS: the very template that `cdk deploy` uses, with local settings."""
+"""Synthesizes the stack for the local AWS: the template that `cdk deploy` uses, with local settings."""
 
 import contextlib
 import fcntl
@@ -18,41 +18,40 @@ from typing import Any
 from ekyc.localaws.errors import LocalAwsError
 
 PROJECT = Path(__file__).resolve().parents[2]
-# What an assembly follows from, besides the settings and the libraries.
+# The inputs of an assembly, in addition to the settings and the libraries.
 SOURCES = ("app.py", "stacks", "lambdas", "statemachine", "build/layer/installed")
 LIBRARIES = ("aws-cdk-lib", "constructs", "jsii")
-UNSTAGED = {"aws:cdk:disable-asset-staging": True}  # the layer has 26 MB
-KEPT_SECONDS = 24 * 3600
+UNSTAGED = {"aws:cdk:disable-asset-staging": True}  # do not copy the layer, which has 26 MB
+CACHE_SECONDS = 24 * 3600
 WORK_TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
 TRACEBACK = re.compile(r"^Traceback .*\n(?: .*\n)+", re.MULTILINE)
 LOCAL_SETTINGS: Mapping[str, Any] = {"workTeam": WORK_TEAM}
 
 
 class SynthesisFailed(LocalAwsError):
-    """The CDK app could not be synthesized; the message is what it said."""
+    """The CDK app could not be synthesized. The message is its error output."""
 
 
 def synthesize(out: Path, settings: Mapping[str, Any] = LOCAL_SETTINGS) -> Path:
     """Run `app.py` as the CDK CLI does and return ``out``, the cloud assembly's folder.
 
-    ``settings`` are CDK context values that override those of `cdk.json`. If the same sources and settings gave an
-    assembly within a day, it is copied from `build/assemblies`. The assets are not in the folder: its manifest names
-    their sources.
+    ``settings`` are CDK context values that override those in `cdk.json`. Assemblies are cached in `build/assemblies`
+    for a day, by sources and settings. The folder does not contain the assets; its manifest has their paths.
 
     Raises:
-        SynthesisFailed: with the app's own words, all lines of them.
+        SynthesisFailed: the app failed. The message is its complete error output.
     """
     context = json.loads((PROJECT / "cdk.json").read_text())["context"] | dict(settings)
-    return shutil.copytree(_kept(context | UNSTAGED), out, dirs_exist_ok=True)
+    return shutil.copytree(_cached(context | UNSTAGED), out, dirs_exist_ok=True)
 
 
-def _kept(context: Mapping[str, Any]) -> Path:
-    """The assembly in `build/assemblies`; one process makes it, others wait for it."""
+def _cached(context: Mapping[str, Any]) -> Path:
+    """The assembly in `build/assemblies`. One process creates it, others wait."""
     folder = PROJECT / "build" / "assemblies"
     folder.mkdir(parents=True, exist_ok=True)
     assembly = folder / _fingerprint(context)
-    with _alone(assembly.with_suffix(".lock")):
-        if not (assembly / "manifest.json").exists():  # which the CDK writes last
+    with _exclusive(assembly.with_suffix(".lock")):
+        if not (assembly / "manifest.json").exists():  # the CDK writes this file last
             _remove_old(folder)
             shutil.rmtree(assembly, ignore_errors=True)
             _run_app(assembly, context)
@@ -61,7 +60,7 @@ def _kept(context: Mapping[str, Any]) -> Path:
 
 
 def _fingerprint(context: Mapping[str, Any]) -> str:
-    """Differs when the assembly may."""
+    """A hash of all inputs of the assembly."""
     libraries = [version(library) for library in LIBRARIES]
     digest = hashlib.sha256(json.dumps([context, sys.version, libraries], sort_keys=True).encode())
     for source in (PROJECT / name for name in SOURCES):
@@ -72,8 +71,8 @@ def _fingerprint(context: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """While the context is open, no other process has the lock; it ends with the process that has it."""
+def _exclusive(lock: Path) -> Iterator[None]:
+    """A context in which no other process has the lock. The lock is released when this process ends."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -81,16 +80,16 @@ def _alone(lock: Path) -> Iterator[None]:
 
 def _remove_old(folder: Path) -> None:
     for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process does the same
-            if path.stat().st_mtime < time.time() - KEPT_SECONDS:
+        with contextlib.suppress(FileNotFoundError):  # another process may delete it at the same time
+            if path.stat().st_mtime < time.time() - CACHE_SECONDS:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _run_app(out: Path, context: Mapping[str, Any]) -> None:
     environment = os.environ | {"CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context)}
-    # Settings are checked against the Region of the credentials, which are not those of the local AWS.
+    # The app validates settings for the Region of the credentials, which is not the local AWS's.
     environment.pop("CDK_DEFAULT_REGION", None)
-    # Half of the time goes into CDK's validation of the template, which `make check` does too.
+    # CDK's validation of the template takes half of the time. `make check` runs it too.
     environment["CDK_VALIDATION"] = "false"
     app = subprocess.run(
         [sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False

@@ -109,7 +109,7 @@ def test_a_photo_whose_worker_went_away_comes_back(empty_aws: LocalAws, monkeypa
     assert his["boxes"] == []
     refused = ana.answer(hers, box())
     assert refused.status_code == 409
-    assert "given to somebody else" in refused.json()["detail"]
+    assert "another worker has it" in refused.json()["detail"]
     assert budi.answer(his, box("AU_PASSPORT")).status_code == 200
     assert job.output()[0]["doctype"]["annotations"][0]["class_id"] == 1
 

@@ -115,7 +115,7 @@ def test_pages_of_other_origins_are_refused(with_photo: LocalAws, headers: list[
         status, answered, body = ask(with_photo, f"{method} {path} HTTP/1.1", host, wanted, *headers, body="changed")
         # Then it is refused in words, which the page cannot read
         assert (status, answered["content-type"]) == (403, "application/problem+json"), path
-        assert "Pages of other sites may not use the local AWS" in body
+        assert "Pages of other sites and old browsers" in body
         assert not [name for name in answered if name.startswith("access-control")]
     # And nothing has changed
     assert content(with_photo) == b"a photo"
@@ -262,7 +262,7 @@ def test_the_labelling_page_opens_with_its_token_only(empty_aws: LocalAws) -> No
             refused = httpx.get(folder + path, headers=extra)
             # Then it says how to open the page, and nothing else
             assert (refused.status_code, refused.headers["Referrer-Policy"]) == (403, "no-referrer"), path
-            assert "the whole address that `ekyc local`" in refused.json()["detail"]
+            assert "the complete address that `ekyc local`" in refused.json()["detail"]
             assert "Set-Cookie" not in refused.headers
 
     # When the address with the token is opened

@@ -31,7 +31,7 @@ def test_another_version_of_moto_than_the_tested_one_is_refused(tmp_path: Path) 
     # Then it says which version was tested, which one is there, and what to run
     assert started.returncode == 1
     assert started.stderr == (
-        f"ekyc: moto {version('moto')} was tested; 99.0.1 is installed: run .venv/bin/pip install --require-hashes "
+        f"ekyc: moto 99.0.1 is installed, but {version('moto')} was tested. Run .venv/bin/pip install --require-hashes "
         "--requirement requirements-dev.txt\n"
     )
 
@@ -62,6 +62,6 @@ def test_what_moto_no_longer_has_is_named(change: str, gone: str) -> None:
     # Then it names that, without a stack trace
     assert started.returncode == 1
     assert started.stderr == (
-        f"ekyc: moto {version('moto')} has no {gone}, which ekyc/localaws/moto_patches needs: change the patch, or pin "
-        "a version that has it in pyproject.toml and run make lock.\n"
+        f"ekyc: moto {version('moto')} has no {gone}, which ekyc/localaws/moto_patches needs. Change the patch, or pin "
+        "a version with it in pyproject.toml and run make lock.\n"
     )

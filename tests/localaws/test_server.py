@@ -67,7 +67,7 @@ MALFORMED = {
 def test_a_malformed_body_is_refused_in_silence(
     empty_aws: LocalAws, capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    # When a request comes whose body is not as its headers say
+    # When a request comes whose body does not match its headers
     host, _, port = empty_aws.endpoint.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(f"PUT /bucket/key HTTP/1.1\r\nHost: {host}:{port}\r\n{MALFORMED[kind]}".encode())
@@ -75,7 +75,7 @@ def test_a_malformed_body_is_refused_in_silence(
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     # Then the answer says so, and nothing is printed
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"body is not as its headers say" in answer
+    assert b"body does not match its headers" in answer
     assert capfd.readouterr() == ("", "")
     # And the next request is served
     assert empty_aws.client("s3").list_buckets()["Buckets"] == []
@@ -86,7 +86,7 @@ def test_only_this_machine_is_served(local_aws: LocalAws) -> None:
 
 
 def test_second_one_in_this_process(local_aws: LocalAws) -> None:
-    with pytest.raises(AlreadyRunningError, match="runs in this process already"):
+    with pytest.raises(AlreadyRunningError, match="already runs in this process"):
         LocalAws().start()
 
 
@@ -100,7 +100,7 @@ def test_port_in_use() -> None:
     # Then it says so
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1].endswith(
-        f"PortInUseError: Port {port} of 127.0.0.1 is in use: choose another one, or 0 for a free one."
+        f"PortInUseError: Port {port} of 127.0.0.1 is in use. Choose another port, or 0 for a free one."
     )
 
 

@@ -1,8 +1,8 @@
-"""Refuses the calls of functions, and the uploads by URLs that they signed, that IAM would deny.
+"""Denies what IAM would deny: calls of functions, and requests to the presigned URLs that functions created.
 
-A function acts as the role that the template gives it, with the policies that the stack deployed. Policies of buckets,
-topics, queues and keys count as well; moto leaves most of them out, so they are read from the stack's template. Calls
-with other keys are an administrator's.
+A function acts as its role in the template, with the policies that the stack deployed. The policies of buckets, topics,
+queues and keys apply too. moto does not enforce most of them, so they are read from the stack's template. Calls with
+other access keys are treated as an administrator's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ekyc.localaws.calls import Call
 from ekyc.localaws.iam.needs import UnknownCall, list_needs
 from ekyc.localaws.iam.policies import Need, Statement, parse, why_denied
 
-# Keys that every request has. AWS's endpoints speak TLS; the local AWS speaks HTTP over loopback.
+# Condition keys of every request. AWS's endpoints use TLS; the local AWS uses HTTP over loopback.
 EVERY_REQUEST = {"aws:SecureTransport": ["true"], "s3:TlsVersion": ["1.3"], "aws:PrincipalAccount": [aws.account]}
 
 POLICIES = {
@@ -28,16 +28,17 @@ POLICIES = {
     "AWS::SQS::QueuePolicy": ("Queues", "PolicyDocument"),
     "AWS::KMS::Key": (None, "KeyPolicy"),
 }
-"""Resource types with a policy: the property that names the resources (None: the resource itself), and the policy's."""
+"""Resource types with a policy: the property with the resources' names (None: the resource itself) and the property
+with the policy."""
 
 
 def refuse_call(call: Call) -> Response | None:
-    """The service's denial of a function's call, or None when IAM allows it.
+    """The service's AccessDenied response to a function's call, or None when IAM allows the call.
 
-    A call that no rule of `needs` covers is denied too, in words that say so.
+    A call without a rule in ``needs`` is denied too. The message names the missing rule.
 
     Raises:
-        UnknownCondition: the rules of `policies` do not cover a policy.
+        UnknownCondition: ``policies`` cannot evaluate a policy.
     """
     role = _role_of(call.function)
     if role is None:
@@ -49,7 +50,7 @@ def refuse_call(call: Call) -> Response | None:
 
 
 def refuse_signed_url(request: Request) -> Response | None:
-    """S3's denial of a request by a URL that a function signed, or None."""
+    """S3's AccessDenied response to a request to a URL that a function signed, or None."""
     function = presigned.find_signer(request.query_string.decode("latin-1"))
     role = _role_of(function)
     if role is None or request.method == "OPTIONS":  # a preflight has no signature
@@ -61,9 +62,9 @@ def refuse_signed_url(request: Request) -> Response | None:
 
 
 def why_caller_denied(access_key: str, api_id: str, stage: str, method: str, path: str) -> str | None:
-    """Why the IAM user with this access key may not make a call of the REST API, in AWS's words, or None.
+    """AWS's message when the IAM user with this access key may not call the REST API's method, else None.
 
-    A key of no user of this IAM is an administrator's.
+    An access key that belongs to no IAM user is treated as an administrator's.
     """
     user = find_user(access_key) if _is_enforced else None
     if user is None:
@@ -94,8 +95,8 @@ def _refuse(service: str, function: str, role: Any, needs: Sequence[Need]) -> Re
     identity = [statement for document in _documents(role) for statement in parse(document)]
     for need in needs:
         context = {**EVERY_REQUEST, "aws:PrincipalArn": [role.arn], **need.context}
-        asked = Need(need.action, need.resource, context)
-        why = why_denied(identity, _resource_policy(need.resource), asked, role.arn)
+        request = Need(need.action, need.resource, context)
+        why = why_denied(identity, _resource_policy(need.resource), request, role.arn)
         if why:
             user = f"arn:aws:sts::{aws.account}:assumed-role/{role.name}/{function}"
             message = f"User: {user} is not authorized to perform: {need.action} on resource: {need.resource} {why}"
@@ -108,21 +109,19 @@ def _role_of(function: str) -> Any:
     from moto.awslambda.models import lambda_backends
     from moto.iam.models import iam_backends
 
-    found = next(
-        (one for one in lambda_backends[aws.account][aws.region].list_functions() if one.function_name == function),
-        None,
-    )
-    return found and iam_backends[aws.account]["aws"].get_role(found.role.rpartition("/")[2])
+    functions = lambda_backends[aws.account][aws.region].list_functions()
+    deployed = next((candidate for candidate in functions if candidate.function_name == function), None)
+    return deployed and iam_backends[aws.account]["aws"].get_role(deployed.role.rpartition("/")[2])
 
 
 def _documents(holder: Any) -> list[str]:
     """The inline and managed policies of a role, user or group, as JSON."""
-    inline = [one if isinstance(one, str) else json.dumps(one) for one in holder.policies.values()]
+    inline = [policy if isinstance(policy, str) else json.dumps(policy) for policy in holder.policies.values()]
     return inline + [policy.document for policy in holder.managed_policies.values()]
 
 
 def _resource_policy(arn: str) -> Sequence[Statement]:
-    """The policy of the bucket, topic, queue or key that ``arn`` is or, for an object, lies in."""
+    """The policy of a bucket, topic, queue or key. ``arn`` may also name an object in the bucket."""
     owner = arn.partition("/")[0] if arn.startswith("arn:aws:s3:::") else arn
     return [
         statement
@@ -143,20 +142,20 @@ def _resource_policies(stack: Any) -> dict[str, list[str]]:
     """The stack's resource policies by the resources' ARNs, as JSON with every reference resolved."""
     from moto.cloudformation.parsing import clean_json
 
-    found: dict[str, list[str]] = {}
+    policies: dict[str, list[str]] = {}
     for name, resource in stack.template_dict["Resources"].items():
         if resource["Type"] not in POLICIES:
             continue
         owners, document = POLICIES[resource["Type"]]
         properties = clean_json(resource["Properties"], stack.resource_map)
-        named = properties[owners] if owners else stack.resource_map[name].physical_resource_id
-        for owner in named if isinstance(named, list) else [named]:
-            found.setdefault(_arn(resource["Type"], owner), []).append(json.dumps(properties[document]))
-    return found
+        names = properties[owners] if owners else stack.resource_map[name].physical_resource_id
+        for owner in names if isinstance(names, list) else [names]:
+            policies.setdefault(_arn(resource["Type"], owner), []).append(json.dumps(properties[document]))
+    return policies
 
 
 def _arn(kind: str, owner: str) -> str:
-    """The ARN of what a property of a policy names: a bucket's name, a queue's URL, a topic's ARN, a key's id."""
+    """The resource's ARN. ``owner`` is the value in the policy's property: bucket name, queue URL, topic ARN, key."""
     match kind:
         case "AWS::S3::BucketPolicy":
             return f"arn:aws:s3:::{owner}"
@@ -168,7 +167,7 @@ def _arn(kind: str, owner: str) -> str:
 
 
 def install(is_enforced: bool) -> None:
-    """Have the calls of functions and of IAM users checked from now on, or not."""
+    """Turn the checks of functions' and IAM users' calls on or off."""
     global _is_enforced
     _is_enforced = is_enforced
     calls.set_guard(refuse_call if is_enforced else None, refuse_signed_url if is_enforced else None)

@@ -20,18 +20,18 @@ S3_ACTIONS = {
     "CompleteMultipartUpload": "PutObject",
     "DeleteObjects": "DeleteObject",
 }
-"""Where the action is not named like the operation. Source: S3 guide, "Required permissions for S3 API operations"."""
+"""Operations whose action has another name. Source: S3 guide, "Required permissions for S3 API operations"."""
 
 
 class UnknownCall(LocalAwsError):
-    """No rule says which action the call needs."""
+    """There is no rule for the actions that the call needs."""
 
 
 def list_needs(call: Call) -> Iterator[Need]:
-    """What IAM asks for the call.
+    """The permissions that IAM requires for the call.
 
     Raises:
-        UnknownCall: add the service's rule here.
+        UnknownCall: this function has no rule for the call. Add one.
     """
     given = call.parameters
     match call.service, call.operation:
@@ -62,7 +62,9 @@ def list_needs(call: Call) -> Iterator[Need]:
         case "lambda", "Invoke":
             yield Need("lambda:InvokeFunction", f"arn:aws:lambda:{HERE}:function:{given['FunctionName']}")
         case service, operation:
-            raise UnknownCall(f"No rule says which action {service} {operation} needs: add it to {__name__}.")
+            raise UnknownCall(
+                f"The local AWS does not know which action {service} {operation} needs: add it to {__name__}."
+            )
 
 
 def _s3(operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
@@ -86,15 +88,15 @@ def _rekognition(operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
         yield Need("rekognition:DescribeProjects", "*")
         return
     tags = _tags([{"Key": key, "Value": value} for key, value in given.get("Tags", {}).items()])
-    # A project that is being created has no ARN: the reference gives CreateProject no resource type.
+    # CreateProject has no resource type in the reference: the project has no ARN yet.
     for arn in [given[name] for name in ("ProjectArn", "ProjectVersionArn", "DatasetArn") if name in given] or ["*"]:
         yield Need(f"rekognition:{operation}", arn, tags)
         if tags:
             yield Need("rekognition:TagResource", arn, tags)
-    if operation == "CreateDataset":  # Rekognition reads as its caller
+    if operation == "CreateDataset":  # Rekognition reads with the caller's permissions
         manifest = given["DatasetSource"]["GroundTruthManifest"]["S3Object"]
         yield Need("s3:GetObject", f"arn:aws:s3:::{manifest['Bucket']}/{manifest['Name']}")
-    if operation == "CreateProjectVersion":  # and writes
+    if operation == "CreateProjectVersion":  # and writes with them
         output = given["OutputConfig"]
         yield Need("s3:PutObject", f"arn:aws:s3:::{output['S3Bucket']}/{output['S3KeyPrefix']}/any")
 
@@ -120,7 +122,7 @@ def _tags(tags: Sequence[Mapping[str, str]] | None) -> dict[str, list[str]]:
 
 
 def _machine() -> str:
-    """The state machine whose tokens are answered: a request with a token does not name it."""
+    """The ARN of the only state machine. A request with a task token does not name the state machine."""
     from moto.stepfunctions.models import stepfunctions_backends
 
     return str(next(iter(stepfunctions_backends[aws.account][aws.region].state_machines)).arn)

@@ -1,6 +1,6 @@
 """Evaluates IAM policies within one account: actions, resources, principals and conditions. Pure.
 
-moto's own engine (``moto.iam.access_control``) knows neither resources nor conditions.
+moto's own engine (``moto.iam.access_control``) supports neither resources nor conditions.
 
 Sources: IAM user guide, "Policy evaluation logic" and "IAM JSON policy elements: Condition operators".
 """
@@ -19,15 +19,15 @@ from ekyc.localaws.errors import LocalAwsError
 
 
 class UnknownCondition(LocalAwsError):
-    """A policy has a condition operator that is not evaluated here."""
+    """A policy has an element or condition operator that this module does not support."""
 
 
 class Verdict(Enum):
-    """What a policy says of a need."""
+    """The result of a policy for a need."""
 
     DENIES = "denies"
     ALLOWS = "allows"
-    DELEGATES = "delegates"  # allows the account, whose identity policies decide
+    DELEGATES = "delegates"  # allows the account: its identity policies decide
     IS_SILENT = "is silent"
 
 
@@ -64,7 +64,7 @@ def parse(document: str) -> tuple[Statement, ...]:
     """The statements of a policy document, given as JSON.
 
     Raises:
-        UnknownCondition: a statement has ``NotAction``, ``NotResource`` or ``NotPrincipal``, which is not evaluated.
+        UnknownCondition: a statement has ``NotAction``, ``NotResource`` or ``NotPrincipal``.
     """
     return tuple(map(_statement, _listed(json.loads(document)["Statement"])))
 
@@ -72,10 +72,12 @@ def parse(document: str) -> tuple[Statement, ...]:
 def _statement(document: Mapping[str, Any]) -> Statement:
     for element in ("NotAction", "NotResource", "NotPrincipal"):
         if element in document:
-            raise UnknownCondition(f"The local AWS does not evaluate {element}: use its counterpart.")
+            raise UnknownCondition(
+                f"The local AWS does not support {element}: use {element.removeprefix('Not')} instead."
+            )
     principal = document.get("Principal")
     if isinstance(principal, dict):
-        principal = [one for kind in principal.values() for one in _listed(kind)]
+        principal = [name for kind in principal.values() for name in _listed(kind)]
     return Statement(
         document["Effect"],
         tuple(_listed(document["Action"])),
@@ -90,7 +92,7 @@ def _statement(document: Mapping[str, Any]) -> Statement:
 
 
 def evaluate(statements: Iterable[Statement], need: Need, principal: str) -> Verdict:
-    """What a policy says of ``need`` of ``principal``, a role's ARN. An explicit denial wins."""
+    """The policy's result for ``need``. ``principal`` is a role's ARN. An explicit deny wins."""
     root = f"arn:aws:iam::{principal.split(':')[4]}:root"
     verdict = Verdict.IS_SILENT
     for statement in statements:
@@ -109,10 +111,10 @@ def evaluate(statements: Iterable[Statement], need: Need, principal: str) -> Ver
 
 
 def why_denied(identity: Iterable[Statement], resource: Iterable[Statement], need: Need, principal: str) -> str | None:
-    """Why IAM denies ``need`` to ``principal``, in AWS's words, or None when it is allowed.
+    """The reason in AWS's wording when IAM denies ``need`` to ``principal``, or None when IAM allows it.
 
-    Within an account either kind of policy is enough, but a KMS key needs its own policy's word as well (KMS guide,
-    "Key policies").
+    Within an account, either an identity-based or a resource-based policy is enough. A KMS key's own policy must allow
+    the action in any case (KMS guide, "Key policies").
     """
     own, its = evaluate(identity, need, principal), evaluate(resource, need, principal)
     for verdict, kind in ((own, "an identity-based"), (its, "a resource-based")):
@@ -131,7 +133,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def is_like(pattern: str, text: str) -> bool:
-    """Whether ``text`` matches ``pattern``, in which ``*`` and ``?`` stand for any characters and any one."""
+    """Whether ``text`` matches ``pattern``. ``*`` matches any characters, ``?`` matches one character."""
     return _pattern(pattern).fullmatch(text) is not None
 
 
@@ -148,7 +150,7 @@ COMPARE: Mapping[str, Callable[[str, str], bool]] = {
     "NumericGreaterThan": lambda wanted, given: float(given) > float(wanted),
     "NumericGreaterThanEquals": lambda wanted, given: float(given) >= float(wanted),
 }
-"""The operators that are evaluated: one wanted value with one given value."""
+"""Condition operators: each compares a value of the policy with a value of the request."""
 
 NEGATED = {
     "StringNotEquals": "StringEquals",
@@ -158,23 +160,23 @@ NEGATED = {
     "ArnNotLike": "ArnLike",
     "NumericNotEquals": "NumericEquals",
 }
-"""Operators that hold when no wanted value matches, also when the request has no such key."""
+"""Operators that are true when no value of the policy matches or the request lacks the key."""
 
 
 def _holds(operator: str, wanted: Sequence[str], given: Sequence[str] | None) -> bool:
-    """Whether a condition holds for the request's values of its key; None when the request has no such key."""
+    """Whether a condition is true. ``given`` holds the request's values of the key, None without the key."""
     quantifier, _, rest = operator.rpartition(":")
     name = rest.removesuffix("IfExists")
     if name == "Null":
         return (given is None) == (wanted[0].lower() == "true")
     if name not in COMPARE and name not in NEGATED:
-        raise UnknownCondition(f"The local AWS does not evaluate the condition operator {operator}.")
+        raise UnknownCondition(f"The local AWS does not support the condition operator {operator}.")
     if given is None:
         return quantifier == "ForAllValues" or rest.endswith("IfExists") or name in NEGATED
     compare = COMPARE[NEGATED.get(name, name)]
 
     def matches(value: str) -> bool:
-        return any(compare(one, value) for one in wanted) != (name in NEGATED)
+        return any(compare(pattern, value) for pattern in wanted) != (name in NEGATED)
 
     return all(map(matches, given)) if quantifier == "ForAllValues" else any(map(matches, given))
 

@@ -1,23 +1,23 @@
-"""Everything that changes moto, behind one border: `apply`.
+"""All changes to moto. `apply` is the only entry point.
 
-Each module of this folder patches one part of moto in its function `patch`, through `border.replace` and `border.add`,
-and its comments say what moto does otherwise than AWS. No other folder changes moto.
+Each module patches one part of moto in its function `patch`, with `border.replace` and `border.add`. Comments say how
+moto differs from AWS. No other package changes moto.
 """
 
 from __future__ import annotations
 
-from ekyc.localaws.moto_patches.border import check_version, say_what_is_gone
+from ekyc.localaws.moto_patches.border import check_version, report_missing
 
 
 def apply() -> None:
     """Patch moto for the life of this process.
 
     Raises:
-        MotoChanged: moto has another version than the tested one, or lacks something that a patch needs.
+        MotoChanged: the installed version is not the tested one, or moto lacks something that a patch needs.
     """
     check_version()
-    with say_what_is_gone():
-        # Imported here, as they import moto.
+    with report_missing():
+        # Imported late: these modules import moto.
         from ekyc.localaws.moto_patches import (
             asl,
             cloudformation,

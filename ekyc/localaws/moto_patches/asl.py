@@ -1,6 +1,6 @@
-"""The Amazon States Language engine of moto, mended: its clock, JSONata, task tokens, and how an execution ends.
+"""Fixes moto's Amazon States Language engine: its clock, JSONata, task tokens, and the end of executions.
 
-Each `_mend_…` function names what moto lacks; `tests/localaws/test_stepfunctions.py` has a test for each.
+A comment in each `_fix_…` function says what moto lacks. `tests/localaws/test_stepfunctions.py` has a test for each.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ from ekyc.localaws import aws
 from ekyc.localaws.clock import Interrupted, Signal, clock
 from ekyc.localaws.moto_patches.border import replace
 
-# Step Functions quotas, "Quotas related to state machine executions". The last event tells that it was the last.
+# The last event must be the one that ends the execution.
+# Source: Step Functions quotas, "Quotas related to state machine executions".
 MAX_HISTORY_EVENTS = 25_000
 FULL_HISTORY = api.ExecutionFailedEventDetails(
     error="States.Runtime", cause=f"The execution reached the maximum number of history events ({MAX_HISTORY_EVENTS})."
@@ -75,24 +76,24 @@ FULL_HISTORY = api.ExecutionFailedEventDetails(
 
 
 def patch() -> None:
-    """Mend the engine, once per process."""
-    _mend_jsonata()
-    _mend_parser()
-    _mend_clock()
-    _mend_endings()
-    _mend_history()
-    _mend_waiting()
-    _mend_task_attempts()
-    _mend_tokens()
-    _mend_sdk_arguments()
-    _mend_lambda_results()
-    _mend_context()
+    """Patch the engine, once per process."""
+    _fix_jsonata()
+    _fix_parser()
+    _fix_clock()
+    _fix_endings()
+    _fix_history()
+    _fix_waiting()
+    _fix_task_attempts()
+    _fix_tokens()
+    _fix_sdk_arguments()
+    _fix_lambda_results()
+    _fix_context()
     _remember_checkpoints()
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Where a redrive resumes: a top-level state, its input, and the variables when it was entered."""
+    """The point at which a redrive resumes: a top-level state, its input, and the variables on entry."""
 
     state_name: str
     state_input: Any
@@ -103,10 +104,10 @@ class Checkpoint:
 
 
 def evaluate_jsonata(expression: str) -> Any:
-    """The JSON value of an expression; None for null and for undefined alike. Raises moto's JSONataException."""
+    """The JSON value of an expression; None for both null and undefined. Raises moto's JSONataException."""
     variables, own = _without_declarations(expression)
     try:
-        # `evaluate` changes the object, and states run in threads: each has a copy.
+        # `evaluate` changes the object, so each thread needs a copy.
         parsed = copy.copy(_parsed(own))
         parsed.environment = parsed.create_frame(Jsonata.static_frame)
         Jsonata.CURRENT.jsonata = parsed
@@ -120,8 +121,11 @@ _parsed = functools.lru_cache(512)(Jsonata)  # parsing takes far longer than eva
 
 
 def _without_declarations(expression: str) -> tuple[dict[str, Any], str]:
-    """The variables that moto declares at the beginning, "($a:=1;$b:={};…", and the expression without them, which is
-    the same at every visit of a state. To know a string it evaluates it again, as "$type((…"."""
+    """Split off the variables that moto declares at the beginning of an expression, "($a:=1;$b:={};…".
+
+    The rest of the expression is the same at every visit to a state, so its parsed form can be cached. moto also
+    evaluates strings a second time, as "$type((…".
+    """
     variables: dict[str, Any] = {}
     begin = end = begun.end() if (begun := _BEGINS.match(expression)) else 0
     while end and (declared := _DECLARED.match(expression, end)):
@@ -142,7 +146,7 @@ _decoder = json.JSONDecoder()
 
 
 def _json_value(value: Any) -> Any:
-    """Plain JSON, with whole numbers as JSONata prints them (30, not 30.0)."""
+    """The value as JSON, with whole numbers as integers (30, not 30.0), as in JSONata."""
     if isinstance(value, dict):
         return {name: _json_value(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, range)):
@@ -152,11 +156,11 @@ def _json_value(value: Any) -> Any:
     return value
 
 
-def _mend_jsonata() -> None:
-    # moto evaluates JSONata in a Java machine that it does not bring.
+def _fix_jsonata() -> None:
+    # moto evaluates JSONata in a Java virtual machine, which it does not include.
     replace(moto_jsonata, "_eval_jsonata", evaluate_jsonata)
 
-    # moto puts a string variable between quotes as it is: one with a quote or a line break in it breaks the expression.
+    # moto quotes strings without escaping them, so a quote or line break in a variable breaks the expression.
     def declarations(bindings: dict[str, Any]) -> str:
         return "".join(f"{name}:={json.dumps(value, default=str)};" for name, value in bindings.items())
 
@@ -168,7 +172,7 @@ def _mend_jsonata() -> None:
 
     replace(variable_store.VariableStore, "get_assigned_variables", assigned_variables)
 
-    # moto reports an expression that fails as States.Runtime, without an event; AWS says States.QueryEvaluationError.
+    # If an expression fails, moto reports States.Runtime without an event. AWS reports States.QueryEvaluationError.
     evaluate = string_expression.StringJSONata._eval_body
 
     def evaluate_or_fail(self: Any, env: Environment) -> None:
@@ -191,9 +195,9 @@ def _mend_jsonata() -> None:
     replace(string_expression.StringJSONata, "_eval_body", evaluate_or_fail)
 
 
-def _mend_parser() -> None:
-    # moto parses the definition again for every execution, which takes longer than most executions. What it parses to
-    # holds no state of an execution, only these keys, which threads would race to set.
+def _fix_parser() -> None:
+    # moto parses the definition for every execution, which takes longer than most executions. The parsed definition has
+    # no state of an execution except these keys, which threads would set concurrently.
     replace(EvalComponent, "heap_key", property(lambda self: str(id(self))))
     replace(AmazonStateLanguageParser, "parse", staticmethod(functools.lru_cache(32)(AmazonStateLanguageParser.parse)))
 
@@ -201,7 +205,7 @@ def _mend_parser() -> None:
 # --- The clock -------------------------------------------------------------------------------------------------------
 
 
-def _mend_clock() -> None:
+def _fix_clock() -> None:
     # moto's engine waits in real seconds.
     initialize = Environment.__init__
 
@@ -212,24 +216,26 @@ def _mend_clock() -> None:
     replace(Environment, "__init__", initialize_with_signal)
     replace(Timebox, "current_milli_time", staticmethod(lambda: round(clock.now() * 1000)))  # $now() and $millis()
 
-    # Whoever waits for branches or iterations does not compute.
-    def leaving_to_others(wait: Any) -> Any:
+    # A thread that waits for branches or iterations does not compute.
+    def waiting_for_others(wait: Any) -> Any:
         def wait_for_others(self: Any) -> None:
-            with clock.leaving_to_others():
+            with clock.waiting_for_others():
                 wait(self)
 
         return wait_for_others
 
-    replace(BranchWorkerPool, "wait", leaving_to_others(BranchWorkerPool.wait))
-    replace(JobPool, "await_jobs", leaving_to_others(JobPool.await_jobs))
+    replace(BranchWorkerPool, "wait", waiting_for_others(BranchWorkerPool.wait))
+    replace(JobPool, "await_jobs", waiting_for_others(JobPool.await_jobs))
 
 
 # --- How an execution ends -------------------------------------------------------------------------------------------
 
 
 def end(env: Environment, ending: ProgramState) -> None:
-    """End a running execution (or a frame of it) from outside, at once: its last event is in the history when this
-    returns, nothing is added after it, and every thread that waits wakes up and leaves."""
+    """End a running execution, or one of its frames, at once.
+
+    When this returns, the last event is in the history and no event is added after it. Waiting threads wake up and end.
+    """
     with env._state_mutex:
         if not isinstance(env._program_state, ProgramRunning):
             return
@@ -247,12 +253,14 @@ def end(env: Environment, ending: ProgramState) -> None:
 
 def _add_last_event(env: Environment, ending: ProgramState) -> None:
     if isinstance(ending, ProgramStopped):
-        told = {name: value for name, value in (("error", ending.error), ("cause", ending.cause)) if value is not None}
+        details = {
+            name: value for name, value in (("error", ending.error), ("cause", ending.cause)) if value is not None
+        }
         env.event_history_context.source_event_id = 0
         env.event_manager.add_event(
             env.event_history_context,
             api.HistoryEventType.ExecutionAborted,
-            EventDetails(executionAbortedEventDetails=api.ExecutionAbortedEventDetails(**told)),
+            EventDetails(executionAbortedEventDetails=api.ExecutionAbortedEventDetails(**details)),
         )
     elif isinstance(ending, ProgramError):
         env.event_manager.add_event(
@@ -269,9 +277,9 @@ def _add_last_event(env: Environment, ending: ProgramState) -> None:
     env.event_manager.sealed = True
 
 
-def _mend_endings() -> None:
-    # moto lets threads that wait for a token, a function or a retry go on after a stop (the execution stays RUNNING),
-    # adds their events, and lets a late error overwrite the stop.
+def _fix_endings() -> None:
+    # After a stop, moto lets threads that wait for a token, a function or a retry continue: the execution stays
+    # RUNNING, gets further events, and a late error overwrites the stop.
     def set_stop(self: Environment, stop_date: Any, cause: str | None, error: str | None) -> None:
         end(self, ProgramStopped(stop_date=stop_date, cause=cause, error=error))
 
@@ -302,8 +310,8 @@ def _mend_endings() -> None:
     replace(Environment, "set_error", set_error)
     replace(Environment, "set_ended", set_ended)
 
-    # moto's time limit of a whole machine takes effect only when the state that runs comes back by itself; it also
-    # always begins at StartAt, where a redrive must not.
+    # moto applies the time limit of a state machine only when the current state returns by itself. It also always
+    # begins at StartAt, even in a redrive.
     def run(self: Program, env: Environment) -> None:
         if not env.is_frame():
             env.event_manager.end_full = lambda: end(env, ProgramError(error=FULL_HISTORY))
@@ -329,8 +337,8 @@ def _mend_endings() -> None:
     replace(Program, "eval", run)
 
 
-def _mend_history() -> None:
-    # moto's history takes events after the execution has ended and from attempts that have timed out, and any number.
+def _fix_history() -> None:
+    # moto adds events after the end of an execution and from timed-out attempts, and any number of them.
     add_event = EventManager.add_event
 
     def add_event_while_open(self: EventManager, context: EventHistoryContext, *args: Any, **kwargs: Any) -> int:
@@ -347,8 +355,8 @@ def _mend_history() -> None:
 # --- Waiting ---------------------------------------------------------------------------------------------------------
 
 
-def _mend_waiting() -> None:
-    # moto waits real seconds, and sleeps through a stop while it backs off before a retry.
+def _fix_waiting() -> None:
+    # moto waits in real seconds, and a stop does not interrupt the wait before a retry.
     def wait(_self: WaitFunction, env: Environment, wait_seconds: float) -> None:
         env.program_state_event.wait(wait_seconds)
 
@@ -380,15 +388,15 @@ def _is_token_task(task: Any) -> bool:
     return getattr(getattr(task, "resource", None), "condition", None) == ResourceCondition.WaitForTaskToken
 
 
-def _mend_task_attempts() -> None:
-    # moto's attempt cannot be interrupted, goes on writing history after its time-out, and keeps its token on a retry.
+def _fix_task_attempts() -> None:
+    # In moto, an attempt cannot be interrupted, adds history events after its time-out, and keeps its token in a retry.
     def attempt_with_timeout(self: Any, env: Environment) -> None:
         self.timeout.eval(env=env)
         timeout_seconds = env.stack.pop()
         if _is_token_task(self):
             _renew_token(env)
-            # Its time-out counts from the submission of the task (see TokenEndpoint): until then the function's own
-            # limit bounds it.
+            # The time-out starts when the task is submitted (see TokenEndpoint). Until then, the function's own time
+            # limit applies.
             timeout_seconds = None
         frame = env.open_frame()
         frame.states.reset(input_value=env.states.get_input())
@@ -422,7 +430,7 @@ def _mend_task_attempts() -> None:
             raise EvalTimeoutError
         output = outputs.pop()
         env.stack.append(output)
-        # From here on as in moto.
+        # The rest is copied from moto.
         if not self._is_language_query_jsonpath():
             env.states.set_result(output)
         if self.assign_decl:
@@ -449,8 +457,11 @@ def _renew_token(env: Environment) -> None:
 
 
 class MissedHeartbeat(StatesErrorName):
-    """States.Timeout in the history and in the execution's error, as recorded on AWS; Retry and Catch match it by that
-    name and by States.HeartbeatTimeout (Step Functions guide, "Handling errors in workflows")."""
+    """A missed heartbeat. Its name in the history and in the execution's error is States.Timeout, as recorded on AWS.
+
+    Retry and Catch match it by that name and by States.HeartbeatTimeout (Step Functions guide, "Handling errors in
+    workflows").
+    """
 
     NAMES = frozenset({"States.Timeout", "States.HeartbeatTimeout"})
 
@@ -464,17 +475,20 @@ class MissedHeartbeat(StatesErrorName):
 
 
 class TaskClosedError(Exception):
-    """The token's task has been answered, has timed out or has ended with its execution."""
+    """The token's task was answered, has timed out, or ended with its execution."""
 
 
 ANSWER_ENDS_TASK = True
-"""Whether an answered token ends its task at once, though the function that got it still runs: what that returns or
-raises then counts for nothing. Else the answer waits until the function has returned, and is lost if that fails. AWS
-documents neither; the first is likelier, as the task is the token's. For tests of the second."""
+"""Whether an answer to the token ends the task at once, even if the function that got the token still runs.
+
+If True, the function's result or error is ignored. If False, the answer waits until the function returns, and is lost
+if the function fails. AWS documents neither; the first is likelier, because the token belongs to the task. Tests set
+False.
+"""
 
 
 class TokenEndpoint(callback.CallbackEndpoint):
-    """What a task token leads to: takes one answer, and heartbeats until then. Waits on the clock."""
+    """The task behind a token. It accepts one answer, and heartbeats until then. Waits on the clock."""
 
     def __init__(self, callback_id: str) -> None:
         super().__init__(callback_id)
@@ -506,8 +520,10 @@ class TokenEndpoint(callback.CallbackEndpoint):
         self._changed.set()
 
     def await_function(self, function: Callable[[], Any]) -> Any:
-        """What ``function`` returns, or None when the token is answered first. Raises as ``function`` does, else
-        Interrupted when the task ends."""
+        """Run ``function`` and return its result, or None if the token is answered first.
+
+        Raises the error of ``function``, or Interrupted if the task ends.
+        """
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
         def run() -> None:
@@ -553,16 +569,16 @@ class TokenEndpoint(callback.CallbackEndpoint):
             self._changed.wait(until - now)
 
 
-def _mend_tokens() -> None:
+def _fix_tokens() -> None:
     replace(callback, "CallbackEndpoint", TokenEndpoint)
     integrate = StateTaskServiceCallback._eval_integration_pattern
 
-    # moto waits real seconds, drops the time-out when there is a heartbeat, and cannot be woken by a stop.
+    # moto waits in real seconds, ignores the time-out if there is a heartbeat, and is not interrupted by a stop.
     def await_token(self: Any, env: Environment, *args: Any, **kwargs: Any) -> None:
         if not _is_token_task(self):
             integrate(self, env, *args, **kwargs)
             return
-        env.stack.pop()  # what the function itself returned counts for nothing
+        env.stack.pop()  # the function's own result is ignored
         self.timeout.eval(env=env)
         timeout_seconds = env.stack.pop()
         heartbeat_seconds = None
@@ -574,7 +590,7 @@ def _mend_tokens() -> None:
             raise callback.CallbackOutcomeFailureError(callback_outcome_failure=outcome)
         env.stack.append(json.loads(outcome.output))
 
-    # moto knows a missed heartbeat by one of its two names only.
+    # moto uses only one of the two names of a missed heartbeat.
     from_error = StateTaskServiceCallback._from_error
 
     def from_heartbeat_error(self: Any, env: Environment, ex: Exception) -> FailureEvent:
@@ -592,9 +608,9 @@ def _mend_tokens() -> None:
     replace(StateTaskServiceCallback, "_from_error", from_heartbeat_error)
 
 
-def _mend_sdk_arguments() -> None:
-    # A state gives the arguments of an AWS SDK task in PascalCase, and moto hands boto3 that, also where the service's
-    # own names are others. Source: Step Functions guide, "Learning to use AWS service SDK integrations".
+def _fix_sdk_arguments() -> None:
+    # The arguments of an AWS SDK task are in PascalCase. moto passes them to boto3 unchanged, even if the service uses
+    # other names. Source: Step Functions guide, "Learning to use AWS service SDK integrations".
     def normalise(self: Any, parameters: dict[str, Any], *_names: Any) -> None:
         shape = _input_shape(self._get_boto_service_name(), self._get_boto_service_action())
         if shape is not None:
@@ -605,15 +621,15 @@ def _mend_sdk_arguments() -> None:
 
 @functools.cache
 def _input_shape(service: str, action: str) -> StructureShape | None:
-    """What a boto3 method takes; None when there is no such method, which its call says."""
+    """The input shape of a boto3 method. None if the method does not exist; calling it then reports the error."""
     model = botocore.session.get_session().get_service_model(service)
     names = [name for name in model.operation_names if botocore.xform_name(name) == action]
     return model.operation_model(names[0]).input_shape if names else None
 
 
-def _mend_lambda_results() -> None:
-    # moto makes a new client for each invocation (50 ms of computing), leaves out members of the result, and looks for
-    # the answer of a token once the function has returned.
+def _fix_lambda_results() -> None:
+    # For each invocation, moto creates a client (50 ms of CPU). It omits members of the result, and looks for the
+    # answer to a token only after the function has returned.
     def invoke(env: Environment, parameters: dict[str, Any], **_region_and_credentials: Any) -> None:
         has_token = "Task" in env.states.context_object.context_object_data
         if has_token and ANSWER_ENDS_TASK:
@@ -626,7 +642,7 @@ def _mend_lambda_results() -> None:
 
 
 def _invoke(parameters: dict[str, Any]) -> dict[str, Any]:
-    """What a task's function answers, as AWS puts it. Raises LambdaFunctionErrorException."""
+    """Invoke the function of a task. Returns the result in AWS's format. Raises LambdaFunctionErrorException."""
     response = aws.client("lambda").invoke(**parameters)
     payload = json.loads(response["Payload"].read())
     if response.get("FunctionError"):
@@ -647,12 +663,12 @@ def _invoke(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def iso(time: datetime.datetime) -> str:
-    """A moment as the context object writes it."""
+    """The time in the format of the context object."""
     return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def _mend_context() -> None:
-    # moto writes the time of entry by the time of day, and in another format than AWS.
+def _fix_context() -> None:
+    # moto uses the real time for the entry time, and another format than AWS.
     def state_data(EnteredTime: str, Name: str) -> dict[str, str]:  # noqa: N803, ARG001
         return {"EnteredTime": iso(clock.utc()), "Name": Name}
 
@@ -660,7 +676,7 @@ def _mend_context() -> None:
 
 
 def _remember_checkpoints() -> None:
-    # moto has no redrive, so nothing that one could resume from.
+    # moto has no redrive, and therefore stores no point at which one could resume.
     enter = state.CommonStateField._eval_body
 
     def enter_remembering(self: state.CommonStateField, env: Environment) -> None:

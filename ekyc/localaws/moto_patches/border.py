@@ -1,4 +1,4 @@
-"""The border to moto: which version the patches were tested with, and that what they replace is there."""
+"""Checks moto's version, and that moto has what the patches replace."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from typing import Any
 from ekyc.localaws.errors import LocalAwsError
 
 INSTALL = ".venv/bin/pip install --require-hashes --requirement requirements-dev.txt"
-IMPORTED = re.compile(r"cannot import name '(\w+)'")  # in the words of an ImportError
+IMPORTED = re.compile(r"cannot import name '(\w+)'")  # the message of an ImportError
 
 
 class MotoChanged(LocalAwsError):
-    """moto is not as the patches need it: another version, or without something that a patch replaces or uses."""
+    """moto has another version than the tested one, or lacks something that a patch needs."""
 
 
 def check_version() -> None:
-    """Raises MotoChanged when another version of moto is installed than the one that this project pins."""
+    """Raises MotoChanged if the installed version of moto is not the one that this project pins."""
     tested, installed = _pinned(), metadata.version("moto")
     if installed != tested:
-        raise MotoChanged(f"moto {tested} was tested; {installed} is installed: run {INSTALL}")
+        raise MotoChanged(f"moto {installed} is installed, but {tested} was tested. Run {INSTALL}")
 
 
 def replace(owner: Any, name: str, patch: Any) -> None:
-    """Put `patch` in the place of an attribute of a class or module. Raises MotoChanged when there is none."""
+    """Replace an attribute of a class or module. Raises MotoChanged if it does not exist."""
     if not hasattr(owner, name):
         raise _gone(f"{_path(owner)}.{name}")
     setattr(owner, name, patch)
 
 
 def add(owner: Any, name: str, patch: Any) -> None:
-    """Give a class of moto an operation, whether or not moto has one of that name."""
+    """Add an operation to a class of moto, or replace it."""
     setattr(owner, name, patch)
 
 
 @contextlib.contextmanager
-def say_what_is_gone() -> Iterator[None]:
-    """While the context is open, a module or name of moto that is not there raises MotoChanged."""
+def report_missing() -> Iterator[None]:
+    """A context in which a missing module or name of moto raises MotoChanged."""
     try:
         yield
     except ImportError as error:
@@ -59,13 +59,13 @@ def say_what_is_gone() -> Iterator[None]:
 
 def _gone(path: str) -> MotoChanged:
     return MotoChanged(
-        f"moto {metadata.version('moto')} has no {path}, which ekyc/localaws/moto_patches needs: change the patch, or "
-        "pin a version that has it in pyproject.toml and run make lock."
+        f"moto {metadata.version('moto')} has no {path}, which ekyc/localaws/moto_patches needs. Change the patch, or "
+        "pin a version with it in pyproject.toml and run make lock."
     )
 
 
 def _path(owner: Any) -> str:
-    """The full name of a class or module; of another object, that of its class."""
+    """The full name of a class or module, or of another object's class."""
     if isinstance(owner, ModuleType):
         return owner.__name__
     kind = owner if isinstance(owner, type) else type(owner)
@@ -74,4 +74,5 @@ def _path(owner: Any) -> str:
 
 def _pinned() -> str:
     """The version of moto among this project's dependencies (`pyproject.toml`)."""
-    return next(one.partition("==")[2] for one in metadata.requires("ekyc") or () if one.startswith("moto["))
+    requirements = metadata.requires("ekyc") or ()
+    return next(line.partition("==")[2] for line in requirements if line.startswith("moto["))

@@ -1,4 +1,4 @@
-"""CloudFormation: names of resources, tags of parameters, and how fast a template is read."""
+"""Patches moto's CloudFormation: stable resource names, tags of parameters and keys, faster templates."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ekyc.localaws.moto_patches.border import replace
 
 def patch() -> None:
     """Patch moto's CloudFormation, once per process."""
-    # A resource has one name in all deployments of a process, so that what was made for it once serves again: processes
-    # that functions start from, the parsed definition of a state machine.
+    # Keep a resource's name in all deployments of a process, so that caches for it stay valid: the processes that
+    # functions are forked from, and the parsed definition of a state machine.
     replace(parsing, "generate_resource_name", functools.cache(parsing.generate_resource_name))
 
-    # moto takes half a second to read a template as YAML.
+    # moto needs half a second to parse a template, because it parses it as YAML.
     parse_yaml = Stack.parse_template
 
     def parse_template(template: str) -> dict[str, Any]:
@@ -32,13 +32,13 @@ def patch() -> None:
 
     replace(Stack, "parse_template", staticmethod(parse_template))
 
-    # A parameter's tags are a map in CloudFormation, where moto expects a list; a key's have other names in KMS.
+    # For a parameter's tags, CloudFormation has a map, but moto expects a list. For a key's tags, KMS has other names.
     _convert_tags(Parameter, lambda tags: [{"Key": name, "Value": value} for name, value in tags.items()])
     _convert_tags(Key, lambda tags: [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in tags])
 
 
 def _convert_tags(resource: Any, converted: Callable[[Any], list[dict[str, str]]]) -> None:
-    """Have moto create a resource with its template's tags ``converted`` to those of the service's API."""
+    """Make moto create a resource with the template's tags ``converted`` to the format of the service's API."""
     create = resource.create_from_cloudformation_json.__func__
 
     def create_tagged(kind: Any, name: str, template: dict[str, Any], *others: Any, **named: Any) -> Any:

@@ -1,7 +1,7 @@
-"""EventBridge: how events reach the targets of a rule, and who may send which.
+"""Patches moto's EventBridge: delivery of events to functions, and the sources that callers may use.
 
-moto matches rules but knows no Lambda target (PutEvents answers 500), delivers to disabled rules, leaves the wrong time
-in the event, and takes events that name AWS as their source from anybody.
+moto matches rules, but has no Lambda targets (PutEvents returns 500), delivers to disabled rules, puts a wrong time
+into the event, and accepts events with AWS as their source from any caller.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ekyc.localaws.services import events
 
 
 def patch() -> None:
-    """Teach moto's EventBridge to deliver to functions."""
+    """Patch moto's EventBridge, once per process."""
     put_events = EventsBackend.put_events
 
-    # The error is in EventBridge's API reference, PutEventsResultEntry.
+    # The source of the error: EventBridge API reference, PutEventsResultEntry.
     def put_events_of_others(self: EventsBackend, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
         own = [event for event in given if not (event.get("Source") or "").startswith("aws.")]
         entries = iter(put_events(self, own) if own else [])

@@ -1,4 +1,4 @@
-"""Lambda: moto's API hands an invocation to the functions' workers, and keeps a function's dead-letter queue."""
+"""Patches moto's Lambda: invocations run in the functions' workers, and functions keep their dead-letter queues."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ekyc.localaws.services import functions
 
 
 def patch() -> None:
-    """Teach moto's Lambda to run functions."""
+    """Patch moto's Lambda, once per process."""
 
-    # moto runs a function in Docker, tells every function error as "Handled", and runs an asynchronous invocation
-    # before it answers and never again.
+    # moto runs functions in Docker, reports every function error as "Handled", and runs an asynchronous invocation
+    # before it responds, without retries.
     def invoke(self: LambdaFunction, body: str, request_headers: Any, response_headers: Any) -> bytes:
         event = json.loads(body) if body else {}
         response_headers["x-amz-executed-version"] = "$LATEST"
@@ -31,7 +31,7 @@ def patch() -> None:
             response_headers["x-amz-function-error"] = "Unhandled"
         return answer.payload.encode()
 
-    # moto's CloudFormation drops a function's dead-letter queue.
+    # moto's CloudFormation ignores a function's dead-letter queue.
     create = LambdaFunction.create_from_cloudformation_json.__func__
 
     def create_with_dead_letter_queue(
@@ -41,13 +41,13 @@ def patch() -> None:
         function.dead_letter_target = cloudformation_json["Properties"].get("DeadLetterConfig", {}).get("TargetArn")
         return function
 
-    # moto's description of a function leaves it out too.
+    # moto's description of a function omits it too.
     configuration = LambdaFunction.get_configuration
 
     def get_configuration(self: LambdaFunction, *args: Any, **kwargs: Any) -> dict[str, Any]:
         target = getattr(self, "dead_letter_target", None)
-        described = configuration(self, *args, **kwargs)
-        return described | ({"DeadLetterConfig": {"TargetArn": target}} if target else {})
+        description = configuration(self, *args, **kwargs)
+        return description | ({"DeadLetterConfig": {"TargetArn": target}} if target else {})
 
     replace(LambdaFunction, "get_configuration", get_configuration)
     replace(LambdaFunction, "invoke", invoke)

@@ -1,4 +1,4 @@
-"""KMS: signatures over a digest, which moto hashes once more, and PSS with the salt that KMS uses."""
+"""Patches moto's KMS: signatures of digests, which moto hashes again, and KMS's salt length in PSS."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from ekyc.localaws.moto_patches.border import replace
 
-RAW_LIMIT = 4096  # bytes of a message that KMS hashes itself. Source: KMS API reference, Sign.
+RAW_LIMIT = 4096  # bytes, the largest message that KMS itself hashes. Source: KMS API reference, Sign.
 HASHES: dict[str, type[Any]] = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
 
 
 class Digest(bytes):
-    """The hash of a message: MessageType DIGEST. Source: KMS API reference, Sign and Verify."""
+    """The digest of a message (MessageType DIGEST). Source: KMS API reference, Sign and Verify."""
 
 
 def patch() -> None:
@@ -27,7 +27,7 @@ def patch() -> None:
 
     get_param = KmsResponse._get_param
 
-    # moto reads MessageType and forgets it: from here on the message itself says whether it is a digest.
+    # moto ignores MessageType. Here the type of the message says whether it is a digest.
     def get_marked_param(self: Any, param_name: str, if_none: Any = None) -> Any:
         value = get_param(self, param_name, if_none)
         if param_name == "Message" and value and get_param(self, "MessageType") == "DIGEST":
@@ -35,21 +35,21 @@ def patch() -> None:
         return value
 
     def scheme(message: bytes, signing_algorithm: str) -> tuple[Any, ...]:
-        """What `cryptography` takes after the message. Raises ValidationException in KMS's words."""
-        made = HASHES[signing_algorithm[-3:]]()
+        """The arguments of `cryptography` after the message. Raises ValidationException with KMS's message."""
+        algorithm = HASHES[signing_algorithm[-3:]]()
         if isinstance(message, Digest):
-            if len(message) != made.digest_size:
+            if len(message) != algorithm.digest_size:
                 raise ValidationException(f"Digest is invalid length for algorithm {signing_algorithm}.")
         elif len(message) > RAW_LIMIT:
             raise ValidationException(
                 "1 validation error detected: Value at 'message' failed to satisfy constraint: "
                 f"Member must have length less than or equal to {RAW_LIMIT}"
             )
-        hashing = Prehashed(made) if isinstance(message, Digest) else made
+        hashing = Prehashed(algorithm) if isinstance(message, Digest) else algorithm
         if signing_algorithm.startswith("ECDSA"):
             return (ec.ECDSA(hashing),)
         if "PSS" in signing_algorithm:
-            return padding.PSS(mgf=padding.MGF1(made), salt_length=padding.PSS.DIGEST_LENGTH), hashing
+            return padding.PSS(mgf=padding.MGF1(algorithm), salt_length=padding.PSS.DIGEST_LENGTH), hashing
         return padding.PKCS1v15(), hashing
 
     def sign(self: Any, message: bytes, signing_algorithm: str) -> bytes:

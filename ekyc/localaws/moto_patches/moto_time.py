@@ -1,7 +1,7 @@
-"""moto's time: every date that moto gives, and every age that it computes, comes from the clock of the local AWS.
+"""Makes moto use the clock of the local AWS for all dates and durations.
 
 moto reads the time in hundreds of places, through the names `datetime` and `time` that its modules import. These names
-are replaced in each module of moto, also in those that moto imports later. The libraries around it keep the real time.
+are replaced in each module of moto, including modules that are imported later. Other libraries keep the real time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ekyc.localaws.clock import clock
 
 
 def patch() -> None:
-    """Make moto read the clock of the local AWS, for the life of this process."""
+    """Patch moto's time, for the life of this process."""
     for name, module in list(sys.modules.items()):
         if name.startswith("moto."):
             _replace_time(module)
@@ -27,7 +27,7 @@ def patch() -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds moto's modules as Python does, and replaces the time in each when it has been imported."""
+    """Imports moto's modules as Python does, then replaces the time in each."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target) if name.startswith("moto.") else None
@@ -44,7 +44,7 @@ class _Finder(MetaPathFinder):
 
 
 class _StandIn:
-    """Stands for a class or a module and has `own` functions in the place of some of its own."""
+    """A proxy for a class or module in which `own` replaces some functions."""
 
     def __init__(self, original: Any, **own: Any) -> None:
         self._original = original

@@ -1,4 +1,4 @@
-"""Pages of a list, with tokens that lead on in the same list only."""
+"""Splits a list into pages. A page token is valid only for the list that returned it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-_KEY = secrets.token_bytes(32)  # of this process: tokens of another one are refused
+_KEY = secrets.token_bytes(32)  # new in each process, so tokens of another process are refused
 _SEAL_BYTES = 16
 Item = TypeVar("Item")
 
 
 class PageTokenError(ValueError):
-    """The token was not given by this list, or leads to something that it no longer holds."""
+    """The token is not from this list, or its item no longer exists."""
 
 
 def page(
     items: Sequence[Item], key: Callable[[Item], Any], limit: int, token: str | None, listing: str
 ) -> tuple[Sequence[Item], str | None]:
-    """At most ``limit`` of the ``items`` and the token of the next page, None at the end.
+    """At most ``limit`` of the ``items``, and the token of the next page, or None at the end.
 
-    ``key`` tells items apart; a token leads to the item of that key, wherever it is by then. ``listing`` names what is
-    listed: the operation, the resource and the filters. Raises PageTokenError.
+    ``key`` identifies an item. A token stands for the item with that key, wherever it is in the list by then.
+    ``listing`` identifies the list: the operation, the resource and the filters. Raises PageTokenError.
     """
     start = 0 if token is None else _position(items, key, _opened(token, listing))
     stop = start + limit

@@ -1,4 +1,4 @@
-"""Rekognition and SageMaker: puts the operations that the local AWS plays itself onto moto's response classes."""
+"""Connects the project's own Rekognition and SageMaker operations to moto's response classes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from ekyc.localaws.services.validation import checked_request
 
 
 def patch() -> None:
-    """Make moto's Rekognition answer the operations of Custom Labels, and its SageMaker those of labelling jobs and
-    work teams."""
+    """Make this project's code answer the Custom Labels, labelling job and work team operations."""
     _answer_by(
         "rekognition",
         rekognition.CustomLabels,
@@ -56,7 +55,7 @@ def _answer_by(
     backends: BackendDict[Any],
     error_body: Callable[[ServiceError], dict[str, str]],
 ) -> None:
-    """Make moto answer `operations` of `service` by the methods of `player`."""
+    """Make the methods of `player` answer `operations` of `service`."""
 
     def answer(response: BaseResponse, operation: str, method_name: str) -> tuple[str, dict[str, Any]]:
         status, body = 200, ""

@@ -1,4 +1,4 @@
-"""Step Functions: state machines as the API makes, changes and describes them, and the names of its errors."""
+"""Patches moto's Step Functions: creation, update and description of state machines, and error names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from ekyc.localaws.clock import clock
 from ekyc.localaws.moto_patches.border import add, replace
 
-# What CreateStateMachine's idempotency compares, besides the name. Source: Step Functions API reference.
+# CreateStateMachine is idempotent if the name and these members are equal. Source: Step Functions API reference.
 COMPARED = ("definition", "type", "loggingConfiguration", "tracingConfiguration", "encryptionConfiguration")
-# What makes a new revision when UpdateStateMachine changes it.
+# UpdateStateMachine creates a new revision if one of these changes.
 REVISED = ("definition", "roleArn", "loggingConfiguration", "tracingConfiguration", "encryptionConfiguration")
 LOGGING_OFF = {"level": "OFF", "includeExecutionData": False}
 
@@ -33,13 +33,15 @@ def patch() -> None:
 
 
 def not_supported() -> AWSError:
-    """The machine is of the other type: STANDARD or EXPRESS."""
+    """The error for a state machine of the wrong type, STANDARD or EXPRESS."""
     return AWSError("This operation is not supported by this type of state machine", "StateMachineTypeNotSupported")
 
 
 def _name_errors() -> None:
-    # moto's engine has each error's code on its class, and answers another one.
-    errors: list[Any] = [one for one in vars(api).values() if isinstance(one, type) and issubclass(one, AWSError)]
+    # moto's engine has the right code on each error class, but responds with another one.
+    errors: list[Any] = [
+        value for value in vars(api).values() if isinstance(value, type) and issubclass(value, AWSError)
+    ]
     for error in errors:
         if isinstance(error.code, str):
             replace(error, "TYPE", error.code)
@@ -47,7 +49,7 @@ def _name_errors() -> None:
 
 
 def _patch_definitions() -> None:
-    # moto tells what its parser threw, without AWS's words around it.
+    # moto returns the message of its parser, without AWS's words around it.
     validate = StepFunctionsParserBackend._validate_definition
 
     def validate_in_words(definition: str) -> None:
@@ -61,7 +63,7 @@ def _patch_definitions() -> None:
 
 
 def _patch_configurations() -> None:
-    # moto invents an encryption configuration, and leaves out a member of the logging configuration.
+    # moto adds an encryption configuration, and omits a member of the logging configuration.
     initialize = models.StateMachineInstance.__init__
 
     def initialize_as_aws(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -74,7 +76,7 @@ def _patch_configurations() -> None:
 
 
 def _patch_creation() -> None:
-    # moto gives back the machine of that name, whatever was asked for.
+    # moto returns any existing state machine with that name, even if the request differs.
     create = StepFunctionsParserBackend.create_state_machine
 
     def create_once(self: Any, name: str, definition: str, roleArn: str, **given: Any) -> Any:  # noqa: N803
@@ -123,7 +125,7 @@ def _patch_descriptions() -> None:
         own = {"creationDate": machine.creation_date, "status": "ACTIVE", "type": machine.type}
         return ActionResult(_without_none({**_description(machine), **own, "description": machine.description}))
 
-    # moto describes the machine as it is now; AWS as it was when the execution began.
+    # moto describes the current state machine; AWS describes it as it was at the start of the execution.
     def describe_state_machine_for_execution(self: Any) -> ActionResult:
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
         machine = execution.state_machine
@@ -151,11 +153,11 @@ def _without_none(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def _patch_types() -> None:
-    # moto has no StartSyncExecution. On AWS an EXPRESS machine takes it; the local AWS runs none.
+    # moto has no StartSyncExecution. On AWS, EXPRESS state machines support it; the local AWS has none.
     def start_sync_execution(self: Any) -> ActionResult:
         machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
         if machine.type == "STANDARD":
             raise not_supported()
-        raise AWSError("The local AWS runs no EXPRESS state machine.", "StateMachineTypeNotSupported")
+        raise AWSError("The local AWS does not support EXPRESS state machines.", "StateMachineTypeNotSupported")
 
     add(responses.StepFunctionResponse, "start_sync_execution", start_sync_execution)

@@ -1,4 +1,4 @@
-"""Step Functions: moto's API of executions, mended: start, stop, redrive, task tokens, history, events, deployment."""
+"""Patches moto's Step Functions API: start, stop, redrive, task tokens, history, events, deployment."""
 
 from __future__ import annotations
 
@@ -35,29 +35,28 @@ from ekyc.localaws.moto_patches.border import add, replace
 from ekyc.localaws.services import events
 
 NAME_LIMIT = 80
-LIST_PAGE = 100  # of ListExecutions and ListStateMachines, when maxResults is not given
+LIST_PAGE = 100  # the default of maxResults in ListExecutions and ListStateMachines
 LONGEST_PAGE = 1000
-# An execution is redrivable for this long and with fewer events than these. Source: Step Functions guide, "Restarting
-# state machine executions with redrive".
+# Limits of a redrive. Source: Step Functions guide, "Restarting state machine executions with redrive".
 REDRIVE_PERIOD = datetime.timedelta(days=14)
 REDRIVE_EVENTS = 24_999
 REDRIVABLE = (ExecutionStatus.FAILED, ExecutionStatus.ABORTED, ExecutionStatus.TIMED_OUT)
 _FORBIDDEN_IN_NAMES = re.compile(r"[\s?*<>{}\[\]\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]")
 
-# One lock for everything that starts or ends an execution: these are short.
+# One lock is enough for all starts and ends of executions, because they are short.
 _executions_lock = threading.RLock()
 
 
 def patch() -> None:
-    """Mend moto's Step Functions, once per process."""
-    _mend_executions()
-    _mend_tokens()
-    _mend_answers()
-    _mend_deployment()
+    """Patch moto's Step Functions, once per process."""
+    _fix_executions()
+    _fix_tokens()
+    _fix_answers()
+    _fix_deployment()
 
 
 def abandon_executions() -> None:
-    """End every running execution without a word: the local AWS stops or is reset."""
+    """End every running execution without an event: the local AWS stops or is reset."""
     for backends in list(stepfunctions_parser_backends.values()):
         for backend in list(backends.values()):
             for execution in _executions(backend):
@@ -67,7 +66,7 @@ def abandon_executions() -> None:
 
 
 def age(execution_arn: str, by: datetime.timedelta) -> None:
-    """For tests: make an execution that has ended that much older."""
+    """For tests: move the start and end of an ended execution into the past, by ``by``."""
     for execution in _executions(stepfunctions_parser_backends[aws.account][aws.region]):
         if execution.exec_arn == execution_arn:
             execution.start_date -= by
@@ -81,10 +80,11 @@ def _executions(backend: Any) -> list[Any]:
 # --- Start, end, redrive ---------------------------------------------------------------------------------------------
 
 
-def _mend_executions() -> None:
+def _fix_executions() -> None:
     start_execution = StepFunctionsParserBackend.start_execution
 
-    # moto gives an execution without a name the name "None", takes any name, and starts two when two ask at once.
+    # moto names an execution without a name "None", accepts any name, and starts two executions for two concurrent
+    # calls.
     def start_named(
         self: StepFunctionsParserBackend,
         state_machine_arn: str,
@@ -101,7 +101,7 @@ def _mend_executions() -> None:
 
     replace(StepFunctionsParserBackend, "start_execution", start_named)
 
-    # moto builds the environment in the execution's own thread: until then SendTask… and StopExecution answer 500.
+    # moto creates the environment in the execution's own thread; until then, SendTask… and StopExecution return 500.
     def start(self: Execution) -> None:
         self.start_date = _now()
         self.redrive_count = 0
@@ -138,7 +138,7 @@ def _mend_executions() -> None:
 
 
 def _check_input(text: str) -> None:
-    """Raise InvalidExecutionInput unless the text is JSON: any value, but not nothing. As recorded on AWS."""
+    """Raise InvalidExecutionInput unless the text is a JSON value, as recorded on AWS."""
     try:
         _parse(text)
     except ValueError as error:
@@ -147,7 +147,10 @@ def _check_input(text: str) -> None:
 
 
 def _parse(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError, for NaN and Infinity too, which Python takes and JSON has not."""
+    """The value of a JSON text.
+
+    Raises ValueError, also for NaN and Infinity, which Python accepts but JSON does not.
+    """
 
     def refuse(constant: str) -> Any:
         raise ValueError(f"Non-standard token '{constant}'")
@@ -166,7 +169,7 @@ def _run(execution: Any, program: Any) -> None:
 
 
 def _finish(execution: Any, env: Environment) -> None:
-    """Show the end of a run in the execution and tell EventBridge, once."""
+    """Record the end of a run in the execution and send an event, once."""
     with _executions_lock:
         if execution.exec_worker.env is not env or execution.exec_status != ExecutionStatus.RUNNING:
             return
@@ -182,14 +185,16 @@ def _finish(execution: Any, env: Environment) -> None:
             execution.exec_status = ExecutionStatus.FAILED
             execution.error, execution.cause = (state.error or {}).get("error"), (state.error or {}).get("cause")
         else:
-            execution.exec_status = ExecutionStatus.TIMED_OUT  # which AWS gives no error, as recorded
+            execution.exec_status = ExecutionStatus.TIMED_OUT  # without an error, as recorded on AWS
     _emit_status_change(execution)
 
 
 def _redrive(execution: Any, client_token: str | None) -> datetime.datetime:
-    """Go on at the state that failed or was stopped, with what was before it kept (Step Functions guide, "Restarting
-    state machine executions with redrive"). AWS does not document whether that state is entered in the history a
-    second time; here it is."""
+    """Resume at the state that failed or was stopped; earlier results are kept.
+
+    AWS does not document whether the history has a second entry into that state. Here it has.
+    Source: Step Functions guide, "Restarting state machine executions with redrive".
+    """
     with _executions_lock:
         tokens = execution.__dict__.setdefault("redrive_tokens", {})
         if client_token in tokens:
@@ -212,7 +217,7 @@ def _redrive(execution: Any, client_token: str | None) -> datetime.datetime:
         env.event_manager._history_event_list.extend(history)
         env.event_manager._event_id_gen._next_id = len(history) + 1
         env.event_history_context = EventHistoryContext(previous_event_id=len(history))
-        # Tokens of before lead to tasks that have ended.
+        # Earlier tokens must still be found, although their tasks have ended.
         env.callback_pool_manager._pool.update(before.callback_pool_manager._pool)
         program = AmazonStateLanguageParser.parse(execution.state_machine.definition)[0]
         checkpoint = getattr(before, "checkpoint", None)
@@ -233,8 +238,10 @@ def _redrive(execution: Any, client_token: str | None) -> datetime.datetime:
 
 
 def _tell_context(env: Environment, execution: Any) -> None:
-    """The context object's members that moto lacks or writes otherwise (guide, "Accessing execution data from the
-    Context object")."""
+    """Set the members of the context object that moto lacks or formats differently.
+
+    Source: Step Functions guide, "Accessing execution data from the Context object".
+    """
     data: dict[str, Any] = env.states.context_object.context_object_data["Execution"]
     data["StartTime"] = asl.iso(execution.start_date)
     data["RedriveCount"] = execution.redrive_count
@@ -246,7 +253,10 @@ def _tell_context(env: Environment, execution: Any) -> None:
 
 
 def _emit_status_change(execution: Any) -> None:
-    """moto emits none (guide, "Automating Step Functions event delivery with EventBridge")."""
+    """Send the status event, which moto does not.
+
+    Source: Step Functions guide, "Automating Step Functions event delivery with EventBridge".
+    """
     has_output = execution.exec_status == ExecutionStatus.SUCCEEDED
     detail = {
         "executionArn": execution.exec_arn,
@@ -276,7 +286,7 @@ def _redrive_status(execution: Any) -> dict[str, str | None]:
 
 
 def _not_redrivable_because(execution: Any) -> str | None:
-    """The reason in AWS's words, or None. Source: DescribeExecution in the Step Functions API reference."""
+    """Why the execution cannot be redriven, in AWS's words, or None. Source: Step Functions API, DescribeExecution."""
     if execution.exec_status not in REDRIVABLE:
         return f"Execution is {execution.status} and cannot be redriven"
     if _now() - execution.stop_date > REDRIVE_PERIOD:
@@ -289,9 +299,9 @@ def _not_redrivable_because(execution: Any) -> str | None:
 # --- Task tokens -----------------------------------------------------------------------------------------------------
 
 
-def _mend_tokens() -> None:
-    # moto drops the cause of a failure, forgets a token when its execution ends (AWS: TaskTimedOut), takes a second
-    # answer, and takes an output that is no JSON.
+def _fix_tokens() -> None:
+    # moto drops the cause of a failure, forgets a token when its execution ends (AWS returns TaskTimedOut), and accepts
+    # second answers and outputs that are not JSON.
     def success(self: Any, task_token: str, outcome: str) -> None:
         try:
             _parse(outcome)
@@ -331,9 +341,9 @@ def _with_endpoint(backend: Any, task_token: str, tell: Any) -> None:
 # --- Answers of the API ----------------------------------------------------------------------------------------------
 
 
-def _mend_answers() -> None:
-    # moto's answers lack stop dates, redrive members, error and cause of a stop, and paging of the history; its page
-    # tokens lead on in other lists too.
+def _fix_answers() -> None:
+    # moto's responses lack stop dates, redrive members, error and cause of a stop, and pages of the history. Its page
+    # tokens are also valid for other lists.
     def describe_execution(self: Any) -> ActionResult:
         return ActionResult(_description(self.stepfunction_backend.describe_execution(self._get_param("executionArn"))))
 
@@ -342,9 +352,9 @@ def _mend_answers() -> None:
         if machine.type == "EXPRESS":
             raise state_machines.not_supported()
         status = self._get_param("statusFilter")
-        found = [item for item in machine.executions if status in (None, item.status)]
-        found.sort(key=lambda item: item.start_date, reverse=True)
-        listed, next_token = _page(self, found, lambda item: item.exec_arn, f"{machine.arn} {status}")
+        executions = [item for item in machine.executions if status in (None, item.status)]
+        executions.sort(key=lambda item: item.start_date, reverse=True)
+        listed, next_token = _page(self, executions, lambda item: item.exec_arn, f"{machine.arn} {status}")
         members = (
             "executionArn",
             "stateMachineArn",
@@ -355,13 +365,13 @@ def _mend_answers() -> None:
             "redriveCount",
             "redriveDate",
         )
-        told = [{name: value for name, value in _description(item).items() if name in members} for item in listed]
-        return ActionResult({"executions": told, "nextToken": next_token})
+        entries = [{name: value for name, value in _description(item).items() if name in members} for item in listed]
+        return ActionResult({"executions": entries, "nextToken": next_token})
 
     def list_state_machines(self: Any) -> ActionResult:
-        found = sorted(self.stepfunction_backend.state_machines, key=lambda machine: machine.name)
-        listed, next_token = _page(self, found, lambda machine: machine.arn, "state machines")
-        told = [
+        machines = sorted(self.stepfunction_backend.state_machines, key=lambda machine: machine.name)
+        listed, next_token = _page(self, machines, lambda machine: machine.arn, "state machines")
+        entries = [
             {
                 "stateMachineArn": machine.arn,
                 "name": machine.name,
@@ -370,7 +380,7 @@ def _mend_answers() -> None:
             }
             for machine in listed
         ]
-        return ActionResult({"stateMachines": told, "nextToken": next_token})
+        return ActionResult({"stateMachines": entries, "nextToken": next_token})
 
     def stop_execution(self: Any) -> ActionResult:
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
@@ -384,14 +394,14 @@ def _mend_answers() -> None:
     def get_execution_history(self: Any) -> str:
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
         manager = execution.exec_worker.env.event_manager
-        with manager._mutex:  # no deep copy, as moto makes: an event does not change
+        with manager._mutex:  # moto makes a deep copy, which is not needed because events do not change
             history = list(manager._history_event_list)
         reverse = bool(self._get_param("reverseOrder"))
         if reverse:
             history.reverse()
         listing = f"{execution.exec_arn} {reverse}"
         listed, next_token = _page(self, history, lambda event: event["id"], listing, limit=LONGEST_PAGE)
-        # moto's own writing takes ten times as long, and a history is what is asked for most.
+        # moto's own serialization takes ten times as long, and the history is the most frequent call.
         answer: dict[str, Any] = {
             "events": [
                 {**event, "timestamp": datetime.datetime.fromisoformat(event["timestamp"]).timestamp()}
@@ -408,7 +418,7 @@ def _mend_answers() -> None:
         )
         return EmptyResult()
 
-    mends = (
+    patches = (
         describe_execution,
         list_executions,
         list_state_machines,
@@ -416,13 +426,13 @@ def _mend_answers() -> None:
         get_execution_history,
         send_task_failure,
     )
-    for mend in mends:
-        replace(responses.StepFunctionResponse, mend.__name__, mend)
+    for function in patches:
+        replace(responses.StepFunctionResponse, function.__name__, function)
     add(responses.StepFunctionResponse, "redrive_execution", redrive_execution)
 
 
 def _description(execution: Any) -> dict[str, Any]:
-    """What DescribeExecution answers."""
+    """The response of DescribeExecution."""
     description = {
         "executionArn": execution.exec_arn,
         "stateMachineArn": execution.state_machine.arn,
@@ -447,7 +457,7 @@ def _description(execution: Any) -> dict[str, Any]:
 def _page(
     response: Any, items: list[Any], key: Callable[[Any], Any], listing: str, *, limit: int = LIST_PAGE
 ) -> tuple[Sequence[Any], str | None]:
-    """The page that the request asks for. Raises InvalidToken."""
+    """The requested page and the token of the next one. Raises InvalidToken."""
     most = min(response._get_int_param("maxResults") or limit, LONGEST_PAGE)
     try:
         return page_tokens.page(items, key, most, response._get_param("nextToken"), listing)
@@ -458,9 +468,9 @@ def _page(
 # --- Deployment ------------------------------------------------------------------------------------------------------
 
 
-def _mend_deployment() -> None:
-    # moto's CloudFormation puts a state machine where no execution runs, and knows neither definition substitutions
-    # nor a definition in S3 or as an object.
+def _fix_deployment() -> None:
+    # moto's CloudFormation creates state machines in a backend that runs no executions. It does not support definition
+    # substitutions, definitions in S3, or definitions as objects.
     replace(models, "stepfunctions_backends", stepfunctions_parser_backends)
 
     def create(

@@ -1,4 +1,4 @@
-"""S3 and DynamoDB: what moto leaves open to races between threads, and S3's checksums, ETags, CORS rules and events."""
+"""Patches moto's S3 and DynamoDB: races between threads, S3's checksums, ETags, locks, CORS rules and events."""
 
 from __future__ import annotations
 
@@ -17,36 +17,40 @@ from ekyc.localaws.services import events
 
 
 def patch() -> None:
-    """Make conditional writes atomic, as both services promise, and tell of objects what S3 tells."""
+    """Patch moto's S3 and DynamoDB, once per process."""
     from moto.dynamodb.models import DynamoDBBackend
     from moto.dynamodb.responses import DynamoHandler
     from moto.s3.models import S3Backend
     from moto.s3.responses import S3Response
 
-    # moto reads, checks a condition and writes without a lock: under load updates are lost and conditions won twice.
+    # moto reads, checks a condition and writes without a lock: under load, updates are lost and a condition holds
+    # twice.
     table_lock = threading.RLock()
     for name in ("put_item", "update_item", "delete_item", "transact_write_items", "get_item", "query", "scan"):
-        _hold(table_lock, DynamoDBBackend, name)
-    # It also copies the item before and after it changes it, while another request may.
-    _hold(table_lock, DynamoHandler, "update_item")
-    # The same for `If-None-Match: *`: the check and the write belong together.
-    _hold(threading.RLock(), S3Response, "put_object")
-    # moto's listing fails with a 500 when a key goes while it looks.
+        _lock(table_lock, DynamoDBBackend, name)
+    # It also copies the item before and after the change, while another request may change it.
+    _lock(table_lock, DynamoHandler, "update_item")
+    # `If-None-Match: *` needs the same: check and write must be atomic.
+    _lock(threading.RLock(), S3Response, "put_object")
+    # moto's listing fails with a 500 if a key is deleted meanwhile.
     keys_lock = threading.RLock()
     for name in ("put_object", "delete_object", "list_objects", "list_object_versions"):
-        _hold(keys_lock, S3Backend, name)
+        _lock(keys_lock, S3Backend, name)
     _quicken_tables()
-    replace(S3Response, "put_object", _refusing_other_content(S3Response.put_object))
-    replace(S3Backend, "put_object", _checked_and_encrypted(S3Backend.put_object))
+    replace(S3Response, "put_object", _verify_checksum(S3Response.put_object))
+    replace(S3Backend, "put_object", _add_checksum_and_etag(S3Backend.put_object))
     _date_multipart_uploads()
-    replace(S3Response, "put_object_retention", _keeping_locks(S3Response.put_object_retention))
-    _hold_pages_to_cors_rules()
+    replace(S3Response, "put_object_retention", _enforce_retention(S3Response.put_object_retention))
+    _apply_cors_rules()
     _send_events_to_eventbridge()
 
 
 def _quicken_tables() -> None:
-    """Sort by plain values, and send items as they are stored: moto compares two wrapped values at a time, and tries
-    each of the ten types and all its aliases for each attribute, which takes seconds with some thousand jobs."""
+    """Sort by plain values, and return items as they are stored.
+
+    moto compares two wrapped values at a time, and tries ten types with all their aliases for each attribute. This
+    takes seconds with some thousand jobs.
+    """
     from moto.core.serialize import BaseJSONSerializer
     from moto.dynamodb.models.table import Table
 
@@ -75,27 +79,27 @@ def _quicken_tables() -> None:
 
 
 def attribute(value: Any) -> dict[str, Any]:
-    """An attribute's value in DynamoDB's JSON; ``value`` is that, or moto's wrapper, at every level."""
+    """An attribute's value in DynamoDB's JSON. ``value`` is that JSON or moto's wrapper, at every level."""
     from moto.dynamodb.models.dynamo_type import DynamoType
 
     stored = value.to_json() if isinstance(value, DynamoType) else value
     ((kind, content),) = stored.items()
     if kind in ("B", "BS"):
-        return {kind: [_text(one) for one in content] if kind == "BS" else _text(content)}
+        return {kind: [_base64(item) for item in content] if kind == "BS" else _base64(content)}
     if kind == "L":
-        return {kind: [attribute(one) for one in content]}
+        return {kind: [attribute(item) for item in content]}
     if kind == "M":
-        return {kind: {name: attribute(one) for name, one in content.items()}}
+        return {kind: {name: attribute(item) for name, item in content.items()}}
     return {kind: content}
 
 
-def _text(binary: bytes | str) -> str:
-    """In base64, in which moto has it in places already."""
+def _base64(binary: bytes | str) -> str:
+    """The value in base64. Some of moto's values are base64 already."""
     return binary if isinstance(binary, str) else base64.b64encode(binary).decode()
 
 
-def _refusing_other_content(put_object: Any) -> Any:
-    """Take no object whose content is not that of the SHA-256 which came with it; moto does not look.
+def _verify_checksum(put_object: Any) -> Any:
+    """Refuse an object whose content does not match the SHA-256 sent with it. moto does not check it.
 
     Source: S3 User Guide, "Checking object integrity in Amazon S3"; S3 API reference, "Error responses", BadDigest.
     """
@@ -103,19 +107,19 @@ def _refusing_other_content(put_object: Any) -> Any:
 
     @functools.wraps(put_object)
     def put(self: Any) -> Any:
-        told = self.headers.get("x-amz-checksum-sha256")
-        if told and told != base64.b64encode(hashlib.sha256(self.body or b"").digest()).decode():
+        expected = self.headers.get("x-amz-checksum-sha256")
+        if expected and expected != base64.b64encode(hashlib.sha256(self.body or b"").digest()).decode():
             raise S3ClientError("BadDigest", "The SHA256 you specified did not match the calculated checksum.")
         return put_object(self)
 
     return put
 
 
-def _checked_and_encrypted(put_object: Any) -> Any:
-    """Give each object a checksum, and one that KMS encrypts an ETag that tells nothing of its content.
+def _add_checksum_and_etag(put_object: Any) -> Any:
+    """Give each object a checksum, and an object encrypted with KMS an ETag that is not its MD5.
 
-    Sources: S3 User Guide, "Checking object integrity in Amazon S3" (an upload without a checksum gets CRC64NVME); S3
-    API reference, "Object" (the ETag of an object with SSE-KMS is no MD5).
+    Sources: S3 User Guide, "Checking object integrity in Amazon S3": an upload without a checksum gets CRC64NVME. S3
+    API reference, "Object": the ETag of an object with SSE-KMS is not an MD5.
     """
     from moto.s3.utils import compute_checksum
 
@@ -134,7 +138,7 @@ def _checked_and_encrypted(put_object: Any) -> Any:
 
 
 def _date_multipart_uploads() -> None:
-    """Date an object by the beginning of its multipart upload; moto dates it by the end.
+    """Date an object by the beginning of its multipart upload. moto dates it by the end.
 
     Source: S3 guide, "Uploading and copying objects using multipart upload".
     """
@@ -159,11 +163,12 @@ def _date_multipart_uploads() -> None:
     replace(S3Backend, "complete_multipart_upload", completed)
 
 
-def _keeping_locks(put_object_retention: Any) -> Any:
-    """Refuse to shorten or weaken a retention that runs, as Object Lock does; moto takes any.
+def _enforce_retention(put_object_retention: Any) -> Any:
+    """Refuse to shorten or weaken an active retention, as Object Lock does. moto accepts any change.
 
-    Source: S3 User Guide, "Object Lock retention modes": in compliance mode nobody can shorten a retention or change
-    its mode; in governance mode that takes a permission and the header ``x-amz-bypass-governance-retention``.
+    Source: S3 User Guide, "Object Lock retention modes". In compliance mode, a retention cannot be shortened and its
+    mode cannot be changed. In governance mode, both need a permission and the header
+    ``x-amz-bypass-governance-retention``.
     """
     from moto.s3.exceptions import AccessDeniedByLock
 
@@ -183,18 +188,18 @@ def _keeping_locks(put_object_retention: Any) -> Any:
 
 
 def _moment(text: str | None) -> datetime.datetime:
-    """A time of a retention; none is before all others."""
+    """The end of a retention. No retention ends before all others."""
     if not text:
         return datetime.datetime.min.replace(tzinfo=datetime.UTC)
     time = datetime.datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
 
 
-def _hold_pages_to_cors_rules() -> None:
-    """Answer a web page by the first rule of the bucket that matches origin, method and, before a call, its headers.
+def _apply_cors_rules() -> None:
+    """Apply the first CORS rule that matches origin, method and, in a preflight, headers.
 
-    moto has each rule overwrite the answer of the one before it, looks at no method and no header, and tells a HEAD
-    nothing.
+    In moto, each rule overwrites the headers of the rule before it. moto ignores methods and headers, and adds no CORS
+    headers to HEAD responses.
     Source: S3 User Guide, "How does Amazon S3 evaluate the CORS configuration on a bucket?".
     """
     from moto.s3.exceptions import AccessForbidden
@@ -230,7 +235,7 @@ def _hold_pages_to_cors_rules() -> None:
 
 
 def _cors_rule(bucket: Any, origin: str, method: str, headers: Sequence[str] = ()) -> Any:
-    """The first rule by which a page of ``origin`` may call ``method`` with ``headers`` (lower case); None: no rule."""
+    """The first rule that allows a page of ``origin`` to call ``method`` with ``headers`` (lower case), or None."""
     return next(
         (
             rule
@@ -244,7 +249,7 @@ def _cors_rule(bucket: Any, origin: str, method: str, headers: Sequence[str] = (
 
 
 def _cors_answer(rule: Any, origin: str) -> dict[str, str]:
-    """The headers by which a browser knows what a page may do. Where all may, S3 does not repeat the origin."""
+    """The CORS response headers. If all origins are allowed, S3 returns "*" instead of the origin."""
     answer = {
         "Access-Control-Allow-Origin": "*" if "*" in _listed(rule.allowed_origins) else origin,
         "Access-Control-Allow-Methods": ", ".join(_listed(rule.allowed_methods)),
@@ -258,7 +263,7 @@ def _cors_answer(rule: Any, origin: str) -> dict[str, str]:
 
 
 def _is_like_any(patterns: Sequence[str], text: str) -> bool:
-    """Whether one of ``patterns``, in which ``*`` stands for any characters, matches the text."""
+    """Whether the text matches one of ``patterns``, in which ``*`` stands for any characters."""
     return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), text) for pattern in patterns)
 
 
@@ -267,8 +272,11 @@ def _listed(value: str | list[str] | None) -> list[str]:
 
 
 def _send_events_to_eventbridge() -> None:
-    """moto's CloudFormation leaves out that a bucket's events go to EventBridge, and moto's events are swallowed when
-    they cannot be delivered. Their shape: S3 User Guide, "EventBridge event message structure"."""
+    """Send the events of buckets to EventBridge.
+
+    moto's CloudFormation ignores this setting of a bucket, and moto swallows errors in the delivery of its events.
+    Source of the format: S3 User Guide, "EventBridge event message structure".
+    """
     from moto.s3 import notifications
     from moto.s3.models import FakeBucket
 
@@ -296,7 +304,7 @@ def _send_events_to_eventbridge() -> None:
     replace(notifications, "_send_event_bridge_message", send)
 
 
-def _hold(lock: Any, owner: type, name: str) -> None:
+def _lock(lock: Any, owner: type, name: str) -> None:
     method = getattr(owner, name)
 
     @functools.wraps(method)

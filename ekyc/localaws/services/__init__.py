@@ -1,1 +1,1 @@
-"""The AWS services that the local AWS plays itself, and what belongs to them: a detector, people who label, a page."""
+"""The AWS services that this project simulates itself, with a document detector, a workforce and the labelling page."""

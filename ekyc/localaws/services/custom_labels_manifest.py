@@ -1,9 +1,9 @@
-"""The rules of Custom Labels manifests: what refuses a file, what drops a line, what marks one.
+"""The rules for Custom Labels manifests: errors that refuse a file, drop a line, or mark a line.
 
-Three kinds of errors (Custom Labels guide, "Debugging a failed model training" and "Debugging datasets"):
-- terminal file errors refuse the whole file (ManifestRefused);
-- terminal content errors drop a line silently when a dataset is made; too many refuse the file;
-- line errors mark a line, an attribute, its metadata or one annotation; what they mark is left out of the training.
+There are three types of errors (Custom Labels guide, "Debugging a failed model training" and "Debugging datasets"):
+- Terminal file errors refuse the whole file (ManifestRefused).
+- Terminal content errors silently drop a line when a dataset is created. Too many of them refuse the file.
+- Line errors mark a line, an attribute, its metadata or an annotation. The marked part is not used for training.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MIN_IMAGE_SIDE, MAX_IMAGE_SIDE = 64, 4096
 MAX_ASPECT_RATIO = 20
 MAX_INVALID_SHARE = 0.2
 MIN_LABEL_OVERLAP = 0.5
-# Larger images are made smaller before a box is measured.
+# Larger images are scaled down to this side before boxes are measured.
 DOWNSIZED_SIDE = 1280
 
 TERMINAL_MESSAGES = {
@@ -67,7 +67,7 @@ LINE_MESSAGES = {
     "ERROR_UNSUPPORTED_USE_CASE_TYPE": (
         "The use case type of the {}-metadata label attribute metadata is unsupported. Check the type field."
     ),
-    # The guide names the code and gives no message for it.
+    # The guide has no message for this code.
     "ERROR_INVALID_LABEL_NAME_LENGTH": "The length of a label name is invalid.",
     "WARNING_NO_ANNOTATIONS": "No annotations were found.",
     "WARNING_NO_ATTRIBUTE_ANNOTATIONS": "No attribute annotations were found.",
@@ -75,7 +75,7 @@ LINE_MESSAGES = {
 
 
 class ManifestRefused(Exception):
-    """A terminal error: `code` as the guide names it, the message as AWS words it."""
+    """A terminal error, with AWS's code and message."""
 
     def __init__(self, code: str) -> None:
         super().__init__(TERMINAL_MESSAGES[code])
@@ -100,13 +100,13 @@ class Size(NamedTuple):
 
     @property
     def allowed(self) -> bool:
-        """Whether Custom Labels takes images of this size."""
+        """Whether Custom Labels accepts images of this size."""
         short, long = sorted(self)
         return short >= MIN_IMAGE_SIDE and long <= MAX_IMAGE_SIDE and long <= MAX_ASPECT_RATIO * short
 
 
 class Problem(NamedTuple):
-    """An error or a warning of a line; `place` is the path of keys to what it marks, () for the line itself."""
+    """An error or a warning of a line. `place` is the path of keys to the marked part; () is the line itself."""
 
     code: str
     message: str
@@ -114,13 +114,13 @@ class Problem(NamedTuple):
 
     @property
     def is_error(self) -> bool:
-        """Whether it is an error; else it is a warning."""
+        """Whether it is an error, not a warning."""
         return self.code.startswith("ERROR")
 
 
 @dataclass
 class CheckedLine:
-    """A manifest line, what of it can be used, and what is wrong with the rest."""
+    """A manifest line, its usable labels and boxes, and its problems."""
 
     line: dict[str, Any]
     attribute: str = ""
@@ -137,35 +137,35 @@ class CheckedLine:
 
     @property
     def has_errors(self) -> bool:
-        """Whether anything on the line is in error; the line may be usable all the same."""
+        """Whether the line has errors. It may still be usable."""
         return any(problem.is_error for problem in self.problems)
 
     @property
     def is_ignored(self) -> bool:
-        """Whether nothing is wrong with the line and yet there is nothing on it to train with."""
+        """Whether the line has no error, but also nothing to train with."""
         return not self.boxes and (self.is_classification or not self.has_errors)
 
     @property
     def is_invalid(self) -> bool:
-        """Whether the line counts for the limit of invalid lines."""
+        """Whether the line counts towards the limit of invalid lines."""
         return not self.boxes and not self.is_ignored
 
     def add(self, code: str, *place: str | int) -> None:
-        """Note a problem at `place`."""
+        """Add a problem at `place`."""
         self.problems.append(Problem(code, LINE_MESSAGES[code].format(self.attribute), place))
 
     def make_unusable(self, code: str) -> None:
-        """Note a problem of the whole line and take its boxes out."""
+        """Add a problem of the whole line and remove its boxes."""
         self.add(code)
         self.boxes = []
 
     def for_listing(self) -> dict[str, Any]:
-        """The line as ListDatasetEntries gives it: "cl-errors" where something is wrong, and "cl-metadata"."""
+        """The line as ListDatasetEntries returns it, with "cl-errors" in the marked parts, and "cl-metadata"."""
         errors = [problem for problem in self.problems if problem.is_error]
         return self._marked(errors, "cl-") | {"cl-metadata": {"is_labeled": self.is_labelled}}
 
     def for_validation(self) -> dict[str, Any]:
-        """The line as a validation manifest of a training gives it: "errors" and "warnings" where they belong."""
+        """The line in a validation manifest of a training, with "errors" and "warnings" in the marked parts."""
         return self._marked(self.problems, "")
 
     def _marked(self, problems: Iterable[Problem], prefix: str) -> dict[str, Any]:
@@ -182,10 +182,10 @@ class CheckedLine:
 
 
 def read_dataset(key: str, content: bytes) -> list[CheckedLine]:
-    """The entries of a dataset made from the manifest `content` of the S3 object `key`.
+    """The entries of a dataset created from the manifest `content` of the S3 object `key`.
 
-    Lines with terminal content errors (unreadable, too long, without a sound source-ref, a source-ref met before) are
-    left out silently; blank lines count among them. Raises ManifestRefused for a terminal file error.
+    Lines with terminal content errors are dropped silently: unreadable or too long lines, blank lines, lines without a
+    valid source-ref, duplicates of a source-ref. Raises ManifestRefused for a terminal file error.
     Source: Custom Labels guide, "Debugging terminal file errors" and "Debugging terminal content errors".
     """
     if not PurePosixPath(key).suffix or not content:
@@ -213,7 +213,7 @@ def read_dataset(key: str, content: bytes) -> list[CheckedLine]:
 
 
 def check_line(line: dict[str, Any], true_size: Size | None = None) -> CheckedLine:
-    """Check a readable line; boxes are measured against `true_size`, or the size that the line gives for its image.
+    """Check a readable line. Boxes must be inside `true_size`, or inside the image size that the line gives.
 
     Source: Custom Labels guide, "Debugging non-terminal JSON line validation errors".
     """
@@ -233,7 +233,7 @@ def check_line(line: dict[str, Any], true_size: Size | None = None) -> CheckedLi
 def check_sets(
     training: Sequence[CheckedLine], testing: Sequence[CheckedLine]
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Check the two sets of a training as wholes. Returns the manifest summary and its terminal errors, worst first.
+    """Check the two complete sets of a training. Returns the manifest summary and its terminal errors, worst first.
 
     Source: Custom Labels guide, "Understanding the manifest summary" and "Terminal manifest content errors".
     """
@@ -246,7 +246,7 @@ def check_sets(
 
 
 def label_counts(lines: Iterable[CheckedLine]) -> dict[str, tuple[int, int]]:
-    """For each label the number of lines and of usable boxes that bear it."""
+    """For each label, the number of lines with it and the number of its usable boxes."""
     entries = Counter(label for line in lines for label in line.labels)
     boxes = Counter(box.label for line in lines for box in line.boxes)
     return {label: (entries[label], boxes[label]) for label in sorted(entries)}

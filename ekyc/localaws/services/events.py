@@ -1,6 +1,6 @@
-"""EventBridge: delivers what services emit and what PutEvents takes to the rules' Lambda functions.
+"""EventBridge: delivers the events of services and of PutEvents to the rules' Lambda functions.
 
-moto keeps and matches the rules; `moto_patches/eventbridge.py` has it deliver by `send_to_targets`.
+moto stores and matches the rules. `moto_patches/eventbridge.py` makes it deliver with `send_to_targets`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 
 def emit(source: str, detail_type: str, resources: list[str], detail: dict[str, Any]) -> None:
-    """Put a service's own event (source "aws.…") on the default bus; rules deliver it in the background.
+    """Put a service's event (source "aws.…") on the default bus. Rules deliver it in the background.
 
-    Delivery is at least once and in no order, as EventBridge has it.
+    As with EventBridge, delivery is at least once and in no guaranteed order.
     """
     from moto.events.models import events_backends
 
@@ -37,10 +37,10 @@ def emit(source: str, detail_type: str, resources: list[str], detail: dict[str, 
         "source": source,
         "account": aws.account,
         "time": clock.now(),
-        "ingestion-time": clock.now(),  # as moto's own events have it
+        "ingestion-time": clock.now(),  # moto's own events have it
         "region": aws.region,
         "resources": resources,
-        # Values travel as JSON, so nobody shares an object with the service that emits.
+        # A copy, so that the event shares no object with the sending service.
         "detail": json.loads(json.dumps(detail)),
     }
     for rule in list(events_backends[aws.account][aws.region].event_buses["default"].rules.values()):
@@ -49,11 +49,10 @@ def emit(source: str, detail_type: str, resources: list[str], detail: dict[str, 
 
 @contextlib.contextmanager
 def intercepted(hook: Intercept) -> Iterator[None]:
-    """For tests: while the context is open, `hook(event, deliver)` is called in place of each delivery to a function.
+    """For tests: a context in which `hook(event, deliver)` replaces each delivery to a function.
 
-    The hook drops an event by not calling `deliver`, doubles it by calling it twice, and holds it by keeping
-    `deliver` for later (also after the context has closed). Of several hooks the newest is asked first, and its
-    `deliver` asks the next.
+    The hook drops an event if it does not call `deliver`, doubles it with two calls, and delays it by calling `deliver`
+    later, even after the context. The newest hook is called first; its `deliver` calls the next hook.
     """
     _intercepts.append(hook)
     try:
@@ -63,7 +62,7 @@ def intercepted(hook: Intercept) -> Iterator[None]:
 
 
 def fire_schedules() -> None:
-    """Deliver every enabled rule that has a schedule, once, as when its time has come: none does so by itself here."""
+    """Trigger every enabled rule with a schedule, once. Schedules do not run by themselves here."""
     from moto.events.models import events_backends
 
     for rule in list(events_backends[aws.account][aws.region].event_buses["default"].rules.values()):
@@ -76,10 +75,10 @@ _intercepts: list[Intercept] = []
 
 
 def send_to_targets(rule: Any, event: Event, transform_input: bool = True) -> None:
-    """moto's Rule.send_to_targets, with the targets that it lacks (functions) and queues."""
+    """Replaces moto's Rule.send_to_targets, which has no function targets. Delivers to functions and queues."""
     from moto.events.models import EventTemplateParser
 
-    # A rule that has a schedule and no pattern matches no event; moto takes it to match every one.
+    # A rule with a schedule and no pattern matches no event. In moto it matches every event.
     pattern = rule.event_pattern
     if rule.state != "ENABLED" or not pattern.get_pattern() or not pattern.matches_event(event):
         return
@@ -104,9 +103,9 @@ def _deliver(rule: Any, target: dict[str, Any], body: Any) -> None:
         functions.send_to_queue(target["Arn"], body, {})
         return
     function = functions.find(target["Arn"]) if service == "lambda" else None
-    # EventBridge guide, "Using dead-letter queues": what it may not or cannot deliver goes there without a retry. It
-    # hands the event to Lambda's own queue: when the function itself fails, Lambda tries again and Lambda's
-    # dead-letter queue gets the event, not the rule's.
+    # An event that EventBridge cannot deliver goes to the rule's dead-letter queue without retries. A delivered event
+    # goes to Lambda's own queue: if the function fails, Lambda retries, and Lambda's dead-letter queue gets the event,
+    # not the rule's. Source: EventBridge guide, "Using dead-letter queues".
     if function is None:
         _give_up(rule, target, body, "RESOURCE_NOT_FOUND", f"There is no function {target['Arn']}.")
     elif not _may_invoke(rule, function):
@@ -124,7 +123,7 @@ def _may_invoke(rule: Any, function: Any) -> bool:
 
 
 def _give_up(rule: Any, target: dict[str, Any], body: Any, code: str, message: str) -> None:
-    logger.warning("event not delivered: %s", message)
+    logger.warning("Event not delivered: %s", message)
     queue_arn = target.get("DeadLetterConfig", {}).get("Arn")
     if queue_arn:
         attributes = {"RULE_ARN": rule.arn, "TARGET_ARN": target["Arn"], "ERROR_CODE": code, "ERROR_MESSAGE": message}

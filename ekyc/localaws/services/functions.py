@@ -1,9 +1,9 @@
-"""Lambda: runs each deployed function in warm worker processes of its own.
+"""Lambda: runs each deployed function in its own warm worker processes.
 
-moto runs functions in Docker containers or not at all. Here a function gets at most two workers, forked from a process
-that has the function imported (`worker.py`), with that function's own environment and nothing of this process's, its
-own time limit, and errors in the shape that Lambda gives them. A function that is deployed again, as it was, after a
-reset finds itself imported.
+moto runs functions only in Docker containers. Here, a function has at most two workers, forked from a process that has
+imported the function (`worker.py`). A worker has the function's environment variables and none of this process,
+enforces the function's time limit, and returns errors in Lambda's format. A function that is deployed again unchanged
+after a reset need not be imported again.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
 
 WORKERS_PER_FUNCTION = 2
-# Lambda guide, "Understanding retry behavior in Lambda": asynchronous invocations are tried again after one minute and
-# then two, unless the function says otherwise.
+# By default, Lambda retries an asynchronous invocation after one minute, then after two.
+# Source: Lambda guide, "Understanding retry behavior in Lambda".
 RETRY_DELAYS = (60, 120)
-LARGEST_PAYLOAD = 6_291_556  # bytes that a function may return (Lambda guide, "Lambda quotas")
+LARGEST_PAYLOAD = 6_291_556  # bytes of a response. Source: Lambda guide, "Lambda quotas".
 
 RequestId = str
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What an invocation gave: the payload as JSON text, and whether it is the error object of a function error."""
+    """The result of an invocation: the payload as JSON text, and whether it is the error object of a function error."""
 
     request_id: RequestId
     payload: str
@@ -50,8 +50,10 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Invocation:
-    """What a worker is doing now; `event` as the function gets it. The tries of an asynchronous invocation share their
-    request id, and each has an `id` of its own."""
+    """The current invocation of a worker.
+
+    The tries of an asynchronous invocation have the same request id, but each has its own `id`.
+    """
 
     function: str
     id: str
@@ -60,19 +62,19 @@ class Invocation:
     worker: _Worker
 
     def end(self, reason: Ending) -> None:
-        """Kill the worker, so that the invocation ends with the error that Lambda gives for `reason`."""
+        """Kill the worker. The invocation then ends with Lambda's error for `reason`."""
         self.worker.kill(reason)
 
 
 class Ending(enum.Enum):
-    """How an invocation ends whose process has ended; Lambda's error type and words."""
+    """Lambda's error type and message for an invocation whose process has ended."""
 
     EXIT = "Runtime.ExitError", "Runtime exited without providing a reason"
     TIMEOUT = "Sandbox.Timedout", "Task timed out after {limit}.00 seconds"
 
 
 class StoppedError(RuntimeError):
-    """A function was invoked while the local AWS stops."""
+    """A function was invoked while the local AWS is stopping."""
 
 
 class Runtime:
@@ -89,8 +91,10 @@ class Runtime:
         self._accepts = False
 
     def start(self) -> None:
-        """Take invocations. The process that has the libraries imported starts, if it does not run, and imports in the
-        background."""
+        """Accept invocations.
+
+        Starts the process that imports the libraries, if necessary; it imports in the background.
+        """
         if self._process is None:
             self._libraries.start()
         self._accepts = True
@@ -101,17 +105,19 @@ class Runtime:
             pass_fds=[control.fileno()],
             env={"PATH": "/usr/bin:/bin", "LANG": "en_US.UTF-8"},
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C in the terminal is for this process, which then stops them
+            start_new_session=True,  # Ctrl-C must reach only this process, which then stops the workers
         )
 
     def end_workers(self) -> None:
-        """End every worker at once, busy or not, and take no invocation until `start`. What the functions have imported
-        stays for the next deployment; what only an earlier one had does not."""
+        """End every worker at once, and accept no invocation until `start`.
+
+        Processes that have imported the current deployment's functions are kept for the next deployment.
+        """
         with self._lock:
             self._accepts = False
             pools, self._pools = self._pools, {}
             imported, self._imported = self._imported, {}
-            self._imported |= {one: imported.pop(one) for one in pools if imported[one].is_ready}
+            self._imported |= {identity: imported.pop(identity) for identity in pools if imported[identity].is_ready}
         for pool in pools.values():
             pool.close()
         for parent in imported.values():
@@ -130,14 +136,14 @@ class Runtime:
             parent.end()
 
     def warm_up(self, functions: Iterable[Any]) -> None:
-        """Import each function in the background, so that its first invocation finds it imported."""
+        """Import each function in the background, before its first invocation."""
         parents = [self._pool(function).parent for function in functions]
         clock.background(_warm_up_each, parents)
 
     def invoke(self, function: Any, event: Any, request_id: RequestId | None = None) -> Answer:
-        """Run a function (moto's LambdaFunction) with a JSON value and wait for its answer.
+        """Run a function (moto's LambdaFunction) with a JSON value and wait for its result.
 
-        More than WORKERS_PER_FUNCTION invocations of a function at once wait for each other.
+        If there are more than WORKERS_PER_FUNCTION concurrent invocations of a function, the others wait.
         """
         with clock.computing():
             return self._pool(function).invoke(event, request_id or str(uuid.uuid4()))
@@ -155,7 +161,7 @@ class Runtime:
         )
         with self._lock:
             if not self._accepts:
-                raise StoppedError(f"Function {function.function_name} was invoked while the local AWS stops.")
+                raise StoppedError(f"Function {function.function_name} was invoked while the local AWS is stopping.")
             if identity not in self._pools:
                 log = self._logs_dir / f"{function.function_name}.log"
                 if identity not in self._imported:
@@ -165,7 +171,7 @@ class Runtime:
             return self._pools[identity]
 
     def _describe(self, function: Any) -> dict[str, Any]:
-        """What `worker.py` has to know of a function."""
+        """The description of a function for `worker.py`."""
         code = str(self._unzipped(function))
         return {
             "name": function.function_name,
@@ -178,7 +184,7 @@ class Runtime:
         }
 
     def _unzipped(self, function: Any) -> Path:
-        """The asset's directory, unzipped once per content."""
+        """The directory of the unzipped asset. Each content is unzipped once."""
         directory = self._code_dir / hashlib.sha256(function.code_bytes).hexdigest()[:16]
         if not directory.exists():
             with zipfile.ZipFile(io.BytesIO(function.code_bytes)) as archive:
@@ -187,15 +193,17 @@ class Runtime:
 
 
 class _Parent:
-    """A process that forks others to order (`worker.py`). `begin` starts it, at the first order, with its end of the
-    control socket."""
+    """A process that forks other processes on request (`worker.py`).
+
+    `begin` starts it at the first request, with its end of the control socket.
+    """
 
     def __init__(self, begin: Callable[[socket.socket], None]) -> None:
         self._begin = begin
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
         self._ended = False
-        self.is_ready = False  # has done its imports
+        self.is_ready = False  # whether its imports are done
 
     def start(self) -> None:
         """Raises StoppedError after `end`."""
@@ -203,33 +211,35 @@ class _Parent:
             self._start()
 
     def warm_up(self) -> None:
-        """Start it, if it does not run, and wait until it is ready. Raises StoppedError after `end`."""
+        """Start the process if necessary, and wait until it is ready. Raises StoppedError after `end`."""
         self._order({})
 
     def fork(self, order: dict[str, Any], end: socket.socket, log: Path) -> int | None:
-        """The new process's id, or None when there is none; it has `end` of a socket and writes to `log`. Raises
-        StoppedError after `end`."""
+        """Fork a process that has `end` of a socket and writes to `log`.
+
+        Returns its id, or None if it could not be forked. Raises StoppedError after `end`.
+        """
         with log.open("a", encoding="utf-8") as log_file:
             process = self._order(order, end.fileno(), log_file.fileno())
         return int(process) if process else None
 
     def end_forked(self) -> None:
-        """End what it has forked, at once."""
+        """End all forked processes at once."""
         self._order(None)
 
     def end(self) -> None:
-        """End it and what it has forked; when it is at its imports, then after these."""
+        """End the process and all that it has forked. If it is importing, it ends after the imports."""
         self._ended = True
         if control := self._control:
             with contextlib.suppress(OSError):
                 control.shutdown(socket.SHUT_RDWR)
-        if self._lock.acquire(blocking=False):  # else there is an order, which gets no answer and closes the socket
+        if self._lock.acquire(blocking=False):  # else a pending request gets no response and closes the socket
             self._close()
             self._lock.release()
 
     def _start(self) -> socket.socket:
         if self._ended:
-            raise StoppedError("A function was invoked while the local AWS stops.")
+            raise StoppedError("A function was invoked while the local AWS is stopping.")
         if self._control is None:
             self._control, theirs = socket.socketpair()
             with theirs:
@@ -237,9 +247,9 @@ class _Parent:
         return self._control
 
     def _order(self, order: dict[str, Any] | None, *descriptors: int) -> bytes:
-        """The answer, or nothing when the process has died: the next order starts another one.
+        """Send a request and return the response, or nothing if the process has died. The next request restarts it.
 
-        One order at a time, as a stream keeps no boundaries between messages.
+        There is one request at a time, because a stream has no message boundaries.
         """
         with self._lock:
             control = self._start()
@@ -268,7 +278,7 @@ def _importing(function: dict[str, Any], log: Path, libraries: _Parent) -> _Pare
 
 
 class _Worker:
-    """This process's end of one worker."""
+    """The connection to one worker."""
 
     def __init__(self, name: str, log: Path, parent: _Parent) -> None:
         self._name = name
@@ -280,7 +290,7 @@ class _Worker:
         self._stream = self._socket.makefile("rw", encoding="utf-8")
 
     def ask(self, invocation: dict[str, Any]) -> dict[str, Any] | None:
-        """The worker's answer; None when the worker has died."""
+        """The worker's response, or None if the worker has died."""
         _at_work[self._token] = Invocation(
             self._name, str(uuid.uuid4()), invocation["requestId"], invocation["event"], self
         )
@@ -290,7 +300,7 @@ class _Worker:
             del _at_work[self._token]
 
     def kill(self, reason: Ending) -> None:
-        """End the process while it works; nobody has reaped it then, so the id is still its own."""
+        """Kill the process during an invocation. Its id is still valid, because it has not been reaped."""
         self.killed_for = reason
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
@@ -366,7 +376,7 @@ class _Pool:
         worker = _Worker(self._name, self._log, self.parent)
         if self._closed:
             worker.close()
-            raise StoppedError(f"Function {self._name} was invoked while the local AWS stops.")
+            raise StoppedError(f"Function {self._name} was invoked while the local AWS is stopping.")
         return worker
 
     def _death(self, request_id: RequestId, ending: Ending) -> dict[str, str]:
@@ -385,11 +395,13 @@ def _warm_up_each(parents: list[_Parent]) -> None:
 
 
 def _environment(function: Any, code_dir: str) -> dict[str, str]:
-    """The function's variables and those that Lambda itself gives (Lambda guide, "Defined runtime environment
-    variables"); nothing of this process's environment."""
+    """The function's environment variables and Lambda's own; none of this process's.
+
+    Source: Lambda guide, "Defined runtime environment variables".
+    """
     return {
         **aws.environment(str(aws.endpoint())),
-        "AWS_ACCESS_KEY_ID": function.function_name,  # which tells who makes a call (calls.py)
+        "AWS_ACCESS_KEY_ID": function.function_name,  # identifies the caller (calls.py)
         "AWS_SECRET_ACCESS_KEY": aws.FUNCTION_SECRET_KEY,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
         "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
@@ -408,14 +420,16 @@ def _environment(function: Any, code_dir: str) -> dict[str, str]:
 
 
 def at_work(session_token: str) -> Invocation | None:
-    """What the worker with this session token is doing, or None when there is no such worker at work."""
+    """The current invocation of the worker with this session token, or None."""
     return _at_work.get(session_token)
 
 
 @contextlib.contextmanager
 def going_cold(after: Callable[[str, Any], bool]) -> Iterator[None]:
-    """While the context is open, a worker ends after each invocation for which `after(function, event)` holds, so that
-    the next one starts cold."""
+    """A context in which a worker ends after each invocation for which `after(function, event)` is true.
+
+    The next invocation then starts cold.
+    """
     _goes_cold.append(after)
     try:
         yield
@@ -433,14 +447,14 @@ def is_running() -> bool:
 
 
 def runtime() -> Runtime:
-    """The runtime of the local AWS of this process. Raises StoppedError when there is none."""
+    """The runtime of this process's local AWS. Raises StoppedError if there is none."""
     if _runtime is None:
         raise StoppedError("No local AWS runs in this process.")
     return _runtime
 
 
 def set_runtime(new: Runtime | None) -> None:
-    """Make `new` the runtime that invocations go to."""
+    """Set the runtime for invocations."""
     global _runtime
     _runtime = new
 
@@ -457,10 +471,10 @@ def find(arn_or_name: str) -> Any | None:
 
 
 def invoke_later(function: Any, event: Any) -> None:
-    """Invoke asynchronously: in the background, tried again when it fails, then into the function's dead-letter queue.
+    """Invoke a function asynchronously: in the background, with retries, then into its dead-letter queue.
 
-    Retries, destination and dead-letter queue are the function's own settings, as Lambda has it (Lambda guide,
-    "Understanding retry behavior in Lambda").
+    Retries and dead-letter queue are the function's own settings. Source: Lambda guide, "Understanding retry behavior
+    in Lambda".
     """
     clock.background(_invoke_with_retries, function, event)
 

@@ -1,7 +1,7 @@
-"""API Gateway: HTTP in, validation, REST proxy event to the function, HTTP out, for the REST API that is deployed.
+"""API Gateway: serves the deployed REST API over HTTP, with validation and Lambda proxy integrations.
 
-moto keeps the API's resources, methods, validators, models and gateway responses, but never runs a Lambda proxy.
-An IAM user of the local AWS needs execute-api:Invoke. Signatures are not checked: a call without one is taken too.
+moto stores the API's resources, methods, validators, models and gateway responses, but does not run Lambda proxies. IAM
+users of the local AWS need execute-api:Invoke. Signatures are not checked, and unsigned calls are accepted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STAGE = "local"
 
 @dataclass(frozen=True)
 class Refused(Exception):
-    """API Gateway answers itself; ``kind`` is its name of such answers.
+    """API Gateway responds instead of the function. ``kind`` is its name for this type of response.
 
     Source: API Gateway guide, "Gateway response types".
     """
@@ -44,7 +44,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Route:
-    """A method of the deployed API: the resource's path ("/api/jobs/{id}") and what the request has in its place."""
+    """A method of the deployed API, its resource path ("/api/jobs/{id}") and the values of the path parameters."""
 
     api: Any
     resource: str
@@ -53,7 +53,7 @@ class Route:
 
 
 def answer(request: Request) -> Response:
-    """What the deployed REST API answers to an HTTP request, be it the function or API Gateway itself."""
+    """The response of the deployed REST API, from the function or from API Gateway itself."""
     request_id = str(uuid.uuid4())
     route: Route | None = None
     try:
@@ -70,7 +70,7 @@ def answer(request: Request) -> Response:
 
 
 def _call(request: Request, route: Route, request_id: str) -> Any:
-    """What the function returns."""
+    """Invoke the function of the route and return its result."""
     function = functions.find(_function_arn(route.method.method_integration.uri))
     if function is None:
         raise Refused("API_CONFIGURATION_ERROR", 500, "Internal server error")
@@ -96,7 +96,7 @@ def _invoke(invocation: concurrent.futures.Future[functions.Answer], function: A
 
 
 def _authorize(request: Request, route: Route) -> None:
-    """Refuse an IAM user who may not make the call."""
+    """Refuse a call that the IAM user is not allowed to make."""
     key = _access_key(request)
     why = key and guard.why_caller_denied(key, route.api.id, STAGE, request.method, _raw_path(request))
     if why:
@@ -104,10 +104,10 @@ def _authorize(request: Request, route: Route) -> None:
 
 
 def _validate(request: Request, route: Route) -> None:
-    """Check parameters and body as far as the method has a validator that says so.
+    """Validate parameters and body, if the method has a validator.
 
-    A parameter must be there and not blank; an empty body is taken for an empty object; a body of a content type
-    without a model passes. Source: API Gateway guide, "Request validation for REST APIs".
+    A required parameter must be present and not blank. An empty body is treated as an empty object. A body with a
+    content type without a model is not validated. Source: API Gateway guide, "Request validation for REST APIs".
     """
     validator = route.api.request_validators.get(route.method.request_validator_id)
     if validator is None:
@@ -116,7 +116,7 @@ def _validate(request: Request, route: Route) -> None:
         required = [name for name, needed in (route.method.request_parameters or {}).items() if needed]
         missing = [
             name
-            for _, _, place, name in (one.split(".", 3) for one in sorted(required))
+            for _, _, place, name in (parameter.split(".", 3) for parameter in sorted(required))
             if not _has(request, route, place, name)
         ]
         if missing:
@@ -141,14 +141,14 @@ def _validate_body(body: bytes, schema: Any) -> None:
     try:
         document = json.loads(body or b"{}", parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise Refused("BAD_REQUEST_BODY", 400, "Invalid request body", "no JSON in UTF-8") from None
+        raise Refused("BAD_REQUEST_BODY", 400, "Invalid request body", "not JSON in UTF-8") from None
     faults = [error.message[:200] for error in Draft4Validator(schema).iter_errors(document)]
     if faults:
         raise Refused("BAD_REQUEST_BODY", 400, "Invalid request body", f"[{', '.join(faults[:10])}]")
 
 
 def _no_constant(_word: str) -> NoReturn:
-    """JSON knows no NaN and no Infinity, though Python would read them."""
+    """Refuse NaN and Infinity, which Python accepts but JSON does not have."""
     raise ValueError("not JSON")
 
 
@@ -158,7 +158,7 @@ def _find_route(http_method: str, path: str) -> Route | None:
     parts = path.strip("/").split("/")
     for api in apigateway_backends[aws.account][aws.region].apis.values():
         resources = [(resource.get_path(), resource) for resource in api.resources.values()]
-        # A literal part wins over a parameter, as API Gateway has it.
+        # In API Gateway, a literal part takes precedence over a parameter.
         for resource_path, resource in sorted(resources, key=lambda item: item[0].replace("{", "~")):
             methods = resource.resource_methods
             method = methods.get(http_method) or methods.get("ANY")
@@ -169,7 +169,7 @@ def _find_route(http_method: str, path: str) -> Route | None:
 
 
 def _raw_path(request: Request) -> str:
-    """The path as it was sent: an encoded slash separates nothing."""
+    """The path as it was sent. An encoded slash does not separate parts."""
     return str(request.environ["REQUEST_URI"]).partition("?")[0]
 
 
@@ -193,8 +193,10 @@ def _function_arn(integration_uri: str) -> str:
 
 
 def _proxy_event(request: Request, route: Route, request_id: str) -> dict[str, Any]:
-    """The input of a Lambda proxy integration (API Gateway guide, "Input format of a Lambda function for proxy
-    integration"), payload format 1.0."""
+    """The input of a Lambda proxy integration, payload format 1.0.
+
+    Source: API Gateway guide, "Input format of a Lambda function for proxy integration".
+    """
     headers: dict[str, list[str]] = {}
     for name, value in request.headers:
         headers.setdefault(name, []).append(value)
@@ -242,13 +244,13 @@ def _proxy_event(request: Request, route: Route, request_id: str) -> dict[str, A
 
 
 def _access_key(request: Request) -> str | None:
-    """The access key of the request's signature, if it is signed."""
+    """The access key in the request's signature, or None if the request is not signed."""
     signature = re.match(r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/", request.headers.get("Authorization", ""))
     return signature[1] if signature else None
 
 
 def _signer(request: Request) -> dict[str, str | None]:
-    """Who signed the request, or nobody. A key of no IAM user stands for a user of the key's name."""
+    """The identity in a signed request. A key without an IAM user stands for a user with the key's name."""
     key = _access_key(request)
     user = guard.find_user(key) if key else None
     name = user.name if user else key
@@ -262,8 +264,10 @@ def _signer(request: Request) -> dict[str, str | None]:
 
 
 def _response(result: Any) -> Response:
-    """HTTP from what the function returned (API Gateway guide, "Output format of a Lambda function for proxy
-    integration"); 502 for anything else."""
+    """The HTTP response from the function's result; 502 if the result is invalid.
+
+    Source: API Gateway guide, "Output format of a Lambda function for proxy integration".
+    """
     try:
         body = result.get("body") or ""
         data = base64.b64decode(body) if result.get("isBase64Encoded") else body.encode()
@@ -283,9 +287,9 @@ def _any_api() -> Any:
 
 
 def _gateway_response(refusal: Refused, api: Any, request_id: str) -> Response:
-    """The API's own answer of this kind, else its default for 4xx or 5xx, else API Gateway's.
+    """The API's gateway response of this type, else its default for 4xx or 5xx, else API Gateway's.
 
-    Headers have fixed values in single quotes. Source: API Gateway guide, "Gateway responses for REST APIs".
+    Header values are literals in single quotes. Source: API Gateway guide, "Gateway responses for REST APIs".
     """
     own = api.gateway_responses if api else {}
     response = own.get(refusal.kind) or own.get(f"DEFAULT_{refusal.status // 100}XX")

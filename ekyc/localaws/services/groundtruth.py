@@ -1,8 +1,9 @@
-"""SageMaker Ground Truth: bounding-box labelling jobs and private work teams inside the moto server.
+"""SageMaker Ground Truth: bounding-box labelling jobs and private work teams, inside the moto server.
 
-A job reads its manifest, label categories and worker template from S3, lets the simulated workforce and people at the
-labelling page answer, writes the output manifest and the workers' answers as Ground Truth writes them, and ends with
-the EventBridge event. Not played: streaming jobs, automated labelling, stopping conditions, other tasks than boxes.
+A job reads its manifest, label categories and worker template from S3. The simulated workforce and people at the
+labelling page label the photos. The job writes the output manifest and the workers' answers in Ground Truth's formats,
+and sends the EventBridge event at its end. Not simulated: streaming jobs, automated labelling, stopping conditions,
+other task types.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ OPERATIONS = (
     "ListWorkteams",
 )
 
-# The accounts of the built-in Lambda functions PRE-BoundingBox and ACS-BoundingBox; Ground Truth is in no other Region.
+# The accounts of the built-in Lambda functions PRE-BoundingBox and ACS-BoundingBox. Other Regions have no Ground Truth.
 # Source: SageMaker API reference, HumanTaskConfig and AnnotationConsolidationConfig.
 FUNCTION_ACCOUNTS = {
     "us-east-1": "432418664414",
@@ -69,19 +70,19 @@ MAX_IMAGE_BYTES = 40 * 1024 * 1024
 MAX_TASK_SECONDS = 28_800
 MAX_WORK_TEAMS = 25
 JOB_LIFE_SECONDS = 30 * 24 * 3600
-LOOK_EVERY = 60  # service seconds, whether the simulated workers are back at work
+LOOK_EVERY = 60  # service seconds between checks whether the simulated workers are active again
 
 workforce = Workforce()
-"""Who answers the tasks of every job."""
+"""The simulated workers of all jobs."""
 
 
 class JobFailed(Exception):
-    """The job cannot go on; the message becomes its FailureReason."""
+    """The job fails. The message becomes its FailureReason."""
 
 
 @dataclass
 class LabelingJob:
-    """A job as it was asked for, and how far it is; tasks, categories and template are there once it is in progress."""
+    """A job: its request and its state. Tasks, categories and template are set when the job is in progress."""
 
     request: Request
     arn: str
@@ -107,7 +108,7 @@ class LabelingJob:
 
     @property
     def output_path(self) -> str:
-        """Where everything that the job writes is."""
+        """The S3 URI under which the job writes all output."""
         return f"{self.request['OutputConfig']['S3OutputPath'].rstrip('/')}/{self.name}"
 
     def become(self, status: str) -> None:
@@ -116,7 +117,7 @@ class LabelingJob:
 
     @property
     def summary(self) -> Answer:
-        """What DescribeLabelingJob and ListLabelingJobs both show."""
+        """The common part of DescribeLabelingJob and ListLabelingJobs."""
         labelled, failed, objects = self.tasks.counts
         optional: Answer = {}
         if self.failure_reason:
@@ -151,7 +152,7 @@ class WorkTeam:
 
     @property
     def description(self) -> Answer:
-        """As DescribeWorkteam shows it."""
+        """The work team as DescribeWorkteam returns it."""
         shown = ("WorkteamName", "MemberDefinitions", "Description", "NotificationConfiguration")
         return {
             "WorkteamArn": self.arn,
@@ -173,7 +174,7 @@ DEFAULT_TEAM: Request = {
 
 
 class GroundTruth(StandIn):
-    """The operations; delays are service seconds."""
+    """The operations. Delays are in service seconds."""
 
     start_seconds = 10.0
     stop_seconds = 10.0
@@ -187,15 +188,15 @@ class GroundTruth(StandIn):
     # Labelling jobs
 
     def create_labeling_job(self, request: Request) -> Answer:
-        """CreateLabelingJob. What cannot be read from S3 shows later, as a FailureReason."""
+        """CreateLabelingJob. Errors in reading from S3 appear later, as a FailureReason."""
         self._check_job(request)
         name = request["LabelingJobName"]
-        if full := faults.of_service(What.LABELLING_JOBS_FULL, name):
+        if full := faults.take_service_fault(What.LABELLING_JOBS_FULL, name):
             raise ServiceError("ResourceLimitExceeded", full.message)
         with self.lock:
-            # A name is spent for good and upper and lower case do not count.
+            # Names are unique forever, and not case-sensitive.
             if name.lower() in self._jobs:
-                raise ServiceError("ResourceInUse", f"There is a labeling job of the name {name} already.")
+                raise ServiceError("ResourceInUse", f"A labeling job with the name {name} already exists.")
             arn = f"arn:aws:sagemaker:{self.region}:{self.account}:labeling-job/{name}"
             created = now()
             job = LabelingJob(request, arn, created, f"{self.account}{secrets.token_hex(8)}", updated=created)
@@ -219,7 +220,7 @@ class GroundTruth(StandIn):
             }
 
     def stop_labeling_job(self, request: Request) -> None:
-        """StopLabelingJob: what is labelled so far is written."""
+        """StopLabelingJob. The job writes the labels made so far."""
         with self.lock:
             job = self._job(request)
             if job.status not in ("Initializing", "InProgress"):
@@ -228,7 +229,7 @@ class GroundTruth(StandIn):
             job.tasks.over.set()
 
     def list_labeling_jobs(self, request: Request) -> Answer:
-        """ListLabelingJobs, newest first unless asked otherwise."""
+        """ListLabelingJobs, by default newest first."""
         with self.lock:
             summaries = [job.summary | _task_functions(job.request) for job in self._jobs.values()]
         times = ("CreationTime", "LastModifiedTime")
@@ -251,7 +252,7 @@ class GroundTruth(StandIn):
     def _job(self, request: Request) -> LabelingJob:
         name = request["LabelingJobName"]
         if name.lower() not in self._jobs:
-            # What SageMaker answers to DescribeTrainingJob, though its model lists ResourceNotFound (boto3 issue 2808).
+            # As DescribeTrainingJob returns, although the service model lists ResourceNotFound (boto3 issue 2808).
             raise ServiceError("ValidationException", "Requested resource not found.")
         return self._jobs[name.lower()]
 
@@ -259,9 +260,9 @@ class GroundTruth(StandIn):
         task, source = request["HumanTaskConfig"], request["InputConfig"]["DataSource"]
         for parameter in ("StoppingConditions", "LabelingJobAlgorithmsConfig"):
             if parameter in request:
-                raise _invalid(f"The local AWS does not play {parameter}: leave it out.")
+                raise _invalid(f"The local AWS does not support {parameter}. Omit it.")
         if "S3DataSource" not in source:
-            raise _invalid("InputConfig must have an S3DataSource: the local AWS does not play streaming jobs.")
+            raise _invalid("InputConfig must have an S3DataSource: the local AWS does not support streaming jobs.")
         if "UiTemplateS3Uri" not in task["UiConfig"] or "LabelCategoryConfigS3Uri" not in request:
             raise _invalid("A bounding-box job must have UiConfig.UiTemplateS3Uri and LabelCategoryConfigS3Uri.")
         self._check_attribute(request["LabelAttributeName"])
@@ -290,7 +291,7 @@ class GroundTruth(StandIn):
         for kind, arn in (("PRE", task.get("PreHumanTaskLambdaArn")), ("ACS", consolidation)):
             expected = f"arn:aws:lambda:{self.region}:{account}:function:{kind}-BoundingBox"
             if arn != expected:
-                raise _invalid(f"The local AWS plays bounding-box jobs only: {arn} must be {expected}.")
+                raise _invalid(f"The local AWS supports only bounding-box jobs: {arn} must be {expected}.")
 
     # The life of a job
 
@@ -299,22 +300,22 @@ class GroundTruth(StandIn):
         try:
             if reason := workforce.take_failure():
                 raise JobFailed(reason)
-            if fault := faults.of_service(What.LABELLING_FAILS, job.name):
+            if fault := faults.take_service_fault(What.LABELLING_FAILS, job.name):
                 raise JobFailed(fault.message)
             categories = _categories(job.request["LabelCategoryConfigS3Uri"])
             template = _template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
             lines = _objects(job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
             workers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
-            # A chained job labels only what has no label yet.
+            # A chained job labels only objects without a label.
             given = [job.attribute in line and f"{job.attribute}-metadata" in line for line in lines]
             tasks = Tasks(lines, workers, given)
-            if faults.of_service(What.NOTHING_LABELLED, job.name):
+            if faults.take_service_fault(What.NOTHING_LABELLED, job.name):
                 tasks.expire()
             with self.lock:
                 job.tasks, job.categories, job.template = tasks, categories, template
                 if job.status == "Initializing":
                     job.become("InProgress")
-                if faults.of_service(What.LABELLING_STOPS, job.name):
+                if faults.take_service_fault(What.LABELLING_STOPS, job.name):
                     job.become("Stopping")
             with clock.at_real_pace() if workforce.people_come else contextlib.nullcontext():
                 self._label(job)
@@ -337,9 +338,9 @@ class GroundTruth(StandIn):
         )
 
     def _label(self, job: LabelingJob) -> None:
-        """Let the simulated workforce label and people at the page, until all is labelled or the job is stopped.
+        """Wait until all photos are labelled, by the simulated workforce or by people, or until the job is stopped.
 
-        Raises JobFailed when the job is older than a labelling job gets.
+        Raises JobFailed if the job exceeds the maximum lifetime of a labelling job.
         """
         answers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
         expires, due = now() + JOB_LIFE_SECONDS, now() + workforce.seconds_between_photos(answers)
@@ -354,10 +355,10 @@ class GroundTruth(StandIn):
             self.sleep(max(0.001, min(due, expires) - now()), until=job.tasks.over)
 
     def _simulate(self, job: LabelingJob, count: int) -> None:
-        """Let `count` simulated workers each label the next photo that nobody else has."""
+        """Let `count` simulated workers each label the next free photo."""
         for number in range(count):
             worker = f"specimen-labeller-{number}"
-            with contextlib.suppress(TaskError):  # people may have labelled the last photo meanwhile
+            with contextlib.suppress(TaskError):  # a person may have labelled the last photo meanwhile
                 claimed = self.claim(job, worker)
                 if claimed is None:
                     continue
@@ -370,26 +371,26 @@ class GroundTruth(StandIn):
                     job.tasks.submit(turn.id, worker, boxes, workforce.seconds_per_photo)
 
     def claim(self, job: LabelingJob, worker: str) -> tuple[Assignment, Size] | None:
-        """The photo that `worker` is to label and its size; None when there is none for them now.
+        """The next photo for `worker` and its size, or None.
 
-        Photos that cannot be read fail on the way. Raises JobEnded.
+        Photos that cannot be read are marked as failed. Raises JobEnded.
         """
         while turn := job.tasks.claim(worker):
             if size := self.size_of(turn):
                 return turn, size
-            reason = "ClientError: the object could not be read, or is no JPEG or PNG of at most 40 MB."
+            reason = "ClientError: the object cannot be read, or is not a JPEG or PNG of at most 40 MB."
             job.tasks.fail(turn.task, reason)
         return None
 
     def size_of(self, turn: Assignment) -> Size | None:
-        """The size of the assignment's photo as people see it; None when it cannot be read."""
+        """The displayed size of the assignment's photo, or None if it cannot be read."""
         if turn.task.size is None:
             content = _read_uri(turn.task.line["source-ref"])
             turn.task.size = image_size(content) if content is not None and len(content) <= MAX_IMAGE_BYTES else None
         return turn.task.size
 
     def photo_of(self, turn: Assignment) -> bytes | None:
-        """The assignment's photo; None when it cannot be read any more."""
+        """The assignment's photo, or None if it can no longer be read."""
         return _read_uri(turn.task.line["source-ref"])
 
     def jobs(self) -> list[LabelingJob]:
@@ -398,12 +399,15 @@ class GroundTruth(StandIn):
             return list(reversed(self._jobs.values()))
 
     def _output_line(self, job: LabelingJob, task: Task) -> dict[str, Any]:
-        """The output line of an object: as it came, if it has no label. Source: Ground Truth guide, "Output data"."""
+        """The output line of an object.
+
+        Without a label it equals the input. Source: Ground Truth guide, "Output data".
+        """
         if task.failure:
             return task.line | {f"{job.attribute}-metadata": {"failure-reason": task.failure}}
         if task.given or not task.is_labelled:
             return task.line
-        assert task.size  # noqa: S101  (it was looked at when the first worker came)
+        assert task.size  # noqa: S101  (set when the first worker claimed the photo)
         self._write_answers(job, task, task.size)
         merged = consolidate([answer.boxes for answer in task.answers])
         return task.line | _label_of(job, merged, task.size)
@@ -446,9 +450,11 @@ class GroundTruth(StandIn):
         name = request["WorkteamName"]
         with self.lock:
             if name in self._teams:
-                raise ServiceError("ResourceInUse", f"There is a work team of the name {name} already.")
+                raise ServiceError("ResourceInUse", f"A work team with the name {name} already exists.")
             if len(self._teams) >= MAX_WORK_TEAMS:
-                raise ServiceError("ResourceLimitExceeded", f"The account may have {MAX_WORK_TEAMS} work teams.")
+                raise ServiceError(
+                    "ResourceLimitExceeded", f"The account already has the maximum of {MAX_WORK_TEAMS} work teams."
+                )
             arn = f"arn:aws:sagemaker:{self.region}:{self.account}:workteam/private-crowd/{name}"
             self._teams[name] = WorkTeam(arn, now(), request)
         return {"WorkteamArn": arn}
@@ -458,11 +464,11 @@ class GroundTruth(StandIn):
         name = request["WorkteamName"]
         with self.lock:
             if name not in self._teams:
-                raise _invalid(f"There is no work team of the name {name}.")
+                raise _invalid(f"There is no work team with the name {name}.")
             return {"Workteam": self._teams[name].description}
 
     def list_workteams(self, request: Request) -> Answer:
-        """ListWorkteams, in the order of their making unless asked otherwise."""
+        """ListWorkteams, by default oldest first."""
         with self.lock:
             teams = [team.description for team in self._teams.values()]
         chosen = [team for team in teams if request.get("NameContains", "").lower() in team["WorkteamName"].lower()]
@@ -475,7 +481,7 @@ class GroundTruth(StandIn):
 
 
 def current() -> GroundTruth:
-    """What the local AWS holds now; another one after a reset."""
+    """The current state of the local AWS. A reset replaces it."""
     return GroundTruth.of(sagemaker_backends[aws.account][aws.region])
 
 
@@ -484,7 +490,7 @@ def _invalid(message: str) -> ServiceError:
 
 
 def _invalid_token() -> ServiceError:
-    return _invalid("NextToken is not one that this operation gave.")
+    return _invalid("NextToken was not returned by this operation.")
 
 
 def _task_functions(request: Request) -> Answer:
@@ -497,7 +503,7 @@ def _task_functions(request: Request) -> Answer:
 
 
 def _read_uri(uri: str) -> bytes | None:
-    """The content of an object; None when it cannot be read."""
+    """The content of an object, or None if it cannot be read."""
     match = re.fullmatch(r"s3://([^/]+)/(.+)", uri)
     if not match:
         return None
@@ -545,8 +551,9 @@ def _categories(uri: str) -> list[str]:
 
 
 def _template(uri: str) -> str:
-    """The worker template; the built-in functions need an element of this name. Source: Ground Truth guide, "Bounding
-    box".
+    """The worker template. The built-in functions need the element that is checked here.
+
+    Source: Ground Truth guide, "Bounding box".
     """
     template = _text(uri, "worker template")
     element = re.search(r"<crowd-bounding-box\b[^>]*>", template)
@@ -567,7 +574,7 @@ def _objects(uri: str) -> list[dict[str, Any]]:
         except ValueError:
             line = None
         if not isinstance(line, dict) or not isinstance(line.get("source-ref"), str):
-            raise JobFailed(f"ClientError: line {number} of {uri} is no JSON object with a source-ref.")
+            raise JobFailed(f"ClientError: line {number} of {uri} is not a JSON object with a source-ref.")
         if any(key.startswith("$") for key in line):
             raise JobFailed(f"ClientError: line {number} of {uri} has an attribute whose name starts with $.")
         lines.append(line)

@@ -1,6 +1,6 @@
-"""Who labels which photo: the tasks of one labelling job, handed out to workers and taken back with their answers.
+"""Assigns the photos of a labelling job to workers and collects their answers.
 
-Simulated workers and people at the labelling page come the same way: claim a photo, then answer or decline it.
+Simulated workers and people at the labelling page use the same calls: claim a photo, then answer or decline it.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ EXPIRED = "The task expired: no worker answered it."
 
 
 class TaskError(Exception):
-    """A worker cannot do this; the message says why and what to do."""
+    """The worker's action is not possible. The message says why and what to do."""
 
 
 class NoSuchAssignment(TaskError):
-    """The worker has no assignment of this id."""
+    """The worker has no assignment with this id."""
 
 
 class TaskLost(TaskError):
-    """The worker's time for the photo ran out and it was given to somebody else."""
+    """The assignment has expired and another worker has the photo."""
 
 
 class JobEnded(TaskError):
-    """The labelling job takes no answers any more."""
+    """The labelling job accepts no more answers."""
 
 
 @dataclass
 class Answer:
-    """What a worker submitted for a photo, and in what time."""
+    """A worker's answer for a photo, with its times."""
 
     worker: str
     boxes: Sequence[DrawnBox]
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass(eq=False)
 class Assignment:
-    """One worker's turn at one photo. `draft` holds boxes that are not submitted yet, None when there are none."""
+    """A photo assigned to a worker. `draft` has boxes that are not submitted yet, or is None."""
 
     id: str
     worker: str
@@ -62,14 +62,16 @@ class Assignment:
 
     @property
     def holds(self) -> bool:
-        """Whether this turn keeps a place at the photo: it is answered, or its time has not run out."""
+        """Whether this assignment counts: it is answered, or has not expired."""
         return self.answer is not None or (not self.declined and time.monotonic() < self.expires)
 
 
 @dataclass(eq=False)
 class Task:
-    """One object of the input manifest. `failure` says why it gets no label, `given` that it came with one; `size` is
-    its photo's as people see it, None until somebody has looked.
+    """An object of the input manifest.
+
+    `failure` is why it gets no label. `given` says that it came with a label. `size` is the displayed size of the
+    photo, or None if it has not been read yet.
     """
 
     number: int
@@ -82,31 +84,31 @@ class Task:
 
     @property
     def answers(self) -> list[Answer]:
-        """What was submitted so far, in the order in which the workers came."""
+        """The answers so far, in the order of the assignments."""
         return [turn.answer for turn in self.assignments if turn.answer]
 
     @property
     def is_labelled(self) -> bool:
-        """Whether it bears a label at the end."""
+        """Whether the object has, or gets, a label."""
         return self.given or len(self.answers) >= self.workers
 
     @property
     def is_open(self) -> bool:
-        """Whether workers are still wanted."""
+        """Whether more answers are needed."""
         return not self.failure and not self.is_labelled
 
     @property
     def has_room(self) -> bool:
-        """Whether one more worker may take it."""
+        """Whether it can be assigned to one more worker."""
         return self.is_open and sum(turn.holds for turn in self.assignments) < self.workers
 
 
 class Tasks:
-    """The tasks of a job; any thread may call.
+    """The tasks of a job. Thread-safe.
 
-    `lines`: the objects of the input manifest; those of `given` bear a label already. Each is wanted from `workers`
-    different workers. A claim lasts `lease_seconds` real seconds; a draft renews it, so that a photo whose worker went
-    away comes back and one that is worked on does not. `over` is set when no more answers are wanted.
+    `lines` are the objects of the input manifest; `given` says which already have a label. Each needs answers from
+    `workers` different workers. An assignment lasts `lease_seconds` real seconds. A draft renews it. `over` is set when
+    no more answers are needed.
     """
 
     lease_seconds = 180.0
@@ -121,7 +123,7 @@ class Tasks:
         self.over = Signal(clock)
 
     def claim(self, worker: str) -> Assignment | None:
-        """The photo that `worker` is to label: the one that they have already, or another; None when there is none.
+        """The worker's current photo, else the next free photo, or None.
 
         Raises JobEnded.
         """
@@ -137,7 +139,7 @@ class Tasks:
             return None
 
     def of(self, worker: str) -> list[Assignment]:
-        """All turns of `worker` that they still have or answered, in the order in which they got them."""
+        """All assignments that `worker` still has or has answered, oldest first."""
         with self._lock:
             return [
                 turn
@@ -146,21 +148,21 @@ class Tasks:
             ]
 
     def turn(self, assignment_id: str, worker: str | None = None) -> Assignment:
-        """The assignment, of `worker` when one is named. Raises NoSuchAssignment."""
+        """The assignment with this id, and of `worker` if given. Raises NoSuchAssignment."""
         with self._lock:
             turn = self._turns.get(assignment_id)
             if turn is None or worker not in (None, turn.worker):
-                raise NoSuchAssignment("You have no photo of this id: ask for the next one.")
+                raise NoSuchAssignment("You have no photo with this id. Take the next one.")
             return turn
 
     def save_draft(self, assignment_id: str, worker: str, boxes: Sequence[DrawnBox]) -> None:
-        """Keep boxes that are not submitted yet, and the photo for the worker. Raises TaskError."""
+        """Save boxes that are not submitted yet, and renew the assignment. Raises TaskError."""
         with self._lock:
             turn = self._held(assignment_id, worker)
             turn.draft, turn.expires = boxes, time.monotonic() + self.lease_seconds
 
     def submit(self, assignment_id: str, worker: str, boxes: Sequence[DrawnBox], seconds: float | None = None) -> None:
-        """Take an answer, or another answer in its place; `seconds` is the time spent, if not the time that passed.
+        """Save an answer, or replace the earlier one. `seconds` is the time spent; default: the time since the claim.
 
         Raises TaskError.
         """
@@ -173,7 +175,7 @@ class Tasks:
             self._tell_if_complete()
 
     def decline(self, assignment_id: str, worker: str) -> None:
-        """Give the photo back unanswered; it expires when as many decline it as are wanted to answer. Raises TaskError.
+        """Return the photo unanswered. It expires when as many workers decline it as should answer. Raises TaskError.
 
         Source: Ground Truth guide, "Monitor Labeling Jobs".
         """
@@ -182,18 +184,18 @@ class Tasks:
             turn.declined, turn.answer, turn.draft = True, None, None
             self._finish(turn)
             self._first_open = min(self._first_open, turn.task.number)
-            if sum(one.declined for one in turn.task.assignments) >= turn.task.workers:
+            if sum(assignment.declined for assignment in turn.task.assignments) >= turn.task.workers:
                 turn.task.failure = EXPIRED
             self._tell_if_complete()
 
     def fail(self, task: Task, reason: str) -> None:
-        """The photo cannot be labelled by anybody."""
+        """Mark the photo as impossible to label."""
         with self._lock:
             task.failure = reason
             self._tell_if_complete()
 
     def expire(self) -> None:
-        """Nobody comes to answer what is not answered yet."""
+        """Let all unanswered tasks expire."""
         with self._lock:
             for task in self._all:
                 if task.is_open:
@@ -201,21 +203,21 @@ class Tasks:
             self._tell_if_complete()
 
     def close(self) -> list[Task]:
-        """Take no more answers; all tasks in the manifest's order."""
+        """Accept no more answers. Returns all tasks in the manifest's order."""
         with self._lock:
             self._is_closed = True
             return self._all
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """How many tasks are labelled, failed, and there are."""
+        """The number of labelled tasks, failed tasks, and all tasks."""
         with self._lock:
             labelled = sum(task.is_labelled for task in self._all)
             return labelled, sum(bool(task.failure) for task in self._all), len(self._all)
 
     @property
     def is_complete(self) -> bool:
-        """Whether every task has got what it wants, or failed."""
+        """Whether every task has all answers or has failed."""
         with self._lock:
             while self._first_open < len(self._all) and not self._all[self._first_open].is_open:
                 self._first_open += 1
@@ -227,14 +229,14 @@ class Tasks:
 
     def _check_open(self) -> None:
         if self._is_closed or self.is_complete:
-            raise JobEnded("The labelling job has ended: it takes no more answers.")
+            raise JobEnded("The labelling job has ended and accepts no more answers.")
 
     def _finish(self, turn: Assignment) -> None:
         if turn in self._unfinished[turn.worker]:
             self._unfinished[turn.worker].remove(turn)
 
     def _new_turn(self, worker: str, task: Task) -> Assignment:
-        # The id is a secret: whoever has it may see the photo.
+        # The id is a secret, because it gives access to the photo.
         turn = Assignment(secrets.token_urlsafe(16), worker, task, clock.utc(), time.monotonic() + self.lease_seconds)
         task.assignments.append(turn)
         self._turns[turn.id] = turn
@@ -245,5 +247,5 @@ class Tasks:
         turn = self.turn(assignment_id, worker)
         self._check_open()
         if turn.declined or (not turn.holds and not turn.task.has_room):
-            raise TaskLost("Your time for this photo ran out and it was given to somebody else: take the next one.")
+            raise TaskLost("Your time for this photo is over and another worker has it. Take the next one.")
         return turn

@@ -1,6 +1,6 @@
-"""The labelling page's HTTP contract (docs/labelling-page.md) over the labelling jobs of the local Ground Truth.
+"""The labelling page and its HTTP contract (docs/labelling-page.md), for the local Ground Truth's labelling jobs.
 
-Everything is below /labelling/: the page itself, and the contract below /labelling/api/.
+The page is under /labelling/, the contract under /labelling/api/.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ekyc.localaws.services.workforce import DrawnBox
 MAX_BOXES = 100
 MAX_WORKER_CHARACTERS = 40
 HEADERS = {
-    # Annotorious colours its boxes by style attributes; style sheets and scripts come from files only.
+    # Annotorious sets colours in style attributes. Style sheets and scripts may come from files only.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -40,7 +40,7 @@ TITLES = {404: "Not Found", 409: "Conflict", 410: "Gone"}
 
 
 class PageProblem(LocalAwsError):
-    """An answer other than success; the message is for the worker."""
+    """An error response. The message is for the worker."""
 
     def __init__(self, status: int, title: str, detail: str) -> None:
         super().__init__(detail)
@@ -48,7 +48,7 @@ class PageProblem(LocalAwsError):
 
 
 class Box(BaseModel):
-    """A box of a request body, in pixels of the photo."""
+    """A box in a request body, in pixels of the photo."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     label: str
@@ -66,7 +66,7 @@ class Boxes(BaseModel):
 
 
 def answer(request: Request) -> Response:
-    """Answer a request below /labelling/."""
+    """Answer a request under /labelling/."""
     routes = ROUTES.bind_to_environ(request.environ)
     try:
         handler, arguments = routes.match()
@@ -76,7 +76,7 @@ def answer(request: Request) -> Response:
     except TaskError as error:
         status = {NoSuchAssignment: 404, TaskLost: 409, JobEnded: 410}[type(error)]
         response = refusal(status, TITLES[status], str(error))
-    except HTTPException as error:  # no such path or method; a redirect to the path with its slash
+    except HTTPException as error:  # unknown path or method, or a redirect to the path with a slash
         redirected = error.get_response(request.environ)
         status = redirected.status_code
         if status >= 400:
@@ -120,8 +120,8 @@ def _list_assignments(request: Request, job: str) -> Response:
 
 
 def _claim(request: Request, job: str) -> Response:
-    found, worker = _open_job(job), _worker(request)
-    claimed = groundtruth.current().claim(found, worker)
+    labelling_job, worker = _open_job(job), _worker(request)
+    claimed = groundtruth.current().claim(labelling_job, worker)
     if claimed is None:
         return Response(status=204)
     return _json(_shown(claimed[0], claimed[1]))
@@ -133,30 +133,37 @@ def _show_assignment(request: Request, job: str, assignment: str) -> Response:
 
 
 def _save_draft(request: Request, job: str, assignment: str) -> Response:
-    found, worker = _open_job(job), _worker(request)
-    found.tasks.save_draft(assignment, worker, _boxes(request, found, found.tasks.turn(assignment, worker)))
+    labelling_job, worker = _open_job(job), _worker(request)
+    labelling_job.tasks.save_draft(
+        assignment, worker, _boxes(request, labelling_job, labelling_job.tasks.turn(assignment, worker))
+    )
     return Response(status=204)
 
 
 def _submit(request: Request, job: str, assignment: str) -> Response:
-    found, worker = _open_job(job), _worker(request)
-    found.tasks.submit(assignment, worker, _boxes(request, found, found.tasks.turn(assignment, worker)))
-    return _json(_described(found, worker))
+    labelling_job, worker = _open_job(job), _worker(request)
+    labelling_job.tasks.submit(
+        assignment, worker, _boxes(request, labelling_job, labelling_job.tasks.turn(assignment, worker))
+    )
+    return _json(_described(labelling_job, worker))
 
 
 def _decline(request: Request, job: str, assignment: str) -> Response:
-    found, worker = _open_job(job), _worker(request)
-    found.tasks.decline(assignment, worker)
-    return _json(_described(found, worker))
+    labelling_job, worker = _open_job(job), _worker(request)
+    labelling_job.tasks.decline(assignment, worker)
+    return _json(_described(labelling_job, worker))
 
 
 def _photo(_request: Request, job: str, assignment: str) -> Response:
-    """An <img> can send no header: the assignment's id, which only its worker knows, is what lets one see the photo."""
+    """The photo of an assignment.
+
+    An <img> sends no X-Worker header, so the secret id of the assignment grants access.
+    """
     turn = _job(job).tasks.turn(assignment)
     content = groundtruth.current().photo_of(turn)
     if content is None:
-        raise PageProblem(404, "Not Found", "The photo is not there any more.")
-    # Ground Truth takes nothing but PNG and JPEG, which the size that was read has shown it to be.
+        raise PageProblem(404, "Not Found", "The photo no longer exists.")
+    # The photo is a PNG or JPEG, because its size was read.
     return Response(content, content_type="image/png" if content.startswith(b"\x89PNG") else "image/jpeg")
 
 
@@ -209,17 +216,17 @@ def _job(name: str) -> LabelingJob:
 def _open_job(name: str) -> LabelingJob:
     job = _job(name)
     if job.status == "Initializing":
-        raise PageProblem(409, "Conflict", "The labelling job has not begun yet: ask again in a moment.")
+        raise PageProblem(409, "Conflict", "The labelling job has not begun yet. Try again in a moment.")
     if job.status != "InProgress":
-        raise JobEnded("The labelling job has ended: it takes no more answers.")
+        raise JobEnded("The labelling job has ended and accepts no more answers.")
     return job
 
 
 def _worker(request: Request) -> str:
-    """Who asks, as they say themselves. That they may ask is what the token shows (`ekyc.localaws.doors`)."""
+    """The worker's name, as the worker gives it. Access itself is granted by the token (`ekyc.localaws.doors`)."""
     worker = unquote(request.headers.get("X-Worker", "")).strip()
     if not worker:
-        raise PageProblem(401, "Unauthorized", "Say who you are: the header X-Worker must have a name.")
+        raise PageProblem(401, "Unauthorized", "The header X-Worker must have your name.")
     if len(worker) > MAX_WORKER_CHARACTERS or not worker.isprintable():
         rule = f"A worker's name has at most {MAX_WORKER_CHARACTERS} printable characters."
         raise PageProblem(400, "Bad Request", rule)
@@ -229,12 +236,12 @@ def _worker(request: Request) -> str:
 def _size(turn: Assignment) -> Size:
     size = groundtruth.current().size_of(turn)
     if size is None:
-        raise PageProblem(404, "Not Found", "The photo is not there any more.")
+        raise PageProblem(404, "Not Found", "The photo no longer exists.")
     return size
 
 
 def _boxes(request: Request, job: LabelingJob, turn: Assignment) -> list[DrawnBox]:
-    """The boxes of the body: of the job's labels, in whole pixels inside the photo. Raises PageProblem."""
+    """The boxes in the body, validated: labels of the job, whole pixels inside the photo. Raises PageProblem."""
     if request.mimetype != "application/json":
         raise PageProblem(415, "Unsupported Media Type", "The body must be application/json.")
     try:
@@ -246,16 +253,16 @@ def _boxes(request: Request, job: LabelingJob, turn: Assignment) -> list[DrawnBo
     size = _size(turn)
     for number, box in enumerate(boxes, 1):
         if box.label not in job.categories:
-            detail = f"Box {number}: {box.label[:80]!r} is none of the job's labels."
+            detail = f"Box {number}: {box.label[:80]!r} is not one of the job's labels."
             raise PageProblem(422, "Unprocessable Content", detail)
         if box.left + box.width > size.width or box.top + box.height > size.height:
-            detail = f"Box {number} reaches beyond the photo, which is {size.width} x {size.height} pixels."
+            detail = f"Box {number} extends beyond the photo, which is {size.width} x {size.height} pixels."
             raise PageProblem(422, "Unprocessable Content", detail)
     return [DrawnBox(box.label, box.left, box.top, box.width, box.height) for box in boxes]
 
 
 def _inner_html(template: str, element: str) -> str:
-    """What stands inside an element of the worker template; the page lets only plain text elements of it through."""
+    """The content of an element of the worker template. The page shows only plain text elements in it."""
     match = re.search(rf"<{re.escape(element)}\b[^>]*>(.*?)</{re.escape(element)}>", template, re.DOTALL)
     return match[1].strip() if match else ""
 

@@ -1,8 +1,9 @@
-"""Rekognition Custom Labels: projects, datasets, project versions and DetectCustomLabels inside the moto server.
+"""Rekognition Custom Labels: projects, datasets, project versions and DetectCustomLabels, inside the moto server.
 
-Answers and errors have AWS's names and shapes, states pass in AWS's order after the service's own delays (shortened by
-the clock), and what is trained is a real detector. Object localization only. Not played: training from manifests that
-no dataset holds (TrainingData, TestingData), copies of datasets and versions, changes of datasets, content moderation.
+Responses and errors have AWS's names and formats. States change in AWS's order, after the service's delays, which the
+clock shortens. A training trains a real detector. Only object localization is supported. Not simulated: training from
+manifests without datasets (TrainingData, TestingData), copies of datasets and versions, changes of datasets, content
+moderation.
 """
 
 from __future__ import annotations
@@ -55,13 +56,13 @@ OPERATIONS = (
     "ListTagsForResource",
 )
 
-# Custom Labels guide, "Guidelines and quotas": an image sent as bytes.
+# The limit of an image sent as bytes. Source: Custom Labels guide, "Guidelines and quotas".
 MAX_RAW_BYTES = 4 * 1024 * 1024
 
 
 @dataclass
 class Dataset:
-    """A TRAIN or TEST dataset; `entries` are the manifest lines that were kept."""
+    """A TRAIN or TEST dataset. `entries` are the manifest lines that were not dropped."""
 
     arn: str
     kind: str
@@ -80,7 +81,7 @@ class Dataset:
 
 @dataclass
 class ProjectVersion:
-    """A model. `results` are the fields of its description that the training gave."""
+    """A model. `results` are the fields of its description that come from the training."""
 
     arn: str
     name: str
@@ -103,7 +104,7 @@ class ProjectVersion:
 
     @property
     def description(self) -> Answer:
-        """As DescribeProjectVersions shows it: what is not there yet is left out."""
+        """The version as DescribeProjectVersions returns it, without fields that have no value yet."""
         times = {"TrainingEndTimestamp": self.training_end, "BillableTrainingTimeInSeconds": self.billable_seconds}
         return {
             "ProjectVersionArn": self.arn,
@@ -133,11 +134,11 @@ class Project:
 
 
 class CustomLabels(StandIn):
-    """The operations, and the knobs that tests turn: set them on `current()`; a reset turns them back."""
+    """The operations, and the controls for tests. Set them on `current()`; a reset restores the defaults."""
 
     # Quotas. Source: AWS General Reference, "Amazon Rekognition endpoints and quotas".
     max_projects = 100
-    max_datasets = math.inf  # being made at a time: AWS names no quota, and CreateDataset may refuse by one
+    max_datasets = math.inf  # created concurrently. AWS documents no such quota, but CreateDataset can refuse with one.
     max_versions = 100
     max_trainings = 2
     max_running_models = 2
@@ -145,17 +146,18 @@ class CustomLabels(StandIn):
     calls_per_second = 5.0  # of each operation, service seconds
     detections_per_second = 50.0
 
-    # Delays in service seconds. A training takes what the detector's learning takes on top of its delay.
+    # Delays in service seconds. A training takes its delay plus the detector's training time.
     dataset_seconds = 20.0
     training_seconds = 30.0
     start_seconds = 60.0
     stop_seconds = 20.0
     delete_seconds = 5.0
 
-    # Without it trainings take their delay only: the model finds nothing, its evaluation says that all was found.
+    # If False, a training only takes its delay. The model finds nothing, but its evaluation says that it found
+    # everything.
     learns = True
 
-    # The message with which the next one fails.
+    # If set, the next one fails with this message.
     fail_next_dataset: str | None = None
     fail_next_training: str | None = None
     fail_next_start: str | None = None
@@ -163,15 +165,18 @@ class CustomLabels(StandIn):
     def __init__(self, backend: BaseBackend) -> None:
         super().__init__(backend)
         self._projects: dict[str, Project] = {}
-        # Of each operation: how many calls it may take at once, and when that was; see `admit`.
+        # For each operation, the tokens left and the time of that count; see `admit`.
         self._allowances: dict[str, tuple[float, float]] = {}
         self.answered: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
-        # The photos that models look at, at one time: more would leave no core to the server.
-        self._looking = threading.Semaphore(2)
+        # Limits concurrent detections, so that a CPU core is left for the server.
+        self._detecting = threading.Semaphore(2)
 
     def admit(self, operation: str) -> None:
-        """A token bucket that holds a second's calls for each operation, filled by service time."""
+        """Throttle calls with a token bucket for each operation.
+
+        It holds one second's calls and fills by service time.
+        """
         is_detection = operation == "DetectCustomLabels"
         rate = self.detections_per_second if is_detection else self.calls_per_second
         with self.lock:
@@ -194,12 +199,12 @@ class CustomLabels(StandIn):
         name = request["ProjectName"]
         _refuse_not_played(request, ["AutoUpdate"])
         if request.get("Feature", "CUSTOM_LABELS") != "CUSTOM_LABELS":
-            raise _invalid("The local AWS has no projects for content moderation: leave out Feature.")
+            raise _invalid("The local AWS does not support projects for content moderation. Omit Feature.")
         with self.lock:
             if name in self._projects:
-                raise ServiceError("ResourceInUseException", f"A project with the name {name} exists already.")
-            if len(self._projects) >= self.max_projects or faults.of_service(What.PROJECTS_FULL, name):
-                raise _limit(f"The account has {self.max_projects} projects, the most that it may have.")
+                raise ServiceError("ResourceInUseException", f"A project with the name {name} already exists.")
+            if len(self._projects) >= self.max_projects or faults.take_service_fault(What.PROJECTS_FULL, name):
+                raise _limit(f"The account already has the maximum of {self.max_projects} projects.")
             created = now()
             arn = self._arn(name, "", created)
             self._projects[name] = Project(arn, name, created, request.get("Tags", {}))
@@ -219,11 +224,11 @@ class CustomLabels(StandIn):
             return {"ProjectDescriptions": [_project_description(project) for project in shown], **following}
 
     def delete_project(self, request: Request) -> Answer:
-        """DeleteProject: its versions must be gone, its datasets go with it."""
+        """DeleteProject. The project must have no versions. Its datasets are deleted too."""
         with self.lock:
             project = self._project(request["ProjectArn"])
             if project.versions:
-                raise _in_use(f"Project {project.name} has models: delete them first.")
+                raise _in_use(f"Project {project.name} has models. Delete them first.")
             project.status = "DELETING"
         self.background(self._forget_project, project)
         return {"Status": "DELETING"}
@@ -236,7 +241,7 @@ class CustomLabels(StandIn):
     # Datasets
 
     def create_dataset(self, request: Request) -> Answer:
-        """CreateDataset from a manifest, or empty. A manifest that cannot be used shows later, as CREATE_FAILED."""
+        """CreateDataset from a manifest, or empty. Errors in the manifest appear later, as CREATE_FAILED."""
         kind = request["DatasetType"]
         _refuse_not_played(request.get("DatasetSource", {}), ["DatasetArn"])
         manifest = request.get("DatasetSource", {}).get("GroundTruthManifest", {}).get("S3Object")
@@ -245,12 +250,12 @@ class CustomLabels(StandIn):
         with self.lock:
             project = self._project(request["ProjectArn"])
             if kind in project.datasets:
-                message = f"Project {project.name} has a dataset of type {kind} already."
+                message = f"Project {project.name} already has a dataset of type {kind}."
                 raise ServiceError("ResourceAlreadyExistsException", message)
-            datasets = [one for each in self._projects.values() for one in each.datasets.values()]
-            under_way = sum(one.status == "CREATE_IN_PROGRESS" for one in datasets)
-            if under_way >= self.max_datasets or faults.of_service(What.DATASETS_FULL, project.name):
-                raise _limit("The account makes as many datasets as it may at one time.")
+            datasets = [dataset for other in self._projects.values() for dataset in other.datasets.values()]
+            in_progress = sum(dataset.status == "CREATE_IN_PROGRESS" for dataset in datasets)
+            if in_progress >= self.max_datasets or faults.take_service_fault(What.DATASETS_FULL, project.name):
+                raise _limit("The account already creates the maximum number of datasets.")
             created = now()
             arn = self._arn(project.name, f"dataset/{kind.lower()}/", created)
             dataset = Dataset(arn, kind, created, created, request.get("Tags", {}))
@@ -298,14 +303,14 @@ class CustomLabels(StandIn):
         return {"DatasetDescription": description}
 
     def list_dataset_entries(self, request: Request) -> Answer:
-        """ListDatasetEntries: the lines, with "cl-errors" where something is wrong and "cl-metadata"."""
+        """ListDatasetEntries: the lines, with "cl-errors" in the marked parts, and "cl-metadata"."""
         with self.lock:
             entries = [entry for entry in self._listed_dataset(request).entries if _is_asked_for(entry, request)]
         shown, following = stand_in.page(entries, request, _invalid_token)
         return {"DatasetEntries": [json.dumps(entry.for_listing()) for entry in shown], **following}
 
     def list_dataset_labels(self, request: Request) -> Answer:
-        """ListDatasetLabels, in the order of their names."""
+        """ListDatasetLabels, sorted by name."""
         with self.lock:
             counts = label_counts(self._listed_dataset(request).entries)
         shown, following = stand_in.page(list(counts.items()), request, _invalid_token)
@@ -347,13 +352,15 @@ class CustomLabels(StandIn):
         with self.lock:
             project = self._project(request["ProjectArn"])
             if name in project.versions:
-                raise _in_use(f"Project {project.name} has a version {name} already.")
-            if len(project.versions) >= self.max_versions or faults.of_service(What.VERSIONS_FULL, project.name):
-                raise _limit(f"Project {project.name} has {self.max_versions} models, the most that it may have.")
+                raise _in_use(f"Project {project.name} already has a version {name}.")
+            if len(project.versions) >= self.max_versions or faults.take_service_fault(
+                What.VERSIONS_FULL, project.name
+            ):
+                raise _limit(f"Project {project.name} already has the maximum of {self.max_versions} models.")
             training, testing = (self._training_entries(project, kind) for kind in ("TRAIN", "TEST"))
             trainings = self._count(["TRAINING_IN_PROGRESS"])
-            if trainings >= self.max_trainings or faults.of_service(What.TRAININGS_FULL, project.name):
-                raise _limit(f"The account may have {self.max_trainings} trainings at one time.")
+            if trainings >= self.max_trainings or faults.take_service_fault(What.TRAININGS_FULL, project.name):
+                raise _limit(f"The account already runs the maximum of {self.max_trainings} trainings.")
             created = now()
             arn = self._arn(project.name, f"version/{name}/", created)
             optional = {key: value for key, value in request.items() if key in ("KmsKeyId", "VersionDescription")}
@@ -416,10 +423,10 @@ class CustomLabels(StandIn):
             if version.status not in ("TRAINING_COMPLETED", "STOPPED"):
                 raise _in_use(f"A model in status {version.status} cannot be started.")
             if most > self.max_inference_units:
-                raise _limit(f"A model may have {self.max_inference_units} inference units.")
+                raise _limit(f"A model can have at most {self.max_inference_units} inference units.")
             running = self._count(["STARTING", "RUNNING", "STOPPING"])
-            if running >= self.max_running_models or faults.of_service(What.RUNNING_MODELS_FULL, version.arn):
-                raise _limit(f"The account may run {self.max_running_models} models at one time.")
+            if running >= self.max_running_models or faults.take_service_fault(What.RUNNING_MODELS_FULL, version.arn):
+                raise _limit(f"The account already runs the maximum of {self.max_running_models} models.")
             failure, self.fail_next_start = self.fail_next_start, None
             failure = failure or _failure(What.MODEL_FAILS, version.arn)
             version.units = {key: request[key] for key in ("MinInferenceUnits", "MaxInferenceUnits") if key in request}
@@ -452,7 +459,7 @@ class CustomLabels(StandIn):
             version.become("STOPPED", "The model is stopped.")
 
     def delete_project_version(self, request: Request) -> Answer:
-        """DeleteProjectVersion: neither in training nor running."""
+        """DeleteProjectVersion. The version must not be in training or running."""
         with self.lock:
             project, version = self._version(request["ProjectVersionArn"])
             if version.status not in ("TRAINING_COMPLETED", "TRAINING_FAILED", "FAILED", "STOPPED"):
@@ -469,27 +476,31 @@ class CustomLabels(StandIn):
     # Detection
 
     def detect_custom_labels(self, request: Request) -> Answer:
-        """DetectCustomLabels. Without MinConfidence each label's assumed threshold counts, with it only that."""
-        given: float | None = request.get("MinConfidence")
+        """DetectCustomLabels. MinConfidence replaces the labels' assumed thresholds."""
+        min_confidence: float | None = request.get("MinConfidence")
         most: int = request.get("MaxResults", 100)
         if most > 100:
             raise ServiceError("ValidationException", "MaxResults must not be greater than 100.")
         with self.lock:
             version = self._version(request["ProjectVersionArn"])[1]
             if version.status != "RUNNING":
-                message = f"The model is in status {version.status}: start it and wait until it is RUNNING."
+                message = f"The model is in status {version.status}. Start it and wait until it is RUNNING."
                 raise ServiceError("ResourceNotReadyException", message)
             detector, thresholds = version.detector, version.thresholds
         image = _decoded(_image_content(request["Image"]))
-        with self._looking:
-            found = detector.detect(image) if detector else []
-        chosen = [d for d in found if d.confidence >= (thresholds[d.label] if given is None else given / 100)]
+        with self._detecting:
+            detections = detector.detect(image) if detector else []
+        chosen = [
+            detection
+            for detection in detections
+            if detection.confidence >= (thresholds[detection.label] if min_confidence is None else min_confidence / 100)
+        ]
         chosen.sort(key=lambda detection: -detection.confidence)
         height, width = image.shape[:2]
         labels = [_custom_label(detection, width, height) for detection in chosen]
         return {"CustomLabels": labels[:most]}
 
-    # Look-ups; call them with the lock held
+    # Look-ups, called with the lock held
 
     def list_tags_for_resource(self, request: Request) -> Answer:
         """ListTagsForResource of a project, dataset or version."""
@@ -531,13 +542,13 @@ class CustomLabels(StandIn):
 
 
 def current() -> CustomLabels:
-    """What the local AWS holds now, with the knobs on it; another one after a reset."""
+    """The current state of the local AWS, with the controls. A reset replaces it."""
     return CustomLabels.of(rekognition_backends[aws.account][aws.region])
 
 
 def _failure(what: What, arn: str) -> str | None:
-    """The message of the fault that this resource is to suffer, if there is one."""
-    fault = faults.of_service(what, arn)
+    """Return the message of the armed fault for this resource, if any, and consume the fault."""
+    fault = faults.take_service_fault(what, arn)
     return fault.message if fault else None
 
 
@@ -564,7 +575,7 @@ def _not_found(arn: str) -> ServiceError:
 def _refuse_not_played(request: Request, parameters: Iterable[str]) -> None:
     for parameter in parameters:
         if parameter in request:
-            raise _invalid(f"The local AWS does not play {parameter}: leave it out.")
+            raise _invalid(f"The local AWS does not support {parameter}. Omit it.")
 
 
 def _project_description(project: Project) -> Answer:
@@ -624,7 +635,7 @@ def _decoded(content: bytes) -> np.ndarray:
     if size is None or image is None:
         raise ServiceError("InvalidImageFormatException", "Request has invalid image format.")
     if not size.allowed:
-        raise _invalid(f"An image of {size.width} x {size.height} pixels is beyond what Custom Labels takes.")
+        raise _invalid(f"An image of {size.width} x {size.height} pixels exceeds the limits of Custom Labels.")
     return image
 
 

@@ -1,7 +1,7 @@
-"""What the stand-ins of AWS services have in common: their operations inside moto, their state, their threads.
+"""The base of the stand-ins for AWS services: their operations inside moto, their state and their threads.
 
-A stand-in is a subclass of StandIn with a method per operation, named like the operation in snake case, that takes the
-checked request and returns the answer. `moto_patches/stand_ins.py` puts these methods onto moto's response classes.
+A stand-in is a subclass of StandIn with a method for each operation, in snake case, that takes the validated request
+and returns the response. `moto_patches/stand_ins.py` adds these methods to moto's response classes.
 """
 
 from __future__ import annotations
@@ -30,43 +30,45 @@ _creation = threading.Lock()
 class StandIn:
     """The state of one service in one account and region.
 
-    It hangs on moto's backend of the service, so moto's reset forgets it; threads that it started then end quietly.
+    It is an attribute of moto's backend of the service, so moto's reset deletes it. Its threads then end quietly.
     """
 
     def __init__(self, backend: BaseBackend) -> None:
         self._backend = backend
         self.account = backend.account_id
         self.region = backend.region_name
-        # Guards everything below the stand-in; never held while sleeping, computing or calling another service.
+        # Guards all state. Never held while sleeping, computing or calling another service.
         self.lock = threading.RLock()
 
     @classmethod
     def of(cls, backend: BaseBackend) -> Self:
-        """The stand-in that hangs on `backend`; made when there is none yet."""
+        """The stand-in of `backend`. The first call creates it."""
         with _creation:
             if cls.__name__ not in backend.__dict__:
                 backend.__dict__[cls.__name__] = cls(backend)
             return backend.__dict__[cls.__name__]
 
     def admit(self, operation: str) -> None:
-        """Let a call in, or raise the ServiceError with which the service throttles."""
+        """Accept a call, or raise the service's throttling error."""
 
     def background(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Run `work(*arguments)` in a thread that a stop or a reset of the local AWS ends."""
+        """Run `work(*arguments)` in a thread that ends when the local AWS stops or is reset."""
 
         def run() -> None:
             try:
                 work(*arguments)
             except (BotoCoreError, aws.NotRunningError):
-                # While the local AWS stops, its S3 goes away before this thread is told to end: wait to be told.
+                # When the local AWS stops, S3 stops before this thread is interrupted. Wait for the interruption.
                 clock.sleep_real(10)
                 raise
 
         clock.background(run)
 
     def sleep(self, seconds: float, until: Signal | None = None) -> None:
-        """Wait `seconds` of service time, or for `until` to be set. Raises Interrupted when the local AWS stops or this
-        state was forgotten."""
+        """Wait `seconds` of service time, or until `until` is set.
+
+        Raises Interrupted if the local AWS stops or this state was deleted by a reset.
+        """
         clock.sleep(seconds, until)
         if self._backend.__dict__.get(type(self).__name__) is not self:
             raise Interrupted
@@ -75,7 +77,7 @@ class StandIn:
 def page(
     items: Sequence[Item], request: Request, invalid_token: Callable[[], ServiceError]
 ) -> tuple[list[Item], Answer]:
-    """The page of `items` that `request` (MaxResults, NextToken) asks for, and {"NextToken": …} when more follow."""
+    """The page of `items` for `request` (MaxResults, NextToken), and {"NextToken": …} if more follow."""
     start = 0
     if token := request.get("NextToken"):
         try:
@@ -88,10 +90,10 @@ def page(
 
 
 def now() -> float:
-    """The service time in epoch seconds as AWS's JSON protocol writes it, to the millisecond."""
+    """The service time in seconds since the epoch, rounded to milliseconds as in AWS's JSON protocol."""
     return round(clock.now(), 3)
 
 
 def request_id() -> str:
-    """An id as AWS gives each of its answers."""
+    """A request id, as in every AWS response."""
     return str(uuid.uuid4())

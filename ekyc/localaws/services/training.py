@@ -1,7 +1,7 @@
-"""A Custom Labels training: fetches the photos, checks both datasets, lets a detector learn, writes the output files.
+"""A Custom Labels training: fetches the photos, checks both datasets, trains a detector, writes the output files.
 
-Names and shapes of the output files: Custom Labels guide, "Accessing the summary file", "Evaluation manifest snapshot",
-"Understanding the manifest summary", "Understanding training and testing validation result manifests".
+Names and formats of the output files: Custom Labels guide, "Accessing the summary file", "Evaluation manifest
+snapshot", "Understanding the manifest summary", "Understanding training and testing validation result manifests".
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ S3Object = dict[str, dict[str, str]]
 
 
 class TrainingRefused(Exception):
-    """The training cannot go on; the message becomes the version's StatusMessage."""
+    """The training fails. The message becomes the version's StatusMessage."""
 
 
 @dataclass
 class Training:
-    """One run. Give it the datasets' entries, call `run`; what DescribeProjectVersions shows of it is below `results`.
+    """One training. Call `run` once.
 
-    `results` holds ManifestSummary, TrainingDataResult, TestingDataResult and, after success, EvaluationResult; after a
-    failure what of them was written before it.
+    `results` are the fields for DescribeProjectVersions: ManifestSummary, TrainingDataResult, TestingDataResult and,
+    after success, EvaluationResult. After a failure, it has the fields written before.
     """
 
     project: str
@@ -53,18 +53,18 @@ class Training:
     results: dict[str, Any] = field(default_factory=dict)
 
     def run(self, sleep: Callable[[float], None], learns: bool) -> tuple[Detector | None, dict[str, float]]:
-        """Train. Returns the detector and each label's assumed threshold; raises TrainingRefused.
+        """Train. Returns the detector and each label's assumed threshold. Raises TrainingRefused.
 
-        `sleep` waits service seconds and raises when the training is to end; no process or file is then left. Without
-        `learns` there is no detector, and the evaluation says that what was labelled was found.
+        `sleep` waits service seconds. It raises if the training must end; no process or file is then left. If `learns`
+        is False, there is no detector, and the evaluation says that everything was found.
         """
         self._check_output_place()
         if not self.training or not self.testing:
             raise TrainingRefused("The manifest file is empty.")
         with tempfile.TemporaryDirectory(prefix="ekyc-training-") as name:
             folder = Path(name)
-            training = [_fetched(line, folder / f"training-{n}") for n, line in enumerate(self.training)]
-            testing = [_fetched(line, folder / f"testing-{n}") for n, line in enumerate(self.testing)]
+            training = [_fetch(line, folder / f"training-{n}") for n, line in enumerate(self.training)]
+            testing = [_fetch(line, folder / f"testing-{n}") for n, line in enumerate(self.testing)]
             self._write_validation(training, testing)
             photos = {
                 kind: [
@@ -115,7 +115,7 @@ class Training:
 
     def _summary(self, training_images: int, testing_images: int, evaluation: dict[str, Any]) -> dict[str, Any]:
         labels = [label for label in evaluation["labels"] if label["testing_photos"]]
-        # Overall figures are means over the labels. Source: Custom Labels guide, "Metrics for evaluating your model".
+        # Overall metrics are means over the labels. Source: Custom Labels guide, "Metrics for evaluating your model".
         figures = {
             "F1Score": "f1",
             "Precision": "precision",
@@ -160,8 +160,8 @@ class Training:
         return {"S3Object": {"Bucket": self.bucket, "Name": key}}
 
 
-def _fetched(line: CheckedLine, path: Path) -> CheckedLine:
-    """The line checked once more, now against its true image, which is put at `path`."""
+def _fetch(line: CheckedLine, path: Path) -> CheckedLine:
+    """Save the line's image at `path`, and check the line again with the true size of the image."""
     size = _fetch_image(line.source_ref, path)
     checked = check_line(line.line, size)
     if size is None:
@@ -170,7 +170,7 @@ def _fetched(line: CheckedLine, path: Path) -> CheckedLine:
 
 
 def _fetch_image(source_ref: str, path: Path) -> Size | None:
-    """Put an image at `path`. None when it is missing, no PNG or JPEG, or beyond the limits of size."""
+    """Save an image at `path`. Returns its size, or None if it is missing, not a PNG or JPEG, or too large."""
     bucket, key = source_ref.removeprefix("s3://").split("/", 1)
     try:
         image_object = aws.client("s3").get_object(Bucket=bucket, Key=key)
@@ -188,12 +188,12 @@ def _fetch_image(source_ref: str, path: Path) -> Size | None:
 
 
 def image_size(content: bytes) -> Size | None:
-    """The size of a PNG or JPEG, of a JPEG after the turn that its EXIF asks for; None for any other content."""
-    seen = photos.measure(content)
-    if isinstance(seen, photos.Rejection):
+    """The size of a PNG or JPEG, for a JPEG after its EXIF rotation. None for any other content."""
+    header = photos.measure(content)
+    if isinstance(header, photos.Rejection):
         return None
-    turned_png = content.startswith(photos.PNG_START) and seen.orientation in photos.SIDEWAYS
-    return Size(seen.height, seen.width) if turned_png else Size(seen.width, seen.height)
+    turned_png = content.startswith(photos.PNG_START) and header.orientation in photos.SIDEWAYS
+    return Size(header.height, header.width) if turned_png else Size(header.width, header.height)
 
 
 def _learn_in_child(
@@ -217,13 +217,13 @@ def _learn_in_child(
         child.kill()
         child.communicate()
     if child.returncode:
-        reason = (errors.read_text().strip().splitlines() or ["the process was ended from outside"])[-1]
+        reason = (errors.read_text().strip().splitlines() or ["the training process was killed"])[-1]
         raise TrainingRefused(f"The model could not be trained: {reason}")
     return Detector.load(folder / "detector.npz"), json.loads((folder / "evaluation.json").read_text())
 
 
 def _all_found(photos: Sequence[Sequence[LabelledBox]]) -> dict[str, Any]:
-    """The evaluation of a model that found what was labelled and nothing else."""
+    """The evaluation of a model that found all labelled documents and nothing else."""
     figures = ("f1", "precision", "recall", "average_precision", "average_recall")
     labels = sorted({box.label for boxes in photos for box in boxes})
     return {
@@ -241,7 +241,7 @@ def _all_found(photos: Sequence[Sequence[LabelledBox]]) -> dict[str, Any]:
 
 
 def _truth(line: CheckedLine) -> dict[str, Any]:
-    """A usable line as the evaluation manifest snapshot gives it: its usable boxes only."""
+    """A usable line in the evaluation manifest snapshot, with its usable boxes only."""
     label, metadata = line.line[line.attribute], line.line[f"{line.attribute}-metadata"]
     class_ids = {metadata["class-map"][str(a["class_id"])]: a["class_id"] for a in label["annotations"]}
     name = "rekognition-custom-labels-training-0"
@@ -263,7 +263,7 @@ def _truth(line: CheckedLine) -> dict[str, Any]:
 
 
 def _predictions(truth: dict[str, Any], photo: dict[str, Any]) -> dict[str, Any]:
-    """What was found on a testing photo and whether it is right; what was missed stands there with confidence 0."""
+    """The detections in a test photo with their verdicts. Missed documents have the confidence 0."""
     name = "rekognition-custom-labels-evaluation"
     boxes = [(LabelledBox(*found[:5]), *found[5:]) for found in photo["found"]]
     boxes += [(LabelledBox(*missed), 0.0, None) for missed in photo["missed"]]

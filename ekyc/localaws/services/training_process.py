@@ -1,9 +1,9 @@
-"""The process in which a detector learns, so that the server stays responsive: `python -m ... FOLDER`.
+"""The process that trains a detector, so that the server stays responsive: `python -m ... FOLDER`.
 
-FOLDER/request.json: {"training": photos, "testing": photos}, a photo being
-{"path", "boxes": [[label, left, top, width, height], …]}. It writes FOLDER/detector.npz and FOLDER/evaluation.json:
+Input: FOLDER/request.json, {"training": photos, "testing": photos}. A photo is
+{"path", "boxes": [[label, left, top, width, height], …]}. Output: FOLDER/detector.npz and FOLDER/evaluation.json,
 {"labels": [a LabelEvaluation each], "photos": [{"found": [[label, left, top, width, height, confidence, correct], …],
-"missed": boxes}, …]}. The last line on stderr says what was wrong when it fails.
+"missed": boxes}, …]}. If the process fails, the last line on stderr says why.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ekyc.localaws.services.detector import Box, LabelledPhoto, PhotoEvaluation,
 
 
 def learn(folder: Path) -> None:
-    """Learn from the training photos of FOLDER/request.json, then evaluate on its testing photos."""
+    """Train on the training photos in FOLDER/request.json, then evaluate on its testing photos."""
     request = json.loads((folder / "request.json").read_text())
     detector = train(_photos(request["training"]))
     detector.save(folder / "detector.npz")
@@ -45,8 +45,8 @@ def _photo_result(photo: PhotoEvaluation) -> dict[str, Any]:
 
 
 def _end_with_parent() -> None:
-    # The parent holds the other end of stdin: when it is gone, however that came, this ends. Read past Python's
-    # buffer, whose lock would stand in the way of a normal end.
+    # The parent has the other end of stdin. If the parent ends for any reason, this process ends too. os.read bypasses
+    # Python's buffer, whose lock would block a normal exit.
     os.read(0, 1)
     os._exit(1)
 

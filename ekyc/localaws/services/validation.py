@@ -1,7 +1,7 @@
-"""Checks a request against botocore's own model of the service, as the service itself does before anything else.
+"""Validates a request against botocore's model of the service, as the service does first.
 
-boto3 checks only what it must know to send a request (required members, types, lower bounds); AWS also checks upper
-bounds, patterns and enumerations, and answers ValidationException. The model says all of it: no rule is written here.
+boto3 validates only what it needs to send a request (required members, types, lower bounds). AWS also checks upper
+bounds, patterns and enumerations, and returns ValidationException. All rules come from the model.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def service_model(service: str) -> ServiceModel:
 
 
 def checked_request(service: str, operation: str, body: bytes) -> dict[str, Any]:
-    """Parse and check the JSON body of a request; blobs come back as bytes, null and unknown members are dropped.
+    """Parse and validate the JSON body of a request. Blobs become bytes; null and unknown members are dropped.
 
-    Raises ServiceError SerializationException for a body of the wrong types, ValidationException for values that break
-    the model's bounds, patterns or enumerations; its message names every one, in AWS's words.
+    Raises ServiceError: SerializationException for wrong types, ValidationException for values that violate the model's
+    bounds, patterns or enumerations. The message lists all of them, in AWS's words.
     """
     try:
         request = json.loads(body or b"{}")
     except ValueError:
-        raise ServiceError("SerializationException", "The request body is no JSON.") from None
+        raise ServiceError("SerializationException", "The request body is not JSON.") from None
     input_shape = service_model(service).operation_model(operation).input_shape
     if input_shape is None:
         return {}
@@ -69,7 +69,7 @@ def _checked(value: Any, shape: Any, path: str, problems: list[str]) -> Any:
         try:
             value = base64.b64decode(str(value), validate=True)
         except binascii.Error:
-            raise ServiceError("SerializationException", f"{path} is no base64.") from None
+            raise ServiceError("SerializationException", f"{path} is not base64.") from None
     _check_bounds(value, shape, path, problems)
     if shape.type_name == "structure":
         return _checked_structure(value, shape, path, problems)
@@ -108,6 +108,6 @@ def _check_bounds(value: Any, shape: Shape, path: str, problems: list[str]) -> N
         refuse(f"{what} less than or equal to {rules['max']}")
     if "enum" in rules and value not in rules["enum"]:
         refuse(f"satisfy enum value set: [{', '.join(rules['enum'])}]")
-    # The patterns are Java's: \p{L} is known to the regex library, not to re.
+    # The patterns are Java's. The regex library supports \p{L}, re does not.
     if "pattern" in rules and shape.type_name == "string" and not regex.fullmatch(rules["pattern"], value):
         refuse(f"satisfy regular expression pattern: {rules['pattern']}")

@@ -1,18 +1,20 @@
 """Runs Lambda functions: forks a process for each function, which imports it and forks the function's workers.
 
-Started by `functions.py` as `python -I worker.py CONTROL_FD`. It imports nothing of this project, so a function finds
+Started by `functions.py` as `python -I worker.py CONTROL_FD`. It imports nothing of this project, so a function sees
 only its own asset and the installed packages. A function's module is imported once, as with Lambda SnapStart: a worker
-begins as it was then, though without the threads that the import has started.
+starts in the state after the import, but without threads that the import started.
 
-Control socket, of this process and of each function's: a JSON object per process to fork, with two descriptors (the
-new process's socket and its log file), null to end all that it has forked, or {} to ask whether it is ready; each is
-answered when it is done, by the new process's id or a "+". Imports come before the first answer.
-Worker socket: one JSON line per invocation each way. `ahead` is by how many seconds the service time is ahead of the
-real time; a function finds the service time wherever it looks. Standard output and error belong to the function and go
-to its log file.
+Control socket, of this process and of each function's process: one request at a time. A JSON object forks a process and
+comes with two descriptors (the new process's socket and its log file). null ends all forked processes. {} asks whether
+the process is ready. The response is the new process's id or "+", sent when the request is done. Imports are done
+before the first response.
 
-The end of a control socket ends the process and what it has forked, so the end of this process's parent leaves nothing
-behind.
+Worker socket: one JSON line for each invocation in each direction. `ahead` is the number of seconds by which the
+service time is ahead of the real time. All clocks of a function show the service time. Standard output and error of the
+function go to its log file.
+
+When its control socket closes, a process ends with all processes that it forked, so nothing outlives this process's
+parent.
 """
 
 import contextlib
@@ -32,7 +34,7 @@ from typing import Any
 
 import time_machine
 
-# What the Lambda runtime and the layer bring; imported once and shared by all workers.
+# Libraries of the Lambda runtime and the layer, imported once and shared by all workers.
 RUNTIME_LIBRARIES = (
     "boto3",
     "botocore.httpsession",
@@ -40,14 +42,14 @@ RUNTIME_LIBRARIES = (
     "aws_lambda_powertools.event_handler",
     "PIL.Image",
 )
-# Services whose descriptions are read once too: to parse them takes longer than all else that a function imports.
+# Services whose models are loaded once, because parsing them takes longer than all other imports of a function.
 SERVICES = ("cloudwatch", "dynamodb", "events", "rekognition", "s3", "sagemaker", "sns", "sqs", "ssm", "stepfunctions")
-# Lambda gives module-level code ten seconds; here it shares two cores with everything else.
+# Lambda allows ten seconds for module-level code. Here it shares two cores with everything else.
 INIT_SECONDS = 30
 
 
 class LambdaContext:
-    """The context object that a handler gets, as the Lambda guide's page 'Using the Lambda context object' lists it."""
+    """The context object of a handler. Source: Lambda guide, 'Using the Lambda context object'."""
 
     def __init__(self, function: dict[str, Any], request_id: str, deadline: float) -> None:
         self.function_name = function["name"]
@@ -71,13 +73,13 @@ def main(control_descriptor: int) -> None:
             importlib.import_module(library)
     with contextlib.suppress(ImportError):
         read_service_descriptions()
-    gc.freeze()  # what is imported stays shared with the processes that are forked
+    gc.freeze()  # keeps imported objects in memory shared with forked processes
     fork_to_order(socket.socket(fileno=control_descriptor), import_function)
-    os.killpg(0, signal.SIGKILL)  # this process, and whatever the functions have started
+    os.killpg(0, signal.SIGKILL)  # this process, and all processes that functions have started
 
 
 def fork_to_order(control: socket.socket, begin: Callable[..., None]) -> None:
-    """Fork a process for each order, which calls ``begin`` with it. Returns when the control socket ends."""
+    """Fork a process for each request, which calls ``begin``. Returns when the control socket closes."""
     forked: set[int] = set()
     message = b" "
     while message:
@@ -97,12 +99,12 @@ def fork_to_order(control: socket.socket, begin: Callable[..., None]) -> None:
             done = str(process).encode()
         for descriptor in descriptors:
             os.close(descriptor)
-        with contextlib.suppress(OSError):  # who gave the order may be gone
+        with contextlib.suppress(OSError):  # the sender may have ended
             control.send(done)
 
 
 def read_service_descriptions() -> None:
-    """Fill the cache of the session that `boto3.client` uses; it looks for Region and credentials only later."""
+    """Fill the cache of boto3's default session, which looks for Region and credentials only later."""
     boto3, exceptions = importlib.import_module("boto3"), importlib.import_module("botocore.exceptions")
     boto3.setup_default_session()
     loader = boto3.DEFAULT_SESSION._session.get_component("data_loader")
@@ -110,12 +112,12 @@ def read_service_descriptions() -> None:
         loader.load_data(name)
     for service in SERVICES:
         for kind in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
-            with contextlib.suppress(exceptions.UnknownServiceError):  # not every service has each
+            with contextlib.suppress(exceptions.UnknownServiceError):  # not every service has all kinds
                 loader.load_service_model(service, kind)
 
 
 def end(processes: set[int]) -> None:
-    """Leave neither a process nor a zombie."""
+    """Kill and reap the processes."""
     for process in processes:
         os.kill(process, signal.SIGKILL)
     for process in processes:
@@ -124,20 +126,20 @@ def end(processes: set[int]) -> None:
 
 
 def import_function(function: dict[str, Any], control_descriptor: int, log_descriptor: int) -> None:
-    """Import the function and fork its workers to order."""
+    """Import the function and fork its workers on request."""
     write_to(log_descriptor)
     os.environ.clear()
     os.environ.update(function["environment"])
     time.tzset()
     os.chdir(function["code"])
     sys.path.insert(0, function["code"])
-    # The service's clock and a real one go at the same pace while a function computes.
+    # While a function computes, the service clock runs at normal speed.
     service_time = time_machine.travel(time.time() + function["ahead"], tick=True).start()
     sign_by_real_time()
     sign_with_the_workers_token()
     handler = None
     with contextlib.suppress(BaseException), limited_to(INIT_SECONDS):
-        handler = load_handler(function["handler"])  # what goes wrong goes wrong again in the worker, which tells it
+        handler = load_handler(function["handler"])  # on an error, the worker tries again and reports it
     gc.freeze()
 
     def run(order: dict[str, Any], invocations_descriptor: int, log_descriptor: int) -> None:
@@ -158,7 +160,7 @@ def write_to(log_descriptor: int) -> None:
 
 @contextlib.contextmanager
 def limited_to(seconds: float) -> Iterator[None]:
-    """The kernel ends this process if the context is open for longer, whatever it is doing."""
+    """A context with a time limit, after which the kernel kills this process."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -167,7 +169,7 @@ def limited_to(seconds: float) -> Iterator[None]:
 
 
 def run_worker(function: dict[str, Any], handler: Any, service_time: Any, invocations_descriptor: int) -> None:
-    """Answer invocations until their socket ends."""
+    """Answer invocations until the socket closes."""
     connection = socket.socket(fileno=invocations_descriptor).makefile("rw", encoding="utf-8")
     answer: dict[str, Any]
     for line in connection:
@@ -194,7 +196,7 @@ def run_worker(function: dict[str, Any], handler: Any, service_time: Any, invoca
 
 
 def sign_by_real_time() -> None:
-    """Presigned URLs are for clients, whose time is real: they have as many real seconds as on AWS."""
+    """Sign with the real time: presigned URLs are for clients, which use it, and must be valid as long as on AWS."""
 
     def now(remove_tzinfo: bool = True) -> datetime.datetime:
         time = time_machine.escape_hatch.datetime.datetime.now(datetime.UTC)
@@ -206,7 +208,7 @@ def sign_by_real_time() -> None:
 
 
 def sign_with_the_workers_token() -> None:
-    """Clients that a function makes at its import sign with the token of the worker that calls, not of this process."""
+    """Make clients that a function creates at its import sign with the token of the calling worker."""
 
     def get_frozen_credentials(self: Any) -> Any:
         is_of_the_function = self.access_key == os.environ["AWS_ACCESS_KEY_ID"]
@@ -219,7 +221,7 @@ def sign_with_the_workers_token() -> None:
 
 
 class FunctionError(Exception):
-    """An error of the runtime itself, named as Lambda names it."""
+    """An error of the Lambda runtime, with Lambda's error type."""
 
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(message)
@@ -227,7 +229,7 @@ class FunctionError(Exception):
 
 
 def load_handler(name: str) -> Any:
-    """Import `package.module.function`. Its module-level code may raise anything: that is the function's own error."""
+    """Import `package.module.function`. Errors in its module-level code are the function's own errors."""
     module_name, _, function_name = name.rpartition(".")
     try:
         module = importlib.import_module(module_name)
@@ -254,7 +256,7 @@ def _decimal(value: object) -> int | float:
 
 
 def describe_error(error: Exception, code_dir: str) -> dict[str, Any]:
-    """The error object as the Lambda guide's page 'AWS Lambda function errors in Python' shows it."""
+    """Lambda's error object. Source: Lambda guide, 'AWS Lambda function errors in Python'."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<frozen")]
     return {

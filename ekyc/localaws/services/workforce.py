@@ -1,4 +1,4 @@
-"""The people who label: simulated workers who know the answers from a COCO file and draw them by a shaky hand."""
+"""Simulated workers, who label photos with the boxes of a COCO file and small random errors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rules.entries import Problem, Source, Unreadable
 from rules.lines import Labelled
 from rules.words import counted
 
-# Ground Truth guide, "Annotation consolidation": boxes are merged by their Jaccard index (intersection over union).
+# Boxes are merged by their Jaccard index (IoU). Source: Ground Truth guide, "Annotation consolidation".
 SAME_BOX_IOU = 0.5
 
 
 class DrawnBox(NamedTuple):
-    """A box as a worker draws it, in pixels of the photo."""
+    """A box drawn by a worker, in pixels of the photo."""
 
     label: str
     left: int
@@ -32,10 +32,10 @@ class DrawnBox(NamedTuple):
 
 
 class Workforce:
-    """Answers labelling tasks; nobody works until `answer_from` gives them the answers.
+    """Answers labelling tasks after `answer_from` was called.
 
-    seconds_per_photo: service seconds that one worker needs for one photo; workers: how many work at one time (more
-    when a job wants more answers for each photo).
+    `seconds_per_photo` are the service seconds that a worker needs for a photo. `workers` is the number of concurrent
+    workers, or more if a job needs more answers for each photo.
     """
 
     def __init__(self) -> None:
@@ -52,13 +52,13 @@ class Workforce:
     def answer_from(
         self, coco_path: Path, jitter_px: float = 1.5, unanswered_share: float = 0.02, seed: int = 0
     ) -> None:
-        """From now on answer by the boxes of a COCO file, found by the photo's file name.
+        """Answer with the boxes of a COCO file from now on, matched by file name.
 
-        Each edge is off by a Gaussian jitter of `jitter_px`; the tasks of `unanswered_share` of the file's photos are
-        answered by nobody. The same seed gives the same answers. Photos that the file does not name stay unanswered.
+        Each edge has a Gaussian error of `jitter_px`. The share `unanswered_share` of the photos in the file, and
+        photos that are not in the file, stay unanswered. The same seed gives the same answers.
 
         Raises:
-            LocalAwsError: the file cannot be read as labels.
+            LocalAwsError: the file is not a valid labels file.
         """
         truths = _read_truths(coco_path)
         shuffled = random.Random(seed).sample(sorted(truths), len(truths))  # noqa: S311
@@ -68,43 +68,45 @@ class Workforce:
             self._unanswered = frozenset(shuffled[: round(unanswered_share * len(truths))])
 
     def stop_answering(self) -> None:
-        """Nobody works any more: jobs stay in progress."""
+        """Stop answering. Jobs stay in progress."""
         with self._lock:
             self._truths, self._people_come = None, False
 
     def leave_to_people(self) -> None:
-        """Nobody is simulated, people come to the labelling page: the clock goes like theirs while a job is labelled,
-        so that a night does not use up the job's 30 days."""
+        """Leave labelling to people at the labelling page.
+
+        The clock runs at normal speed while a job is labelled, so that a night does not use up the job's 30 days.
+        """
         with self._lock:
             self._truths, self._people_come = None, True
 
     def fail_next_job(self, reason: str) -> None:
-        """Make the next labelling job that starts end as Failed with this FailureReason."""
+        """Make the next started labelling job fail with this FailureReason."""
         with self._lock:
             self._next_job_fails = reason
 
     def take_failure(self) -> str | None:
-        """The reason why the job that starts now is to fail, if it is."""
+        """Return and consume the reason set by `fail_next_job`, if any."""
         with self._lock:
             reason, self._next_job_fails = self._next_job_fails, None
         return reason
 
     @property
     def is_at_work(self) -> bool:
-        """Whether anybody answers tasks."""
+        """Whether simulated workers answer tasks."""
         return self._truths is not None
 
     @property
     def people_come(self) -> bool:
-        """Whether jobs are left to people at the labelling page."""
+        """Whether labelling is left to people at the labelling page."""
         return self._people_come
 
     def seconds_between_photos(self, answers: int) -> float:
-        """Service seconds from one photo to the next, when each is to have so many answers."""
+        """Service seconds between two photos, if each photo needs this number of answers."""
         return self.seconds_per_photo * answers / max(self.workers, answers)
 
     def draw(self, name: str, size: Size, labels: Collection[str], worker: int) -> list[DrawnBox] | None:
-        """What one worker draws on the photo of that file name, with `labels` only; None when nobody answers."""
+        """The boxes that a worker draws on the photo with that file name, only of `labels`. None: no answer."""
         with self._lock:
             truths, jitter, unanswered = self._truths or {}, self._jitter_px, self._unanswered
         if name not in truths or name in unanswered:
@@ -115,7 +117,7 @@ class Workforce:
 
 
 def _read_truths(path: Path) -> dict[str, list[tuple[str, float, float, float, float]]]:
-    """The boxes in a labels file by the photo's file name."""
+    """The boxes in a labels file, by file name."""
     problems: list[Problem] = []
     try:
         entries = list(labels.read(lambda: path.open("rb"), path.stat().st_size, Source(report=problems.append)))
@@ -132,9 +134,9 @@ def _read_truths(path: Path) -> dict[str, list[tuple[str, float, float, float, f
 
 
 def consolidate(answers: Sequence[Sequence[DrawnBox]]) -> list[tuple[DrawnBox, float]]:
-    """Merge what several workers drew on one photo: boxes with the mean of their edges, each with a confidence 0..1.
+    """Merge the boxes of several workers on one photo. Returns boxes with mean edges and a confidence 0..1.
 
-    A box counts when at least half of the workers drew it. With one worker the confidence is 0, as Ground Truth's is.
+    A box counts if at least half of the workers drew it. With one worker, the confidence is 0, as in Ground Truth.
     """
     clusters: list[list[DrawnBox]] = []
     for box in (box for answer in answers for box in answer):
@@ -168,7 +170,7 @@ def _drawn(truth: tuple[str, float, float, float, float], size: Size, jitter: fl
 
 
 def raw_answer(boxes: Sequence[DrawnBox], size: Size) -> dict[str, Any]:
-    """A worker's answer as the crowd-bounding-box element gives it (Ground Truth guide, "crowd-bounding-box")."""
+    """A worker's answer in the format of the crowd-bounding-box element (Ground Truth guide, "crowd-bounding-box")."""
     return {
         "boundingBox": {
             "boundingBoxes": [

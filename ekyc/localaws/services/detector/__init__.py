@@ -1,9 +1,10 @@
-"""A document detector that learns from labelled boxes: what the local Rekognition trains.
+"""A document detector trained on labelled boxes. The local Rekognition trains it.
 
-No neural network: SIFT key points of a few labelled photos of each document type, registered to one another, become
-the type's model; a photo is searched by matching its key points and fitting a homography per type. Training needs
-seconds, a few photos a type and no weights, and a detection is an outline that a crop can be straightened by.
-What it cannot do: a type that it was never shown but that looks much like a trained one is taken for that one.
+It is not a neural network. The SIFT key points of a few labelled photos of each document type, registered to one
+another, are the model of the type. Detection matches the key points of a photo and fits a homography for each type.
+Training takes seconds, needs a few photos of each type and no pretrained weights. A detection has an outline, from
+which a crop can be straightened. Limit: a type that is similar to a trained one, but was not trained itself, is
+detected as the trained one.
 """
 
 from ekyc.localaws.services.detector.evaluation import (

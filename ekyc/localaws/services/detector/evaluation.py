@@ -1,4 +1,4 @@
-"""Evaluation: precision, recall, F1 and the assumed threshold of every type, over photos that training did not see."""
+"""Evaluates a detector on test photos: precision, recall, F1 and the assumed threshold of every type."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ekyc.localaws.services.detector import geometry
 from ekyc.localaws.services.detector.features import single_threaded_opencv
 from ekyc.localaws.services.detector.model import Box, Detection, Detector, LabelledPhoto
 
-_RIGHT_FROM_IOU = 0.5
+_MIN_IOU = 0.5
 _EVEN_ODDS = 0.5
 
 
 @dataclass(frozen=True)
 class LabelEvaluation:
-    """How well one type is found, counting detections whose confidence is at least `threshold` (0..1).
+    """The metrics of one type, for detections with a confidence of at least `threshold` (0..1).
 
-    `threshold` is the assumed threshold: the point of best F1 over the test photos. `average_precision` is the area
-    under the precision-recall curve and `average_recall` the recall of all detections, whatever their confidence.
+    `threshold` is the assumed threshold, at which F1 is highest for the test photos. `average_precision` is the area
+    under the precision-recall curve. `average_recall` is the recall of all detections, whatever their confidence.
     """
 
     label: str
@@ -39,7 +39,7 @@ class LabelEvaluation:
 
 @dataclass(frozen=True)
 class JudgedDetection:
-    """A detection and whether it is right: a document of its type overlaps it with IoU >= 0.5."""
+    """A detection, and whether it is correct: a document of its type overlaps it with IoU >= 0.5."""
 
     detection: Detection
     correct: bool
@@ -48,7 +48,7 @@ class JudgedDetection:
 
 @dataclass(frozen=True)
 class PhotoEvaluation:
-    """What was found in one photo from the assumed thresholds up, and the labelled documents that were missed."""
+    """The detections in a photo at the assumed thresholds, and the labelled documents that were missed."""
 
     path: Path
     detections: list[JudgedDetection]
@@ -57,10 +57,10 @@ class PhotoEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a detector does on test photos.
+    """The metrics of a detector on test photos.
 
-    precision, recall, f1: over the documents of all types together, at each type's assumed threshold; mean_iou: of the
-    right detections; average_precision, average_recall: means over the types that the test photos show.
+    `precision`, `recall` and `f1` are over the documents of all types, at each type's assumed threshold. `mean_iou` is
+    over the correct detections. `average_precision` and `average_recall` are means over the types in the test photos.
     """
 
     precision: float
@@ -81,17 +81,20 @@ class _Judged:
 
 
 def evaluate(detector: Detector, photos: Sequence[LabelledPhoto]) -> Evaluation:
-    """Compare what the detector finds in labelled photos with their labels; unreadable photos count as empty."""
+    """Compare the detections in labelled photos with the labels.
+
+    Unreadable photos count as photos without detections.
+    """
     with single_threaded_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        judged = list(pool.map(lambda photo: _judge(detector, photo), photos))
-    names = sorted(set(detector.labels) | {box.label for photo in judged for box in photo.boxes})
-    labels = [_evaluate_label(name, judged) for name in names]
+        photos_judged = list(pool.map(lambda photo: _judge(detector, photo), photos))
+    names = sorted(set(detector.labels) | {box.label for photo in photos_judged for box in photo.boxes})
+    labels = [_evaluate_label(name, photos_judged) for name in names]
     thresholds = {label.label: label.threshold for label in labels}
-    results = [_at_thresholds(photo, thresholds) for photo in judged]
-    overlaps = [one.iou for result in results for one in result.detections if one.correct]
+    results = [_at_thresholds(photo, thresholds) for photo in photos_judged]
+    overlaps = [judged.iou for result in results for judged in result.detections if judged.correct]
     detected = sum(len(result.detections) for result in results)
-    there = sum(len(photo.boxes) for photo in judged)
-    precision, recall, f1 = _figures(len(overlaps), detected, there)
+    labelled = sum(len(photo.boxes) for photo in photos_judged)
+    precision, recall, f1 = _metrics(len(overlaps), detected, labelled)
     shown = [label for label in labels if label.testing_photos]
     return Evaluation(
         precision=precision,
@@ -109,8 +112,8 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-def _figures(correct: int, detected: int, there: int) -> tuple[float, float, float]:
-    """Precision, recall and F1, 0 where there is nothing to divide by."""
+def _metrics(correct: int, detected: int, there: int) -> tuple[float, float, float]:
+    """Precision, recall and F1; 0 if the denominator is 0."""
     return (
         correct / detected if detected else 0.0,
         correct / there if there else 0.0,
@@ -119,7 +122,7 @@ def _figures(correct: int, detected: int, there: int) -> tuple[float, float, flo
 
 
 def _judge(detector: Detector, photo: LabelledPhoto) -> _Judged:
-    """Give each detection, most confident first, the labelled box of its type that it overlaps most."""
+    """Match each detection, most confident first, with the labelled box of its type that it overlaps most."""
     image = cv2.imread(str(photo.path), cv2.IMREAD_COLOR)
     detections = detector.detect(image) if image is not None else []
     free = set(range(len(photo.boxes)))
@@ -130,8 +133,8 @@ def _judge(detector: Detector, photo: LabelledPhoto) -> _Judged:
             for place in sorted(free)
             if photo.boxes[place].label == detection.label
         }
-        place = max(overlaps, key=lambda one: overlaps[one], default=None)
-        if place is not None and overlaps[place] >= _RIGHT_FROM_IOU:
+        place = max(overlaps, key=lambda candidate: overlaps[candidate], default=None)
+        if place is not None and overlaps[place] >= _MIN_IOU:
             free.remove(place)
             found.append((detection, overlaps[place], place))
         else:
@@ -154,10 +157,11 @@ def _evaluate_label(label: str, judged: list[_Judged]) -> LabelEvaluation:
     correct = np.cumsum([right for _, right in found])
     best, threshold, average_precision = (0.0, 0.0, 0.0), _EVEN_ODDS, 0.0
     for count in range(1, len(found) + 1):
-        figures = _figures(int(correct[count - 1]), count, there)
+        figures = _metrics(int(correct[count - 1]), count, there)
         if figures[2] > best[2]:
-            # Any value down to the next confidence gives this F1: half-way leaves room for a harder photo, but not
-            # below even odds, which would let in what the test photos happen not to show.
+            # Any threshold down to the next confidence gives this F1. The middle leaves room for harder photos. It must
+            # not be below even odds, because that could admit false detections that the test photos happen not to
+            # contain.
             lowest, following = confidences[count - 1], confidences[count]
             best, threshold = figures, min(lowest, max((lowest + following) / 2, _EVEN_ODDS))
         if found[count - 1][1]:

@@ -1,4 +1,4 @@
-"""Key points of a photo: SIFT with root-normalised descriptors, on a working copy of bounded size."""
+"""Key points of a photo: SIFT with RootSIFT descriptors, on a working copy of limited size."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import cv2
 import numpy as np
 
 LONG_SIDE = 960
-"""Longest side in pixels of the working copy; smaller photos are not enlarged."""
+"""The longest side of the working copy in pixels. Smaller photos are not enlarged."""
 
 _MAX_FOUND = 8000
 _MAX_KEPT = 3000
 _CONTRAST_THRESHOLD = 0.01
 _CELL = 40  # pixels
-_MIN_SIDE = 16  # SIFT has nothing to find in less
+_MIN_SIDE = 16  # SIFT finds nothing in smaller photos
 
 
 @contextmanager
 def single_threaded_opencv() -> Iterator[None]:
-    """One thread per OpenCV call, for work that is parallel over photos: OpenCV lets other Python threads run."""
+    """A context with one thread for each OpenCV call, for work that is parallel over photos."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -35,7 +35,7 @@ class Features:
     """Key points of a photo.
 
     points: n x 2 float32, pixels of the working copy, strongest first; descriptors: n x 128 uint8;
-    width, height: the working copy's size; scale: working-copy pixels per photo pixel (at most 1).
+    width, height: the size of the working copy; scale: working-copy pixels per photo pixel (at most 1).
     """
 
     points: np.ndarray
@@ -52,7 +52,7 @@ class Features:
 
 
 def extract(image_bgr: np.ndarray) -> Features:
-    """Find the key points of a photo (h x w x 3 or h x w, uint8). A plain or tiny photo has none."""
+    """Find the key points of a photo (h x w x 3 or h x w, uint8). A uniform or very small photo has none."""
     grey = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY) if image_bgr.ndim == 3 else image_bgr
     scale = min(1.0, LONG_SIDE / max(grey.shape))
     if scale < 1.0:
@@ -71,9 +71,9 @@ def extract(image_bgr: np.ndarray) -> Features:
 
 
 def _spread(points: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Indices of the key points to keep: the strongest of every part of the photo, then the second strongest, ...
+    """The indices of the key points to use: the strongest in every cell of the photo, then the second strongest, etc.
 
-    The strongest overall would all lie on a busy background, none on a pale card in front of it.
+    The strongest points overall would all be on a busy background, and none on a pale card in front of it.
     """
     column, row = (points // _CELL).astype(int).T
     cell = row * (LONG_SIDE + 1) + column
@@ -85,6 +85,6 @@ def _spread(points: np.ndarray, strength: np.ndarray) -> np.ndarray:
 
 
 def _root_normalised(descriptors: np.ndarray) -> np.ndarray:
-    """RootSIFT as bytes: Euclidean distance then compares the histograms by their Hellinger distance."""
+    """RootSIFT as bytes. Euclidean distances then compare the histograms by their Hellinger distance."""
     share = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6)
     return np.minimum(np.sqrt(share) * 512, 255).astype(np.uint8)

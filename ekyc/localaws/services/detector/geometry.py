@@ -1,6 +1,6 @@
 """Plane geometry of documents in photos: matches, homographies, quadrilaterals and boxes.
 
-Boxes here are arrays (left, top, right, bottom); quadrilaterals are 4 x 2 arrays.
+Here, boxes are arrays (left, top, right, bottom), and quadrilaterals are 4 x 2 arrays.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 _RATIO = 0.85
-_SAME_PLACE = 8.0  # neighbours closer than this (pixels of the reference) are one physical point
+_SAME_PLACE = 8.0  # neighbours closer than this (pixels of the reference) are the same physical point
 _REPROJECTION = 6.0
 
 
@@ -31,9 +31,9 @@ class Sided(Protocol):
 def unambiguous(
     neighbours: np.ndarray, distances: np.ndarray, model_points: np.ndarray, model_types: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ratio test over neighbour lists: keep a match clearly nearer than any other place or type.
+    """Ratio test over neighbour lists: keep a match that is clearly nearer than any other place or type.
 
-    neighbours, distances: n x k, nearest first, Euclidean; an infinite distance marks a neighbour not to be used.
+    neighbours, distances: n x k, nearest first, Euclidean. Neighbours with an infinite distance are not used.
     Returns (photo indices, model indices), at most one match per model point.
     """
     nearest = neighbours[:, 0]
@@ -44,7 +44,7 @@ def unambiguous(
     kept = np.flatnonzero((distances[:, 0] < _RATIO * runner_up) & np.isfinite(distances[:, 0]))
     kept = kept[np.argsort(distances[kept, 0], kind="stable")]
     _, first = np.unique(nearest[kept], return_index=True)
-    kept = kept[np.sort(first)]  # best match first, as the sampler of findHomography likes it
+    kept = kept[np.sort(first)]  # best match first, which the sampler of findHomography needs
     return kept, nearest[kept]
 
 
@@ -64,19 +64,19 @@ def homography(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Map points (n x 2) by a homography; points at or behind the horizon land far away, never at infinity."""
+    """Map points (n x 2) with a homography. Points at or behind the horizon land far away, never at infinity."""
     mapped = points @ matrix[:, :2].T + matrix[:, 2]
     return mapped[:, :2] / np.maximum(mapped[:, 2:], 1e-6)
 
 
 def bounding_box(quad: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Bounding box of a quadrilateral, clipped to the frame."""
+    """The bounding box of a quadrilateral, clipped to the photo."""
     limits = np.array([width, height], float)
     return np.concatenate([np.clip(quad.min(axis=0), 0, limits), np.clip(quad.max(axis=0), 0, limits)])
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes; 0 when both are empty."""
+    """Intersection over union of two boxes; 0 if both are empty."""
     common = np.prod(np.maximum(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0))
     union = np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - common
     return float(common / union) if union > 0 else 0.0
@@ -88,20 +88,20 @@ def sides(box: Sided) -> np.ndarray:
 
 
 def inside(quad: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Which points (n x 2) lie inside a convex quadrilateral given clockwise (as seen, y down)."""
+    """Which points (n x 2) are inside a convex quadrilateral with clockwise corners (y down)."""
     edges = np.roll(quad, -1, axis=0) - quad
     offsets = points[:, None, :] - quad[None]
     return np.all(edges[:, 0] * offsets[:, :, 1] - edges[:, 1] * offsets[:, :, 0] >= 0, axis=1)
 
 
 def area(quad: np.ndarray) -> float:
-    """Signed area; positive for corners in clockwise order as seen (y down)."""
+    """The signed area; positive for clockwise corners (y down)."""
     x, y = quad.T
     return float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) / 2)
 
 
 def plausible(quad: np.ndarray, width: float, height: float) -> bool:
-    """Whether a quadrilateral can be a photographed card: convex, not mirrored, not slanted or tiny, in the frame."""
+    """Whether a quadrilateral can be a photographed card: convex, not mirrored, slanted or tiny, and in the photo."""
     if not np.all(np.isfinite(quad)) or np.abs(quad).max() > 10 * max(width, height):
         return False
     edges = np.roll(quad, -1, axis=0) - quad

@@ -15,13 +15,13 @@ NEIGHBOURS = 8
 _MIN_INLIERS = 7
 _MOST_OF_A_TYPE = 3
 _OVERLAP = 0.4
-_CHECKS = 48  # leaves that the index visits per query: more finds more, slower
+_CHECKS = 48  # leaves that the index visits for each query. More leaves find more matches, but take longer.
 _TREES = 4
 
 
 @dataclass(frozen=True)
 class Box:
-    """A labelled document: its type and axis-aligned box in pixels of the photo."""
+    """A labelled document: its type and its axis-aligned box in pixels of the photo."""
 
     label: str
     left: float
@@ -32,7 +32,7 @@ class Box:
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A photo file and the documents labelled in it (none: a photo without a document)."""
+    """A photo file and its labelled documents, if any."""
 
     path: Path
     boxes: list[Box]
@@ -40,10 +40,10 @@ class LabelledPhoto:
 
 @dataclass(frozen=True)
 class Detection:
-    """A document found in a photo.
+    """A detected document.
 
-    confidence: 0..1; outline: 4 x 2 float pixels, clockwise in the document's own order (its top-left corner first),
-    possibly outside the frame; left, top, width, height: its bounding box in pixels, clipped to the frame.
+    confidence: 0..1; outline: 4 x 2 float pixels, clockwise from the document's own top-left corner, possibly outside
+    the photo; left, top, width, height: its bounding box in pixels, clipped to the photo.
     """
 
     label: str
@@ -57,7 +57,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A registered document before its confidence is known, in working-copy pixels."""
+    """A registered document without its confidence, in working-copy pixels."""
 
     type_index: int
     evidence: np.ndarray
@@ -67,10 +67,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Model:
-    """What training learns.
+    """The trained model.
 
-    labels: one name per type; outlines: types x 4 x 2, in each type's reference frame; points: n x 2 float32 key points
-    of all types, in their type's reference frame; descriptors: n x 128 uint8; types: n, index into labels;
+    labels: the names of the types; outlines: types x 4 x 2, in each type's reference frame; points: n x 2 float32, the
+    key points of all types, in their type's reference frame; descriptors: n x 128 uint8; types: n, indices into labels;
     weights: of the logistic confidence, bias first.
     """
 
@@ -83,48 +83,48 @@ class Model:
 
 
 class Detector:
-    """Finds documents of the trained types and outlines them."""
+    """Finds the outlines of documents of the trained types."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self._index: cv2.flann.Index | None = None
         if len(model.points) >= NEIGHBOURS:
-            cv2.setRNGSeed(0)  # the index's trees are random: same model, same answers
-            self._vectors = model.descriptors.astype(np.float32)  # the index refers to it, so keep it alive
+            cv2.setRNGSeed(0)  # the index's trees are random; with a seed, the same model gives the same results
+            self._vectors = model.descriptors.astype(np.float32)  # the index refers to this array: keep it alive
             self._index = cv2.flann.Index(self._vectors, {"algorithm": 1, "trees": _TREES})
 
     @property
     def labels(self) -> list[str]:
-        """The types that this detector can find."""
+        """The trained types."""
         return self.model.labels
 
     def detect(self, image_bgr: np.ndarray) -> list[Detection]:
-        """Documents in a photo (h x w x 3 uint8, BGR), most confident first.
+        """The documents in a photo (h x w x 3 uint8, BGR), in descending order of confidence.
 
-        Everything that registers is returned, however doubtful: choose by `confidence`.
+        Includes all registered documents, even with a low confidence. Filter by `confidence`.
         """
         photo = features.extract(image_bgr)
         return [self._detection(confidence, candidate, photo) for confidence, candidate in self.search(photo)]
 
     def search(self, photo: Features, usable: np.ndarray | None = None) -> list[tuple[float, Candidate]]:
-        """Candidates with their confidence, most confident first; of those that overlap only the most confident.
+        """Candidates in descending order of confidence. Of overlapping candidates, only the most confident is returned.
 
-        `usable` masks the model's key points: those to match with.
+        `usable` is a mask of the model's key points to match with.
         """
-        found = [(self.confidence(candidate), candidate) for candidate in self._candidates(photo, usable)]
-        found.sort(key=lambda pair: -pair[0])
-        kept: list[tuple[float, Candidate]] = []
-        for confidence, candidate in found:
-            if all(geometry.iou(candidate.box, other.box) < _OVERLAP for _, other in kept):
-                kept.append((confidence, candidate))
-        return kept
+        candidates = [(self.confidence(candidate), candidate) for candidate in self._candidates(photo, usable)]
+        candidates.sort(key=lambda pair: -pair[0])
+        separate: list[tuple[float, Candidate]] = []
+        for confidence, candidate in candidates:
+            if all(geometry.iou(candidate.box, other.box) < _OVERLAP for _, other in separate):
+                separate.append((confidence, candidate))
+        return separate
 
     def confidence(self, candidate: Candidate) -> float:
-        """Probability 0..1 that the candidate is a document of its type."""
+        """The probability, 0..1, that the candidate is a document of its type."""
         return float(1 / (1 + np.exp(-(self.model.weights[0] + self.model.weights[1:] @ candidate.evidence))))
 
     def _candidates(self, photo: Features, usable: np.ndarray | None) -> list[Candidate]:
-        """Every document that registers, overlapping ones included."""
+        """All registered documents, including overlapping ones."""
         model = self.model
         if self._index is None or len(photo.points) < _MIN_INLIERS:
             return []
@@ -138,16 +138,18 @@ class Detector:
             neighbours = np.take_along_axis(neighbours, order, axis=1)
             distances = np.take_along_axis(distances, order, axis=1)
         in_photo, in_model = geometry.unambiguous(neighbours, distances, model.points, model.types)
-        found: list[Candidate] = []
+        candidates: list[Candidate] = []
         for type_index in range(len(model.labels)):
             of_type = model.types[in_model] == type_index
-            found += self._of_type(type_index, model.points[in_model[of_type]], photo.points[in_photo[of_type]], photo)
-        return found
+            candidates += self._of_type(
+                type_index, model.points[in_model[of_type]], photo.points[in_photo[of_type]], photo
+            )
+        return candidates
 
     def _of_type(self, type_index: int, source: np.ndarray, target: np.ndarray, photo: Features) -> list[Candidate]:
-        """Up to three documents of one type: register, take away what that explains, ask again."""
-        found: list[Candidate] = []
-        while len(found) < _MOST_OF_A_TYPE and len(source) >= _MIN_INLIERS:
+        """Up to three documents of one type: register one, remove the matches that it explains, repeat."""
+        candidates: list[Candidate] = []
+        while len(candidates) < _MOST_OF_A_TYPE and len(source) >= _MIN_INLIERS:
             registered = geometry.homography(source, target)
             if registered is None or len(registered[1]) < _MIN_INLIERS:
                 break
@@ -159,14 +161,14 @@ class Detector:
             explained[inliers] = True
             box = geometry.bounding_box(outline, photo.width, photo.height)
             evidence = self._evidence(type_index, source[inliers], matrix, int(explained.sum()), photo)
-            found.append(Candidate(type_index, evidence, outline, box))
+            candidates.append(Candidate(type_index, evidence, outline, box))
             source, target = source[~explained], target[~explained]
-        return found
+        return candidates
 
     def _evidence(
         self, type_index: int, inliers: np.ndarray, matrix: np.ndarray, matches: int, photo: Features
     ) -> np.ndarray:
-        """What speaks for a registration: log of inliers, their share of the matches, how much they cover."""
+        """The evidence for a registration: log of the inliers, their share of the matches, their coverage."""
         outline = self.model.outlines[type_index]
         to_square = cv2.getPerspectiveTransform(outline.astype(np.float32), _SQUARE)
         steps = (np.arange(5) + 0.5) / 5
@@ -190,7 +192,7 @@ class Detector:
         )
 
     def save(self, path: Path) -> None:
-        """Write the model as one .npz file, which holds plain arrays only."""
+        """Write the model to a .npz file with plain arrays only."""
         model = self.model
         with path.open("wb") as file:
             np.savez_compressed(
@@ -205,7 +207,7 @@ class Detector:
 
     @classmethod
     def load(cls, path: Path) -> Detector:
-        """Read a model that `save` wrote; it answers exactly as the saved one did."""
+        """Read a model that `save` wrote. It gives exactly the same results."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(
                 Model(

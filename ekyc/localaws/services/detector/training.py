@@ -1,4 +1,4 @@
-"""Training: learns a detector from labelled axis-aligned boxes alone."""
+"""Trains a detector from labelled axis-aligned boxes alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ekyc.localaws.services.detector import features, geometry
 from ekyc.localaws.services.detector.features import Features, single_threaded_opencv
 from ekyc.localaws.services.detector.model import NEIGHBOURS, Box, Detector, LabelledPhoto, Model
 
-_PHOTOS_PER_TYPE = 60  # more adds time, not accuracy; also how many photos without a document are looked at
+_PHOTOS_PER_TYPE = 60  # more photos add time, not accuracy. Also the limit for photos without a document.
 _PHOTOS_JUDGED = 80  # enough to fit the four weights of the confidence
 _REFERENCES = 3
 _MIN_KEY_POINTS = 12
@@ -28,12 +28,12 @@ _AGREES = 0.6
 _STEPS = 60
 
 PRIOR_WEIGHTS = np.array([-9.5, 3.3, 1.5, 3.0])
-"""Bias, log inliers, inlier ratio, coverage: chosen on scenes of eleven types; each training moves them."""
+"""Bias, log inliers, inlier ratio, coverage. Chosen with scenes of eleven types; each training adjusts them."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """One labelled document: the photo it is in, its key points and box (both in working-copy pixels)."""
+    """One labelled document: its photo, its key points and its box, both in working-copy pixels."""
 
     photo: int
     features: Features
@@ -42,7 +42,7 @@ class _View:
 
 @dataclass(frozen=True)
 class _Registered:
-    """A view with the homography from the reference frame into it, and the matched points of the reference frame."""
+    """A view, the homography from the reference frame to the view, and the matched points in the reference frame."""
 
     view: _View
     matrix: np.ndarray
@@ -51,7 +51,7 @@ class _Registered:
 
 @dataclass(frozen=True)
 class _Type:
-    """What is learned of one document type; `photos` names the photo that each key point came from."""
+    """The learned data of one document type. `photos` has the photo of each key point."""
 
     outline: np.ndarray
     points: np.ndarray
@@ -60,10 +60,10 @@ class _Type:
 
 
 def train(photos: Sequence[LabelledPhoto], progress: Callable[[int, int], None] | None = None) -> Detector:
-    """Learn a detector from labelled photos.
+    """Train a detector on labelled photos.
 
-    The same photos in the same order give the same detector. Photos that cannot be read are passed over; a type with
-    no usable photo is left out of the model. `progress(done, total)` is called from this thread.
+    The same photos in the same order give the same detector. Photos that cannot be read are ignored. A type without a
+    usable photo is not in the model. `progress(done, total)` is called from this thread.
     """
     chosen = _choose(photos)
     labels = sorted({box.label for photo in chosen for box in photo.boxes})
@@ -98,7 +98,7 @@ def train(photos: Sequence[LabelledPhoto], progress: Callable[[int, int], None] 
 
 
 def _choose(photos: Sequence[LabelledPhoto]) -> list[LabelledPhoto]:
-    """The first photos of each type, and the first without a document, so that time and memory stay bounded."""
+    """The first photos of each type and the first without a document, to limit time and memory."""
     seen: dict[str | None, int] = {}
     chosen = []
     for photo in photos:
@@ -134,7 +134,7 @@ def _views(label: str, photos: list[LabelledPhoto], extracted: list[Features | N
 
 
 def _learn(views: list[_View]) -> _Type | None:
-    """Learn one type: choose the reference, register the views to it, fit the outline, merge the key points."""
+    """Learn one type: choose the reference, register the other views to it, fit the outline, merge the key points."""
     if not views:
         return None
     candidates = sorted(views, key=lambda view: -len(view.features.points))[:_REFERENCES]
@@ -162,7 +162,7 @@ def _register_all(reference: _View, views: list[_View]) -> list[_Registered]:
 
 
 def _register(points: np.ndarray, descriptors: np.ndarray, view: _View, least: int) -> _Registered | None:
-    """Register a view to key points of the reference frame, or None when fewer than `least` matches agree."""
+    """Register a view to key points of the reference frame. None if fewer than `least` matches agree."""
     count = min(NEIGHBOURS, len(points))
     if count < 2:
         return None
@@ -184,9 +184,9 @@ def _register(points: np.ndarray, descriptors: np.ndarray, view: _View, least: i
 
 
 def _outline(registered: list[_Registered], known: np.ndarray | None = None) -> tuple[np.ndarray, list[_Registered]]:
-    """Fit the outline, from a known one when there is one.
+    """Fit the outline, starting from a known outline if there is one.
 
-    Views whose label it cannot explain (a wrong label) are left out and the fit is repeated.
+    Views whose labels the outline does not explain (wrong labels) are removed, and the fit is repeated.
     """
     outline = _fit_outline(registered, _starts(registered[0].view) if known is None else [known])
     agreeing = [entry for entry in registered if _agreement(outline, entry) >= _AGREES]
@@ -202,11 +202,11 @@ def _agreement(outline: np.ndarray, entry: _Registered) -> float:
 
 
 def _fit_outline(registered: list[_Registered], starts: list[np.ndarray]) -> np.ndarray:
-    """Four corners in the reference frame whose projections' bounding boxes are the labelled boxes.
+    """The four corners in the reference frame whose projections have the labelled boxes as bounding boxes.
 
-    Boxes alone say where a document ends but not how it is turned; many views turned differently do. What they leave
-    open is decided by weak preferences: a parallelogram, right angles, edges close to the key points that the views
-    share. Edges at a photo's border are not held to it: the document may go on beyond.
+    A box shows where a document ends, but not how it is rotated; many views with different rotations do. Weak
+    preferences decide the rest: a parallelogram, right angles, edges close to the key points that the views share. An
+    edge at the photo's border is not used, because the document may extend beyond it.
     """
     reference = registered[0].view
     matrices = np.stack([entry.matrix for entry in registered])
@@ -222,7 +222,7 @@ def _fit_outline(registered: list[_Registered], starts: list[np.ndarray]) -> np.
     hull = cv2.convexHull(matched)[:, 0] if len(matched) else _corners(reference.box)
 
     def residuals(guesses: np.ndarray) -> np.ndarray:
-        """Guesses (g x 8) -> what is wrong with each (g x residuals)."""
+        """Guesses (g x 8) -> residuals of each (g x residuals)."""
         corners = guesses.reshape(-1, 4, 2) * unit
         mapped = corners[:, None] @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
         mapped = mapped[..., :2] / np.maximum(mapped[..., 2:], 1e-3)
@@ -263,7 +263,7 @@ def _corners(box: np.ndarray) -> np.ndarray:
 
 
 def _starts(reference: _View) -> list[np.ndarray]:
-    """First guesses: the box itself, and the rectangles that turned by some angle have this bounding box."""
+    """First guesses: the box itself, and the rectangles that have this bounding box after a rotation."""
     starts = [_corners(reference.box)]
     centre = (reference.box[:2] + reference.box[2:]) / 2
     width, height = reference.box[2:] - reference.box[:2]
@@ -277,7 +277,7 @@ def _starts(reference: _View) -> list[np.ndarray]:
 
 
 def _upright(outline: np.ndarray, registered: list[_Registered]) -> np.ndarray:
-    """Turn the order of the corners so that the first edge is the top one in most photos."""
+    """Rotate the order of the corners so that the first edge is the top edge in most photos."""
     if geometry.area(outline) < 0:
         outline = outline[::-1]
 
@@ -290,7 +290,7 @@ def _upright(outline: np.ndarray, registered: list[_Registered]) -> np.ndarray:
 
 
 def _merge(outline: np.ndarray, registered: list[_Registered]) -> _Type:
-    """Key points of all views inside the outline, in the reference frame; each view gives its strongest in turn."""
+    """The key points of all views inside the outline, in the reference frame. Each view gives its strongest in turn."""
     points, descriptors, photos, ranks = [], [], [], []
     for entry in registered:
         mapped = geometry.project(np.linalg.inv(entry.matrix), entry.view.features.points.astype(float))
@@ -309,23 +309,23 @@ def _merge(outline: np.ndarray, registered: list[_Registered]) -> _Type:
 
 
 def _assemble(learned: dict[str, _Type], weights: np.ndarray) -> tuple[Detector, np.ndarray]:
-    """The detector of all types, and the photo that each of its key points came from."""
+    """The detector of all types, and the photo of each of its key points."""
     types = list(learned.values())
     model = Model(
         labels=list(learned),
-        outlines=np.array([one.outline for one in types], np.float32).reshape(-1, 4, 2),
-        points=np.concatenate([np.zeros((0, 2), np.float32), *(one.points for one in types)]),
-        descriptors=np.concatenate([np.zeros((0, 128), np.uint8), *(one.descriptors for one in types)]),
-        types=np.repeat(np.arange(len(types)), [len(one.points) for one in types]),
+        outlines=np.array([entry.outline for entry in types], np.float32).reshape(-1, 4, 2),
+        points=np.concatenate([np.zeros((0, 2), np.float32), *(entry.points for entry in types)]),
+        descriptors=np.concatenate([np.zeros((0, 128), np.uint8), *(entry.descriptors for entry in types)]),
+        types=np.repeat(np.arange(len(types)), [len(entry.points) for entry in types]),
         weights=weights,
     )
-    return Detector(model), np.concatenate([np.zeros(0, int), *(one.photos for one in types)])
+    return Detector(model), np.concatenate([np.zeros(0, int), *(entry.photos for entry in types)])
 
 
 def _judged_candidates(
     detector: Detector, sources: np.ndarray, number: int, photo: LabelledPhoto, found: Features | None
 ) -> list[tuple[np.ndarray, bool]]:
-    """What the detector finds in a training photo without that photo's own key points, and whether it is right."""
+    """The candidates in a training photo, found without that photo's own key points, and whether each is correct."""
     if found is None:
         return []
     judged = []
@@ -339,7 +339,7 @@ def _judged_candidates(
 
 
 def _fit_weights(judged: list[tuple[np.ndarray, bool]]) -> np.ndarray:
-    """Logistic regression held near the prior weights, which alone decide when there is nothing to learn from."""
+    """Logistic regression, regularized towards the prior weights, which apply unchanged if there is no data."""
     if not judged:
         return PRIOR_WEIGHTS
     evidence = np.array([[1.0, *values] for values, _ in judged])
