@@ -58,6 +58,6 @@ def _width_to_height(corners: np.ndarray, width: int, height: int) -> float:
     sides = cv2.getPerspectiveTransform(square, rays.astype(np.float32))
     in_space = np.linalg.norm(sides[:, 0]) / np.maximum(np.linalg.norm(sides[:, 1]), 1e-6)
     ratio = min(max(float(np.sqrt(apparent * in_space)), 0.2), 5.0)
-    shapes = [shape for known in _CARD_SHAPES for shape in (known, 1 / known)]
+    shapes = [shape for card in _CARD_SHAPES for shape in (card, 1 / card)]
     nearest = min(shapes, key=lambda shape: abs(np.log(shape / ratio)))
     return nearest if abs(np.log(nearest / ratio)) < _SHAPE_TOLERANCE else ratio

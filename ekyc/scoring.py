@@ -11,13 +11,13 @@ Box = tuple[float, float, float, float]
 SAME_DOCUMENT_IOU = 0.5
 
 
-def overlap(one: Box, other: Box) -> float:
+def overlap(first: Box, second: Box) -> float:
     """Intersection over union of two boxes, 0..1."""
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
     if width <= 0 or height <= 0:
         return 0.0
-    return width * height / (one[2] * one[3] + other[2] * other[3] - width * height)
+    return width * height / (first[2] * first[3] + second[2] * second[3] - width * height)
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Score:
 
     @property
     def recall(self) -> float:
-        """The share of documents that were found; 1 if there are no documents."""
+        """The share of documents that were detected; 1 if there are no documents."""
         documents = len(self.overlaps) + self.missed
         return len(self.overlaps) / documents if documents else 1.0
 

@@ -8,14 +8,14 @@ from typing import Literal
 import cv2
 import numpy as np
 
-Ink = tuple[int, int, int]  # blue, green, red, as OpenCV has it
+Ink = tuple[int, int, int]  # blue, green, red: OpenCV's order
 
 _fonts = threading.local()
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A flat thing that can lie in a scene: pixels (BGR), coverage (0 to 255), and pixels per millimetre."""
+    """A flat object in a scene: pixels (BGR), coverage (0 to 255) and pixels per millimetre."""
 
     image: np.ndarray
     mask: np.ndarray
@@ -23,13 +23,13 @@ class Sprite:
 
 
 def ink(hex_rgb: str) -> Ink:
-    """`"1f4e79"` -> the same colour as OpenCV wants it."""
+    """The colour in OpenCV's order, from RGB as in `"1f4e79"`."""
     red, green, blue = bytes.fromhex(hex_rgb)
     return blue, green, red
 
 
 def mix(first: Ink, second: Ink, share: float) -> Ink:
-    """The colour that is `share` (0 to 1) of the way from the first colour to the second."""
+    """The colour between the first (`share` 0) and the second (`share` 1)."""
     blue, green, red = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return blue, green, red
 
@@ -53,7 +53,7 @@ def text(
     face: Literal["sans", "italic"] = "sans",
     align: Literal["left", "centre", "right"] = "left",
 ) -> None:
-    """Write on `image` with the baseline at y, in the fonts inside OpenCV (Latin and Chinese); `size` is in pixels."""
+    """Write on `image` with the baseline at y. `size` is in pixels. OpenCV's own fonts cover Latin and Chinese."""
     font = _font(face)
     if align != "left":
         width = cv2.getTextSize((0, 0), words, (0, 0), font, size, weight)[2]
@@ -64,13 +64,13 @@ def text(
 def spaced_text(
     image: np.ndarray, words: str, x: float, y: float, size: int, pitch: float, colour: Ink, weight: int = 500
 ) -> None:
-    """Write each character centred in a cell of `pitch` pixels, as a typewriter or a machine-readable zone does."""
+    """Write each character centred in a cell of `pitch` pixels, as in a machine-readable zone."""
     for place, character in enumerate(words):
         text(image, character, x + (place + 0.5) * pitch, y, size, colour, weight, align="centre")
 
 
 def curve(image: np.ndarray, points: np.ndarray, colour: Ink, width: int = 1, closed: bool = False) -> None:
-    """Draw a smooth line through n x 2 points, placed to a sixteenth of a pixel."""
+    """Draw an antialiased line through n x 2 points, with a precision of a sixteenth of a pixel."""
     cv2.polylines(image, [_sixteenths(points)], closed, colour, width, cv2.LINE_AA, 4)
 
 
@@ -84,7 +84,7 @@ def _sixteenths(points: np.ndarray) -> np.ndarray:
 
 
 def disc(image: np.ndarray, x: float, y: float, radius: float, colour: Ink, width: int = -1) -> None:
-    """A circle, filled unless a line width is given."""
+    """Draw a circle, filled unless `width` gives a line width in pixels."""
     cv2.circle(image, (round(x * 16), round(y * 16)), round(radius * 16), colour, width, cv2.LINE_AA, 4)
 
 
@@ -98,7 +98,7 @@ def oval(x: float, y: float, across: float, down: float, turn: float = 0.0) -> n
 
 
 def petal(x: float, y: float, length: float, width: float, turn: float) -> np.ndarray:
-    """The points of a pointed petal or leaf that starts at (x, y) and grows in the direction `turn` (radians)."""
+    """The points of a pointed petal or leaf from (x, y) in the direction `turn` (radians)."""
     along = np.linspace(0, 1, 20)
     side = width / 2 * np.sin(np.pi * along**0.85)
     px = np.concatenate([along, along[::-1]]) * length
@@ -127,13 +127,13 @@ def rounded(height: int, width: int, radius: float) -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, height: int, width: int, down: int, across: int) -> np.ndarray:
-    """Smooth noise from 0 to 1: a grid of `down` x `across` random values, blown up to height x width (float32)."""
+    """Smooth noise from 0 to 1: a grid of `down` x `across` random values, enlarged to height x width (float32)."""
     grid = rng.random((down + 1, across + 1), np.float32)
     return np.clip(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
 def clouds(rng: np.random.Generator, height: int, width: int, cells: int, octaves: int) -> np.ndarray:
-    """Smooth noise of several sizes laid over each other, about 0 to 1 (float32)."""
+    """The weighted mean of smooth noise at several scales, about 0 to 1 (float32)."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         total += noise(rng, height, width, cells << octave, cells << octave) / (1 << octave)
@@ -141,7 +141,7 @@ def clouds(rng: np.random.Generator, height: int, width: int, cells: int, octave
 
 
 def contours(field: np.ndarray, width: float) -> np.ndarray:
-    """Engraved lines where `field` crosses whole numbers: coverage 0 to 1, `width` pixels wide whatever the slope."""
+    """Lines where `field` crosses whole numbers: coverage 0 to 1. They are `width` pixels wide at any slope."""
     down, across = np.gradient(field)
     slope = np.maximum(np.hypot(down, across), 1e-4)
     distance = np.abs(field - np.round(field)) / slope
@@ -149,13 +149,13 @@ def contours(field: np.ndarray, width: float) -> np.ndarray:
 
 
 def stain(image: np.ndarray, coverage: np.ndarray, colour: Ink) -> None:
-    """Paint `colour` on `image` in place where `coverage` (0 to 1) says so."""
+    """Paint `colour` on `image` in place, with the opacity `coverage` (0 to 1)."""
     share = coverage[..., None].astype(np.float32)
     image[:] = (image + (np.array(colour, np.float32) - image) * share + 0.5).astype(np.uint8)
 
 
 def blend(first: Ink, second: Ink, share: np.ndarray) -> np.ndarray:
-    """An image that goes from the first colour to the second as `share` (height x width) goes from 0 to 1."""
+    """An image with the first colour where `share` (height x width) is 0 and the second where it is 1."""
     palette = np.linspace(first, second, 256).round().astype(np.uint8)[:, None]
     return cv2.applyColorMap(cv2.convertScaleAbs(np.maximum(share, 0), alpha=255), palette)
 
@@ -163,7 +163,7 @@ def blend(first: Ink, second: Ink, share: np.ndarray) -> np.ndarray:
 def rosette(
     image: np.ndarray, x: float, y: float, radius: float, petals: int, colour: Ink, strands: int = 9, depth: float = 0.3
 ) -> None:
-    """A lathe-work flower: closed wavy lines that interlace around (x, y)."""
+    """Draw a guilloche rosette: closed wavy lines that interlace around (x, y)."""
     angle = np.linspace(0, 2 * np.pi, 40 * petals, endpoint=False)
     for strand in range(strands):
         phase = 2 * np.pi * strand / strands
@@ -182,7 +182,7 @@ def ribbon(
     strands: int = 7,
     drift: float = 0.0,
 ) -> None:
-    """A horizontal band of interlaced waves; `drift` makes them tighter from left to right, so no two are alike."""
+    """Draw a horizontal band of interlaced waves. `drift` shortens the waves from left to right."""
     along = np.linspace(0, 1, 600)
     turn = 2 * np.pi * waves * (along + drift * along**2)
     for strand in range(strands):

@@ -1,4 +1,4 @@
-"""A set of sample photographs with their labels: what `ekyc samples` writes."""
+"""Writes the photographs and labels of `ekyc samples`."""
 
 import json
 import os
@@ -15,35 +15,40 @@ SMALLEST, LARGEST = 8, 100_000
 
 
 def write(out: Path, count: int, seed: int, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Write `count` photographs and their labels into the folder `out`, and return the path of the label file.
+    """Write `count` photographs and their labels into the folder `out`. Return the path of the label file.
 
-    The photos are `photo-0001.jpg` and so on; the labels are `annotations.json` in COCO's layout: `bbox` is
-    [left, top, width, height] in pixels, the outline's box clipped to the frame; `segmentation` holds the outline's
-    corners in the document's own order (top left, top right, bottom right, bottom left), not clipped; `area` is what
-    of the outline is inside the frame. About one photo in ten shows no document, every type is on as many photos as
-    every other (give or take one), and a few photos show two documents. The same seed gives the same bytes.
+    The photos are `photo-0001.jpg` and so on. The labels are `annotations.json`, in COCO format:
 
-    `progress(done, count)` is called after each photo, from the calling thread.
+    - `bbox`: [left, top, width, height] in pixels, the outline's bounding box clipped to the frame.
+    - `segmentation`: the outline's corners, not clipped, from the document's own top left: top left, top right, bottom
+      right, bottom left.
+    - `area`: the outline's area inside the frame, in square pixels.
 
-    Raises ValueError when the count is not from 8 to 100,000, when the seed is negative, or when `out` exists and is
-    not an empty folder; nothing is written then.
+    About one photo in ten shows no document. A few photos show two. Each type appears equally often, give or take one.
+    The same seed gives the same bytes.
+
+    `progress(done, count)` is called after each photo, in the calling thread.
+
+    Raises:
+        ValueError: `count` is not from 8 to 100,000, the seed is negative, or `out` exists and is not an empty folder.
+            Nothing is written.
     """
     if not SMALLEST <= count <= LARGEST:
         raise ValueError(
-            f"{count} photographs: ask for {SMALLEST} (one of each document type) to {LARGEST:,} photographs."
+            f"The count of photographs is {count}: use {SMALLEST} (one for each document type) to {LARGEST:,}."
         )
     if seed < 0:
-        raise ValueError(f"Seed {seed}: a seed is a whole number from 0 up.")
+        raise ValueError(f"The seed is {seed}: use 0 or a positive whole number.")
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: name a new or an empty folder for the photographs.")
+        raise ValueError(f"{out} is a file: choose a new or an empty folder for the photographs.")
     if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty: nothing in it was touched. Name a new or an empty folder.")
+        raise ValueError(f"{out} is not empty: choose a new or an empty folder. Nothing was written.")
     out.mkdir(parents=True, exist_ok=True)
     plan = _plan(count, seed)
     digits = max(4, len(str(count)))
 
     def shoot(index: int) -> tuple[str, photograph.Photograph]:
-        # Every photo has random numbers of its own, so it is the same whichever thread draws it and when.
+        # Each photo has its own random numbers: the order of the threads does not change it.
         photo = photograph.take(plan[index], np.random.default_rng([seed, index]))
         file_name = f"photo-{index + 1:0{digits}d}.jpg"
         (out / file_name).write_bytes(photo.jpeg)
@@ -58,7 +63,7 @@ def write(out: Path, count: int, seed: int, progress: Callable[[int, int], None]
         "annotations": [],
     }
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(documents.blank, documents.TYPES))  # once each, before every thread asks for all of them
+        list(threads.map(documents.blank, documents.TYPES))  # fills the cache, else each thread draws every type
         for number, (file_name, photo) in enumerate(threads.map(shoot, range(count)), 1):
             _describe(coco, number, file_name, photo)
             if progress:
@@ -69,11 +74,11 @@ def write(out: Path, count: int, seed: int, progress: Callable[[int, int], None]
 
 
 def _plan(count: int, seed: int) -> list[list[str]]:
-    """Which documents each photo shows: nine documents for ten photos, and every fortieth photo a second one."""
+    """The document types on each photo: nine documents for ten photos, and two documents on every fortieth photo."""
     rng = np.random.default_rng([seed, count])
     names = list(documents.TYPES)
-    shown = max(len(names), round(0.9 * count))
-    dealt = [names[place % len(names)] for place in rng.permutation(shown)]
+    total = max(len(names), round(0.9 * count))
+    dealt = [names[place % len(names)] for place in rng.permutation(total)]
     pairs = count // 40
     photos = [dealt[2 * pair : 2 * pair + 2] for pair in range(pairs)] + [[name] for name in dealt[2 * pairs :]]
     photos += [[] for _ in range(count - len(photos))]

@@ -1,8 +1,8 @@
 """The eight specimen documents, drawn flat.
 
-The designs are this project's own: they borrow a document's proportions and where its blocks sit, and nothing of any
-country's artwork, emblem or wording. Each type has a fixed part (title, emblem, security pattern, field labels, the
-SPECIMEN mark), the same on every document of that type, and personal data that are invented for each document.
+The designs are this project's own. They share a real document's proportions and layout, but no country's artwork,
+emblem or wording. Each type has a fixed part: title, emblem, security pattern, field labels and the SPECIMEN mark.
+The personal data are invented for each document.
 """
 
 import functools
@@ -45,7 +45,7 @@ _SMALL_PRINT = "FICTITIOUS SPECIMEN - NOT ISSUED BY ANY AUTHORITY - "
 
 @dataclass(frozen=True)
 class DocumentType:
-    """One design: its size in millimetres, the function that draws the fixed part and the one that adds the data."""
+    """A design: its size, the function that draws the fixed part, and the function that adds the personal data."""
 
     name: str
     size_mm: tuple[float, float]
@@ -58,9 +58,10 @@ class DocumentType:
 
 
 def draw(name: str, rng: np.random.Generator) -> Sprite:
-    """A document of the type `name` for a newly invented person.
+    """Draw a document of the type `name` for a new invented person.
 
-    Raises KeyError for a name that is not in `TYPES`.
+    Raises:
+        KeyError: `TYPES` does not have `name`.
     """
     kind = TYPES[name]
     image = blank(name).copy()
@@ -71,9 +72,9 @@ def draw(name: str, rng: np.random.Generator) -> Sprite:
 
 @functools.cache
 def blank(name: str) -> np.ndarray:
-    """The fixed part of a type, without data: drawn once, not to be written to.
+    """The fixed part of a type, without personal data. The array is cached and read-only.
 
-    Its random numbers come from the type's name, so that every run of every seed draws the same.
+    The type's name seeds the random numbers: the fixed part is the same for every seed.
     """
     kind = TYPES[name]
     width, height = _CARD_PIXELS if kind.is_card else _PAGE_PIXELS
@@ -83,7 +84,7 @@ def blank(name: str) -> np.ndarray:
     return image
 
 
-# --- pieces that several designs use
+# --- parts that several designs use
 
 
 def _grid(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +94,7 @@ def _grid(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _wash(image: np.ndarray, rng: np.random.Generator, colours: tuple[str, str, str]) -> None:
-    """A soft three-colour ground."""
+    """Paint a soft background of three colours."""
     height, width = image.shape[:2]
     first, second, third = (ink(colour) for colour in colours)
     x, y = _grid(image)
@@ -111,7 +112,7 @@ def _mark(
     words: str = "SPECIMEN",
     strength: float = 0.75,
 ) -> None:
-    """The big SPECIMEN, in one of four styles so that the word itself does not make two types alike."""
+    """Write the big SPECIMEN. Its four styles keep the word from making two types look alike."""
     height, width = image.shape[:2]
     mask = np.zeros((height, width, 3), np.uint8)
     face: Literal["italic", "sans"] = "italic" if style in ("striped", "slanted") else "sans"
@@ -134,7 +135,7 @@ def _mark(
 def _small_print(
     image: np.ndarray, left: float, right: float, y: float, words: str, colour: Ink, size: int = 10
 ) -> None:
-    """One line of tiny words, repeated from left to right."""
+    """Write a line of tiny words, repeated from left to right."""
     strip = image[:, : round(right)]
     text(strip, (words + " ") * 12, left, y, size, colour, 500)
 
@@ -152,7 +153,7 @@ def _values(image: np.ndarray, values: list[tuple[str, float, float]], size: int
 def _portrait(
     image: np.ndarray, rng: np.random.Generator, person: people.Person, box: tuple[int, int, int, int]
 ) -> np.ndarray:
-    """Put the portrait into box (left, top, width, height) and return it."""
+    """Draw the portrait into `box` (left, top, width, height) and return it."""
     left, top, width, height = box
     picture = portraits.draw(rng, person.sex, width, height)
     image[top : top + height, left : left + width] = picture
@@ -161,7 +162,7 @@ def _portrait(
 
 
 def _ghost(image: np.ndarray, picture: np.ndarray, box: tuple[int, int, int, int], tone: str) -> None:
-    """The small pale second portrait."""
+    """Draw the small pale second portrait."""
     left, top, width, height = box
     grey = cv2.cvtColor(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     vignette = np.clip(1.4 - _from_middle(width, height), 0, 1)
@@ -171,13 +172,13 @@ def _ghost(image: np.ndarray, picture: np.ndarray, box: tuple[int, int, int, int
 
 
 def _from_middle(width: int, height: int) -> np.ndarray:
-    """How far each pixel is from the middle, 1 at the middle of an edge."""
+    """Each pixel's distance from the centre. It is 1 at the middle of an edge."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     return np.hypot(x / width * 2 - 1, y / height * 2 - 1)
 
 
 def _chip(image: np.ndarray, left: int, top: int) -> None:
-    """A contact plate of 118 x 96 pixels."""
+    """Draw a contact plate of 118 x 96 pixels."""
     gold, line = ink("d9bd6a"), ink("8a6d2a")
     mask = rounded(96, 118, 14).astype(np.float32) / 255
     stain(image[top : top + 96, left : left + 118], mask, gold)
@@ -339,7 +340,7 @@ def _fill_au_passport(image: np.ndarray, person: people.Person, rng: np.random.G
     _zone(image, people.passport_zone(person, "XAU"), 32, 648, 38, 21.2)
 
 
-# --- KH_IC: apricot card, overlapping scales, portrait on the left, three lines to read by machine
+# --- KH_IC: apricot card, overlapping scales, portrait on the left, a machine-readable zone of three lines
 
 
 def _paint_kh_ic(image: np.ndarray, rng: np.random.Generator) -> None:

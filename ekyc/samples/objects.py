@@ -1,4 +1,4 @@
-"""Things that lie around a document on a table, and fingers that hold it."""
+"""Draws objects on a table around a document, and fingers that hold the document."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ from ekyc.samples.artwork import (
 
 @dataclass(frozen=True)
 class Object:
-    """A sprite and how high it stands above the table, which decides how far its shadow falls (millimetres)."""
+    """A sprite and its height above the table in millimetres. The height gives the length of its shadow."""
 
     sprite: Sprite
     height_mm: float
 
 
 def pick(rng: np.random.Generator) -> Object:
-    """Something that is often on a table."""
+    """Draw a random object that is common on tables."""
     return _OBJECTS[int(rng.integers(len(_OBJECTS)))](rng)
 
 
@@ -70,7 +70,7 @@ def pen(rng: np.random.Generator) -> Object:
 
 
 def coin(rng: np.random.Generator) -> Object:
-    """A coin of no country."""
+    """A coin that belongs to no country."""
     scale, radius = 6.0, float(rng.uniform(9, 13))
     metal = _colour(rng, "c9a24f", "bfc3c7", "b4754a")
     image = _canvas(2 * radius, 2 * radius, scale, metal)
@@ -255,7 +255,7 @@ def envelope(rng: np.random.Generator) -> Object:
 
 
 def loyalty_card(rng: np.random.Generator) -> Object:
-    """A shop's, a library's or a gym's card: the size of an identity card, and of no type that is trained."""
+    """A card of a shop, library or gym: as large as an identity card, but of no type that is trained."""
     scale = 8.0
     first = _colour(rng, "c75b39", "2f6f73", "3a3a44", "d6a23a", "7a8f55", "5b4a8a", "e6ded0")
     second = _colour(rng, "f2d7b0", "1f3a4f", "b84a5a", "f3efe6", "20242c")
@@ -299,7 +299,7 @@ def loyalty_card(rng: np.random.Generator) -> Object:
 
 
 def finger(rng: np.random.Generator) -> Object:
-    """A thumb whose tip is at the left end of the sprite; it is long enough to leave the photo."""
+    """A thumb with its tip at the sprite's left end. It is long enough to extend beyond the photo."""
     scale = 4.0
     skin = _colour(rng, "f0c6a4", "e0ac82", "c98d60", "8a5a3a", "5f3d28", "f3d0b8")
     image = _canvas(150, 44, scale, skin)

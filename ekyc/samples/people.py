@@ -1,4 +1,4 @@
-"""Invented people: the personal data on a specimen document. Names are made of syllables, so they are nobody's."""
+"""Invents the personal data on specimen documents. Names are random syllables: they belong to no real person."""
 
 import datetime
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _STREETS = ("Almond Lane", "Beacon Road", "Copper Street", "Garden Walk", "Harbo
 
 @dataclass(frozen=True)
 class Person:
-    """What varies between two documents of the same type."""
+    """The personal data on a document."""
 
     given: str
     family: str
@@ -32,12 +32,12 @@ class Person:
 
 
 def word(rng: np.random.Generator) -> str:
-    """A pronounceable word that means nothing."""
+    """A pronounceable word without a meaning."""
     return "".join(part[int(rng.integers(len(part)))] for part in (_ONSETS, _MIDDLES, _ENDINGS))
 
 
 def invent(rng: np.random.Generator) -> Person:
-    """A person with a ten-year document; the number is 12 digits that start with 99."""
+    """A person with a document that is valid for ten years. Its number has 12 digits and starts with 99."""
     issued = datetime.date(2019, 1, 1) + datetime.timedelta(days=int(rng.integers(0, 2200)))
     return Person(
         given=word(rng).upper(),
@@ -53,7 +53,7 @@ def invent(rng: np.random.Generator) -> Person:
 
 
 def day(date: datetime.date) -> str:
-    """The date as documents print it."""
+    """The date in the form printed on documents."""
     return f"{date.day:02d} {date:%b %Y}".upper()
 
 

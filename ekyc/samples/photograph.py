@@ -1,4 +1,4 @@
-"""A photograph of documents: what lies where, how the camera looks at it, and what light, lens and sensor do to it."""
+"""Photographs documents: arranges the scene, projects it through a camera, and adds light, lens and sensor effects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,50 +27,50 @@ class Photograph:
 
 
 def take(names: Sequence[str], rng: np.random.Generator) -> Photograph:
-    """Photograph documents of the types `names` (none, one or two of them) in an invented scene."""
+    """Photograph documents of the types `names` (zero to two) in a random scene."""
     short = int(rng.choice([533, 600]))
     width, height = (LONG_SIDE, short) if rng.random() < 0.65 and len(names) < 2 else (short, LONG_SIDE)
     cards = [documents.draw(name, rng) for name in names]
-    poses = _lie(cards, rng)
-    held = len(cards) == 1 and rng.random() < 0.14
-    view = _aim(cards, poses, width, height, rng, may_cut=not held)
+    poses = _place_documents(cards, rng)
+    is_held = len(cards) == 1 and rng.random() < 0.14
+    view = _camera_matrix(cards, poses, width, height, rng, may_cut=not is_held)
     places = [view @ pose for pose in poses]
 
     angle = rng.uniform(0, 2 * np.pi)
-    shadows = 0.6 * np.array([np.cos(angle), np.sin(angle)])  # where shadows fall, millimetres a millimetre of height
-    if held:
+    shadows = 0.6 * np.array([np.cos(angle), np.sin(angle)])  # offset in mm for each mm of an object's height
+    if is_held:
         image = surfaces.room(rng, width, height)
     else:
         image = _table(view, width, height, rng)
         things = [objects.pick(rng) for _ in range(int(rng.integers(1, 6)) if cards else int(rng.integers(3, 8)))]
         for thing in sorted(things, key=lambda thing: thing.height_mm):
-            _put(image, thing, view @ _beside(thing, rng, poses), view, shadows)
-        if not cards and rng.random() < 0.6:  # what may be taken for a document
-            place = _turned(rng.uniform(-20, 20, 2), rng.uniform(0, 2 * np.pi))
-            _put(image, objects.loyalty_card(rng), view @ place, view, shadows)
+            _paint_object(image, thing, view @ _beside(thing, rng, poses), view, shadows)
+        if not cards and rng.random() < 0.6:  # an object that resembles a document
+            place = _pose_matrix(rng.uniform(-20, 20, 2), rng.uniform(0, 2 * np.pi))
+            _paint_object(image, objects.loyalty_card(rng), view @ place, view, shadows)
     outlines = []
     for name, card, place in zip(names, cards, places, strict=True):
-        if not held:
-            _shade(image, card, place, view, shadows * 0.9)
-        _lay(image, card, place)
+        if not is_held:
+            _darken_shadow(image, card, place, view, shadows * 0.9)
+        _paint_sprite(image, card, place)
         across, down = documents.TYPES[name].size_mm
         corners = np.array([[[0, 0], [across, 0], [across, down], [0, down]]], np.float64)
         outlines.append((name, cv2.perspectiveTransform(corners, place)[0]))
-    if held:
-        _hold(image, cards[0], view, poses[0], rng)
+    if is_held:
+        _paint_thumbs(image, cards[0], view, poses[0], rng)
     elif cards and rng.random() < 0.3:
-        _cover(image, cards[0], view, poses[0], shadows, rng)
+        _cover_edge(image, cards[0], view, poses[0], shadows, rng)
     image = _develop(image, [outline for _, outline in outlines], rng)
     quality = int(rng.integers(78, 94))
     jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
     return Photograph(jpeg, width, height, outlines)
 
 
-# --- where things lie: the table is a plane in millimetres
+# --- positions on the table, a plane in millimetres
 
 
-def _turned(at: np.ndarray, angle: float, middle: tuple[float, float] = (0, 0)) -> np.ndarray:
-    """The 3 x 3 matrix that lays a thing on the table, turned by `angle`, with its `middle` (mm) at the point `at`."""
+def _pose_matrix(at: np.ndarray, angle: float, middle: tuple[float, float] = (0, 0)) -> np.ndarray:
+    """The 3 x 3 matrix that rotates an object by `angle` and moves its `middle` (mm) to the point `at`."""
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, -sin, at[0]], [sin, cos, at[1]], [0, 0, 1]])
     return turn @ np.array([[1, 0, -middle[0]], [0, 1, -middle[1]], [0, 0, 1]])
@@ -81,8 +81,8 @@ def _size_mm(sprite: Sprite) -> tuple[float, float]:
     return width / sprite.pixels_per_mm, height / sprite.pixels_per_mm
 
 
-def _lie(cards: Sequence[Sprite], rng: np.random.Generator) -> list[np.ndarray]:
-    """Where each document lies: mostly about upright, now and then any way round; two lie one above the other."""
+def _place_documents(cards: Sequence[Sprite], rng: np.random.Generator) -> list[np.ndarray]:
+    """A pose for each document: mostly near upright, at times at any angle. Two documents lie one above the other."""
     kind = rng.random()
     angle = rng.normal(0, 0.16) if kind < 0.7 else rng.uniform(-0.8, 0.8) if kind < 0.88 else rng.uniform(-3.14, 3.14)
     poses = []
@@ -92,11 +92,11 @@ def _lie(cards: Sequence[Sprite], rng: np.random.Generator) -> list[np.ndarray]:
         lean = rng.normal(0, 0.05) if len(cards) > 1 else 0
         cos, sin = np.cos(angle), np.sin(angle)
         at = np.array([cos * shift[0] - sin * shift[1], sin * shift[0] + cos * shift[1]])
-        poses.append(_turned(at, angle + lean, (across / 2, down / 2)))
+        poses.append(_pose_matrix(at, angle + lean, (across / 2, down / 2)))
     return poses
 
 
-def _aim(
+def _camera_matrix(
     cards: Sequence[Sprite],
     poses: Sequence[np.ndarray],
     width: int,
@@ -104,7 +104,7 @@ def _aim(
     rng: np.random.Generator,
     may_cut: bool,
 ) -> np.ndarray:
-    """The 3 x 3 matrix from the table (mm) to the photo (pixels): a tilted pinhole camera, then zoomed and shifted."""
+    """The 3 x 3 matrix from the table (mm) to the photo (pixels): a tilted pinhole camera, then zoom and shift."""
     tilt, side = np.radians(40) * rng.beta(1.3, 2.2), rng.uniform(0, 2 * np.pi)
     spin = np.array([[np.cos(side), -np.sin(side), 0], [np.sin(side), np.cos(side), 0], [0, 0, 1]])
     lean = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
@@ -116,8 +116,8 @@ def _aim(
         across, down = _size_mm(card)
         corners = np.array([[[0, 0], [across, 0], [across, down], [0, down]]])
         points.append(cv2.perspectiveTransform(corners, pose)[0])
-    seen = cv2.perspectiveTransform(np.concatenate(points)[None], camera)[0]
-    low, span = seen.min(axis=0), np.ptp(seen, axis=0)
+    projected = cv2.perspectiveTransform(np.concatenate(points)[None], camera)[0]
+    low, span = projected.min(axis=0), np.ptp(projected, axis=0)
     frame = np.array([width, height])
     zoom = (rng.uniform(0.52, 0.93) if len(cards) < 2 else rng.uniform(0.8, 0.94)) * (frame / span).min()
     room = frame - span * zoom
@@ -131,24 +131,28 @@ def _aim(
 
 
 def _beside(thing: objects.Object, rng: np.random.Generator, poses: Sequence[np.ndarray]) -> np.ndarray:
-    """A place on the table. Paper may lie under the document; a cup may not."""
+    """A pose on the table. Paper may lie under the document, a cup may not."""
     reach = rng.uniform(55, 110)
     if thing.height_mm > 3 and poses:
         reach = rng.uniform(50, 85) + max(_size_mm(thing.sprite)) / 2 + 45 * (len(poses) - 1)
     angle = rng.uniform(0, 2 * np.pi)
-    return _turned(reach * np.array([np.cos(angle), np.sin(angle)]), rng.uniform(0, 2 * np.pi))
+    return _pose_matrix(reach * np.array([np.cos(angle), np.sin(angle)]), rng.uniform(0, 2 * np.pi))
 
 
-def _put(image: np.ndarray, thing: objects.Object, place: np.ndarray, view: np.ndarray, shadows: np.ndarray) -> None:
-    """Lay an object with its middle at `place`, and its shadow beside it."""
+def _paint_object(
+    image: np.ndarray, thing: objects.Object, place: np.ndarray, view: np.ndarray, shadows: np.ndarray
+) -> None:
+    """Paint an object with its middle at `place`, and its shadow."""
     across, down = _size_mm(thing.sprite)
-    place = place @ _turned(np.zeros(2), 0, (across / 2, down / 2))
-    _shade(image, thing.sprite, place, view, shadows * thing.height_mm)
-    _lay(image, thing.sprite, place)
+    place = place @ _pose_matrix(np.zeros(2), 0, (across / 2, down / 2))
+    _darken_shadow(image, thing.sprite, place, view, shadows * thing.height_mm)
+    _paint_sprite(image, thing.sprite, place)
 
 
-def _hold(image: np.ndarray, card: Sprite, view: np.ndarray, pose: np.ndarray, rng: np.random.Generator) -> None:
-    """A thumb, or two, over the edges of a document that is held up."""
+def _paint_thumbs(
+    image: np.ndarray, card: Sprite, view: np.ndarray, pose: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Paint one or two thumbs over the edges of a document that is held up."""
     thumb = objects.finger(rng)
     across, down = _size_mm(card)
     spots = [((across * rng.uniform(0.3, 0.7), down), np.pi / 2)]
@@ -159,10 +163,10 @@ def _hold(image: np.ndarray, card: Sprite, view: np.ndarray, pose: np.ndarray, r
         ]
     for spot, direction in spots:
         inside = np.array(spot) - rng.uniform(5, 10) * np.array([np.cos(direction), np.sin(direction)])
-        _point(image, thumb, pose @ _turned(inside, direction + rng.normal(0, 0.12)), view)
+        _paint_finger(image, thumb, pose @ _pose_matrix(inside, direction + rng.normal(0, 0.12)), view)
 
 
-def _cover(
+def _cover_edge(
     image: np.ndarray,
     card: Sprite,
     view: np.ndarray,
@@ -170,7 +174,7 @@ def _cover(
     shadows: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
-    """Something lies over an edge of the document: a finger, or a thing from the table."""
+    """Cover an edge of the document with a finger or an object."""
     across, down = _size_mm(card)
     side = int(rng.integers(4))
     direction = side * np.pi / 2 + rng.normal(0, 0.2)
@@ -178,31 +182,31 @@ def _cover(
     edge = [(across, down * along), (across * along, down), (0, down * along), (across * along, 0)][side]
     outwards = np.array([np.cos(direction), np.sin(direction)])
     if rng.random() < 0.5:
-        tip = pose @ _turned(np.array(edge) - rng.uniform(5, 13) * outwards, direction)
-        _point(image, objects.finger(rng), tip, view)
+        tip = pose @ _pose_matrix(np.array(edge) - rng.uniform(5, 13) * outwards, direction)
+        _paint_finger(image, objects.finger(rng), tip, view)
         return
     thing = [objects.pen, objects.coin, objects.sticky_note, objects.receipt, objects.leaf][int(rng.integers(5))](rng)
     wide = _size_mm(thing.sprite)[0]
     angle = direction + rng.normal(0, 0.25)
     middle = np.array(edge) + (wide / 2 - rng.uniform(6, 15)) * outwards
-    _put(image, thing, view @ pose @ _turned(middle, angle), view, shadows)
+    _paint_object(image, thing, view @ pose @ _pose_matrix(middle, angle), view, shadows)
 
 
-def _point(image: np.ndarray, finger: objects.Object, tip: np.ndarray, view: np.ndarray) -> None:
-    """Lay a finger with its tip at the pose `tip` (a matrix from millimetres to the table)."""
-    place = view @ tip @ _turned(np.zeros(2), 0, (0, _size_mm(finger.sprite)[1] / 2))
-    _shade(image, finger.sprite, place, view, np.array([1.2, 1.6]))
-    _lay(image, finger.sprite, place)
+def _paint_finger(image: np.ndarray, finger: objects.Object, tip: np.ndarray, view: np.ndarray) -> None:
+    """Paint a finger with its tip at the pose `tip` (a matrix from millimetres to the table)."""
+    place = view @ tip @ _pose_matrix(np.zeros(2), 0, (0, _size_mm(finger.sprite)[1] / 2))
+    _darken_shadow(image, finger.sprite, place, view, np.array([1.2, 1.6]))
+    _paint_sprite(image, finger.sprite, place)
 
 
-# --- laying sprites into the picture
+# --- painting sprites into the photo
 
 
 def _table(view: np.ndarray, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     texture = surfaces.pick(rng)
     scale = surfaces.SIDE_MM / texture.shape[0]
     middle = surfaces.SIDE_MM / 2
-    spot = _turned(rng.uniform(-15, 15, 2), rng.uniform(0, 2 * np.pi), (middle, middle))
+    spot = _pose_matrix(rng.uniform(-15, 15, 2), rng.uniform(0, 2 * np.pi), (middle, middle))
     matrix = view @ spot @ np.diag([scale, scale, 1])
     return cv2.warpPerspective(
         texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
@@ -210,28 +214,28 @@ def _table(view: np.ndarray, width: int, height: int, rng: np.random.Generator) 
 
 
 def _window(image: np.ndarray, sprite: Sprite, place: np.ndarray, margin: int) -> tuple[slice, slice] | None:
-    """The rows and columns of the photo that a sprite may touch; None when it is out of the frame."""
+    """The rows and columns of the photo that a sprite may cover, or None when the sprite is outside the frame."""
     across, down = _size_mm(sprite)
     corners = np.array([[[0, 0], [across, 0], [across, down], [0, down]]])
     depth = (place @ np.array([[0, across, across, 0], [0, 0, down, down], [1, 1, 1, 1]]))[2]
     if depth.min() <= 0:
         return None
-    seen = cv2.perspectiveTransform(corners, place)[0]
+    projected = cv2.perspectiveTransform(corners, place)[0]
     height, width = image.shape[:2]
-    left, top = np.maximum(np.floor(seen.min(axis=0)).astype(int) - margin, 0)
-    right, bottom = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + margin, (width, height))
+    left, top = np.maximum(np.floor(projected.min(axis=0)).astype(int) - margin, 0)
+    right, bottom = np.minimum(np.ceil(projected.max(axis=0)).astype(int) + margin, (width, height))
     return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None
 
 
 def _pixels_to_window(sprite_scale: float, place: np.ndarray, left: int, top: int) -> np.ndarray:
-    """From a sprite's pixel centres to a window's pixel centres (both half a pixel inside their square)."""
+    """The matrix from a sprite's pixel centres to a window's. Pixel centres have an offset of half a pixel."""
     enter = np.array([[1 / sprite_scale, 0, 0.5 / sprite_scale], [0, 1 / sprite_scale, 0.5 / sprite_scale], [0, 0, 1]])
     leave = np.array([[1, 0, -0.5 - left], [0, 1, -0.5 - top], [0, 0, 1]])
     return leave @ place @ enter
 
 
-def _lay(image: np.ndarray, sprite: Sprite, place: np.ndarray) -> None:
-    """Paint the sprite into the photo, in place; `place` is the 3 x 3 matrix from its millimetres to the photo."""
+def _paint_sprite(image: np.ndarray, sprite: Sprite, place: np.ndarray) -> None:
+    """Paint the sprite into the photo, in place. `place` is the 3 x 3 matrix from its millimetres to the photo."""
     window = _window(image, sprite, place, 2)
     if window is None:
         return
@@ -239,9 +243,9 @@ def _lay(image: np.ndarray, sprite: Sprite, place: np.ndarray) -> None:
     pixels, mask, scale = sprite.image, sprite.mask, sprite.pixels_per_mm
     across, down = _size_mm(sprite)
     corners = np.array([[[0, 0], [across, 0], [across, down], [0, down]]], np.float32)
-    shown = cv2.contourArea(cv2.perspectiveTransform(corners, place)[0].astype(np.float32)) / mask.size
-    if shown < 0.5:  # a warp alone would skip pixels and glitter
-        shrink = max(0.2, float(np.sqrt(shown)) * 1.25)
+    area_ratio = cv2.contourArea(cv2.perspectiveTransform(corners, place)[0].astype(np.float32)) / mask.size
+    if area_ratio < 0.5:  # a warp alone would skip pixels and alias
+        shrink = max(0.2, float(np.sqrt(area_ratio)) * 1.25)
         height, width = round(mask.shape[0] * shrink), round(mask.shape[1] * shrink)
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
@@ -253,8 +257,10 @@ def _lay(image: np.ndarray, sprite: Sprite, place: np.ndarray) -> None:
     image[rows, columns] = cv2.blendLinear(drawn, np.ascontiguousarray(image[rows, columns]), cover, 1 - cover)
 
 
-def _shade(image: np.ndarray, sprite: Sprite, place: np.ndarray, view: np.ndarray, offset_mm: np.ndarray) -> None:
-    """Darken the photo, in place, where the sprite's shadow falls: moved by `offset_mm` on the table, and soft."""
+def _darken_shadow(
+    image: np.ndarray, sprite: Sprite, place: np.ndarray, view: np.ndarray, offset_mm: np.ndarray
+) -> None:
+    """Darken the photo, in place, under the sprite's soft shadow. `offset_mm` moves the shadow on the table."""
     moved = view @ np.array([[1, 0, offset_mm[0]], [0, 1, offset_mm[1]], [0, 0, 1]]) @ np.linalg.inv(view) @ place
     soft = 2.0 + 2.2 * float(np.hypot(*offset_mm))
     window = _window(image, sprite, moved, round(3 * soft))

@@ -1,4 +1,4 @@
-"""Table tops, floors and rooms that documents are photographed on or in front of."""
+"""Draws backgrounds for photos of documents: table tops, floors and rooms."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ _SIDE = 840
 
 
 def pick(rng: np.random.Generator) -> np.ndarray:
-    """A square piece of some table top, `SIDE_MM` wide, seen from straight above (BGR)."""
+    """A square of a random table top, `SIDE_MM` wide, seen from directly above (BGR)."""
     return _SURFACES[int(rng.integers(len(_SURFACES)))](rng)
 
 
@@ -116,7 +116,7 @@ def _papers(rng: np.random.Generator) -> np.ndarray:
 
 
 def page(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A sheet with a heading and printed paragraphs that mean nothing."""
+    """A sheet with a heading and paragraphs of meaningless words."""
     image = np.full((height, width, 3), _choose(rng, ("fbfaf6", "f4f1e8", "ffffff", "f1f4f6")), np.uint8)
     dark = _choose(rng, ("2a2a30", "3a3f4d", "4b423a"))
     margin, size = round(width * 0.1), max(8, round(width * rng.uniform(0.02, 0.03)))
