@@ -1,10 +1,10 @@
-"""All benchmarks of docs/performance.md one after the other: `make bench`.
+"""Runs all benchmarks of docs/performance.md in sequence: `make bench`.
 
     python bench/all.py [--write]
 
-Prints each table, and writes it to build/bench/NAME.md. `--write` also has `make docs` put it into
-docs/performance.md, and names the machine. The long runs that docs/reliability.md tells of,
-`long_jobs.py` and `concurrency.py`, are not among them.
+Prints each table and writes it to build/bench/NAME.md. `--write` also updates the tables and the machine's description
+in docs/performance.md, through `make docs`. It does not run `long_jobs.py` and `concurrency.py`, the long benchmarks of
+docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BENCHMARKS = (
 
 
 def machine() -> str:
-    """When this runs and on what, in a line."""
+    """The date and the machine, in one line."""
     processor = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
@@ -46,7 +46,7 @@ def machine() -> str:
 
 
 def run(name: str) -> str | None:
-    """What the benchmark printed; None when it failed."""
+    """Run the benchmark. Return its output, or None when it failed."""
     began, printed = time.monotonic(), ""
     command = [sys.executable, "-u", f"bench/{name}.py"]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as benchmark:  # noqa: S603
@@ -60,7 +60,7 @@ def run(name: str) -> str | None:
 
 
 def main(write: bool) -> None:
-    """Run all, and tell how long that took."""
+    """Run all benchmarks and print the total time."""
     shutil.rmtree(TABLES, ignore_errors=True)
     TABLES.mkdir(parents=True)
     began = time.monotonic()

@@ -1,12 +1,13 @@
-"""The HTTP API: AWS calls that a request makes, requests a second and their latencies, on the local AWS.
+"""Measures the HTTP API on the local AWS: AWS calls of each route, requests per second, latencies.
 
     python bench/api.py [JOBS [SECONDS]]
 
-Whole jobs call each route of the OpenAPI document, and the local AWS tells which AWS calls the API's function made.
-Then JOBS (10,000) records are put into the table, copies of a finished job's, and 1, 8 and 32 clients ask for SECONDS
-(1) as fast as they are answered. They are threads of one other process, each with a connection of its own that is kept
-alive, and sign their requests as the CLI does. The API's function has two workers here, as has each function of the
-local AWS. Prints Markdown tables.
+1. Jobs call each route of the OpenAPI document. The local AWS records the AWS calls of the API's function.
+2. The table gets JOBS (10,000) copies of a finished job's record. Then 1, 8 and 32 clients send requests for SECONDS
+   (1), each without a pause. The clients are threads of another process. Each has its own keep-alive connection and
+   signs its requests as the CLI does.
+
+The API's function has two workers, as each function of the local AWS. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from concurrency import SETTINGS, TYPES, write_photos
 
 from ekyc.cli import upload
 from ekyc.cli.api import Api, SignedByAws
-from ekyc.cli.watch import looks
+from ekyc.cli.watch import polls
 from ekyc.localaws import calls
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import rekognition
@@ -45,7 +46,7 @@ CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "
 
 @dataclass(frozen=True)
 class Ask:
-    """A request, and what is said of it in the table."""
+    """A request and its title in the table."""
 
     title: str
     method: str
@@ -55,7 +56,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Figures:
-    """What clients saw: answers a second, and milliseconds that half and 99 of 100 waited at most."""
+    """Responses per second, latencies (50th and 99th percentile, ms), and the clients' share of a core."""
 
     per_second: float
     p50: float
@@ -70,11 +71,11 @@ def client(url: str) -> httpx.Client:
 
 
 def load(url: str, ask: Ask, clients: int, seconds: float) -> Figures:
-    """In a process of its own: so many clients ask again and again."""
+    """Send the request from ``clients`` threads for ``seconds``. Runs in its own process."""
 
-    def one(http: httpx.Client) -> list[float]:
+    def send_requests(http: httpx.Client) -> list[float]:
         took = []
-        while time.perf_counter() < until:
+        while time.perf_counter() < end:
             started = time.perf_counter()
             answer = http.request(ask.method, ask.path, json=ask.body)
             if answer.status_code != 200:
@@ -86,16 +87,16 @@ def load(url: str, ask: Ask, clients: int, seconds: float) -> Figures:
     for http in https:
         http.get("openapi.json")  # opens the connection
     began, cpu = time.perf_counter(), time.process_time()
-    until = began + seconds
+    end = began + seconds
     with ThreadPoolExecutor(clients) as pool:
-        took = sorted(second for one_client in pool.map(one, https) for second in one_client)
+        took = sorted(latency for latencies in pool.map(send_requests, https) for latency in latencies)
     wall = time.perf_counter() - began
     p50, p99 = statistics.median(took) * 1000, took[int(len(took) * 0.99)] * 1000
     return Figures(len(took) / wall, p50, p99, (time.process_time() - cpu) / wall)
 
 
 class Recorder:
-    """Asks the API one request after the other and keeps the AWS calls that each made."""
+    """Sends requests to the API in sequence and records the AWS calls of each."""
 
     def __init__(self, http: httpx.Client, api: Api) -> None:
         self._http, self._api = http, api
@@ -103,12 +104,12 @@ class Recorder:
         self.routes: set[tuple[str, str]] = set()
 
     def ask(self, method: str, path: str, when: str = "", **arguments: Any) -> httpx.Response:
-        """The answer; its calls become a row, with ``when`` it was asked."""
-        with calls.recorded() as made:
+        """Send a request and add a row with its AWS calls. ``when`` describes the job's state in the row's title."""
+        with calls.recorded() as aws_calls:
             answer = self._http.request(method, path, **arguments)
         if answer.status_code >= 400:
             raise SystemExit(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
-        mine = [call for call in made if is_api(call)]
+        mine = [call for call in aws_calls if is_api(call)]
         route = next((resource(call) for call in mine), (method, ROOT + path))
         self.routes.add(route)
         title = f"{route[0]} {route[1].removeprefix(ROOT)}" + (f", {when}" if when else "")
@@ -116,10 +117,10 @@ class Recorder:
         print(title, file=sys.stderr)
         return answer
 
-    def until(self, job_id: str, *statuses: str) -> None:
-        """Wait for the job to have one of ``statuses``, beside the record."""
-        if not any(job["status"] in statuses for job, _ in looks(self._api, job_id, longest=0.2)):
-            raise SystemExit(f"{job_id} ended without being {' or '.join(statuses)}.")
+    def wait_for(self, job_id: str, *statuses: str) -> None:
+        """Wait until the job has one of ``statuses``. The requests of this wait are not recorded."""
+        if not any(job["status"] in statuses for job, _ in polls(self._api, job_id, longest=0.2)):
+            raise SystemExit(f"{job_id} ended without the status {' or '.join(statuses)}.")
 
 
 def is_api(call: calls.Call) -> bool:
@@ -130,121 +131,124 @@ def resource(call: calls.Call) -> tuple[str, str]:
     return call.invocation.event["httpMethod"], call.invocation.event["resource"]
 
 
-def eventually(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(300):
         if condition():
             return
         time.sleep(0.2)
-    raise SystemExit("What the benchmark waits for does not happen.")
+    raise SystemExit("The benchmark waited 60 s for a condition in vain.")
 
 
 def ask_every_route(aws: LocalAws, api: Api, recorder: Recorder, files: list[Path]) -> tuple[str, str]:
-    """Run jobs that need every route; the ids of one that is done and of one for which people label."""
+    """Run jobs that call every route. Return the ids of a finished job and of a job that waits for people's labels."""
 
-    def uploaded(job_id: str) -> None:
+    def upload_files(job_id: str) -> None:
         upload.send(api, job_id, [upload.file(path) for path in files], lambda _file: None)
 
     done = recorder.ask("POST", "create").json()["id"]
     recorder.ask("GET", "url", params={"JobId": done, "S3Key": "another.jpg"})
     recorder.ask("POST", f"jobs/{done}/urls", json={"names": [f"{number}.png" for number in range(NAMES)]})
-    uploaded(done)
+    upload_files(done)
     recorder.ask("GET", f"jobs/{done}/uploads")
     body = {"labels": SUPPLIED, "documentTypes": list(TYPES)}
     recorder.ask("POST", "start", params={"JobId": done}, json=body)
-    recorder.until(done, "WaitingForLabelling")
+    recorder.wait_for(done, "WaitingForLabelling")
     recorder.ask("GET", f"jobs/{done}", "while it waits for labels")
     recorder.ask("GET", f"jobs/{done}/states")
     recorder.ask("POST", f"jobs/{done}/labels", json={"key": "labels.json"})
-    recorder.until(done, "Ready")
+    recorder.wait_for(done, "Ready")
     recorder.ask("GET", f"jobs/{done}", "done")
     recorder.ask("GET", "list")
     recorder.ask("GET", "model")
     for verb, status in (("stop", "STOPPED"), ("start", "RUNNING")):
         recorder.ask("POST", f"model/{verb}")
-        eventually(lambda status=status: api.model()["status"] == status)  # type: ignore[misc]
-    eventually(lambda: audited(aws, done))
+        wait_until(lambda status=status: api.model()["status"] == status)  # type: ignore[misc]
+    wait_until(lambda: has_report(aws, done))
     recorder.ask("GET", f"jobs/{done}/audit", "of a job that is done")
 
     labelled = api.create()["id"]
-    uploaded(labelled)
+    upload_files(labelled)
     recorder.ask(
         "POST", "start", "labels file uploaded before", params={"JobId": labelled}, json=body | {"labels": WITH_FILE}
     )
-    recorder.until(labelled, "Ready")
+    recorder.wait_for(labelled, "Ready")
     recorder.ask("DELETE", f"jobs/{labelled}", "done")
     recorder.ask("DELETE", f"jobs/{api.create()['id']}", "never started")
 
     people = api.create()["id"]
-    uploaded(people)
+    upload_files(people)
     api.start(people, body | {"labels": NEVER_LABELLED})
-    recorder.until(people, "Labelling")
+    recorder.wait_for(people, "Labelling")
     recorder.ask("GET", f"jobs/{people}", "while people label")
     recorder.ask("GET", f"jobs/{people}/audit", "the first time while it runs")
-    recorder.ask("GET", f"jobs/{people}/audit", "while the report is made, or made just now")
+    recorder.ask("GET", f"jobs/{people}/audit", "while the report is created, or directly after")
     recorder.ask("POST", f"jobs/{people}/stop", "while people label")
-    recorder.until(people, "Stopped")
+    recorder.wait_for(people, "Stopped")
     recorder.ask("POST", f"jobs/{people}/resume")
-    recorder.until(people, "Labelling")
+    recorder.wait_for(people, "Labelling")
     stopped = api.create()["id"]
-    uploaded(stopped)
+    upload_files(stopped)
     api.start(stopped, body | {"labels": NEVER_LABELLED})
-    recorder.until(stopped, "Labelling")
+    recorder.wait_for(stopped, "Labelling")
     api.stop(stopped)
-    eventually(lambda: not labels(aws, stopped))
+    wait_until(lambda: not is_labelling(aws, stopped))
     recorder.ask("DELETE", f"jobs/{stopped}", "stopped while people labelled")
     recorder.ask("GET", "openapi.json")
     return done, people
 
 
-def audited(aws: LocalAws, job_id: str) -> bool:
-    """Whether the report of the job is kept."""
+def has_report(aws: LocalAws, job_id: str) -> bool:
+    """Whether the job's audit report is stored."""
     s3 = aws.client("s3")
     buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
-    keys = (one["Key"] for name in buckets for one in s3.list_objects_v2(Bucket=name).get("Contents", ()))
+    keys = (item["Key"] for name in buckets for item in s3.list_objects_v2(Bucket=name).get("Contents", ()))
     return any(key.startswith(f"audit/{job_id}/") and key.endswith(".json") for key in keys)
 
 
-def labels(aws: LocalAws, job_id: str) -> bool:
-    """Whether a labelling job of the job goes on, or is being stopped."""
-    found = aws.client("sagemaker").list_labeling_jobs()["LabelingJobSummaryList"]
+def is_labelling(aws: LocalAws, job_id: str) -> bool:
+    """Whether a labelling job of the job runs or is stopping."""
+    labelling_jobs = aws.client("sagemaker").list_labeling_jobs()["LabelingJobSummaryList"]
     return any(
         job["LabelingJobName"].startswith(job_id) and job["LabelingJobStatus"] not in ("Stopped", "Completed")
-        for job in found
+        for job in labelling_jobs
     )
 
 
-def described(http: httpx.Client) -> set[tuple[str, str]]:
-    """Method and path of every route of the OpenAPI document that the API answers."""
+def documented_routes(http: httpx.Client) -> set[tuple[str, str]]:
+    """Method and path of each route of the API's OpenAPI document."""
     paths = http.get("openapi.json").json()["paths"]
     return {(method.upper(), path) for path, item in paths.items() for method in item}
 
 
 def fill(aws: LocalAws, table_name: str, like: str, jobs: int) -> None:
-    """Put so many copies of the job's record into the table, each with an id of its own and a minute apart."""
+    """Put ``jobs`` copies of the record of the job ``like`` into the table, with new ids and start times a minute
+    apart."""
     table = boto3.Session(**CREDENTIALS).resource("dynamodb", endpoint_url=aws.endpoint).Table(table_name)
     record = table.get_item(Key={"Id": like})["Item"]
     with table.batch_writer() as batch:
         for number in range(jobs):
             job_id = f"ekyc-20200101000000-{number:016x}"
-            item = renamed(record, like, job_id)
+            item = replace_id(record, like, job_id)
             batch.put_item({**item, "StartTime": int(record["StartTime"]) - DAY_MS - number * 60_000})
 
 
-def renamed(value: Any, old: str, new: str) -> Any:
-    """The value with another job's id in all its texts."""
+def replace_id(value: Any, old: str, new: str) -> Any:
+    """A copy of the value with the id ``new`` in place of ``old``, also in nested lists and dictionaries."""
     if isinstance(value, str):
         return value.replace(old, new)
     if isinstance(value, list):
-        return [renamed(one, old, new) for one in value]
+        return [replace_id(item, old, new) for item in value]
     if isinstance(value, dict):
-        return {name: renamed(one, old, new) for name, one in value.items()}
+        return {name: replace_id(item, old, new) for name, item in value.items()}
     return value
 
 
 def requests(fresh: str, done: str, running: str) -> Iterator[Ask]:
-    """What the clients ask; `create` last, as it makes the list longer."""
+    """The requests of the load test. `create` is last because it adds jobs to the list."""
     yield Ask("url", "GET", f"url?JobId={fresh}&S3Key=photo.jpg")
-    yield Ask("urls, 1,000 names", "POST", f"jobs/{fresh}/urls", {"names": [f"{one}.jpg" for one in range(NAMES)]})
+    yield Ask(
+        "urls, 1,000 names", "POST", f"jobs/{fresh}/urls", {"names": [f"{number}.jpg" for number in range(NAMES)]}
+    )
     yield Ask("list, a page of 100", "GET", "list")
     yield Ask("jobs/{id}, done", "GET", f"jobs/{done}")
     yield Ask("jobs/{id}, while people label", "GET", f"jobs/{running}")
@@ -253,7 +257,7 @@ def requests(fresh: str, done: str, running: str) -> Iterator[Ask]:
 
 def main(jobs: int, seconds: float) -> None:
     """Print both tables."""
-    # Fast enough that nothing is waited for long, slow enough that nobody's patience ends.
+    # Fast enough for short waits, slow enough that no timeout ends a wait.
     with tempfile.TemporaryDirectory(prefix="ekyc-bench-") as folder, LocalAws(speed=100) as aws:
         files = write_photos(Path(folder) / "photos")
         aws.deploy(synthesize(Path(folder) / "cdk.out", SETTINGS))
@@ -263,13 +267,13 @@ def main(jobs: int, seconds: float) -> None:
         api = Api(aws.api_url, boto3.Session(**CREDENTIALS))
         recorder = Recorder(http, api)
         done, running = ask_every_route(aws, api, recorder, files)
-        if missing := described(http) - recorder.routes:
-            raise SystemExit(f"Not asked: {sorted(missing)}")
+        if missing := documented_routes(http) - recorder.routes:
+            raise SystemExit(f"The benchmark does not call these routes: {sorted(missing)}")
         print("| Route | AWS calls | which |\n|---|---:|---|")
-        for title, made in recorder.rows:
-            print(f"| {title} | {len(made)} | {', '.join(made)} |", flush=True)
+        for title, operations in recorder.rows:
+            print(f"| {title} | {len(operations)} | {', '.join(operations)} |", flush=True)
 
-        print("filling the table", file=sys.stderr)
+        print("Filling the table", file=sys.stderr)
         fill(aws, table_name(aws), done, jobs)
         fresh = http.post("create").json()["id"]
         print(f"\n| With {jobs:,} jobs | clients | requests/s | p50 ms | p99 ms | AWS calls |")
@@ -277,14 +281,14 @@ def main(jobs: int, seconds: float) -> None:
         busiest = 0.0
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
             for ask in requests(fresh, done, running):
-                with calls.recorded() as made_calls:
+                with calls.recorded() as aws_calls:
                     http.request(ask.method, ask.path, json=ask.body).raise_for_status()
-                count = sum(map(is_api, made_calls))
+                count = sum(map(is_api, aws_calls))
                 for clients in CLIENTS:
-                    seen = other.submit(load, aws.api_url, ask, clients, seconds).result()
-                    busiest = max(busiest, seen.client_cpu)
-                    latencies = f"{seen.p50:.0f} | {seen.p99:.0f}"
-                    print(f"| {ask.title} | {clients} | {seen.per_second:.1f} | {latencies} | {count} |", flush=True)
+                    figures = other.submit(load, aws.api_url, ask, clients, seconds).result()
+                    busiest = max(busiest, figures.client_cpu)
+                    latencies = f"{figures.p50:.0f} | {figures.p99:.0f}"
+                    print(f"| {ask.title} | {clients} | {figures.per_second:.1f} | {latencies} | {count} |", flush=True)
         print(f"\nThe clients' process used {busiest:.0%} of one core at most.")
 
 

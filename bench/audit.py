@@ -1,9 +1,9 @@
-"""How fast and in how much memory audit reports are made, for histories up to Step Functions' limit; prints a table.
+"""Measures time and memory for an audit report, for histories up to Step Functions' limit. Prints a Markdown table.
 
     python bench/audit.py [EVENTS ...]
 
-Histories come as Step Functions' JSON, a thousand events a page, and are parsed by botocore as they would be from AWS;
-S3 is moto in the process. Each size is measured in a process of its own.
+botocore parses the histories from Step Functions' JSON, a thousand events per page, as it does on AWS. S3 is moto in
+the same process. Each size is measured in its own process.
 """
 
 import json
@@ -36,7 +36,7 @@ PAGE = 1000
 
 
 class Body:
-    """The content of an answer, as botocore reads it."""
+    """A response's body with the method that botocore calls."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -46,7 +46,7 @@ class Body:
 
 
 def answer_history_from(pages: list[bytes], client: Any) -> None:
-    """Make the client's GetExecutionHistory answer with ``pages``, one after the other."""
+    """Make the client's GetExecutionHistory return ``pages`` in sequence."""
 
     def answer(request: Any, **_: Any) -> AWSResponse:
         token = json.loads(request.body).get("nextToken")
@@ -56,7 +56,7 @@ def answer_history_from(pages: list[bytes], client: Any) -> None:
 
 
 def json_pages(events: list[dict[str, Any]]) -> list[bytes]:
-    """The answers of GetExecutionHistory, times in Unix seconds."""
+    """The response bodies of GetExecutionHistory, with times in Unix seconds."""
     sent = [event | {"timestamp": event["timestamp"].timestamp()} for event in events]
     pages = []
     for first in range(0, len(sent), PAGE):
@@ -68,13 +68,13 @@ def json_pages(events: list[dict[str, Any]]) -> list[bytes]:
 
 
 def peak_mb() -> float:
-    # Not ru_maxrss, which begins with what the parent had.
+    # Not ru_maxrss: it starts with the parent's value.
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(peak[1]) / 1024 if peak else 0.0
 
 
 def measure(events: int, results: Any) -> None:
-    """Put what it took to make, keep and verify the report of ``events`` into ``results``."""
+    """Create, store and verify a report of ``events``, and put time and memory into ``results``."""
     os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
     without_polls = len(live_model(polls=0).events)
     history = live_model(polls=(events - without_polls) // EVENTS_PER_POLL)
@@ -93,15 +93,15 @@ def measure(events: int, results: Any) -> None:
         job = Job(JOB, Status.READY, {"StartedBy": "arn:aws:iam::123456789012:user/engineer"})
         before, started, cpu = peak_mb(), time.perf_counter(), time.process_time()
         gathered = inputs.gather(EXECUTION, job, bucket=BUCKET)
-        made = report.build(gathered, job_id=JOB, stored=f"s3://{BUCKET}/report.json", previous=None)
+        built = report.build(gathered, job_id=JOB, stored=f"s3://{BUCKET}/report.json", previous=None)
         store = Store(BUCKET)
-        store.put(made)
-        store.put_page(made, page.render(made))
+        store.put(built)
+        store.put_page(built, page.render(built))
         seconds, cpu, peak = time.perf_counter() - started, time.process_time() - cpu, peak_mb()
-        sizes = [one["Size"] / 1e6 for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
-        body = report.canonical(made)
+        sizes = [item["Size"] / 1e6 for item in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
+        body = report.canonical(built)
         started = time.perf_counter()
-        wrong = [one for one in verify.check_itself(body) if one.result == verify.WRONG]
+        wrong = [finding for finding in verify.check_itself(body) if finding.result == verify.WRONG]
         assert not wrong, wrong  # noqa: S101
         results.put((count, seconds, cpu, before, peak, max(sizes), min(sizes), time.perf_counter() - started))
 

@@ -1,10 +1,11 @@
-"""Many jobs at once against the quotas of Rekognition: who waits how long, what is throttled, what is made twice.
+"""Runs many jobs at once against Rekognition's quotas: waiting times, throttled calls, duplicate resources.
 
     python bench/concurrency.py [JOBS [DEPLOYING]]
 
-JOBS (200) jobs that train only, then DEPLOYING (20) that start their model and stop the one before, are started at once
-on the local AWS: 2 trainings, 2 running models, 5 control-plane calls a second of each operation. Labels are supplied,
-a training takes ten minutes of service time and learns nothing. Prints a Markdown table.
+Starts JOBS (200) jobs that only train, at once, on the local AWS. Then starts DEPLOYING (20) jobs that start their
+model and stop the previous one. The quotas are 2 trainings, 2 running models, and 5 calls per second of each
+control-plane operation. Labels are supplied. A training takes ten minutes of service time and learns nothing. Prints a
+Markdown table.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ SETTINGS = {**LOCAL_SETTINGS, "minImages": PHOTOS_PER_TYPE * len(TYPES), "stopPr
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of jobs that were started at once; waits in service seconds, for the place that is short."""
+    """The results of jobs that were started at once. ``waits`` are service seconds for the scarce resource."""
 
     statuses: Counter[str]
     duplicates: list[str]
@@ -55,7 +56,7 @@ class Outcome:
 
 
 def write_photos(folder: Path) -> list[Path]:
-    """Small photos of noise, no two alike, and their labels as COCO; all paths, the labels last."""
+    """Write small different photos of noise and their COCO labels. Return all paths, the labels' path last."""
     folder.mkdir(parents=True)
     noise = np.random.default_rng(0)
     coco: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
@@ -73,7 +74,7 @@ def write_photos(folder: Path) -> list[Path]:
 
 
 def run(aws: LocalAws, files: Sequence[Path], jobs: int, place: str, **options: Any) -> Outcome:
-    """Start so many jobs at once and wait until all have ended. `place`: the state that waits for what is short."""
+    """Start ``jobs`` at once and wait until all end. ``place`` is the state that waits for the scarce resource."""
     api = Api(aws.api_url, boto3.Session("local", "local", region_name="us-east-1"))
     custom_labels = rekognition.current()
     stepfunctions = aws.client("stepfunctions")
@@ -81,8 +82,8 @@ def run(aws: LocalAws, files: Sequence[Path], jobs: int, place: str, **options: 
     ids = [api.create()["id"] for _ in range(jobs)]
     labels = {"provider": "supplied", "key": "labels.json"}
     with ThreadPoolExecutor(4) as pool:
-        sent = [upload.file(path) for path in files]
-        list(pool.map(lambda job_id: upload.send(api, job_id, sent, lambda _file: None), ids))
+        uploads = [upload.file(path) for path in files]
+        list(pool.map(lambda job_id: upload.send(api, job_id, uploads, lambda _file: None), ids))
         began = time.monotonic()
         arns = list(pool.map(lambda job_id: api.start(job_id, {"labels": labels, **options}), ids))
     while _running(arns):
@@ -103,14 +104,14 @@ def run(aws: LocalAws, files: Sequence[Path], jobs: int, place: str, **options: 
 
 
 def _running(arns: Sequence[str]) -> bool:
-    """Whether one of the executions runs; read without a call, as calls take the cores that the jobs need."""
+    """Whether any of the executions runs. Reads moto's state directly: calls would take CPU time from the jobs."""
     machines = stepfunctions_parser_backends["123456789012"]["us-east-1"].state_machines
-    executions = [one for machine in machines for one in machine.executions]
-    return any(one.status == "RUNNING" for one in executions if one.exec_arn in arns)
+    executions = [execution for machine in machines for execution in machine.executions]
+    return any(execution.status == "RUNNING" for execution in executions if execution.exec_arn in arns)
 
 
 def _wait(stepfunctions: Any, arn: str, place: str) -> tuple[float, int]:
-    """Service seconds from the first entry of the state to its exit, and how often it was tried."""
+    """Service seconds from the state's first entry to its exit, and its number of attempts."""
     entered = state = None
     attempts = 0
     for page in stepfunctions.get_paginator("get_execution_history").paginate(executionArn=arn):
@@ -125,11 +126,11 @@ def _wait(stepfunctions: Any, arn: str, place: str) -> tuple[float, int]:
 
 
 def _duplicates(custom_labels: rekognition.CustomLabels, ids: Sequence[str]) -> list[str]:
-    """Jobs that have other than one project with two datasets and one model."""
-    made = {
+    """Jobs that do not have exactly one project with two datasets and one model."""
+    resources = {
         name: (sorted(project.datasets), list(project.versions)) for name, project in custom_labels._projects.items()
     }
-    return [job_id for job_id in ids if made.get(job_id) != (["TEST", "TRAIN"], [job_id])]
+    return [job_id for job_id in ids if resources.get(job_id) != (["TEST", "TRAIN"], [job_id])]
 
 
 def rows(name: str, outcome: Outcome) -> str:
@@ -137,21 +138,21 @@ def rows(name: str, outcome: Outcome) -> str:
     minutes = [seconds / 60 for seconds in outcome.waits]
     figures = {
         "ended": ", ".join(f"{count} {status}" for status, count in outcome.statuses.items()),
-        "with anything made twice": len(outcome.duplicates),
+        "with anything created twice": len(outcome.duplicates),
         "real s": f"{outcome.real_seconds:.0f}",
         "executions a real s": f"{len(minutes) / outcome.real_seconds:.1f}",
         "service h": f"{outcome.service_seconds / 3600:.1f}",
         "wait, mean / longest, service min": f"{statistics.fmean(minutes):.0f} / {max(minutes):.0f}",
         "tries, mean / most": f"{statistics.fmean(outcome.attempts):.0f} / {max(outcome.attempts)}",
         "calls answered": f"{outcome.answered.total():,}",
-        "calls throttled, and made again": f"{outcome.throttled.total():,}",
+        "calls throttled and retried": f"{outcome.throttled.total():,}",
         "most throttled operation": ", ".join(f"{op} {n}" for op, n in outcome.throttled.most_common(1)) or "none",
     }
     return "\n".join(f"| {name} | {what} | {figure} |" for what, figure in figures.items())
 
 
 def main(training: int, deploying: int) -> None:
-    """Run both and print the table."""
+    """Run both groups of jobs and print the table."""
     with tempfile.TemporaryDirectory(prefix="ekyc-bench-") as folder, LocalAws(speed=math.inf) as aws:
         files = write_photos(Path(folder) / "photos")
         aws.deploy(synthesize(Path(folder) / "cdk.out", SETTINGS))

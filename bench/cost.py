@@ -1,14 +1,14 @@
-"""What a job costs by part, and what looking at it costs under other designs, for 100, 1,000 and 10,000 photos.
+"""Calculates the cost of a job by part, and of polling under other designs, for 100, 1,000 and 10,000 photos.
 
     python bench/cost.py
 
-Transitions are counted in the real state machine: the way of a job whose labels people make, read from the ASL, with as
-many looks in its three loops as its own waits make, which `dead_time.py` evaluates with the settings of cdk.json. How
-long the steps take is assumed, and stands in the first table: AWS says no more of trainings than half an hour to a day.
-Each is met 300 times, a tenth longer or shorter, as no step ends just when somebody looks; figures are means.
+Transitions are those of the real state machine (ASL) for a job that people label. The number of polls in its three
+loops follows from its own waits, which `dead_time.py` evaluates with the settings of cdk.json. The steps' durations are
+assumptions, listed in the first table: AWS only says that a training takes half an hour to a day. Each duration is
+varied 300 times by up to a tenth, because a step can end at any time between two polls. Figures are means.
 
-Prices are AWS's list prices in us-east-1 (`lambdas/rules/prices.py`); a free tier is left out. Of a part whose price
-nobody has given us from a source that we trust, the second table says how many there are. Prints Markdown tables.
+Prices are AWS's list prices in us-east-1 (`lambdas/rules/prices.py`), without a free tier. The second table counts the
+units for which we have no price from a trusted source. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from dead_time import HOUR, MINUTE, TRANSITIONS_A_LOOK, Design, Durations, Look, after_waits, cron, every, own_waits
+from dead_time import HOUR, MINUTE, TRANSITIONS_PER_POLL, Design, Durations, Poll, after_waits, cron, every, own_waits
 
 from rules.prices import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR, TRANSITION
 from stacks import definition
 from stacks.settings import Settings, committed
 
-WAY = (
+PATH = (
     "What is done?",
     "Check images",
     "Labels supplied?",
@@ -50,15 +50,15 @@ WAY = (
 )
 LOOPS = 3
 RUNNING_HOURS = 24
-DAY = 24 * HOUR  # longer than any step here
+DAY = 24 * HOUR  # longer than each step here
 SAMPLES = 300
-# A photo above 16 kB takes a request for its header and one for its end; 1,000 uploads are listed with one.
+# A photo above 16 kB takes two requests: for its header and for its end. One request lists 1,000 uploads.
 READS_A_PHOTO, PHOTOS_A_LIST = 2, 1000
 
 
 @dataclass(frozen=True)
 class Job:
-    """So many photos, and how long datasets, training and the model's start take, in seconds."""
+    """A number of photos, and the durations of datasets, training and model start in seconds."""
 
     photos: int
     durations: Durations
@@ -71,48 +71,48 @@ JOBS = (
 )
 
 
-def way() -> list[str]:
-    """The types of the states on `WAY`.
+def path_types() -> list[str]:
+    """The types of the states on `PATH`.
 
     Raises:
-        SystemExit: the state machine has another way.
+        SystemExit: the state machine does not have this path.
     """
     machine = definition.read()
     states = machine["States"]
-    if machine["StartAt"] != WAY[0]:
-        sys.exit(f"The state machine starts at {machine['StartAt']}, not at {WAY[0]}: mend WAY.")
-    for state, following in pairwise(WAY):
+    if machine["StartAt"] != PATH[0]:
+        sys.exit(f"The state machine starts at {machine['StartAt']}, not at {PATH[0]}: update PATH in bench/cost.py.")
+    for state, following in pairwise(PATH):
         choices = [choice["Next"] for choice in states[state].get("Choices", ())]
         if following not in (states[state].get("Next"), states[state].get("Default"), *choices):
-            sys.exit(f"{following} does not follow {state} in the state machine: mend WAY.")
-    return [states[state]["Type"] for state in WAY]
+            sys.exit(f"{following} does not follow {state} in the state machine: update PATH in bench/cost.py.")
+    return [states[state]["Type"] for state in PATH]
 
 
 @dataclass(frozen=True)
-class Looked:
-    """How often it is looked at a job, and for how many seconds its three steps, and the last one, are over unseen."""
+class Polling:
+    """The number of polls, and the seconds between a step's end and its detection: of all three steps, of the last."""
 
     count: int
     dead: float
     model_unseen: float
 
 
-def looked(design: Design, job: Job) -> Looked:
-    """What a design does with a job, on average."""
+def simulate(design: Design, job: Job) -> Polling:
+    """The design's mean figures for the job."""
     chance = random.Random(0)  # noqa: S311  # the same durations for each design
-    found = [
-        [look(duration * chance.uniform(0.9, 1.1)) for look, duration in zip(design.looks, job.durations, strict=True)]
+    runs = [
+        [poll(duration * chance.uniform(0.9, 1.1)) for poll, duration in zip(design.polls, job.durations, strict=True)]
         for _ in range(SAMPLES)
     ]
-    return Looked(
-        round(statistics.fmean(sum(count for _, count in steps) for steps in found)),
-        statistics.fmean(sum(seconds for seconds, _ in steps) for steps in found),
-        statistics.fmean(steps[-1][0] for steps in found),
+    return Polling(
+        round(statistics.fmean(sum(count for _, count in steps) for steps in runs)),
+        statistics.fmean(sum(seconds for seconds, _ in steps) for steps in runs),
+        statistics.fmean(steps[-1][0] for steps in runs),
     )
 
 
-def until(duration: float, seconds: Callable[[], Iterator[int]]) -> Look:
-    """Looks after these waits, which are evaluated once, for steps of up to this duration."""
+def cached_waits(duration: float, seconds: Callable[[], Iterator[int]]) -> Poll:
+    """Polls after these waits, for steps of up to ``duration`` seconds. The waits are evaluated once."""
     waits: list[int] = []
     for wait in seconds():
         waits.append(wait)
@@ -122,17 +122,17 @@ def until(duration: float, seconds: Callable[[], Iterator[int]]) -> Look:
 
 
 def transitions(count: int) -> int:
-    """Of a whole execution with so many looks. The way has one look of each loop."""
-    return len(WAY) + (count - LOOPS) * TRANSITIONS_A_LOOK
+    """The transitions of an execution with ``count`` polls. `PATH` contains one poll of each loop."""
+    return len(PATH) + (count - LOOPS) * TRANSITIONS_PER_POLL
 
 
 def dollars_of(count: int) -> float:
-    """The price of so many transitions."""
+    """The price of ``count`` transitions in US dollars."""
     return count * TRANSITION
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """As Markdown: the first column is text, the others are figures."""
+    """A Markdown table. The first column is text, the others are figures."""
     rule = ["---", *("---:" for _ in head[1:])]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -141,9 +141,9 @@ def main() -> None:
     """Print the three tables."""
     settings = Settings.from_context(committed())
     units, workers = settings.inference_units, settings.workers_per_image
-    tasks = way().count("Task")
-    ours = Design("our state machine", tuple(until(DAY, seconds) for seconds in own_waits()))  # type: ignore[arg-type]
-    counts = [looked(ours, job).count for job in JOBS]
+    tasks = path_types().count("Task")
+    ours = Design("our state machine", tuple(cached_waits(DAY, seconds) for seconds in own_waits()))  # type: ignore[arg-type]
+    counts = [simulate(ours, job).count for job in JOBS]
     head = [f"{job.photos:,} photos" for job in JOBS]
 
     training = [job.durations[1] / HOUR for job in JOBS]
@@ -151,7 +151,7 @@ def main() -> None:
     running = RUNNING_HOURS * units * INFERENCE_UNIT_HOUR
     total = [hours * TRAINING_HOUR + dollars_of(count) for hours, count in zip(training, machine, strict=True)]
     minutes = [" + ".join(f"{seconds / MINUTE:.0f}" for seconds in job.durations) for job in JOBS]
-    print("Dollars of a job:\n")
+    print("Cost of a job in US dollars:\n")
     print(
         table(
             ["Part", "Price", *head],
@@ -174,13 +174,13 @@ def main() -> None:
     )
 
     reads = [READS_A_PHOTO * job.photos + -(-job.photos // PHOTOS_A_LIST) for job in JOBS]
-    print("How many of what we have no price of:\n")
+    print("Units without a price from a trusted source:\n")
     print(
         table(
             ["Part", "What", *head],
             [
                 ["Step Functions", "transitions (priced above)", *(f"{count:,}" for count in machine)],
-                # Of the way's tasks three are looks, which the loops make again.
+                # Three of the path's tasks are polls, which the loops repeat.
                 ["Lambda", "calls of stages", *(f"{tasks - LOOPS + count:,}" for count in counts)],
                 ["DynamoDB", "writes of progress, one a call at least", *(f"{tasks - LOOPS + n:,}" for n in counts)],
                 ["S3", "uploads", *(f"{job.photos:,}" for job in JOBS)],
@@ -201,32 +201,32 @@ def main() -> None:
     rows = []
     for design in designs:
         for job in JOBS:
-            found = looked(design, job)
-            billed = transitions(found.count) if design.in_machine else 0
-            idle = found.model_unseen / HOUR * units * INFERENCE_UNIT_HOUR
+            polling = simulate(design, job)
+            billed = transitions(polling.count) if design.in_machine else 0
+            idle = polling.model_unseen / HOUR * units * INFERENCE_UNIT_HOUR
             rows.append(
                 [
                     design.name,
                     f"{job.photos:,}",
-                    f"{found.count:,}",
+                    f"{polling.count:,}",
                     f"{billed:,}",
                     f"{dollars_of(billed):.4f}",
-                    f"{found.dead / MINUTE:.1f}",
+                    f"{polling.dead / MINUTE:.1f}",
                     f"{idle:.2f}",
                     f"{dollars_of(billed) + idle:.2f}",
                 ]
             )
-    print("Who looks at the job. A model that runs unseen bills before anybody can ask it:\n")
+    print("Polling designs. A running model is billed before the poll detects it:\n")
     print(
         table(
             [
                 "Design",
                 "photos",
-                "looks",
+                "polls",
                 "transitions",
                 "USD",
                 "dead time, mean min",
-                "model unseen, USD",
+                "undetected model, USD",
                 "both, USD",
             ],
             rows,

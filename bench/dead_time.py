@@ -1,11 +1,11 @@
-"""Dead time: how long a job stands still between the end of one step and the start of the next, by who looks when.
+"""Calculates dead time under several polling designs: the time between a step's end and the start of the next step.
 
     python bench/dead_time.py
 
-The same jobs under five designs: a cron every 15 minutes and every hour, a Wait state of a fixed 15 and 2 minutes, and
-the state machine's own waits, whose expressions are read from the ASL and evaluated with the settings of cdk.json.
-Nothing is slept through. Prints a Markdown table: first for a job whose datasets take 5 minutes, its training 3 hours
-and its model's start 15 minutes, then for a hundred others of all lengths.
+Compares five designs on the same jobs: a cron every 15 minutes and every hour, a Wait state of 15 and of 2 minutes, and
+the state machine's own waits. Their expressions are read from the ASL and evaluated with the settings of cdk.json. The
+benchmark does not sleep. Prints two Markdown tables: for a job with 5 minutes for datasets, 3 hours for training and 15
+minutes for the model's start, and for a hundred jobs of different lengths.
 """
 
 from __future__ import annotations
@@ -30,62 +30,62 @@ from stacks.training import waits
 
 MINUTE, HOUR = 60.0, 3600.0
 JOBS = 100
-# Wait (2 events), Task (entered, scheduled, started, succeeded, exited) and Choice (2): what one look costs.
-EVENTS_A_LOOK, TRANSITIONS_A_LOOK = 9, 3
-# What starts the loop, and its Wait state.
+# A poll: Wait (2 events), Task (entered, scheduled, started, succeeded, exited) and Choice (2 events).
+EVENTS_PER_POLL, TRANSITIONS_PER_POLL = 9, 3
+# The state before each loop, and the loop's Wait state.
 LOOPS = {"Create datasets": "Wait for datasets", "Start training": "Wait for training", "Start model": "Wait for model"}
 
 Durations = tuple[float, float, float]
-# For a step that takes so many seconds: how long after its end it is noticed, and how often somebody has looked.
-Look = Callable[[float], tuple[float, int]]
+# From a step's duration in seconds to the delay until a poll detects its end, and the number of polls.
+Poll = Callable[[float], tuple[float, int]]
 
 
 @dataclass(frozen=True)
 class Design:
-    """Who looks at the datasets, the training and the model's start, in that order."""
+    """A way to poll the datasets, the training and the model's start, in that order."""
 
     name: str
-    looks: tuple[Look, Look, Look]
+    polls: tuple[Poll, Poll, Poll]
     in_machine: bool = True
 
 
 def own_waits() -> list[Callable[[], Iterator[int]]]:
-    """The seconds that each loop of the real state machine waits, look by look."""
+    """The waits of each loop of the real state machine in seconds, poll by poll."""
     values = waits(Settings.from_context(committed()))
     text = re.sub(r"\$\{(\w+)\}", lambda name: values.get(name[1], name[0]), definition.as_json())
     states = json.loads(text)["States"]
 
     def seconds(starts: str, waiting: str) -> Iterator[int]:
-        wait = _evaluated(states[starts]["Assign"]["wait"])
+        wait = _evaluate(states[starts]["Assign"]["wait"])
         while True:
-            yield _evaluated(states[waiting]["Seconds"], wait)
-            wait = _evaluated(states[waiting]["Assign"]["wait"], wait)
+            yield _evaluate(states[waiting]["Seconds"], wait)
+            wait = _evaluate(states[waiting]["Assign"]["wait"], wait)
 
     return [lambda starts=starts, waiting=waiting: seconds(starts, waiting) for starts, waiting in LOOPS.items()]
 
 
-@cache  # the loops of all jobs wait alike
-def _evaluated(expression: str, wait: float | None = None) -> float:
+@cache  # the waits are the same for all jobs
+def _evaluate(expression: str, wait: float | None = None) -> float:
     declared = "" if wait is None else f"$wait:={json.dumps(wait)};"
     return evaluate_jsonata(f"({declared}{expression.removeprefix('{%').removesuffix('%}')})")
 
 
-def after_waits(seconds: Callable[[], Iterator[float]]) -> Look:
-    """Looks after each of these waits, counted from the step's start."""
+def after_waits(seconds: Callable[[], Iterator[float]]) -> Poll:
+    """Polls after each of these waits, counted from the step's start."""
 
-    def look(duration: float) -> tuple[float, int]:
-        passed, looks = 0.0, 0
+    def poll(duration: float) -> tuple[float, int]:
+        passed, polls = 0.0, 0
         for wait in seconds():
-            passed, looks = passed + wait, looks + 1
+            passed, polls = passed + wait, polls + 1
             if passed >= duration:
                 break
-        return passed - duration, looks
+        return passed - duration, polls
 
-    return look
+    return poll
 
 
-def every(seconds: float) -> Look:
-    """A Wait state of so many seconds."""
+def every(seconds: float) -> Poll:
+    """Polls after a Wait state with a fixed number of seconds."""
 
     def forever() -> Iterator[float]:
         while True:
@@ -94,20 +94,22 @@ def every(seconds: float) -> Look:
     return after_waits(forever)
 
 
-def cron(seconds: float, chance: random.Random) -> Look:
-    """A cron that does not know when the step began."""
+def cron(seconds: float, chance: random.Random) -> Poll:
+    """Polls from a cron whose schedule is independent of the step's start."""
 
-    def look(duration: float) -> tuple[float, int]:
+    def poll(duration: float) -> tuple[float, int]:
         first = chance.uniform(0, seconds)
-        looks = max(0, -int(-(duration - first) // seconds)) + 1
-        return first + (looks - 1) * seconds - duration, looks
+        polls = max(0, -int(-(duration - first) // seconds)) + 1
+        return first + (polls - 1) * seconds - duration, polls
 
-    return look
+    return poll
 
 
 def jobs(chance: random.Random) -> list[Durations]:
-    """Datasets of 1 to 20 minutes, trainings of half an hour to a day, starts of 5 to 30 minutes; short ones as likely
-    as long ones on a logarithmic scale."""
+    """Random jobs: 1 to 20 minutes for datasets, half an hour to a day for training, 5 to 30 minutes for the start.
+
+    Durations are uniform on a logarithmic scale.
+    """
 
     def between(shortest: float, longest: float) -> float:
         return shortest * (longest / shortest) ** chance.random()
@@ -120,15 +122,15 @@ def jobs(chance: random.Random) -> list[Durations]:
 
 def row(design: Design, sample: list[Durations]) -> str:
     """The table's row of one design."""
-    dead, looks = [], []
+    dead, polls = [], []
     for job in sample:
-        found = [look(duration) for look, duration in zip(design.looks, job, strict=True)]
-        dead.append(sum(seconds for seconds, _ in found))
-        looks.append(sum(count for _, count in found))
-    count = statistics.fmean(looks)
+        steps = [poll(duration) for poll, duration in zip(design.polls, job, strict=True)]
+        dead.append(sum(seconds for seconds, _ in steps))
+        polls.append(sum(count for _, count in steps))
+    count = statistics.fmean(polls)
     machine = (
-        f"{count * TRANSITIONS_A_LOOK:,.0f} | {count * EVENTS_A_LOOK:,.0f} | "
-        f"{count * TRANSITIONS_A_LOOK * prices.TRANSITION:.4f}"
+        f"{count * TRANSITIONS_PER_POLL:,.0f} | {count * EVENTS_PER_POLL:,.0f} | "
+        f"{count * TRANSITIONS_PER_POLL * prices.TRANSITION:.4f}"
         if design.in_machine
         else "| |"
     )
@@ -137,8 +139,8 @@ def row(design: Design, sample: list[Durations]) -> str:
 
 
 def main() -> None:
-    """Print both tables and by how much the state machine is quicker."""
-    chance = random.Random(0)  # noqa: S311  # the same jobs at each run
+    """Print both tables and the figures of the longest training."""
+    chance = random.Random(0)  # noqa: S311  # the same jobs in each run
     ours = tuple(after_waits(seconds) for seconds in own_waits())
     designs = [
         Design("cron, every hour", (cron(HOUR, chance),) * 3, in_machine=False),
@@ -147,15 +149,14 @@ def main() -> None:
         Design("Wait of 2 min", (every(2 * MINUTE),) * 3),
         Design("our state machine", ours),  # type: ignore[arg-type]
     ]
-    head = "| Design | dead time, mean min | worst min | looks | transitions | history events | USD |\n"
+    head = "| Design | dead time, mean min | worst min | polls | transitions | history events | USD |\n"
     head += "|---|---:|---:|---:|---:|---:|---:|"
-    one = (5 * MINUTE, 3 * HOUR, 15 * MINUTE)
-    # A cron's phase is chance, so the one job meets it many times.
-    for title, sample in (("Datasets 5 min, training 3 h, start 15 min", [one] * 1000), (f"{JOBS} jobs", jobs(chance))):
+    typical = [(5 * MINUTE, 3 * HOUR, 15 * MINUTE)] * 1000  # repeated, because a cron's phase is random
+    for title, sample in (("Datasets 5 min, training 3 h, start 15 min", typical), (f"{JOBS} jobs", jobs(chance))):
         print(f"{title}:\n\n{head}")
         print("\n".join(row(design, sample) for design in designs), end="\n\n")
-    longest, looks = ours[1](72 * HOUR)
-    print(f"A training of 72 h: {looks * EVENTS_A_LOOK:,} history events, noticed after {longest:.0f} s.")
+    delay, polls = ours[1](72 * HOUR)
+    print(f"A training of 72 h: {polls * EVENTS_PER_POLL:,} history events, end detected after {delay:.0f} s.")
 
 
 if __name__ == "__main__":

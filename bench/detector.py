@@ -1,11 +1,11 @@
-"""How the detector learns from few photos: time, speed and accuracy on photos that training did not see.
+"""Measures the local detector with few training photos: training time, speed, and accuracy on held-out photos.
 
     python bench/detector.py [FOLDER [PHOTOS_PER_TYPE ...]]
 
-FOLDER holds annotations.json (COCO) and its photos; without one, it is shared/documents/scenes beside the project, and
-where that is not, 90 specimen photos are drawn. Every fifth photo is held out; training gets 3, 5, 10 and 20 of the
-others per type (fewer where there are not as many), and all those without a document. A detection counts from
-confidence 0.5. Prints a Markdown table and draws it as build/bench/detector.svg.
+FOLDER contains annotations.json (COCO) and its photos. The default is shared/documents/scenes beside the project. If
+that folder does not exist, the benchmark draws 90 specimen photos. Every fifth photo is held out. Training gets 3, 5,
+10 and 20 of the other photos per type (fewer if there are not enough), and all other photos without a document.
+Detections with a confidence below 0.5 are ignored. Prints a Markdown table and draws build/bench/detector.svg.
 """
 
 import json
@@ -41,7 +41,7 @@ def read_photos(folder: Path) -> list[LabelledPhoto]:
 
 
 def few_per_type(photos: list[LabelledPhoto], count: int) -> list[LabelledPhoto]:
-    """The photos without a document, and others until every type has so many."""
+    """All photos without a document, and photos of each type until it appears ``count`` times."""
     taken: Counter[str] = Counter()
     chosen = []
     for photo in photos:
@@ -55,21 +55,21 @@ def few_per_type(photos: list[LabelledPhoto], count: int) -> list[LabelledPhoto]
 def measure(detector: Detector, photos: list[LabelledPhoto]) -> tuple[float, Score]:
     """Seconds per photo, and the score over all types."""
     seconds = 0.0
-    found = []
+    pairs = []
     for photo in photos:
         image = cv2.imread(str(photo.path))
         start = time.perf_counter()
         detections = detector.detect(image)
         seconds += time.perf_counter() - start
         truth = [(box.label, (box.left, box.top, box.width, box.height)) for box in photo.boxes]
-        certain = [one for one in detections if one.confidence >= MIN_CONFIDENCE]
-        found.append((truth, [(one.label, (one.left, one.top, one.width, one.height)) for one in certain]))
-    return seconds / len(photos), sum(score(found).values(), Score())
+        certain = [box for box in detections if box.confidence >= MIN_CONFIDENCE]
+        pairs.append((truth, [(box.label, (box.left, box.top, box.width, box.height)) for box in certain]))
+    return seconds / len(photos), sum(score(pairs).values(), Score())
 
 
 @dataclass(frozen=True)
 class Point:
-    """What the detector did with so many training photos per type."""
+    """The detector's scores with a number of training photos per type."""
 
     per_type: int
     f1: float
@@ -77,7 +77,7 @@ class Point:
 
 
 def plot(points: list[Point], held_out: int) -> None:
-    """Draw F1 and IoU against the training photos per type into `PLOT`."""
+    """Draw F1 and IoU over the number of training photos per type into the file `PLOT`."""
     figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
     per_type = [str(point.per_type) for point in points]
     axes.plot(per_type, [point.f1 for point in points], "o-", label="F1")
@@ -92,7 +92,7 @@ def plot(points: list[Point], held_out: int) -> None:
 
 
 def main(folder: Path, counts: list[int]) -> None:
-    """Print a row for each number of training photos per type, and draw them."""
+    """Print a row for each number of training photos per type, and draw the plot."""
     photos = read_photos(folder)
     training = [photo for number, photo in enumerate(photos) if number % 5]
     held_out = photos[::5]

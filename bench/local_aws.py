@@ -1,12 +1,14 @@
-"""The local AWS: how soon `ekyc local` answers, executions a second, memory of waiting executions, the demo by phase.
+"""Measures the local AWS: start time, executions per second, memory of waiting executions, phases of the demo.
 
     python bench/local_aws.py [JOBS [WAITING [PHOTOS]]]
 
-Starts `ekyc local` three times in a fresh process and waits for the API's first answer. Then, in this process, JOBS
-(20) jobs run from their start to Ready: real state machine and functions, services that answer at once, a Rekognition
-that learns nothing. WAITING (200) executions then wait for supplied labels, with the memory of this process before and
-after. At last `ekyc demo` runs in a process of its own with PHOTOS (90), its phases read from what it prints. Prints
-Markdown tables.
+1. Starts `ekyc local` three times in a new process and waits for the API's first response.
+2. Runs JOBS (20) jobs to the end in this process. State machine and functions are real. Services respond without delay,
+   and training learns nothing.
+3. Measures this process's memory before and after WAITING (200) executions wait for supplied labels.
+4. Runs `ekyc demo` with PHOTOS (90) in its own process, and reads the phases from its output.
+
+Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -42,17 +44,17 @@ STARTS = 3
 LIMIT_SECONDS = 400
 
 
-def until(condition: Callable[[], bool], pause: float = 0.05) -> None:
-    """Wait for what is bound to happen."""
+def wait_until(condition: Callable[[], bool], pause: float = 0.05) -> None:
+    """Wait until ``condition`` is true, for at most `LIMIT_SECONDS`."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit("What the benchmark waits for does not happen.")
+            raise SystemExit(f"The benchmark waited {LIMIT_SECONDS} s for a condition in vain.")
         time.sleep(pause)
 
 
 def start_seconds() -> float:
-    """From the start of `ekyc local` to the API's first answer."""
+    """Seconds from the start of `ekyc local` to the API's first response."""
 
     def answers() -> bool:
         try:
@@ -62,13 +64,13 @@ def start_seconds() -> float:
 
     began = time.monotonic()
     with child([*EKYC, "local", "--port", str(PORT)]):
-        until(answers, 0.2)
+        wait_until(answers, 0.2)
         return time.monotonic() - began
 
 
 @contextmanager
 def child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process of its own, which is ended."""
+    """Run the command in its own process. Terminate the process at the end."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
     try:
         yield process
@@ -78,55 +80,59 @@ def child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def resident_mb() -> float:
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
+    resident = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(resident[1]) / 1024 if resident else 0.0
 
 
-def created(api: Api, files: list[Path], jobs: int) -> list[str]:
-    """So many jobs with all files uploaded."""
+def create_jobs(api: Api, files: list[Path], jobs: int) -> list[str]:
+    """Create ``jobs`` jobs, upload all files to each, and return their ids."""
     ids = [api.create()["id"] for _ in range(jobs)]
-    sent = [upload.file(path) for path in files]
+    uploads = [upload.file(path) for path in files]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda job_id: upload.send(api, job_id, sent, lambda _file: None), ids))
+        list(pool.map(lambda job_id: upload.send(api, job_id, uploads, lambda _file: None), ids))
     return ids
 
 
-def started(api: Api, ids: list[str], labels: dict[str, str]) -> None:
+def start_jobs(api: Api, ids: list[str], labels: dict[str, str]) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda job_id: api.start(job_id, {"labels": labels, "deploy": False}), ids))
 
 
 def throughput(aws: LocalAws, api: Api, files: list[Path], jobs: int) -> float:
-    """Executions a second, from the first start to the last end."""
-    ids = created(api, files, jobs)
+    """Executions per second, from the first start to the last end."""
+    ids = create_jobs(api, files, jobs)
     began = time.monotonic()
-    started(api, ids, {"provider": "supplied", "key": "labels.json"})
-    until(lambda: ended(aws) >= jobs, 1.0)
+    start_jobs(api, ids, {"provider": "supplied", "key": "labels.json"})
+    wait_until(lambda: count_succeeded(aws) >= jobs, 1.0)
     return jobs / (time.monotonic() - began)
 
 
-def ended(aws: LocalAws) -> int:
-    """How many executions have succeeded, and that none has failed."""
+def count_succeeded(aws: LocalAws) -> int:
+    """The number of executions that succeeded.
+
+    Raises:
+        SystemExit: an execution failed.
+    """
     stepfunctions = aws.client("stepfunctions")
     (machine,) = stepfunctions.list_state_machines()["stateMachines"]
     pages = stepfunctions.get_paginator("list_executions").paginate(stateMachineArn=machine["stateMachineArn"])
     statuses = [execution["status"] for page in pages for execution in page["executions"]]
     if set(statuses) - {"RUNNING", "SUCCEEDED"}:
-        raise SystemExit(f"Executions ended {sorted(set(statuses))}.")
+        raise SystemExit(f"An execution did not succeed. Statuses: {', '.join(sorted(set(statuses)))}.")
     return statuses.count("SUCCEEDED")
 
 
 def waiting(api: Api, files: list[Path], jobs: int) -> tuple[float, float]:
-    """Megabytes before and after so many executions are started and wait for labels."""
-    ids = created(api, files, jobs)
+    """Resident megabytes before ``jobs`` executions start, and while all of them wait for labels."""
+    ids = create_jobs(api, files, jobs)
     before = resident_mb()
-    started(api, ids, {"provider": "supplied"})
-    until(lambda: all(api.job(job_id)["status"] == "WaitingForLabelling" for job_id in ids), 0.5)
+    start_jobs(api, ids, {"provider": "supplied"})
+    wait_until(lambda: all(api.job(job_id)["status"] == "WaitingForLabelling" for job_id in ids), 0.5)
     return before, resident_mb()
 
 
 def demo(photos: int) -> list[tuple[str, float]]:
-    """Each phase of `ekyc demo` with the seconds that it took, by when it said so."""
+    """Each phase of `ekyc demo` and its seconds, from the times of its output lines."""
     marks: list[tuple[str, float]] = []
     with tempfile.TemporaryDirectory(prefix="ekyc-bench-") as folder:
         command = [*EKYC, "demo", "--count", str(photos), "--out", folder]
@@ -146,7 +152,7 @@ def demo(photos: int) -> list[tuple[str, float]]:
 
 
 def phase_begun(line: str) -> str | None:
-    """The phase that begins with a line of the demo's output: a state, or what comes before and after them."""
+    """The phase that begins with this line of the demo's output, or None. Most phases are states."""
     if "stack deployed" in line:
         return "photos uploaded"
     state = re.match(r"\s*\d+\.\d s\s+(.+?) (task|wait|choice|pass|succeed|fail)\s*$", line)
@@ -170,7 +176,7 @@ def main(jobs: int, waits: int, photos: int) -> None:
         custom_labels.calls_per_second = math.inf
         api = Api(aws.api_url, boto3.Session("local", "local", region_name="us-east-1"))
         print(f"| {jobs} jobs at once, executions/s | {throughput(aws, api, files, jobs):.2f} |", flush=True)
-        clock.speed = 1.0  # else the hours in which nobody labels would be over at once
+        clock.speed = 1.0  # else the deadline for labels would pass at once
         before, after = waiting(api, files, waits)
         print(f"| memory before {waits} executions wait for labels | {before:.0f} MB |")
         print(f"| memory while they wait | {after:.0f} MB |")
@@ -181,5 +187,5 @@ def main(jobs: int, waits: int, photos: int) -> None:
 
 
 if __name__ == "__main__":
-    given = [int(text) for text in sys.argv[1:]]
-    main(*(given + [20, 200, 90][len(given) :]))
+    arguments = [int(text) for text in sys.argv[1:]]
+    main(*(arguments + [20, 200, 90][len(arguments) :]))

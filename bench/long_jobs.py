@@ -1,9 +1,9 @@
-"""The longest job that its deadlines allow, on the local AWS with a clock that jumps: its history by phase.
+"""Runs the longest job that the deadlines allow and counts its history by phase. The local AWS's clock skips waits.
 
     python bench/long_jobs.py [--write]
 
 One execution of the real state machine with its default settings: people label for 30 days, no training slot is free
-for a week, and the training takes 72 hours. `--write` has `make docs` put the table into docs/reliability.md.
+for a week, and the training takes 72 hours. `--write` also updates the table in docs/reliability.md with `make docs`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import boto3
 from ekyc import samples
 from ekyc.cli import upload
 from ekyc.cli.api import Api
-from ekyc.cli.watch import conclusion, looks
+from ekyc.cli.watch import conclusion, polls
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import groundtruth, rekognition
@@ -32,7 +32,7 @@ from ekyc.localaws.synth import synthesize
 
 DAY = 86400
 LABELLING_DAYS, TRAINING_HOURS, SLOT_DAYS = 30, 72, 7
-# A heartbeat, a poll and a retry before the limit, so that the job ends well.
+# Leaves time for a heartbeat, a poll and a retry before the deadline.
 MARGIN = 1800
 PHASES = {
     "labelling": [
@@ -65,8 +65,8 @@ MOST_EVENTS, MOST_WITH_SLOT_WAIT = 10_000, 15_000  # of the 25,000 at which Step
 
 
 def prolong(photos: int) -> None:
-    """Make labelling of so many photos take 30 days and trainings 72 hours, and let no slot be free for a week after
-    labelling (less a margin each). Trainings learn nothing: what they find is not the point."""
+    """Make labelling of ``photos`` take 30 days and a training 72 hours, and free no training slot for a week after
+    labelling, each less a margin. Trainings learn nothing: the benchmark needs no detections."""
     workforce, custom_labels = groundtruth.workforce, rekognition.current()
     workforce.seconds_per_photo = (LABELLING_DAYS * DAY - MARGIN) * workforce.workers / photos
     custom_labels.training_seconds = TRAINING_HOURS * 3600 - MARGIN
@@ -81,9 +81,10 @@ def _free_slots(custom_labels: rekognition.CustomLabels, after: float) -> None:
 
 
 def count(history: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]]:
-    """Of each phase, and in all: history events, state transitions as they are billed, and seconds.
+    """History events, billed state transitions and seconds, by phase and in total.
 
-    A transition is a state entered or a retry (Step Functions pricing page). The first and last event are of no phase.
+    Each entry of a state and each retry is a transition (Step Functions pricing page). The first and the last event
+    belong to no phase.
     """
     counts: dict[str, Counter[str]] = {phase: Counter() for phase in PHASES}
     phase = ""
@@ -107,7 +108,7 @@ def count(history: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]]:
 
 
 def run(assembly: Path, photos: Path) -> dict[str, Counter[str]]:
-    """One job from photos to a running model; its counts."""
+    """Run a job from photos to a running model, and return its counts."""
     paths = sorted(photos.glob("*.jpg"))
     with LocalAws(speed=math.inf) as aws:
         aws.deploy(assembly)
@@ -117,7 +118,7 @@ def run(assembly: Path, photos: Path) -> dict[str, Counter[str]]:
         job_id = api.create()["id"]
         upload.send(api, job_id, [upload.file(path) for path in paths], lambda _file: None)
         arn = api.start(job_id, {})
-        *_, (job, _states) = looks(api, job_id, longest=0.5)
+        *_, (job, _states) = polls(api, job_id, longest=0.5)
         if job["status"] != "Ready":
             raise SystemExit(conclusion(job))
         pages = aws.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
@@ -125,7 +126,7 @@ def run(assembly: Path, photos: Path) -> dict[str, Counter[str]]:
 
 
 def table(counts: Mapping[str, Counter[str]]) -> str:
-    """A row for each phase, and the whole with and without the wait for a slot."""
+    """A row for each phase, and for the whole execution with and without the wait for a slot."""
     whole, slot = counts["whole execution"], counts["training slot"]
     # With a free slot the state is entered, scheduled, started, succeeded and left, in one transition.
     at_once = Counter(events=5, transitions=1)
@@ -139,14 +140,14 @@ def table(counts: Mapping[str, Counter[str]]) -> str:
 
 
 def write(text: str) -> None:
-    """Put the table into the page, in the place of the one that is there."""
+    """Replace the table in docs/reliability.md."""
     FIGURES.mkdir(parents=True, exist_ok=True)
     (FIGURES / "long_jobs.md").write_text(text)
     subprocess.run(["make", "docs", f"FIGURES={FIGURES}"], cwd=PROJECT, check=True)  # noqa: S603, S607
 
 
 def main() -> None:
-    """Run it and print the table."""
+    """Run the job and print the table."""
     with tempfile.TemporaryDirectory(prefix="ekyc-bench-") as folder:
         assembly, photos = synthesize(Path(folder) / "cdk.out"), Path(folder) / "photos"
         samples.write(photos, 30, seed=0)

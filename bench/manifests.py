@@ -1,15 +1,18 @@
-"""How fast and in how much memory photos are checked and datasets prepared; prints a Markdown table.
+"""Measures time and memory of Check images and Prepare datasets. Prints a Markdown table.
 
     python bench/manifests.py [LINES ...]
 
-S3 is a moto server in this process; what is measured runs in a child process of its own, with its AWS client ready as
-in a warm function. For Check images the photos' headers come from a stand-in that takes 20 ms for each, as S3 does;
-each of these photos tells all in one request, as small ones do.
+S3 is a moto server in this process. Each measurement runs in a child process whose AWS client is ready, as in a warm
+function. Check images reads the photos' headers from a stub that takes 20 ms for each, as S3 does. These photos are
+small and take one request.
 
-The last column is Check images in Lambda for big photos, which take a second request for their end. Both requests wait
-20 ms, `READERS` at a time; meanwhile one core computes what was measured here, and what boto3 takes for both requests,
-measured beside it with moto and without TLS. The longer of the two is the time, as one waits while the other computes.
-The last lines tell what a real request costs and what it takes to turn a phone's photo upright.
+The last column estimates Check images in Lambda for big photos, which take a second request for their end. The estimate
+is the longer of two times, because waiting and computing overlap:
+
+- the waits: 20 ms for each request, `READERS` at a time
+- one core's CPU time: the measured time, plus boto3's time for both requests (measured with moto, without TLS)
+
+The last lines show the CPU time of a real request and of rotating a phone's photo.
 """
 
 import hashlib
@@ -56,7 +59,7 @@ def photo() -> bytes:
 
 
 class Calls:
-    """Counts the requests of an S3 client, each part of an upload for itself."""
+    """Counts the requests of an S3 client. Each part of a multipart upload counts."""
 
     def __init__(self, s3: Any) -> None:
         self.count = 0
@@ -67,7 +70,7 @@ class Calls:
 
 
 class HeadersIn20Ms:
-    """S3 with ``count`` photos that differ, whose headers take 20 ms each; uploads go to the real client."""
+    """An S3 stub with ``count`` different photos and 20 ms for each header. Uploads go to the real client."""
 
     def __init__(self, count: int, s3: Any, calls: Calls) -> None:
         self._count, self._header, self._calls, self._lock = count, photo(), calls, Lock()
@@ -113,17 +116,17 @@ def check_images(lines: int, s3: Any, calls: Calls) -> None:
         max_rejected_share=0,
         seconds_left=lambda: 900,
     )
-    assert checked.accepted == lines  # noqa: S101 - a benchmark that measured something else is worth nothing
+    assert checked.accepted == lines  # noqa: S101 - else the figures are of other work
 
 
-class ListsAsItWas:
-    """S3 that lists the photos of a job of ``count`` photos as they were checked; all else goes to the real client."""
+class UnchangedPhotos:
+    """An S3 stub that lists ``count`` photos, unchanged since their check. Other calls go to the real client."""
 
     def __init__(self, count: int, s3: Any, calls: Calls) -> None:
         self._count, self._calls = count, calls
         self.get_object, self.head_object, self.put_object = s3.get_object, s3.head_object, s3.put_object
 
-    def get_paginator(self, _operation: str) -> "ListsAsItWas":
+    def get_paginator(self, _operation: str) -> "UnchangedPhotos":
         return self
 
     def paginate(self, *, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803 - S3's own names
@@ -144,7 +147,7 @@ def photo_key(lines: int, number: int) -> str:
 
 def prepare_datasets(lines: int, s3: Any, calls: Calls) -> None:
     images = s3.get_object(Bucket=BUCKET, Key=f"{lines}/input")
-    clients.s3 = ListsAsItWas(lines, s3, calls)
+    clients.s3 = UnchangedPhotos(lines, s3, calls)
     prepared = datasets.prepare(
         datasets.PrepareDatasets(
             job_id=f"prepare-{lines}",
@@ -164,13 +167,13 @@ def prepare_datasets(lines: int, s3: Any, calls: Calls) -> None:
 
 
 def read_headers(lines: int, s3: Any, _calls: Calls) -> None:
-    """As many real requests for a photo's header, one after the other."""
+    """Request a photo's header ``lines`` times from the moto server, in sequence."""
     for _ in range(lines):
         s3.get_object(Bucket=BUCKET, Key="photo.jpg", Range="bytes=0-16383")["Body"].read()
 
 
 def turn_photos(count: int, _s3: Any, _calls: Calls) -> None:
-    """As many photos of 12 megapixels turned, one after the other."""
+    """Rotate ``count`` photos of 12 megapixels, in sequence."""
     dots = random.Random(1).randbytes(400 * 300 * 3)  # noqa: S311
     scene = Image.frombytes("RGB", (400, 300), dots).resize((4000, 3000), Image.Resampling.BICUBIC)
     file = io.BytesIO()
@@ -180,7 +183,7 @@ def turn_photos(count: int, _s3: Any, _calls: Calls) -> None:
 
 
 def upload_manifests(lines: int, s3: Any) -> None:
-    """The input and the labelled manifest of a job with as many photos, one document each."""
+    """Upload the input manifest and the labelled manifest of a job with ``lines`` photos of one document each."""
     refs = [f"s3://{BUCKET}/{photo_key(lines, number)}" for number in range(lines)]
     size = {"width": 640, "height": 480}
     inputs = [
@@ -216,14 +219,14 @@ Figures = tuple[float, float, float, int]
 
 
 def measure(work: Work, lines: int, results: Any) -> None:
-    """Put the figures into ``results``."""
+    """Run ``work`` and put its figures into ``results``."""
     s3 = clients.s3
     s3.list_objects_v2(Bucket=BUCKET, MaxKeys=1)  # opens the connection
     calls = Calls(s3)
     started, cpu = time.perf_counter(), time.process_time()
     work(lines, s3, calls)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    # Not ru_maxrss, which begins with what the parent had.
+    # Not ru_maxrss: it starts with the parent's value.
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     results.put((seconds, cpu, int(peak[1]) / 1024 if peak else 0, calls.count))
 
@@ -239,7 +242,7 @@ def in_child(work: Work, lines: int) -> Figures:
 
 
 def projected(photos: int, cpu: float, get_cpu: float) -> float:
-    """Seconds of Check images in Lambda, for photos that take two requests; ``cpu`` is what it took without boto3."""
+    """Estimated seconds of Check images in Lambda for photos of two requests. ``cpu`` excludes boto3's CPU time."""
     requests = photos * REQUESTS_A_PHOTO
     return max(requests * PAUSE / images.READERS, cpu + requests * get_cpu)
 
@@ -275,7 +278,7 @@ def main(sizes: list[int]) -> None:
             )
     print(f"\nCPU of one ranged GET by boto3: {get_cpu * 1000:.2f} ms.")
     (_, few, _, _), (_, many, peak, _) = in_child(turn_photos, 1), in_child(turn_photos, 1 + TURNS)
-    print(f"CPU to turn a photo of 12 megapixels: {(many - few) / TURNS * 1000:.0f} ms; peak memory {peak:.0f} MB.")
+    print(f"CPU to rotate a photo of 12 megapixels: {(many - few) / TURNS * 1000:.0f} ms; peak memory {peak:.0f} MB.")
     server.stop()
 
 

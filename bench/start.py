@@ -1,10 +1,10 @@
-"""What `POST start` takes by the number of uploaded photos: it looks whether there is one, and never lists them all.
+"""Measures `POST start` by the number of uploaded photos. The API only checks for a first photo; it never lists all.
 
     python bench/start.py [PHOTOS ...]
 
-Jobs with so many photos are started one after the other over HTTP on the local AWS, three of each size and one before
-them that is not counted. The photos are empty, so that the executions, which are stopped at once, have little to do.
-AWS calls are those that arrive from the API's function. Prints a Markdown table.
+Starts jobs in sequence over HTTP on the local AWS: one that is not counted, then three of each size. The executions are
+stopped at once. The photos are empty, to keep the executions' load small. Counts the AWS calls of the API's function.
+Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ JOBS = 3
 
 
 def start(api: Api, bucket: str, photos: int) -> tuple[float, list[str]]:
-    """Milliseconds and AWS calls, in order, of starting a new job with so many photos."""
+    """Start a new job with ``photos``. Return the request's milliseconds and its AWS calls in order."""
     job_id = api.create()["id"]
-    for number in range(photos):  # past HTTP, which would take a minute
+    for number in range(photos):  # directly, because HTTP would take a minute
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(bucket, f"images/{job_id}/{number:05}.jpg", b"")
-    with calls.recorded() as made:
+    with calls.recorded() as aws_calls:
         began = time.perf_counter()
         api.start(job_id, {"labels": {"provider": "supplied"}})
         milliseconds = 1000 * (time.perf_counter() - began)
     api.stop(job_id)
-    return milliseconds, [call.operation for call in made if "Api" in call.function]
+    return milliseconds, [call.operation for call in aws_calls if "Api" in call.function]
 
 
 def main(sizes: list[int]) -> None:
@@ -50,11 +50,11 @@ def main(sizes: list[int]) -> None:
         print("| Photos | ms, median | ms, longest | AWS calls | which |\n|---:|---:|---:|---:|---|")
         for photos in sizes:
             started = [start(api, bucket, photos) for _ in range(JOBS)]
-            milliseconds = [one for one, _ in started]
-            made = max((operations for _, operations in started), key=len)
+            milliseconds = [duration for duration, _ in started]
+            most = max((operations for _, operations in started), key=len)
             print(
-                f"| {photos:,} | {statistics.median(milliseconds):.0f} | {max(milliseconds):.0f} | {len(made)} "
-                f"| {', '.join(made)} |",
+                f"| {photos:,} | {statistics.median(milliseconds):.0f} | {max(milliseconds):.0f} | {len(most)} "
+                f"| {', '.join(most)} |",
                 flush=True,
             )
 

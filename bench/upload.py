@@ -1,4 +1,4 @@
-"""Files a second of `ekyc upload` with photos of 200 kB to the local S3, beside one request at a time."""
+"""Compares `ekyc upload` with sequential requests: files per second to the local S3, with photos of 200 kB."""
 
 import io
 import os
@@ -19,7 +19,10 @@ PHOTOS, ONE_BY_ONE, BYTES = 1000, 100, 200_000
 
 
 def draw(folder: Path, count: int) -> list[Path]:
-    """Different JPEG photos of some 200 kB: noise, filled up with zeros behind its end as phones do with notes."""
+    """Write ``count`` different JPEG photos of 200 kB: noise, then zeros after the image's end.
+
+    Phones also write data there.
+    """
     file = io.BytesIO()
     noise = np.random.default_rng(1).integers(0, 255, (360, 480, 3), np.uint8)
     Image.fromarray(noise).save(file, "JPEG", quality=80)
@@ -30,7 +33,7 @@ def draw(folder: Path, count: int) -> list[Path]:
 
 
 def one_request_at_a_time(http: httpx.Client, photos: list[Path]) -> float:
-    """Seconds: for each photo a URL, then a PUT, each on a connection of its own, as curl in a loop does."""
+    """Seconds of a GET for the URL and a PUT for each photo, each on a new connection as with curl in a loop."""
     job_id = http.post("create").json()["id"]
     began = time.monotonic()
     for photo in photos:
@@ -40,7 +43,7 @@ def one_request_at_a_time(http: httpx.Client, photos: list[Path]) -> float:
 
 
 def upload(http: httpx.Client, folder: Path, environment: dict[str, str]) -> float:
-    """Seconds of the command as a person runs it: its start, the checks of the photos, the upload."""
+    """Seconds of the whole command: its start, the checks of the photos, the upload."""
     job_id = http.post("create").json()["id"]
     began = time.monotonic()
     command = [Path(sys.executable).with_name("ekyc"), "upload", job_id, folder]
