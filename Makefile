@@ -10,11 +10,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
-# Node comes from the lock file too. Its programs start `node` from PATH.
+# Node is a pinned Python package. Its programs start `node` from PATH.
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(WITH_NODE) $(BIN)/npx cdk
 
-# Every package is in the lock file with its hash; ekyc itself is built with the setuptools that is pinned there.
+# The lock file has every package with its hash, also the setuptools that builds ekyc.
 .venv/installed: pyproject.toml requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
@@ -35,17 +35,17 @@ node_modules/installed: package-lock.json | .venv/installed
 	$(WITH_NODE) $(BIN)/npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-demo: .venv/installed build/layer/installed  ## photographs become a model that crops documents (PHOTOS=folder with annotations.json)
+demo: .venv/installed build/layer/installed  ## train a model from photos locally and crop documents (PHOTOS=folder with annotations.json)
 	$(BIN)/ekyc demo $(if $(PHOTOS),--photos $(PHOTOS))
 
-# The tests of a file run in one process, as they share what is deployed.
+# The tests of a file run in one process because they share a deployed stack.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-# Two processes: the local AWS patches moto for its whole process, and unit tests need moto unpatched.
-test: .venv/installed build/layer/installed node_modules/installed  ## all tests
+# Two runs: the local AWS patches moto in its process, and unit tests need moto unpatched.
+test: .venv/installed build/layer/installed node_modules/installed  ## run all tests
 	$(PYTEST) tests/unit
 	$(PYTEST) --ignore tests/unit
 
-lint: .venv/installed
+lint: .venv/installed  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -54,33 +54,33 @@ lint: .venv/installed
 CONTEXT = $(foreach setting,$(SETTINGS),--context '$(setting)')
 TO_AWS := .venv/installed build/layer/installed node_modules/installed
 
-synth: $(TO_AWS)  ## CloudFormation template in cdk.out (SETTINGS="key=value ...")
+synth: $(TO_AWS)  ## write the CloudFormation template to cdk.out (SETTINGS="key=value ...")
 	$(CDK) synth --quiet $(CONTEXT)
 
-plan: $(TO_AWS)  ## say what deploy would do, and do nothing
+plan: $(TO_AWS)  ## show what deploy would change, without changes
 	@$(BIN)/python -m ekyc.cli.plan show $(CONTEXT)
 
-deploy: $(TO_AWS)  ## say what is made in the AWS account of your credentials, ask, make it (SETTINGS="...", YES=1: do not ask)
+deploy: $(TO_AWS)  ## show the changes to the AWS account of your credentials, ask, deploy (SETTINGS="...", YES=1: do not ask)
 	@$(BIN)/python -m ekyc.cli.plan deploy $(CONTEXT)
 	@environment=$$($(BIN)/python -m ekyc.cli.plan bootstrap $(CONTEXT)) && \
 		if [ -n "$$environment" ]; then $(CDK) bootstrap $(CONTEXT) $$environment; fi
 	$(CDK) deploy --require-approval never $(CONTEXT)
 
-destroy: $(TO_AWS)  ## say what is deleted and what is kept, ask, delete it
+destroy: $(TO_AWS)  ## show what is deleted and what is retained, ask, delete
 	@$(BIN)/python -m ekyc.cli.plan destroy $(CONTEXT)
 	$(CDK) destroy --force $(CONTEXT)
 
-docs: .venv/installed  ## the text of the pages that follows from code (FIGURES=folder: with the figures that are there)
+docs: .venv/installed  ## update the generated parts of the pages (FIGURES=folder: also the measured tables)
 	$(BIN)/python -m stacks.docs
 
-draw: node_modules/installed  ## the state machine's picture, from its ASL
+draw: node_modules/installed  ## draw the state machine's picture from its ASL
 	$(BIN)/node statemachine/draw.mjs
 
-vendor: node_modules/installed  ## the labelling page's copy of Annotorious, after package.json has another version of it
+vendor: node_modules/installed  ## update the labelling page's copy of Annotorious to the version in package.json
 	cp node_modules/@annotorious/annotorious/dist/annotorious.js node_modules/@annotorious/annotorious/dist/annotorious.css \
 		ekyc/labelling/annotorious/
 
-# cfn-lint's E3601 knows no JSONata where a number may stand; W3005 is about CDK's own DependsOn.
+# cfn-lint's E3601 does not allow JSONata in place of a number. W3005 reports the DependsOn that CDK generates.
 templates: synth
 	$(BIN)/python -m stacks.nag build/combinations
 	$(BIN)/cfn-lint --ignore-checks E3601 W3005 -- cdk.out/*.template.json build/combinations/*.template.json
@@ -90,37 +90,37 @@ generated: .venv/installed node_modules/installed
 	$(BIN)/python -m stacks.docs --check
 	$(BIN)/node statemachine/draw.mjs --check
 
-check: $(TO_AWS)  ## everything that CI runs
+check: $(TO_AWS)  ## run everything that CI runs
 	$(MAKE) --jobs 2 templates lint generated
 	$(MAKE) test
 
-pictures: .venv/installed build/layer/installed node_modules/installed  ## the pictures of README and docs, from real runs
+pictures: .venv/installed build/layer/installed node_modules/installed  ## create the pictures of README and docs from real runs
 	$(BIN)/python docs/pictures.py
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' --python-version
-lock: .venv/installed  ## the pins with hashes, after pyproject.toml has other versions (UPGRADE=--upgrade: the newest of all else)
+lock: .venv/installed  ## update the lock files from pyproject.toml (UPGRADE=--upgrade: the newest versions of all other packages)
 	$(LOCK) 3.11 $(UPGRADE) pyproject.toml --extra dev --output-file requirements-dev.txt
 	$(LOCK) 3.11 $(UPGRADE) --group fuzz --output-file fuzz/requirements.txt
 	$(LOCK) 3.14 $(UPGRADE) --group layer --output-file lambdas/requirements.txt
 
-faults: .venv/installed build/layer/installed  ## fail every AWS call in every way, as a matrix (ONLY=regular expression)
+faults: .venv/installed build/layer/installed  ## inject each fault into each AWS call and print a matrix (ONLY=regular expression)
 	$(BIN)/python tests/faults/matrix.py $(if $(ONLY),--only '$(ONLY)')
 
-bench: .venv/installed build/layer/installed  ## benchmarks, as tables that are also in build/bench
+bench: .venv/installed build/layer/installed  ## run the benchmarks and write their tables to build/bench
 	$(BIN)/python bench/all.py
 
 .venv/fuzz: .venv/installed fuzz/requirements.txt
 	$(BIN)/pip install --quiet --require-hashes --requirement fuzz/requirements.txt
 	@touch $@
 
-# Corpora and crashes stay in build/fuzz, so that the next run goes on from there.
+# The next run continues with the corpora in build/fuzz. Crashes are written there too.
 FUZZ_SECONDS ?= 60
 FUZZ := -max_total_time=$(FUZZ_SECONDS) -timeout=30 -artifact_prefix=build/fuzz/
-fuzz: .venv/fuzz  ## any bytes at all into the readers of labels and photos (FUZZ_SECONDS=60 for each)
+fuzz: .venv/fuzz  ## fuzz the readers of labels and photos (FUZZ_SECONDS=60 for each)
 	$(BIN)/python -m fuzz.files
 	$(BIN)/python fuzz/fuzz_labels.py build/fuzz/labels -dict=fuzz/labels.dict $(FUZZ)
 	$(BIN)/python fuzz/fuzz_photos.py build/fuzz/photos -max_len=65536 $(FUZZ)
 
-clean:  ## what was built and installed
+clean:  ## delete everything that was built and installed
 	rm -rf .venv node_modules build cdk.out

@@ -1,10 +1,13 @@
-"""The CDK app. ``cdk synth`` and ``cdk deploy`` call it; alone it takes CDK_OUTDIR and CDK_CONTEXT_JSON as they do."""
+"""The CDK app. ``cdk synth`` and ``cdk deploy`` run it.
+
+Without the CDK CLI, set the variables CDK_OUTDIR and CDK_CONTEXT_JSON.
+"""
 
 import os
 import sys
 from pathlib import Path
 
-import stacks  # noqa: F401  # names the Node that aws_cdk starts when it is imported
+import stacks  # noqa: F401  # sets the path of the Node that aws_cdk starts on import
 
 # isort: split
 import aws_cdk as cdk

@@ -1,7 +1,10 @@
-"""Draws the pictures of README and docs from real runs: `make pictures`.
+"""Creates the pictures of README and docs from real runs: `make pictures`.
 
-demo.svg is what `ekyc demo` prints on a terminal, labelling-page.jpg the page with a photo half labelled, and
-audit-report.jpg the report of a job from photos to a live model. Needs what `make test` needs.
+- demo.svg: the terminal output of `ekyc demo`
+- labelling-page.jpg: the labelling page with one box drawn
+- audit-report.jpg: the audit report of a job from photos to a live model
+
+The requirements are the same as for `make test`.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ COLUMNS = 110
 
 
 def demo() -> None:
-    """What the demo prints on a terminal: its beginning and its end."""
+    """Write demo.svg: run the demo in a terminal and draw its output."""
     read, write = pty.openpty()
     os.set_blocking(read, True)
     pid = os.fork()
@@ -50,39 +53,39 @@ def demo() -> None:
         os.environ.update(COLUMNS=str(COLUMNS), LINES="50", TERM="xterm-256color")
         os.execv(sys.executable, [sys.executable, str(Path(sys.executable).with_name("ekyc")), "demo"])
     os.close(write)
-    said = b""
+    output = b""
     while True:
         try:
             if not (more := os.read(read, 65536)):
                 break
-        except OSError:  # how Linux tells that the other end of a terminal is closed
+        except OSError:  # Linux raises EIO when the terminal's other end is closed
             break
-        said += more
+        output += more
     os.waitpid(pid, 0)
-    lines = [line for line in map(last_state, said.decode().split("\n")) if line.strip()]
+    lines = [line for line in map(final_text, output.decode().split("\n")) if line.strip()]
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi("\n".join(lines)))
     picture = console.export_svg(title="make demo")
-    # Rich names a font on the internet, which a page of documentation need not ask for.
+    # Rich links a font on the internet. The documentation must not load it.
     picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)
     (DOCS / "demo.svg").write_text(picture, encoding="utf-8")
 
 
-def last_state(line: str) -> str:
-    """A line as it looks in the end: what was written over is gone, and so are commands to the cursor."""
-    shown = line.rstrip("\r").rpartition("\r")[2]
-    return re.sub(r"\x1b\[[0-9;?]*[A-LN-Za-ln-z]", "", shown)
+def final_text(line: str) -> str:
+    """The line's final text, without overwritten text and cursor commands."""
+    visible = line.rstrip("\r").rpartition("\r")[2]
+    return re.sub(r"\x1b\[[0-9;?]*[A-LN-Za-ln-z]", "", visible)
 
 
 def labelling_page(browser: Browser) -> None:
-    """The labelling page with a photo on which a box is drawn."""
+    """Write labelling-page.jpg: the page with a photo and one box."""
     with tempfile.TemporaryDirectory() as name, LocalAws() as aws:
         folder = Path(name) / "photos"
         samples.write(folder, 60, 3)
         coco = json.loads((folder / "annotations.json").read_text())
         names = {category["id"]: category["name"] for category in coco["categories"]}
         files = {image["id"]: folder / image["file_name"] for image in coco["images"]}
-        documents = [one for one in coco["annotations"] if names[one["category_id"]] in LABELS][:8]
+        documents = [box for box in coco["annotations"] if names[box["category_id"]] in LABELS][:8]
         job = begin(aws, len(documents))
         for number, document in enumerate(documents):
             content = files[document["image_id"]].read_bytes()
@@ -97,7 +100,7 @@ def labelling_page(browser: Browser) -> None:
         page.get_by_label("Your name").fill("Ana")
         page.keyboard.press("Enter")
         draw_box(page, names[documents[2]["category_id"]], documents[2]["bbox"])
-        keep(page, "labelling-page.jpg")
+        save_screenshot(page, "labelling-page.jpg")
 
 
 def draw_box(page: Page, label: str, box: list[float]) -> None:
@@ -116,7 +119,7 @@ def draw_box(page: Page, label: str, box: list[float]) -> None:
 
 
 def audit_report(browser: Browser) -> None:
-    """The report of a job whose photos people labelled and whose model went live."""
+    """Write audit-report.jpg: the report of a job whose photos people labelled and whose model is live."""
     with tempfile.TemporaryDirectory() as name, LocalAws(speed=240) as aws:
         folder = Path(name) / "photos"
         samples.write(folder, 60, 3)
@@ -132,11 +135,11 @@ def audit_report(browser: Browser) -> None:
         report.write_bytes(api.audit(job_id, "text/html"))
         page = browser.new_page(viewport={"width": 1280, "height": 1500})
         page.goto(report.as_uri())
-        keep(page, "audit-report.jpg")
+        save_screenshot(page, "audit-report.jpg")
 
 
-def keep(page: Page, name: str) -> None:
-    """Write what the page shows to a file of docs/."""
+def save_screenshot(page: Page, name: str) -> None:
+    """Write the visible part of the page to a file in docs/."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture.save(DOCS / name, quality=QUALITY, optimize=True)
 

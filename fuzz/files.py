@@ -1,4 +1,4 @@
-"""What the fuzzers share: an S3 that is a dictionary, and the real files from which they start."""
+"""Shared by the fuzzers: an in-memory S3 client, and the seed corpora."""
 
 import io
 import json
@@ -20,14 +20,14 @@ UPLOADED = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 class Objects(dict[str, bytes]):
-    """A bucket's objects by key, with as much of boto3's S3 client as the stages call."""
+    """A bucket's objects by key, with the methods of boto3's S3 client that the stages call."""
 
     def get_object(self, *, Key: str, Range: str = "bytes=0-", **_: Any) -> dict[str, Any]:
         first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", Range).groups()  # type: ignore[union-attr]
         assert int(first) < max(1, len(self[Key])), "S3 would answer InvalidRange"
         content = self[Key][int(first) : int(last) + 1 if last else None]
-        told = {"ContentLength": len(content), "LastModified": UPLOADED, "ETag": f'"{Key}"'}
-        return {"Body": io.BytesIO(content), **told}
+        headers = {"ContentLength": len(content), "LastModified": UPLOADED, "ETag": f'"{Key}"'}
+        return {"Body": io.BytesIO(content), **headers}
 
     def head_object(self, **_: Any) -> dict[str, Any]:
         return {"LastModified": UPLOADED}
@@ -48,16 +48,16 @@ class Objects(dict[str, bytes]):
         yield {"Contents": entries}
 
     def json_lines(self, key: str) -> list[dict[str, Any]]:
-        """The objects of a JSON Lines file, which has to be strict JSON."""
-        return [json.loads(line, parse_constant=_no_constant) for line in self[key].splitlines()]
+        """The values of a JSON Lines file. NaN and Infinity fail: they are not JSON."""
+        return [json.loads(line, parse_constant=_refuse_constant) for line in self[key].splitlines()]
 
 
-def _no_constant(word: str) -> None:
-    raise AssertionError(f"{word} is no JSON")
+def _refuse_constant(word: str) -> None:
+    raise AssertionError(f"{word} is not JSON")
 
 
 def seed() -> None:
-    """Draw specimen photos and write them small, with their labels in both forms, into the fuzzers' corpora."""
+    """Write small specimen photos, and their labels in both formats, into the fuzzers' corpora."""
     photos, labels = CORPUS / "photos", CORPUS / "labels"
     for folder in (photos, labels):
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,10 +77,10 @@ def seed() -> None:
     types = {category["id"]: category["name"] for category in coco["categories"]}
     lines = []
     for image in coco["images"]:
-        boxes = [one for one in coco["annotations"] if one["image_id"] == image["id"]]
+        boxes = [box for box in coco["annotations"] if box["image_id"] == image["id"]]
         annotations = [
-            {"class_id": one["category_id"], **dict(zip(("left", "top", "width", "height"), one["bbox"], strict=True))}
-            for one in boxes
+            {"class_id": box["category_id"], **dict(zip(("left", "top", "width", "height"), box["bbox"], strict=True))}
+            for box in boxes
         ]
         line = {
             "source-ref": f"s3://{BUCKET}/images/{JOB}/{image['file_name']}",
@@ -90,7 +90,7 @@ def seed() -> None:
             },
             "doctype-metadata": {
                 "objects": [{"confidence": 1} for _ in boxes],
-                "class-map": {str(one["category_id"]): types[one["category_id"]] for one in boxes},
+                "class-map": {str(box["category_id"]): types[box["category_id"]] for box in boxes},
                 "type": "groundtruth/object-detection",
                 "human-annotated": "yes",
                 "creation-date": "2026-11-24T01:53:24.000001",

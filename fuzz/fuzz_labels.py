@@ -1,4 +1,4 @@
-"""Fuzzes what reads labels: any bytes as a supplied labels file, and as the manifest that datasets are made of.
+"""Fuzzes the readers of labels, with any bytes as a supplied labels file and as the labels manifest.
 
 python fuzz/fuzz_labels.py build/fuzz/labels -max_total_time=60
 """
@@ -34,7 +34,10 @@ MANIFESTS = f"s3://{BUCKET}/manifests/{JOB}"
 
 
 def any_file(content: bytes) -> None:
-    """Import it, and prepare datasets of it, and of what was imported: every outcome has a name, every list is JSON."""
+    """Import the file, and prepare datasets from it and from the imported labels.
+
+    Only known errors may be raised, and each list must be valid JSON.
+    """
     s3 = Objects(dict.fromkeys(KEYS, b""))
     s3[f"manifests/{JOB}/input.manifest"] = INPUT
     s3[rejected_list_key(JOB)] = b""
@@ -62,7 +65,7 @@ def prepare(s3: Objects, manifest: str) -> None:
         return
     finally:
         s3.json_lines(f"manifests/{JOB}/dropped.jsonl")
-    # The stand-in for Rekognition, which has AWS's rules from the guide, has nothing to say against what is written.
+    # The local Rekognition, which has the rules of AWS's guide, must accept the written manifests.
     written = (prepared.train_manifest, prepared.test_manifest)
     sets = [read_dataset(uri, s3[uri.removeprefix(f"s3://{BUCKET}/")]) for uri in written]
     assert not [line for lines in sets for line in lines if line.has_errors]

@@ -1,4 +1,4 @@
-"""Fuzzes what reads photos: any bytes as an upload that Check images measures and turns upright.
+"""Fuzzes the reader of photos, with any bytes as an upload that Check images measures and rotates.
 
 python fuzz/fuzz_photos.py build/fuzz/photos -max_total_time=60
 """
@@ -21,7 +21,7 @@ from fuzz.files import BUCKET, JOB, Objects  # noqa: E402 - needs the path above
 
 
 def any_photo(content: bytes) -> None:
-    """Check it: it is accepted or rejected in words, and a copy that was turned has the size that the manifest says."""
+    """Check the photo. It must be accepted or rejected with a reason. A rotated copy must have the manifest's size."""
     s3 = Objects({f"images/{JOB}/a.jpg": content})
     clients.s3 = s3
     checked = images.check(
