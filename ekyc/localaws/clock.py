@@ -97,6 +97,10 @@ class Clock:
         if interruption.is_set():
             raise Interrupted
 
+    def wait(self, *signals: Signal) -> None:
+        """Wait for one of `signals` to be set."""
+        self._wait(signals, None)
+
     def sleep_real(self, seconds: float) -> None:
         """Wait real seconds for something outside the local AWS, such as a training process. Raises Interrupted.
 

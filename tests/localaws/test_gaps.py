@@ -30,6 +30,9 @@ def _gaps() -> dict[str, Callable[[], bool]]:
     from moto.stepfunctions.parser import api
     from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
     from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+    from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.itemprocessor.distributed_item_processor_worker import (  # noqa: E501
+        DistributedItemProcessorWorker,
+    )
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
         StateTaskServiceAwsSdk,
     )
@@ -81,6 +84,10 @@ def _gaps() -> dict[str, Callable[[], bool]]:
             not hasattr(StepFunctionResponse, "start_sync_execution")
         ),
         "digests are signed": lambda: "message_type=" not in _source(KmsResponse.sign),
+        "items of a distributed map are executions": lambda: (
+            "job_program.eval(env)" in _source(DistributedItemProcessorWorker._eval_job)
+        ),
+        "Map Runs list their executions": lambda: "mapRunArn" not in _source(StepFunctionResponse.list_executions),
         "redrive": lambda: not hasattr(StepFunctionResponse, "redrive_execution"),
         "history pages": lambda: "maxResults" not in _source(StepFunctionResponse.get_execution_history),
         "a failed task's cause": lambda: "cause" not in _source(StepFunctionResponse.send_task_failure),

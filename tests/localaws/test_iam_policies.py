@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from ekyc.localaws.calls import Call
+from ekyc.localaws.iam.needs import list_needs
 from ekyc.localaws.iam.policies import Need, UnknownCondition, parse, why_denied
 
 ROLE = "arn:aws:iam::123456789012:role/reader"
@@ -97,3 +100,12 @@ def test_a_key_needs_its_own_policys_word() -> None:
     identity, need = policy("kms:Decrypt", "*"), Need("kms:Decrypt", "arn:aws:kms:us-east-1:123456789012:key/k")
     assert denied(identity, need) == "because no resource-based policy allows the kms:Decrypt action"
     assert denied(identity, need, policy("kms:*", "*", Principal={"AWS": ROOT})) is None
+
+
+def test_a_call_about_a_map_run_needs_that_map_run() -> None:
+    # Given what a function asks of a Map Run
+    map_run = "arn:aws:states:us-east-1:123456789012:mapRun:Machine/Label:1"
+    for operation in ("DescribeMapRun", "ListExecutions"):
+        call = Call("look", "states", operation, {"mapRunArn": map_run}, 1, Mock())
+        # Then it needs that action on the Map Run
+        assert list(list_needs(call)) == [Need(f"states:{operation}", map_run)]

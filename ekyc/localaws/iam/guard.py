@@ -76,6 +76,18 @@ def why_caller_denied(access_key: str, api_id: str, stage: str, method: str, pat
     return why and f"User: {user.arn} is not authorized to perform: execute-api:Invoke on resource: {arn} {why}"
 
 
+def why_role_denied(role_arn: str, session: str, *needs: Need) -> str | None:
+    """Why a service that acts as the role may not do all of this, in AWS's words, or None.
+
+    A role that this IAM does not have may do everything.
+    """
+    from moto.iam.models import iam_backends
+
+    roles = iam_backends[aws.account]["aws"].roles.values() if _is_enforced else ()
+    role = next((role for role in roles if role.arn == role_arn), None)
+    return role and _why_denied(role, session, needs)
+
+
 def find_user(access_key: str) -> Any:
     """The IAM user that has this access key, or None."""
     from moto.iam.models import iam_backends
@@ -92,15 +104,20 @@ def _documents_of_user(user: Any) -> list[str]:
 
 
 def _refuse(service: str, function: str, role: Any, needs: Sequence[Need]) -> Response | None:
+    why = _why_denied(role, function, needs)
+    return faults.denial(service, why) if why else None
+
+
+def _why_denied(role: Any, session: str, needs: Sequence[Need]) -> str | None:
+    """Why the role may not do all of this, in AWS's words, or None."""
     identity = [statement for document in _documents(role) for statement in parse(document)]
     for need in needs:
         context = {**EVERY_REQUEST, "aws:PrincipalArn": [role.arn], **need.context}
         request = Need(need.action, need.resource, context)
         why = why_denied(identity, _resource_policy(need.resource), request, role.arn)
         if why:
-            user = f"arn:aws:sts::{aws.account}:assumed-role/{role.name}/{function}"
-            message = f"User: {user} is not authorized to perform: {need.action} on resource: {need.resource} {why}"
-            return faults.denial(service, message)
+            user = f"arn:aws:sts::{aws.account}:assumed-role/{role.name}/{session}"
+            return f"User: {user} is not authorized to perform: {need.action} on resource: {need.resource} {why}"
     return None
 
 

@@ -50,7 +50,8 @@ def list_needs(call: Call) -> Iterator[Need]:
             if "RoleArn" in given:
                 yield Need("iam:PassRole", given["RoleArn"], {"iam:PassedToService": ["sagemaker.amazonaws.com"]})
         case "states", operation:
-            yield Need(f"states:{operation}", given.get("executionArn") or given.get("stateMachineArn") or _machine())
+            named = (given[name] for name in ("executionArn", "mapRunArn", "stateMachineArn") if name in given)
+            yield Need(f"states:{operation}", next(named, None) or _machine())
         case "ssm", operation:
             yield Need(f"ssm:{operation}", f"arn:aws:ssm:{HERE}:parameter/{given['Name'].lstrip('/')}")
         case "sns", operation:

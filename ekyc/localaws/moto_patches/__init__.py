@@ -24,6 +24,7 @@ def apply() -> None:
             eventbridge,
             invocations,
             kms,
+            map_runs,
             moto_time,
             server,
             stand_ins,
@@ -43,6 +44,7 @@ def apply() -> None:
             asl,
             state_machines,
             stepfunctions,
+            map_runs,
             stand_ins,
         ):
             part.patch()

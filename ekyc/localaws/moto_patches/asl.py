@@ -14,10 +14,12 @@ import functools
 import json
 import re
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import botocore.session
+from botocore.exceptions import ClientError
 from botocore.model import StructureShape
 from jsonata.jexception import JException
 from jsonata.jsonata import Jsonata
@@ -46,6 +48,9 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
     StateTaskServiceCallback,
 )
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_lambda import (
+    StateTaskServiceLambda,
+)
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 from moto.stepfunctions.parser.asl.eval import states, variable_store
 from moto.stepfunctions.parser.asl.eval.callback import callback
@@ -65,6 +70,8 @@ from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguagePa
 
 from ekyc.localaws import aws
 from ekyc.localaws.clock import Interrupted, Signal, clock
+from ekyc.localaws.iam import guard
+from ekyc.localaws.iam.policies import Need
 from ekyc.localaws.moto_patches.border import replace
 
 # The last event must be the one that ends the execution.
@@ -242,6 +249,10 @@ def end(env: Environment, ending: ProgramState) -> None:
         env._program_state = ending
         frames = list(env._frames)
         if not env.is_frame():
+            for run in _map_runs_of(env):
+                env.event_manager.add_event(
+                    EventHistoryContext(previous_event_id=run.event_id), api.HistoryEventType.MapRunAborted
+                )
             _add_last_event(env, ending)
         env.program_state_event.set()
     for frame in frames:
@@ -249,6 +260,13 @@ def end(env: Environment, ending: ProgramState) -> None:
     if not env.is_frame():
         for endpoint in list(env.callback_pool_manager._pool.values()):
             endpoint.close()
+        for run in _map_runs_of(env):
+            run.set_stop(api.MapRunStatus.ABORTED)
+
+
+def _map_runs_of(env: Environment) -> list[Any]:
+    """The Map Runs that run."""
+    return [run for run in env.map_run_record_pool_manager.get_all() if run.status == api.MapRunStatus.RUNNING]
 
 
 def _add_last_event(env: Environment, ending: ProgramState) -> None:
@@ -631,6 +649,7 @@ def _fix_lambda_results() -> None:
     # For each invocation, moto creates a client (50 ms of CPU). It omits members of the result, and looks for the
     # answer to a token only after the function has returned.
     def invoke(env: Environment, parameters: dict[str, Any], **_region_and_credentials: Any) -> None:
+        _check_permission(env, parameters["FunctionName"])
         has_token = "Task" in env.states.context_object.context_object_data
         if has_token and ANSWER_ENDS_TASK:
             result = _endpoint(env).await_function(functools.partial(_invoke, parameters))
@@ -639,6 +658,28 @@ def _fix_lambda_results() -> None:
         env.stack.append(result or {})
 
     replace(lambda_eval_utils, "execute_lambda_function_integration", invoke)
+
+    # AWS has one name for the errors of Lambda that are not in its list: a denial is one of these.
+    told = StateTaskServiceLambda._error_cause_from_client_error
+
+    def error_and_cause(error: ClientError) -> tuple[str, str]:
+        name, cause = told(error)
+        return ("Lambda.AWSLambdaException" if name == "Lambda.AccessDeniedException" else name), cause
+
+    replace(StateTaskServiceLambda, "_error_cause_from_client_error", staticmethod(error_and_cause))
+
+
+def _check_permission(env: Environment, function: str) -> None:
+    """Raises ClientError when the state machine's role may not invoke the function."""
+    arn = function if function.startswith("arn:") else f"arn:aws:lambda:{aws.region}:{aws.account}:function:{function}"
+    session = env.states.context_object.context_object_data["Execution"]["Name"]
+    why = guard.why_role_denied(env.aws_execution_details.role_arn, session, Need("lambda:InvokeFunction", arn))
+    if why:
+        answer: Any = {
+            "Error": {"Code": "AccessDeniedException", "Message": why},
+            "ResponseMetadata": {"HTTPStatusCode": 403, "RequestId": str(uuid.uuid4())},
+        }
+        raise ClientError(answer, "Invoke")
 
 
 def _invoke(parameters: dict[str, Any]) -> dict[str, Any]:

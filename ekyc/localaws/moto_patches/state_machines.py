@@ -128,8 +128,9 @@ def _patch_descriptions() -> None:
     # moto describes the current state machine; AWS describes it as it was at the start of the execution.
     def describe_state_machine_for_execution(self: Any) -> ActionResult:
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
-        machine = execution.state_machine
-        return ActionResult(_without_none({**_description(machine), "updateDate": machine.update_date}))
+        machine, run = execution.state_machine, execution.map_run
+        of_child = {"mapRunArn": run.map_run_arn, "label": run.label} if run else {}
+        return ActionResult(_without_none({**_description(machine), **of_child, "updateDate": machine.update_date}))
 
     for describe in (describe_state_machine, describe_state_machine_for_execution):
         replace(responses.StepFunctionResponse, describe.__name__, describe)

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from moto.cloudformation.exceptions import ValidationError
@@ -57,12 +57,17 @@ def patch() -> None:
 
 def abandon_executions() -> None:
     """End every running execution without an event: the local AWS stops or is reset."""
-    for backends in list(stepfunctions_parser_backends.values()):
-        for backend in list(backends.values()):
-            for execution in _executions(backend):
-                if execution.exec_worker and execution.exec_status == ExecutionStatus.RUNNING:
-                    execution.exec_status = ExecutionStatus.ABORTED
-                    execution.exec_worker.env.set_stop(_now(), None, None)
+    running = [
+        execution
+        for backends in list(stepfunctions_parser_backends.values())
+        for backend in list(backends.values())
+        for execution in _executions(backend)
+        if execution.exec_worker and execution.exec_status == ExecutionStatus.RUNNING
+    ]
+    for execution in running:
+        execution.exec_status = ExecutionStatus.ABORTED
+    for execution in running:
+        execution.exec_worker.env.set_stop(_now(), None, None)
 
 
 def age(execution_arn: str, by: datetime.timedelta) -> None:
@@ -74,7 +79,24 @@ def age(execution_arn: str, by: datetime.timedelta) -> None:
 
 
 def _executions(backend: Any) -> list[Any]:
-    return [execution for machine in list(backend.state_machines) for execution in list(machine.executions)]
+    """Every execution, the children of Map Runs too."""
+    return [
+        one
+        for machine in list(backend.state_machines)
+        for execution in list(machine.executions)
+        for one in _with_children(execution)
+    ]
+
+
+def _with_children(execution: Any) -> Iterator[Any]:
+    yield execution
+    for run in _map_runs(execution):
+        for child in list(run.children):
+            yield from _with_children(child)
+
+
+def _map_runs(execution: Any) -> list[Any]:
+    return execution.exec_worker.env.map_run_record_pool_manager.get_all() if execution.exec_worker else []
 
 
 # --- Start, end, redrive ---------------------------------------------------------------------------------------------
@@ -101,11 +123,21 @@ def _fix_executions() -> None:
 
     replace(StepFunctionsParserBackend, "start_execution", start_named)
 
+    # moto does not find the children of a Map Run.
+    describe = StepFunctionsParserBackend.describe_execution
+
+    def describe_execution(self: StepFunctionsParserBackend, execution_arn: str) -> Execution:
+        matching = (item for item in _executions(self) if item.exec_arn == execution_arn)
+        return next(matching, None) or describe(self, execution_arn)
+
+    replace(StepFunctionsParserBackend, "describe_execution", describe_execution)
+
     # moto creates the environment in the execution's own thread; until then, SendTask… and StopExecution return 500.
     def start(self: Execution) -> None:
         self.start_date = _now()
         self.redrive_count = 0
         self.redrive_date = None
+        self.__dict__.setdefault("map_run", None)  # a child has it before it starts
         self.exec_worker = self._get_start_execution_worker()
         self.exec_status = ExecutionStatus.RUNNING
         worker = self.exec_worker
@@ -187,6 +219,8 @@ def _finish(execution: Any, env: Environment) -> None:
         else:
             execution.exec_status = ExecutionStatus.TIMED_OUT  # without an error, as recorded on AWS
     _emit_status_change(execution)
+    if execution.map_run:
+        execution.map_run.changed.set()
 
 
 def _redrive(execution: Any, client_token: str | None) -> datetime.datetime:
@@ -199,42 +233,61 @@ def _redrive(execution: Any, client_token: str | None) -> datetime.datetime:
         tokens = execution.__dict__.setdefault("redrive_tokens", {})
         if client_token in tokens:
             return tokens[client_token]
-        reason = _not_redrivable_because(execution)
+        reason = why_not_redrivable(execution)
+        if execution.map_run:
+            reason = "A child of a Map Run is redriven by its Map Run: redrive the parent execution"
         if reason:
             raise AWSError(reason, "ExecutionNotRedrivable", 400)
-        before = execution.exec_worker.env
-        execution.redrive_count += 1
-        execution.redrive_date = _now()
+        redrive_date = restart(execution)
         if client_token:
-            tokens[client_token] = execution.redrive_date
-        execution.exec_status = ExecutionStatus.RUNNING
-        execution.stop_date = execution.error = execution.cause = execution.output = None
-        worker: ExecutionWorker = execution._get_start_execution_worker()
-        env = worker.env = worker._get_evaluation_environment()
-        execution.exec_worker = worker
-        _tell_context(env, execution)
-        history = before.event_manager.get_event_history()
-        env.event_manager._history_event_list.extend(history)
-        env.event_manager._event_id_gen._next_id = len(history) + 1
-        env.event_history_context = EventHistoryContext(previous_event_id=len(history))
-        # Earlier tokens must still be found, although their tasks have ended.
-        env.callback_pool_manager._pool.update(before.callback_pool_manager._pool)
-        program = AmazonStateLanguageParser.parse(execution.state_machine.definition)[0]
-        checkpoint = getattr(before, "checkpoint", None)
-        if checkpoint is None:
-            env.next_state_name = program.start_at.start_at_name
-        else:
-            env.next_state_name = checkpoint.state_name
-            env.states.reset(checkpoint.state_input)
-            env.variable_store = checkpoint.variables
-        env.event_manager.add_event(
-            env.event_history_context,
-            api.HistoryEventType.ExecutionRedriven,
-            EventDetails(executionRedrivenEventDetails={"redriveCount": execution.redrive_count}),
-        )
-        _emit_status_change(execution)
-        _run(execution, program)
-        return execution.redrive_date
+            tokens[client_token] = redrive_date
+        return redrive_date
+
+
+def restart(execution: Any) -> datetime.datetime:
+    """Redrive an execution that is redrivable."""
+    before = execution.exec_worker.env
+    execution.redrive_count += 1
+    execution.redrive_date = _now()
+    execution.exec_status = ExecutionStatus.RUNNING
+    execution.stop_date = execution.error = execution.cause = execution.output = None
+    worker: ExecutionWorker = execution._get_start_execution_worker()
+    env = worker.env = worker._get_evaluation_environment()
+    # Its Map Runs stay in ListMapRuns. The failed one is redriven.
+    env.map_run_record_pool_manager = before.map_run_record_pool_manager
+    execution.exec_worker = worker
+    _tell_context(env, execution)
+    history = before.event_manager.get_event_history()
+    env.event_manager._history_event_list.extend(history)
+    env.event_manager._event_id_gen._next_id = len(history) + 1
+    env.event_history_context = EventHistoryContext(previous_event_id=len(history))
+    # Earlier tokens must still be found, although their tasks have ended.
+    env.callback_pool_manager._pool.update(before.callback_pool_manager._pool)
+    program = AmazonStateLanguageParser.parse(execution.state_machine.definition)[0]
+    checkpoint = getattr(before, "checkpoint", None)
+    if checkpoint is None:
+        env.next_state_name = program.start_at.start_at_name
+    else:
+        env.next_state_name = checkpoint.state_name
+        env.states.reset(checkpoint.state_input)
+        env.variable_store = checkpoint.variables
+        env.map_run_record_pool_manager.redriven = _unfinished_map_run(execution, checkpoint.state_name)
+    env.event_manager.add_event(
+        env.event_history_context,
+        api.HistoryEventType.ExecutionRedriven,
+        EventDetails(executionRedrivenEventDetails={"redriveCount": execution.redrive_count}),
+    )
+    _emit_status_change(execution)
+    _run(execution, program)
+    return execution.redrive_date
+
+
+def _unfinished_map_run(execution: Any, state_name: str) -> Any:
+    """The Map Run with which a Map state ended unsuccessfully, or None. One that had started no child is started anew
+    (guide, "Redriving Map Runs")."""
+    run = next(reversed(_map_runs(execution)), None)
+    is_unfinished = run and run.state_name == state_name and run.children and run.status != api.MapRunStatus.SUCCEEDED
+    return run if is_unfinished else None
 
 
 def _tell_context(env: Environment, execution: Any) -> None:
@@ -281,11 +334,12 @@ def _emit_status_change(execution: Any) -> None:
 
 
 def _redrive_status(execution: Any) -> dict[str, str | None]:
-    reason = _not_redrivable_because(execution)
-    return {"redriveStatus": "NOT_REDRIVABLE" if reason else "REDRIVABLE", "redriveStatusReason": reason}
+    reason = why_not_redrivable(execution)
+    redrivable = "REDRIVABLE_BY_MAP_RUN" if execution.map_run else "REDRIVABLE"
+    return {"redriveStatus": "NOT_REDRIVABLE" if reason else redrivable, "redriveStatusReason": reason}
 
 
-def _not_redrivable_because(execution: Any) -> str | None:
+def why_not_redrivable(execution: Any) -> str | None:
     """Why the execution cannot be redriven, in AWS's words, or None. Source: Step Functions API, DescribeExecution."""
     if execution.exec_status not in REDRIVABLE:
         return f"Execution is {execution.status} and cannot be redriven"
@@ -348,13 +402,11 @@ def _fix_answers() -> None:
         return ActionResult(_description(self.stepfunction_backend.describe_execution(self._get_param("executionArn"))))
 
     def list_executions(self: Any) -> ActionResult:
-        machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
-        if machine.type == "EXPRESS":
-            raise state_machines.not_supported()
+        arn, executions = _asked_for(self)
         status = self._get_param("statusFilter")
-        executions = [item for item in machine.executions if status in (None, item.status)]
-        executions.sort(key=lambda item: item.start_date, reverse=True)
-        listed, next_token = _page(self, executions, lambda item: item.exec_arn, f"{machine.arn} {status}")
+        matching = [item for item in executions if status in (None, item.status)]
+        matching.sort(key=lambda item: item.start_date, reverse=True)
+        listed, next_token = _page(self, matching, lambda item: item.exec_arn, f"{arn} {status}")
         members = (
             "executionArn",
             "stateMachineArn",
@@ -364,9 +416,17 @@ def _fix_answers() -> None:
             "stopDate",
             "redriveCount",
             "redriveDate",
+            "mapRunArn",
         )
-        entries = [{name: value for name, value in _description(item).items() if name in members} for item in listed]
+        entries = [
+            {name: value for name, value in _description(item).items() if name in members}
+            | ({"itemCount": 1} if item.map_run else {})
+            for item in listed
+        ]
         return ActionResult({"executions": entries, "nextToken": next_token})
+
+    def describe_map_run(self: Any) -> ActionResult:
+        return ActionResult(_map_run(self).describe())
 
     def list_state_machines(self: Any) -> ActionResult:
         machines = sorted(self.stepfunction_backend.state_machines, key=lambda machine: machine.name)
@@ -421,6 +481,7 @@ def _fix_answers() -> None:
     patches = (
         describe_execution,
         list_executions,
+        describe_map_run,
         list_state_machines,
         stop_execution,
         get_execution_history,
@@ -429,6 +490,26 @@ def _fix_answers() -> None:
     for function in patches:
         replace(responses.StepFunctionResponse, function.__name__, function)
     add(responses.StepFunctionResponse, "redrive_execution", redrive_execution)
+
+
+def _asked_for(response: Any) -> tuple[str, list[Any]]:
+    """The executions of the state machine, or the children of the Map Run, that ListExecutions names. Raises
+    StateMachineDoesNotExist, ResourceNotFound, StateMachineTypeNotSupported."""
+    if arn := response._get_param("mapRunArn"):
+        return arn, list(_map_run(response).children)
+    machine = response.stepfunction_backend.describe_state_machine(response._get_param("stateMachineArn"))
+    if machine.type == "EXPRESS":
+        raise state_machines.not_supported()
+    return machine.arn, list(machine.executions)
+
+
+def _map_run(response: Any) -> Any:
+    """Raises ResourceNotFound."""
+    arn, executions = response._get_param("mapRunArn"), _executions(response.stepfunction_backend)
+    found = (run for execution in executions for run in _map_runs(execution) if run.map_run_arn == arn)
+    if run := next(found, None):
+        return run
+    raise api.ResourceNotFound(f"Resource not found: '{arn}'")
 
 
 def _description(execution: Any) -> dict[str, Any]:
@@ -446,6 +527,7 @@ def _description(execution: Any) -> dict[str, Any]:
         "cause": execution.cause,
         "redriveCount": execution.redrive_count,
         "redriveDate": execution.redrive_date,
+        "mapRunArn": execution.map_run.map_run_arn if execution.map_run else None,
         **_redrive_status(execution),
     }
     if execution.exec_status == ExecutionStatus.SUCCEEDED:
