@@ -207,15 +207,16 @@ def _finish(execution: Any, env: Environment) -> None:
             return
         state = env.program_state()
         execution.stop_date = _now()
+        # The status comes last: others look at it without the lock, and then at the rest.
         if isinstance(state, ProgramEnded):
-            execution.exec_status = ExecutionStatus.SUCCEEDED
             execution.output = env.states.get_input()
+            execution.exec_status = ExecutionStatus.SUCCEEDED
         elif isinstance(state, ProgramStopped):
-            execution.exec_status = ExecutionStatus.ABORTED
             execution.error, execution.cause = state.error, state.cause
+            execution.exec_status = ExecutionStatus.ABORTED
         elif isinstance(state, ProgramError):
-            execution.exec_status = ExecutionStatus.FAILED
             execution.error, execution.cause = (state.error or {}).get("error"), (state.error or {}).get("cause")
+            execution.exec_status = ExecutionStatus.FAILED
         else:
             execution.exec_status = ExecutionStatus.TIMED_OUT  # without an error, as recorded on AWS
     _emit_status_change(execution)
