@@ -1,12 +1,14 @@
-"""The AWS clients of a function, each made at its first use: a cold start pays only for those that its call needs.
+"""The AWS clients of a function. Each is made at its first use, to keep cold starts short.
 
-The SDK retries short throttles itself; the state machine retries the rest.
+The SDK retries short throttles. The state machine retries longer ones.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import cached_property, wraps
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -30,47 +32,64 @@ CONFIG = Config(
     signature_version="v4",
     s3={"addressing_style": "virtual"},  # presigned URLs then name the Region's host, so S3 redirects no upload
 )
-# The SDK's standard mode treats Rekognition's LimitExceededException, a quota that is in use for hours, as a throttle
-# and would retry it three times. Legacy mode does not.
+# Standard mode retries Rekognition's LimitExceededException as a throttle. That quota can stay in use for hours, and
+# legacy mode does not retry it.
 REKOGNITION_CONFIG = CONFIG.merge(Config(retries={"mode": "legacy", "total_max_attempts": 4}))
+
+Client = TypeVar("Client")
+_making = Lock()
+
+
+def _client(make: Callable[[Clients], Client]) -> cached_property[Client]:
+    """A client that is made at its first use. Only one is made at a time: boto3's default session is not thread-safe.
+
+    Source: Boto3 guide, "Session", "Multithreading or multiprocessing with sessions".
+    """
+
+    @wraps(make)
+    def make_alone(clients: Clients) -> Client:
+        with _making:
+            return make(clients)
+
+    return cached_property(make_alone)
 
 
 class Clients:
-    """The clients. boto3 must not make two at a time: a function uses a client once before it starts threads."""
+    """The clients, as attributes. Threads may share them."""
 
-    @cached_property
+    @_client
     def dynamodb(self) -> DynamoDBClient:
         return boto3.client("dynamodb", config=CONFIG)
 
-    @cached_property
+    @_client
     def events(self) -> EventBridgeClient:
         return boto3.client("events", config=CONFIG)
 
-    @cached_property
+    @_client
     def lambda_(self) -> LambdaClient:
         return boto3.client("lambda", config=CONFIG)
 
-    @cached_property
+    @_client
     def rekognition(self) -> RekognitionClient:
         return boto3.client("rekognition", config=REKOGNITION_CONFIG)
 
-    @cached_property
+    @_client
     def s3(self) -> S3Client:
         return boto3.client("s3", config=CONFIG)
 
-    @cached_property
+    @_client
     def sagemaker(self) -> SageMakerClient:
         return boto3.client("sagemaker", config=CONFIG)
 
-    @cached_property
+    @_client
     def sns(self) -> SNSClient:
         return boto3.client("sns", config=CONFIG)
 
-    @cached_property
+    @_client
     def ssm(self) -> SSMClient:
         return boto3.client("ssm", config=CONFIG)
 
-    @cached_property
+    @_client
     def stepfunctions(self) -> SFNClient:
         return boto3.client("stepfunctions", config=CONFIG)
 

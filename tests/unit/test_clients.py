@@ -2,9 +2,12 @@
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import botocore.endpoint
 import pytest
 from botocore.awsrequest import AWSResponse
@@ -86,3 +89,25 @@ def test_rekognition_is_asked_again_for_a_throttle_and_not_for_a_quota(
         )
     # Then it was asked so often
     assert len(urls) == asked
+
+
+def test_threads_make_one_client_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a boto3 that notes when two threads make a client at the same time
+    barrier, met = Barrier(2), []
+
+    def client(service: str, **_: Any) -> str:
+        try:
+            barrier.wait(timeout=1)
+            met.append(service)
+        except BrokenBarrierError:
+            pass  # the other thread did not come
+        return service
+
+    monkeypatch.setattr(boto3, "client", client)
+    # When two threads need a client each
+    clients = Clients()
+    with ThreadPoolExecutor(2) as threads:
+        names = list(threads.map(lambda name: getattr(clients, name), ("s3", "ssm")))
+    # Then each got its own, and the second was made after the first
+    assert names == ["s3", "ssm"]
+    assert met == []
