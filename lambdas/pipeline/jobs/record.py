@@ -55,22 +55,6 @@ ALWAYS_SHOWN = (
 SHOWN_WHEN_ENDED = frozenset({"EndTime", "Error", "Cause"})
 
 
-class JobNotFound(Exception):
-    """The table has no job with this id."""
-
-    def __init__(self, job_id: str) -> None:
-        super().__init__(f"There is no job {job_id}.")
-        self.job_id = job_id
-
-
-class MoveRefused(Exception):
-    """The job's status does not allow the move, or the job was erased; ``job`` is the job as it was found."""
-
-    def __init__(self, job: "Job") -> None:
-        super().__init__(f"The job is {job.status}.")
-        self.job = job
-
-
 def now_ms() -> int:
     """The time in Unix milliseconds."""
     return time.time_ns() // 1_000_000
