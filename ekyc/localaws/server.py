@@ -32,7 +32,7 @@ from ekyc.localaws.iam import guard
 from ekyc.localaws.services import functions, gateway
 
 if TYPE_CHECKING:
-    from ekyc.localaws.services.groundtruth import Workforce
+    from ekyc.localaws.services.workforce import Workforce
 
 HOST = "127.0.0.1"
 logger = logging.getLogger(__name__)

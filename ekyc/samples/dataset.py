@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,7 +55,7 @@ def write(out: Path, count: int, seed: int, progress: Callable[[int, int], None]
         (out / file_name).write_bytes(photo.jpeg)
         return file_name, photo
 
-    coco: dict = {
+    coco: dict[str, Any] = {
         "info": {
             "description": f"Photographs of fictitious specimen documents, drawn by ekyc samples with seed {seed}"
         },
@@ -85,7 +86,7 @@ def _plan(count: int, seed: int) -> list[list[str]]:
     return [photos[place] for place in rng.permutation(count)]
 
 
-def _describe(coco: dict, number: int, file_name: str, photo: photograph.Photograph) -> None:
+def _describe(coco: dict[str, Any], number: int, file_name: str, photo: photograph.Photograph) -> None:
     """Add a photo and its labels to the COCO structure."""
     coco["images"].append({"id": number, "file_name": file_name, "width": photo.width, "height": photo.height})
     frame = np.array([[0, 0], [photo.width, 0], [photo.width, photo.height], [0, photo.height]], np.float32)

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from ekyc.samples.artwork import blend, curve, disc, fill, ink, mix, oval
+from ekyc.samples.artwork import Ink, blend, curve, disc, fill, ink, mix, oval
 
 _WIDTH, _HEIGHT = 320, 400
 
@@ -110,7 +110,7 @@ def draw(rng: np.random.Generator, sex: str, width: int, height: int) -> np.ndar
 
 
 def _features(
-    image: np.ndarray, rng: np.random.Generator, x: float, y: float, across: float, skin: tuple, hair: tuple
+    image: np.ndarray, rng: np.random.Generator, x: float, y: float, across: float, skin: Ink, hair: Ink
 ) -> None:
     dark, line = (40, 30, 35), mix(skin, (30, 30, 70), 0.45)
     apart, brow = across * rng.uniform(0.42, 0.48), rng.uniform(-3, 4)
@@ -134,10 +134,10 @@ def _features(
         curve(image, np.array([(x - apart + 23, y - 6), (x, y - 10), (x + apart - 23, y - 6)]), frame, 4)
 
 
-def _tint(image: np.ndarray, mask: np.ndarray, colour: tuple) -> None:
+def _tint(image: np.ndarray, mask: np.ndarray, colour: Ink) -> None:
     share = mask[..., None].astype(np.float32) / 255
     image[:] = (image + (np.array(colour, np.float32) - image) * share + 0.5).astype(np.uint8)
 
 
-def _pick(rng: np.random.Generator, options: list) -> tuple:
+def _pick(rng: np.random.Generator, options: list[Ink]) -> Ink:
     return options[int(rng.integers(len(options)))]

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.clients import clients
-from pipeline.manifests import ManifestReader, Photo, Unusable, read_photos, split_uri
+from pipeline.manifests import ManifestReader, Photo, read_photos, split_uri
+from rules.lines import Unusable
 
 FOLDERS = ("images", "upright")
 REPLACED = Unusable("Changed", "the photo was replaced after it was checked")

@@ -10,8 +10,9 @@ import orjson
 from pipeline import models
 from pipeline.checked_photos import DELETED, REPLACED, compare
 from pipeline.errors import EvaluationMissing, PhotosChanged, UnexpectedAnswer
-from pipeline.manifests import ManifestReader, Unusable
+from pipeline.manifests import ManifestReader
 from pipeline.publishing import read_parameter
+from rules.lines import Unusable
 
 SAME_F1 = 0.001  # Rekognition's answer is a float of four bytes
 TOLERANCE = 1e-9  # 0.90 - 0.05 is a little more than 0.85 in binary

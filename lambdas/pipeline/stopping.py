@@ -159,7 +159,7 @@ def _trained_after_stop(job: Job, version: Mapping[str, Any]) -> bool:
     """Whether the training went on after its job was stopped, and has ended well."""
     if not _is_stopped(job) or version["Status"] != "TRAINING_COMPLETED":
         return False
-    stop_time = max(job["EndTime"], job["StopRequested"] or 0)  # a job that failed may be stopped after that
+    stop_time: int = max(job["EndTime"], job["StopRequested"] or 0)  # a job that failed may be stopped after that
     return int(version["TrainingEndTimestamp"].timestamp() * 1000) > stop_time
 
 

@@ -63,7 +63,7 @@ def parse(data: bytes) -> dict[str, Any]:
     lacking = [part for part in PARTS if not isinstance(document, dict) or not isinstance(document.get(part), list)]
     if lacking:
         raise Unreadable(f"{NEITHER}: it lacks one of those lists: {', '.join(lacking)}.")
-    return document
+    return dict(document)
 
 
 def read(document: dict[str, Any], source: Source) -> Iterator[Entry]:

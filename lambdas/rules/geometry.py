@@ -1,6 +1,6 @@
 """Turns boxes: by an angle about their centre, and from a photo as it is stored to the photo as people see it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import cos, radians, sin
 
 Frame = tuple[float, float, float, float]
@@ -32,7 +32,7 @@ def around(corners: Corners) -> Frame:
 
 def as_seen(corners: Corners, orientation: int, width: int, height: int) -> Corners:
     """``corners`` in a stored photo of ``width`` x ``height``, turned as its EXIF orientation says."""
-    turns = {
+    turns: Mapping[int, Callable[[float, float], tuple[float, float]]] = {
         2: lambda x, y: (width - x, y),
         3: lambda x, y: (width - x, height - y),
         4: lambda x, y: (x, height - y),
@@ -41,8 +41,8 @@ def as_seen(corners: Corners, orientation: int, width: int, height: int) -> Corn
         7: lambda x, y: (height - y, width - x),
         8: lambda x, y: (y, width - x),
     }
-    turn = turns.get(orientation, lambda x, y: (x, y))
-    return tuple(turn(x, y) for x, y in corners)
+    turn = turns.get(orientation)
+    return tuple(turn(x, y) for x, y in corners) if turn else corners
 
 
 def fit(frames: Iterable[Frame], width: int, height: int) -> bool:

@@ -557,7 +557,7 @@ def _fix_deployment() -> None:
     replace(models, "stepfunctions_backends", stepfunctions_parser_backends)
 
     def create(
-        _cls: type, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_kwargs: Any
+        _cls: type, /, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_kwargs: Any
     ) -> Any:
         properties = cloudformation_json["Properties"]
         try:

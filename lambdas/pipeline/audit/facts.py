@@ -195,7 +195,8 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
 def _first_start(inputs: Mapping[str, Any]) -> int | None:
     """When the job was started; None when Step Functions has deleted the first of several executions."""
     first = (*inputs["earlier"], inputs["execution"])[0]
-    return first.get("startDate")
+    started: int | None = first.get("startDate")
+    return started
 
 
 def _earlier(execution: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
