@@ -4,7 +4,7 @@ import hashlib
 import json
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO
@@ -110,12 +110,7 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
 
         starts.seek(0)
         end = line_end({str(index): name for name, index in class_ids.items() if images_per_type[name]})
-        with (
-            ManifestWriter(bucket, f"manifests/{request.job_id}/train.manifest") as train,
-            ManifestWriter(bucket, f"manifests/{request.job_id}/test.manifest") as test,
-        ):
-            for start, tests in zip(starts, in_test, strict=True):
-                (test if tests else train).write(start.decode().removesuffix("\n") + end)
+        train, test = _write_manifests(f"manifests/{request.job_id}", bucket, starts, in_test, end)
 
     return DatasetsPrepared(
         train_manifest=train.uri,
@@ -297,6 +292,19 @@ def _clean(
     for source_ref, why in photos.left():
         dropped.add(why, source_ref, None)
     return ranks, types
+
+
+def _write_manifests(
+    folder: str, bucket: str, starts: Iterable[bytes], in_test: Sequence[bool], end: str
+) -> tuple[ManifestWriter, ManifestWriter]:
+    """Write each line of ``starts``, completed by ``end``, to train.manifest or test.manifest; returns both."""
+    with (
+        ManifestWriter(bucket, f"{folder}/train.manifest") as train,
+        ManifestWriter(bucket, f"{folder}/test.manifest") as test,
+    ):
+        for start, tests in zip(starts, in_test, strict=True):
+            (test if tests else train).write(start.decode().removesuffix("\n") + end)
+    return train, test
 
 
 def _fit(labelled: Labelled, width: int, height: int, class_ids: dict[str, int]) -> Labelled | Unusable:

@@ -146,16 +146,7 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
                 for name in sorted(left):
                     problems.add_photo(name, "PhotoWithoutLabels", "it is uploaded, but not in the labels file")
         problems.raise_if_any()
-        if counts.above(max_unmatched_share):
-            raise LabelsDoNotMatch(
-                f"{counts.words}; at most {max_unmatched_share:.3g} of either may be unmatched. {listed.uri} names "
-                "them. Photos are found by their file names."
-            )
-        if not counts.marked:
-            raise LabelsInvalid(
-                f"The labels file marks no document in any of the job's {len(photos.sizes)} photos; it has entries for "
-                f"{manifest.count} photos. Photos are found by their file names: they must be those of the uploads."
-            )
+        _require_matches(counts, max_unmatched_share, entries=manifest.count, problems_list=listed.uri)
     return LabelsImported(
         PROVIDER,
         manifest.uri,
@@ -167,6 +158,19 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
         counts.without_photo,
         counts.without_label,
     )
+
+
+def _require_matches(counts: labels.Counts, max_unmatched_share: float, *, entries: int, problems_list: str) -> None:
+    if counts.above(max_unmatched_share):
+        raise LabelsDoNotMatch(
+            f"{counts.words}; at most {max_unmatched_share:.3g} of either may be unmatched. {problems_list} names "
+            "them. Photos are found by their file names."
+        )
+    if not counts.marked:
+        raise LabelsInvalid(
+            f"The labels file marks no document in any of the job's {counts.photos} photos; it has entries for "
+            f"{entries} photos. Photos are found by their file names: they must be those of the uploads."
+        )
 
 
 class _File:

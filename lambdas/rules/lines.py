@@ -197,6 +197,13 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Unusable:
         return Unusable(
             "MissingConfidence", f"{len(annotations)} annotations but {len(objects)} objects with a confidence"
         )
+    boxes = _boxes(annotations, objects, class_map)
+    if isinstance(boxes, Unusable):
+        return boxes
+    return Labelled(source_ref, width, height, depth, boxes, human, created, job_name)
+
+
+def _boxes(annotations: list[Any], objects: list[Any], class_map: Mapping[str, Any]) -> list[Box] | Unusable:
     boxes = []
     for index, (annotation, item) in enumerate(zip(annotations, objects, strict=True), 1):
         try:
@@ -218,7 +225,7 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Unusable:
         if not isinstance(label, str) or not 0 < len(label) <= LONGEST_TYPE:
             return Unusable("MissingClass", f"the class map has no name for class_id {class_id} of box {index}")
         boxes.append(Box(label, *frame, confidence))
-    return Labelled(source_ref, width, height, depth, boxes, human, created, job_name)
+    return boxes
 
 
 def whole(value: object) -> int:
