@@ -1,5 +1,6 @@
-"""The rules of what people supply: photos, labels files, file names and document types.
+"""Rules for user input: photos, labels files, file names and document types.
 
-Pure: no AWS, no files, nothing of ours is imported. The pipeline, the API, the command line, the local AWS and the
-specimen reader all call these rules, so that each of them accepts and refuses the same input in the same words.
+The rules are pure: they call no AWS service, open no file and import no other package of this project. The pipeline,
+the API, the command line and the local AWS share them, so each accepts and refuses the same input with the same
+message.
 """

@@ -18,7 +18,6 @@ PARTS = ("images", "annotations", "categories")
 KEYS = frozenset(
     {*PARTS, "id", "name", "file_name", "width", "height", "image_id", "category_id", "bbox", "attributes", "rotation"}
 )
-# How a COCO file differs from the other form, in words.
 NEITHER = (
     f"is neither a COCO file, which has lists named {', '.join(PARTS)}, nor a Ground Truth output manifest, whose "
     "lines are JSON with a source-ref"
@@ -27,7 +26,7 @@ Id = int | str
 
 
 class _Image(NamedTuple):
-    """An image of the file: its own id, its file_name, and its width and height, which may be anything."""
+    """An image of the file. ``size`` is its width and height as the file has them; they may be of any type."""
 
     place: Place
     own_id: Id
@@ -36,7 +35,7 @@ class _Image(NamedTuple):
 
 
 class _Annotated(NamedTuple):
-    """An annotation of an image, with the name of its category."""
+    """An annotation. ``label`` is the name of its category."""
 
     label: str
     drawn: Drawn
@@ -45,10 +44,10 @@ class _Annotated(NamedTuple):
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """The document without the parts that this module does not read, such as outlines.
+    """Parse the file. Keys that this module does not read, such as outlines, are left out to save memory.
 
     Raises:
-        Unreadable: it is no JSON, or lacks a part.
+        Unreadable: the file is no JSON, or one of `PARTS` is missing.
     """
 
     def lean(part: dict[str, Any]) -> dict[str, Any]:
@@ -57,21 +56,21 @@ def parse(data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data, object_hook=lean)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{NEITHER}: it is no valid JSON: {error}.") from None
+        raise Unreadable(f"{NEITHER}: it is not valid JSON: {error}.") from None
     if isinstance(document, list):
-        raise Unreadable(f"{NEITHER}: it is a JSON list. Export it as COCO; Label Studio's own JSON is such a list.")
-    lacking = [part for part in PARTS if not isinstance(document, dict) or not isinstance(document.get(part), list)]
-    if lacking:
-        raise Unreadable(f"{NEITHER}: it lacks one of those lists: {', '.join(lacking)}.")
+        raise Unreadable(f"{NEITHER}: it is a JSON list, as Label Studio's own JSON is. Export the labels as COCO.")
+    missing = [part for part in PARTS if not isinstance(document, dict) or not isinstance(document.get(part), list)]
+    if missing:
+        raise Unreadable(f"{NEITHER}: these lists are missing: {', '.join(missing)}.")
     return dict(document)
 
 
 def read(document: dict[str, Any], source: Source) -> Iterator[Entry]:
-    """The entries of a COCO file: each image with the boxes of its annotations. Empties ``document`` as it goes on."""
+    """Yield an entry for each image, with the boxes of its annotations. Empties ``document`` to free memory."""
     categories = _categories(document["categories"], source)
     images = _images(document.pop("images"), source)
-    found = _find(images.values(), source)
-    usable = {image_id for image_id, name in found.items() if name is not None and not source.missing(name)}
+    photo_names = _find_photos(images.values(), source)
+    usable = {image_id for image_id, name in photo_names.items() if name is not None and not source.missing(name)}
     annotated: set[Id] = set()
     boxes: dict[Id, list[_Annotated]] = {image_id: [] for image_id in usable}
     annotations = document.pop("annotations")
@@ -79,11 +78,11 @@ def read(document: dict[str, Any], source: Source) -> Iterator[Entry]:
         annotations[number - 1] = None
         place = Place("annotation", number)
         if not isinstance(annotation, dict):
-            source.report(Problem(place, "InvalidAnnotation", "it is no JSON object"))
+            source.report(Problem(place, "InvalidAnnotation", "it is not a JSON object"))
             continue
         own_id, image_id = _id(annotation.get("id")), _id(annotation.get("image_id"))
         if image_id is None or image_id not in images:
-            reason = f"no image has its image_id {quoted(annotation.get('image_id'))}{_alike(image_id, images)}"
+            reason = f"no image has its image_id {quoted(annotation.get('image_id'))}{_hint_at_type(image_id, images)}"
             source.report(Problem(place, "UnknownImage", reason, own_id))
             continue
         annotated.add(image_id)
@@ -94,17 +93,17 @@ def read(document: dict[str, Any], source: Source) -> Iterator[Entry]:
             else:
                 boxes[image_id].append(_Annotated(*box, place, own_id))
 
-    for image_id, name in found.items():
+    for image_id, name in photo_names.items():
         image = images[image_id]
         if image_id not in usable:
-            why = source.missing(name) if name else None
-            yield Entry(name or file_name(image.path), why or UNKNOWN, image_id in annotated)
+            reason_missing = source.missing(name) if name else None
+            yield Entry(name or file_name(image.path), reason_missing or UNKNOWN, image_id in annotated)
         elif name and (labels := _labelled(name, image, boxes[image_id], source)):
             yield Entry(name, labels, has_labels=True)
 
 
 def _categories(categories: list[Any], source: Source) -> dict[Id, str]:
-    """The names of the categories by their ids. The same id may come again with the same name only."""
+    """Return the categories' names by id. An id may be repeated only with the same name."""
     names: dict[Id, str] = {}
     first: dict[str, Id] = {}
     for number, category in enumerate(categories, 1):
@@ -114,7 +113,7 @@ def _categories(categories: list[Any], source: Source) -> dict[Id, str]:
             source.report(Problem(place, "InvalidCategory", "it needs an id and a name", own_id))
             continue
         name = category["name"]
-        # 1 and "1" are one id to some tools and two to others.
+        # Some tools take 1 and "1" for the same id, others for two ids.
         earlier = names[first.setdefault(str(own_id), own_id)] if str(own_id) in first else name
         if earlier != name:
             reason = f"the categories {quoted(earlier)} and {quoted(name)} have the same id {quoted(own_id)}"
@@ -126,8 +125,8 @@ def _categories(categories: list[Any], source: Source) -> dict[Id, str]:
 
 
 def _images(images: list[Any], source: Source) -> dict[Id, _Image]:
-    """The images by their ids."""
-    found: dict[Id, _Image] = {}
+    """Return the images by id."""
+    by_id: dict[Id, _Image] = {}
     ids: set[str] = set()
     for number, image in enumerate(images, 1):
         place = Place("image", number)
@@ -139,14 +138,14 @@ def _images(images: list[Any], source: Source) -> dict[Id, _Image]:
         else:
             ids.add(str(own_id))
             size = _whole(image.get("width")), _whole(image.get("height"))
-            found[own_id] = _Image(place, own_id, image["file_name"], size)
-    return found
+            by_id[own_id] = _Image(place, own_id, image["file_name"], size)
+    return by_id
 
 
-def _find(images: Collection[_Image], source: Source) -> dict[Id, str | None]:
-    """The names of the images' photos by the images' ids, None for those without a photo.
+def _find_photos(images: Collection[_Image], source: Source) -> dict[Id, str | None]:
+    """Return the name of each image's photo by the image's id; None for an image without a photo.
 
-    Images whose names have problems, which are reported, are left out.
+    Leaves out images whose names have problems, and reports these problems.
     """
     claims = Claims()
     matches = []
@@ -154,42 +153,42 @@ def _find(images: Collection[_Image], source: Source) -> dict[Id, str | None]:
         match = Match(file_name(image.path)) if source.photos is None else source.names.find(image.path)
         claims.add(image.path, match)
         matches.append(match)
-    found: dict[Id, str | None] = {}
-    seen: set[str] = set()
+    by_id: dict[Id, str | None] = {}
+    names: set[str] = set()
     for image, match in zip(images, matches, strict=True):
         name = claims.resolve(match)
         if isinstance(name, list):
             source.report(Problem(image.place, *ambiguous(name), image.own_id))
-        elif name is not None and name in seen:
+        elif name is not None and name in names:
             reason = f"an earlier image has the file name {escaped(name)} too"
             source.report(Problem(image.place, "RepeatedPhoto", reason, image.own_id))
         else:
-            found[image.own_id] = name
+            by_id[image.own_id] = name
             if name is not None:
-                seen.add(name)
-    return found
+                names.add(name)
+    return by_id
 
 
 def ambiguous(names: list[str]) -> Unusable:
-    """The reason for names between which nothing decides."""
+    """The reason for an image whose name may mean any of ``names``."""
     return Unusable(
-        "AmbiguousName", f"{' and '.join(map(quoted, names))} are too much alike: give the photo's own name"
+        "AmbiguousName", f"{' and '.join(map(quoted, names))} are too similar: use the photo's exact file name"
     )
 
 
 def _box(annotation: Mapping[str, Any], categories: Mapping[Id, str], source: Source) -> tuple[str, Drawn] | Unusable:
-    """The annotation's document type and box, or what is wrong with it."""
+    """Return the annotation's document type and box, or what is wrong with the annotation."""
     category_id, bbox = _id(annotation.get("category_id")), annotation.get("bbox")
     if category_id is None or category_id not in categories:
-        words = f"no category has its category_id {quoted(annotation.get('category_id'))}"
-        return Unusable("UnknownCategory", words + _alike(category_id, categories))
+        reason = f"no category has its category_id {quoted(annotation.get('category_id'))}"
+        return Unusable("UnknownCategory", reason + _hint_at_type(category_id, categories))
     label = categories[category_id]
     if fault := source.fault_of_type(label):
         return fault
     if not isinstance(bbox, list) or len(bbox) != 4 or not is_frame(bbox):
         return Unusable(
             "InvalidBox",
-            f"its bbox needs finite x, y, width and height in pixels, the last two above 0, not {quoted(bbox)}",
+            f"its bbox needs finite x, y, width and height in pixels, width and height above 0, not {quoted(bbox)}",
         )
     left, top, width, height = bbox
     if fault := fault_of_frame((left, top, width, height), None):
@@ -204,34 +203,34 @@ def _box(annotation: Mapping[str, Any], categories: Mapping[Id, str], source: So
 
 
 def _rotation(annotation: Mapping[str, Any]) -> float | Unusable:
-    """The degrees, clockwise, by which the annotation's box is turned."""
+    """Return by how many degrees, clockwise, the annotation's box is turned, or what is wrong with the rotation."""
     attributes = annotation.get("attributes")
-    given = [part["rotation"] for part in (attributes, annotation) if isinstance(part, dict) and "rotation" in part]
-    found = set()
-    for value in given:
+    values = [part["rotation"] for part in (attributes, annotation) if isinstance(part, dict) and "rotation" in part]
+    rotations = set()
+    for value in values:
         try:
             degrees = float("nan") if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):
             degrees = float("nan")
         if not isfinite(degrees):
             return Unusable("InvalidRotation", f"its rotation must be a number of degrees, not {quoted(value)}")
-        found.add(degrees)
-    if len(found) > 1:
-        return Unusable("InvalidRotation", f"it has two rotations, {' and '.join(map(quoted, given))}: leave one")
-    return found.pop() if found else 0.0
+        rotations.add(degrees)
+    if len(rotations) > 1:
+        return Unusable("InvalidRotation", f"it has two rotations, {' and '.join(map(quoted, values))}: keep one")
+    return rotations.pop() if rotations else 0.0
 
 
 def _labelled(name: str, image: _Image, boxes: list[_Annotated], source: Source) -> Labelled | None:
-    """The photo's labels, or None when there are problems, which are reported."""
+    """Return the photo's labels, or None after reporting their problems."""
     photo = source.photos[name] if source.photos is not None else None
     width, height = (photo.width, photo.height) if photo else image.size
     placed = [box.drawn for box in boxes]
     if photo and image.size != (width, height):
-        moved = place_boxes(placed, image.size, name, photo)
-        if isinstance(moved, Unusable):
-            source.report(Problem(image.place, *moved, image.own_id))
+        on_photo = place_boxes(placed, image.size, name, photo)
+        if isinstance(on_photo, Unusable):
+            source.report(Problem(image.place, *on_photo, image.own_id))
             return None
-        placed = moved
+        placed = on_photo
     good = True
     for drawn, box in zip(placed, boxes, strict=True):
         if fault := fault_of_frame(drawn.frame, photo):
@@ -243,10 +242,10 @@ def _labelled(name: str, image: _Image, boxes: list[_Annotated], source: Source)
         good = False
     if not good:
         return None
-    found = [_in_whole_pixels(box.label, drawn) for box, drawn in zip(boxes, placed, strict=True)]
+    rounded = [_in_whole_pixels(box.label, drawn) for box, drawn in zip(boxes, placed, strict=True)]
     corners = [drawn.corners for drawn in placed]
     turned = corners if any(corners) else ()
-    return Labelled("", width, height, 3, found, "yes", source.created, source.job_name, turned)
+    return Labelled("", width, height, 3, rounded, "yes", source.created, source.job_name, turned)
 
 
 def _in_whole_pixels(label: str, drawn: Drawn) -> Box:
@@ -257,26 +256,26 @@ def _in_whole_pixels(label: str, drawn: Drawn) -> Box:
 
 
 def _id(value: object) -> Id | None:
-    """An id, also one that is written as 1.0; None when it is none."""
+    """Return ``value`` as an id (1.0 as 1), or None if it is neither a whole number nor text."""
     if type(value) is float and value.is_integer():
         return int(value)
     return value if type(value) in (int, str) else None  # type: ignore[return-value]
 
 
 def _whole(value: object) -> object:
-    """``value``, as an int when it is written as 640.0."""
+    """Return ``value`` as an int if it is a whole number (640.0 as 640), and any other value unchanged."""
     try:
         return whole(value)
     except ValueError:
         return value
 
 
-def _alike(wrong: Id | None, ids: Mapping[Id, Any]) -> str:
-    """A hint when the id is there as text, and a number was looked for, or the other way round."""
+def _hint_at_type(wrong: Id | None, ids: Mapping[Id, Any]) -> str:
+    """Return a hint if ``ids`` has the number as text, or the text as a number; empty otherwise."""
     for own_id in (
         str(wrong),
         int(wrong) if isinstance(wrong, str) and wrong.isdecimal() and len(wrong) < 19 else None,
     ):
         if own_id is not None and own_id in ids:
-            return f", but one has {quoted(own_id)}: write both with quotation marks or both without"
+            return f", but {quoted(own_id)} exists: write both with quotation marks or both without"
     return ""

@@ -1,4 +1,4 @@
-"""What a labels file is read against, and what reading it gives: an entry for each photo, and problems."""
+"""The input and output of the readers of labels files: a `Source` goes in, entries and problems come out."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ from rules.words import quoted
 
 
 class Unreadable(Exception):
-    """The file as a whole cannot be read as labels; the message goes on from "The labels file "."""
+    """The file as a whole cannot be read as labels. The message continues the sentence "The labels file ..."."""
 
 
 class Size(NamedTuple):
-    """Width and height of a photo in pixels as people see it, and the EXIF orientation of its file, 1 to 8."""
+    """Width and height in pixels of the upright photo, and the EXIF orientation of its file, 1 to 8."""
 
     width: int
     height: int
@@ -25,12 +25,12 @@ class Size(NamedTuple):
 
     @property
     def stored(self) -> tuple[int, int]:
-        """Width and height of the file before it is turned."""
+        """Width and height of the pixels as the file stores them, before EXIF turns them."""
         return (self.height, self.width) if self.orientation in SIDEWAYS else (self.width, self.height)
 
 
 class Place(NamedTuple):
-    """Where something is in the file, counted from 1; ``kind`` is line, category, image or annotation."""
+    """A place in the file. ``kind`` is line, category, image or annotation; ``number`` counts from 1."""
 
     kind: str
     number: int
@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong at a place of the file; ``own_id`` is the id that the file itself has for the place."""
+    """A problem at a place of the file. ``own_id`` is the id that the file gives the object at that place."""
 
     place: Place
     code: str
@@ -49,10 +49,11 @@ class Problem(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the file says of a photo. ``name`` is the job's for the photo, else the file's.
+    """The file's labels for one photo.
 
-    ``labels`` is `Unusable`, which is no fault of the file, when the photo has no labels that can be used.
-    ``has_labels`` says whether the file has labels for the photo, usable or not.
+    ``name`` is the file name under which the photo was uploaded, or the labels file's name if there is no upload.
+    ``labels`` is `Unusable` if the photo has no usable labels; this is not an error of the file. ``has_labels`` says
+    whether the file has labels for the photo, usable or not.
     """
 
     name: str
@@ -62,16 +63,16 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """What a labels file is read against.
+    """The job that a labels file belongs to.
 
     Args:
         report: called with each problem.
-        photos: the job's photos by file name, with their sizes as far as they are known; None when the photos are not
-            known, which every name then fits.
-        rejected: file names of photos that were uploaded, but are not part of the job.
-        types: the job's document types; None when they are those of the file.
-        job_name: is written into each labelled entry.
-        created: when labels without a date of their own were made, in ISO 8601.
+        photos: the sizes of the job's photos by file name; a size is None if it is not known. None if the photos are
+            not known: the reader then accepts every name.
+        rejected: file names of photos that were uploaded and rejected.
+        types: the job's document types; None to accept the types that the file names.
+        job_name: written into each labelled entry.
+        created: the creation date, in ISO 8601, of labels that have no date of their own.
     """
 
     report: Callable[[Problem], None]
@@ -88,13 +89,13 @@ class Source:
         return Names([*(self.photos or ()), *self.rejected])
 
     def missing(self, name: str) -> Unusable | None:
-        """Why the job cannot use labels of the photo ``name``, if so."""
+        """Return why the job has no photo ``name``, or None if it has."""
         if self.photos is None or name in self.photos:
             return None
         return Unusable("RejectedPhoto", "the photo was rejected") if name in self.rejected else UNKNOWN
 
     def fault_of_type(self, name: str) -> Unusable | None:
-        """Why no document can be of the type ``name``, if so."""
+        """Return why ``name`` cannot be a document type of the job, or None if it can."""
         if name in self._good_types:
             return None
         if self.types is None or name not in self.types:
@@ -102,7 +103,7 @@ class Source:
                 return Unusable("InvalidType", fault)
             if self.types is not None:
                 types = ", ".join(sorted(self.types))
-                return Unusable("UnknownType", f"{quoted(name)} is none of the job's document types ({types})")
+                return Unusable("UnknownType", f"{quoted(name)} is not one of the job's document types ({types})")
         self._good_types.add(name)
         return None
 
@@ -111,18 +112,19 @@ UNKNOWN = Unusable("UnknownPhoto", "the job has no such photo")
 
 
 class Drawn(NamedTuple):
-    """A box as the file has it; ``corners`` when it was drawn turned."""
+    """A box as the file has it. ``corners`` is set only for a turned box."""
 
     frame: Frame
     corners: Corners | None = None
 
 
 def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Size) -> list[Drawn] | Unusable:
-    """The boxes on the photo as people see it, or why the ``size`` that they were drawn on is not the photo's.
+    """Return the boxes in pixels of the upright photo, or why ``size`` is not the photo's size.
 
-    Boxes are drawn on the photo as people see it. Where ``size`` is that of the stored file, which EXIF says to turn,
-    the boxes of a photo prove what they were drawn on when they fit into one of both. (Label Studio exports the stored
-    size with boxes on what the browser shows; other tools read neither note nor turn.)
+    ``size`` is the width and height that the labels file gives. Usually it is the size of the upright photo, and the
+    boxes stay as they are. If it is the size of the stored file, before EXIF turns it, the boxes may be in either
+    coordinates: Label Studio exports the stored size with boxes on the upright photo; tools that ignore EXIF draw boxes
+    on the stored file. If the boxes fit only one of the two, that one is taken.
     """
     width, height = size
     if width is None or height is None:
@@ -132,27 +134,28 @@ def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Siz
             "WrongImageSize",
             f"its width and height must be whole numbers of pixels, not {quoted(width)} and {quoted(height)}",
         )
-    seen = photo.width, photo.height
-    if size == seen:
+    upright = photo.width, photo.height
+    if size == upright:
         return drawn
-    words = f"it was labelled as {width}x{height} px, but {quoted(name)} is {seen[0]}x{seen[1]} px"
-    if size != seen[::-1]:
-        return Unusable("WrongImageSize", words)
+    reason = f"it was labelled as {width}x{height} px, but {quoted(name)} is {upright[0]}x{upright[1]} px"
+    if size != upright[::-1]:
+        return Unusable("WrongImageSize", reason)
     if size != photo.stored:
         return Unusable(
-            "WrongImageSize", f"{words}: draw boxes on the photo as people see it, turned as its EXIF orientation says"
+            "WrongImageSize", f"{reason}: draw boxes on the upright photo, turned as its EXIF orientation says"
         )
     frames = [box.frame for box in drawn]
-    fits_seen, fits_stored = fit(frames, *seen), fit(frames, width, height)
-    if fits_seen and (not fits_stored or not frames):
+    fits_upright, fits_stored = fit(frames, *upright), fit(frames, width, height)
+    if fits_upright and (not fits_stored or not frames):
         return drawn
-    if fits_stored and not fits_seen:
+    if fits_stored and not fits_upright:
         return [_turned(box, photo.orientation, width, height) for box in drawn]
     return Unusable(
         "WrongImageSize",
-        f"{words}, turned as its EXIF orientation says, and its boxes fit {'both' if fits_seen else 'neither'}. If "
-        "they were drawn on the photo as people see it, as in Label Studio, whose export has the size before the turn, "
-        f"write {seen[0]} as its width and {seen[1]} as its height; else save the photo turned, then label it again",
+        f"{reason} when turned as its EXIF orientation says, and its boxes fit "
+        f"{'both' if fits_upright else 'neither'}. If the boxes were drawn on the upright photo, as in Label Studio, "
+        f"whose export has the size before the turn, write {upright[0]} as its width and {upright[1]} as its height. "
+        "Otherwise save the photo turned, then label it again",
     )
 
 
@@ -162,10 +165,13 @@ def _turned(box: Drawn, orientation: int, width: int, height: int) -> Drawn:
 
 
 def fault_of_frame(frame: Frame, photo: Size | None) -> Unusable | None:
-    """Why ``frame`` cannot be a document's, if so: four finite numbers, on a photo of that size if it is known."""
+    """Return why ``frame``, four finite numbers, cannot be a document's box, or None if it can.
+
+    Checks that the box lies in ``photo`` only if the photo's size is known.
+    """
     left, top, width, height = frame
     if photo and left >= 0 and top >= 0 and 1 < width <= photo.width - left and 1 < height <= photo.height - top:
-        return None  # almost all are
+        return None  # fast path: almost all boxes
     if width <= 0 or height <= 0:
         return Unusable("InvalidBox", f"its box {quoted(list(frame))} has no area: width and height must be above 0")
     if min(frame) >= 0 and max(frame) <= 1:

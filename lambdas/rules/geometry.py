@@ -1,4 +1,4 @@
-"""Turns boxes: by an angle about their centre, and from a photo as it is stored to the photo as people see it."""
+"""Turns boxes: by an angle about their centre, and from the stored photo to the upright photo."""
 
 from collections.abc import Callable, Iterable, Mapping
 from math import cos, radians, sin
@@ -6,9 +6,12 @@ from math import cos, radians, sin
 Frame = tuple[float, float, float, float]
 """Left, top, width and height in pixels from the top left corner."""
 Corners = tuple[tuple[float, float], ...]
-"""x and y of a box's corners, in the order top left, top right, bottom right, bottom left before it was turned."""
+"""x and y of a box's corners.
 
-# EXIF 2.32, "Orientation": those whose photo is seen with width and height exchanged.
+The order is top left, top right, bottom right, bottom left of the box before its turn.
+"""
+
+# EXIF 2.32, "Orientation": the orientations that exchange width and height.
 SIDEWAYS = frozenset({5, 6, 7, 8})
 
 
@@ -25,13 +28,13 @@ def corners_of(frame: Frame, degrees: float = 0) -> Corners:
 
 
 def around(corners: Corners) -> Frame:
-    """The upright frame around ``corners``."""
+    """The smallest frame around ``corners``."""
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
 def as_seen(corners: Corners, orientation: int, width: int, height: int) -> Corners:
-    """``corners`` in a stored photo of ``width`` x ``height``, turned as its EXIF orientation says."""
+    """Turn ``corners`` in a stored photo of ``width`` x ``height`` pixels as the EXIF orientation says."""
     turns: Mapping[int, Callable[[float, float], tuple[float, float]]] = {
         2: lambda x, y: (width - x, y),
         3: lambda x, y: (width - x, height - y),
@@ -46,7 +49,7 @@ def as_seen(corners: Corners, orientation: int, width: int, height: int) -> Corn
 
 
 def fit(frames: Iterable[Frame], width: int, height: int) -> bool:
-    """Whether all ``frames`` lie in a photo of ``width`` x ``height``; a pixel more is a matter of rounding."""
+    """Whether all ``frames`` lie in a photo of ``width`` x ``height`` pixels, with one pixel allowed for rounding."""
     return all(
         left >= -1 and top >= -1 and left + wide <= width + 1 and top + high <= height + 1
         for left, top, wide, high in frames

@@ -27,8 +27,8 @@ from rules.matching import Claims, Match, file_name
 from rules.words import escaped, quoted
 
 VERIFICATION_TYPE = "groundtruth/label-verification"
-# People choose the classes of a verification job themselves; AWS's examples say good and bad. Labels of any other class
-# are left out.
+# The customer chooses the classes of a verification job; AWS's examples use good and bad. Labels with a class that is
+# not in this list are left out.
 GOOD = frozenset({"good", "ok", "okay", "correct", "accept", "accepted", "approve", "approved", "pass", "valid", "yes"})
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -36,41 +36,42 @@ Open = Callable[[], Stream]
 
 
 def read(open_file: Open, source: Source) -> Iterator[Entry]:
-    """The entries of the manifest. The file is read once more when names are alike and not the photos' own.
+    """Yield the entries of the manifest.
 
-    Memory holds a name for each of the job's photos, and each line whose name is only like a photo's.
+    Lines that name no photo exactly can be matched only after all lines are known, so the file is read a second time
+    for them. Memory holds the name of each photo of the job, and the number and name of each such line.
     """
     claims = Claims()
-    seen: set[str] = set()
-    unsure: dict[int, tuple[str, Match, bool]] = {}
+    names: set[str] = set()
+    inexact: dict[int, tuple[str, Match, bool]] = {}
     for number, document in _documents(open_file, source.report):
         path = document["source-ref"]
         match = Match(file_name(path)) if source.photos is None else source.names.find(path)
         claims.add(path, match)
         if match.exact is not None:
-            yield from _entry(number, document, match.exact, seen, source)
+            yield from _entry(number, document, match.exact, names, source)
         elif match.alike:
-            unsure[number] = file_name(path), match, _has_labels(document)
+            inexact[number] = file_name(path), match, _has_labels(document)
         else:
             yield Entry(file_name(path), UNKNOWN, _has_labels(document))
 
-    sure: dict[int, str] = {}
-    for number, (name, match, has_labels) in unsure.items():
+    resolved: dict[int, str] = {}
+    for number, (name, match, has_labels) in inexact.items():
         photo = claims.resolve(match)
         if photo is None:
             yield Entry(name, UNKNOWN, has_labels)
         elif isinstance(photo, list):
             source.report(Problem(Place("line", number), *ambiguous(photo)))
         else:
-            sure[number] = photo
-    if sure:
+            resolved[number] = photo
+    if resolved:
         for number, document in _documents(open_file, lambda _: None):
-            if number in sure:
-                yield from _entry(number, document, sure[number], seen, source)
+            if number in resolved:
+                yield from _entry(number, document, resolved[number], names, source)
 
 
 def _documents(open_file: Open, report: Callable[[Problem], None]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each line's number and JSON object, which has a source-ref in S3. Blank lines are passed over."""
+    """Yield the number and the JSON object of each line with a source-ref in S3. Skips blank lines."""
     with closing(open_file()) as file:  # type: ignore[type-var]
         for number, text in read_lines(file):
             document = text if isinstance(text, Unusable) else decode(text)
@@ -81,7 +82,7 @@ def _documents(open_file: Open, report: Callable[[Problem], None]) -> Iterator[t
                     continue
                 document = Unusable(
                     "InvalidSourceRef",
-                    "source-ref is missing or no text"
+                    "source-ref is missing or not text"
                     if not isinstance(source_ref, str)
                     else f"source-ref must be s3://bucket/key, not {quoted(source_ref)}",
                 )
@@ -89,22 +90,25 @@ def _documents(open_file: Open, report: Callable[[Problem], None]) -> Iterator[t
                 report(Problem(Place("line", number), *document))
 
 
-def _entry(number: int, document: Mapping[str, Any], name: str, seen: set[str], source: Source) -> Iterator[Entry]:
-    """The line's entry for the photo ``name``, or none when it has problems, which are reported."""
+def _entry(number: int, document: Mapping[str, Any], name: str, names: set[str], source: Source) -> Iterator[Entry]:
+    """Yield the line's entry for the photo ``name``, or report the line's problems and yield nothing.
+
+    ``names`` holds the photos of earlier lines; ``name`` is added.
+    """
     place = Place("line", number)
-    if why := source.missing(name):
-        yield Entry(name, why, _has_labels(document))
+    if reason_missing := source.missing(name):
+        yield Entry(name, reason_missing, _has_labels(document))
         return
-    if name in seen:
+    if name in names:
         source.report(Problem(place, "RepeatedPhoto", f"an earlier line has a photo named {escaped(name)} too"))
         return
-    seen.add(name)
+    names.add(name)
     attribute = _label_attribute(document)
     labels = attribute if isinstance(attribute, Unusable) else parse(document, attribute)
     if isinstance(labels, Labelled):
         labels = _fitted(labels, name, source)
     if isinstance(labels, Labelled):
-        labels = _verdict(document, str(attribute)) or labels
+        labels = _fault_of_verification(document, str(attribute)) or labels
     if isinstance(labels, Labelled) or labels.code in ("NotLabelled", "LabellingFailed", "VerifiedAsBad"):
         yield Entry(name, labels, has_labels=labels.code == "VerifiedAsBad" if isinstance(labels, Unusable) else True)
     else:
@@ -112,7 +116,7 @@ def _entry(number: int, document: Mapping[str, Any], name: str, seen: set[str], 
 
 
 def _fitted(labels: Labelled, name: str, source: Source) -> Labelled | Unusable:
-    """The labels on the photo as people see it, or why they do not fit it, or the job's document types."""
+    """Return the labels in pixels of the upright photo, or why they do not fit the photo or the job's types."""
     for box in labels.boxes:
         if fault := source.fault_of_type(box.label):
             return fault
@@ -145,8 +149,8 @@ def _metadata(document: Mapping[str, Any], attribute: str) -> Mapping[str, Any]:
 
 
 def _label_attribute(document: Mapping[str, Any]) -> str | Unusable:
-    """The key under which the line has its boxes: of adjusted ones the newest."""
-    boxes, others, failed = [], [], []
+    """Return the key under which the line has its boxes. If several keys have boxes, the newest adjustment is taken."""
+    boxes, unlabelled, failed = [], [], []
     for key, value in document.items():
         if not isinstance(value, dict):
             continue
@@ -156,21 +160,21 @@ def _label_attribute(document: Mapping[str, Any]) -> str | Unusable:
             if "failure-reason" in value:
                 failed.append(name)
             elif value.get("type") == DETECTION_TYPE:
-                others.append(name)
-    found = list(dict.fromkeys([*boxes, *others])) if others else boxes
-    if len(found) < 2:
-        return [*found, *failed, LABEL_ATTRIBUTE][0]
+                unlabelled.append(name)
+    attributes = list(dict.fromkeys([*boxes, *unlabelled])) if unlabelled else boxes
+    if len(attributes) < 2:
+        return [*attributes, *failed, LABEL_ATTRIBUTE][0]
     adjusted = sorted((_date(document, key), key) for key in boxes if "adjustment-status" in _metadata(document, key))
     if adjusted and (len(adjusted) == 1 or adjusted[-1][0] > adjusted[-2][0]):
         return adjusted[-1][1]
     return Unusable(
         "SeveralAttributes",
-        f"it has boxes under {', '.join(map(quoted, found))}: leave those of one labelling job only",
+        f"it has boxes under {', '.join(map(quoted, attributes))}: keep those of one labelling job only",
     )
 
 
 def _date(document: Mapping[str, Any], attribute: str) -> datetime:
-    """When the labels under ``attribute`` were made; long ago when it does not say so."""
+    """Return the creation date of the labels under ``attribute``; `LONG_AGO` if they have none."""
     try:
         date = datetime.fromisoformat(_metadata(document, attribute)["creation-date"])
     except (KeyError, TypeError, ValueError):
@@ -178,8 +182,11 @@ def _date(document: Mapping[str, Any], attribute: str) -> datetime:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _verdict(document: Mapping[str, Any], attribute: str) -> Unusable | None:
-    """Why the labels are left out, if people who verified them after they were made did not call them good."""
+def _fault_of_verification(document: Mapping[str, Any], attribute: str) -> Unusable | None:
+    """Return why the labels are left out: a verification of these labels gave a class that is not in `GOOD`.
+
+    A verification that is older than the labels under ``attribute`` does not count.
+    """
     verdicts = [
         (_date(document, key.removesuffix("-metadata")), str(value.get("class-name")))
         for key, value in document.items()
@@ -190,4 +197,4 @@ def _verdict(document: Mapping[str, Any], attribute: str) -> Unusable | None:
     date, verdict = max(verdicts)
     if (date < _date(document, attribute) and date != LONG_AGO) or verdict.strip().casefold() in GOOD:
         return None
-    return Unusable("VerifiedAsBad", f"people who verified the labels called them {quoted(verdict)}")
+    return Unusable("VerifiedAsBad", f"the verification of the labels says {quoted(verdict)}")

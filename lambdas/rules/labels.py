@@ -1,6 +1,6 @@
-"""Reads a labels file: a COCO file or a Ground Truth output manifest, told apart by the content.
+"""Reads a labels file: a COCO file or a Ground Truth output manifest. The content decides which.
 
-The one rule book of supplied labels, for Import labels, the command line, the demo and the simulated workforce.
+Import labels, the command line, the demo and the simulated workforce all use these rules.
 """
 
 from collections.abc import Iterator
@@ -15,35 +15,35 @@ from rules.lines import Labelled, Unusable, decode, read_lines
 from rules.uploads import LARGEST_LABELS
 from rules.words import counted
 
-# A COCO file is one JSON document and has to be in memory as a whole; a Ground Truth manifest is streamed.
+# A COCO file is one JSON document, which must be in memory as a whole. A Ground Truth manifest is streamed.
 MAX_COCO_BYTES = 100 * 1024 * 1024
-# So many lines are looked at for a source-ref.
+# `is_manifest` looks for a source-ref in this many lines.
 LINES_LOOKED_AT = 100
 
 
 def read(open_file: Open, size: int, source: Source) -> Iterator[Entry]:
-    """The entries of the file; problems go to ``source.report``, and their entries are left out.
+    """Return the entries of the file. Problems go to ``source.report``, and entries with problems are left out.
 
-    A COCO file of 100 MB needs some 600 MB of memory, a manifest of 1 GB some 60 MB.
+    A COCO file of 100 MB needs about 600 MB of memory, a manifest of 1 GB about 60 MB.
 
     Args:
-        open_file: opens the file from its start, each time that it is called, as a stream that can be closed.
-        size: of the file, in bytes.
+        open_file: opens the file at its start each time; the stream must have ``close``.
+        size: the file's size in bytes.
 
     Raises:
-        Unreadable: the file is too large, or neither.
+        Unreadable: the file is too large, or is neither a COCO file nor a manifest.
     """
     if size > LARGEST_LABELS:
         raise Unreadable(
-            f"has {size:,} bytes; at most {LARGEST_LABELS:,} (1 GB) are allowed. Leave out what is not of the job's "
-            "photos."
+            f"has {size:,} bytes; at most {LARGEST_LABELS:,} (1 GB) are allowed. Remove labels of photos that are not "
+            "in the job."
         )
     if is_manifest(open_file):
         return ground_truth.read(open_file, source)
     if size > MAX_COCO_BYTES:
         raise Unreadable(
-            f"has {size:,} bytes, too large for a COCO file, which may have {MAX_COCO_BYTES:,} (100 MB). Leave "
-            "outlines out of it, or supply a Ground Truth output manifest."
+            f"has {size:,} bytes; a COCO file may have at most {MAX_COCO_BYTES:,} (100 MB). Remove outlines from the "
+            "file, or supply a Ground Truth output manifest."
         )
     with closing(open_file()) as file:  # type: ignore[type-var]
         parts = iter(lambda: file.read(MAX_COCO_BYTES), b"")
@@ -51,7 +51,7 @@ def read(open_file: Open, size: int, source: Source) -> Iterator[Entry]:
 
 
 def is_manifest(open_file: Open) -> bool:
-    """Whether one of the file's first lines is a line of a Ground Truth manifest; otherwise it can only be COCO."""
+    """Whether one of the file's first lines is a line of a Ground Truth manifest."""
     with closing(open_file()) as file:  # type: ignore[type-var]
         for _, text in islice(read_lines(file), LINES_LOOKED_AT):
             document = decode(text) if isinstance(text, str) else text
@@ -64,10 +64,10 @@ def is_manifest(open_file: Open) -> bool:
 
 @dataclass
 class Counts:
-    """How far a labels file and a job's photos agree; add every entry, and say how many photos are left.
+    """Counts what a labels file and a job's photos have in common. The caller adds each entry and sets the photos.
 
-    ``labelled`` of the entries have labels; ``without_photo`` are those whose photo was not uploaded. ``photos`` are
-    the job's, ``without_label`` those that the file has no entry for. ``marked`` photos have a document marked in them.
+    ``labelled``: entries with labels. ``without_photo``: those whose photo was not uploaded. ``photos``: the job's
+    photos. ``without_label``: those without an entry in the file. ``marked``: photos with at least one document box.
     """
 
     labelled: int = 0
@@ -77,12 +77,12 @@ class Counts:
     marked: int = 0
 
     def add(self, entry: Entry) -> bool:
-        """Count the entry; whether its labels have no photo."""
-        lost = isinstance(entry.labels, Unusable) and entry.labels.code == "UnknownPhoto" and entry.has_labels
+        """Count the entry. Return whether it has labels but no photo."""
+        lacks_photo = isinstance(entry.labels, Unusable) and entry.labels.code == "UnknownPhoto" and entry.has_labels
         self.labelled += entry.has_labels
-        self.without_photo += lost
+        self.without_photo += lacks_photo
         self.marked += isinstance(entry.labels, Labelled) and bool(entry.labels.boxes)
-        return lost
+        return lacks_photo
 
     def above(self, share: float) -> bool:
         """Whether more than ``share`` (0 to 1) of the labelled photos, or of the uploads, have no counterpart."""
@@ -90,7 +90,7 @@ class Counts:
 
     @property
     def words(self) -> str:
-        """The counts in words; empty when all agree."""
+        """The mismatches in words; empty if there are none."""
         if not self.without_photo and not self.without_label:
             return ""
         have = "has" if self.without_photo == 1 else "have"

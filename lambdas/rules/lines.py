@@ -1,6 +1,6 @@
-"""Rules of a line of an object-detection manifest: JSON Lines, read in bounded memory.
+"""Reads and writes the lines of an object-detection manifest, which is in JSON Lines, in bounded memory.
 
-A line names one photo (``source-ref``) and, once it is labelled, its document boxes under a label attribute::
+A line names one photo (``source-ref``). A labelled line also has the document boxes under a label attribute::
 
     {"source-ref": "s3://bucket/key.jpg",
      "doctype": {"image_size": [{"width": 640, "height": 480, "depth": 3}],
@@ -30,22 +30,22 @@ DETECTION_TYPE = "groundtruth/object-detection"
 # Custom Labels guide, "Terminal manifest content errors" (line length), "Guidelines and quotas" (boxes).
 MAX_LINE_CHARS = 100_000
 MAX_BOXES = 50
-# Custom Labels guide, "Non-terminal JSON line validation errors": a box must be larger than 1x1 pixel after the service
-# has downsized the photo so that no side is above 1,280 pixels.
+# Custom Labels guide, "Non-terminal JSON line validation errors": the service downsizes the photo so that no side is
+# longer than 1,280 pixels. A box must then be larger than 1x1 pixel.
 DOWNSIZED_SIDE = 1280
 
-# UTF-8 takes at most four bytes a character: a line above this is too long before it is decoded.
+# UTF-8 uses at most four bytes per character, so a line above this is too long whatever it decodes to.
 MAX_LINE_BYTES = 4 * MAX_LINE_CHARS
 CHUNK_BYTES = 256 * 1024
-# Far above any pixel of any photo; also keeps infinities and endless integers out of the arithmetic.
+# Far above any pixel of any photo. The limit also keeps infinities and huge integers out of the arithmetic.
 MAX_COORDINATE = 1_000_000
 
 SOURCE_REF = re.compile(r"s3://([0-9A-Za-z.\-_]{3,255})/(.{1,1024})", re.DOTALL)
 NUMBERS = frozenset({int, float})
-# What json.dumps does, without looking at each call whether it has options.
+# Same output as json.dumps, but faster: json.dumps checks its options at each call.
 to_json = json.JSONEncoder().encode
 BOX_KEYS = ("class_id", "left", "top", "width", "height")
-# In the metadata of a photo without labels: the code of why Import labels left them out, if it was not a failure.
+# Metadata key on a photo whose labels Import labels left out: the code of the reason. Absent if the labelling failed.
 LEFT_OUT = "left-out-as"
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
@@ -58,7 +58,7 @@ class Unusable(NamedTuple):
 
 
 class Box(NamedTuple):
-    """One document in a photo: its type and its frame in pixels, from the photo's top left corner."""
+    """One document in a photo: its type and its frame in pixels from the photo's top left corner."""
 
     label: str
     left: float
@@ -69,9 +69,10 @@ class Box(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """A labelled photo. Width and height are those that the boxes were drawn on; no box means "no document here".
+    """A labelled photo. No boxes means that the photo shows no document.
 
-    ``corners``, if there are any, has an item for each box: the corners of one that was drawn turned, or None.
+    ``width`` and ``height`` are those of the photo that the boxes were drawn on. ``corners`` is empty, or has an item
+    for each box: the corners of a turned box, None for an upright box.
     """
 
     source_ref: str
@@ -86,16 +87,16 @@ class Labelled(NamedTuple):
 
 
 class Stream(Protocol):
-    """What can be read by a number of bytes: an S3 body, an open file."""
+    """A binary stream, such as an S3 body or an open file."""
 
     def read(self, amount: int, /) -> bytes: ...
 
 
 def read_lines(stream: Stream) -> Iterator[tuple[int, str | Unusable]]:
-    r"""Yield each line's number, from 1, and its text without the line end, or why it has no text.
+    r"""Yield each line's number, from 1, and its text without the line end, or why the text cannot be used.
 
-    Lines end with ``\n`` or ``\r\n`` and hold UTF-8 (SageMaker guide, "Input manifest file"). Memory is bounded by the
-    longest line allowed, however long a line may be.
+    Lines end with ``\n`` or ``\r\n`` and are in UTF-8 (SageMaker guide, "Input manifest file"). The longest allowed
+    line bounds the memory, even if the file has longer lines.
     """
     number, rest, overlong = 0, b"", False
     while chunk := stream.read(CHUNK_BYTES):
@@ -108,7 +109,7 @@ def read_lines(stream: Stream) -> Iterator[tuple[int, str | Unusable]]:
         if overlong:
             rest = b""
         elif len(rest) > MAX_LINE_BYTES:
-            # Yield at once: a caller that stops here need not wait for a line end that may be a gigabyte away.
+            # Yield now, as the line end may be a gigabyte away and the caller may stop here.
             yield number + 1, _too_long()
             rest, overlong = b"", True
     if rest:
@@ -121,7 +122,7 @@ def _too_long() -> Unusable:
 
 def _text(number: int, line: bytes) -> str | Unusable:
     if number == 1:
-        line = line.removeprefix(b"\xef\xbb\xbf")  # the byte order mark that some Windows programs write
+        line = line.removeprefix(b"\xef\xbb\xbf")  # some Windows programs write a byte order mark
     try:
         text = line.removesuffix(b"\r").decode()
     except UnicodeDecodeError as error:
@@ -134,30 +135,31 @@ def _text(number: int, line: bytes) -> str | Unusable:
 
 
 def decode(text: str) -> dict[str, Any] | Unusable:
-    """A line's JSON object, or why it is none."""
+    """Return the line's JSON object, or why the line is not one."""
     try:
         document = orjson.loads(text)
     except ValueError:
-        # Python's own reader, three times slower, also takes NaN and halves of characters, and has the better words.
+        # Python's json is three times slower than orjson. It also accepts NaN and lone surrogates, and its messages are
+        # clearer.
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
-            return Unusable("InvalidJson", f"the line is no valid JSON: {error}")
-    return document if isinstance(document, dict) else Unusable("InvalidJson", "the line is no JSON object")
+            return Unusable("InvalidJson", f"the line is not valid JSON: {error}")
+    return document if isinstance(document, dict) else Unusable("InvalidJson", "the line is not a JSON object")
 
 
 def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Unusable:
-    """Read a line that Ground Truth or a supplier of labels wrote, or say why it cannot be trained on.
+    """Return the labels of a line, or why it cannot be used for training.
 
-    The boxes' types come through the line's own class map, as a ``class_id`` means nothing without it. Rules: Custom
-    Labels guide, "Non-terminal JSON line validation errors". Boxes may lie outside the photo: see `clamp`.
+    A box's type comes from the line's own class map, because a ``class_id`` has no meaning outside its line. Boxes may
+    reach outside the photo; `clamp` cuts them. Source: Custom Labels guide, "Non-terminal JSON line validation errors".
     """
     source_ref = document.get("source-ref")
     if not isinstance(source_ref, str) or not SOURCE_REF.fullmatch(source_ref):
-        return Unusable("InvalidSourceRef", "source-ref is missing or is no s3://bucket/key")
+        return Unusable("InvalidSourceRef", "source-ref is missing or is not s3://bucket/key")
     labels, metadata = document.get(attribute), document.get(f"{attribute}-metadata")
     if labels is None:
-        # Ground Truth leaves the label attribute out of a photo that failed and of one that no worker labelled.
+        # Ground Truth writes no label attribute for a photo that failed or that no worker labelled.
         if isinstance(metadata, dict) and "failure-reason" in metadata:
             code = metadata.get(LEFT_OUT, "LabellingFailed")
             return Unusable(str(code), str(metadata["failure-reason"])[:500])
@@ -187,12 +189,12 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Unusable:
         return Unusable(
             "InvalidMetadata",
             f"{attribute}-metadata needs type, objects, class-map, human-annotated (yes or no) and creation-date"
-            f"{_lacking(metadata)}",
+            f"{_name_missing(metadata)}",
         )
     if kind != DETECTION_TYPE:
         return Unusable("UnsupportedType", f"the type of {attribute}-metadata is not {DETECTION_TYPE}")
     if len(annotations) > MAX_BOXES:
-        return Unusable("TooManyBoxes", f"{len(annotations)} boxes; at most {MAX_BOXES} can be trained on")
+        return Unusable("TooManyBoxes", f"{len(annotations)} boxes; Rekognition takes at most {MAX_BOXES}")
     if len(objects) != len(annotations):
         return Unusable(
             "MissingConfidence", f"{len(annotations)} annotations but {len(objects)} objects with a confidence"
@@ -220,7 +222,7 @@ def _boxes(annotations: list[Any], objects: list[Any], class_map: Mapping[str, A
             return Unusable(
                 "InvalidBox",
                 f"box {index} needs a whole class_id, finite left, top, width, height and a confidence from 0 to 1"
-                f"{_odd_value(annotation, item)}",
+                f"{_name_invalid(annotation, item)}",
             )
         if not isinstance(label, str) or not 0 < len(label) <= LONGEST_TYPE:
             return Unusable("MissingClass", f"the class map has no name for class_id {class_id} of box {index}")
@@ -229,67 +231,74 @@ def _boxes(annotations: list[Any], objects: list[Any], class_map: Mapping[str, A
 
 
 def whole(value: object) -> int:
-    """A whole number, also one that is written as 1.0.
+    """Return ``value`` as an int if it is a whole number, such as 1 or 1.0.
 
     Raises:
-        ValueError: it is none.
+        ValueError: ``value`` is not a whole number.
     """
     if type(value) is int or (type(value) is float and value.is_integer()):
         return int(value)
     raise ValueError
 
 
-def _lacking(metadata: object) -> str:
-    """Which key a label attribute's metadata lacks, in words."""
+def _name_missing(metadata: object) -> str:
+    """The keys that are missing in a label attribute's metadata, as the end of a message."""
     keys = ("type", "objects", "class-map", "human-annotated", "creation-date")
-    lacking = [key for key in keys if key not in metadata] if isinstance(metadata, dict) else []
-    return f"; it has no {' and no '.join(lacking)}" if lacking else ""
+    missing = [key for key in keys if key not in metadata] if isinstance(metadata, dict) else []
+    return f"; it has no {' and no '.join(missing)}" if missing else ""
 
 
-def _odd_value(annotation: object, item: object) -> str:
-    """The values of a box that no rule takes, in words."""
+def _name_invalid(annotation: object, item: object) -> str:
+    """The invalid values of a box, as the end of a message."""
     values = [(key, annotation.get(key)) for key in BOX_KEYS] if isinstance(annotation, dict) else []
-    odd = [f"its {key} is {quoted(value)}" for key, value in values if not is_frame([value])]
+    invalid = [f"its {key} is {quoted(value)}" for key, value in values if not is_frame([value])]
     confidence = item.get("confidence") if isinstance(item, dict) else None
     if type(confidence) not in NUMBERS or not 0 <= confidence <= 1:  # type: ignore[operator]
-        odd.append(f"its confidence is {quoted(confidence)}")
-    return f": {', '.join(odd)}" if odd else ""
+        invalid.append(f"its confidence is {quoted(confidence)}")
+    return f": {', '.join(invalid)}" if invalid else ""
 
 
 def is_frame(values: Iterable[Any]) -> bool:
-    """Whether all ``values`` are finite numbers that can be pixels (booleans are none)."""
+    """Whether all ``values`` are numbers, not booleans, within `MAX_COORDINATE`."""
     return all(type(value) in NUMBERS and -MAX_COORDINATE < value < MAX_COORDINATE for value in values)
 
 
 def clamp(box: Box, width: int, height: int) -> Box | Unusable:
-    """Cut ``box`` to whole pixels inside a photo of ``width`` x ``height``, or say why nothing usable is left.
+    """Cut ``box`` to whole pixels inside a photo of ``width`` x ``height``, or return why nothing usable remains.
 
-    Rekognition refuses boxes that reach over the frame (ERROR_INVALID_BOUNDING_BOX) and tiny ones
-    (ERROR_BOUNDING_BOX_TOO_SMALL): Custom Labels guide, "Non-terminal JSON line validation errors".
+    Rekognition refuses boxes that reach outside the photo (ERROR_INVALID_BOUNDING_BOX) and boxes that are too small
+    (ERROR_BOUNDING_BOX_TOO_SMALL). Source: Custom Labels guide, "Non-terminal JSON line validation errors".
     """
     label, left, top, wide, high, confidence = box
     right, bottom = min(width, round(left + wide)), min(height, round(top + high))
     left, top = max(0, round(left)), max(0, round(top))
     wide, high = right - left, bottom - top
     if wide <= 0 or high <= 0:
-        return Unusable("BoxOutside", "nothing of the box lies inside the photo")
+        return Unusable("BoxOutside", "the box lies outside the photo")
     longest = max(width, height, DOWNSIZED_SIDE)
     if wide * DOWNSIZED_SIDE <= longest or high * DOWNSIZED_SIDE <= longest:
-        return Unusable("BoxTooSmall", f"the box is {wide}x{high} px, which is 1 px or less for Rekognition")
+        return Unusable(
+            "BoxTooSmall",
+            f"the box is {wide}x{high} px, which is at most 1 px wide or high after Rekognition downsizes",
+        )
     return Box(label, left, top, wide, high, confidence)
 
 
 def line_start(labelled: Labelled, boxes: Sequence[Box], class_ids: Mapping[str, int]) -> str:
-    """A labelled line with ``boxes``, their ids being those of ``class_ids``, up to its class map: see `line_end`."""
-    found = [
+    """Return a labelled line with ``boxes`` up to its class map, which `line_end` adds.
+
+    ``class_ids`` has the id of each type.
+    The line is built as text, which is faster than encoding a dictionary.
+    """
+    items = [
         f'{{"class_id":{class_ids[label]},"left":{left},"top":{top},"width":{width},"height":{height}}}'
         for label, left, top, width, height, _ in boxes
     ]
     for place, corners in enumerate(labelled.corners):
         if corners:
-            # Rekognition's manifests have no such field: Prepare datasets leaves it out.
-            found[place] = f'{found[place][:-1]},"corners":{to_json(corners)}}}'
-    annotations = ",".join(found)
+            # Rekognition does not know this field: Prepare datasets leaves it out.
+            items[place] = f'{items[place][:-1]},"corners":{to_json(corners)}}}'
+    annotations = ",".join(items)
     objects = ",".join([f'{{"confidence":{box.confidence}}}' for box in boxes])
     job_name = f'"job-name":{to_json(labelled.job_name)},' if labelled.job_name else ""
     return (
@@ -302,5 +311,5 @@ def line_start(labelled: Labelled, boxes: Sequence[Box], class_ids: Mapping[str,
 
 
 def line_end(class_map: Mapping[str, str]) -> str:
-    """The rest of a line that `line_start` began."""
+    """Return the end of a line that `line_start` began."""
     return json.dumps(class_map, separators=(",", ":")) + "}}"

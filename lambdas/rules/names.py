@@ -1,12 +1,12 @@
-"""How the names of jobs begin, and the rule of file names in a job.
+"""The rules for job ids and for file names in a job.
 
-The API, the command line and the state Check images all follow it.
+The API, the command line and the state Check images share them.
 """
 
 import unicodedata
 
 JOB_PREFIX = "ekyc-"
-"""Every job id starts so, and with it the name of its labelling job, Rekognition project and model."""
+"""Prefix of every job id, and so of the names of the job's labelling job, Rekognition project and model."""
 
 LONGEST_NAME = 255  # characters
 LONGEST_NAME_BYTES = 900  # in UTF-8; an S3 key may have 1,024 bytes, and the folder and the job id need some
@@ -15,14 +15,14 @@ INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def is_invisible(character: str) -> bool:
-    """Whether the character shows nothing, or changes how the characters around it are shown."""
+    """Whether the character is invisible, or changes how other characters are displayed."""
     return unicodedata.category(character) in INVISIBLE
 
 
 def fault_of_file_name(name: str) -> str | None:
-    """What is wrong with the name, as the end of a sentence about it, such as "has 256 characters"; None if nothing is.
+    """Return why the name is refused, as a predicate such as "has 256 characters"; None if the name is allowed.
 
-    Which ending a name needs is up to the caller.
+    The caller checks the name's ending.
     """
     if any(map(is_invisible, name)):
         return "has control or invisible characters"

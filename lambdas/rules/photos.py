@@ -1,10 +1,10 @@
-"""The rules of photos: what Rekognition takes, and whether a file is a whole JPEG or PNG.
+"""The rules for photos: which ones Rekognition accepts, and whether a file is a complete JPEG or PNG.
 
-The command line calls them before it sends a photo, and the state `Check images` when the photo is in S3. Both read a
-file part by part, as its format says: no pixel is decoded, no note is unpacked as a whole, and of a large file only its
-beginning and its end are read. So no file costs more memory than `LATER_BLOCKS` says, whatever it claims to be.
+The command line checks a photo before it uploads it; the state `Check images` checks it in S3. The checks walk through
+the segments or chunks of the file. They decode no pixels, never hold unpacked metadata as a whole, and read only the
+beginning and the end of a large file. No file needs more memory than `LATER_BLOCKS`, whatever its header says.
 
-A file that is whole in structure may still have damaged pixels; only a decoder finds those.
+A file with a complete structure may still have damaged pixels; only a decoder finds those.
 """
 
 import re
@@ -18,50 +18,55 @@ from rules.uploads import LARGEST_PHOTO
 MIN_SIDE, MAX_SIDE = 64, 4096
 MAX_ASPECT = 20
 
-# A file is read in blocks of so many bytes. The first holds most headers, the second those with a large EXIF block.
+# Sizes, in bytes, of the blocks in which a file is read. Most headers fit in the first block; headers with a large EXIF
+# block fit in the second.
 FIRST_BLOCKS, LATER_BLOCKS = (16 * 1024, 240 * 1024), 4 * 1024 * 1024
-# So many bytes at the end of a photo are searched for the end of its pixels. Phones add notes behind it, some a film.
+# The end of the pixels is searched in this many bytes at the end of a photo. Phones append metadata, some a video.
 TAIL_BYTES = 64 * 1024
-# What is read through without being kept, is read in pieces of so many bytes.
+# Data that is read but not kept is read in pieces of this many bytes.
 PIECE_BYTES = 64 * 1024
 
-# Segments of a JPEG or chunks of a PNG. A file of 15 MB in the usual parts of 8 KB has 2,000; one in parts of a few
-# bytes has millions, and a reader that keeps them takes minutes.
+# Segments of a JPEG or chunks of a PNG. A file of 15 MB in parts of the usual 8 KB has 2,000 parts. A hostile file may
+# have millions of tiny parts, which would take minutes to read.
 MAX_PARTS = 20_000
-# A JPEG may send its pixels in any number of scans of a few bytes, each of which costs the decoder a walk over the
-# whole photo: a scan of 4096x4096 pixels takes 10 to 20 ms. Cameras and editors write some ten.
+# A JPEG may have any number of scans of a few bytes. For each scan the decoder walks over the whole photo, which takes
+# 10 to 20 ms for 4096x4096 pixels. Cameras and editors write about ten scans.
 MAX_SCANS = 100
-# A PNG compresses its notes and its colour profile up to a thousand times. Unpacked they may be as large as a photo.
+# A PNG may compress its texts and its colour profile by a factor of a thousand. Unpacked they may be as large as a
+# photo.
 MAX_UNPACKED = LARGEST_PHOTO
 
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 AS_STORED = 1
 SIDEWAYS = frozenset({5, 6, 7, 8})  # orientations that swap width and height: EXIF 2.32, "Orientation"
 
-# ITU-T T.81, table B.1. What is found by MARKER is a marker with a meaning: 0xff 0x00 stands for a pixel's byte 0xff,
-# 0xff 0xff is padding, and the restart markers 0xd0 to 0xd7 and TEM 0x01 have no content.
+# ITU-T T.81, table B.1. MARKER finds the markers that begin a segment or end a picture. It skips 0xff 0x00, which
+# stands for a pixel byte 0xff; 0xff 0xff, which is padding; and the restart markers 0xd0 to 0xd7 and TEM 0x01, which
+# have no content.
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 START, END, SCAN, TABLES = b"\xd8", b"\xd9", b"\xda", b"\xdb"
-# Baseline, extended and progressive, Huffman or arithmetic coded. Decoders know no hierarchical and few lossless ones.
+# Baseline, extended and progressive, Huffman or arithmetic coding. No decoder reads hierarchical frames, and few read
+# lossless ones.
 FRAMES = frozenset({b"\xc0", b"\xc1", b"\xc2", b"\xc9", b"\xca"})
-# Applications' notes and comments.
+# Application segments (APP0 to APP15) and comments.
 NOTES = frozenset({*(bytes([marker]) for marker in range(0xE0, 0xF0)), b"\xfe"})
-# Besides these a picture has Huffman and arithmetic tables, number of lines and restart interval.
+# The four literals are Huffman tables, arithmetic tables, number of lines and restart interval.
 SEGMENTS = FRAMES | NOTES | {SCAN, TABLES, b"\xc4", b"\xcc", b"\xdc", b"\xdd"}
 EXIF, EXIF_MARK = b"\xe1", b"Exif\0\0"
 PICTURES, PICTURES_MARK = b"\xe2", b"MPF\0"  # CIPA DC-007, "Multi-Picture Format"
 PROFILE, PROFILE_MARK = b"\xe2", b"ICC_PROFILE\0"
-# Notes that say how the numbers of a JPEG stand for colours.
+# Application segments that say how a JPEG encodes colours.
 COLOURS = {b"\xe0": b"JFIF\0", b"\xee": b"Adobe"}
 
-# PNG specification, third edition, table 12: colour type and bits that go with it.
+# PNG specification, third edition, table 12: the bit depths that each colour type allows.
 PNG_BITS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
 PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 PNG_END = re.compile(rb"\0\0\0\0IEND....", re.DOTALL)
 MAX_PALETTE = 3 * 256
-HEADER_CHUNK_BYTES = 25  # of the chunk IHDR, with its length, its name and its checksum
+HEADER_CHUNK_BYTES = 25  # the chunk IHDR with its length, name and checksum
 
-# Bytes of the photo from the first up to, not including, the second position; never asked for beyond its end.
+# Returns the bytes of the photo from the first position up to, not including, the second. Never called with a position
+# beyond the end of the photo.
 Read = Callable[[int, int], bytes]
 
 
@@ -92,7 +97,7 @@ class Rejection(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Width and height in pixels as people see the photo, and its EXIF orientation, 1 to 8."""
+    """Width and height in pixels of the upright photo, and its EXIF orientation, 1 to 8."""
 
     width: int
     height: int
@@ -100,9 +105,10 @@ class Seen(NamedTuple):
 
 
 class Bare(NamedTuple):
-    """A photo with nothing but what its pixels need, and apart from it the bytes in which it keeps its colour profile.
+    """A photo without metadata, and its colour profile.
 
-    ``profile`` is empty, one or more JPEG segments, or a PNG chunk.
+    ``content`` has only the parts that a decoder needs for the pixels. ``profile`` is empty, one or more JPEG segments,
+    or a PNG chunk.
     """
 
     content: bytes
@@ -110,10 +116,10 @@ class Bare(NamedTuple):
 
 
 def look(size: int, read: Read) -> Seen | Rejection:
-    """Look at the photo of ``size`` bytes without decoding it: whether Rekognition takes it, and how people see it.
+    """Check a photo of ``size`` bytes without decoding it. Return its upright size, or why it is rejected.
 
-    The end of a large photo is looked for in its last `TAIL_BYTES`, of a multi-picture JPEG in as many before its
-    second picture; the pixels between are read only when there is none.
+    The end of the pixels is searched in the last `TAIL_BYTES` of the file or, in a multi-picture JPEG, of the first
+    picture. The pixels before them are read only if no end is found there.
     """
     if size == 0:
         return Rejection("Empty", "the file is empty")
@@ -123,13 +129,13 @@ def look(size: int, read: Read) -> Seen | Rejection:
         form = _format(_Data(size, read))
         header = form.read_header()
         seen = _as_seen(header)
-        return _fault_of_sides(seen.width, seen.height) or form.fault_of_end(header) or seen
+        return _check_sides(seen.width, seen.height) or form.check_end(header) or seen
     except _Refused as refused:
         return refused.rejection
 
 
 def measure(content: bytes) -> Seen | Rejection:
-    """How people see the photo, of any size, and cut off or not, or why its header does not tell."""
+    """Return the upright size from the photo's header, or why the header is unreadable. Checks no limit and no end."""
     try:
         return _as_seen(_format(_in_memory(content)).read_header())
     except _Refused as refused:
@@ -137,9 +143,10 @@ def measure(content: bytes) -> Seen | Rejection:
 
 
 def bare(content: bytes) -> Bare | Rejection:
-    """What a decoder needs of a JPEG or PNG that `look` took, to turn it, or why that would cost too much.
+    """Return the parts of a JPEG or PNG that a decoder needs, or why decoding would cost too much. `look` comes first.
 
-    Decoders unpack or join notes that the pipeline does not need, and read the other pictures of the file.
+    A decoder that gets the whole file also unpacks metadata that the pipeline does not need, and reads the file's other
+    pictures.
     """
     try:
         return _format(_in_memory(content)).bare(content)
@@ -153,7 +160,7 @@ def _as_seen(header: "_Header") -> Seen:
     return Seen(width, height, header.orientation)
 
 
-def _fault_of_sides(width: int, height: int) -> Rejection | None:
+def _check_sides(width: int, height: int) -> Rejection | None:
     size, short, long = f"{width}x{height}", min(width, height), max(width, height)
     if short < MIN_SIDE:
         return Rejection("SideTooShort", f"the photo is {size} px; each side needs at least {MIN_SIDE} px")
@@ -179,7 +186,7 @@ def _broken_header(fault: str) -> _Refused:
 
 
 def _no_size(size: int) -> _Refused:
-    return _broken_header(f"no size can be read from the first {size:,} bytes")
+    return _broken_header(f"no width and height can be read from the first {size:,} bytes")
 
 
 def _cut_off(size: int) -> _Refused:
@@ -187,11 +194,11 @@ def _cut_off(size: int) -> _Refused:
 
 
 def _too_costly(what: str) -> _Refused:
-    return _Refused("TooCostly", f"{what}, which cost too much to decode: save the photo anew")
+    return _Refused("TooCostly", f"{what}, which would cost too much to decode: save the photo again in an editor")
 
 
 class _Data:
-    """The bytes of a photo, of which one block is held at a time."""
+    """Reads the bytes of a photo. Holds one block in memory at a time."""
 
     def __init__(self, size: int, read: Read) -> None:
         self.size = size
@@ -200,11 +207,11 @@ class _Data:
 
     @property
     def block_end(self) -> int:
-        """The position after the block that is held."""
+        """The position after the block in memory."""
         return self._start + len(self._block)
 
     def get(self, start: int, count: int) -> bytes:
-        """The ``count`` bytes from ``start``, fewer at the end of the photo."""
+        """Return ``count`` bytes from ``start``, or fewer at the end of the photo."""
         stop = min(start + count, self.size)
         if start >= stop:
             return b""
@@ -214,27 +221,28 @@ class _Data:
         return self._block[start - self._start : stop - self._start]
 
     def hold(self, start: int, stop: int) -> None:
-        """Make these bytes the block that is held, unless they are in it."""
+        """Read these bytes as the new block, unless the block in memory has them."""
         if start < self._start or stop > self.block_end:
             self._start, self._block = start, self._read(start, stop)
 
     def find(self, pattern: re.Pattern[bytes], start: int, stop: int) -> int:
-        """Where the pattern, of two bytes, is first found from ``start`` up to ``stop``; -1 when it is not."""
+        """Return the first position, from ``start`` to ``stop``, of a pattern of two bytes; -1 if there is none."""
         while start + 1 < stop:
             self.get(start, 2)
             found = pattern.search(self._block, start - self._start, min(stop, self.block_end) - self._start)
             if found:
                 return self._start + found.start()
-            if self.block_end < start + 2:  # the file ends before its size says so
+            if self.block_end < start + 2:  # the file is shorter than its size says
                 return -1
             start = self.block_end - 1
         return -1
 
 
 class _Part(NamedTuple):
-    """A segment of a JPEG, ``name`` is its marker, or a chunk of a PNG: its first byte, its content, and what follows.
+    """The positions of a JPEG segment, whose marker is ``name``, or of a PNG chunk.
 
-    The pixels of a JPEG's scan come after that part; the checksum of a PNG's chunk is not in its content.
+    The part begins at ``start`` and ends before ``stop``; its content is from ``content`` to ``content_end``. The
+    pixels of a JPEG scan follow the part. The checksum of a PNG chunk is in the part but not in its content.
     """
 
     name: bytes
@@ -245,9 +253,9 @@ class _Part(NamedTuple):
 
 
 class _Header(NamedTuple):
-    """Width and height in pixels as stored, the EXIF orientation, and where the pixels begin.
+    """Width and height in pixels as stored, the EXIF orientation, and the position where the pixels begin.
 
-    ``pictures`` are the positions of the JPEG's other pictures, in their order; empty when it does not tell.
+    ``pictures`` are the positions of a multi-picture JPEG's other pictures in ascending order.
     """
 
     width: int
@@ -258,7 +266,7 @@ class _Header(NamedTuple):
 
 
 class _Jpeg:
-    """A JPEG file (ITU-T T.81): the first picture in it."""
+    """A JPEG file (ITU-T T.81). Only its first picture counts."""
 
     def __init__(self, data: _Data) -> None:
         self._data = data
@@ -286,27 +294,30 @@ class _Jpeg:
                 break
         raise _no_size(self._data.size)
 
-    def fault_of_end(self, header: _Header) -> Rejection | None:
-        """None when the first picture has an end.
+    def check_end(self, header: _Header) -> Rejection | None:
+        """Return a rejection if the first picture has no end marker.
 
-        No marker can be among a picture's pixels, so the first marker after any pixel that ends the picture is its own.
+        Pixel data contains no markers. So a search may begin at any position in the pixel data: the first end marker
+        that it finds ends this picture. The search tries the block in memory, then the bytes before the next picture or
+        the end of the file, then all pixel data.
         """
-        size, begin = self._data.size, header.pixels_from
-        if self._has_end(begin, self._data.block_end) or self._ends_before(begin, min((size, *header.pictures))):
+        size, pixels = self._data.size, header.pixels_from
+        next_picture = min((size, *header.pictures))
+        if self._has_end_marker(pixels, self._data.block_end) or self._has_end_in_tail(pixels, next_picture):
             return None
-        return None if self._has_end(begin, size) else _cut_off(size).rejection
+        return None if self._has_end_marker(pixels, size) else _cut_off(size).rejection
 
-    def _ends_before(self, begin: int, stop: int) -> bool:
-        """Whether the last bytes before ``stop``, where the file or another picture in it begins, prove an end."""
-        start = max(begin, stop - TAIL_BYTES)
-        if not begin < stop:
+    def _has_end_in_tail(self, pixels: int, stop: int) -> bool:
+        """Whether the last `TAIL_BYTES` before ``stop``, the next picture or the file's end, have an end marker."""
+        start = max(pixels, stop - TAIL_BYTES)
+        if not pixels < stop:
             return False
         self._data.hold(start, min(stop + len(JPEG_START), self._data.size))
         if stop < self._data.size and self._data.get(stop, len(JPEG_START)) != JPEG_START:
-            return False  # the file is not as it was when its pictures were listed
+            return False  # a program changed the file and left the list of its pictures as it was
         try:
-            return self._has_end(start, stop)
-        except _Refused:  # these were no pixels
+            return self._has_end_marker(start, stop)
+        except _Refused:  # the tail is not pixel data
             return False
 
     def bare(self, content: bytes) -> Bare:
@@ -316,19 +327,19 @@ class _Jpeg:
         scans = sum(part.name == SCAN for part in parts)
         if scans > MAX_SCANS:
             raise _too_costly(f"the JPEG has more than {MAX_SCANS:,} scans")
-        kept, profile = [content[:2]], []
+        needed, profile = [content[:2]], []
         for part, following in zip(parts, [*parts[1:], parts[-1]], strict=True):
             is_colours = part.name in COLOURS and self._begins(part, COLOURS[part.name])
             if part.name not in NOTES or is_colours:
-                kept.append(content[part.start : following.start if part.name == SCAN else part.stop])
+                needed.append(content[part.start : following.start if part.name == SCAN else part.stop])
             elif part.name == PROFILE and self._begins(part, PROFILE_MARK):
                 profile.append(content[part.start : part.stop])
-        return Bare(b"".join(kept), b"".join(profile))
+        return Bare(b"".join(needed), b"".join(profile))
 
     def _parts(self, position: int, stop: int) -> Iterator[_Part]:
-        """The segments from ``position`` up to ``stop``; the last is the picture's end, unless that is missing.
+        """Yield the segments from ``position`` up to ``stop``, and last the picture's end marker if it is there.
 
-        As decoders do, this steps over bytes between segments that belong to none.
+        Skips bytes between segments, as decoders do.
         """
         for _ in range(MAX_PARTS):
             start = self._data.find(MARKER, position, stop)
@@ -338,7 +349,7 @@ class _Jpeg:
             if marker == END:
                 yield _Part(marker, start, start + 2, start + 2, start + 2)
                 return
-            if marker == START:  # another picture begins before this one ends
+            if marker == START:  # the next picture begins before this picture ends
                 raise _cut_off(start)
             if start + 4 > stop:
                 return
@@ -351,18 +362,18 @@ class _Jpeg:
             yield _Part(marker, start, start + 4, position, position)
         raise _too_costly(f"the JPEG has more than {MAX_PARTS:,} segments")
 
-    def _has_end(self, start: int, stop: int) -> bool:
-        """Whether the picture, among whose pixels ``start`` is, ends before ``stop``."""
+    def _has_end_marker(self, start: int, stop: int) -> bool:
+        """Whether the picture's end marker is between ``start``, a position in its pixel data, and ``stop``."""
         return any(part.name == END for part in self._parts(start, stop))
 
     def _sides(self, frame: _Part) -> tuple[int, int]:
         content = self._content(frame)
         if len(content) < 6:
-            raise _broken_header("no size is in it")
+            raise _broken_header("it has no width and height")
         bits, colours = content[0], content[5]
         if bits != 8 or colours not in {1, 3, 4}:
             raise _broken_header(
-                f"it says {bits} bits and {colours} colours a pixel, where 8 bits and 1, 3 or 4 colours may be"
+                f"it has {bits} bits and {colours} colours per pixel; only 8 bits and 1, 3 or 4 colours are allowed"
             )
         return int.from_bytes(content[3:5]), int.from_bytes(content[1:3])
 
@@ -374,7 +385,7 @@ class _Jpeg:
 
 
 class _Png:
-    """A PNG file (PNG specification, third edition): the picture that all programs show, animated or not."""
+    """A PNG file (PNG specification, third edition). Of an animation, only the still picture counts."""
 
     def __init__(self, data: _Data) -> None:
         self._data = data
@@ -385,7 +396,7 @@ class _Png:
         has_palette = False
         for part in self._parts(len(PNG_START), self._data.size):
             if (part.name == b"IHDR") != (part.start == len(PNG_START)):
-                raise _broken_header("it does not begin with one size")
+                raise _broken_header("it must begin with exactly one IHDR chunk, which has width and height")
             if part.name == b"IHDR":
                 width, height, colour = self._sides(part)
             elif part.name == b"PLTE":
@@ -396,50 +407,50 @@ class _Png:
                 unpacked += self._unpacked_size(part, MAX_UNPACKED - unpacked)
             elif part.name == b"IDAT":
                 if colour == 3 and not has_palette:
-                    raise _broken_header("the palette of its colours is missing or damaged")
+                    raise _broken_header("the colour palette is missing or damaged")
                 return _Header(width, height, orientation or AS_STORED, part.start)
             elif part.name == b"IEND":
                 break
         raise _no_size(self._data.size)
 
-    def fault_of_end(self, header: _Header) -> Rejection | None:
-        """None when the file has its last chunk, whole but for a wrong checksum, as decoders ask for."""
-        size, begin = self._data.size, header.pixels_from
-        if self._has_end(begin, self._data.block_end):
+    def check_end(self, header: _Header) -> Rejection | None:
+        """Return a rejection if the file has no complete IEND chunk. As in decoders, its checksum may be wrong."""
+        size, pixels = self._data.size, header.pixels_from
+        if self._has_end_chunk(pixels, self._data.block_end):
             return None
-        tail = max(begin, size - TAIL_BYTES)
+        tail = max(pixels, size - TAIL_BYTES)
         self._data.hold(tail, size)
         if PNG_END.search(self._data.get(tail, size - tail)):
             return None
-        return None if self._has_end(begin, size) else _cut_off(size).rejection
+        return None if self._has_end_chunk(pixels, size) else _cut_off(size).rejection
 
-    def _has_end(self, start: int, stop: int) -> bool:
-        """Whether the file's last chunk comes after the chunk that begins at ``start`` and before ``stop``."""
+    def _has_end_chunk(self, start: int, stop: int) -> bool:
+        """Whether an IEND chunk is between ``start``, where a chunk begins, and ``stop``."""
         return any(part.name == b"IEND" for part in self._parts(start, stop))
 
     def bare(self, content: bytes) -> Bare:
-        kept, profile = [PNG_START], b""
+        needed, profile = [PNG_START], b""
         name = b""
         for part in self._parts(len(PNG_START), self._data.size):
             name = part.name
             chunk = content[part.start : part.stop]
             if name in PNG_CRITICAL or (name == b"tRNS" and self._is_sound(part)):
-                kept.append(chunk)
+                needed.append(chunk)
             elif name == b"iCCP" and not profile and self._is_sound(part):
                 profile = chunk
         if name != b"IEND":
             raise _cut_off(len(content))
-        return Bare(b"".join(kept), profile)
+        return Bare(b"".join(needed), profile)
 
     def _parts(self, position: int, stop: int) -> Iterator[_Part]:
-        """The chunks from ``position`` up to ``stop``; the last is the file's end, unless that is missing."""
+        """Yield the chunks from ``position`` up to ``stop``, and last the chunk IEND if it is there."""
         for _ in range(MAX_PARTS):
             if position + 8 > stop:
                 return
             head = self._data.get(position, 8)
             name, content = head[4:], position + 8
             content_end = content + int.from_bytes(head[:4])
-            # An upper-case first letter tells decoders not to go on when they do not know the chunk.
+            # An upper-case first letter marks a critical chunk: a decoder that does not know it must stop.
             if not (name.isalpha() and len(name) == 4) or (name[0] < ord("a") and name not in PNG_CRITICAL):
                 raise _Refused("Unreadable", f"the PNG is broken at byte {position:,}: no chunk can be read there")
             if content_end + 4 > stop:
@@ -453,14 +464,16 @@ class _Png:
         raise _too_costly(f"the PNG has more than {MAX_PARTS:,} chunks")
 
     def _sides(self, part: _Part) -> tuple[int, int, int]:
-        """Width, height and colour type."""
+        """Return width, height and colour type."""
         if self._length(part) != 13 or not self._is_sound(part):
-            raise _broken_header("its size is damaged")
+            raise _broken_header("its width and height are damaged")
         content = self._data.get(part.content, 13)
         width, height = int.from_bytes(content[:4]), int.from_bytes(content[4:8])
         bits, colour, compression, filters, interlaced = content[8:]
         if bits not in PNG_BITS.get(colour, ()) or compression or filters or interlaced > 1:
-            raise _broken_header(f"it says colour type {colour} with {bits} bits, or another unknown way to store them")
+            raise _broken_header(
+                f"it has colour type {colour} with {bits} bits, or an unknown compression, filter or interlacing"
+            )
         if not (width and height):
             raise _no_size(self._data.size)
         return width, height, colour
@@ -469,7 +482,7 @@ class _Png:
         return part.content_end - part.content
 
     def _is_sound(self, part: _Part) -> bool:
-        """Whether the chunk's checksum is that of its name and its content."""
+        """Whether the chunk's checksum fits its name and content."""
         checksum = zlib.crc32(part.name)
         for block in self._blocks(part.content, part.content_end):
             checksum = zlib.crc32(block, checksum)
@@ -480,10 +493,10 @@ class _Png:
             yield self._data.get(position, min(PIECE_BYTES, stop - position))
 
     def _unpacked_size(self, part: _Part, most: int) -> int:
-        """How many bytes the chunk's text or colour profile has when it is unpacked. None of them is kept.
+        """Return the size, in bytes, of the chunk's text or colour profile when unpacked. Does not keep the bytes.
 
         Raises:
-            _Refused: it has more than ``most``.
+            _Refused: the size is larger than ``most``.
         """
         start = self._packed_from(part)
         if start is None:
@@ -494,18 +507,19 @@ class _Png:
                 while block and not inflate.eof:
                     size += len(inflate.decompress(block, PIECE_BYTES))
                     if size > most:
-                        raise _too_costly(f"the PNG has notes of more than {MAX_UNPACKED:,} bytes when unpacked")
+                        raise _too_costly(f"the PNG has texts or profiles of more than {MAX_UNPACKED:,} bytes unpacked")
                     block = inflate.unconsumed_tail
-        except zlib.error:  # decoders leave out what they cannot unpack
+        except zlib.error:  # decoders ignore such a chunk
             pass
         return size
 
     def _packed_from(self, part: _Part) -> int | None:
-        """Where the compressed content of the chunk begins; None when it has none."""
-        # A name of at most 79 characters and a zero come first, in iTXt also a language and the name in it.
+        """Return the position of the chunk's compressed content, or None if it has none."""
+        # The content begins with a keyword of at most 79 characters and a zero. In iTXt, a language and the translated
+        # keyword follow.
         head = self._data.get(part.content, min(self._length(part), 4096))
         name_end = head.find(0)
-        if part.name != b"iTXt":  # the method of compression
+        if part.name != b"iTXt":  # one byte, the compression method, follows the zero
             return part.content + name_end + 2 if name_end >= 0 else None
         if head[name_end + 1 : name_end + 2] != b"\1":  # not compressed
             return None
@@ -519,7 +533,7 @@ def _in_memory(content: bytes) -> _Data:
 
 
 def _format(data: _Data) -> _Jpeg | _Png:
-    """The reader of the photo's format, told by its first bytes."""
+    """Return the reader for the photo's format, which its first bytes show."""
     start = data.get(0, len(PNG_START))
     if start.startswith(JPEG_START):
         return _Jpeg(data)
@@ -529,10 +543,10 @@ def _format(data: _Data) -> _Jpeg | _Png:
 
 
 def _orientation(exif: bytes) -> int:
-    """The orientation, 1 to 8, that the EXIF block tells; 1 when it tells none.
+    """Return the orientation, 1 to 8, from an EXIF block; 1 if it has none.
 
-    As browsers do, this takes one short number under the tag Orientation among the first tags. A library would load
-    every tag, each of which may claim the whole block as its value.
+    As in browsers, only a single short integer in the tag Orientation of the first directory counts. A library is not
+    used, because it would load the values of all tags, and each tag may claim the whole block as its value.
     """
     exif = exif.removeprefix(EXIF_MARK)
     order = _byte_order(exif)
@@ -540,15 +554,15 @@ def _orientation(exif: bytes) -> int:
         return AS_STORED
     for tag, kind, count, value in _tags(exif, int.from_bytes(exif[4:8], order), order):
         if (tag, kind, count) == (0x0112, 3, 1):
-            found = int.from_bytes(value[:2], order)
-            return found if 1 <= found <= 8 else AS_STORED
+            orientation = int.from_bytes(value[:2], order)
+            return orientation if 1 <= orientation <= 8 else AS_STORED
     return AS_STORED
 
 
 def _other_pictures(index: bytes, first: int) -> tuple[int, ...]:
-    """Where in the file the pictures after the first begin, by the index of a multi-picture JPEG (CIPA DC-007, 5.2.3).
+    """Return the positions of the pictures after the first, from a multi-picture JPEG's index (CIPA DC-007, 5.2.3).
 
-    ``first`` is the position of the index, from which its offsets count.
+    ``first`` is the position of the index in the file; the offsets in the index count from there.
     """
     order = _byte_order(index)
     if order is None:
@@ -569,7 +583,7 @@ def _byte_order(tiff: bytes) -> Literal["little", "big"] | None:
 
 
 def _tags(tiff: bytes, start: int, order: Literal["little", "big"]) -> Iterator[tuple[int, int, int, bytes]]:
-    """The entries of the TIFF directory at ``start``: tag, type, count, and the four bytes of value or offset."""
+    """Yield the entries of the TIFF directory at ``start``: tag, type, count, and four bytes with value or offset."""
     for at in range(start + 2, start + 2 + 12 * int.from_bytes(tiff[start : start + 2], order), 12):
         entry = tiff[at : at + 12]
         if len(entry) < 12:

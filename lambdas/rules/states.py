@@ -1,7 +1,7 @@
-"""The states: how a job stands, and the tasks of the state machine that bring it there.
+"""The statuses of a job and the tasks of the state machine.
 
-Everything that names a task takes it from here: the stages' progress, the API's plan, the input of a later execution,
-the audit report, the advice on errors and the deployed functions. A test compares the table with the definition.
+The stages' progress, the API's plan, the input of a later execution, the audit report, the advice on errors and the
+deployed functions all read this table. A test compares it with the state machine's definition.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where a job stands."""
+    """The status of a job."""
 
     CREATED = "Created"
     CHECKING_IMAGES = "CheckingImages"
@@ -38,8 +38,8 @@ RUNNING = (
 ENDED = (Status.READY, Status.REJECTED, Status.FAILED, Status.STOPPED)
 RESUMABLE = (Status.FAILED, Status.STOPPED)
 
-# A running job goes forward only, may pass over stages that it does not need, and may end anywhere. A failed or stopped
-# job that is redriven goes on at any stage, or ends again before a stage has recorded anything.
+# A running job moves forward only. It may skip stages that it does not need, and may end at any stage. A resumed job
+# continues at any stage, or ends again before a stage has recorded a status.
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.CREATED: frozenset({Status.CHECKING_IMAGES}),
     **{status: frozenset((*RUNNING[place:], *ENDED)) for place, status in enumerate(RUNNING)},
@@ -47,15 +47,15 @@ MOVES: Mapping[Status, frozenset[Status]] = {
     Status.REJECTED: frozenset(),
     Status.READY: frozenset(),
 }
-"""The allowed moves from each status."""
+"""The statuses to which a job may move from each status."""
 
 
 @dataclass(frozen=True)
 class Task:
     """A task of the state machine.
 
-    ``status`` is the job's while the task is at work. ``result`` names the variable of the state machine that keeps
-    what the task returned, if later executions of the job are given it.
+    ``status`` is the job's status while the task runs. ``result`` is the state machine's variable for the task's
+    result, if the job's later executions receive that result in their input.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Task:
 
     @property
     def module(self) -> str:
-        """Its handler's module below ``stages``: ``check_images``."""
+        """The handler's module in ``stages``: ``check_images``."""
         return self.name.lower().replace(" ", "_")
 
     @property
     def function(self) -> str:
-        """Its Lambda function's name in the stack and in the definition: ``CheckImages``."""
+        """The Lambda function's name in the stack and in the definition: ``CheckImages``."""
         return self.name.title().replace(" ", "")
 
 
@@ -100,9 +100,9 @@ TASKS = (
     CHECK_MODEL,
     PUBLISH_MODEL,
 )
-"""The tasks in the order in which a job comes to them."""
+"""The tasks in the order of the state machine."""
 
 LOOPS: Mapping[str, Task] = {
     task.name.replace("Check", "Wait for"): task for task in (CHECK_DATASETS, CHECK_TRAINING, CHECK_MODEL)
 }
-"""The states that wait, each with the task that looks again after it."""
+"""The Wait states, each with the task that follows."""

@@ -1,37 +1,40 @@
-"""What an upload of a name may be: its media type, its size in bytes, and the headers that its PUT may carry."""
+"""The rules for an upload, by its file name: media type, largest size in bytes, and the headers of the PUT."""
 
-# Custom Labels guide, "Guidelines and quotas in Amazon Rekognition Custom Labels". Its megabytes are taken as 2**20
-# bytes, as the API model writes what the guides call 5 MB as 5,242,880 bytes.
+# Custom Labels guide, "Guidelines and quotas in Amazon Rekognition Custom Labels". A megabyte is 2**20 bytes: the
+# guides' 5 MB is 5,242,880 bytes in the API model.
 LARGEST_PHOTO = 15 * 1024 * 1024
 LARGEST_LABELS = 1024 * 1024 * 1024  # of a manifest
 PHOTOS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 LABELS = {".json": "application/json", ".jsonl": "application/jsonl", ".manifest": "application/jsonl"}
-"""Endings of file names, in lower case, with the media type of such a file."""
+"""The media type for each ending of a file name, in lower case."""
 HASH_METADATA = "sha256"
 HASH_HEADER = f"x-amz-meta-{HASH_METADATA}"
-"""Keeps the content's hash, in hex, where a HEAD tells it."""
+"""Metadata with the content's SHA-256 in hex, which a HEAD request returns."""
 CHECKSUM_HEADER = "x-amz-checksum-sha256"
-"""Has S3 check the content; the hash in base64."""
+"""The content's SHA-256 in base64. S3 refuses an upload with another content."""
 HEADERS = ("Content-Type", "If-None-Match", CHECKSUM_HEADER, HASH_HEADER)
-"""What the API asks a client to send with a PUT; S3 refuses other ``x-amz-`` headers, as the URL does not sign them."""
+"""The headers that a client sends with a PUT.
+
+S3 refuses other ``x-amz-`` headers, because the URL does not sign them.
+"""
 
 
 def is_labels(name: str) -> bool:
-    """Whether a file of this name holds labels; otherwise it is a photo."""
+    """Whether a file of this name is a labels file; otherwise it is a photo."""
     return _ending(name) in LABELS
 
 
 def media_type(name: str) -> str:
-    """The media type that the ending of ``name`` stands for.
+    """Return the media type for the ending of ``name``.
 
     Raises:
-        KeyError: the ending is neither a photo's nor that of labels.
+        KeyError: the ending is neither a photo's nor a labels file's.
     """
     return (PHOTOS | LABELS)[_ending(name)]
 
 
 def largest(name: str) -> int:
-    """How many bytes a file of this name may have."""
+    """Return the largest allowed size, in bytes, of a file of this name."""
     return LARGEST_LABELS if is_labels(name) else LARGEST_PHOTO
 
 

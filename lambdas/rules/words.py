@@ -1,4 +1,4 @@
-"""How values that other people wrote are shown in messages."""
+"""Formats values from user input for messages."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ MAX_CHARS_SHOWN = 100
 
 
 def quoted(value: Any) -> str:
-    """Any JSON value as messages show it: text in quotation marks, null for None, control characters escaped, cut."""
+    """Return a JSON value as text for a message: strings quoted, control characters escaped, long values cut."""
     if isinstance(value, str):
         return repr(value if len(value) <= MAX_CHARS_SHOWN else f"{value[:MAX_CHARS_SHOWN]}...")
     shown = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
@@ -15,10 +15,10 @@ def quoted(value: Any) -> str:
 
 
 def escaped(text: str) -> str:
-    """``text`` as it is, but with control characters escaped, and cut."""
+    """Return ``text`` for a message without quotation marks: control characters escaped, long text cut."""
     return quoted(text)[1:-1]
 
 
 def counted(count: int, name: str) -> str:
-    """``count`` with the singular ``name`` or its plural: ``1 type``, ``2 types``."""
+    """Return ``count`` with ``name`` in the singular or plural: ``1 type``, ``2 types``."""
     return f"{count:,} {name if count == 1 else f'{name}s'}"

@@ -455,11 +455,11 @@ LINES = [
     *(
         Line(id=f"line: {about}", line=line, answer=code, words=words)
         for about, line, code, words in [
-            ("no JSON", b"{", "InvalidJson", "the line is no valid JSON: Expecting property name"),
-            ("a JSON list", b"[]", "InvalidJson", "the line is no JSON object"),
-            ("JSON's null", b"null", "InvalidJson", "the line is no JSON object"),
-            ("JSON nested 50,000 deep", b"[" * 50_000, "InvalidJson", "the line is no valid JSON"),
-            ("a number of 5,000 digits", b'{"a":' + b"1" * 5000 + b"}", "InvalidJson", "the line is no valid JSON"),
+            ("no JSON", b"{", "InvalidJson", "the line is not valid JSON: Expecting property name"),
+            ("a JSON list", b"[]", "InvalidJson", "the line is not a JSON object"),
+            ("JSON's null", b"null", "InvalidJson", "the line is not a JSON object"),
+            ("JSON nested 50,000 deep", b"[" * 50_000, "InvalidJson", "the line is not valid JSON"),
+            ("a number of 5,000 digits", b'{"a":' + b"1" * 5000 + b"}", "InvalidJson", "the line is not valid JSON"),
             ("two objects", b"{}{}", "InvalidJson", "Extra data"),
             ("blank", b"", "Blank", "the line is blank"),
             ("spaces only", b" \t ", "Blank", "the line is blank"),
@@ -590,15 +590,15 @@ LINES = [
                 "a box before the frame",
                 one_box(-50, -50, 20, 20),
                 "NoValidBoxes",
-                "nothing of the box lies inside the photo",
+                "the box lies outside the photo",
             ),
             (
                 "a box of negative size",
                 one_box(50, 50, -30, 40),
                 "NoValidBoxes",
-                "nothing of the box lies inside the photo",
+                "the box lies outside the photo",
             ),
-            ("a box of no size", one_box(50, 50, 0, 0), "NoValidBoxes", "nothing of the box lies inside the photo"),
+            ("a box of no size", one_box(50, 50, 0, 0), "NoValidBoxes", "the box lies outside the photo"),
             (
                 "a box of a pixel",
                 one_box(5, 5, 1, 1),
@@ -609,7 +609,7 @@ LINES = [
                 "a box far beyond all photos",
                 one_box(999_999, 0, 10, 10),
                 "NoValidBoxes",
-                "nothing of the box lies inside",
+                "the box lies outside",
             ),
         ]
     ),
@@ -686,12 +686,12 @@ LABELS_FILES = [
         for about, content, answer, words in [
             ("as it should be", json.dumps(COCO).encode(), "imported", "2"),
             ("with a byte order mark", b"\xef\xbb\xbf" + json.dumps(COCO).encode(), "imported", "2"),
-            ("bad JSON", json.dumps(COCO).encode()[:-20], REFUSED, "it is no valid JSON: "),
-            ("nested 200,000 deep", b'{"images":' + b"[" * 200_000, REFUSED, "it is no valid JSON"),
+            ("bad JSON", json.dumps(COCO).encode()[:-20], REFUSED, "it is not valid JSON: "),
+            ("nested 200,000 deep", b'{"images":' + b"[" * 200_000, REFUSED, "it is not valid JSON"),
             ("a list", b"[]", REFUSED, NEITHER),
             ("a text", b'"labels"', REFUSED, NEITHER),
-            ("without categories", coco("categories", ...), REFUSED, "it lacks one of those lists"),
-            ("images an object", coco("images", {}), REFUSED, "it lacks one of those lists"),
+            ("without categories", coco("categories", ...), REFUSED, "these lists are missing"),
+            ("images an object", coco("images", {}), REFUSED, "these lists are missing"),
             ("no annotation", coco("annotations", []), REFUSED, "marks no document in any of the job's 4 photos"),
             (
                 "other photos only",
@@ -709,7 +709,7 @@ LABELS_FILES = [
                 "the size on its side",
                 coco("images/0", {"id": 1, "file_name": "1.jpg", "width": 400, "height": 500}),
                 f"{REFUSED} WrongImageSize",
-                "draw boxes on the photo as people see it",
+                "draw boxes on the upright photo",
             ),
             ("no size", coco("images/0/height", ...), "imported", "2"),
             (
@@ -770,7 +770,7 @@ LABELS_FILES = [
                 "an unknown class",
                 coco("annotations/0/category_id", 13),
                 f"{REFUSED} UnknownType",
-                "'CAT' is none of the job's document types (ID_KTP, KH_IC, MY_NRIC)",
+                "'CAT' is not one of the job's document types (ID_KTP, KH_IC, MY_NRIC)",
             ),
             (
                 "a class name of a megabyte",
@@ -806,7 +806,7 @@ LABELS_FILES = [
                 "an annotation that is a text",
                 coco("annotations", ["a"]),
                 f"{REFUSED} InvalidAnnotation",
-                "it is no JSON object",
+                "it is not a JSON object",
             ),
             ("a bbox of three numbers", coco("annotations/2/bbox", [1, 2, 3]), f"{REFUSED} InvalidBox", BBOX),
             ("a bbox without size", coco("annotations/2/bbox", [1, 2, 0, 5]), f"{REFUSED} InvalidBox", NO_AREA),
@@ -842,7 +842,7 @@ LABELS_FILES = [
             ("blank lines only", b"\n\n \n", REFUSED, NEITHER),
             ("a photo", GRAIN, REFUSED, NEITHER),
             ("UTF-16 with bad JSON", "\ufeff{".encode("utf-16"), REFUSED, NEITHER),
-            ("bad JSON", manifest(FOUR[0], b"{"), f"{REFUSED} InvalidJson", "the line is no valid JSON"),
+            ("bad JSON", manifest(FOUR[0], b"{"), f"{REFUSED} InvalidJson", "the line is not valid JSON"),
             ("a blank line", manifest(FOUR[0], b""), "imported", "1"),
             (
                 "an over-long line",
@@ -868,7 +868,7 @@ LABELS_FILES = [
                 "an unknown class",
                 manifest(changed("doctype-metadata/class-map/0", "CAT")),
                 f"{REFUSED} UnknownType",
-                "'CAT' is none of the job's document types",
+                "'CAT' is not one of the job's document types",
             ),
             (
                 "a wrong image size",

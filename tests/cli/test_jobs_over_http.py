@@ -258,7 +258,7 @@ def test_labels_that_do_not_fit_are_named_by_file_and_line(terminal: Terminal, p
     manifest.write_text('{"source-ref": "s3://b/a.jpg"}\n{"source-ref": 5}\nno json\n')
     _, err = terminal.run("labels", manifest, code=1)
     assert f"{manifest}:2: source-ref is missing" in err
-    assert f"{manifest}:3: the line is no valid JSON" in err
+    assert f"{manifest}:3: the line is not valid JSON" in err
     # And a file that fits is said to
     assert "is valid: COCO, 16 photos" in terminal.run("labels", photos / "annotations.json", "--photos", photos)[0]
 

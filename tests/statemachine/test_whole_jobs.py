@@ -403,7 +403,7 @@ def test_labels_of_an_unknown_type_end_the_job_at_import_with_the_types_name(
     assert "UnknownType" in job["cause"]
     assert "LIBRARY_CARD" not in job["cause"]
     assert "labels.json" not in job["cause"]
-    assert "'LIBRARY_CARD' is none of the job's document types" in pipeline.read(
+    assert "'LIBRARY_CARD' is not one of the job's document types" in pipeline.read(
         f"manifests/{job_id}/label-problems.jsonl"
     )
     # When a corrected file takes its place and the job is resumed

@@ -137,8 +137,7 @@ def test_an_id_in_quotation_marks_is_told_from_a_number() -> None:
     annotations = [{"bbox": [1, 2, 30, 40], "image_id": "1"}]
     _, [problem] = read(coco({"file_name": "1.jpg"}, annotations=annotations), {"1.jpg": WIDE})
     assert (
-        problem.reason
-        == "no image has its image_id '1', but one has 1: write both with quotation marks or both without"
+        problem.reason == "no image has its image_id '1', but 1 exists: write both with quotation marks or both without"
     )
 
 
@@ -324,10 +323,13 @@ def test_what_is_wrong_is_named(content: bytes, code: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b'[{"id": 1, "annotations": []}]', "it is a JSON list. Export it as COCO"),
-        (b'{"images": [], "annotations": {}}', "it lacks one of those lists: annotations, categories."),
-        (b"{", "it is no valid JSON: "),
-        (b"", "it is no valid JSON: "),
+        (
+            b'[{"id": 1, "annotations": []}]',
+            "it is a JSON list, as Label Studio's own JSON is. Export the labels as COCO",
+        ),
+        (b'{"images": [], "annotations": {}}', "these lists are missing: annotations, categories."),
+        (b"{", "it is not valid JSON: "),
+        (b"", "it is not valid JSON: "),
     ],
 )
 def test_a_file_that_is_neither_form_is_told_why(content: bytes, words: str) -> None:

@@ -226,7 +226,7 @@ def test_a_problem_is_listed_with_the_files_own_id(bucket: Bucket) -> None:
     assert listed(bucket) == [
         {
             "annotation": 1,
-            "reason": "'CAT' is none of the job's document types (ID_KTP, KH_IC, MY_NRIC)",
+            "reason": "'CAT' is not one of the job's document types (ID_KTP, KH_IC, MY_NRIC)",
             "code": "UnknownType",
             "id": 101,
         }
@@ -243,7 +243,7 @@ def test_a_photo_labelled_in_another_size_is_listed(bucket: Bucket) -> None:
     # Then the list says the sizes, and how the second comes about
     assert [problem["reason"] for problem in listed(bucket)] == [
         "it was labelled as 320x480 px, but '2.jpg' is 640x480 px",
-        "it was labelled as 480x640 px, but '3.jpg' is 640x480 px: draw boxes on the photo as people see it, turned as "
+        "it was labelled as 480x640 px, but '3.jpg' is 640x480 px: draw boxes on the upright photo, turned as "
         "its EXIF orientation says",
     ]
 
