@@ -1,7 +1,7 @@
-"""The HTTP API: a REST API made from its description, and the one function behind it.
+"""The HTTP API: a REST API built from its OpenAPI description, and the one function behind it.
 
-There is no resource policy: calls are authorized one by one, by IAM or by a user pool, and a policy could only narrow
-that to networks that the stack does not know.
+The API has no resource policy. IAM or a user pool authorizes each call; a resource policy could only add a restriction
+to networks, which the stack does not know.
 """
 
 import json
@@ -22,26 +22,26 @@ from stacks.runtime import PipelineFunction, Runtime
 BY_IAM = "iam"
 
 SECURITY_POLICY = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
-"""TLS 1.2 or 1.3, with forward secrecy. A Regional API takes TLS 1.0 by default.
+"""TLS 1.2 or 1.3, with forward secrecy. By default, a Regional API accepts TLS 1.0.
 
-Such a policy asks for an endpoint access mode; STRICT refuses a request whose Host is not the name that TLS was set up
-for. Source: API Gateway guide, 'Security policies for REST APIs'.
+The policy requires an endpoint access mode. STRICT refuses a request whose Host header differs from the host name of
+the TLS handshake. Source: API Gateway guide, 'Security policies for REST APIs'.
 """
 
 CALLS_PER_SECOND, BURST = 50, 100
-"""Of all callers together, for the whole API."""
+"""The throttle of the whole API, for all callers together."""
 
 RARE_CALLS_PER_SECOND, RARE_BURST = 5, 10
-"""For each of the calls that cost money, or that cannot be undone."""
+"""The throttle of each call in `RARE_CALLS`: calls that cost money or cannot be undone."""
 
 RARE_CALLS = frozenset({"createJob", "startJob", "resumeJob", "eraseJob", "startModel", "stopModel"})
 
 
 def access_log(*, user_pool: bool) -> str:
-    """The format of the one line that the access log has of each call.
+    """Return the format of the access log, which has one line per call.
 
-    The path without its parameters and no query string, which holds the names of customers' photographs; of the caller
-    who it is for IAM or the user pool, and nothing else.
+    A line has the path template and no query string, because query strings contain the names of customers' photos. It
+    has the caller's identity in IAM or in the user pool, and no other data about the caller.
     """
     caller = "$context.authorizer.claims.sub" if user_pool else "$context.identity.userArn"
     return json.dumps(
@@ -74,9 +74,9 @@ class Api(Construct):
         settings = parts.settings
         by_user_pool = settings.api_authorization != BY_IAM
         description = Description.read()
-        # API Gateway writes its logs by a role that is a setting of the account in the Region, not of one API; it is
-        # kept, for other APIs may have come to rely on it. It has the policy of AWS's own that the guide asks for.
-        # Source: API Gateway guide, 'Permissions for CloudWatch logging'.
+        # API Gateway writes logs with a role that is set once per account and Region, not per API. The role is retained
+        # when the stack is deleted, because other APIs may use it by then. It has the AWS managed policy that the guide
+        # requires. Source: API Gateway guide, 'Permissions for CloudWatch logging'.
         self.gateway = apigateway.RestApi(
             self,
             "Gateway",
@@ -96,8 +96,8 @@ class Api(Construct):
                     for operation in description.operations()
                     if operation.id in RARE_CALLS
                 },
-                # A trace would have the caller's address and the URL with its query string, which names customers'
-                # photos (API Gateway guide, 'Trace user requests to REST APIs using X-Ray').
+                # A trace would contain the caller's IP address and the URL with its query string, which has the names
+                # of customers' photos (API Gateway guide, 'Trace user requests to REST APIs using X-Ray').
                 tracing_enabled=False,
                 access_log_destination=apigateway.LogGroupLogDestination(
                     logs.LogGroup(
@@ -110,16 +110,17 @@ class Api(Construct):
                 access_log_format=apigateway.AccessLogFormat.custom(access_log(user_pool=by_user_pool)),
             ),
         )
-        rest_api = cast(apigateway.CfnRestApi, self.gateway.node.default_child)  # RestApi has no property for these two
+        # RestApi has no parameter for these two properties.
+        rest_api = cast(apigateway.CfnRestApi, self.gateway.node.default_child)
         rest_api.security_policy, rest_api.endpoint_access_mode = SECURITY_POLICY, "STRICT"
-        self.gateway.node.try_remove_child("Endpoint")  # RestApi's own output; the stack has ApiUrl
+        self.gateway.node.try_remove_child("Endpoint")  # RestApi's output; the stack's own output is ApiUrl
         for response in gateway_responses(user_pool=by_user_pool):
             self.gateway.add_gateway_response(
                 response.type.response_type,
                 type=response.type,
                 status_code=None if response.status is None else str(response.status),
                 response_headers=headers_for(response, settings.web_origins),
-                # API Gateway chooses among templates by what the caller accepts, and takes this one for all else.
+                # API Gateway selects a template by the Accept header; this one is also the fallback.
                 templates={"application/json": response.template()},
             )
         self._integration = apigateway.LambdaIntegration(self.function, scope_permission_to_method=False)
@@ -140,7 +141,7 @@ class Api(Construct):
             ).node.add_dependency(self.gateway.deployment_stage)
 
     def _authorization(self, setting: str) -> apigateway.MethodOptions:
-        """Who may call: IAM's principals, or the users of the pool whose ARN is the setting."""
+        """Return the authorization of all methods: IAM, or the user pool whose ARN ``setting`` is."""
         if setting == BY_IAM:
             return apigateway.MethodOptions(authorization_type=apigateway.AuthorizationType.IAM)
         pool = cognito.UserPool.from_user_pool_arn(self, "UserPool", setting)
@@ -150,7 +151,7 @@ class Api(Construct):
         )
 
     def _add_methods(self, description: Description, authorization: apigateway.MethodOptions) -> None:
-        """A method for each call of the description, which lets no call pass that lacks what the call needs."""
+        """Add a method for each operation. API Gateway refuses calls that lack a required parameter or body."""
         check_parameters = self.gateway.add_request_validator("CheckParameters", validate_request_parameters=True)
         check_all = self.gateway.add_request_validator(
             "CheckParametersAndBody", validate_request_parameters=True, validate_request_body=True
@@ -168,7 +169,7 @@ class Api(Construct):
             )
 
     def _models(self, operation: Operation, description: Description) -> dict[str, apigateway.IModel] | None:
-        """The model of the call's body, whatever content type it says to be."""
+        """Add the model of the operation's body. It applies to every content type that a caller may send."""
         if operation.body is None:
             return None
         schema = description.model(operation.body)
@@ -176,15 +177,16 @@ class Api(Construct):
             self, operation.body, rest_api_id=self.gateway.rest_api_id, content_type="application/json", schema=schema
         )
         deployment = self.gateway.latest_deployment
-        if deployment is not None:  # the stage shows a change of the model only with a new deployment
+        if deployment is not None:  # a changed model takes effect only with a new deployment
             deployment.add_to_logical_id(schema)
             deployment.node.add_dependency(model)
         return {"$default": apigateway.Model.from_model_name(self, f"{operation.body}Model", model.ref)}
 
     def _add_preflights(self, description: Description) -> None:
-        """An OPTIONS method on every path: a browser asks so before it calls, and sends no credentials with it.
+        """Add an OPTIONS method, without authorization, to every path.
 
-        The function answers it and does nothing else. Source: Fetch standard, 'CORS-preflight fetch'.
+        A browser sends a preflight request before a call, without credentials. The function answers it and does nothing
+        else. Source: Fetch standard, 'CORS-preflight fetch'.
         """
         for path in dict.fromkeys(operation.path for operation in description.operations()):
             self.gateway.root.resource_for_path(path).add_method(

@@ -1,4 +1,4 @@
-"""The bucket that keeps the audit reports."""
+"""The bucket with the audit reports."""
 
 from typing import cast
 
@@ -11,22 +11,23 @@ from constructs import Construct
 from stacks.permissions import WHY, Allowed, Denied
 
 READ_FOLDERS = ("manifests", "labels", "labelling", "training")
-"""Of the bucket of photographs: those whose files a report has the hashes of."""
+"""Folders of the photo bucket. A report has the hashes of the files in them."""
 
 FINAL, PROVISIONAL = "audit", "provisional"
-"""Folders of the bucket of reports: on executions that have ended, and on those that run."""
+"""Folders of the audit bucket: reports on ended executions, and reports on running executions."""
 
 
 class AuditBucket(Construct):
-    """Keeps every version of every report for the years of its lock: no principal can delete or replace one.
+    """A bucket with Object Lock in compliance mode.
 
-    In compliance mode not even the account's root user can. Source: S3 guide, 'Locking objects with Object Lock'.
+    No principal can delete or overwrite a version of a report during its retention period, not even the account's root
+    user. Source: S3 guide, 'Locking objects with Object Lock'.
     """
 
     def __init__(
         self, scope: Construct, id: str, *, retention_years: int, access_logs: s3.IBucket, key: kms.IKey | None
     ) -> None:
-        """``key`` encrypts the reports; None means S3's own keys."""
+        """``key`` encrypts the reports; None means SSE-S3."""
         super().__init__(scope, id)
         self.bucket = s3.Bucket(
             self,
@@ -44,7 +45,7 @@ class AuditBucket(Construct):
             object_lock_enabled=True,
             object_lock_default_retention=s3.ObjectLockRetention.compliance(cdk.Duration.days(365 * retention_years)),
             lifecycle_rules=[
-                # Those are locked for a day only, each by itself.
+                # The exporter locks each provisional report for one day only.
                 s3.LifecycleRule(
                     prefix=f"{PROVISIONAL}/",
                     expiration=cdk.Duration.days(2),
@@ -56,39 +57,41 @@ class AuditBucket(Construct):
         self._key = key
 
     def guard(self, exporter_arn: str) -> None:
-        """Deny writes to all principals except the role ``exporter_arn``, and deletions to all.
+        """Deny writes to all principals except the role ``exporter_arn``, and deny deletions to all principals.
 
-        Neither depends on the policies of a principal.
-
-        S3 carries out the lifecycle rule whatever a bucket policy denies, and lets the account's root user replace the
-        policy. Sources: S3 guide, 'Managing the lifecycle of objects' and 'Required permissions' of PutBucketPolicy.
+        An explicit denial in the bucket policy overrides every identity-based policy. Two things it does not stop: S3
+        applies the lifecycle rule, and the account's root user can replace the policy. Sources: S3 guide, 'Managing the
+        lifecycle of objects' and 'Required permissions' of PutBucketPolicy.
         """
         stack, objects = cdk.Stack.of(self), self.bucket.arn_for_objects("*")
         synthesizer = stack.synthesizer
         if not isinstance(synthesizer, cdk.DefaultStackSynthesizer):
-            raise TypeError("The bucket of audit reports is deployed by the role of the CDK's bootstrap stack.")
+            raise TypeError(
+                "The audit bucket needs the role of the CDK's bootstrap stack: use DefaultStackSynthesizer."
+            )
         deployer = cdk.Fn.sub(synthesizer.cloud_formation_execution_role_arn)
         root = stack.format_arn(service="iam", region="", resource="root")
         statements = [
             Denied(
                 "OnlyTheExporterWrites",
-                "A version that another writes on top of a report, or another lock, tag or owner of one, is a forgery.",
+                "If another principal writes a version over a report, or changes its lock, tags or owner, the report "
+                "is forged.",
                 ["s3:PutObject*"],
                 objects,
                 excepted=[exporter_arn],
             ),
             Denied(
                 "NobodyDeletes",
-                "A delete marker hides a report; replication brings in versions that nobody wrote here. Reports expire "
-                "by the lifecycle rule, which is S3's own doing.",
+                "A delete marker hides a report. Replication adds versions that the exporter did not write. Reports "
+                "expire by the lifecycle rule, which this statement does not affect.",
                 ["s3:BypassGovernanceRetention", "s3:DeleteObject*", "s3:Replicate*"],
                 objects,
             ),
             Denied(
                 "OnlyTheDeploymentConfigures",
-                "A lifecycle rule, a shorter default lock, or another policy would undo what is above. "
-                "CloudFormation's role in the CDK's bootstrap stack must be able to update the bucket; the account's "
-                "root user stays so that the policy locks nobody out.",
+                "A lifecycle rule, a shorter default retention or another bucket policy would undo the statements "
+                "above. CloudFormation's role in the CDK's bootstrap stack must be able to update the bucket. The "
+                "account's root user is excepted so that the account cannot lock itself out.",
                 [
                     "s3:DeleteBucket",
                     "s3:DeleteBucketPolicy",
@@ -111,16 +114,17 @@ class AuditBucket(Construct):
             self.bucket.add_to_resource_policy(statement)
         policy = self.bucket.policy
         if policy is None:
-            raise TypeError("The bucket of audit reports has no policy of its own.")
-        cast(cdk.CfnResource, policy.node.default_child).add_metadata(WHY, {one.sid: one.why for one in statements})
+            raise TypeError("The audit bucket has no bucket policy.")
+        reasons = {statement.sid: statement.why for statement in statements}
+        cast(cdk.CfnResource, policy.node.default_child).add_metadata(WHY, reasons)
 
     def read(self) -> list[iam.PolicyStatement]:
-        """Find the version of a report and read it; of all that a key of one's own encrypts, no more than that."""
+        """Allow to find the first version of a report and to read it, and to decrypt objects of this bucket only."""
         reports = [self.bucket.arn_for_objects(f"{folder}/*") for folder in (FINAL, PROVISIONAL)]
         statements: list[iam.PolicyStatement] = [
             Allowed(
                 "ListReports",
-                "Finds the first version of a report, whatever lies on top of it.",
+                "Finds the first version of a report, even if newer versions exist.",
                 ["s3:ListBucketVersions"],
                 self.bucket.bucket_arn,
             ),
@@ -128,8 +132,8 @@ class AuditBucket(Construct):
         ]
         if self._key:
             stack = cdk.Stack.of(self)
-            # A bucket key's context is the bucket. Source: S3 guide, 'Reducing the cost of SSE-KMS with Amazon S3
-            # Bucket Keys'.
+            # With a bucket key, the encryption context is the bucket's ARN. Source: S3 guide, 'Reducing the cost of
+            # SSE-KMS with Amazon S3 Bucket Keys'.
             where = {
                 "kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}",
                 "kms:EncryptionContext:aws:s3:arn": self.bucket.bucket_arn,
@@ -137,7 +141,7 @@ class AuditBucket(Construct):
             statements.append(
                 Allowed(
                     "OpenReports",
-                    "Reports are encrypted by the stack's key.",
+                    "The stack's key encrypts reports.",
                     ["kms:Decrypt"],
                     self._key.key_arn,
                     conditions={"StringEquals": where},
@@ -146,25 +150,25 @@ class AuditBucket(Construct):
         return statements
 
     def keep(self) -> list[iam.PolicyStatement]:
-        """Write reports, and read those before; lock the provisional ones for less than the bucket would."""
+        """Allow to write reports, to read earlier ones, and to lock provisional reports for less than the default."""
         final, provisional = (self.bucket.arn_for_objects(f"{folder}/*") for folder in (FINAL, PROVISIONAL))
         return [
             Allowed(
                 "ListReports",
-                "Finds the report on this end, and the report before.",
+                "Finds the report on this end of the execution, and the report before it.",
                 ["s3:ListBucketVersions"],
                 self.bucket.bucket_arn,
             ),
             Allowed(
                 "ReadReports",
-                "Reads the report that is kept, to make its page, and the report before, to name its hash.",
+                "Reads the stored report to write its page, and the report before it to record its hash.",
                 ["s3:GetObjectVersion"],
                 final,
             ),
-            Allowed("WriteReports", "Keeps the report, as JSON and as a page.", ["s3:PutObject"], final, provisional),
+            Allowed("WriteReports", "Stores the report as JSON and as a page.", ["s3:PutObject"], final, provisional),
             Allowed(
                 "LockProvisionalReports",
-                "Locks reports on running executions for a day only.",
+                "Locks reports on running executions for one day only.",
                 ["s3:PutObjectRetention"],
                 provisional,
             ),

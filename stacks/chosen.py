@@ -1,6 +1,6 @@
 """Prints the settings of a deployment as JSON: ``python -m stacks.chosen -c labelProvider=supplied``.
 
-For programs that may not import this package, or need not wait for the CDK.
+For programs that must not import this package, or that should not wait until the CDK is loaded.
 """
 
 import argparse
@@ -15,9 +15,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE", help="a setting")
     parser.add_argument("--region", default="", help="the Region of the credentials")
     options = parser.parse_args(arguments)
-    given = {key: value for key, _, value in (text.partition("=") for text in options.context)}
+    overrides = {key: value for key, _, value in (text.partition("=") for text in options.context)}
     try:
-        settings = Settings.from_context(committed() | given, region=options.region)
+        settings = Settings.from_context(committed() | overrides, region=options.region)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1

@@ -7,11 +7,11 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 DEPLOYED = ("lambdas", "stacks")
 CITED = re.compile(r"\b((?:[A-Z][A-Za-z0-9-]* )+)([Gg]uide|(?:API )?[Rr]eference),? (['\"])(.+?)\3")
-"""A cited page: the name of its guide or reference, which of both it is, and the page's title in quotes."""
+"""A cited page: the name of the guide or reference, the word guide or reference, and the page's title in quotes."""
 
 
 def list_guides() -> list[list[str]]:
-    """Each guide that comments and docstrings of the deployed code cite, with its pages."""
+    """Return a row for each guide that the deployed code's comments and docstrings cite: its name and its pages."""
     pages: dict[str, set[str]] = {}
     for folder in DEPLOYED:
         for path in (PROJECT / folder).rglob("*.py"):
@@ -21,8 +21,8 @@ def list_guides() -> list[list[str]]:
 
 
 def _citations(code: str) -> Iterator[tuple[str, str]]:
-    """Guide and title of each page that comments and docstrings cite, over the ends of their lines."""
-    text = re.sub(r'" *\n *"', "", code)  # a string that goes on in the next line
+    """Yield guide and title of each cited page. A citation may continue on the next line."""
+    text = re.sub(r'" *\n *"', "", code)  # join string literals that continue on the next line
     text = " ".join(re.sub(r"(?m)^ *# ", "", text).replace("#", ".").split())
     for name, kind, _, title in CITED.findall(text):
         guide = re.sub(r" (User|Developer)$", "", name.strip())

@@ -1,4 +1,7 @@
-"""The combinations of settings that ``docs/settings.md`` names. The tests and `stacks.nag` synthesize each."""
+"""The combinations of settings that ``docs/settings.md`` names.
+
+The tests, cdk-nag and cfn-lint check each combination.
+"""
 
 import tempfile
 from collections.abc import Mapping
@@ -45,25 +48,25 @@ COMBINATIONS: Mapping[str, Mapping[str, Any]] = {
         "region": "eu-west-1",
     },
 }
-"""What each sets beyond the defaults of ``cdk.json``."""
+"""The settings of each combination that differ from the defaults in ``cdk.json``."""
 
 
 def compose(name: str, outdir: Path) -> tuple[cdk.App, TrainingStack]:
-    """The combination's app and stack, not yet synthesized, whose assembly goes to ``outdir``."""
+    """Return the app and stack of a combination, not yet synthesized. Its cloud assembly will go to ``outdir``."""
     context = committed() | dict(COMBINATIONS[name])
     return assemble(Settings.from_context(context), outdir, context=context)
 
 
 def assemble(settings: Settings, outdir: Path, *, context: Mapping[str, Any]) -> tuple[cdk.App, TrainingStack]:
-    """App and stack of ``settings`` with an empty layer; ``context`` has the flags of the CDK."""
+    """Return the app and stack of ``settings`` with an empty layer. ``context`` has the CDK's feature flags."""
     app = cdk.App(outdir=str(outdir), context=dict(context))
-    with tempfile.TemporaryDirectory() as layer:  # copied to the assembly when the stack is made
+    with tempfile.TemporaryDirectory() as layer:  # the stack's constructor copies it into the assembly
         Path(layer, "python").mkdir()
         return app, TrainingStack(app, settings, layer=Path(layer))
 
 
 def synthesize(name: str, outdir: Path) -> Path:
-    """Synthesize the combination into ``outdir``; answers its template."""
+    """Synthesize the combination into ``outdir``. Return the path of its template."""
     app, stack = compose(name, outdir)
     app.synth()
     return outdir / stack.template_file

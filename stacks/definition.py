@@ -1,4 +1,4 @@
-"""The state machine's definition; ``python -m stacks.definition`` prints it as the stack deploys it."""
+"""The state machine's definition. ``python -m stacks.definition`` prints it as the stack deploys it."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ FILE = Path(__file__).resolve().parent.parent / "statemachine" / "training.asl.y
 
 
 def read() -> dict[str, Any]:
-    """The definition in the Amazon States Language, as it is deployed but for what CloudFormation substitutes."""
+    """Return the definition in the Amazon States Language, before CloudFormation's substitutions."""
     return yaml_source.read(FILE)
 
 
 def as_json() -> str:
-    """The definition as the text that is deployed."""
+    """Return the definition as JSON text, as it is deployed."""
     return json.dumps(read(), indent=2)
 
 

@@ -1,6 +1,6 @@
-"""The text of the pages that follows from code: ``python -m stacks.docs``, and with ``--check`` it only compares.
+"""Generates the parts of the documentation that follow from code: ``python -m stacks.docs``; ``--check`` only compares.
 
-A page names a function of this module between cog's marks, and cog writes below them what the function returns::
+A page calls a function of this module between cog's marks, and cog writes the function's text below them::
 
     <!-- [[[cog cog.out(docs.settings_table()) ]]] -->
     <!-- [[[end]]] -->
@@ -33,34 +33,35 @@ PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table with a line for ``head`` and one for each of ``rows``."""
+    """Return a Markdown table with the header ``head`` and one line for each of ``rows``."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def deep_checks(checks: Mapping[str, Any]) -> str:
-    """A row for each deep check of the doctor, by its title."""
-    rows = [[title, one.question, one.makes or "nothing", f"`{one.by_hand}`"] for title, one in checks.items()]
-    return table(["Check", "What no document settles", "What it makes", "The same by hand"], rows)
+    """Return a table of the doctor's deep checks, which ``checks`` has by title."""
+    rows = [[title, check.question, check.makes or "nothing", f"`{check.by_hand}`"] for title, check in checks.items()]
+    return table(["Check", "What AWS does not document", "What it creates", "How to check by hand"], rows)
 
 
 def settings_table() -> str:
-    """A row for each setting."""
+    """Return a table of the settings."""
     return table(["Key", "Default", "Values", "What it does"], _rows(Settings, committed()))
 
 
 def settings_rules() -> str:
-    """The rules between settings, and where Ground Truth has the functions that some of them are about."""
+    """Return the rules between settings, and the Regions with Ground Truth's built-in functions."""
     sentences = [*(rule.__doc__ for _, rule in CONTRADICTIONS), check_environment.__doc__]
     rules = dict.fromkeys(sentence for sentence in sentences if sentence)
     return "".join(f"- {rule}\n" for rule in rules) + (
-        f"\nGround Truth's built-in functions are in {', '.join(sorted(GROUND_TRUTH_REGIONS))}. The Region is the "
-        "setting `region`, else that of the credentials; when neither is known, what depends on it is not checked.\n"
+        f"\nGround Truth's built-in functions exist in {', '.join(sorted(GROUND_TRUTH_REGIONS))}. The Region is the "
+        "setting `region`, or else the Region of the credentials. If neither is known, rules about the Region are not "
+        "checked.\n"
     )
 
 
 def combinations() -> str:
-    """The command that deploys each combination of settings."""
+    """Return the deploy command of each combination of settings."""
     return "\n".join(
         f"### {name.replace('-', ' ').capitalize()}\n\n```\n{command(settings)}\n```\n"
         for name, settings in COMBINATIONS.items()
@@ -68,9 +69,9 @@ def combinations() -> str:
 
 
 def command(settings: Mapping[str, Any]) -> str:
-    """The ``make`` line that deploys with ``settings``."""
-    given = " ".join(f"{key}={_text(value)}" for key, value in settings.items())
-    return f"make deploy SETTINGS='{given}'" if given else "make deploy"
+    """Return the ``make`` command that deploys with ``settings``."""
+    arguments = " ".join(f"{key}={_text(value)}" for key, value in settings.items())
+    return f"make deploy SETTINGS='{arguments}'" if arguments else "make deploy"
 
 
 def _text(value: Any) -> str:
@@ -82,7 +83,8 @@ def _rows(group: type[BaseModel], defaults: Mapping[str, Any], path: str = "", b
         name = str(field.alias)
         key = f"{path}{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            # what a group is about comes before each of its parts, except where the parts say it themselves
+            # The description of a nested group begins the description of each of its settings. The settings of a
+            # top-level group describe themselves.
             about = f"{field.description} " if path else ""
             yield from _rows(field.annotation, defaults[name], f"{key}.", about)
         else:
@@ -90,7 +92,7 @@ def _rows(group: type[BaseModel], defaults: Mapping[str, Any], path: str = "", b
 
 
 def states() -> str:
-    """A row for each state of the state machine."""
+    """Return a table of the state machine's states."""
     rows = []
     for name, state in definition.read()["States"].items():
         kind = "Callback" if state.get("Resource", "").endswith(".waitForTaskToken") else state["Type"]
@@ -103,7 +105,7 @@ def states() -> str:
 
 
 def errors() -> str:
-    """A row for each named error, with what to do about it."""
+    """Return a table of the named errors and what to do about each."""
     entries = [(f"`{error}`", entry) for error, entry in advice.BY_ERROR.items()]
     entries += [("any other", advice.UNNAMED), ("stopped", advice.STOPPED)]
     rows = [
@@ -119,29 +121,29 @@ def _names(tasks: Iterable[Task]) -> str:
 
 RESUME_IN_WORDS = {
     advice.Resume.POSSIBLE: "yes",
-    advice.Resume.AFTER_LABELS: "once corrected labels are there; no, if Ground Truth made them",
+    advice.Resume.AFTER_LABELS: "after you upload corrected labels; no, if Ground Truth made them",
     advice.Resume.IMPOSSIBLE: "no: refused",
 }
 
 
 @functools.cache
 def everything() -> Mapping[str, Any]:
-    """The resources of the template that every setting adds something to."""
+    """Return the resources of the template of the combination `everything`."""
     with tempfile.TemporaryDirectory() as outdir:
         resources = json.loads(synthesize("everything", Path(outdir)).read_text(encoding="utf-8"))["Resources"]
         return dict(resources)
 
 
 def permissions(resources: Mapping[str, Any]) -> str:
-    """What each role may do, on what and why, and what is denied to all.
+    """Return tables of each role's permissions with their reasons, and of what bucket policies deny.
 
     Raises:
-        ReasonMissingError: a statement does not say why it is there.
+        ReasonMissingError: a statement has no reason.
     """
     functions = {
-        one["Properties"]["Role"]["Fn::GetAtt"][0]: one["Properties"]
-        for one in resources.values()
-        if one["Type"] == "AWS::Lambda::Function"
+        resource["Properties"]["Role"]["Fn::GetAtt"][0]: resource["Properties"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Lambda::Function"
     }
     parts = []
     for id, role in resources.items():
@@ -157,7 +159,7 @@ def permissions(resources: Mapping[str, Any]) -> str:
                 functions[id]["Description"],
             )
         condition = _conditions(trust.get("Condition", {}))
-        parts.append(f"## {title}\n\n{about} Taken on by `{service}`{condition}.\n")
+        parts.append(f"## {title}\n\n{about} `{service}` assumes this role{condition}.\n")
         rows = [
             [f"managed policy `{name}`", "", WITHOUT_SID[name]]
             for name in (_written(arn).rpartition("/")[2] for arn in properties.get("ManagedPolicyArns", []))
@@ -185,22 +187,22 @@ def permissions(resources: Mapping[str, Any]) -> str:
 
 DENIED = """## Denied on the bucket of {content}
 
-The bucket's own policy, which no permission of a role overrules.
+The bucket policy denies these actions. No permission of a role overrides it.
 """
 
 SERVICE_ROLES = {
     "apigateway.amazonaws.com": (
         "API Gateway",
-        "The account's role for logs, with the setting `apiLogRole` = `create`.",
+        "The account's role for API Gateway's logs. Created only if the setting `apiLogRole` is `create`.",
     ),
-    "sagemaker.amazonaws.com": ("Ground Truth", "What a labelling job works with."),
-    "states.amazonaws.com": ("State machine", "What an execution works with."),
+    "sagemaker.amazonaws.com": ("Ground Truth", "The role of the labelling jobs."),
+    "states.amazonaws.com": ("State machine", "The role of the executions."),
 }
-"""The roles that are no function's: their titles and what they are for."""
+"""The title and description of each role that belongs to a service and not to a function."""
 
 
 class ReasonMissingError(ValueError):
-    """A statement of a policy does not say why it is there."""
+    """A statement of a policy has no reason."""
 
 
 def _permission_rows(
@@ -211,7 +213,7 @@ def _permission_rows(
         why = reasons.get(statement.get("Sid", "")) or WITHOUT_SID.get(action)
         if why is None:
             raise ReasonMissingError(
-                f"{title} may {action}, and nothing says why: make the statement by stacks.permissions.Allowed."
+                f"{title} may {action}, and no reason is given: create the statement with stacks.permissions.Allowed."
             )
         by_reason.setdefault(why, []).append(f"`{action}`")
     parts: dict[str, list[str]] = {}
@@ -219,44 +221,44 @@ def _permission_rows(
         thing, part = _readable(resource, resources)
         parts.setdefault(thing, []).append(part)
     things = ", ".join(
-        f"{', '.join(f'`{part}`' for part in found if part)} of {thing}" if any(found) else thing
-        for thing, found in parts.items()
+        f"{', '.join(f'`{part}`' for part in of_thing if part)} of {thing}" if any(of_thing) else thing
+        for thing, of_thing in parts.items()
     )
     for why, actions in by_reason.items():
         yield [", ".join(actions), things + _conditions(statement.get("Condition", {})), why]
 
 
 def _readable(resource: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
-    """What a resource of a statement is, in words, and which part of it, if not the whole."""
+    """Return the resource of a statement in words, and the part of it that the statement names, or empty text."""
     written = _written(resource)
-    if made := re.search(r"<(\w+?)(\.Arn)?>(.*)", written):
-        one = resources.get(made[1], {"Type": ""})
-        words = MADE.get(one["Type"])
+    if reference := re.search(r"<(\w+?)(\.Arn)?>(.*)", written):
+        referenced = resources.get(reference[1], {"Type": ""})
+        words = RESOURCE_TYPES.get(referenced["Type"])
         if words:
-            properties = one["Properties"]
+            properties = referenced["Properties"]
             variables = properties.get("Environment", {}).get("Variables", {})
             name = variables.get("POWERTOOLS_SERVICE_NAME") or properties.get("Name")
-            return words.format(name=name), made[3].lstrip("/").removesuffix("*")
-    for pattern, words in NAMED.items():
+            return words.format(name=name), reference[3].lstrip("/").removesuffix("*")
+    for pattern, words in ARN_PATTERNS.items():
         if re.search(pattern, written):
             return words, ""
     return f"`{written}`", ""
 
 
-MADE = {
+RESOURCE_TYPES = {
     "AWS::DynamoDB::Table": "the table of jobs",
     "AWS::IAM::Role": "the role of Ground Truth",
     "AWS::KMS::Key": "the topic's key",
     "AWS::Lambda::Function": "the function {name}",
     "AWS::Logs::LogGroup": "its log group",
     "AWS::S3::Bucket": "the bucket",
-    "AWS::SNS::Topic": "the topic of messages",
-    "AWS::SQS::Queue": "its queue of what it failed at",
+    "AWS::SNS::Topic": "the notifications topic",
+    "AWS::SQS::Queue": "its dead-letter queue",
     "AWS::SSM::Parameter": "the parameter `{name}`",
 }
-"""What the stack makes, in words, by type."""
+"""The resources of the stack in words, by type."""
 
-NAMED = {
+ARN_PATTERNS = {
     r":rekognition:.*:project/ekyc-\*/\*$": "projects `ekyc-*` of jobs",
     r":sagemaker:.*:labeling-job/ekyc-\*$": "labelling jobs `ekyc-*` of jobs",
     r":states:.*:stateMachine:[\w-]+$": "the state machine",
@@ -266,7 +268,7 @@ NAMED = {
     r":log-group:/aws/sagemaker/LabelingJobs$": "the log group `/aws/sagemaker/LabelingJobs`",
     r":log-group:/aws/sagemaker/LabelingJobs:\*$": "its streams",
 }
-"""What has a name that is known beforehand, in words."""
+"""The resources outside the stack in words, by a pattern of their ARN."""
 
 
 PRINCIPALS = {
@@ -274,12 +276,12 @@ PRINCIPALS = {
     r":role/cdk-.*-cfn-exec-role-": "CloudFormation's role in the CDK's bootstrap stack",
     r":iam::<AWS::AccountId>:root$": "the account's root user",
 }
-"""Who conditions name, in words."""
+"""The principals in conditions in words, by a pattern of their ARN."""
 
 
 def _conditions(conditions: Mapping[str, Mapping[str, Any]]) -> str:
     words = [
-        f"`{key}` is given"
+        f"`{key}` is present"
         if operator == "Null"
         else f"`{key}` is `{value}`"
         if operator == "BoolIfExists"
@@ -297,15 +299,15 @@ def _value(value: Any) -> str:
     if written == "<AWS::AccountId>":
         return "this account"
     for pattern, words in PRINCIPALS.items():
-        if found := re.search(pattern, written):
-            return found.expand(words)
+        if match := re.search(pattern, written):
+            return match.expand(words)
     if isinstance(value, list):
-        return " or ".join(f"`{one}`" for one in value)
+        return " or ".join(f"`{item}`" for item in value)
     return f"`{re.sub(r'[.][^.]+[.]<AWS::URLSuffix>$', '', written)}`"
 
 
 def _written(value: Any) -> str:
-    """A value of the template with its references in angle brackets."""
+    """Return a value of the template as text, with references in angle brackets."""
     match value:
         case {"Ref": name}:
             return f"<{name}>"
@@ -323,7 +325,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def calls() -> str:
-    """A row for each call of the API."""
+    """Return a table of the API's calls."""
     rows = []
     for call in Description.read().operations():
         path = call.path.removeprefix("/api/training")
@@ -333,7 +335,7 @@ def calls() -> str:
 
 
 def measured(name: str, previous: str) -> str:
-    """The figures NAME.md of the folder that the environment's FIGURES names, or ``previous`` when it has none."""
+    """Return the figures in the file NAME.md of the folder $FIGURES, or ``previous`` if there is no such file."""
     folder = os.environ.get("FIGURES")
     if not folder or not (file := Path(folder, f"{name}.md")).exists():
         return previous
@@ -341,12 +343,15 @@ def measured(name: str, previous: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the pages; with ``--check``, name those that are out of date, and answer something other than 0."""
+    """Write the pages.
+
+    With ``--check``, only name the outdated pages, and return a nonzero exit code if there are any.
+    """
     check = ["--check", "--check-fail-msg", "Run 'make docs'."]
-    how = check if arguments == ["--check"] else ["-r"]
+    mode = check if arguments == ["--check"] else ["-r"]
     pages = [os.path.relpath(page) for page in PAGES]
     sources = "from stacks import citations, docs; from ekyc.cli.doctor.deep import examination"
-    return int(Cog().main(["cog", "--verbosity=1", "-n", "utf-8", "-p", sources, *how, *pages]))
+    return int(Cog().main(["cog", "--verbosity=1", "-n", "utf-8", "-p", sources, *mode, *pages]))
 
 
 if __name__ == "__main__":

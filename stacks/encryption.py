@@ -1,15 +1,15 @@
-"""Encryption by a key of one's own, the setting ``kmsKeyArn``; without it AWS's own keys encrypt.
+"""Encryption with a customer managed key, the setting ``kmsKeyArn``. The default is AWS owned and AWS managed keys.
 
-``python -m stacks.encryption`` prints the statements that the key's policy must have for the AWS services that encrypt
-by themselves; it takes the key from ``cdk.json``, or as ``-c kmsKeyArn=...``. All else the stack gives to its roles:
-what a role may do with the key follows from what it may do with the things that the key encrypts.
+``python -m stacks.encryption`` prints the statements that the key policy must have: they let AWS services use the key
+on their own behalf. The command reads the key from ``cdk.json`` or from ``-c kmsKeyArn=...``. The stack gives its roles
+all other permissions on the key: a role that may use an encrypted resource gets the key permissions for that use.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -19,44 +19,59 @@ from constructs import Construct
 from stacks.permissions import Allowed
 from stacks.settings import Settings, SettingsError, committed
 
-USES: Sequence[tuple[str, str, tuple[str, ...], tuple[str, ...], str]] = (
-    (
+
+class KeyUse(NamedTuple):
+    """A use of the key by a role, through an AWS service.
+
+    A role whose actions begin with one of ``needed_for`` gets a statement with ``sid`` and ``reason``. The statement
+    allows ``key_actions``, and only when ``service`` calls KMS for the role.
+    """
+
+    sid: str
+    service: str
+    needed_for: tuple[str, ...]
+    key_actions: tuple[str, ...]
+    reason: str
+
+
+USES = (
+    KeyUse(
         "OpenTable",
         "dynamodb",
-        ("dynamodb:",),
-        ("kms:Decrypt",),
-        "The table's key is itself encrypted by the stack's key.",
+        needed_for=("dynamodb:",),
+        key_actions=("kms:Decrypt",),
+        reason="The stack's key encrypts the key of the table.",
     ),
-    (
+    KeyUse(
         "OpenObjects",
         "s3",
-        ("s3:GetObject",),
-        ("kms:Decrypt",),
-        "Objects are encrypted by the stack's key.",
+        needed_for=("s3:GetObject",),
+        key_actions=("kms:Decrypt",),
+        reason="The stack's key encrypts objects.",
     ),
-    (
+    KeyUse(
         "SealObjects",
         "s3",
-        ("s3:PutObject",),
-        ("kms:GenerateDataKey",),
-        "Objects are encrypted by the stack's key.",
+        needed_for=("s3:PutObject",),
+        key_actions=("kms:GenerateDataKey",),
+        reason="The stack's key encrypts objects.",
     ),
-    (
+    KeyUse(
         "SealMessages",
         "sns",
-        ("sns:Publish",),
-        ("kms:Decrypt", "kms:GenerateDataKey"),
-        "Messages to people are encrypted by the stack's key.",
+        needed_for=("sns:Publish",),
+        key_actions=("kms:Decrypt", "kms:GenerateDataKey"),
+        reason="The stack's key encrypts notifications.",
     ),
-    (
+    KeyUse(
         "SealUnhandled",
         "sqs",
-        ("sqs:SendMessage",),
-        ("kms:Decrypt", "kms:GenerateDataKey"),
-        "What the function failed at is kept in a queue that is encrypted by the stack's key.",
+        needed_for=("sqs:SendMessage",),
+        key_actions=("kms:Decrypt", "kms:GenerateDataKey"),
+        reason="The stack's key encrypts the function's dead-letter queue.",
     ),
 )
-"""What roles need of the key: Sid, the service that asks KMS for them, what they may do that needs it, actions, why.
+"""All uses of the key by functions' roles, beside `Encryption.for_function`'s environment variables.
 
 Sources: DynamoDB guide, 'Encryption at rest: How it works' (a caller's access decrypts the table key); S3 guide, 'Using
 server-side encryption with AWS KMS keys'; SNS guide, 'Key management', and SQS guide, 'Key management' (producers).
@@ -64,7 +79,7 @@ server-side encryption with AWS KMS keys'; SNS guide, 'Key management', and SQS 
 
 
 class Encryption(Construct):
-    """The key of the setting ``kmsKeyArn``, or none, and what each role needs of it."""
+    """The key of the setting ``kmsKeyArn``, if any, and the permissions on it that each role needs."""
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:
         super().__init__(scope, id)
@@ -73,49 +88,62 @@ class Encryption(Construct):
     def for_function(
         self, statements: Iterable[iam.PolicyStatement], *, keeps_unhandled: bool
     ) -> list[iam.PolicyStatement]:
-        """What a function's role needs of the key that may do what ``statements`` say, and has a dead-letter queue."""
+        """Return the key permissions of a function's role.
+
+        ``statements`` are the role's other permissions; ``keeps_unhandled`` says whether it writes to a dead-letter
+        queue.
+        """
         if self.key is None:
             return []
         opening = Allowed(
             "OpenEnvironment",
-            "The function's environment is encrypted by the stack's key.",
+            "The stack's key encrypts the function's environment variables.",
             ["kms:Decrypt"],
             self.key.key_arn,
-            # Source: Lambda guide, 'Securing environment variables'; the context is in CloudTrail's events of it.
+            # Source: Lambda guide, 'Securing environment variables'. The encryption context is the one that CloudTrail
+            # records for these calls.
             conditions={"Null": {"kms:EncryptionContext:aws:lambda:FunctionArn": "false"}},
         )
-        actions = {action for one in statements for action in one.actions if getattr(one, "opens", True)}
+        actions = {
+            action for statement in statements if getattr(statement, "opens", True) for action in statement.actions
+        }
         if keeps_unhandled:
             actions.add("sqs:SendMessage")
         return [opening, *self._for_actions(self.key, actions)]
 
     def for_labelling(self) -> list[iam.PolicyStatement]:
-        """What Ground Truth's role needs of the key: to read photos and to write its output.
+        """Return the key permissions of Ground Truth's role, to read photos and to write its output.
 
-        Source: SageMaker API reference, LabelingJobOutputConfig (kms:Encrypt); S3 guide, as above.
+        Sources: SageMaker API reference, LabelingJobOutputConfig (kms:Encrypt); S3 guide, as above.
         """
         return self._statement(
             "OpenAndSealObjects",
-            "Photos, manifests and Ground Truth's output are encrypted by the stack's key.",
+            "The stack's key encrypts photos, manifests and Ground Truth's output.",
             "kms:Decrypt",
             "kms:Encrypt",
             "kms:GenerateDataKey",
         )
 
     def for_datasets(self) -> list[iam.PolicyStatement]:
-        """What the caller of CreateDataset needs of the key. Source: Custom Labels guide, 'Encrypt training files'."""
+        """Return the key permissions of CreateDataset's caller.
+
+        Source: Custom Labels guide, 'Encrypt training files'.
+        """
         return self._statement(
             "MakeDatasetsWithKey",
-            "Rekognition reads photos and manifests, which are encrypted by the stack's key, as its caller.",
+            "The stack's key encrypts photos and manifests. Rekognition reads them with its caller's permissions.",
             "kms:Decrypt",
             "kms:GenerateDataKey",
         )
 
     def for_training(self) -> list[iam.PolicyStatement]:
-        """What the caller of CreateProjectVersion needs of the key. Source: Rekognition API reference, its KmsKeyId."""
+        """Return the key permissions of CreateProjectVersion's caller.
+
+        Source: Rekognition API reference, CreateProjectVersion, KmsKeyId.
+        """
         return self._statement(
             "TrainWithKey",
-            "Rekognition encrypts its copies of photos and its output by the stack's key, as its caller.",
+            "Rekognition encrypts its copies of photos and its output with the stack's key, as its caller.",
             "kms:CreateGrant",
             "kms:Decrypt",
             "kms:DescribeKey",
@@ -125,21 +153,22 @@ class Encryption(Construct):
     def _statement(self, sid: str, why: str, *actions: str) -> list[iam.PolicyStatement]:
         return [] if self.key is None else [Allowed(sid, why, actions, self.key.key_arn)]
 
-    def _for_actions(self, key: kms.IKey, used: Iterable[str]) -> Iterator[iam.PolicyStatement]:
+    def _for_actions(self, key: kms.IKey, actions: Iterable[str]) -> Iterator[iam.PolicyStatement]:
         stack = cdk.Stack.of(self)
-        for sid, service, needing, key_actions, why in USES:
-            if any(action.startswith(needing) for action in used):
-                via = f"{service}.{stack.region}.{stack.url_suffix}"
-                yield Allowed(sid, why, key_actions, key.key_arn, conditions={"StringEquals": {"kms:ViaService": via}})
+        for use in USES:
+            if any(action.startswith(use.needed_for) for action in actions):
+                conditions = {"StringEquals": {"kms:ViaService": f"{use.service}.{stack.region}.{stack.url_suffix}"}}
+                yield Allowed(use.sid, use.reason, use.key_actions, key.key_arn, conditions=conditions)
 
 
 def key_policy(key_arn: str) -> list[dict[str, Any]]:
-    """The statements that the policy of the key ``key_arn`` must have."""
+    """Return the statements that the policy of the key ``key_arn`` must have."""
     _, partition, _, region, account, _ = key_arn.split(":", 5)
     suffix = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
     return [
         {
-            # Without it, what IAM policies say of the key is void. Source: KMS guide, 'Default key policy'.
+            # Without this statement, IAM policies cannot allow any use of the key. Source: KMS guide, 'Default key
+            # policy'.
             "Sid": "PoliciesOfTheAccount",
             "Effect": "Allow",
             "Principal": {"AWS": f"arn:{partition}:iam::{account}:root"},
@@ -160,8 +189,8 @@ def key_policy(key_arn: str) -> list[dict[str, Any]]:
             },
         },
         {
-            # EventBridge keeps what it cannot deliver in a queue and sends messages to a topic; its requests to KMS
-            # carry no aws:SourceAccount and no aws:SourceArn. Sources: SQS guide and SNS guide, 'Key management'.
+            # EventBridge sends events to the topic, and events that it cannot deliver to a queue. Its calls to KMS have
+            # neither aws:SourceAccount nor aws:SourceArn. Sources: SQS guide and SNS guide, 'Key management'.
             "Sid": "EventBridge",
             "Effect": "Allow",
             "Principal": {"Service": "events.amazonaws.com"},
@@ -169,7 +198,7 @@ def key_policy(key_arn: str) -> list[dict[str, Any]]:
             "Resource": "*",
         },
         {
-            # Alarms are published to the topic. Source: SNS guide, 'Key management'.
+            # CloudWatch publishes alarms to the topic. Source: SNS guide, 'Key management'.
             "Sid": "CloudWatchAlarms",
             "Effect": "Allow",
             "Principal": {"Service": "cloudwatch.amazonaws.com"},
@@ -184,19 +213,19 @@ def key_policy(key_arn: str) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the statements as JSON; answer 1 when there is no key or a setting is wrong."""
+    """Print the statements as JSON. Return 1 if no key is set or a setting is wrong."""
     parser = argparse.ArgumentParser(prog="python -m stacks.encryption", description="Statements for the key's policy.")
     parser.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE", help="a setting")
     options = parser.parse_args(arguments)
-    given = {key: value for key, _, value in (text.partition("=") for text in options.context)}
+    overrides = {key: value for key, _, value in (text.partition("=") for text in options.context)}
     try:
-        key_arn = Settings.from_context(committed() | given).kms_key_arn
+        key_arn = Settings.from_context(committed() | overrides).kms_key_arn
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
     if not key_arn:
         print(
-            "There is no key of your own: put kmsKeyArn into cdk.json, or give -c kmsKeyArn=arn:aws:kms:...",
+            "No key is set. Set kmsKeyArn in cdk.json, or pass -c kmsKeyArn=arn:aws:kms:...",
             file=sys.stderr,
         )
         return 1

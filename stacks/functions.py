@@ -1,6 +1,7 @@
-"""The table of functions: what each Lambda function does, may do, is given and is called by.
+"""The table of Lambda functions: description, environment, permissions, size and triggers of each.
 
-A row is a function here that bears the name of its handler's module. A role has what its row lists and no more.
+Each row is a function in this module with the name of its handler's module. A function's role has only the permissions
+in its row, besides those that `PipelineFunction` adds for its log, its queue and the key.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,15 +25,15 @@ from stacks.settings import Settings
 from stacks.storage import FOLDERS, JOBS_INDEX, Storage
 
 ONE_VCPU_MB = 1769
-"""The memory at which a function has one whole vCPU. Source: Lambda guide, 'Configure Lambda function memory'."""
+"""The memory, in MB, that gives a function one full vCPU. Source: Lambda guide, 'Configure Lambda function memory'."""
 
 LONGEST = 900
-"""Seconds that a function may run. Source: Lambda guide, 'Lambda quotas'."""
+"""The longest timeout of a function, in seconds. Source: Lambda guide, 'Lambda quotas'."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What the rows refer to."""
+    """The settings and constructs that the rows use, and environment variables that several rows share."""
 
     settings: Settings
     encryption: Encryption
@@ -81,13 +82,13 @@ class Parts:
 
 @dataclass(frozen=True)
 class PartsWithMachine(Parts):
-    """What the rows refer to that are no stages. ``functions`` has the background functions above the row, by name."""
+    """What the rows of `BACKGROUND` and of the API use. ``functions`` has the background functions of earlier rows."""
 
     state_machine: sfn.IStateMachine
     functions: dict[str, BackgroundFunction] = field(default_factory=dict)
 
     def call(self, function: str, why: str) -> Allowed:
-        """Call one of `functions`."""
+        """Allow to invoke one of `functions`."""
         return Allowed(function, why, ["lambda:InvokeFunction"], self.functions[function].function_arn)
 
 
@@ -108,27 +109,27 @@ def check_images(p: Parts) -> FunctionSpec:
                 "images",
                 "manifests",
                 "upright",
-                why="Reads the photos' headers, whole photos that are turned, and when S3 wrote the manifest.",
+                why="Reads photos' headers, whole photos to turn them, and the manifest's last-modified time.",
             ),
             p.permissions.write_objects(
                 "manifests",
                 "upright",
-                why="Writes the input manifest, the list of rejected photos and upright copies of turned photos.",
+                why="Writes the input manifest, the list of rejected photos, and upright copies of photos.",
             ),
         ],
         timeout_seconds=LONGEST,
-        memory_mb=ONE_VCPU_MB,  # for 250,000 photos in the time that there is
+        memory_mb=ONE_VCPU_MB,  # to check 250,000 photos within the timeout
     )
 
 
 def import_labels(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.import_labels",
-        "Checks supplied labels against the job's photos and writes them as a labelled manifest.",
+        "Checks supplied labels against the job's photos and writes a labelled manifest.",
         {**p.jobs, **p.bucket, "MAX_UNMATCHED_SHARE": p.settings.max_unmatched_share},
         [
             p.permissions.job_progress(),
-            p.permissions.list_bucket("Without it S3 answers that a missing object is forbidden."),
+            p.permissions.list_bucket("Without this permission, S3 returns 403 and not 404 for a missing object."),
             p.permissions.read_objects("labels", "manifests", why="Reads the supplied labels and the job's photos."),
             p.permissions.write_objects("manifests", why="Writes the labels as a manifest."),
         ],
@@ -140,7 +141,7 @@ def import_labels(p: Parts) -> FunctionSpec:
 def request_labels(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.request_labels",
-        "Makes sure that a labelling job exists, and stores the task token that resumes the execution.",
+        "Finds or creates the labelling job, and stores the task token that resumes the execution.",
         {
             **p.jobs,
             **p.bucket,
@@ -153,9 +154,9 @@ def request_labels(p: Parts) -> FunctionSpec:
         },
         [
             p.permissions.job_progress(),
-            p.permissions.write_objects("labelling", why="Writes the page and the types that people choose from."),
+            p.permissions.write_objects("labelling", why="Writes the labelling page and the list of document types."),
             p.permissions.labelling_jobs(
-                "AddTags", "CreateLabelingJob", "DescribeLabelingJob", why="Finds or makes the labelling job."
+                "AddTags", "CreateLabelingJob", "DescribeLabelingJob", why="Finds or creates the labelling job."
             ),
             p.permissions.pass_labelling_role(p.labelling_role),
             p.permissions.answer_task(),
@@ -170,9 +171,9 @@ def prepare_datasets(p: Parts) -> FunctionSpec:
         "Splits the labelled photos into a training and a test manifest.",
         {**p.jobs, **p.bucket, "MAX_REJECTED_SHARE": p.settings.max_rejected_share},
         [
-            p.permissions.job_record(),  # which says when labels were asked for: a metric
-            p.permissions.list_bucket("Compares the photos with those that were checked."),
-            p.permissions.read_objects("labelling", "manifests", why="Reads the labelled photos."),
+            p.permissions.job_record(),  # reads when labels were requested, for the metric LabellingTime
+            p.permissions.list_bucket("Compares the photos with the checked photos."),
+            p.permissions.read_objects("labelling", "manifests", why="Reads the labels."),
             p.permissions.write_objects("manifests", why="Writes the manifests of both datasets."),
         ],
         timeout_seconds=LONGEST,
@@ -183,7 +184,7 @@ def prepare_datasets(p: Parts) -> FunctionSpec:
 def create_datasets(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.create_datasets",
-        "Makes sure that the job's Rekognition project has its two datasets.",
+        "Finds or creates the job's Rekognition project and its two datasets.",
         {**p.jobs, **p.cost_tags},
         [
             p.permissions.job_progress(),
@@ -192,7 +193,7 @@ def create_datasets(p: Parts) -> FunctionSpec:
             p.permissions.projects(
                 "CreateDataset",
                 "DeleteDataset",
-                why="Makes the project's datasets, in place of those that failed.",
+                why="Creates the project's datasets and replaces failed ones.",
             ),
             *p.permissions.let_rekognition_read("images", "manifests", "upright"),
             *p.encryption.for_datasets(),
@@ -203,11 +204,11 @@ def create_datasets(p: Parts) -> FunctionSpec:
 def check_datasets(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.check_datasets",
-        "Asks Rekognition how far both datasets are.",
+        "Reads the status of both datasets from Rekognition.",
         p.jobs,
         [
             p.permissions.job_progress(),
-            p.permissions.projects("DescribeDataset", why="Asks how far the datasets are."),
+            p.permissions.projects("DescribeDataset", why="Reads the status of the datasets."),
         ],
     )
 
@@ -215,7 +216,7 @@ def check_datasets(p: Parts) -> FunctionSpec:
 def start_training(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.start_training",
-        "Trains a version of the job's project, unless there is one that can be used.",
+        "Starts the training of the job's model, unless a usable model exists.",
         {**p.jobs, **p.bucket, **p.cost_tags, **p.kms_key},
         [
             p.permissions.job_progress(),
@@ -223,7 +224,7 @@ def start_training(p: Parts) -> FunctionSpec:
                 "CreateProjectVersion",
                 "DescribeProjectVersions",
                 "TagResource",
-                why="Finds or makes the job's model, which is then trained.",
+                why="Finds or creates the job's model, whose creation starts the training.",
             ),
             *p.permissions.let_rekognition_read("images", "manifests", "upright"),
             p.permissions.write_objects("training", why="Rekognition writes its output with its caller's permissions."),
@@ -235,12 +236,12 @@ def start_training(p: Parts) -> FunctionSpec:
 def check_training(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.check_training",
-        "Asks Rekognition how far the training is.",
+        "Reads the status of the training from Rekognition.",
         p.jobs,
         [
             p.permissions.job_progress(),
-            p.permissions.projects("DescribeProjectVersions", why="Asks how far the training is."),
-            p.permissions.read_objects("training", why="Reads why a training has failed."),
+            p.permissions.projects("DescribeProjectVersions", why="Reads the status of the training."),
+            p.permissions.read_objects("training", why="Reads why a training failed."),
         ],
     )
 
@@ -248,17 +249,19 @@ def check_training(p: Parts) -> FunctionSpec:
 def evaluate_model(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.evaluate_model",
-        "Compares the photos with those checked, and the model's figures with the bars and the live model.",
+        "Compares the photos with the checked photos, and the model's figures with the bars and the live model.",
         {**p.jobs, **p.bucket, **p.live_model, **p.bars},
         [
             p.permissions.job_progress(),
-            p.permissions.list_bucket("Compares the photos with those that were checked."),
+            p.permissions.list_bucket("Compares the photos with the checked photos."),
             p.permissions.read_objects(
                 "manifests",
                 "training",
-                why="Reads which photos were checked and trained on, and the model's figures.",
+                why="Reads the lists of checked photos and of training photos, and the model's figures.",
             ),
-            p.permissions.projects("DescribeProjectVersions", why="Asks for the figures of this and the live model."),
+            p.permissions.projects(
+                "DescribeProjectVersions", why="Reads the figures of this model and the live model."
+            ),
             p.permissions.live_model("GetParameter", why="Reads which model is live."),
         ],
         timeout_seconds=LONGEST,  # to list 250,000 photos
@@ -274,7 +277,7 @@ def start_model(p: Parts) -> FunctionSpec:
         [
             p.permissions.job_progress(),
             p.permissions.projects(
-                "DescribeProjectVersions", "StartProjectVersion", why="Starts the model, unless it runs already."
+                "DescribeProjectVersions", "StartProjectVersion", why="Starts the model unless it is running."
             ),
         ],
     )
@@ -283,11 +286,11 @@ def start_model(p: Parts) -> FunctionSpec:
 def check_model(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.check_model",
-        "Asks Rekognition whether the model runs.",
+        "Reads the status of the model from Rekognition.",
         p.jobs,
         [
             p.permissions.job_progress(),
-            p.permissions.projects("DescribeProjectVersions", why="Asks whether the model runs."),
+            p.permissions.projects("DescribeProjectVersions", why="Reads the status of the model."),
         ],
     )
 
@@ -295,14 +298,14 @@ def check_model(p: Parts) -> FunctionSpec:
 def publish_model(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.publish_model",
-        "Names the model in the parameters that document-checking services read.",
+        "Writes the model's ARNs to the parameters that document-checking services read.",
         {**p.jobs, **p.live_model, "STOP_PREVIOUS_MODEL": p.settings.stop_previous_model},
         [
             p.permissions.job_record(),
             p.permissions.projects(
                 "DescribeProjectVersions",
                 "StopProjectVersion",
-                why="Stops the model that was live, if the job asks for it.",
+                why="Stops the previous live model, if the job's settings say so.",
             ),
             p.permissions.live_model("GetParameter", "PutParameter", why="Reads and writes which model is live."),
         ],
@@ -344,11 +347,11 @@ def an_execution_ended(state_machine: sfn.IStateMachine) -> Trigger:
 def resume_labelling(p: PartsWithMachine) -> FunctionSpec:
     return FunctionSpec(
         "events.resume_labelling",
-        "Answers the task token of a job whose labelling has ended.",
+        "Sends the task token of a job whose labelling job has ended, so that the execution continues.",
         {**p.jobs, **p.topic},
         [
             p.permissions.job_record(),
-            p.permissions.labelling_jobs("DescribeLabelingJob", why="Asks how the labelling has ended."),
+            p.permissions.labelling_jobs("DescribeLabelingJob", why="Reads the final status of the labelling job."),
             p.permissions.answer_task(),
             *p.notifications.sending(),
         ],
@@ -369,7 +372,7 @@ def resume_labelling(p: PartsWithMachine) -> FunctionSpec:
 def record_outcome(p: PartsWithMachine) -> FunctionSpec:
     return FunctionSpec(
         "events.record_outcome",
-        "Records how an execution ended in the job's record and stops what it left running.",
+        "Writes how an execution ended to the job's record, and stops what the execution left running.",
         {**p.jobs, **p.topic, "MODEL_PARAMETER": p.live_model["MODEL_PARAMETER"]},
         [
             p.permissions.job_progress(),
@@ -384,27 +387,27 @@ def record_outcome(p: PartsWithMachine) -> FunctionSpec:
 def erase_job(p: PartsWithMachine) -> FunctionSpec:
     return FunctionSpec(
         "events.erase_job",
-        "Deletes what a job holds of people; the job's record stays.",
+        "Deletes a job's personal data and keeps the job's record.",
         {**p.jobs, **p.bucket, "JOBS_INDEX": JOBS_INDEX},
         [
             p.permissions.job_record(),
             p.permissions.list_job_records(),
-            p.permissions.list_bucket("Finds what there is to erase."),
+            p.permissions.list_bucket("Finds the objects to delete."),
             p.permissions.delete_objects(*FOLDERS),
             p.permissions.find_project(),
             p.permissions.projects(
                 "DeleteDataset",
                 "DeleteProjectVersion",
                 "DescribeProjectVersions",
-                why="Erases the job's datasets, which hold its labels, and its models if that is asked for.",
+                why="Deletes the job's datasets, which contain labels, and its models if the request says so.",
             ),
         ],
         timeout_seconds=LONGEST,
-        memory_mb=1024,  # for 250,000 photos in the time that there is
+        memory_mb=1024,  # to delete 250,000 photos within the timeout
         triggers=[
             Trigger(
                 "EveryDay",
-                "Erasures may not be over: an upload or a stage that was under way may have added something since.",
+                "Continues erasures: an upload or a stage that was still running may have added objects.",
                 schedule=events.Schedule.rate(cdk.Duration.days(1)),
                 event={},
             )
@@ -415,27 +418,29 @@ def erase_job(p: PartsWithMachine) -> FunctionSpec:
 def export_audit(p: PartsWithMachine) -> FunctionSpec:
     return FunctionSpec(
         "events.export_audit",
-        "Makes the audit report of an execution from its whole history and keeps it.",
+        "Creates and stores the audit report of an execution from its complete history.",
         {**p.jobs, **p.bucket, "AUDIT_BUCKET": p.audit.bucket.bucket_name},
         [
             Allowed(
                 "ReadJob",
-                "Reads who started, stopped and resumed the job.",
+                "Reads from the job's record who started, stopped and resumed the job.",
                 ["dynamodb:GetItem"],
                 p.storage.table.table_arn,
             ),
             p.permissions.list_bucket("Finds the job's files."),
-            p.permissions.read_objects(*READ_FOLDERS, why="Hashes the job's files, and reads how long people took."),
+            p.permissions.read_objects(
+                *READ_FOLDERS, why="Hashes the job's files and reads the workers' labelling times."
+            ),
             p.permissions.executions(
                 "DescribeExecution",
                 "DescribeStateMachineForExecution",
                 "GetExecutionHistory",
-                why="Reads what the report is made from.",
+                why="Reads the execution's history and definition for the report.",
             ),
             *p.audit.keep(),
         ],
         timeout_seconds=LONGEST,
-        memory_mb=1024,  # for 25,000 events, and the hashes of manifests of 1 GB in the time that there is
+        memory_mb=1024,  # to read 25,000 events and to hash manifests of 1 GB within the timeout
         triggers=[an_execution_ended(p.state_machine)],
     )
 
@@ -443,7 +448,7 @@ def export_audit(p: PartsWithMachine) -> FunctionSpec:
 def settle_job(p: PartsWithMachine) -> FunctionSpec:
     return FunctionSpec(
         "events.settle_job",
-        "Stops and deletes what a job left that was stopped or failed.",
+        "Stops and deletes what a stopped or failed job left running.",
         {
             **p.jobs,
             **p.live_model,
@@ -457,13 +462,13 @@ def settle_job(p: PartsWithMachine) -> FunctionSpec:
             p.permissions.executions("DescribeExecution", "GetExecutionHistory"),
             *p.permissions.stop_what_runs(and_settle=True),
             *p.notifications.sending(),
-            p.call("ExportAudit", "Has a report made."),
+            p.call("ExportAudit", "Requests an audit report."),
         ],
         timeout_seconds=300,
         triggers=[
             Trigger(
                 "Trained",
-                "A training has written its results; Rekognition itself sends no event.",
+                "A training has written its results to S3. Rekognition sends no event when a training ends.",
                 events.EventPattern(
                     source=["aws.s3"],
                     detail_type=["Object Created"],
@@ -475,7 +480,7 @@ def settle_job(p: PartsWithMachine) -> FunctionSpec:
             ),
             Trigger(
                 "Now",
-                "An event may have been lost, and a model that was starting when its job ended can be stopped by now.",
+                "Handles lost events, and stops models that could not be stopped while they were starting.",
                 schedule=events.Schedule.rate(cdk.Duration.minutes(15)),
                 event={},
             ),
@@ -487,7 +492,7 @@ def watch_running(p: PartsWithMachine) -> FunctionSpec:
     stops = p.settings.long_running_models == "stop"
     return FunctionSpec(
         "events.watch_running",
-        "Measures how old the oldest execution is and which models run, and reminds of these.",
+        "Measures the age of the oldest execution and which models are running, and reminds people of these models.",
         {
             **p.jobs,
             **p.topic,
@@ -503,22 +508,22 @@ def watch_running(p: PartsWithMachine) -> FunctionSpec:
             p.permissions.projects(
                 "DescribeProjectVersions",
                 *(["StopProjectVersion"] if stops else []),
-                why="Looks which models run" + (", and stops those that do for too long." if stops else "."),
+                why="Lists the running models" + (", and stops those that run for too long." if stops else "."),
             ),
-            p.permissions.live_model("GetParameter", why="Says which of them is the live one."),
+            p.permissions.live_model("GetParameter", why="Reads which model is live."),
             *p.notifications.sending(),
         ],
-        timeout_seconds=300,  # for two projects a second, of which an account has 100
+        timeout_seconds=300,  # reads two projects a second; an account may have 100
         triggers=[
             Trigger(
                 "EveryHour",
-                "Executions may be stuck and models may run for too long.",
+                "Finds executions that may be stuck and models that run for too long.",
                 schedule=events.Schedule.rate(cdk.Duration.hours(1)),
                 event={"remind": False},
             ),
             Trigger(
                 "EveryMorning",
-                "Running models bill by the hour: people are reminded of them.",
+                "Reminds people of running models, which are billed by the hour.",
                 schedule=events.Schedule.cron(hour="6", minute="30"),
                 event={"remind": True},
             ),
@@ -534,7 +539,7 @@ BACKGROUND: Mapping[str, Callable[[PartsWithMachine], FunctionSpec]] = {
     "SettleJob": settle_job,
     "WatchRunning": watch_running,
 }
-"""The rows of the functions that EventBridge or another function calls."""
+"""The rows of the functions that EventBridge or another function invokes."""
 
 
 def api(p: PartsWithMachine) -> FunctionSpec:
@@ -562,27 +567,28 @@ def api(p: PartsWithMachine) -> FunctionSpec:
             p.permissions.job_record(),
             p.permissions.create_job_records(),
             p.permissions.list_job_records(),
-            p.permissions.list_folders("images", "labels", why="Lists what a job has uploaded."),
+            p.permissions.list_folders("images", "labels", why="Lists a job's uploads."),
             p.permissions.link_to_objects(
                 "images",
                 "labels",
-                why="Signs the links to HEAD by which clients compare the hash of an upload; reads no object.",
+                why="Signs URLs for HEAD requests, by which clients compare the hash of an upload. The role itself "
+                "cannot read an object.",
             ),
-            p.permissions.write_objects("images", "labels", why="Signs the URLs that clients upload to."),
+            p.permissions.write_objects("images", "labels", why="Signs URLs to which clients upload."),
             p.permissions.start_execution(),
             p.permissions.executions(
                 "DescribeExecution",
                 "GetExecutionHistory",
                 "RedriveExecution",
                 "StopExecution",
-                why="Tells, stops and resumes a job.",
+                why="Reads the status of a job's execution, and stops and resumes it.",
             ),
             p.permissions.answer_task(failure=False),
             *p.permissions.stop_what_runs(),
-            p.permissions.start_models("Starts the live model again when somebody asks for it."),
-            p.call("EraseJob", "Has a job erased."),
+            p.permissions.start_models("Starts the live model again when a caller requests it."),
+            p.call("EraseJob", "Requests the erasure of a job."),
             *p.audit.read(),
-            p.call("ExportAudit", "Has a report made."),
+            p.call("ExportAudit", "Requests an audit report."),
         ],
         timeout_seconds=29,
         memory_mb=512,
@@ -591,7 +597,7 @@ def api(p: PartsWithMachine) -> FunctionSpec:
 
 
 def make_stages(scope: Construct, parts: Parts, runtime: Runtime) -> dict[str, PipelineFunction]:
-    """The functions of the state machine's tasks, by the name that the definition gives them."""
+    """Create the functions of the state machine's tasks. Return them by their name in the definition."""
     return {
         task.function: PipelineFunction(scope, task.function, row(parts), runtime=runtime)
         for task, row in STAGES.items()
@@ -599,6 +605,6 @@ def make_stages(scope: Construct, parts: Parts, runtime: Runtime) -> dict[str, P
 
 
 def make_background(scope: Construct, parts: PartsWithMachine, runtime: Runtime) -> None:
-    """Make the background functions, and add them to the ``functions`` of ``parts``, in the order of the table."""
+    """Create the background functions in the order of the table, and add each to ``parts.functions``."""
     for name, row in BACKGROUND.items():
         parts.functions[name] = BackgroundFunction(scope, name, row(parts), runtime=runtime)

@@ -1,4 +1,4 @@
-"""What API Gateway answers itself, as the function answers its own problems: ``application/problem+json`` in words."""
+"""API Gateway's own responses, in the format of the function's errors: ``application/problem+json``."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +18,12 @@ HOW_TO_SIGN_IN = (
 
 @dataclass(frozen=True)
 class GatewayResponse:
-    """One of API Gateway's own answers. A ``status`` of None leaves each of the answers that it stands for its own.
+    """A gateway response. A ``status`` of None keeps the status that API Gateway chooses.
 
-    API Gateway replaces the variables in ``detail``; none is next to a dot, which would be read as a part of its name.
-    ``$context.error.message`` is safe in a JSON text, as API Gateway's own answers are that in quotes.
-    ``$context.error.validationErrorString`` quotes names of fields, and nothing says that API Gateway escapes these
-    quotes, so no answer has it.
+    API Gateway replaces the variables in ``detail``. A variable must not be followed by a dot, which API Gateway would
+    read as part of its name. ``$context.error.message`` is safe in JSON text: API Gateway's default responses put it in
+    quotation marks. ``$context.error.validationErrorString`` quotes field names, and no guide says that API Gateway
+    escapes these quotation marks, so no response uses it.
     Source: API Gateway guide, 'Gateway response types' and 'Variables for access logging'.
     """
 
@@ -35,7 +35,7 @@ class GatewayResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def template(self) -> str:
-        """The body, an RFC 9457 problem."""
+        """Return the body template, an RFC 9457 problem."""
         status = {} if self.status is None else {"status": self.status}
         return json.dumps(
             {"type": f"urn:ekyc:problem:{self.kind}", "title": self.title, **status, "detail": self.detail}
@@ -43,7 +43,7 @@ class GatewayResponse:
 
 
 def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
-    """Every answer that API Gateway may give instead of the function, in the words for who may call it."""
+    """Yield every response that API Gateway may send instead of the function, with a hint how to authorize a call."""
     kinds = apigateway.ResponseType
     how = HOW_TO_SIGN_IN if user_pool else HOW_TO_SIGN
     yield GatewayResponse(
@@ -83,7 +83,7 @@ def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
         "Forbidden",
         "The web firewall refused this call. Tell the operator this request id: $context.requestId",
     )
-    # API Gateway answers so what is no call, and with IAM what is one but came without a signature.
+    # API Gateway sends this response for an unknown route and, with IAM, for a known route without a signature.
     yield GatewayResponse(kinds.MISSING_AUTHENTICATION_TOKEN, 404, "unknown-route", "Not Found", f"No such call. {how}")
     yield GatewayResponse(kinds.RESOURCE_NOT_FOUND, 404, "unknown-route", "Not Found", f"No such call. {how}")
     yield GatewayResponse(
@@ -121,10 +121,10 @@ def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
 
 
 def headers_for(response: GatewayResponse, web_origins: Sequence[str]) -> dict[str, str]:
-    """The headers of the answer; API Gateway takes fixed text in single quotes.
+    """Return the response's headers. API Gateway expects fixed text in single quotes.
 
-    A web page reads such an answer only when the deployment names one web origin: API Gateway cannot choose from a
-    list, and to repeat whatever origin asks would let every page read it.
+    A web page can read the response only if the deployment names exactly one web origin. API Gateway cannot choose the
+    origin from a list, and repeating the request's origin would let every page read the response.
     """
     headers = {"Content-Type": "'application/problem+json'", **response.headers}
     if len(web_origins) == 1:

@@ -1,4 +1,4 @@
-"""Labelling by people: the work team, and the role that Ground Truth takes on."""
+"""Labelling by people: the work team, and the role that Ground Truth assumes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from stacks.storage import Storage
 
 
 class LabellingRole(iam.Role):
-    """What Ground Truth may do while it labels: read photographs and manifests, write below ``labelling/``.
+    """The execution role of labelling jobs. It may read photos and manifests, and write below ``labelling/``.
 
     Source: SageMaker guide, 'Create a SageMaker AI Execution Role for a Ground Truth Labeling Job', built-in task
     types.
@@ -27,10 +27,10 @@ class LabellingRole(iam.Role):
             scope,
             id,
             assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
-            description="Taken on by SageMaker Ground Truth for the labelling jobs of the training pipeline.",
+            description="SageMaker Ground Truth assumes this role for the labelling jobs of the training pipeline.",
         )
         bucket = storage.bucket
-        # Source of the name: SageMaker guide, 'CloudWatch Logs for Amazon SageMaker AI'.
+        # SageMaker uses this fixed name. Source: SageMaker guide, 'CloudWatch Logs for Amazon SageMaker AI'.
         log_group = cdk.Stack.of(self).format_arn(
             service="logs",
             resource="log-group",
@@ -42,32 +42,32 @@ class LabellingRole(iam.Role):
             [
                 Allowed(
                     "SeeTheBucket",
-                    "Ground Truth looks where the bucket is and what it has.",
+                    "Ground Truth reads the bucket's Region and lists its objects.",
                     ["s3:GetBucketLocation", "s3:ListBucket"],
                     bucket.bucket_arn,
                 ),
                 Allowed(
                     "ReadPhotos",
-                    "Reads the input manifest, and shows workers the photos.",
+                    "Reads the input manifest and shows the photos to workers.",
                     ["s3:GetObject"],
                     *(bucket.arn_for_objects(f"{folder}/*") for folder in ("images", "manifests", "upright")),
                 ),
                 Allowed(
                     "WriteLabels",
-                    "Reads the labelling page and the document types, writes what workers draw.",
+                    "Reads the labelling page and the document types, and writes the workers' labels.",
                     ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
                     bucket.arn_for_objects("labelling/*"),
                 ),
                 Allowed(
                     "WriteLogs",
-                    "Ground Truth writes the logs of its labelling jobs into a group of this name.",
+                    "Ground Truth writes the logs of labelling jobs to a log group of this name.",
                     ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
                     log_group,
                     f"{log_group}:*",
                 ),
                 Allowed(
                     "PutMetrics",
-                    "Ground Truth counts what is labelled; PutMetricData takes no resource.",
+                    "Ground Truth writes metrics of labelling jobs. PutMetricData does not support resources.",
                     ["cloudwatch:PutMetricData"],
                     "*",
                 ),
@@ -78,34 +78,34 @@ class LabellingRole(iam.Role):
 
 @dataclass(frozen=True)
 class WorkTeam:
-    """The work team of Ground Truth; ``arn`` is empty without a team."""
+    """The work team of Ground Truth, and the stack's outputs about it. ``arn`` is empty if there is no team."""
 
     arn: str
     outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 def work_team(scope: Construct, id: str, *, settings: Settings) -> WorkTeam:
-    """The work team of the setting ``workTeam``, made if it says so."""
+    """Return the work team of the setting ``workTeam``. Create the team if the setting is ``create``."""
     if settings.work_team != "create":
         return WorkTeam(settings.work_team)
-    made = CreatedWorkTeam(scope, id, name=settings.stack_name[:63].rstrip("-"))
+    created = CreatedWorkTeam(scope, id, name=settings.stack_name[:63].rstrip("-"))
     return WorkTeam(
-        made.team.attr_workteam_arn,
+        created.team.attr_workteam_arn,
         {
-            "LabellersPortal": f"https://{made.workforce.attr_sub_domain}",
-            "LabellersUserPool": made.pool.user_pool_id,
-            "LabellersGroup": made.group.ref,
-            "LabellersClient": made.client.user_pool_client_id,
+            "LabellersPortal": f"https://{created.workforce.attr_sub_domain}",
+            "LabellersUserPool": created.pool.user_pool_id,
+            "LabellersGroup": created.group.ref,
+            "LabellersClient": created.client.user_pool_client_id,
         },
     )
 
 
 class CreatedWorkTeam(Construct):
-    """A private work team of the users of a Cognito user pool of its own, to which workers are invited.
+    """A private work team with its own Cognito user pool, to which the operator invites workers.
 
-    An account has one private workforce in a Region, so the stack fails where there is one. The user pool outlives the
-    stack. Sources: SageMaker guide, 'Create a Private Workforce (Amazon Cognito Console)' (the pool has a domain and a
-    group); API reference, CreateWorkforce and CreateWorkteam.
+    An account can have one private workforce per Region, so the deployment fails if one exists. The user pool is
+    retained when the stack is deleted. Sources: SageMaker guide, 'Create a Private Workforce (Amazon Cognito Console)'
+    (the pool has a domain and a group); API reference, CreateWorkforce and CreateWorkteam.
     """
 
     def __init__(self, scope: Construct, id: str, *, name: str) -> None:
@@ -133,7 +133,8 @@ class CreatedWorkTeam(Construct):
         )
         stack_id = cdk.Fn.select(2, cdk.Fn.split("/", cdk.Stack.of(self).stack_id))
         domain = self.pool.add_domain(
-            "SignIn",  # a name that no other pool of the Region has
+            "SignIn",
+            # A domain prefix must be unique in the Region.
             cognito_domain=cognito.CognitoDomainOptions(domain_prefix=f"labellers-{stack_id}"),
         )
         self.client = self.pool.add_client(
@@ -145,7 +146,8 @@ class CreatedWorkTeam(Construct):
             o_auth=cognito.OAuthSettings(
                 flows=cognito.OAuthFlows(authorization_code_grant=True),
                 scopes=[cognito.OAuthScope.EMAIL, cognito.OAuthScope.OPENID, cognito.OAuthScope.PROFILE],
-                # The portal's address follows from the client: docs/operations.md has the command that sets it.
+                # The portal's address is known only after the client exists. docs/operations.md has the command that
+                # sets the address.
                 callback_urls=["https://localhost"],
             ),
         )
@@ -169,7 +171,7 @@ class CreatedWorkTeam(Construct):
             self,
             "Team",
             workteam_name=name,
-            # Not the workforce's Ref, which is its ARN (CloudFormation registry, primaryIdentifier of the type).
+            # The workforce's Ref would be its ARN (CloudFormation registry, primaryIdentifier of the type).
             workforce_name=name,
             description="Labels the photos of the training pipeline.",
             member_definitions=[

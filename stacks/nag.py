@@ -1,8 +1,8 @@
-"""Checks the stack by the AWS Solutions rules of cdk-nag, in every combination of settings, and writes a template each.
+"""Checks all combinations of settings against cdk-nag's AWS Solutions rules: ``python -m stacks.nag FOLDER``.
 
-``python -m stacks.nag FOLDER``, apart from the synth that deploys, which a finding would break. Each finding is
-printed; the exit code is 1 if there is one that is not acknowledged below. The templates have an empty layer: they are
-for other checks, not for a deployment.
+The command prints each finding. The exit code is 1 if there is a finding that is not acknowledged below. The check is
+separate from the deployment, because a finding makes the synthesis fail. The command also writes the template of each
+combination to FOLDER, with an empty layer. These templates are for other checks and cannot be deployed.
 """
 
 import sys
@@ -20,28 +20,26 @@ from stacks.stack import TrainingStack
 
 
 def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str]]:
-    """Each accepted finding: where, the rule's id and why it is accepted."""
+    """Yield each accepted finding: the construct, the rule's id and the reason."""
     partition, region = "<AWS::Partition>", "<AWS::Region>"
-    if not cdk.Token.is_unresolved(stack.region):  # the setting region, by which the CDK knows both
+    if not cdk.Token.is_unresolved(stack.region):  # the setting region makes both known to the CDK
         partition, region = stack.partition, stack.region
     arn = f"arn:{partition}:{{}}:{region}:<AWS::AccountId>:{{}}"
     bucket = stack.get_logical_id(stack.storage.bucket.node.default_child)  # type: ignore[arg-type]
     audit_bucket = stack.get_logical_id(stack.audit.bucket.node.default_child)  # type: ignore[arg-type]
     for resource, reason in {
         **{
-            f"<{bucket}.Arn>/{folder}/*": "Objects are named by job and file: a folder of the bucket is the narrowest."
+            f"<{bucket}.Arn>/{folder}/*": "Keys have a job's id and a file name: a folder is the narrowest."
             for folder in ("images", "labels", "labelling", "manifests", "training", "upright")
         },
         **{
-            f"<{audit_bucket}.Arn>/{folder}/*": "Reports are named by job and execution: a folder is the narrowest."
+            f"<{audit_bucket}.Arn>/{folder}/*": "Keys have a job's and an execution's id: a folder is the narrowest."
             for folder in ("audit", "provisional")
         },
-        arn.format("rekognition", "project/ekyc-*/*"): "Each job makes a project of its own, named ekyc-<job>.",
-        arn.format("sagemaker", "labeling-job/ekyc-*"): "Each job makes labelling jobs of its own, named ekyc-<job>.",
-        arn.format("states", f"execution:{stack.stack_name}:*"): "Each job is an execution of the one state machine.",
-        arn.format(
-            "logs", "log-group:/aws/sagemaker/LabelingJobs:*"
-        ): "Each labelling job has a log stream of its own.",
+        arn.format("rekognition", "project/ekyc-*/*"): "Each job creates its own project, named ekyc-<job>.",
+        arn.format("sagemaker", "labeling-job/ekyc-*"): "Each job creates its own labelling jobs, named ekyc-<job>.",
+        arn.format("states", f"execution:{stack.stack_name}:*"): "Each job has its own executions.",
+        arn.format("logs", "log-group:/aws/sagemaker/LabelingJobs:*"): "Each labelling job has its own log stream.",
     }.items():
         yield stack, f"AwsSolutions-IAM5[Resource::{resource}]", reason
     for construct in stack.node.find_all():
@@ -49,22 +47,22 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
             yield (
                 construct,
                 "AwsSolutions-IAM5[Resource::*]",
-                "AWS has no resource for these actions: they are in TAKE_NO_RESOURCE, which a test holds them to.",
+                "These actions do not support resources. They are listed in TAKE_NO_RESOURCE, which a test checks.",
             )
     gateway = stack.api.gateway
-    yield gateway, "AwsSolutions-APIG3", "A web firewall is for the account to choose: the setting webAclArn."
-    yield gateway, "AwsSolutions-APIG6", "Execution logs hold query strings, which name customers' photographs."
+    yield gateway, "AwsSolutions-APIG3", "The setting webAclArn adds a web ACL. The account's owner decides on it."
+    yield gateway, "AwsSolutions-APIG6", "Execution logs have query strings, which contain names of customers' photos."
     yield (
         gateway,
         "AwsSolutions-COG4",
-        "Callers sign by IAM unless the setting apiAuthorization names a user pool; preflights carry no credentials.",
+        "IAM authorizes calls unless the setting apiAuthorization names a user pool. Preflights have no credentials.",
     )
     for method in gateway.methods:
         if method.http_method == "OPTIONS":
             yield (
                 method,
                 "AwsSolutions-APIG4",
-                "A browser sends a preflight without credentials (Fetch standard); the function only answers it.",
+                "A browser sends preflights without credentials (Fetch standard). The function only answers them.",
             )
     log_role = gateway.node.try_find_child("CloudWatchRole")
     if log_role:
@@ -72,13 +70,15 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
         yield (
             log_role,
             f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{policy}]",
-            "The API Gateway guide asks for this policy; API Gateway alone assumes the role.",
+            "The API Gateway guide requires this policy. Only API Gateway can assume the role.",
         )
 
 
-def check(name: str, folder: Path) -> bool:
-    """Synthesize the combination of settings with the rules and print what they find. Whether that is nothing; then the
-    template is in ``folder``."""
+def is_clean(name: str, folder: Path) -> bool:
+    """Synthesize the combination with the rules and print the findings. Return whether there are none.
+
+    If there are none, the template is written to ``folder``.
+    """
     with tempfile.TemporaryDirectory() as outdir:
         app, stack = compose(name, Path(outdir))
         for construct, id, reason in list(acknowledgments(stack)):
@@ -96,12 +96,12 @@ def check(name: str, folder: Path) -> bool:
 
 def main(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
-    clean = [check(name, folder) for name in COMBINATIONS]  # all of them, so that every finding is seen at once
+    clean = [is_clean(name, folder) for name in COMBINATIONS]  # a list, so that all findings are printed
     if not all(clean):
         return 1
     print(
-        f"cdk-nag: in {len(COMBINATIONS)} combinations of settings nothing found by the AWS Solutions rules but what "
-        "stacks/nag.py acknowledges."
+        f"cdk-nag: {len(COMBINATIONS)} combinations of settings checked against the AWS Solutions rules. No findings "
+        "except those that stacks/nag.py acknowledges."
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""The channels of notices: an SNS topic for people, the account's default event bus for programs."""
+"""The channels for notifications: an SNS topic for people, and the account's default event bus for programs."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -11,23 +11,24 @@ from stacks.permissions import Allowed
 from stacks.settings import Settings
 
 SOURCE = "ekyc.training"
-"""The source of the pipeline's own events."""
+"""The ``source`` of the pipeline's events on EventBridge."""
 
 ALARMS = iam.ServicePrincipal("cloudwatch.amazonaws.com")
 
 
 def let_alarms_encrypt(stack: cdk.Stack, stack_name: str) -> iam.PolicyStatement:
-    """What the policy of the topic's key must say, or alarms come to nothing.
+    """Return the statement by which the policy of the topic's key lets CloudWatch alarms use the key.
 
-    The key ``alias/aws/sns`` lets only principals of IAM use it and its policy cannot be changed, so CloudWatch cannot
-    publish to a topic that it encrypts. Source: SNS guide, 'Managing Amazon SNS encryption keys and costs', section
-    'Enable compatibility between event sources from AWS services and encrypted topics'.
+    The topic needs its own key for this. The policy of the AWS managed key ``alias/aws/sns`` allows only IAM principals
+    and cannot be changed, so CloudWatch could not publish to a topic with that key. Source: SNS guide, 'Managing Amazon
+    SNS encryption keys and costs', section 'Enable compatibility between event sources from AWS services and encrypted
+    topics'.
     """
     return iam.PolicyStatement(
         sid="AlarmsOfTheTrainingPipeline",
         principals=[ALARMS],
         actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-        resources=["*"],  # in a key's policy: this key
+        resources=["*"],  # in a key policy, * means this key
         conditions=_alarms_of(stack, stack_name),
     )
 
@@ -43,14 +44,14 @@ def _alarms_of(stack: cdk.Stack, stack_name: str) -> dict[str, dict[str, str]]:
 
 
 class Notifications(Construct):
-    """The topic that every message to people goes to: outcomes of jobs, running models, alarms.
+    """The topic for all messages to people: outcomes of jobs, running models, alarms.
 
-    It is encrypted with the setting kmsKeyArn, whose policy its owner completes, else with a key of its own. That one
-    goes with the stack: a topic keeps messages only until they are delivered.
+    The key of the setting kmsKeyArn encrypts the topic; the key's owner adds the statements to its policy. Without the
+    setting, the topic has its own key, which is deleted with the stack: a topic keeps a message only until delivery.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, key: kms.IKey | None) -> None:
-        """``key`` is that of the setting kmsKeyArn, or None."""
+        """``key`` is the key of the setting kmsKeyArn, or None."""
         super().__init__(scope, id)
         self._stack = cdk.Stack.of(self)
         self._own_key: kms.Key | None = None
@@ -80,20 +81,21 @@ class Notifications(Construct):
             self.topic.add_subscription(subscriptions.EmailSubscription(settings.notification_email))
 
     def sending(self) -> list[Allowed]:
-        """Publish messages to the topic, encrypted with its own key, and put the pipeline's events on the event bus.
+        """Allow to publish to the topic, to use the topic's own key, and to put the pipeline's events on the event bus.
 
-        What a role needs of the key of the setting kmsKeyArn, `Encryption` gives it.
+        `Encryption` allows the use of the key of the setting kmsKeyArn.
         """
         bus = self._stack.format_arn(service="events", resource="event-bus", resource_name="default")
         statements = [
-            Allowed("Tell", "Tells people how the job ended.", ["sns:Publish"], self.topic.topic_arn),
+            Allowed("Tell", "Notifies people about jobs and models.", ["sns:Publish"], self.topic.topic_arn),
             Allowed(
                 "TellSystems",
-                "Tells the same to other systems.",
+                "Sends the same notifications to other systems.",
                 ["events:PutEvents"],
                 bus,
-                # Right whether the key has one value or one for each event of the request; a request without the key
-                # would pass but for Null. Source: EventBridge guide, 'Using IAM policy conditions'.
+                # ForAllValues covers both cases: one value per request, or one value per event. It also matches a
+                # request without the key, which Null excludes. Source: EventBridge guide, 'Using IAM policy
+                # conditions'.
                 conditions={
                     "ForAllValues:StringEquals": {"events:source": SOURCE},
                     "Null": {"events:source": "false"},
@@ -105,7 +107,7 @@ class Notifications(Construct):
             statements.append(
                 Allowed(
                     "SealMessages",
-                    "Messages to people are encrypted by the topic's own key.",
+                    "The topic's own key encrypts notifications.",
                     ["kms:Decrypt", "kms:GenerateDataKey"],
                     self._own_key.key_arn,
                     conditions={"StringEquals": {"kms:ViaService": via}},

@@ -1,6 +1,6 @@
-"""What operators look at: the alarms and the dashboard.
+"""The alarms and the dashboard.
 
-Every alarm is explained in docs/operations.md, section 'Alarms', by the last part of its name.
+docs/operations.md, section 'Alarms', explains each alarm under its name without the stack's name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ PHASES = {
     "Training": (states.CHECK_TRAINING.function, "TrainingTime"),
     "Model start": (states.CHECK_MODEL.function, "ModelStartupTime"),
 }
-"""What a job waits for: the stage that sees the end of it and the metric of how long it took, in seconds."""
+"""What a job waits for: the stage that detects the end of the wait, and its metric of the duration in seconds."""
 
 
 class Observability(Construct):
@@ -49,9 +49,9 @@ class Observability(Construct):
         self._name = settings.stack_name
         self._action = actions.SnsAction(topic)
         self._machine = state_machine
-        # The stages' errors and throttles are no alarm: the state machine tries them again, and an execution that had
-        # to give up is one.
-        self._unwatched = {"Api": api, **{function.node.id: function for function in background}}
+        # No alarm for errors and throttles of stages: the state machine retries them, and a failed execution has its
+        # own alarm.
+        self._watched = {"Api": api, **{function.node.id: function for function in background}}
         unhandled = {
             function.node.id: function.unhandled.metric_approximate_number_of_messages_visible(
                 statistic="Maximum", period=FIVE_MINUTES
@@ -62,32 +62,32 @@ class Observability(Construct):
         self._add_dashboard(alarms, unhandled, stages)
 
     def _execution_alarms(self, settings: Settings) -> list[cloudwatch.IAlarm]:
-        ended = "The pipeline's own message on this topic says which job, at which stage and why."
+        see_message = "The pipeline's message on this topic names the job, the stage and the reason."
         return [
             self._alarm(
-                "execution-failed", self._of_machine("ExecutionsFailed"), f"A job failed or was rejected. {ended}"
+                "execution-failed", self._of_machine("ExecutionsFailed"), f"A job failed or was rejected. {see_message}"
             ),
             self._alarm(
                 "execution-timed-out",
                 self._of_machine("ExecutionsTimedOut"),
-                f"A job ran for 60 days and was ended. {ended}",
+                f"A job reached its time limit of 60 days. {see_message}",
             ),
             self._alarm(
                 "execution-aborted",
                 self._of_machine("ExecutionsAborted"),
-                f"A job was stopped. {ended} Stopped on purpose: nothing to do.",
+                f"A job was stopped. {see_message} If you stopped the job on purpose, there is nothing to do.",
             ),
             self._alarm(
                 "execution-throttled",
                 self._of_machine("ExecutionThrottled"),
-                "The account has used up its state transitions for half an hour: jobs go on, but late.",
+                "Step Functions has throttled state transitions for half an hour. Jobs continue with delays.",
                 periods=6,
             ),
             self._alarm(
                 "execution-overdue",
                 self._of_watch("OldestExecutionHours"),
-                f"A job has run for more than {settings.execution_hours} hours, the setting executionHours: something "
-                "may be stuck.",
+                f"A job has run for more than {settings.execution_hours} hours (setting executionHours) and may be "
+                "stuck.",
                 above=settings.execution_hours,
                 missing=cloudwatch.TreatMissingData.IGNORE,
             ),
@@ -98,28 +98,30 @@ class Observability(Construct):
             self._alarm(
                 "event-unhandled",
                 _sum(unhandled),
-                "A function failed at an event three times or could not be called; the event is kept for 14 days. A "
-                "job's end, its labels, an erasure or a reminder is waiting.",
+                "A function failed three times to handle an event, or could not be invoked. The event is kept for 14 "
+                "days. A job's end, its labels, an erasure or a reminder is delayed.",
             ),
             self._alarm(
                 "function-failing",
-                _sum({name: one.metric_errors(period=FIVE_MINUTES) for name, one in self._unwatched.items()}),
-                "The API or a background function raised an error; its log says which.",
+                _sum({name: function.metric_errors(period=FIVE_MINUTES) for name, function in self._watched.items()}),
+                "The API or a background function raised an error. Its log has the error.",
             ),
             self._alarm(
                 "function-throttled",
-                _sum({name: one.metric_throttles(period=FIVE_MINUTES) for name, one in self._unwatched.items()}),
-                "Lambda refused to run the API or a background function: the account's concurrency is used up.",
+                _sum(
+                    {name: function.metric_throttles(period=FIVE_MINUTES) for name, function in self._watched.items()}
+                ),
+                "Lambda throttled the API or a background function: the account has reached its concurrency limit.",
             ),
         ]
 
     def _model_alarms(self, settings: Settings) -> list[cloudwatch.IAlarm]:
-        does = "It is being stopped" if settings.long_running_models == "stop" else "Nobody stops it for you"
+        action = "The pipeline stops it" if settings.long_running_models == "stop" else "The pipeline does not stop it"
         return [
             self._alarm(
                 "model-running-long",
                 self._of_watch("LongestModelHours"),
-                f"A model has run for more than {settings.model_hours} hours, the setting modelHours. {does} (setting "
+                f"A model has run for more than {settings.model_hours} hours (setting modelHours). {action} (setting "
                 "longRunningModels).",
                 above=settings.model_hours,
                 missing=cloudwatch.TreatMissingData.IGNORE,
@@ -136,10 +138,10 @@ class Observability(Construct):
         periods: int = 1,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> cloudwatch.IAlarm:
-        """An alarm while ``metric`` is ``above`` for so many ``periods``, which tells the topic.
+        """Add an alarm that notifies the topic when ``metric`` is above ``above`` for ``periods`` periods.
 
-        Services send no data point when there was nothing to count, which is no breach. The watch sends one an hour:
-        one that is missing says nothing, so the alarm stays as it is.
+        Missing data of AWS services means zero, so the default is not breaching. WatchRunning writes one data point an
+        hour; if one is missing, nothing is known, and IGNORE keeps the alarm's state.
         """
         id, full_name = "".join(part.capitalize() for part in name.split("-")), f"{self._name}-{name}"
         alarm = cloudwatch.Alarm(
@@ -154,15 +156,15 @@ class Observability(Construct):
             treat_missing_data=missing,
         )
         alarm.add_alarm_action(self._action)
-        # By name and not by reference: the local AWS makes the dashboard, which shows it, and has no alarms.
+        # The dashboard refers to the alarm by name, because the local AWS creates the dashboard but no alarms.
         return cloudwatch.Alarm.from_alarm_name(self, f"{id}ByName", full_name)
 
     def _of_machine(self, metric: str) -> cloudwatch.Metric:
-        """Step Functions' metric of the state machine. Source: Step Functions guide, 'Monitoring metrics'."""
+        """Return Step Functions' metric of the state machine. Source: Step Functions guide, 'Monitoring metrics'."""
         return self._machine.metric(metric, statistic="Sum", period=FIVE_MINUTES)
 
     def _own(self, service: str, metric: str, statistic: str = "Sum", period: cdk.Duration = HOUR) -> cloudwatch.Metric:
-        """A metric that the function ``service`` writes to its log."""
+        """Return a metric that the function ``service`` writes in its log."""
         return cloudwatch.Metric(
             namespace=self._name,
             metric_name=metric,
@@ -260,10 +262,14 @@ class Observability(Construct):
                     days("Stages tried again", {name: self._own(name, "Retries") for name in stages}, "runs"),
                 ],
                 [
-                    days("Stages throttled", {name: one.metric_throttles() for name, one in stages.items()}, "calls"),
+                    days(
+                        "Stages throttled",
+                        {name: function.metric_throttles() for name, function in stages.items()},
+                        "calls",
+                    ),
                     days(
                         "Errors of the API and of background functions",
-                        {name: one.metric_errors() for name, one in self._unwatched.items()},
+                        {name: function.metric_errors() for name, function in self._watched.items()},
                         "errors",
                     ),
                 ],
@@ -272,7 +278,7 @@ class Observability(Construct):
 
 
 def _sum(metrics: Mapping[str, cloudwatch.IMetric]) -> cloudwatch.MathExpression:
-    """The sum of metrics that have no data point while there is nothing to count."""
+    """Return the sum of ``metrics``; a missing data point counts as 0."""
     by_id = {f"m{place}": metric for place, metric in enumerate(metrics.values())}
     return cloudwatch.MathExpression(
         expression=" + ".join(f"FILL({name}, 0)" for name in by_id), using_metrics=by_id, period=FIVE_MINUTES
@@ -280,7 +286,7 @@ def _sum(metrics: Mapping[str, cloudwatch.IMetric]) -> cloudwatch.MathExpression
 
 
 def _hours(seconds: cloudwatch.Metric) -> cloudwatch.MathExpression:
-    """The same in hours. An id of its own: those of a widget's metrics may not meet."""
+    """Return the metric in hours. Its id is derived from its name, because ids must be unique in a widget."""
     name = "".join(c for c in f"{seconds.metric_name}" if c.isalnum())
     id = name[0].lower() + name[1:]
     return cloudwatch.MathExpression(expression=f"{id} / 3600", using_metrics={id: seconds}, period=seconds.period)

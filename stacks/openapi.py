@@ -1,4 +1,4 @@
-"""The API's description, ``lambdas/api/openapi.yaml``, as the gateway is built from it and as the API answers it."""
+"""Reads the API's description, ``lambdas/api/openapi.yaml``. The gateway is built from it, and the API serves it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,22 +11,24 @@ from stacks import yaml_source
 SOURCE = Path(__file__).resolve().parent.parent / "lambdas" / "api" / "openapi.yaml"
 
 METHODS = ("get", "put", "post", "delete", "patch")
+IN_GATEWAY = {"query": "querystring", "path": "path"}
+"""API Gateway's name for each place of a parameter."""
 
 SHAPE_AND_SIZE = ("type", "required", "maxItems", "maxLength")
-"""What API Gateway checks of a body's schema, besides its properties and items.
+"""The schema keywords that API Gateway checks in a body, besides its properties and items.
 
-Ranges, patterns and choices are left to the function, whose answer names the field: API Gateway's would be "numeric
-instance is greater than the required maximum", whichever field that is.
+The function checks ranges, patterns and choices, because its error names the field. API Gateway's error does not: it
+says "numeric instance is greater than the required maximum" for any field.
 """
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One call of the API, and in a few words what it does.
+    """An operation of the API.
 
-    ``parameters`` are its query and path parameters by API Gateway's name of them, with whether each must be there.
-    ``body`` is the name of the schema of the JSON body that it needs. It is None when a call may come without a body:
-    API Gateway's guide does not say what a model makes of none, so such a body is the function's to check.
+    ``parameters`` maps each query and path parameter, named as in API Gateway (``method.request.path.id``), to whether
+    it is required. ``body`` is the schema name of a required JSON body. It is None if the body is optional or absent:
+    the API Gateway guide does not say how a model treats a missing body, so the function checks optional bodies.
     """
 
     id: str
@@ -45,20 +47,20 @@ class Description:
 
     @classmethod
     def read(cls) -> "Description":
-        """The description as `SOURCE` has it."""
+        """Read `SOURCE`."""
         document = yaml_source.read(SOURCE)
         for item in document["paths"].values():
             for call in item.values():
-                # YAML puts what is merged before a call's own answers; readers look for those by their number.
+                # YAML puts merged keys first; readers expect the responses in the order of their status.
                 call["responses"] = dict(sorted(call["responses"].items()))
         return cls(document)
 
     def as_json(self) -> str:
-        """The document as the API answers it."""
+        """Return the document as the API serves it."""
         return json.dumps(self.document, indent=2) + "\n"
 
     def operations(self) -> Iterator[Operation]:
-        """Every call, in the document's order."""
+        """Yield every operation, in the document's order."""
         for path, item in self.document["paths"].items():
             for method in METHODS:
                 if method not in item:
@@ -71,10 +73,10 @@ class Description:
                     method=method.upper(),
                     path=path,
                     parameters={
-                        f"method.request.{'querystring' if one['in'] == 'query' else one['in']}.{one['name']}": one.get(
+                        f"method.request.{IN_GATEWAY[parameter['in']]}.{parameter['name']}": parameter.get(
                             "required", False
                         )
-                        for one in parameters
+                        for parameter in parameters
                     },
                     body=body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
                     if body.get("required")
@@ -82,7 +84,7 @@ class Description:
                 )
 
     def model(self, name: str) -> dict[str, Any]:
-        """The schema ``name`` in JSON Schema draft 4, which API Gateway's models are in; references are written out.
+        """Return the schema ``name`` in JSON Schema draft 4, as API Gateway's models require, with references resolved.
 
         Source: API Gateway guide, 'Data models for REST APIs'.
         """
@@ -103,7 +105,7 @@ class Description:
     def _resolved(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
         if "$ref" not in part:
             return part
-        found: Any = self.document
+        target: Any = self.document
         for key in part["$ref"].removeprefix("#/").split("/"):
-            found = found[key]
-        return self._resolved(found)
+            target = target[key]
+        return self._resolved(target)

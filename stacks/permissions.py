@@ -1,6 +1,6 @@
-"""The permissions that functions and service roles need, each as narrow as the service allows, and why.
+"""The policy statements of functions and service roles, each as narrow as the service allows.
 
-Every statement says beside its actions why it is there; ``docs/permissions.md`` tells it in those words.
+Each statement has a reason, which ``docs/permissions.md`` quotes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,20 +15,20 @@ from stacks.settings import JOB_TAG
 from stacks.storage import JOBS_INDEX, Storage
 
 WHY = "Why"
-"""The key of a policy's metadata in the template under which it says why each of its statements is there, by Sid."""
+"""The metadata key of a policy in the template. Its value has the reason of each statement by Sid."""
 
 WITHOUT_SID: Mapping[str, str] = {
-    "AmazonAPIGatewayPushToCloudWatchLogs": "API Gateway writes its logs; its guide asks for this policy of AWS's own.",
-    "lambda:InvokeFunction": "Calls this function.",
-    "sns:Publish": "Tells people.",
-    "sqs:SendMessage": "Keeps what the function failed at.",
+    "AmazonAPIGatewayPushToCloudWatchLogs": "API Gateway writes its logs. Its guide requires this AWS managed policy.",
+    "lambda:InvokeFunction": "Invokes this function.",
+    "sns:Publish": "Notifies people.",
+    "sqs:SendMessage": "Keeps events that the function failed to handle.",
     **dict.fromkeys(
         ("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
-        "Sends its trace to X-Ray, which has no resource for that.",
+        "Sends traces to X-Ray. These actions do not support resources.",
     ),
     **dict.fromkeys(
         ("xray:GetSamplingRules", "xray:GetSamplingTargets"),
-        "Asks X-Ray which executions to trace, which has no resource for that.",
+        "Reads from X-Ray which executions to trace. These actions do not support resources.",
     ),
     **dict.fromkeys(
         (
@@ -41,28 +41,28 @@ WITHOUT_SID: Mapping[str, str] = {
             "logs:PutResourcePolicy",
             "logs:UpdateLogDelivery",
         ),
-        "Step Functions sets up the delivery of its own log, which has no resource (Step Functions guide, 'Logging in "
-        "CloudWatch Logs').",
+        "Step Functions sets up the delivery of its log. These actions do not support resources (Step Functions guide, "
+        "'Logging in CloudWatch Logs').",
     ),
 }
-"""Why there are actions in statements without a Sid: those that the CDK writes by itself."""
+"""The reasons of managed policies, and of actions in statements that the CDK generates without a Sid."""
 
 TAKE_NO_RESOURCE = frozenset(
     {
         "cloudwatch:PutMetricData",
         "rekognition:CreateProject",
         "rekognition:DescribeProjects",
-        "rekognition:TagResource",  # of a project that is being created
+        "rekognition:TagResource",  # on a project during its creation
         *(action for action in WITHOUT_SID if action.startswith(("logs:", "xray:"))),
     }
 )
-"""The actions for which AWS has no resource, so that ``*`` must stand. Source: Service Authorization Reference."""
+"""The actions that do not support resources, so they need ``*``. Source: Service Authorization Reference."""
 
 
 class Allowed(iam.PolicyStatement):
-    """A statement that knows why it is there.
+    """A statement that allows ``actions`` on ``resources``, with ``why`` as its reason.
 
-    ``opens`` is false when nothing that is read is decrypted by it, such as the headers of objects.
+    ``opens`` is false if the role itself decrypts nothing with these actions, so it needs no permission on the key.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Allowed(iam.PolicyStatement):
 
 
 class Denied(iam.PolicyStatement):
-    """A statement of a bucket's policy that denies ``actions`` to all principals except ``excepted``, by ARN.
+    """A statement of a bucket policy that denies ``actions`` to all principals except the ARNs in ``excepted``.
 
-    ``lets_services`` also excepts AWS services that call in their own name.
+    ``lets_services`` also excepts AWS services that make a request themselves, not on behalf of a principal.
     """
 
     def __init__(
@@ -94,7 +94,8 @@ class Denied(iam.PolicyStatement):
         excepted: Sequence[str] = (),
         lets_services: bool = False,
     ) -> None:
-        # The ARN of a role's session is that of the role. Source: IAM guide, "AWS global condition context keys".
+        # For a role session, aws:PrincipalArn is the role's ARN. Source: IAM guide, "AWS global condition context
+        # keys".
         conditions: dict[str, Any] = {"ArnNotEquals": {"aws:PrincipalArn": list(excepted)}} if excepted else {}
         if lets_services:
             conditions["BoolIfExists"] = {"aws:PrincipalIsAWSService": "false"}
@@ -110,9 +111,9 @@ class Denied(iam.PolicyStatement):
 
 
 def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence[str], training: Sequence[str]) -> None:
-    """Deny writes of what decides about a model to all principals except the writers of each folder, ARNs of roles.
+    """Deny writes to the folders that determine a model, except by the named roles (ARNs) of each folder.
 
-    Another principal that may write to the bucket could replace these files.
+    Without the denial, any principal with write access to the bucket could replace these files.
     """
     bucket = storage.bucket
     statements = [
@@ -130,21 +131,21 @@ def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence
                 ("manifests", "upright"),
                 manifests,
                 False,
-                "Manifests list what a model is trained on, and turned photos lie beside them. A stage relies on both.",
+                "Manifests and upright copies determine what a model is trained on. Only stages may write them.",
             ),
             (
                 "OnlyLabellingWritesLabels",
                 ("labelling",),
                 labelling,
                 False,
-                "Ground Truth's output decides what a model is trained on. Ground Truth writes it by its role.",
+                "Ground Truth's output determines what a model is trained on. Ground Truth writes it with its role.",
             ),
             (
                 "OnlyTrainingWritesFigures",
                 ("training",),
                 training,
                 True,
-                "The figures of a training decide whether its model goes live. Rekognition writes them with its "
+                "The figures of a training determine whether its model goes live. Rekognition writes them with its "
                 "caller's permissions.",
             ),
         )
@@ -156,7 +157,7 @@ def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence
 
 
 def attach(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
-    """Give ``role`` the statements, and the template the reason of each."""
+    """Add the statements to ``role``, and their reasons to the template's metadata."""
     reasons = {}
     for statement in statements:
         role.add_to_policy(statement)
@@ -167,16 +168,16 @@ def attach(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
 
 
 def write_logs(log_group: logs.ILogGroup) -> iam.PolicyStatement:
-    """Write to the function's own log group."""
+    """Allow a function to write to its log group."""
     return Allowed(
-        "WriteLogs", "Writes its own log.", ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn
+        "WriteLogs", "Writes its log.", ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn
     )
 
 
 class Permissions:
-    """Makes policy statements on this deployment's own resources.
+    """Creates policy statements on this deployment's resources.
 
-    Which actions take a resource is from the Service Authorization Reference of each service.
+    Source of which actions support resources: the Service Authorization Reference of each service.
     """
 
     def __init__(self, stack: cdk.Stack, storage: Storage, *, state_machine_name: str) -> None:
@@ -199,31 +200,31 @@ class Permissions:
         )
 
     def job_progress(self) -> iam.PolicyStatement:
-        """Change the record of a job."""
+        """Allow to update a job's record."""
         return Allowed(
             "WriteJob",
-            "Writes into the job's record how far the job is.",
+            "Writes the job's progress to its record.",
             ["dynamodb:UpdateItem"],
             self._storage.table.table_arn,
         )
 
     def job_record(self) -> iam.PolicyStatement:
-        """Read and change the record of a job."""
+        """Allow to read and update a job's record."""
         return Allowed(
             "ReadAndWriteJob",
-            "Reads the job's record, and writes into it how far the job is.",
+            "Reads the job's record and writes the job's progress to it.",
             ["dynamodb:GetItem", "dynamodb:UpdateItem"],
             self._storage.table.table_arn,
         )
 
     def create_job_records(self) -> iam.PolicyStatement:
-        """Create job records."""
+        """Allow to create jobs' records."""
         return Allowed(
-            "CreateJobs", "Makes the record of a new job.", ["dynamodb:PutItem"], self._storage.table.table_arn
+            "CreateJobs", "Creates the record of a new job.", ["dynamodb:PutItem"], self._storage.table.table_arn
         )
 
     def list_job_records(self) -> iam.PolicyStatement:
-        """List the job records."""
+        """Allow to list jobs' records."""
         return Allowed(
             "ListJobs",
             "Lists the jobs' records.",
@@ -232,14 +233,14 @@ class Permissions:
         )
 
     def read_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """Read the objects below ``folders`` of the bucket."""
+        """Allow to read the objects in ``folders`` of the bucket."""
         return Allowed("ReadObjects", why, ["s3:GetObject"], *self._objects(folders))
 
     def link_to_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """Sign links to objects below ``folders``; the role's own reads are denied.
+        """Allow to presign URLs for objects in ``folders``, but not to read the objects in other requests.
 
-        S3 has no action of its own for HeadObject. Source: S3 API reference, 'Amazon S3 Signature Version 4
-        Authentication Specific Policy Keys'.
+        HeadObject needs s3:GetObject; S3 has no narrower action. Source: S3 API reference, 'Amazon S3 Signature Version
+        4 Authentication Specific Policy Keys'.
         """
         return Allowed(
             "LinkToObjects",
@@ -251,27 +252,27 @@ class Permissions:
         )
 
     def write_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """Write objects below ``folders`` of the bucket."""
+        """Allow to write objects in ``folders`` of the bucket."""
         return Allowed("WriteObjects", why, ["s3:PutObject"], *self._objects(folders))
 
     def delete_objects(self, *folders: str) -> iam.PolicyStatement:
-        """Delete objects below ``folders`` of the bucket."""
+        """Allow to delete objects in ``folders`` of the bucket."""
         return Allowed(
             "DeleteObjects",
-            "Erases what a job holds of people.",
+            "Deletes a job's personal data.",
             ["s3:DeleteObject"],
             *self._objects(folders),
         )
 
     def list_bucket(self, why: str) -> iam.PolicyStatement:
-        """List the bucket, which also makes S3 answer 404 and not 403 for an object that does not exist.
+        """Allow to list the bucket. This also makes S3 return 404 and not 403 for an object that does not exist.
 
-        No condition on the prefix: a read of an object has none, so that S3 would answer 403 again.
+        The statement has no condition on the prefix: a GetObject request has no prefix, so S3 would return 403.
         """
         return Allowed("ListObjects", why, ["s3:ListBucket"], self._storage.bucket.bucket_arn)
 
     def list_folders(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """List the objects below ``folders`` of the bucket, and no others."""
+        """Allow to list the objects in ``folders`` of the bucket, and no others."""
         return Allowed(
             "ListFolders",
             why,
@@ -281,7 +282,7 @@ class Permissions:
         )
 
     def let_rekognition_read(self, *folders: str) -> list[iam.PolicyStatement]:
-        """Let Rekognition, which acts with its caller's permissions, read images and manifests in the bucket.
+        """Allow Rekognition, which uses its caller's permissions, to read photos and manifests in the bucket.
 
         Source: Custom Labels guide, 'Set up Amazon Rekognition Custom Labels console permissions'.
         """
@@ -302,102 +303,103 @@ class Permissions:
         ]
 
     def projects(self, *actions: str, why: str) -> iam.PolicyStatement:
-        """Actions of Rekognition on the jobs' projects, their datasets and models."""
+        """Allow Rekognition ``actions`` on the jobs' projects, datasets and models."""
         return Allowed("Projects", why, [f"rekognition:{action}" for action in actions], self._projects)
 
     def create_project(self) -> iam.PolicyStatement:
-        """Create the jobs' projects, and tag them as they are created.
+        """Allow to create the jobs' projects and to tag them at creation.
 
-        The Service Authorization Reference gives CreateProject no resource type; the Custom Labels guide ("Set up
-        permissions") shows a project's ARN. A statement on ``*`` is right either way, and so the tag limits it.
+        The Service Authorization Reference lists no resource type for CreateProject; the Custom Labels guide ("Set up
+        permissions") shows a project's ARN. The resource ``*`` is valid in both cases, and the tag restricts it.
         """
         return Allowed(
             "CreateProject",
-            "Makes the job's project. It has no ARN yet, so the job's tag stands in for the resource.",
+            "Creates the job's project. A new project has no ARN yet, so the condition on its tag restricts the "
+            "action.",
             ["rekognition:CreateProject", "rekognition:TagResource"],
             "*",
             conditions={"StringLike": {f"aws:RequestTag/{JOB_TAG}": f"{JOB_PREFIX}*"}},
         )
 
     def start_models(self, why: str) -> iam.PolicyStatement:
-        """Start the jobs' models."""
+        """Allow to start the jobs' models."""
         return Allowed("StartModels", why, ["rekognition:StartProjectVersion"], self._projects)
 
     def find_project(self) -> iam.PolicyStatement:
-        """DescribeProjects, which takes no resource."""
+        """Allow DescribeProjects, which does not support resources."""
         return Allowed(
             "FindProject",
-            "Finds the job's project by its name; DescribeProjects takes no resource.",
+            "Finds the job's project by its name. DescribeProjects does not support resources.",
             ["rekognition:DescribeProjects"],
             "*",
         )
 
     def labelling_jobs(self, *actions: str, why: str) -> iam.PolicyStatement:
-        """Actions of SageMaker on the jobs' labelling jobs."""
+        """Allow SageMaker ``actions`` on the jobs' labelling jobs."""
         return Allowed(
             "LabellingJobs", why, [f"sagemaker:{action}" for action in actions], f"{self.labelling_job_prefix}*"
         )
 
     def stop_what_runs(self, *, and_settle: bool = False) -> list[iam.PolicyStatement]:
-        """Find and stop what a job runs, unless it is the live model; ``and_settle``: also delete its model."""
+        """Allow to stop a job's labelling jobs and models. ``and_settle`` also allows to delete its models."""
         return [
             self.labelling_jobs(
                 "DescribeLabelingJob",
                 "StopLabelingJob",
-                why="Looks how far people are, and stops them with the job.",
+                why="Reads the status of the job's labelling jobs, and stops them with the job.",
             ),
             self.projects(
                 "DescribeProjectVersions",
                 "StopProjectVersion",
                 *(["DeleteProjectVersion"] if and_settle else []),
-                why="Looks at the job's models, and stops them with the job"
-                + (", or deletes them." if and_settle else "."),
+                why="Reads the status of the job's models, and stops "
+                + ("or deletes them with the job." if and_settle else "them with the job."),
             ),
             self.live_model(
                 "GetParameter",
                 *(["PutParameter"] if and_settle else []),
-                why="Says which model is live, which is not touched"
-                + (", and takes back what was half written." if and_settle else "."),
+                why="Reads which model is live, which is never stopped"
+                + (", and restores the parameters if only one was written." if and_settle else "."),
             ),
         ]
 
     def pass_labelling_role(self, role: iam.IRole) -> iam.PolicyStatement:
-        """Pass ``role`` to SageMaker and to no other service."""
+        """Allow to pass ``role`` to SageMaker and to no other service."""
         return Allowed(
             "PassLabellingRole",
-            "Hands Ground Truth the role by which it works, and nobody else.",
+            "Passes the role of labelling jobs to Ground Truth, and to no other service.",
             ["iam:PassRole"],
             role.role_arn,
             conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
         )
 
     def answer_task(self, *, failure: bool = True) -> iam.PolicyStatement:
-        """Answer a task token of the state machine.
+        """Allow to send the result of a task with a task token.
 
-        The Service Authorization Reference names no resource for these two actions, but Step Functions checks them
-        against the token's state machine.
+        The Service Authorization Reference lists no resource type for these two actions, but Step Functions checks them
+        against the ARN of the token's state machine.
         """
         return Allowed(
             "AnswerTask",
-            "Wakes the execution that waits for labels.",
+            "Continues the execution that waits for labels.",
             ["states:SendTaskSuccess", *(["states:SendTaskFailure"] if failure else [])],
             self.state_machine_arn,
         )
 
     def start_execution(self) -> iam.PolicyStatement:
-        """Start an execution."""
+        """Allow to start an execution."""
         return Allowed("StartExecution", "Starts a job.", ["states:StartExecution"], self.state_machine_arn)
 
     def list_executions(self) -> iam.PolicyStatement:
-        """List the executions of the state machine."""
-        return Allowed("ListExecutions", "Looks for what runs.", ["states:ListExecutions"], self.state_machine_arn)
+        """Allow to list the state machine's executions."""
+        return Allowed("ListExecutions", "Finds running jobs.", ["states:ListExecutions"], self.state_machine_arn)
 
-    def executions(self, *actions: str, why: str = "Asks how an execution ended.") -> iam.PolicyStatement:
-        """Actions of Step Functions on the state machine's executions."""
+    def executions(self, *actions: str, why: str = "Reads how an execution ended.") -> iam.PolicyStatement:
+        """Allow Step Functions ``actions`` on the state machine's executions."""
         return Allowed("Executions", why, [f"states:{action}" for action in actions], self._executions)
 
     def live_model(self, *actions: str, why: str) -> iam.PolicyStatement:
-        """Actions of Systems Manager on the two parameters that name the live model."""
+        """Allow Systems Manager ``actions`` on the two parameters that name the live model."""
         return Allowed(
             "LiveModel",
             why,

@@ -1,4 +1,4 @@
-"""How a Lambda function is made: its code, its layer, a role of its own, its log and what calls it."""
+"""Constructs for Lambda functions: code, layer, role, log group, dead-letter queue and triggers."""
 
 import json
 import shutil
@@ -25,18 +25,18 @@ CODE = Path(__file__).resolve().parent.parent / "lambdas"
 
 
 def package(folder: Path) -> None:
-    """Write the functions' code to ``folder``, with the API's description as the JSON that the API answers."""
+    """Write the functions' code to ``folder``, with the API's description as the JSON file that the API serves."""
     not_code = shutil.ignore_patterns("__pycache__", "requirements.txt", SOURCE.name)
     shutil.copytree(CODE, folder, ignore=not_code, dirs_exist_ok=True)
     (folder / "api" / "openapi.json").write_text(Description.read().as_json(), encoding="utf-8")
 
 
 class LayerMissingError(FileNotFoundError):
-    """The folder with the functions' libraries has not been built."""
+    """The folder with the functions' libraries does not exist."""
 
 
 class Runtime(Construct):
-    """What every function runs on: the code, the layer with its libraries, Python, the processor and the encryption."""
+    """What all functions share: code, layer with libraries, Python version, processor architecture, encryption."""
 
     python = lambda_.Runtime.PYTHON_3_14
     architecture = lambda_.Architecture.ARM_64
@@ -51,10 +51,10 @@ class Runtime(Construct):
         self.encryption = encryption
         if not (layer / "python").is_dir():
             raise LayerMissingError(
-                f"The functions' libraries are missing: there is no folder {layer / 'python'}. Run 'make synth', which "
-                "installs lambdas/requirements.txt there first."
+                f"The functions' libraries are missing: the folder {layer / 'python'} does not exist. Run 'make "
+                "synth', which installs lambdas/requirements.txt in it."
             )
-        # In the assembly, so that it is there also when the CDK copies no assets.
+        # The folder is in the assembly, because the CDK may be configured not to copy assets.
         folder = Path(cast(cdk.App, self.node.root).outdir, "functions")
         package(folder)
         self.code = lambda_.Code.from_asset(str(folder))
@@ -69,13 +69,14 @@ class Runtime(Construct):
 
 
 ENVIRONMENT_BYTES = 4096
-"""What a function's variables may have together, names and values. Source: Lambda guide, 'Lambda quotas'."""
+"""The limit of all names and values of a function's environment variables. Source: Lambda guide, 'Lambda quotas'."""
 
 
 def longest_value(value: Any, stack_name: str) -> int:
-    """The most bytes that a variable's value can have, given as the template has it.
+    """Return an upper bound, in bytes, of a variable's value, which ``value`` is in the template.
 
-    A reference becomes a name or an ARN that CloudFormation makes of the stack's name, the resource's and its own text.
+    CloudFormation replaces a reference with a name or an ARN. It consists of the stack's name, the resource's logical
+    id and a suffix.
     """
     match value:
         case str():
@@ -86,7 +87,7 @@ def longest_value(value: Any, stack_name: str) -> int:
 
 
 def check_environment(name: str, variables: Mapping[str, Any], stack: cdk.Stack) -> None:
-    """`documentTypes`, `webOrigins` and `tags` leave each function's variables within the 4,096 bytes of Lambda."""
+    """With `documentTypes`, `webOrigins` and `tags`, no function's environment exceeds Lambda's 4,096 bytes."""
     values = stack.resolve(variables)
     sizes = {key: longest_value(value, stack.stack_name) for key, value in values.items()}
     total = sum(sizes.values()) + sum(map(len, sizes))
@@ -94,15 +95,18 @@ def check_environment(name: str, variables: Mapping[str, Any], stack: cdk.Stack)
         return
     longest = sorted(sizes, key=lambda key: -sizes[key])[:2]
     raise SettingsError(
-        f"The environment of the function {name} would have up to {total:,} bytes, and Lambda takes "
-        f"{ENVIRONMENT_BYTES:,}. Most of them are in {' and '.join(f'{key} ({sizes[key]:,})' for key in longest)}: "
-        "shorten the settings documentTypes, webOrigins or tags."
+        f"The environment of the function {name} may have {total:,} bytes; Lambda allows {ENVIRONMENT_BYTES:,}. The "
+        f"largest variables are {' and '.join(f'{key} ({sizes[key]:,})' for key in longest)}. Shorten the settings "
+        "documentTypes, webOrigins or tags."
     )
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """A rule of EventBridge that calls a function with ``event``: by a ``pattern``, or by a ``schedule``."""
+    """An EventBridge rule that invokes a function, by ``pattern`` or by ``schedule``.
+
+    The function receives ``event``, or the original event if it is None.
+    """
 
     id: str
     description: str
@@ -113,10 +117,10 @@ class Trigger:
 
 @dataclass(frozen=True)
 class FunctionSpec:
-    """What a function needs.
+    """The properties of a function.
 
-    ``module`` below ``lambdas/`` holds ``handler``. ``environment`` has what its Settings ask for: text, numbers,
-    flags, lists and key-value pairs. ``triggers`` are for functions that EventBridge calls.
+    ``module``, in ``lambdas/``, has the function ``handler``. ``environment`` has the fields of the handler's Settings:
+    text, numbers, booleans, lists and mappings.
     """
 
     module: str
@@ -130,7 +134,7 @@ class FunctionSpec:
 
 
 def as_variable(value: Any) -> str:
-    """The text of an environment variable, as `pipeline.settings` reads it: ``a,b`` and ``key=value,...``."""
+    """Return the value as text, in the form that `pipeline.settings` reads: ``a,b`` and ``key=value,...``."""
     match value:
         case bool():
             return json.dumps(value)
@@ -144,7 +148,7 @@ def as_variable(value: Any) -> str:
 
 
 class PipelineFunction(lambda_.Function):
-    """A function with a role and a log group of its own."""
+    """A function with its own role and log group."""
 
     def __init__(
         self,
@@ -157,7 +161,7 @@ class PipelineFunction(lambda_.Function):
     ) -> None:
         """
         Raises:
-            SettingsError: the environment is larger than Lambda takes.
+            SettingsError: the environment variables exceed Lambda's limit.
         """
         stack, encryption = cdk.Stack.of(scope), runtime.encryption
         role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -195,7 +199,7 @@ class PipelineFunction(lambda_.Function):
 
 
 class BackgroundFunction(PipelineFunction):
-    """A function that is called asynchronously; its queue ``unhandled`` keeps failed events for 14 days."""
+    """A function that is invoked asynchronously. Its queue ``unhandled`` keeps failed events for 14 days."""
 
     def __init__(self, scope: Construct, id: str, spec: FunctionSpec, *, runtime: Runtime) -> None:
         key = runtime.encryption.key
@@ -211,7 +215,7 @@ class BackgroundFunction(PipelineFunction):
         for trigger in spec.triggers:
             target = targets.LambdaFunction(
                 self,
-                dead_letter_queue=self.unhandled,  # for what EventBridge could not deliver within a day
+                dead_letter_queue=self.unhandled,  # for events that EventBridge cannot deliver within a day
                 event=None if trigger.event is None else events.RuleTargetInput.from_object(trigger.event),
                 retry_attempts=185,
                 max_event_age=cdk.Duration.hours(24),

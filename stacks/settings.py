@@ -1,7 +1,7 @@
-"""What a deployment may choose: the keys of the CDK context (``cdk.json``, or ``cdk synth -c key=value``).
+"""The settings of a deployment: keys of the CDK context (``cdk.json``, or ``cdk synth -c key=value``).
 
-The class ``Settings`` is the one description: the checks at synth, the words of their messages and ``docs/settings.md``
-all come from it. Its defaults are in ``cdk.json``, which holds every key.
+The class ``Settings`` describes them once, for the checks at synthesis, the error messages and ``docs/settings.md``.
+The defaults are in ``cdk.json``, which has every key.
 """
 
 import difflib
@@ -24,26 +24,26 @@ HOUR = 60 * 60
 DAY = 24 * HOUR
 
 HISTORY_EVENTS_FOR_WAITING = 18_000
-"""What the three loops and the labelling heartbeats together may take of an execution's history.
+"""The most history events that the three polling loops and the labelling heartbeats may use together.
 
-At 25,000 events Step Functions fails the execution. The rest is for the retries of the three tasks that wait for a
-quota (680 times 3 events each), for all other states and for a redrive. Source: Step Functions guide, 'Service quotas'.
+Step Functions fails an execution at 25,000 events. The rest is for the retries of the three tasks that wait for a quota
+(680 retries of 3 events each), for all other states and for a redrive. Source: Step Functions guide, 'Service quotas'.
 """
 
 EVENTS_PER_POLL = 9
-"""A Wait (2 history events), a Lambda task (5) and a Choice (2)."""
+"""History events of one poll: a Wait state has 2, a Lambda task 5 and a Choice 2."""
 
 EVENTS_PER_HEARTBEAT = 4
-"""Of a task with a token that is run again: scheduled, started, submitted, timed out."""
+"""History events of a callback task whose heartbeat times out: scheduled, started, submitted, timed out."""
 
 WAIT_FOR_A_QUOTA = 7 * DAY
-"""How long a task asks again while a quota is in use, such as all training slots: 680 times, after 900 s at most."""
+"""How long, in seconds, a task retries while a quota is used up: 680 retries with at most 900 s between them."""
 
 LONGEST_EXECUTION_HOURS = 1440
-"""When the state machine gives up on any execution: its ``TimeoutSeconds``, 60 days."""
+"""The state machine's ``TimeoutSeconds`` in hours: 60 days."""
 
 JOB_TAG = "ekyc-job"
-"""The tag by which the pipeline says to which job a project, a model or a labelling job belongs."""
+"""The tag on projects, models and labelling jobs whose value is the id of their job."""
 
 GROUND_TRUTH_REGIONS = frozenset(
     {
@@ -61,38 +61,38 @@ GROUND_TRUTH_REGIONS = frozenset(
         "us-west-2",
     }
 )
-"""Where AWS has the built-in functions for bounding boxes, without which there is no labelling job.
+"""The Regions with AWS's built-in Lambda functions for bounding boxes, which a labelling job needs.
 
 Source: SageMaker API reference, HumanTaskConfig, PreHumanTaskLambdaArn.
 """
 
 
 class SettingsError(Exception):
-    """The CDK context lacks a key, holds one that is unknown or a value that cannot be; names them all."""
+    """The CDK context has missing keys, unknown keys, invalid values or contradictions. The message names them all."""
 
 
 @dataclass(frozen=True)
 class Takes:
-    """What a value may be, in words that end the sentence 'give ...'."""
+    """The allowed values of a setting, in words that complete the sentence 'give ...'."""
 
     words: str
 
 
 def _listed(value: Any) -> Any:
-    """JSON knows lists, the settings are frozen."""
+    """Return a JSON list as a tuple, because the settings are immutable."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def _different(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
-        raise ValueError("one of them is there twice")
+        raise ValueError("an item is repeated")
     return values
 
 
-def _ours_to_give(tags: Mapping[str, str]) -> Mapping[str, str]:
+def _allow_own_keys(tags: Mapping[str, str]) -> Mapping[str, str]:
     for key in tags:
         if key.lower().startswith("aws:") or key == JOB_TAG:
-            raise ValueError(f"{key} is {'AWS' if key != JOB_TAG else 'the pipeline'}'s own")
+            raise ValueError(f"{'AWS' if key != JOB_TAG else 'the pipeline'} reserves {key}")
     return tags
 
 
@@ -124,54 +124,55 @@ class _Group(BaseModel):
 
 
 class Poll(_Group):
-    """When a loop of the state machine looks again, in seconds."""
+    """The polling schedule of a loop of the state machine, in seconds."""
 
     first: Seconds = Field(description="The first wait, in seconds.")
-    growth: Growth = Field(description="Each later wait is so many times as long as the one before.")
-    ceiling: Seconds = Field(description="No wait is longer, in seconds.")
-    deadline: PollDeadline = Field(description="When the loop gives up and the job fails, in seconds.")
+    growth: Growth = Field(description="The factor by which each wait is longer than the previous wait.")
+    ceiling: Seconds = Field(description="The longest wait, in seconds.")
+    deadline: PollDeadline = Field(description="The time, in seconds, after which the job fails.")
 
     def count(self) -> int:
-        """How often the loop looks until its deadline."""
-        looks, waited, wait = 0, 0.0, float(self.first)
+        """Return how often the loop polls until its deadline."""
+        polls, waited, wait = 0, 0.0, float(self.first)
         while waited < self.deadline:
             waited += wait
-            looks += 1
+            polls += 1
             wait = min(self.ceiling, wait * self.growth)
-        return looks
+        return polls
 
 
 class Polls(_Group):
-    """The loops in which the state machine waits for Rekognition, which sends no event."""
+    """The loops that poll Rekognition, which sends no events."""
 
-    datasets: Poll = Field(description="While Rekognition reads the training and the test dataset.")
-    training: Poll = Field(description="While Rekognition trains.")
-    model: Poll = Field(description="While the model starts.")
+    datasets: Poll = Field(description="While Rekognition creates the training and the test dataset.")
+    training: Poll = Field(description="While Rekognition trains the model.")
+    model: Poll = Field(description="While Rekognition starts the model.")
 
 
 class Labelling(_Group):
-    """How long people may take."""
+    """The time limits of labelling."""
 
     heartbeat: LabellingSeconds = Field(
-        description="After so many seconds without news the pipeline asks Ground Truth itself whether labelling has "
-        "ended, which covers a lost event."
+        description="The time, in seconds, after which the pipeline itself asks Ground Truth whether labelling has "
+        "ended. This covers a lost event."
     )
     deadline: LabellingSeconds = Field(
-        description="After so many seconds without labels the job fails. A Ground Truth job lives for 30 days."
+        description="The time, in seconds, after which a job without labels fails. Ground Truth ends a labelling job "
+        "after 30 days."
     )
 
 
 class Settings(_Group):
-    """One deployment's choices, checked."""
+    """The settings of one deployment, validated."""
 
     stack_name: Annotated[
         str,
         Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$"),
         Takes("up to 64 letters, digits and '-', the first a letter"),
     ] = Field(
-        description="The name of the CloudFormation stack, the state machine, the API and the metrics, and the first "
-        "part of the names of the two parameters that name the live model. Two stacks of different names live side by "
-        "side in an account."
+        description="The name of the CloudFormation stack, the state machine, the API and the metrics namespace, and "
+        "the first part of the names of the two parameters that name the live model. An account can have several "
+        "stacks with different names."
     )
     stage: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$"), Takes("up to 128 letters, digits, '_' and '-'")] = (
         Field(description="The stage of the API: the first part of every path of its URL.")
@@ -181,8 +182,8 @@ class Settings(_Group):
         Field(pattern=r"^([a-z]{2}(-[a-z]+)+-\d{1,2})?$"),
         Takes("the code of a Region such as eu-west-1, or nothing"),
     ] = Field(
-        description="The Region to deploy to; nothing means the Region of the credentials. Given, it is also what the "
-        "other settings are checked against."
+        description="The Region to deploy to. Empty means the Region of the credentials. Other settings, such as ARNs, "
+        "are checked against the Region."
     )
     document_types: Annotated[
         tuple[Annotated[str, Field(pattern=f"^{TYPE_PATTERN}$")], ...],
@@ -190,11 +191,11 @@ class Settings(_Group):
         BeforeValidator(_listed),
         AfterValidator(_different),
         Takes(f"a list of 1 to {MOST_TYPES} different names of {TYPE_RULE}"),
-    ] = Field(description="The types of document to be told apart: the labels that people and the model choose from.")
+    ] = Field(description="The document types, which are the labels that workers and the model use.")
     label_provider: Annotated[Literal["ground-truth", "supplied"], Takes('"ground-truth" or "supplied"')] = Field(
-        description="Who labels a job that does not say so itself: people in SageMaker Ground Truth (which AWS closed "
-        "to new customers on 2026-07-30), or labels from any other tool, uploaded as a COCO file or as a Ground Truth "
-        "manifest."
+        description="The label provider of a job that does not name one: `ground-truth` for people in SageMaker Ground "
+        "Truth (which AWS closed to new customers on 2026-07-30), or `supplied` for labels from any other tool, "
+        "uploaded as a COCO file or as a Ground Truth manifest."
     )
     work_team: Annotated[
         str,
@@ -205,47 +206,50 @@ class Settings(_Group):
             "nothing"
         ),
     ] = Field(
-        description="Who labels in Ground Truth: a private or vendor team that exists, or `create` for a private team "
-        "with a Cognito user pool and group of its own, to which you invite people. Nothing means that jobs with "
-        "Ground Truth are refused. A public workforce is refused: identity documents are personal data."
+        description="The work team that labels in Ground Truth: the ARN of a private or vendor team, or `create` for a "
+        "new private team with its own Cognito user pool and group, to which you invite workers. Empty means that jobs "
+        "with Ground Truth are refused. A public workforce is refused, because identity documents are personal data."
     )
     workers_per_image: Annotated[int, Field(ge=1, le=9), Takes("a whole number from 1 to 9")] = Field(
-        description="How many people label each photo in Ground Truth, which merges their boxes. Each is paid for."
+        description="The number of workers who label each photo in Ground Truth, which merges their boxes. Each "
+        "worker's labels are billed."
     )
     min_images: Annotated[int, Field(ge=1, le=250_000), Takes("a whole number from 1 to 250000")] = Field(
-        description="A job with fewer usable photos fails before anything is labelled."
+        description="The fewest usable photos of a job. A job with fewer fails before labelling."
     )
     max_rejected_share: Share = Field(
-        description="A job of whose photos a larger share is unusable (too large, too small, not a JPEG or PNG) fails. "
-        "So does one of whose accepted photos a larger share is replaced or deleted between their check and training."
+        description="The largest share of a job's photos that may be unusable (too large, too small, not a JPEG or "
+        "PNG). The same share of the accepted photos may be replaced or deleted between their check and the training. "
+        "Above it the job fails."
     )
     max_unmatched_share: Share = Field(
-        description="A job fails before it trains when a larger share of its supplied labels has no uploaded photo, or "
-        "a larger share of its photos is not in the labels file."
+        description="The largest share of supplied labels that may have no uploaded photo, and of photos that may be "
+        "missing in the labels file. Above it the job fails before training."
     )
     min_f1: Share = Field(
-        description="The bar: a model with a lower F1 over all document types is rejected. A job may ask for a higher "
-        "one."
+        description="The bar for the F1 over all document types. A model below it is rejected. A job may set a higher "
+        "bar."
     )
     min_label_f1: Share = Field(
-        description="The floor: a model with a lower F1 for any one document type is rejected. A job may ask for a "
-        "higher one."
+        description="The bar for the F1 of each document type. A model with a type below it is rejected. A job may set "
+        "a higher bar."
     )
     max_f1_drop: Share = Field(
-        description="A model is rejected when its F1 is lower than the live model's by more than this. A job may ask "
-        "for less."
+        description="The largest drop of the F1 from the live model's F1. A model with a larger drop is rejected. A "
+        "job may set a smaller drop."
     )
     stop_previous_model: Switch = Field(
-        description="Whether the model that was live is stopped once the new one is. Both bill by the hour while they "
-        "run; stopped too early, a service that still names the old one fails. A job may leave it running, but not "
-        "stop it where this is false."
+        description="Whether the previous live model is stopped after a new model has gone live. A running model is "
+        "billed by the hour. A service that still uses the previous model fails when the model stops. If this is true, "
+        "a job may still leave the previous model running; if it is false, no job may stop it."
     )
     # Source: AWS General Reference, 'Amazon Rekognition endpoints and quotas', inference units per started model.
     inference_units: Annotated[int, Field(ge=1, le=5), Takes("a whole number from 1 to 5")] = Field(
-        description="The capacity that a model is started with. Each unit bills by the hour while the model runs."
+        description="The inference units with which a model is started. Each unit is billed by the hour while the "
+        "model runs."
     )
-    polls: Polls = Field(description="When the state machine looks again for what Rekognition sends no event about.")
-    labelling: Labelling = Field(description="How long people may take.")
+    polls: Polls = Field(description="The schedules on which the state machine polls Rekognition.")
+    labelling: Labelling = Field(description="The time limits of labelling.")
     api_authorization: Annotated[
         str,
         Field(
@@ -253,12 +257,12 @@ class Settings(_Group):
         ),
         Takes('"iam" or the ARN of a Cognito user pool (arn:aws:cognito-idp:REGION:ACCOUNT:userpool/...)'),
     ] = Field(
-        description="Who may call the API: `iam` for callers whose IAM permissions say so, who sign each call, or the "
-        "user pool whose users send their token."
+        description="How API calls are authorized: `iam` for signed calls with IAM permissions, or the ARN of a user "
+        "pool whose users send their ID token."
     )
     api_log_role: Annotated[Literal["existing", "create"], Takes('"existing" or "create"')] = Field(
-        description="API Gateway writes logs by a role that is set once for an account in a Region. `create` makes and "
-        "sets it, for an account that has none; it replaces one that is set, and stays when the stack goes."
+        description="API Gateway writes logs with a role that is set once per account and Region. `create` creates the "
+        "role and sets it, which replaces a role that is already set. The role is retained when the stack is deleted."
     )
     web_origins: Annotated[
         tuple[
@@ -275,80 +279,83 @@ class Settings(_Group):
             "path and without '*'"
         ),
     ] = Field(
-        description="The web pages that may call the API and upload photos from a browser (CORS). None means no page."
+        description="The origins of the web pages that may call the API and upload photos from a browser (CORS). An "
+        "empty list means no web page."
     )
     web_acl_arn: Annotated[
         str,
         Field(pattern=rf"^(|{PARTITION_REGION.format('wafv2')}:\d{{12}}:regional/webacl/[^/]+/[^/]+)$"),
         Takes("the ARN of a regional web ACL (arn:aws:wafv2:REGION:ACCOUNT:regional/webacl/NAME/ID), or nothing"),
-    ] = Field(description="The web ACL of AWS WAF that every call of the API passes. Nothing means none.")
+    ] = Field(description="The AWS WAF web ACL that filters the API's calls. Empty means no web ACL.")
     kms_key_arn: Annotated[
         str,
         Field(pattern=rf"^(|{PARTITION_REGION.format('kms')}:\d{{12}}:key/[A-Za-z0-9-]+)$"),
         Takes("the ARN of a KMS key, not of an alias (arn:aws:kms:REGION:ACCOUNT:key/...), or nothing"),
     ] = Field(
-        description="The key that encrypts what the pipeline stores, its models and labelling jobs. Nothing means the "
-        "keys that AWS manages. The key's own policy must let the account's IAM policies and CloudWatch Logs use it."
+        description="The key that encrypts the pipeline's stored data, models and labelling jobs. Empty means AWS "
+        "owned and AWS managed keys. The key policy must allow the account's IAM policies and CloudWatch Logs to use "
+        "the key."
     )
     retention_days: Annotated[int, Field(ge=1, le=3650), Takes("a whole number from 1 to 3650")] = Field(
-        description="Photos, labels, manifests and training output are deleted so many days after they were written. "
-        "The record of the job, which holds no photo, stays."
+        description="The number of days after which photos, labels, manifests and training output are deleted. The "
+        "job's record, which contains no photo, is kept."
     )
     audit_retention_years: Annotated[int, Field(ge=1, le=100), Takes("a whole number from 1 to 100")] = Field(
-        description="For so many years no audit report can be deleted or replaced, by nobody, the account's root user "
-        "included (S3 Object Lock in compliance mode). A shorter time holds for later reports only."
+        description="The number of years during which no user, including the account's root user, can delete or "
+        "replace an audit report (S3 Object Lock in compliance mode). A shorter period applies to new reports only."
     )
     model_hours: Annotated[int, Field(ge=1, le=8760), Takes("a whole number from 1 to 8760")] = Field(
-        description="A model that runs for more hours is reported, or stopped: see longRunningModels."
+        description="The number of hours after which a running model is reported or stopped: see longRunningModels."
     )
     long_running_models: Annotated[Literal["report", "stop"], Takes('"report" or "stop"')] = Field(
-        description="What happens to a model that runs for longer than modelHours: `report` tells it and touches "
-        "nothing, `stop` stops it, the live model too."
+        description="What happens to a model that runs for longer than modelHours: `report` only reports it, `stop` "
+        "stops it, even if it is the live model."
     )
     execution_hours: Annotated[
         int,
         Field(ge=1, le=LONGEST_EXECUTION_HOURS),
         Takes(f"a whole number from 1 to {LONGEST_EXECUTION_HOURS}"),
-    ] = Field(description="A job that runs for more hours raises an alarm: something may be stuck.")
+    ] = Field(description="The number of hours after which a running job raises an alarm, because it may be stuck.")
     notification_email: Annotated[
         str, Field(pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$"), Takes("an e-mail address, or nothing")
     ] = Field(
-        description="Gets the outcome of every job, running models and alarms, once its owner has confirmed AWS's "
-        "first e-mail. Nothing means that you subscribe to the topic yourself."
+        description="The e-mail address that gets the outcome of every job, running models and alarms, after its owner "
+        "has confirmed the subscription. Empty means no subscription; you can subscribe to the topic yourself."
     )
-    # Rekognition's own limits of a tag; "=" and "," separate tags in the functions' environment.
+    # Rekognition's limits of tags. "=" and "," are not allowed because they separate tags in the functions'
+    # environment.
     tags: Annotated[
         Mapping[
             Annotated[str, Field(pattern=r"^[\w .:/+@-]+$", max_length=128)],
             Annotated[str, Field(pattern=r"^[\w .:/+@-]*$", max_length=256)],
         ],
         Field(max_length=40),
-        AfterValidator(_ours_to_give),
+        AfterValidator(_allow_own_keys),
         Takes(
             "an object of up to 40 tags of letters, digits, spaces and any of _.:/+-@, no "
             "key of which begins with aws: or is ekyc-job"
         ),
     ] = Field(
-        description="Cost tags on everything that the stack makes and on the project, model and labelling job of every "
-        "job."
+        description="Cost allocation tags on the stack's resources and on the project, model and labelling job of "
+        "every job."
     )
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any], *, region: str = "") -> Self:
-        """Read every setting; the keys of the CDK itself (they hold ``:``, ``@`` or ``/``) are passed over.
+        """Read all settings. Ignores the CDK's own keys, which contain ``:``, ``@`` or ``/``.
 
-        ``cdk -c key=value`` gives each value as text: text that is JSON is read as such. A part of a group may be given
-        by its path (``polls.training.deadline``). ``region`` is the Region of the credentials, if it is known: what the
-        setting ``region`` does not say is checked against it.
+        ``cdk -c key=value`` passes each value as text, which is parsed as JSON if possible. A setting of a group may be
+        given by its path (``polls.training.deadline``). ``region`` is the Region of the credentials, if known; ARNs are
+        checked against it if the setting ``region`` is empty.
 
         Raises:
-            SettingsError: names every missing key, unknown key, impossible value and contradiction at once.
+            SettingsError: names all missing keys, unknown keys, invalid values and contradictions.
         """
         given = _flat({key: value for key, value in context.items() if not re.search("[:@/]", key)})
         faults: dict[str, str] = {}
-        read: Self | None = None
+        settings: Self | None = None
         try:
-            read = cls.model_validate(_nested(given))
+            settings = cls.model_validate(_nested(given))
         except ValidationError as error:
             for detail in error.errors():
                 key = _key([str(part) for part in detail["loc"]])
@@ -363,20 +370,21 @@ class Settings(_Group):
             for sentence in rule(*(usable[key] for key in keys))
         ]
         order = list(LEAVES)
-        found = sorted(faults, key=lambda key: order.index(key) if key in order else -1)
-        sentences = [f"{key} {faults[key]}" for key in found] + contradictions
-        if sentences or read is None:
-            raise SettingsError("The CDK context (cdk.json) is wrong:\n" + "\n".join(f"- {one}" for one in sentences))
-        return read
+        faulty_keys = sorted(faults, key=lambda key: order.index(key) if key in order else -1)
+        sentences = [f"{key} {faults[key]}" for key in faulty_keys] + contradictions
+        if sentences or settings is None:
+            listed = "\n".join(f"- {sentence}" for sentence in sentences)
+            raise SettingsError(f"The CDK context (cdk.json) is wrong:\n{listed}")
+        return settings
 
 
 def committed() -> dict[str, Any]:
-    """The context as ``cdk.json`` has it: the defaults of all settings and the CDK's own flags."""
+    """Return the context in ``cdk.json``: the defaults of all settings, and the CDK's feature flags."""
     return dict(json.loads(CDK_JSON.read_text(encoding="utf-8"))["context"])
 
 
 def leaves(group: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting by its key in the context, such as ``polls.training.first``, in the order of the class."""
+    """Yield every setting with its key in the context, such as ``polls.training.first``, in the order of the class."""
     for field in group.model_fields.values():
         key = f"{prefix}{field.alias}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -390,12 +398,12 @@ GROUPS = frozenset({"polls"} | {key.rpartition(".")[0] for key in LEAVES if "." 
 
 
 def takes(key: str) -> str:
-    """What the setting may be, in words."""
+    """Return the allowed values of the setting, in words."""
     return next(mark.words for mark in LEAVES[key].metadata if isinstance(mark, Takes))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The entries of groups with their path as key; those that were given by their path win."""
+    """Return all values by their path. A value that was given by its path overrides the same value in a group."""
     flat: dict[str, Any] = {}
     by_path: dict[str, Any] = {}
     for key, value in values.items():
@@ -415,7 +423,7 @@ def _parsed(text: str) -> Any:
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Groups as objects again, all of them, so that each missing part is named."""
+    """Return the values with groups as objects. Has every group, so that the validation names each missing setting."""
     nested: dict[str, Any] = {}
     groups: dict[str, Any] = {"": nested}
     for group in sorted(GROUPS):
@@ -432,7 +440,7 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _key(path: list[str]) -> str:
-    """The setting that a fault is about: of one inside a list, the list."""
+    """Return the setting that a validation error is about. For an error inside a list, this is the list."""
     for length in range(1, len(path) + 1):
         key = ".".join(path[:length])
         if key in LEAVES:
@@ -454,16 +462,16 @@ def _fault(key: str, given: Mapping[str, Any], detail: Any) -> str:
 
 
 Contradiction = Callable[..., Iterator[str]]
-"""Takes the values of its keys as they were given, each possible by itself; says what is wrong with them together.
+"""A rule between settings. Takes their values, each valid by itself, and yields what is wrong with the combination.
 
-Its docstring is the rule, in ``docs/settings.md``.
+``docs/settings.md`` quotes the docstring as the rule.
 """
 
 CONTRADICTIONS: list[tuple[tuple[str, ...], Contradiction]] = []
 
 
 def _together(*keys: str) -> Callable[[Contradiction], Contradiction]:
-    """Registers a contradiction between the settings ``keys``; it is looked for when each of them is usable."""
+    """Register a rule between the settings ``keys``. It is checked only if each of these settings is valid."""
 
     def register(rule: Contradiction) -> Contradiction:
         CONTRADICTIONS.append((keys, rule))
@@ -478,7 +486,7 @@ POLL_PARTS = tuple(Poll.model_fields)
 
 def _poll_is_in_order(loop: str) -> Contradiction:
     def rule(first: float, ceiling: float, deadline: int) -> Iterator[str]:
-        """A loop's `first` wait is at most its `ceiling`, and that is at most its `deadline`."""
+        """In each loop of `polls`, `first` is at most `ceiling`, and `ceiling` is at most `deadline`."""
         if first > ceiling:
             yield f"polls.{loop}.first ({first}) is above polls.{loop}.ceiling ({ceiling})"
         if ceiling > deadline:
@@ -497,20 +505,20 @@ for _loop in LOOPS:
     *(f"polls.{loop}.{part}" for loop in LOOPS for part in POLL_PARTS),
 )
 def _waits_fit_the_history(heartbeat: int, labelling_deadline: int, *values: Any) -> Iterator[str]:
-    """The loops of `polls` and the heartbeats of `labelling` take at most 18,000 events of a history."""
+    """The loops of `polls` and the heartbeats of `labelling` use at most 18,000 events of the execution history."""
     beats = -(-labelling_deadline // heartbeat)
     parts = len(POLL_PARTS)
     polls = [
         Poll.model_construct(**dict(zip(POLL_PARTS, values[start : start + parts], strict=True)))
         for start in range(0, len(values), parts)
     ]
-    looks = sum(poll.count() for poll in polls)
-    events = looks * EVENTS_PER_POLL + beats * EVENTS_PER_HEARTBEAT
+    count = sum(poll.count() for poll in polls)
+    events = count * EVENTS_PER_POLL + beats * EVENTS_PER_HEARTBEAT
     if events > HISTORY_EVENTS_FOR_WAITING:
         yield (
-            f"polls would look {looks} times and labelling.heartbeat {beats} times until their deadlines, which is "
-            f"{events} history events, and an execution has room for {HISTORY_EVENTS_FOR_WAITING}: wait longer or give "
-            "up sooner"
+            f"polls would poll {count} times and labelling.heartbeat {beats} times until their deadlines, which needs "
+            f"{events} history events; an execution has room for {HISTORY_EVENTS_FOR_WAITING}: set longer waits or "
+            "earlier deadlines"
         )
 
 
@@ -523,44 +531,46 @@ def _heartbeat_comes_before_the_deadline(heartbeat: int, deadline: int) -> Itera
 
 @_together("retentionDays", "labelling.deadline", *(f"polls.{loop}.deadline" for loop in LOOPS))
 def _photos_outlive_their_job(retention_days: int, *deadlines: int) -> Iterator[str]:
-    """`retentionDays` outlasts the longest job: all deadlines and two weeks' wait for quotas."""
+    """`retentionDays` is at least as long as the longest job: all deadlines and two weeks of waiting for quotas."""
     longest = sum(deadlines) + 2 * WAIT_FOR_A_QUOTA
     if retention_days * DAY < longest:
         yield (
             f"retentionDays ({retention_days}) is shorter than the longest job: labelling.deadline, the polls' "
-            f"deadlines and a week's wait each for datasets and a training slot make {-(-longest // DAY)} days"
+            f"deadlines, and one week each of waiting for datasets and for a training slot are {-(-longest // DAY)} "
+            "days"
         )
 
 
 @_together("executionHours", "labelling.deadline")
 def _an_alarm_waits_for_people(execution_hours: int, deadline: int) -> Iterator[str]:
-    """`executionHours` is at least `labelling.deadline`: people who are in time raise no alarm."""
+    """`executionHours` is at least `labelling.deadline`, so that labelling in time raises no alarm."""
     if execution_hours * HOUR < deadline:
         yield (
             f"executionHours ({execution_hours}) is shorter than labelling.deadline ({deadline} seconds, "
-            f"{-(-deadline // HOUR)} hours): people who are in time would raise an alarm"
+            f"{-(-deadline // HOUR)} hours): labelling in time would raise an alarm"
         )
 
 
 @_together("region", "labelProvider", "workTeam")
 def _ground_truth_is_there(region: str, label_provider: str, work_team: str) -> Iterator[str]:
-    """The label provider `ground-truth` and a `workTeam` need a Region with Ground Truth's built-in functions."""
+    """The label provider `ground-truth` and a `workTeam` require a Region with Ground Truth's built-in functions."""
     if not region or region in GROUND_TRUTH_REGIONS:
         return
     wanted = {'labelProvider "ground-truth"': label_provider == "ground-truth", "workTeam": bool(work_team)}
     for setting, is_wanted in wanted.items():
         if is_wanted:
             yield (
-                f"{setting} needs Ground Truth, which has no built-in functions in {region}: give a Region out of "
+                f"{setting} requires Ground Truth, which has no built-in functions in {region}: give one of the "
+                "Regions "
                 f'{", ".join(sorted(GROUND_TRUTH_REGIONS))}, or labelProvider "supplied" and no workTeam'
             )
 
 
 def _is_in_region(key: str) -> Contradiction:
     def rule(region: str, arn: str) -> Iterator[str]:
-        """Every ARN is of the Region that the stack goes to."""
+        """Every ARN is in the Region to which the stack is deployed."""
         if region and arn.startswith("arn:") and arn.split(":")[3] != region:
-            yield f"{key} is in {arn.split(':')[3]}, and the stack goes to {region}: give one of that Region"
+            yield f"{key} is in {arn.split(':')[3]}, but the stack is deployed to {region}: give an ARN in that Region"
 
     return rule
 

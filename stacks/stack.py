@@ -1,4 +1,4 @@
-"""The stack: everything that is deployed, composed."""
+"""The stack, composed of the constructs in this package."""
 
 from pathlib import Path
 
@@ -22,13 +22,13 @@ from stacks.training import TrainingStateMachine
 
 
 class TrainingStack(cdk.Stack):
-    """Trains document detectors: storage, stages, state machine, events and HTTP API, for any account and region."""
+    """The training pipeline: storage, stages, state machine, events and HTTP API, for any account and Region."""
 
     def __init__(self, scope: Construct, settings: Settings, *, layer: Path) -> None:
-        """``layer`` is the folder with the functions' libraries below ``python/``.
+        """``layer`` is a folder whose subfolder ``python/`` has the functions' libraries.
 
         Raises:
-            LayerMissingError: the libraries are not there.
+            LayerMissingError: the subfolder does not exist.
         """
         super().__init__(
             scope,

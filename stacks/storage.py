@@ -1,4 +1,4 @@
-"""What is kept: the bucket, the table of jobs and the two parameters that name the live model."""
+"""The pipeline's storage: the bucket, the table of jobs, and the two parameters that name the live model."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -15,13 +15,13 @@ from rules import uploads
 JOBS_INDEX = "ByStartTime"
 
 FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
-"""Of the bucket: all that have a folder for each job, and hold what a job knows of people."""
+"""The bucket's folders with jobs' files, which contain personal data. Each has a subfolder per job."""
 
 
 class Storage(Construct):
-    """Outlives the stack: photographs, labels, manifests and the record of every job are kept when it is deleted.
+    """The storage. The bucket and the table are retained when the stack is deleted.
 
-    What the folders hold expires by itself; the records of jobs stay.
+    Objects in `FOLDERS` expire after the retention period; jobs' records do not expire.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Storage(Construct):
         web_origins: Sequence[str],
         key: kms.IKey | None,
     ) -> None:
-        """``key`` encrypts everything but the access logs; None means AWS's own keys."""
+        """``key`` encrypts everything except the access logs; None means AWS owned or AWS managed keys."""
         super().__init__(scope, id)
-        # S3 delivers no access log to a bucket that KMS encrypts by default.
+        # S3 does not deliver access logs to a bucket with SSE-KMS as its default encryption.
         # Source: S3 guide, 'Enabling Amazon S3 server access logging'.
         self.access_logs = s3.Bucket(
             self,
@@ -53,13 +53,13 @@ class Storage(Construct):
             "Bucket",
             encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
             encryption_key=key,
-            bucket_key_enabled=True if key else None,  # one call of KMS for many objects
+            bucket_key_enabled=True if key else None,  # one call to KMS for many objects
             minimum_tls_version=1.2,
             enforce_ssl=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             server_access_logs_bucket=self.access_logs,
-            # The labelling page shows photographs by signed links; without this rule its tasks fail.
+            # The labelling page loads photos from presigned URLs; without this rule its tasks fail.
             # Source: SageMaker guide, 'CORS Permission Requirement'.
             cors=[
                 s3.CorsRule(
@@ -69,7 +69,7 @@ class Storage(Construct):
                     exposed_headers=["Access-Control-Allow-Origin"],
                 ),
                 *(
-                    # Pages upload photos to presigned URLs, and compare the hash of what is uploaded.
+                    # Web pages upload photos to presigned URLs and compare the hashes of uploads.
                     [
                         s3.CorsRule(
                             allowed_methods=[s3.HttpMethods.HEAD, s3.HttpMethods.PUT],
@@ -91,7 +91,8 @@ class Storage(Construct):
             ],
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
-        # Its events go to EventBridge. CDK's own way to say so makes a function of its own for it.
+        # Send the bucket's events to EventBridge. The CDK's event_bridge_enabled would add a custom resource with a
+        # Lambda function.
         cast(s3.CfnBucket, self.bucket.node.default_child).add_property_override(
             "NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True
         )
@@ -125,6 +126,7 @@ class Storage(Construct):
             self,
             id,
             parameter_name=name,
-            description=f"{description} Written by the stage 'Publish model'; 'default' means none yet.",
+            description=f"{description} The stage 'Publish model' writes it. 'default' means that no model is live "
+            "yet.",
             string_value="default",
         )

@@ -16,7 +16,7 @@ from stacks.settings import Poll, Settings
 
 
 def waits(settings: Settings) -> dict[str, str]:
-    """The poll schedules and deadlines by the names that the state machine's definition gives them."""
+    """Return the poll schedules and deadlines by their names in the state machine's definition."""
 
     def loop(name: str, poll: Poll) -> dict[str, str]:
         return {
@@ -36,10 +36,10 @@ def waits(settings: Settings) -> dict[str, str]:
 
 
 class TrainingStateMachine(sfn.StateMachine):
-    """The Standard state machine of ``statemachine/training.asl.yaml``; a job has one execution, or several.
+    """The Standard state machine of ``statemachine/training.asl.yaml``. A job has one or more executions.
 
-    It has a fixed name, so that the roles of the functions it calls can name it. The log holds every event without its
-    data: payloads stay in the execution history.
+    The name is fixed so that the roles of its functions can name it without a circular reference. The log has every
+    event without its data; payloads are only in the execution history.
     """
 
     def __init__(
@@ -51,9 +51,10 @@ class TrainingStateMachine(sfn.StateMachine):
         stages: Mapping[str, lambda_.IFunction],
         encryption: Encryption,
     ) -> None:
-        """``stages`` are the functions of the tasks, by the name that the definition gives them."""
-        # A prefix that log delivery is allowed to write to without a policy of its own for each group; the stack's
-        # own id, because the group outlives the stack. Source: Step Functions guide, 'Logging in CloudWatch Logs'.
+        """``stages`` has the functions of the tasks by their name in the definition."""
+        # Log delivery may write to log groups with this prefix without a resource policy for each group. The stack's id
+        # makes the name unique, because the log group is retained when the stack is deleted. Source: Step Functions
+        # guide, 'Logging in CloudWatch Logs'.
         stack_id = cdk.Fn.select(2, cdk.Fn.split("/", cdk.Stack.of(scope).stack_id))
         log_group = logs.LogGroup(
             scope,
@@ -62,7 +63,8 @@ class TrainingStateMachine(sfn.StateMachine):
             retention=logs.RetentionDays.ONE_YEAR,
             encryption_key=encryption.key,
         )
-        # Only this account's state machines. Source: Step Functions guide, 'Cross-service confused deputy prevention'.
+        # Only state machines of this account may use the role. Source: Step Functions guide, 'Cross-service confused
+        # deputy prevention'.
         role = iam.Role(
             scope,
             f"{id}Role",
@@ -82,4 +84,4 @@ class TrainingStateMachine(sfn.StateMachine):
             tracing_enabled=True,
             role=role,
         )
-        attach(role, [Allowed("CallStages", "Calls its stages.", ["lambda:InvokeFunction"], *arns.values())])
+        attach(role, [Allowed("CallStages", "Invokes the stages.", ["lambda:InvokeFunction"], *arns.values())])

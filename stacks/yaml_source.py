@@ -1,4 +1,4 @@
-"""Reads the sources that people write in YAML, so that what several parts share stands once."""
+"""Reads sources in YAML, whose anchors let several parts share one definition."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 SHARED = "x-"
-"""Begins each key at the top of a file that holds what its parts share, and that is no part of what it describes."""
+"""Prefix of the top-level keys that hold shared definitions. `read` leaves these keys out."""
 
 
 class SourceError(ValueError):
-    """The file is not YAML, or gives a key twice; the message says in which line."""
+    """The file is not YAML, or has a key twice. The message names the line."""
 
 
 def read(file: Path) -> dict[str, Any]:
-    """What ``file`` describes, without the keys that begin with `SHARED`.
+    """Return the content of ``file`` without the top-level keys that begin with `SHARED`.
 
     Raises:
         SourceError: ``file`` cannot be read as YAML 1.2.

@@ -52,7 +52,7 @@ def test_a_permission_without_a_reason_is_refused() -> None:
     (policy, *_) = (one for one in resources.values() if one["Type"] == "AWS::IAM::Policy")
     policy["Properties"]["PolicyDocument"]["Statement"].append({"Action": "s3:GetObject", "Resource": "*"})
     # Then there is no text, and the words say what to do
-    with pytest.raises(docs.ReasonMissingError, match=r"may s3:GetObject, and nothing says why.*Allowed"):
+    with pytest.raises(docs.ReasonMissingError, match=r"may s3:GetObject, and no reason is given.*Allowed"):
         docs.permissions(resources)
 
 

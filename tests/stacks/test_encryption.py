@@ -47,7 +47,7 @@ def test_the_statements_are_of_the_keys_partition() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "There is no key of your own: put kmsKeyArn into cdk.json"),
+        ([], "No key is set. Set kmsKeyArn in cdk.json"),
         (["-c", "kmsKeyArn=alias/mine"], 'kmsKeyArn is "alias/mine": give the ARN of a KMS key'),
     ],
 )

@@ -85,8 +85,8 @@ def test_everything_that_is_wrong_is_named_at_once(context: dict[str, Any]) -> N
         'webOrigins is ["https://kyc.example.com/app"]: give a list of up to 20 different origins such as '
         "https://kyc.example.com or http://localhost:3000, without a path and without '*'",
         "polls.model.first (60) is above polls.model.ceiling (30)",
-        "retentionDays (30) is shorter than the longest job: labelling.deadline, the polls' deadlines and a week's "
-        "wait each for datasets and a training slot make 49 days",
+        "retentionDays (30) is shorter than the longest job: labelling.deadline, the polls' deadlines, and one "
+        "week each of waiting for datasets and for a training slot are 49 days",
     ]
 
 
@@ -271,13 +271,13 @@ def test_a_loop_looks_until_its_deadline() -> None:
         ),
         (
             {"executionHours": 700},
-            "executionHours (700) is shorter than labelling.deadline (2678400 seconds, 744 hours): people who are in "
+            "executionHours (700) is shorter than labelling.deadline (2678400 seconds, 744 hours): labelling in "
             "time would raise an alarm",
         ),
         (
             {"retentionDays": 48},
-            "retentionDays (48) is shorter than the longest job: labelling.deadline, the polls' deadlines and a week's "
-            "wait each for datasets and a training slot make 49 days",
+            "retentionDays (48) is shorter than the longest job: labelling.deadline, the polls' deadlines, and one "
+            "week each of waiting for datasets and for a training slot are 49 days",
         ),
     ],
 )
@@ -298,7 +298,7 @@ def test_a_region_without_ground_truth_is_refused_for_those_who_want_it(context:
     context |= {"region": "eu-west-3", "workTeam": "create"}
     # Then both settings that want Ground Truth are named, with the Regions that have it
     found = faults(context)
-    assert [fault.split(" needs ")[0] for fault in found] == ['labelProvider "ground-truth"', "workTeam"]
+    assert [fault.split(" requires ")[0] for fault in found] == ['labelProvider "ground-truth"', "workTeam"]
     assert "eu-west-1, eu-west-2, us-east-1" in found[0]
     # But labels from elsewhere are welcome anywhere
     settings = Settings.from_context(context | {"labelProvider": "supplied", "workTeam": ""})
@@ -307,7 +307,7 @@ def test_a_region_without_ground_truth_is_refused_for_those_who_want_it(context:
 
 def test_the_region_of_the_credentials_counts_when_none_is_set(context: dict[str, Any]) -> None:
     # Given credentials of a Region without Ground Truth
-    assert faults(context, region="sa-east-1")[0].startswith('labelProvider "ground-truth" needs Ground Truth')
+    assert faults(context, region="sa-east-1")[0].startswith('labelProvider "ground-truth" requires Ground Truth')
     # Then a Region that is set comes first, and is not taken for set when it only is known
     assert Settings.from_context(context | {"region": "eu-west-1"}, region="sa-east-1").region == "eu-west-1"
     assert Settings.from_context(context, region="eu-west-1").region == ""
@@ -318,7 +318,7 @@ def test_a_resource_of_another_region_is_refused(context: dict[str, Any]) -> Non
     elsewhere = {"workTeam": TEAM, "kmsKeyArn": KEY, "webAclArn": WEB_ACL, "apiAuthorization": POOL}
     # Then each is named
     assert faults(context | elsewhere | {"region": "us-east-1"}) == [
-        f"{key} is in eu-west-1, and the stack goes to us-east-1: give one of that Region"
+        f"{key} is in eu-west-1, but the stack is deployed to us-east-1: give an ARN in that Region"
         for key in ("workTeam", "apiAuthorization", "webAclArn", "kmsKeyArn")
     ]
     # And where the stack goes to eu-west-1, or nobody knows yet, they are taken
