@@ -12,7 +12,7 @@ from tests.command import ekyc, environment_without_aws
 from tests.waiting import ENOUGH
 
 
-def test_the_demo_ends_with_a_model_that_finds_documents_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_the_demo_trains_a_model_and_leaves_nothing_running(tmp_path: Path) -> None:
     # When the demo runs on some forty photos
     ended = subprocess.run(
         [Path(sys.executable).with_name("ekyc"), "demo", "--count", "40", "--seed", "5", "--out", tmp_path],
@@ -81,7 +81,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_1(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_api_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> None:
+def test_a_missing_api_is_reported_with_its_address(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
     credentials = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1"}
     ended = ekyc(

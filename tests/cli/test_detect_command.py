@@ -241,7 +241,7 @@ def test_hostile_photo_names_show_no_control_characters(tmp_path: Path, model: M
     assert [row["photo"] for row in json.loads(out)["photos"]] == [good, bad]
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path, model: Model) -> None:
+def test_an_unwritable_folder_is_reported_in_words(tmp_path: Path, model: Model) -> None:
     # Given a file where the folder should be, and a place where none can be made
     photo(tmp_path / "a.jpg")
     (tmp_path / "file").write_text("x")

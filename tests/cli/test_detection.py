@@ -9,7 +9,7 @@ from ekyc.cli.detection import read_photo
 from ekyc.cli.errors import CommandError
 
 
-def test_a_photo_is_read_as_people_see_it(tmp_path: Path) -> None:
+def test_a_photo_is_read_upright(tmp_path: Path) -> None:
     # Given a phone's photo: stored lying, its left edge red, with the note in EXIF to turn it by 90 degrees
     stored = Image.new("RGB", (64, 48), "white")
     stored.paste("red", (0, 0, 16, 48))

@@ -81,7 +81,7 @@ def make_stack(aws: LocalAws, **resources: Any) -> str:
 # The whole command
 
 
-def test_the_deployed_stack_is_well_and_in_date_until_a_setting_differs(aws: LocalAws, tmp_path: Path) -> None:
+def test_the_deployed_stack_is_current_until_a_setting_differs(aws: LocalAws, tmp_path: Path) -> None:
     # Given the stack, deployed to the local AWS as `ekyc local` does
     aws.deploy(synthesize(tmp_path, LOCAL_SETTINGS))
     # When the doctor is asked by somebody with what `ekyc local` says to export
@@ -120,7 +120,7 @@ def test_the_deployed_stack_is_well_and_in_date_until_a_setting_differs(aws: Loc
         ({"AWS_REGION": "sa-east-1"}, (), {"Settings": "no built-in functions in sa-east-1"}),
     ],
 )
-def test_what_is_missing_is_told_once_in_words(
+def test_what_is_missing_is_reported_once_in_words(
     variables: dict[str, str], arguments: tuple[str, ...], problems: dict[str, str]
 ) -> None:
     # Given nothing that answers in AWS's place
@@ -146,9 +146,7 @@ def test_a_setting_without_a_value_is_a_sentence() -> None:
     assert "KEY=VALUE" in ended.stderr
 
 
-def test_a_check_that_may_not_ask_names_the_permission_and_hides_no_other(
-    aws: LocalAws, environment: pytest.MonkeyPatch
-) -> None:
+def test_a_denied_check_names_the_permission_and_others_run(aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
     # Given credentials that may not look at Rekognition
     with answering(denied("rekognition:DescribeProjects")) as url:
         environment.setenv("AWS_ENDPOINT_URL_REKOGNITION", url)
@@ -166,7 +164,7 @@ def test_a_check_that_may_not_ask_names_the_permission_and_hides_no_other(
     assert findings["Stack"].found == "the stack is not deployed yet"
 
 
-def test_a_service_that_does_not_answer_in_time_is_told(aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
+def test_a_service_that_times_out_is_reported(aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
     environment.setattr(account, "SECONDS_TO_ANSWER", 0.2)
     environment.setattr(account, "ATTEMPTS", 1)
 
@@ -216,7 +214,7 @@ def test_a_clock_that_is_off_would_spoil_signatures(
         assert "4 minutes ahead of AWS's" in finding.found
 
 
-def test_the_true_time_of_the_local_aws_is_told(aws: LocalAws) -> None:
+def test_the_local_aws_reports_its_true_time(aws: LocalAws) -> None:
     # Given a fresh local AWS
     fresh = look("Clock", at_aws=False)
     # When a job's waiting leaves its clock ahead
@@ -324,7 +322,7 @@ def test_work_teams(aws: LocalAws) -> None:
 
 
 @pytest.mark.parametrize(("workforces", "status"), [([], "ok"), ([{"WorkforceName": "default"}], "problem")])
-def test_a_team_that_the_stack_makes_needs_an_account_without_a_workforce(
+def test_a_created_team_needs_an_account_without_a_workforce(
     workforces: list[dict[str, str]], status: str, aws: LocalAws, environment: pytest.MonkeyPatch
 ) -> None:
     with answering(lambda _: (200, {"Workforces": workforces})) as url:
@@ -540,7 +538,7 @@ def test_a_python_that_is_too_old_is_named(environment: pytest.MonkeyPatch) -> N
     assert look("Tools").advice == "Install Python ≥ 99.0."
 
 
-def test_a_look_up_is_made_once_for_all_checks_and_so_is_its_error(environment: pytest.MonkeyPatch) -> None:
+def test_checks_share_one_lookup_and_its_error(environment: pytest.MonkeyPatch) -> None:
     # Given settings that are wrong, read by a program that takes its time
     runs: list[Any] = []
     run = subprocess.run

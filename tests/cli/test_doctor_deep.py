@@ -183,9 +183,7 @@ def examine(title: str, a_probe: Probe) -> Finding:
         ({"ExposeHeaders": []}, f"S3 does not expose x-amz-meta-sha256 to pages of {PAGE}"),
     ],
 )
-def test_a_page_meets_rules_that_were_changed(
-    deployed: Deployed, a_probe: Probe, change: dict[str, Any], fault: str
-) -> None:
+def test_changed_cors_rules_are_found(deployed: Deployed, a_probe: Probe, change: dict[str, Any], fault: str) -> None:
     # Given a bucket whose rules are no longer those of the template
     s3, bucket = deployed.aws.client("s3"), deployed.outputs["BucketName"]
     rules = s3.get_bucket_cors(Bucket=bucket)["CORSRules"]
@@ -329,7 +327,7 @@ def test_an_api_that_wants_a_body_or_answers_no_json(a_probe: Probe) -> None:
 # The page
 
 
-def test_the_page_leads_somewhere() -> None:
+def test_the_files_that_the_page_links_to_exist() -> None:
     # Given the page; Then each file that it names is there
     page = PROJECT / "docs/aws-checks.md"
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
@@ -423,7 +421,7 @@ def test_without_a_stack_nothing_is_made(environment: pytest.MonkeyPatch) -> Non
     assert said == []
 
 
-def test_who_may_not_read_roles_learns_the_permission(a_probe: Probe, environment: pytest.MonkeyPatch) -> None:
+def test_a_user_who_may_not_read_roles_sees_the_permission(a_probe: Probe, environment: pytest.MonkeyPatch) -> None:
     # Given a user who may not look at the functions' roles
     message = "User: x is not authorized to perform: iam:ListRolePolicies on resource: y"
     refusal = f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{message}</Message></Error></ErrorResponse>"

@@ -89,9 +89,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_whole_job_checks_uploads_trains_and_tells_how_it_ended(
-    terminal: Terminal, photos: Path, tmp_path: Path
-) -> None:
+def test_a_job_is_checked_uploaded_trained_and_reported(terminal: Terminal, photos: Path, tmp_path: Path) -> None:
     # Given labelled photos, one of which is a duplicate and one no photo
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
@@ -114,7 +112,7 @@ def test_a_whole_job_checks_uploads_trains_and_tells_how_it_ended(
     assert shown["states"][0]["name"] == "Check images"
 
 
-def test_an_upload_that_was_interrupted_goes_on_and_sends_nothing_twice(
+def test_an_interrupted_upload_continues_without_repeats(
     terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given many photos, and a storage that takes some and then waits
@@ -203,9 +201,7 @@ def relay(terminal: Terminal) -> Iterator[Relay]:
     relay.server.server_close()
 
 
-def test_watching_survives_a_lost_connection_and_ctrl_c_and_the_job_goes_on(
-    terminal: Terminal, photos: Path, relay: Relay
-) -> None:
+def test_a_lost_connection_and_ctrl_c_do_not_stop_the_job(terminal: Terminal, photos: Path, relay: Relay) -> None:
     # Given a job that waits for labels, and somebody who watches it
     job_id = terminal.run("create")[0].strip()
     terminal.run("upload", job_id, photos)

@@ -108,7 +108,7 @@ def account(aws: LocalAws, plan: Command) -> Command:
     return plan
 
 
-def test_a_deployment_is_told_before_it_is_agreed_to(account: Command) -> None:
+def test_a_deployment_is_described_before_the_confirmation(account: Command) -> None:
     # Given an account in which nothing is, and somebody who types yes
     given = ("-c", "minF1=0.9", "-c", "inferenceUnits=2", "-c", "labelProvider=supplied")
     answer = account.typed("yes", "deploy", *given)
@@ -168,7 +168,7 @@ def test_the_cdk_is_bootstrapped_once(aws: LocalAws, account: Command) -> None:
     assert account("bootstrap").out == ""
 
 
-def test_destroy_says_what_is_kept_as_the_deployed_template_has_it(aws: LocalAws, account: Command) -> None:
+def test_destroy_lists_what_the_deployed_template_retains(aws: LocalAws, account: Command) -> None:
     # Given a deployed stack of which a bucket and a table are retained, whatever today's code would deploy
     aws.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(TEMPLATE))
     names = {
@@ -239,7 +239,7 @@ def test_what_stops_a_plan_is_said_in_words(
     assert words in answer.errors
 
 
-def test_an_endpoint_that_nobody_answers_at_is_told(account: Command) -> None:
+def test_an_endpoint_without_a_server_is_reported(account: Command) -> None:
     # Given an endpoint at which nobody is
     account.give(AWS_ENDPOINT_URL="http://127.0.0.1:9", YES="1")
     answer = account("deploy")
@@ -247,7 +247,7 @@ def test_an_endpoint_that_nobody_answers_at_is_told(account: Command) -> None:
     assert "The endpoint http://127.0.0.1:9/ does not respond" in answer.errors
 
 
-def test_a_versioned_bucket_and_a_protected_table_are_deleted_in_two_steps() -> None:
+def test_versioned_and_protected_data_is_deleted_in_two_steps() -> None:
     bucket = {"Type": "AWS::S3::Bucket", "Properties": {"VersioningConfiguration": {"Status": "Enabled"}}}
     table = {"Type": "AWS::DynamoDB::Table", "Properties": {"DeletionProtectionEnabled": True}}
     assert list(deletion_steps(bucket, "photos")) == [

@@ -75,7 +75,7 @@ def calling(module: str, service: str, operation: str, nth: int, what: What, way
     ],
     ids=lambda value: f"{value.row.unit} {value.row.call} {value.column}" if isinstance(value, Cell) else "",
 )
-def test_a_fault_is_recovered_from_or_told(pipeline: Bench, cell: Cell, verdict: str) -> None:
+def test_each_fault_is_recovered_from_or_reported(pipeline: Bench, cell: Cell, verdict: str) -> None:
     (result,) = run(pipeline, [cell])
     assert (result.verdict, result.problems) == (verdict, ())
 
@@ -89,7 +89,7 @@ def test_a_transient_fault_that_ends_a_job_is_wrong(pipeline: Bench) -> None:
     assert "Runtime.ExitError" in result.problems[0]
 
 
-def test_a_fault_that_does_not_happen_is_not_counted_as_recovered(pipeline: Bench) -> None:
+def test_an_unused_fault_does_not_count_as_recovered(pipeline: Bench) -> None:
     (result,) = run(pipeline, [calling("stages.check_images", "s3", "PutObject", 99, What.DENIED, SUPPLIED)])
     assert result.verdict == NOT_MET
 
@@ -140,7 +140,7 @@ def test_a_task_token_and_a_presigned_url_in_a_log_are_seen(pipeline: Bench) -> 
     ]
 
 
-def test_a_dropped_connection_leaves_the_effect_and_the_sdk_asks_again(pipeline: Bench) -> None:
+def test_after_a_dropped_connection_the_sdk_repeats_the_call(pipeline: Bench) -> None:
     # Given a connection that is lost once the project is made
     job = pipeline.create("dropped")
     fault = Fault(What.DROPPED, pipeline.functions["stages.create_datasets"], (job.id,), operation="CreateProject")

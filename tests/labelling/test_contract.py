@@ -169,7 +169,7 @@ def test_answers_of_several_workers_are_consolidated(empty_aws: LocalAws) -> Non
     assert len({one["workerId"] for one in response["answers"]}) == 3
 
 
-def test_a_photo_that_nobody_can_tell_ends_without_a_label(empty_aws: LocalAws) -> None:
+def test_a_declined_photo_gets_no_label(empty_aws: LocalAws) -> None:
     # Given two photos
     job = begin(empty_aws, 2)
     ana = job.worker("Ana")

@@ -282,7 +282,7 @@ def test_two_workers_at_once_see_different_photos(empty_aws: LocalAws, page: Pag
     assert [len(line["doctype"]["annotations"]) for line in job.output()] == [0, 0]
 
 
-def test_the_page_shows_somebody_elses_text_as_text(empty_aws: LocalAws, page: Page) -> None:
+def test_the_page_shows_untrusted_text_as_text(empty_aws: LocalAws, page: Page) -> None:
     # Given instructions that try to run a script and to fetch a picture
     evil = (
         '<crowd-form><crowd-bounding-box name="boundingBox"><short-instructions><p onclick="alert(1)">Be <b>tight</b>'

@@ -85,7 +85,7 @@ def kept_boxes(labels: Path) -> list[dict[str, Any]]:
     return [line["doctype"]["annotations"][0] for line in lines if "doctype" in line]
 
 
-def test_the_job_goes_on_by_itself_when_the_last_photo_is_labelled(
+def test_the_job_continues_after_the_last_photo_is_labelled(
     unlabelled: tuple[Path, dict[bytes, Box]], tmp_path: Path
 ) -> None:
     # Given a folder of photos of three types, which nobody has labelled
@@ -103,7 +103,7 @@ def test_the_job_goes_on_by_itself_when_the_last_photo_is_labelled(
     assert sorted(one["left"] for one in kept) == sorted(box["left"] for box in boxes.values())
 
 
-def test_what_is_labelled_is_kept_when_somebody_stops_in_the_middle(
+def test_labels_are_kept_when_labelling_is_interrupted(
     unlabelled: tuple[Path, dict[bytes, Box]], tmp_path: Path
 ) -> None:
     # Given somebody who has labelled four photos

@@ -36,7 +36,7 @@ def test_a_sleeper_is_on_time_however_fast_the_clock_is() -> None:
     assert 60 <= clock.now() - began <= 60 + time.monotonic() - began_real + EXACT
 
 
-def test_an_infinitely_fast_clock_jumps_from_one_due_moment_to_the_next() -> None:
+def test_an_infinitely_fast_clock_jumps_to_the_next_due_time() -> None:
     # Given three sleepers, who wake in another order than they fall asleep
     clock = Clock(speed=math.inf)
     began = clock.now()
@@ -113,7 +113,7 @@ def test_an_idle_clock_returns_to_real_time_without_going_back() -> None:
 
 
 @pytest.mark.parametrize("speed", [6000.0, math.inf])
-def test_the_clock_goes_like_a_real_one_while_something_computes(speed: float) -> None:
+def test_the_clock_runs_in_real_time_while_a_function_computes(speed: float) -> None:
     # Given somebody who sleeps for an hour while somebody else computes
     clock = Clock(speed)
     began = clock.now()
@@ -176,7 +176,7 @@ def test_a_sleep_ends_by_a_signal_and_by_an_interruption() -> None:
     assert over == ["first"]
 
 
-def test_real_waiting_passes_at_the_speed_and_holds_an_infinitely_fast_clock() -> None:
+def test_real_waiting_passes_at_the_clocks_speed() -> None:
     # Given a process beside the local AWS that takes a tenth of a second
     fast, infinite = Clock(speed=6000), Clock(speed=math.inf)
     sleeper = infinite.background(infinite.sleep, DAY)
@@ -192,7 +192,7 @@ def test_real_waiting_passes_at_the_speed_and_holds_an_infinitely_fast_clock() -
     sleeper.join(ENOUGH)
 
 
-def test_the_speed_may_change_while_somebody_sleeps() -> None:
+def test_the_speed_may_change_during_a_sleep() -> None:
     # Given somebody who sleeps for a day by a real clock
     clock = Clock(speed=1)
     thread = clock.background(clock.sleep, DAY)
@@ -245,7 +245,7 @@ def test_interrupt_reaches_threads_that_the_clock_did_not_start() -> None:
         thread.join(0.01)
 
 
-def test_the_clock_goes_like_a_real_one_while_people_are_waited_for() -> None:
+def test_the_clock_runs_in_real_time_while_people_label() -> None:
     # Given a service that waits a day for people, on a clock that jumps while everybody waits
     clock = Clock(speed=math.inf)
     began = clock.now()

@@ -184,7 +184,7 @@ def test_boxes_are_measured_against_the_true_image_in_training() -> None:
     ],
     ids=["blank", "unreadable", "no source-ref", "no s3 uri", "source-ref twice", "too long"],
 )
-def test_terminal_content_errors_drop_a_line_silently_up_to_a_fifth(dropped: str) -> None:
+def test_content_errors_drop_up_to_a_fifth_of_the_lines(dropped: str) -> None:
     # Given manifests in which one line of five, and one of four, has a terminal content error
     # When datasets are made of them, then the first does without the line
     entries = read_dataset("train.manifest", manifest(*lines(4), dropped))

@@ -58,7 +58,7 @@ def test_definition_in_s3(empty_aws: LocalAws, tmp_path: Path, executions: Execu
     assert json.loads(executions.run(outputs["Machine"])["output"]) == "done"
 
 
-def test_layer_and_what_moto_does_not_make_are_no_obstacle(deploy: Deploy) -> None:
+def test_layers_and_types_unknown_to_moto_are_skipped(deploy: Deploy) -> None:
     # Given a layer, an alarm and a bucket policy in the template
     with_layer = function("app.handler")
     with_layer["Properties"]["Layers"] = [ref("Layer")]

@@ -117,7 +117,7 @@ def test_finds_two_of_a_type_beside_another(detector: Detector, tmp_path: Path) 
     assert all(max(overlap(one, box) for box in photo.boxes if box.label == one.label) > 0.9 for one in found)
 
 
-def test_box_of_a_document_partly_out_of_the_photo_ends_at_its_edge(detector: Detector, tmp_path: Path) -> None:
+def test_the_box_of_a_cut_off_document_ends_at_the_edge(detector: Detector, tmp_path: Path) -> None:
     # Given a document that leaves the frame on the left
     photo, _ = take_photo(tmp_path / "edge.png", [("PASSPORT", 8, (60, 180), 260)], seed=8)
     # When it is found

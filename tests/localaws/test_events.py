@@ -103,7 +103,7 @@ def test_a_schedule_is_called_by_no_event(deploy: Deploy, local_aws: LocalAws) -
     assert _noted(local_aws, names["Daily"]) == []
 
 
-def test_an_archive_keeps_what_programs_and_services_tell(local_aws: LocalAws) -> None:
+def test_an_archive_keeps_events_of_programs_and_services(local_aws: LocalAws) -> None:
     # Given an archive of the default bus
     local_aws.reset()
     client = local_aws.client("events")
@@ -176,7 +176,7 @@ def dead_letters(local: LocalAws, queue_url: str) -> list[dict[str, Any]]:
     return answer.get("Messages", [])
 
 
-def test_event_that_a_rule_may_not_deliver_goes_to_the_rule_s_queue(deploy: Deploy, local_aws: LocalAws) -> None:
+def test_an_undeliverable_event_goes_to_the_rules_queue(deploy: Deploy, local_aws: LocalAws) -> None:
     # Given a rule with a queue, and a function that it has no permission to invoke
     queue = {"DeadLetterConfig": {"Arn": arn("Queue")}}
     resources = {

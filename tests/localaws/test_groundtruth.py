@@ -145,7 +145,7 @@ def test_moto_has_no_labelling_jobs_of_its_own() -> None:
     assert "def create_workteam" not in source
 
 
-def test_a_job_is_labelled_and_tells_by_its_manifest_its_files_and_an_event(account: Account, received: Any) -> None:
+def test_a_labelled_job_writes_a_manifest_and_sends_an_event(account: Account, received: Any) -> None:
     # Given workers who know all photos but one, and a photo that is not there
     account.workforce.answer_from(account.answers, jitter_px=1.5, unanswered_share=0.1)
     lines = read_lines(account.s3, "input.manifest")
@@ -200,9 +200,7 @@ def test_a_job_is_labelled_and_tells_by_its_manifest_its_files_and_an_event(acco
     assert len(received()) == 1
 
 
-def test_photos_that_phones_store_lying_keep_their_size_and_are_not_dropped(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sideways_phone_photos_keep_their_size_and_are_used(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given photos of two types that are to be turned before they are shown, which are checked
     account.workforce.answer_from(account.answers, unanswered_share=0)
     job, labelled = "ekyc-20261124015324-9f3c0a1b2c3d4e5f", [name for name, one in account.photos.items() if one.label]
@@ -270,7 +268,7 @@ def check_label(line: dict[str, Any], taken: Photo) -> None:
     assert edges[2] <= WIDTH
 
 
-def test_without_answers_a_job_stays_in_progress_until_it_is_stopped(account: Account, received: Any) -> None:
+def test_an_unanswered_job_stays_in_progress_until_stopped(account: Account, received: Any) -> None:
     # Given a job that nobody works on
     account.sagemaker.create_labeling_job(**request())
     eventually(lambda: account.describe()["LabelingJobStatus"] == "InProgress")

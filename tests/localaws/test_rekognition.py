@@ -310,7 +310,7 @@ def test_a_manifest_that_cannot_be_used_shows_in_the_status(account: Account) ->
     assert code_of(account.train, name="v1") == "InvalidParameterException"
 
 
-def test_training_fails_with_its_reason_and_tells_which_lines(account: Account) -> None:
+def test_a_failed_training_names_its_reason_and_lines(account: Account) -> None:
     # Given a training dataset most of whose photos are not there
     rekognition.current().training_seconds = 3
     good = account.upload("train", range(2))

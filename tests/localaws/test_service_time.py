@@ -114,7 +114,7 @@ def test_a_fresh_local_aws_tells_the_real_time(local_aws: LocalAws, resources: d
     assert before - 1.1 <= header <= after + 0.1
 
 
-def test_an_idle_local_aws_goes_like_a_real_clock(
+def test_an_idle_local_aws_runs_in_real_time(
     local_aws: LocalAws, resources: dict[str, str], executions: Executions
 ) -> None:
     # Given a local AWS whose last execution has waited for twenty minutes
@@ -138,9 +138,7 @@ def test_waiting_is_fast_while_an_execution_waits(resources: dict[str, str], exe
     assert time.monotonic() - began < 300
 
 
-def test_all_services_tell_the_same_time(
-    local_aws: LocalAws, resources: dict[str, str], executions: Executions
-) -> None:
+def test_all_services_use_the_same_time(local_aws: LocalAws, resources: dict[str, str], executions: Executions) -> None:
     # Given a clock that is twenty minutes ahead, as an execution has waited
     stopped = executions.run(resources["Machine"])["stopDate"].timestamp()
     # When something is made in every service

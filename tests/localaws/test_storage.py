@@ -45,7 +45,7 @@ def test_an_upload_without_a_checksum_gets_crc64nvme(s3: Any) -> None:
     assert head["ETag"] == f'"{hashlib.md5(b"123456789").hexdigest()}"'  # noqa: S324
 
 
-def test_a_checksum_that_comes_with_the_upload_is_the_one_that_is_kept(s3: Any) -> None:
+def test_the_uploads_own_checksum_is_stored(s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="a", Body=b"123456789", ChecksumAlgorithm="CRC32")
     head = s3.head_object(Bucket=BUCKET, Key="a", ChecksumMode="ENABLED")
     assert head["ChecksumCRC32"] == base64.b64encode(0xCBF43926.to_bytes(4, "big")).decode()
@@ -53,7 +53,7 @@ def test_a_checksum_that_comes_with_the_upload_is_the_one_that_is_kept(s3: Any) 
 
 
 @pytest.mark.parametrize("algorithm", ["aws:kms", "aws:kms:dsse"])
-def test_where_kms_encrypts_equal_objects_have_other_etags_and_the_same_checksum(s3: Any, algorithm: str) -> None:
+def test_with_kms_equal_objects_share_a_checksum_but_no_etag(s3: Any, algorithm: str) -> None:
     # Given a bucket that KMS encrypts; When the same content is uploaded twice
     encrypt(s3, algorithm)
     one, other = put(s3, "a", b"same"), put(s3, "b", b"same")

@@ -9,7 +9,7 @@ import pytest
 from ekyc.localaws import synth
 
 
-def test_every_wrong_setting_is_told(tmp_path: Path) -> None:
+def test_every_wrong_setting_is_named(tmp_path: Path) -> None:
     # Given two wrong settings
     # When the stack is synthesized
     with pytest.raises(synth.SynthesisFailed) as failure:
@@ -63,7 +63,7 @@ def test_settings_that_fill_an_environment_are_refused(tmp_path: Path, settings:
         ("raise SystemExit(1)", "app.py ended with an error"),
     ],
 )
-def test_a_failure_of_the_app_is_told_without_its_traceback(
+def test_a_failure_of_the_app_is_reported_without_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
 ) -> None:
     # Given an app that breaks

@@ -214,7 +214,7 @@ def test_api_gateway_answers_problems_in_words(synthesized: Synthesized, name: s
             assert answer in {response.get("StatusCode") for response in answers.values()}
 
 
-def test_a_page_reads_api_gateways_own_answers_only_when_it_is_the_one_that_may() -> None:
+def test_only_a_single_web_origin_reads_gateway_responses() -> None:
     throttled = next(response for response in gateway_responses(user_pool=False) if response.status == 429)
     assert _allowed(throttled, []) is None
     assert _allowed(throttled, ["https://a.example"]) == "'https://a.example'"
@@ -245,7 +245,7 @@ def test_the_access_log_names_the_caller_and_no_photograph(synthesized: Synthesi
         assert setting.get("LoggingLevel", "OFF") == "OFF"
 
 
-def test_the_api_is_throttled_and_more_so_where_a_call_costs_money(synthesized: Synthesized) -> None:
+def test_the_api_is_throttled_and_costly_calls_more_so(synthesized: Synthesized) -> None:
     (stage,) = of(synthesized("default"), "AWS::ApiGateway::Stage").values()
     assert stage["StageName"] == "prod"
     limits = {
@@ -278,7 +278,7 @@ def test_a_web_firewall_is_put_before_the_stage(synthesized: Synthesized) -> Non
     assert stage in resources[id]["DependsOn"]
 
 
-def test_the_role_that_writes_the_accounts_api_logs_is_made_on_request_and_kept(synthesized: Synthesized) -> None:
+def test_the_api_log_role_is_created_on_request_and_retained(synthesized: Synthesized) -> None:
     # Given a deployment that does not ask for it, then the account's setting is left alone
     assert not of(synthesized("default"), "AWS::ApiGateway::Account")
     # Given one that does
@@ -293,7 +293,7 @@ def test_the_role_that_writes_the_accounts_api_logs_is_made_on_request_and_kept(
     assert account_id in stage["DependsOn"]
 
 
-def test_pages_of_allowed_origins_upload_photos_and_others_do_not(synthesized: Synthesized) -> None:
+def test_only_pages_of_allowed_origins_upload_photos(synthesized: Synthesized) -> None:
     # Given a deployment with web origins, and one without
     uploads = {}
     for name in ("called-from-a-browser", "default"):

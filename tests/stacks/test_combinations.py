@@ -18,14 +18,14 @@ def test_a_combination_is_synthesized(templates: dict[str, dict[str, Any]], name
     assert {"AWS::StepFunctions::StateMachine", "AWS::Lambda::Function", "AWS::ApiGateway::RestApi"} <= kinds
 
 
-def test_one_has_everything_on() -> None:
+def test_one_combination_has_all_settings() -> None:
     # Given the settings that any other combination changes
     changed = {key for settings in COMBINATIONS.values() for key in settings}
     # Then one has them all changed, but for labels from elsewhere, which need no work team
     assert set(COMBINATIONS["everything"]) == changed - {"labelProvider"}
 
 
-def test_a_combination_is_told_by_what_it_changes() -> None:
+def test_combinations_differ_in_their_own_settings() -> None:
     # Given keys that `cdk -c` takes, of which each value is another than the default
     defaults = committed()
     for settings in COMBINATIONS.values():

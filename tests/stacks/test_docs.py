@@ -23,7 +23,7 @@ def test_every_setting_has_its_row() -> None:
         assert what.endswith(". |")
 
 
-def test_every_function_and_service_role_has_its_permissions_with_their_reasons() -> None:
+def test_the_page_lists_each_roles_permissions_and_reasons() -> None:
     # Given the roles of the template
     resources = docs.everything()
     page = docs.permissions(resources)

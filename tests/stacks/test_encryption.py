@@ -17,7 +17,7 @@ def by_principal(statements: list[dict[str, Any]]) -> Mapping[str, dict[str, Any
     return {next(iter(statement["Principal"].values())): statement for statement in statements}
 
 
-def test_the_statements_let_the_account_and_the_services_that_encrypt_use_the_key(
+def test_the_key_policy_allows_the_account_and_the_services(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # Given a key

@@ -70,7 +70,7 @@ def test_thresholds_are_the_settings(templates: dict[str, Template], combination
     assert {one["ComparisonOperator"] for one in found.values()} == {"GreaterThanThreshold"}
 
 
-def test_silence_is_no_alarm_and_does_not_end_one_that_the_watch_raised(templates: dict[str, Template]) -> None:
+def test_missing_data_neither_raises_nor_ends_an_alarm(templates: dict[str, Template]) -> None:
     found = {name: alarm["TreatMissingData"] for name, alarm in alarms(templates["default"]).items()}
     assert {name for name, treatment in found.items() if treatment == "ignore"} == {
         "execution-overdue",
@@ -79,7 +79,7 @@ def test_silence_is_no_alarm_and_does_not_end_one_that_the_watch_raised(template
     assert set(found.values()) == {"ignore", "notBreaching"}
 
 
-def test_each_alarm_tells_the_topic_and_says_what_to_do(templates: dict[str, Template]) -> None:
+def test_each_alarm_notifies_the_topic_and_says_what_to_do(templates: dict[str, Template]) -> None:
     template = templates["default"]
     (topic,) = template.of("AWS::SNS::Topic")
     manual = (PROJECT / "docs/operations.md").read_text()
@@ -115,7 +115,7 @@ def test_alarms_reach_the_topic_through_its_encryption(templates: dict[str, Temp
     assert key["EnableKeyRotation"] is True
 
 
-def test_a_key_of_ones_own_encrypts_the_topic_too(templates: dict[str, Template]) -> None:
+def test_the_customers_key_encrypts_the_topic_too(templates: dict[str, Template]) -> None:
     template = templates["own-key"]
     key = template.one("AWS::SNS::Topic")["KmsMasterKeyId"]
     assert key.startswith("arn:aws:kms:")
@@ -127,7 +127,7 @@ def test_a_key_of_ones_own_encrypts_the_topic_too(templates: dict[str, Template]
     }
 
 
-def test_whoever_tells_may_put_our_own_events_and_no_others(templates: dict[str, Template]) -> None:
+def test_roles_that_notify_may_put_only_our_own_events(templates: dict[str, Template]) -> None:
     template = templates["default"]
     for name in template.functions():
         put = [one for one in template.statements_of(name) if "events:PutEvents" in listed(one["Action"])]
@@ -142,7 +142,7 @@ def test_whoever_tells_may_put_our_own_events_and_no_others(templates: dict[str,
             }
 
 
-def test_models_can_be_stopped_only_if_one_wants_that(templates: dict[str, Template]) -> None:
+def test_the_watch_may_stop_models_only_if_the_setting_says_so(templates: dict[str, Template]) -> None:
     for combination, may in {"default": False, "watched-closely": True}.items():
         template = templates[combination]
         actions = {action for one in template.statements_of("WatchRunning") for action in listed(one["Action"])}
@@ -167,7 +167,7 @@ def test_an_e_mail_address_is_subscribed(templates: dict[str, Template]) -> None
     assert templates["default"].of("AWS::SNS::Subscription") == {}
 
 
-def test_the_dashboard_answers_in_its_first_row_what_is_stuck_and_what_it_costs(templates: dict[str, Template]) -> None:
+def test_the_dashboards_first_row_shows_stuck_jobs_and_costs(templates: dict[str, Template]) -> None:
     dashboard = templates["default"].one("AWS::CloudWatch::Dashboard")
     assert dashboard["DashboardName"] == "ekyc-training"
     # Given its body with a word for each reference

@@ -18,7 +18,7 @@ def every(templates: dict[str, dict[str, Any]]) -> dict[str, Template]:
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
-def test_nothing_is_allowed_on_everything_but_where_aws_has_no_resource(every: dict[str, Template], name: str) -> None:
+def test_only_actions_without_resources_are_allowed_on_all(every: dict[str, Template], name: str) -> None:
     # Given every statement of every role
     for policy in every[name].of("AWS::IAM::Policy").values():
         for statement in policy["PolicyDocument"]["Statement"]:
@@ -60,7 +60,7 @@ def test_the_key_is_used_where_there_is_one(every: dict[str, Template], name: st
     assert used == ({KEY} if "kmsKeyArn" in COMBINATIONS[name] else {f"<{own}.Arn>"})
 
 
-def test_who_reads_no_object_cannot_decrypt_one(every: dict[str, Template]) -> None:
+def test_a_role_that_reads_no_object_cannot_decrypt_one(every: dict[str, Template]) -> None:
     # Given a key of one's own, and the functions that read objects or have Rekognition read them
     template = every["own-key"]
     reading = {

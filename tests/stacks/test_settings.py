@@ -231,7 +231,7 @@ def test_settings_do_not_change(context: dict[str, Any]) -> None:
         settings.min_f1 = 0  # type: ignore[misc]
 
 
-def test_a_schedule_that_would_fill_the_execution_history_is_refused(context: dict[str, Any]) -> None:
+def test_polls_that_would_fill_the_history_are_refused(context: dict[str, Any]) -> None:
     # Given a look every 10 seconds for 72 hours: 25,920 looks of 9 events, and 25,000 events is an execution's end
     context["polls"]["training"] |= {"first": 10, "growth": 1, "ceiling": 10}
     # Then it is refused, with the figures
@@ -287,13 +287,13 @@ def test_values_that_contradict_each_other_are_refused(
     assert faults(context | change) == [words]
 
 
-def test_a_contradiction_is_not_looked_for_in_a_value_that_is_wrong_by_itself(context: dict[str, Any]) -> None:
+def test_rules_between_settings_skip_invalid_values(context: dict[str, Any]) -> None:
     assert faults(context | {"labelling.deadline": "soon"}) == [
         'labelling.deadline is "soon": give a whole number from 60 to 31536000'
     ]
 
 
-def test_a_region_without_ground_truth_is_refused_for_those_who_want_it(context: dict[str, Any]) -> None:
+def test_settings_for_ground_truth_need_a_region_that_has_it(context: dict[str, Any]) -> None:
     # Given a Region that AWS gives no bounding box functions, and a work team for it
     context |= {"region": "eu-west-3", "workTeam": "create"}
     # Then both settings that want Ground Truth are named, with the Regions that have it
@@ -326,7 +326,7 @@ def test_a_resource_of_another_region_is_refused(context: dict[str, Any]) -> Non
         assert Settings.from_context(context | elsewhere, region=region).kms_key_arn == KEY
 
 
-def test_what_the_settings_believe_of_the_pipeline_is_so() -> None:
+def test_the_settings_facts_about_the_pipeline_are_true() -> None:
     # Given the state machine's definition and what runs in Lambda, which the stacks do not import
     machine = definition.read()
     waits = [

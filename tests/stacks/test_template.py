@@ -273,7 +273,7 @@ def test_step_functions_takes_on_its_role_for_this_account_alone(template: Templ
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
-def test_whoever_may_call_a_function_is_one_of_the_stack(template: Template) -> None:
+def test_only_the_stack_may_call_its_functions(template: Template) -> None:
     # Given the permissions to call a function that AWS services have
     for permission in template.of("AWS::Lambda::Permission").values():
         # Then each names the rule or the API that it is for
@@ -299,7 +299,7 @@ def test_photos_and_what_is_made_of_them_expire(template: Template) -> None:
     assert [rule["ExpirationInDays"] for rule in logs["LifecycleConfiguration"]["Rules"]] == [365]
 
 
-def test_whoever_makes_datasets_and_models_lets_rekognition_reach_the_bucket(template: Template) -> None:
+def test_creators_of_datasets_and_models_may_read_the_bucket(template: Template) -> None:
     # Given that Rekognition acts with its caller's permissions
     for name, written_folders in {"CreateDatasets": set(), "StartTraining": {"training"}}.items():
         allowed = {

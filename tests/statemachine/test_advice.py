@@ -72,7 +72,7 @@ def test_corrected_labels_lead_to_a_trained_model(
     assert entered.count("Check images") == 1
 
 
-def test_the_command_line_s_advice_leads_out(
+def test_the_command_lines_advice_resolves_the_failure(
     shared_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a job that failed over its labels, and what the command line says of it

@@ -59,7 +59,7 @@ def test_a_job_starts_without_a_body(shared_pipeline: Pipeline, monkeypatch: pyt
     assert (refused.status_code, refused.json()["type"]) == (400, "urn:ekyc:problem:bad-request")
 
 
-def test_a_list_reads_one_page_of_the_index_however_many_jobs_there_are(shared_pipeline: Pipeline) -> None:
+def test_a_list_reads_one_page_for_any_number_of_jobs(shared_pipeline: Pipeline) -> None:
     # Given a table of many more jobs than a page has
     created = shared_pipeline.http.post("create").json()["id"]
     (name,) = shared_pipeline.aws.client("dynamodb").list_tables()["TableNames"]

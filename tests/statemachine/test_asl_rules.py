@@ -66,7 +66,7 @@ def test_no_task_catches_so_that_a_redrive_resumes_at_it(name: str) -> None:
     assert "Catch" not in TASKS[name]
 
 
-def test_every_named_error_in_a_retry_is_one_that_the_pipeline_raises() -> None:
+def test_retries_name_only_errors_that_the_pipeline_raises() -> None:
     # Given the errors that the Retry blocks name, less those of AWS, which have a dot
     retried = {error for task in TASKS.values() for retry in task["Retry"] for error in retry["ErrorEquals"]}
     ours = {error for error in retried if "." not in error}
@@ -123,7 +123,7 @@ def test_every_rule_of_a_choice_says_in_words_when_it_holds(name: str) -> None:
     assert len(set(words)) == len(words)
 
 
-def test_the_machine_as_a_whole_has_a_time_limit_beyond_all_deadlines() -> None:
+def test_the_machines_time_limit_exceeds_all_deadlines() -> None:
     labelling, training, quotas = 31 * 86400, 3 * 86400, 3 * 7 * 86400
     assert MACHINE["TimeoutSeconds"] > labelling + training + quotas
     assert MACHINE["TimeoutSeconds"] < 365 * 86400
@@ -138,7 +138,7 @@ def test_every_state_explains_itself_and_can_be_reached(name: str) -> None:
     assert name in reached
 
 
-def test_the_callback_keeps_a_heartbeat_below_its_time_limit_and_is_entered_again() -> None:
+def test_the_callbacks_heartbeat_is_below_its_limit_and_retried() -> None:
     # Given the one task that waits for a token
     callbacks = [state for state in TASKS.values() if state["Resource"].endswith(".waitForTaskToken")]
     (callback,) = callbacks

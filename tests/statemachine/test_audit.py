@@ -185,7 +185,7 @@ def test_the_same_history_gives_the_same_report(shared_pipeline: Pipeline, ready
     assert documents.sha256(redacted) == report["hashes"]["history"]
 
 
-def test_a_report_that_nobody_touched_is_genuine(shared_pipeline: Pipeline, ready: str, tmp_path: Path) -> None:
+def test_an_unchanged_report_is_genuine(shared_pipeline: Pipeline, ready: str, tmp_path: Path) -> None:
     # Given a report as it was fetched
     file = tmp_path / "report.json"
     file.write_text(ekyc_audit(shared_pipeline, ready, "--json").stdout)
@@ -207,9 +207,7 @@ def test_a_report_that_nobody_touched_is_genuine(shared_pipeline: Pipeline, read
     assert "Traceback" not in refused.stderr
 
 
-def test_a_forger_who_computes_all_hashes_again_is_found_by_what_aws_keeps(
-    shared_pipeline: Pipeline, ready: str
-) -> None:
+def test_a_forgery_with_new_hashes_fails_against_awss_record(shared_pipeline: Pipeline, ready: str) -> None:
     genuine = json.loads(fetched(shared_pipeline, ready))
     findings = against_aws(shared_pipeline, documents.canonical(genuine))
     assert {one.result for one in findings} == {verify.OK}
@@ -262,9 +260,7 @@ def test_once_the_execution_is_forgotten_the_lock_alone_proves(
     assert "the content agrees; authenticity is not proven" in content.stdout
 
 
-def test_a_file_that_was_changed_since_is_found_and_one_that_is_gone_is_told(
-    shared_pipeline: Pipeline, ready: str
-) -> None:
+def test_changed_and_missing_files_are_reported(shared_pipeline: Pipeline, ready: str) -> None:
     # Given the report of the job, and its files as they are
     body = fetched(shared_pipeline, ready)
     s3, bucket = shared_pipeline.aws.client("s3"), shared_pipeline.outputs["BucketName"]
@@ -541,9 +537,7 @@ def stopped(shared_pipeline: Pipeline) -> tuple[str, bytes]:
     return job_id, first
 
 
-def test_failures_redrives_and_stops_are_told_with_who_did_it(
-    shared_pipeline: Pipeline, stopped: tuple[str, bytes]
-) -> None:
+def test_failures_redrives_and_stops_name_their_caller(shared_pipeline: Pipeline, stopped: tuple[str, bytes]) -> None:
     job_id, first = stopped
     # When the reports on both ends are read
     body = fetched(shared_pipeline, job_id)

@@ -27,7 +27,7 @@ def test_a_new_job_has_the_clients_time(pipeline: Pipeline) -> None:
     assert before - 1.1 <= in_id <= after + 0.1
 
 
-def test_after_a_job_an_idle_local_aws_goes_like_a_real_clock(pipeline: Pipeline) -> None:
+def test_after_a_job_an_idle_local_aws_runs_in_real_time(pipeline: Pipeline) -> None:
     # Given a job that is done
     job_id = pipeline.uploaded()
     pipeline.start(job_id)

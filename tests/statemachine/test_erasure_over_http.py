@@ -157,7 +157,7 @@ def test_an_unknown_job_is_not_found(shared_pipeline: Pipeline, job_id: str) -> 
     assert job_id in answer.json()["detail"]
 
 
-def test_nobody_erases_without_a_signature(shared_pipeline: Pipeline) -> None:
+def test_an_erasure_needs_a_signature(shared_pipeline: Pipeline) -> None:
     job_id = shared_pipeline.http.post("create").json()["id"]
     answer = shared_pipeline.http.delete(f"jobs/{job_id}", headers={"X-User": "auditor"})
     assert answer.status_code == 403

@@ -62,7 +62,7 @@ def ended(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
         ("start_seconds", "ModelTimedOut", "Check model"),
     ],
 )
-def test_what_never_ends_ends_by_its_deadline_and_resume_waits_once_more(
+def test_a_loop_ends_at_its_deadline_and_a_resume_waits_again(
     impatient: Pipeline, knob: str, error: str, state: str
 ) -> None:
     # Given a step of Rekognition that takes half an hour, and a deadline before that
@@ -82,7 +82,7 @@ def test_what_never_ends_ends_by_its_deadline_and_resume_waits_once_more(
     assert impatient.entered(job_id).count("Start training") == 1
 
 
-def test_labels_that_never_come_end_the_job_by_the_labelling_deadline(impatient: Pipeline) -> None:
+def test_a_job_without_labels_ends_at_the_labelling_deadline(impatient: Pipeline) -> None:
     # Given a job that waits for labels which nobody posts
     job_id = impatient.uploaded()
     impatient.start(job_id, labels={"provider": "supplied"})

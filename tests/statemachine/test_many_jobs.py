@@ -54,7 +54,7 @@ def test_jobs_that_are_started_at_once_train_in_turn(busy_aws: LocalAws, files: 
     assert in_turn * 0.8 <= max(outcome.waits) <= (JOBS / 2) * (600 + 900)
 
 
-def test_jobs_that_deploy_take_turns_when_each_stops_the_model_before(busy_aws: LocalAws, files: list[Path]) -> None:
+def test_jobs_that_stop_the_previous_model_deploy_in_turn(busy_aws: LocalAws, files: list[Path]) -> None:
     # Given models that are trained one after the other, so that no two are published in the same second
     rekognition.current().max_trainings = 1
     # When jobs that stop the model before theirs are started at once
@@ -66,7 +66,7 @@ def test_jobs_that_deploy_take_turns_when_each_stops_the_model_before(busy_aws: 
     assert 1 <= sum(version.status == "RUNNING" for version in versions) <= 2
 
 
-def test_a_job_that_finds_no_place_for_its_model_says_so_until_there_is_one(
+def test_a_job_reports_that_it_waits_for_a_running_model_slot(
     local_aws: LocalAws, small_assembly: Path, files: list[Path]
 ) -> None:
     # Given an account whose running models are all in use

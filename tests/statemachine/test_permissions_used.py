@@ -196,7 +196,7 @@ def test_no_call_is_one_that_the_functions_role_denies(recorded: tuple[Roles, li
     assert denied == set()
 
 
-def test_no_route_makes_more_than_three_calls_but_those_that_must(recorded: tuple[Roles, list[Call]]) -> None:
+def test_only_listed_routes_make_more_than_three_calls(recorded: tuple[Roles, list[Call]]) -> None:
     # Given what the API's function asked of AWS in whole jobs, request by request
     requests: dict[str, list[Call]] = {}
     for call in recorded[1]:

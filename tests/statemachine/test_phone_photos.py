@@ -120,7 +120,7 @@ def check_that_all_agree(pipeline: Pipeline, job_id: str, seen: Path, most_off: 
             assert b"SpyPhone" not in content
 
 
-def test_a_model_of_phone_photos_finds_the_document_whichever_way_the_phone_was_held(
+def test_a_model_of_phone_photos_works_in_every_orientation(
     phones: Pipeline, photos: Path, unseen: dict[str, Any]
 ) -> None:
     # Given a job with photos in all eight orientations, and labels that people drew on what they saw
@@ -166,7 +166,7 @@ def test_workers_label_phone_photos_as_they_see_them(phones: Pipeline, photos: P
     phones.http.post(f"jobs/{job_id}/stop")
 
 
-def test_more_photos_than_one_run_can_turn_are_turned_by_the_next_ones(phones: Pipeline) -> None:
+def test_later_runs_turn_the_photos_that_one_run_leaves(phones: Pipeline) -> None:
     # Given a function that has so little time that every run gives up after some photos
     functions = phones.aws.client("lambda")
     [name] = [
@@ -188,7 +188,7 @@ def test_more_photos_than_one_run_can_turn_are_turned_by_the_next_ones(phones: P
     phones.http.post(f"jobs/{job_id}/stop")
 
 
-def test_a_job_in_a_bucket_with_a_key_of_its_own_finds_photos_sent_twice(phones: Pipeline) -> None:
+def test_repeated_photos_are_found_in_a_bucket_with_a_key(phones: Pipeline) -> None:
     # Given a bucket that KMS encrypts, where equal photos have different ETags
     s3, bucket = phones.aws.client("s3"), phones.outputs["BucketName"]
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "alias/own"}}

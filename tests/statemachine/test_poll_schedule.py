@@ -50,9 +50,7 @@ def evaluated(expression: str, **variables: float) -> Any:
 @pytest.mark.parametrize(("starts", "waiting"), LOOPS.items())
 @given(poll=polls())
 @settings(max_examples=12, deadline=None)
-def test_waits_grow_to_the_ceiling_and_the_deadline_comes_when_settings_say(
-    starts: str, waiting: str, poll: Poll
-) -> None:
+def test_waits_grow_to_the_ceiling_until_the_deadline(starts: str, waiting: str, poll: Poll) -> None:
     # Given a deployment's settings of the loop
     states = deployed(poll)
     wait, waited, slept = evaluated(states[starts]["Assign"]["wait"]), 0.0, 0

@@ -104,7 +104,7 @@ def held(function_id: str) -> Iterator[list[Any]]:
 
 
 @pytest.mark.parametrize("by", ["API", "console"])
-def test_a_stop_before_the_training_leaves_nothing_and_the_job_goes_on_after_it(pipeline: Pipeline, by: str) -> None:
+def test_a_stop_before_training_leaves_nothing_and_is_resumed(pipeline: Pipeline, by: str) -> None:
     # Given a job that stands at its first state
     with held("CheckImages") as checking:
         job_id = labelled_job(pipeline, deploy=False)
@@ -130,7 +130,7 @@ def test_a_stop_before_the_training_leaves_nothing_and_the_job_goes_on_after_it(
     assert pipeline.last_arn(job_id) == pipeline.arn(job_id)
 
 
-def test_people_stop_labelling_when_somebody_stops_the_execution_in_the_console(pipeline: Pipeline) -> None:
+def test_a_stop_in_the_console_stops_the_labelling_job(pipeline: Pipeline) -> None:
     # Given people who label
     pipeline.aws.workforce.stop_answering()
     job_id = pipeline.uploaded()
@@ -144,9 +144,7 @@ def test_people_stop_labelling_when_somebody_stops_the_execution_in_the_console(
 
 
 @pytest.mark.parametrize("by", ["API", "console"])
-def test_a_model_in_training_is_deleted_when_it_is_trained_and_trained_anew_by_a_resume(
-    pipeline: Pipeline, by: str
-) -> None:
+def test_a_stopped_trainings_model_is_deleted_and_trained_again(pipeline: Pipeline, by: str) -> None:
     # Given a job in training
     rekognition.current().training_seconds = 6000.0
     job_id = labelled_job(pipeline, deploy=False)
@@ -169,7 +167,7 @@ def test_a_model_in_training_is_deleted_when_it_is_trained_and_trained_anew_by_a
     assert job["cost"]["trainingUsd"] > 0
 
 
-def test_a_job_that_was_resumed_before_its_training_ended_keeps_the_model(pipeline: Pipeline) -> None:
+def test_a_job_resumed_before_its_training_ended_keeps_it(pipeline: Pipeline) -> None:
     # Given a job that was stopped in training and resumed while Rekognition still trains
     rekognition.current().training_seconds = 9000.0
     job_id = labelled_job(pipeline, deploy=False)
@@ -185,7 +183,7 @@ def test_a_job_that_was_resumed_before_its_training_ended_keeps_the_model(pipeli
 
 
 @pytest.mark.parametrize("by", ["API", "console"])
-def test_a_model_that_starts_is_stopped_once_it_runs_and_started_by_a_resume(pipeline: Pipeline, by: str) -> None:
+def test_a_starting_model_is_stopped_and_a_resume_starts_it(pipeline: Pipeline, by: str) -> None:
     # Given a job whose model starts
     rekognition.current().start_seconds = 1800.0
     job_id = labelled_job(pipeline)
@@ -205,7 +203,7 @@ def test_a_model_that_starts_is_stopped_once_it_runs_and_started_by_a_resume(pip
     assert versions(pipeline, job_id) == {job_id: "RUNNING"}
 
 
-def test_a_stop_while_the_model_goes_live_waits_to_see_whether_it_did(pipeline: Pipeline) -> None:
+def test_a_stop_during_publishing_waits_for_its_outcome(pipeline: Pipeline) -> None:
     # Given a job that stands at Publish model
     with held("PublishModel") as publishing:
         job_id = labelled_job(pipeline)
@@ -269,7 +267,7 @@ def broken(function_id: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("why", ["14 days", "long history"])
-def test_what_can_no_longer_be_redriven_goes_on_in_a_second_execution(
+def test_a_job_past_redrive_continues_in_a_second_execution(
     pipeline: Pipeline, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a job whose photos people have labelled, stopped while it waits for a training slot
@@ -315,7 +313,7 @@ def fail_training() -> None:
     ("fail", "error", "begins_at"),
     [(fail_dataset, "DatasetFailed", "Create datasets"), (fail_training, "TrainingFailed", "Check datasets")],
 )
-def test_what_failed_for_good_is_made_anew(
+def test_failed_resources_are_created_again(
     pipeline: Pipeline, fail: Callable[[], None], error: str, begins_at: str
 ) -> None:
     # Given a job that failed over a dataset or a training that Rekognition could not make
@@ -335,7 +333,7 @@ def test_what_failed_for_good_is_made_anew(
 # --- Dead letters ----------------------------------------------------------------------------------------------------
 
 
-def test_an_event_that_could_not_be_handled_is_kept_with_its_reason_and_given_again(
+def test_a_failed_event_is_kept_with_its_reason_and_replayed(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given that the end of an execution cannot be recorded, as its function may not read it

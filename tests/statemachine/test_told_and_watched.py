@@ -101,9 +101,7 @@ def run_watch(pipeline: Pipeline, **event: bool) -> dict[str, Any]:
     return dict(answer)
 
 
-def test_a_job_that_becomes_ready_is_told_measured_and_reminded_of(
-    pipeline: Pipeline, listener: Listener, assembly: Path
-) -> None:
+def test_a_ready_job_is_notified_measured_and_reminded(pipeline: Pipeline, listener: Listener, assembly: Path) -> None:
     # Given a job whose photos people label and whose model goes live
     job_id = pipeline.uploaded()
     pipeline.start(job_id)
@@ -161,7 +159,7 @@ def test_a_job_that_becomes_ready_is_told_measured_and_reminded_of(
     assert not [name for name in names if name in json.dumps([listener.events(), listener.messages()])]
 
 
-def test_a_rejected_model_is_told_with_its_figures(pipeline: Pipeline, listener: Listener, tmp_path: Path) -> None:
+def test_the_notice_of_a_rejected_model_has_its_figures(pipeline: Pipeline, listener: Listener, tmp_path: Path) -> None:
     # Given people who label every document as some other type, with no system
     pipeline.confuse_labels(tmp_path)
     # When a job is held against a high bar
@@ -177,7 +175,7 @@ def test_a_rejected_model_is_told_with_its_figures(pipeline: Pipeline, listener:
     assert f"F1: {detail['figures']['f1']:.4g}" in text
 
 
-def test_a_failed_job_is_told_with_stage_and_cause(pipeline: Pipeline, listener: Listener) -> None:
+def test_the_notice_of_a_failed_job_has_stage_and_cause(pipeline: Pipeline, listener: Listener) -> None:
     # Given a job with too few photos
     job_id = pipeline.uploaded(*sorted(pipeline.photos.glob("*.jpg"))[:3])
     pipeline.start(job_id)

@@ -116,7 +116,7 @@ def test_a_model_below_the_bar_is_rejected_and_not_started(pipeline: Pipeline, t
     assert set(pipeline.parameters().values()) == {"default"}
 
 
-def test_labelling_that_fails_ends_the_job_at_that_stage_and_resume_labels_again(pipeline: Pipeline) -> None:
+def test_failed_labelling_ends_the_job_and_a_resume_repeats_it(pipeline: Pipeline) -> None:
     # Given a labelling job that Ground Truth fails
     pipeline.aws.workforce.fail_next_job("No worker took a task.")
     job_id = pipeline.uploaded()
@@ -138,7 +138,7 @@ def test_labelling_that_fails_ends_the_job_at_that_stage_and_resume_labels_again
     assert "Start model" not in pipeline.entered(job_id)
 
 
-def test_labelling_that_somebody_stops_ends_the_job(pipeline: Pipeline) -> None:
+def test_stopped_labelling_ends_the_job(pipeline: Pipeline) -> None:
     # Given a job whose photos nobody labels
     pipeline.aws.workforce.stop_answering()
     job_id = pipeline.uploaded()
@@ -205,7 +205,7 @@ def test_a_doubled_labelling_event_resumes_once(pipeline: Pipeline) -> None:
     assert pipeline.execution(job_id)["status"] == "SUCCEEDED"
 
 
-def test_an_event_that_comes_before_the_token_is_stored_does_no_harm(pipeline: Pipeline) -> None:
+def test_an_event_before_the_token_is_stored_does_no_harm(pipeline: Pipeline) -> None:
     # Given a job that has not been started, so that no token is stored
     job_id = pipeline.uploaded()
     seen = []
@@ -289,7 +289,7 @@ def test_a_second_start_is_refused_and_the_job_goes_on(pipeline: Pipeline) -> No
     pipeline.reaches(job_id, "Ready")
 
 
-def test_stop_while_people_label_stops_everything_and_resume_labels_anew(pipeline: Pipeline) -> None:
+def test_a_stop_during_labelling_and_a_resume_label_again(pipeline: Pipeline) -> None:
     # Given a job that people have yet to label
     pipeline.aws.workforce.stop_answering()
     job_id = pipeline.uploaded()
@@ -353,7 +353,7 @@ def test_a_new_model_remembers_the_one_before_it(local_aws: LocalAws, lenient_as
         eventually(lambda: status() == "STOPPED")
 
 
-def test_bad_photos_are_listed_with_their_reason_and_the_job_goes_on(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_bad_photos_are_listed_and_the_job_continues(pipeline: Pipeline, tmp_path: Path) -> None:
     # Given photos among which there are a text file, a tiny photo and a photo that is there twice
     (tmp_path / "note.jpg").write_text("not a photo")
     Image.new("RGB", (63, 200)).save(tmp_path / "tiny.jpg")
@@ -384,9 +384,7 @@ def test_too_few_photos_end_the_job_with_the_count_and_the_limit(pipeline: Pipel
     assert job["cause"] in json.loads(pipeline.execution(job_id)["cause"])["errorMessage"]
 
 
-def test_labels_of_an_unknown_type_end_the_job_at_import_with_the_types_name(
-    pipeline: Pipeline, tmp_path: Path
-) -> None:
+def test_labels_of_an_unknown_type_fail_the_import_by_name(pipeline: Pipeline, tmp_path: Path) -> None:
     # Given a COCO file with a type that the job does not train
     coco = pipeline.coco
     coco["categories"][0]["name"] = "LIBRARY_CARD"

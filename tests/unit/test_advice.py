@@ -67,7 +67,7 @@ def test_an_error_without_a_name_has_advice_too(error: str | None) -> None:
     assert advice.for_job(Status.FAILED, error, None).text == UNNAMED.text
 
 
-def test_a_stopped_job_goes_on_whatever_was_said_of_the_stop() -> None:
+def test_a_stopped_job_can_be_resumed_whatever_its_error() -> None:
     assert advice.for_job(Status.STOPPED, "NotEnoughImages", None).resume is Resume.POSSIBLE
 
 

@@ -223,7 +223,7 @@ def test_a_file_name_is_taken_once(api: Api) -> None:
     assert api.get("url", JobId=job_id, S3Key="photo-1.jpg").status == 200
 
 
-def test_a_longer_name_does_not_take_a_shorter_one(api: Api) -> None:
+def test_an_upload_blocks_only_its_own_name(api: Api) -> None:
     # Given a photo whose name begins with the name of another
     job_id = api.call("POST", "/api/training/create").json["id"]
     api.upload(f"images/{job_id}/photo.jpg.jpg")
@@ -251,7 +251,7 @@ def test_a_start_hands_the_execution_its_whole_input(api: Api) -> None:
     }
 
 
-def test_a_start_takes_wishes(api: Api) -> None:
+def test_a_start_accepts_options(api: Api) -> None:
     # Given uploaded labels
     job_id = api.new_job()
     api.upload(f"labels/{job_id}/annotations.json")
@@ -323,7 +323,7 @@ def test_a_start_that_failed_can_be_repeated(api: Api) -> None:
     assert is_problem(api.post("start", JobId=job_id), 409, "started before")
 
 
-def test_a_start_that_somebody_else_won_is_refused(api: Api) -> None:
+def test_a_start_that_lost_the_race_is_refused(api: Api) -> None:
     # Given a start that has claimed the job and is about to start its execution, and one that overtakes it
     job_id = api.new_job()
     api.machine.refuse_next("start_execution", "ExecutionAlreadyExists")
@@ -391,7 +391,7 @@ def test_urls_of_long_names_that_lambda_could_not_answer(api: Api) -> None:
     assert list(ask(names[:500]).json) == names[:500]
 
 
-def test_sizes_that_are_told_are_signed(api: Api) -> None:
+def test_announced_sizes_are_signed(api: Api) -> None:
     # When URLs are asked for, one of them with the size of its file
     job_id = api.new_job(photos=0)
     names = ["a.JPEG", "b.jpg", "c.manifest"]
@@ -588,7 +588,7 @@ def test_the_list_comes_page_by_page(api: Api) -> None:
     assert (len(seen), set(seen)) == (5, made)
 
 
-def test_a_job_tells_its_progress_and_what_it_costs(api: Api) -> None:
+def test_a_job_shows_its_progress_and_cost(api: Api) -> None:
     # Given a job in labelling
     job_id = api.started()
     api.jobs.note(job_id, Images=90)
@@ -615,7 +615,7 @@ def test_a_job_tells_its_progress_and_what_it_costs(api: Api) -> None:
     assert shown["cost"] == pytest.approx({"trainingUsd": 0.5, "modelUsd": 4.0, "totalUsd": 4.5}, abs=0.01)
 
 
-def test_a_job_whose_end_nobody_told_heals_when_it_is_looked_at(api: Api) -> None:
+def test_reading_a_job_records_an_end_whose_event_was_lost(api: Api) -> None:
     # Given an execution that failed, and an event that was lost
     job_id = api.started()
     arn = execution_arn(job_id)
@@ -653,7 +653,7 @@ def test_labels_are_posted_to_a_job_that_waits(api: Api) -> None:
     assert len(api.jobs.get(job_id)["LabelsPostedBy"]) == 2
 
 
-def test_labels_that_somebody_else_posted_a_moment_before(api: Api) -> None:
+def test_labels_posted_by_another_caller_a_moment_before(api: Api) -> None:
     job_id = api.waiting_for_labels()
     api.upload(f"labels/{job_id}/a.json")
     api.machine.tokens.clear()
@@ -818,7 +818,7 @@ def resumed_input(api: Api, name: str) -> Any:
     return json.loads(api.execution(name)["input"])["resumed"]
 
 
-def test_what_cannot_be_redriven_goes_on_in_a_next_execution_and_another(api: Api) -> None:
+def test_jobs_past_redrive_continue_in_further_executions(api: Api) -> None:
     # Given a stopped job whose execution is too old, and whose training goes on
     job_id = stopped_in_training(api)
     api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
@@ -858,7 +858,7 @@ def test_a_model_that_is_lost_is_trained_anew(api: Api, lost: str) -> None:
 
 
 @pytest.mark.parametrize("others", [False, True])
-def test_a_resume_that_broke_off_is_gone_on_with(api: Api, others: bool) -> None:
+def test_an_interrupted_resume_is_continued(api: Api, others: bool) -> None:
     # Given a resume that named the next execution and could not start it
     job_id = stopped_in_training(api)
     api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
@@ -878,7 +878,7 @@ def test_a_resume_that_broke_off_is_gone_on_with(api: Api, others: bool) -> None
     assert len(api.machine.executions) == 2
 
 
-def test_of_two_resumes_of_one_caller_the_later_starts_the_next_execution(api: Api) -> None:
+def test_the_second_resume_of_a_caller_starts_an_execution(api: Api) -> None:
     # Given a resume that reads a long history
     job_id = stopped_in_training(api)
     api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
@@ -915,7 +915,7 @@ def test_a_resume_whose_claim_was_not_answered_is_noted_once(api: Api) -> None:
     assert len(job["ResumedBy"]) == 1
 
 
-def test_a_redrive_that_somebody_made_in_the_console_starts_no_second_execution(api: Api) -> None:
+def test_after_a_redrive_in_the_console_a_resume_starts_nothing(api: Api) -> None:
     job_id = stopped_in_training(api)
     before = dict(api.execution(job_id))
     answers = iter([before, before | {"status": "RUNNING"}])
@@ -933,7 +933,7 @@ def test_no_model_is_live_yet(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("status", "cost"), [("RUNNING", 8.0), ("STOPPED", 0.0)])
-def test_the_live_model_tells_what_it_costs(api: Api, status: str, cost: float) -> None:
+def test_the_live_model_shows_its_cost(api: Api, status: str, cost: float) -> None:
     project = api.rekognition.create_project("live")["ProjectArn"]
     arn = api.rekognition.add_version(project, "live", status, MinInferenceUnits=2)
     for name, value in ((PROJECT, project), (MODEL, arn)):
@@ -944,7 +944,7 @@ def test_the_live_model_tells_what_it_costs(api: Api, status: str, cost: float) 
     assert abs(shown["since"] - now_ms()) < 60_000
 
 
-def test_the_live_model_is_stopped_and_started_again_and_the_record_tells_since_when_it_costs(api: Api) -> None:
+def test_stop_and_start_of_the_live_model_update_its_record(api: Api) -> None:
     # Given a live model that runs, of a job
     job_id = api.new_job()
     project = api.rekognition.create_project(job_id)["ProjectArn"]

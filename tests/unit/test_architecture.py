@@ -177,7 +177,7 @@ def test_the_pipeline_reads_no_environment() -> None:
             assert not re.search(r"os\.environ|getenv", path.read_text()), path.name
 
 
-def test_there_is_a_stage_for_every_function_that_the_state_machine_calls() -> None:
+def test_every_function_of_the_state_machine_has_a_stage() -> None:
     called = {
         re.sub(r"(?<!^)([A-Z])", r"_\1", state["Arguments"]["FunctionName"].strip("${}")).lower()
         for state in definition.read()["States"].values()

@@ -87,7 +87,7 @@ SIGNED = "https://b.s3.amazonaws.com/images/j/a.jpg?X-Amz-Algorithm=AWS4&X-Amz-S
         ("anna.schmidt@example.com", "session of anna.schmidt@example.com"),
     ],
 )
-def test_what_nobody_may_know_is_cut_out_wherever_it_stands(secret: str, text: str) -> None:
+def test_secrets_are_removed_wherever_they_stand(secret: str, text: str) -> None:
     redacted = Redactor().value({"error": "X", "deep": [{"error": "LabelsInvalid", "cause": text}]})
     assert secret not in json.dumps(redacted)
     assert redacted["error"] == "X"
@@ -176,7 +176,7 @@ def test_the_report_says_what_the_files_say(s3: Any) -> None:
         assert "/var/task" not in text
 
 
-def test_every_retry_counts_and_the_same_one_is_told_once(s3: Any) -> None:
+def test_retries_of_one_error_are_counted_in_one_incident(s3: Any) -> None:
     document = made(s3, live_model(busy=50))
     (incident,) = document["facts"]["incidents"]
     assert (incident["error"], incident["state"], incident["count"]) == ("TrainingSlotsBusy", "Start training", 50)
@@ -192,7 +192,7 @@ def test_a_training_costs_what_was_billed(s3: Any) -> None:
 
 
 @pytest.mark.parametrize("enters_again", [True, False])
-def test_a_redrive_is_told_whether_or_not_the_state_is_entered_again(s3: Any, enters_again: bool) -> None:
+def test_a_redrive_is_reported_with_or_without_state_entry(s3: Any, enters_again: bool) -> None:
     # Given a task that fails, and a redrive a day later, of which AWS does not say whether it enters the state again
     history = History()
     history.add("ExecutionStarted", input=json.dumps({"jobId": JOB}), roleArn="r")
@@ -219,7 +219,7 @@ def test_a_redrive_is_told_whether_or_not_the_state_is_entered_again(s3: Any, en
     assert [one["by"] for one in found["incidents"] if one["what"] == "redrive"] == [ENGINEER]
 
 
-def test_a_stop_in_the_console_is_nobodys_call(s3: Any) -> None:
+def test_a_stop_in_the_console_has_no_caller(s3: Any) -> None:
     # Given a stop that was asked for through the API an hour before somebody stopped the execution in the console
     history = History()
     history.add("ExecutionStarted", input="{}", roleArn="r")
@@ -249,7 +249,7 @@ def test_a_later_execution_knows_what_it_was_given(s3: Any) -> None:
     assert found["training"]["projectVersionArn"] == "arn:model"
 
 
-def test_a_report_of_a_running_execution_says_that_it_is_provisional(s3: Any) -> None:
+def test_a_report_on_a_running_execution_is_provisional(s3: Any) -> None:
     history = live_model()
     del history.events[20:]
     document = made(s3, history, "RUNNING")
@@ -271,7 +271,7 @@ def test_the_page_shows_texts_as_texts(s3: Any) -> None:
     assert "&lt;script&gt;" in text
 
 
-def test_the_page_is_the_same_for_a_report_that_was_read_from_its_file(s3: Any) -> None:
+def test_a_report_from_its_file_gives_the_same_page(s3: Any) -> None:
     # Given a report whose values came in another order than the file has them
     history = live_model()
     history.add("TaskFailed", error="X", cause=json.dumps({"z": 1, "a": 2}))
@@ -483,7 +483,7 @@ def test_a_report_is_made_once_for_all_who_ask(
     assert api.audit(job_id).status == 202
 
 
-def test_a_kept_report_is_answered_as_who_asks_wants_it(api: ReportApi) -> None:
+def test_a_stored_report_is_served_in_the_requested_form(api: ReportApi) -> None:
     # Given a kept report on the end of a job
     job_id = api.started()
     api.keep(job_id, api.end(job_id))
@@ -508,7 +508,7 @@ def test_a_version_on_top_of_a_provisional_report_is_not_served(api: ReportApi) 
         assert forged not in link
 
 
-def test_a_version_that_nobody_asked_for_is_not_served(api: ReportApi) -> None:
+def test_a_report_version_without_a_request_is_not_served(api: ReportApi) -> None:
     # Given a forged provisional report, put there before anybody asked for one
     job_id = api.started()
     api.s3.put_object(Bucket=REPORTS, Key=f"provisional/{job_id}/{job_id}.json", Body=b"[]")

@@ -22,7 +22,7 @@ def test_the_table_of_states_has_the_machines_tasks_in_order() -> None:
     assert waits == {wait: task.name for wait, task in LOOPS.items()}
 
 
-def test_photos_are_rejected_for_the_same_reasons_before_and_after_the_upload(tmp_path: Path, s3: Any) -> None:
+def test_the_cli_and_the_stage_reject_photos_alike(tmp_path: Path, s3: Any) -> None:
     # Given photos with every fault that both can see, and good ones
     turned = Image.Exif()
     turned[0x0112] = 6

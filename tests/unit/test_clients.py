@@ -64,7 +64,7 @@ class Body(io.BytesIO):
         ("ProvisionedThroughputExceededException", 4),
     ],
 )
-def test_rekognition_is_asked_again_for_a_throttle_and_not_for_a_quota(
+def test_throttles_of_rekognition_are_retried_but_not_quotas(
     monkeypatch: pytest.MonkeyPatch, code: str, asked: int
 ) -> None:
     # Given a Rekognition that always refuses

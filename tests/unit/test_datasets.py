@@ -172,7 +172,7 @@ def test_lines_are_written_as_rekognition_asks(job: Job) -> None:
     )
 
 
-def test_every_line_that_cannot_be_trained_on_is_dropped_with_its_reason(job: Job) -> None:
+def test_every_unusable_line_is_dropped_with_its_reason(job: Job) -> None:
     # Given good photos, and one of each kind of bad line
     job.ten_good()
     for name in (
@@ -244,7 +244,7 @@ def test_every_line_that_cannot_be_trained_on_is_dropped_with_its_reason(job: Jo
     assert sorted(names(job.kept(prepared))) == [f"good-{number}.jpg" for number in range(10)]
 
 
-def test_boxes_are_clamped_and_those_that_vanish_are_taken_off_their_line(job: Job) -> None:
+def test_boxes_are_clamped_and_empty_boxes_removed(job: Job) -> None:
     # Given a photo with a box over the frame, one outside of it and one of a pixel
     job.ten_good().photo("boxes.jpg")
     boxes = [("ID_KTP", -9.6, 400, 100, 200), ("MY_NRIC", 700, 0, 10, 10), ("ID_KTP", 5, 5, 1, 1)]
@@ -279,7 +279,7 @@ def test_a_type_with_one_photo_is_named_with_its_count(job: Job) -> None:
         job.prepare()
 
 
-def test_two_photos_of_a_type_are_one_to_train_on_and_one_to_test_with(job: Job) -> None:
+def test_two_photos_of_a_type_give_one_to_each_set(job: Job) -> None:
     job.labelled("a.jpg", "KH_IC").labelled("b.jpg", "KH_IC")
     prepared = job.prepare()
     assert (prepared.train_images, prepared.test_images) == (1, 1)
@@ -287,7 +287,7 @@ def test_two_photos_of_a_type_are_one_to_train_on_and_one_to_test_with(job: Job)
     assert job.kept(prepared)[0]["doctype-metadata"]["class-map"] == {"2": "KH_IC"}
 
 
-def test_a_second_run_writes_the_same_whatever_the_order_of_the_lines(job: Job) -> None:
+def test_the_order_of_lines_does_not_change_the_manifests(job: Job) -> None:
     # Given a job; When prepared twice; Then both runs give the same bytes
     for number in range(60):
         job.labelled(f"{number}.jpg", "ID_KTP")

@@ -101,7 +101,7 @@ def erasing(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Erasing:
     return Erasing(jobs, s3, monkeypatch)
 
 
-def test_all_folders_of_the_job_are_emptied_and_a_look_alikes_are_not(erasing: Erasing) -> None:
+def test_only_the_jobs_own_folders_are_emptied(erasing: Erasing) -> None:
     # Given a job with more photos than a page has, and keys that begin alike or lie elsewhere
     job_id = erasing.job(images=2003, upright=100, labels=1, manifests=4, labelling=7, training=3)
     other = erasing.job(images=2, labels=1, requested=False)
@@ -120,19 +120,19 @@ def test_all_folders_of_the_job_are_emptied_and_a_look_alikes_are_not(erasing: E
     assert "erasure" not in public_attributes(erasing.jobs.get(other))
 
 
-def test_what_nobody_asked_for_is_not_erased(erasing: Erasing) -> None:
+def test_a_job_without_a_request_is_not_erased(erasing: Erasing) -> None:
     job_id = erasing.job(images=1, requested=False)
     erasing.run(job_id)
     assert erasing.left() == [f"images/{job_id}/passport-0.jpg"]
 
 
-def test_a_job_that_has_nothing_left_is_erased_all_the_same(erasing: Erasing) -> None:
+def test_a_job_without_files_can_be_erased(erasing: Erasing) -> None:
     job_id = erasing.job()
     erasing.run(job_id)
     assert (erasing.shown(job_id)["status"], erasing.shown(job_id)["objects"]) == ("Erased", 0)
 
 
-def test_objects_that_s3_refuses_to_delete_are_an_error_by_number_and_code(erasing: Erasing, logs: io.StringIO) -> None:
+def test_refused_deletions_are_an_error_with_count_and_code(erasing: Erasing, logs: io.StringIO) -> None:
     # Given that S3 lets nobody delete photos
     job_id = erasing.job(images=3, labels=2)
 
@@ -154,9 +154,7 @@ def test_objects_that_s3_refuses_to_delete_are_an_error_by_number_and_code(erasi
     assert erasing.left() == []
 
 
-def test_objects_that_s3_was_too_busy_for_are_deleted_in_the_same_run(
-    erasing: Erasing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_throttled_deletions_are_repeated_in_the_same_run(erasing: Erasing, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given that S3 is busy, twice
     waits: list[float] = []
     monkeypatch.setattr(erasure.time, "sleep", waits.append)
@@ -201,7 +199,7 @@ def test_a_call_that_fails_loses_no_other_calls_count(erasing: Erasing, error: E
     assert (erasing.shown(job_id)["status"], erasing.shown(job_id)["objects"]) == ("Requested", 2000)
 
 
-def test_a_run_that_broke_off_is_gone_on_with(erasing: Erasing) -> None:
+def test_an_interrupted_run_is_continued(erasing: Erasing) -> None:
     # Given a run that dies after its first page
     job_id = erasing.job(images=2500, labels=1)
 
@@ -272,7 +270,7 @@ def test_the_models_go_when_a_request_asks_for_that(erasing: Erasing) -> None:
     assert erasing.shown(job_id)["modelDeletedTime"] == shown["modelDeletedTime"]
 
 
-def test_words_that_may_name_a_photo_leave_the_record_and_do_not_come_back(erasing: Erasing) -> None:
+def test_erasure_removes_texts_that_may_name_a_photo(erasing: Erasing) -> None:
     # Given a job whose cause names a photo
     job_id = erasing.job()
     before = erasing.jobs.get(job_id)
@@ -305,7 +303,7 @@ def test_a_request_in_the_middle_of_a_run_is_not_said_to_be_done(erasing: Erasin
     assert erasing.shown(job_id)["status"] == "Erased"
 
 
-def test_every_day_erasures_that_are_not_over_are_looked_at_again(erasing: Erasing) -> None:
+def test_unfinished_erasures_continue_every_day(erasing: Erasing) -> None:
     # Given a job whose first run was at once, one whose run was lost, and two that nobody or somebody long ago erased
     first, lost = erasing.job(images=1), erasing.job(images=1, minutes_ago=40)
     kept = erasing.job(images=1, requested=False)
@@ -325,7 +323,7 @@ def test_every_day_erasures_that_are_not_over_are_looked_at_again(erasing: Erasi
     assert erasures.list_open_ids(INDEX) == [first]
 
 
-def test_one_job_that_cannot_be_erased_keeps_no_other_from_it(erasing: Erasing, logs: io.StringIO) -> None:
+def test_a_failed_erasure_does_not_stop_the_others(erasing: Erasing, logs: io.StringIO) -> None:
     bad, good = erasing.job(images=1), erasing.job(images=1)
 
     def deny(_number: int, keys: list[str]) -> str | None:
@@ -446,7 +444,7 @@ def test_a_job_that_does_not_run_may_be_erased(
         ),
     ],
 )
-def test_who_asked_is_whom_api_gateway_authorized(api: ErasingApi, context: dict[str, Any], who: str) -> None:
+def test_the_caller_is_the_one_api_gateway_authorized(api: ErasingApi, context: dict[str, Any], who: str) -> None:
     # Given headers and a body that say otherwise
     answer = api.delete(api.new_job(), context, **{"X-User": "somebody else", "From": "anna@example.com"})
     assert answer.json["erasure"]["requestedBy"] == who
@@ -455,7 +453,7 @@ def test_who_asked_is_whom_api_gateway_authorized(api: ErasingApi, context: dict
 
 
 @pytest.mark.parametrize("context", [{}, {"identity": {"userArn": None}}, {"authorizer": None}])
-def test_nobody_erases_without_a_name(api: ErasingApi, context: dict[str, Any]) -> None:
+def test_an_erasure_needs_a_caller(api: ErasingApi, context: dict[str, Any]) -> None:
     job_id = api.new_job()
     assert is_problem(api.delete(job_id, context), 403, "sign the request")
     assert "erasure" not in api.get(f"jobs/{job_id}").json
@@ -475,7 +473,7 @@ def test_a_running_job_is_to_be_stopped_first(api: ErasingApi) -> None:
     assert api.delete(job_id).status == 202
 
 
-def test_what_goes_on_after_the_execution_keeps_the_job_from_being_erased(api: ErasingApi) -> None:
+def test_work_after_the_execution_delays_the_erasure(api: ErasingApi) -> None:
     # Given a job that ended while people label and Rekognition trains
     job_id = api.ended()
     project = api.rekognition.client().create_project(ProjectName=job_id)["ProjectArn"]
@@ -515,7 +513,7 @@ def test_a_model_in_use_is_not_deleted_with_its_job(api: ErasingApi) -> None:
     assert api.delete(job_id, query={"deleteModel": "true"}).json["erasure"]["deleteModel"] is True
 
 
-def test_a_start_that_got_no_further_than_the_record_can_be_erased_later(api: ErasingApi) -> None:
+def test_a_start_that_only_wrote_the_record_can_be_erased_later(api: ErasingApi) -> None:
     # Given a start that failed at Step Functions
     job_id = api.new_job()
     api.machine.refuse_next("start_execution", "ThrottlingException")
@@ -549,7 +547,7 @@ def erased(api: ErasingApi) -> str:
         ("POST", "jobs/{job}/resume", None, None),
     ],
 )
-def test_nothing_is_added_to_an_erased_job_and_nothing_runs_for_it(
+def test_an_erased_job_takes_no_uploads_and_runs_nothing(
     api: ErasingApi, erased: str, call: str, path: str, body: Any, query: dict[str, str] | None
 ) -> None:
     filled = {name: value.replace("{job}", erased) for name, value in (query or {}).items()}
@@ -572,7 +570,7 @@ def test_a_job_that_was_erased_before_its_start_stays_so(api: ErasingApi) -> Non
     assert api.machine.executions == {}
 
 
-def test_a_resume_that_read_the_record_before_the_request_is_refused(api: ErasingApi) -> None:
+def test_a_resume_that_lost_the_race_to_an_erasure_is_refused(api: ErasingApi) -> None:
     job_id = api.ended()
     before = api.jobs.get(job_id)
     api.delete(job_id)
@@ -581,7 +579,7 @@ def test_a_resume_that_read_the_record_before_the_request_is_refused(api: Erasin
     assert api.execution(job_id)["status"] == "FAILED"
 
 
-def test_a_request_that_read_the_record_before_a_resume_is_refused(api: ErasingApi) -> None:
+def test_an_erasure_that_lost_the_race_to_a_resume_is_refused(api: ErasingApi) -> None:
     # Given a resume that has claimed the record and not redriven yet
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
@@ -606,7 +604,7 @@ def test_a_change_that_does_no_harm_is_waited_out(api: ErasingApi) -> None:
     assert request_erasure(api, stale).is_erased
 
 
-def test_work_that_cannot_be_begun_is_told_and_may_be_asked_for_again(api: ErasingApi, logs: io.StringIO) -> None:
+def test_an_erasure_that_cannot_start_is_reported_and_repeatable(api: ErasingApi, logs: io.StringIO) -> None:
     # Given that Lambda takes no invocation
     job_id = api.new_job()
     api.functions.refuse_next("invoke", "TooManyRequestsException", http_status=429)
@@ -632,7 +630,7 @@ def test_every_request_is_kept_up_to_a_limit(api: ErasingApi, monkeypatch: pytes
     assert is_problem(api.delete(job_id), 409, "2 times")
 
 
-def test_an_end_that_is_told_after_the_erasure_changes_nothing(api: ErasingApi, erased: str) -> None:
+def test_an_end_event_after_the_erasure_changes_nothing(api: ErasingApi, erased: str) -> None:
     # Given Step Functions' event, which comes once more
     before = api.jobs.get(erased)
     outcomes.record(execution_arn(erased))

@@ -11,7 +11,7 @@ NAMES = ["jane-doe.jpg", "jane doe (1). front.jpg", 'jane\'s "id".png', "Ja\u030
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InternalError", "InvalidRequest"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_refusal_is_told_without_awss_sentence(name: str, code: str) -> None:
+def test_a_refusal_is_reported_without_awss_message(name: str, code: str) -> None:
     # Given S3's own message, which quotes the object's ARN
     message = (
         "User: arn:aws:sts::123456789012:assumed-role/check/run is not authorized to perform: s3:GetObject on "
@@ -32,7 +32,7 @@ def test_a_denial_names_the_call() -> None:
 
 
 @pytest.mark.parametrize("error", [EndpointConnectionError, ConnectTimeoutError])
-def test_a_lost_connection_is_told_without_the_objects_name(error: type[Exception]) -> None:
+def test_a_lost_connection_is_reported_without_the_objects_name(error: type[Exception]) -> None:
     # Given the address that botocore could not reach
     address = f"https://bucket.s3.amazonaws.com/images/{JOB}/jane%20doe.jpg?X-Amz-Signature=abc"
     lost = as_pipeline_error(error(endpoint_url=address, error="x"))  # type: ignore[arg-type]
@@ -40,17 +40,17 @@ def test_a_lost_connection_is_told_without_the_objects_name(error: type[Exceptio
     assert str(lost) == f"The connection to bucket.s3.amazonaws.com was lost: {error.__name__}."
 
 
-def test_a_call_botocore_refuses_is_named_without_arguments() -> None:
+def test_a_call_that_botocore_refuses_is_named_without_arguments() -> None:
     refused = as_pipeline_error(ParamValidationError(report="Invalid type for parameter Key, value: images/j/jane.jpg"))
     assert isinstance(refused, UnexpectedAnswer)
     assert str(refused) == "The call could not be made: ParamValidationError."
 
 
 @pytest.mark.parametrize("error", ["NotEnoughImages", "ModelRejected", "StoppedByRequest", "Sandbox.Timedout"])
-def test_our_own_causes_stay(error: str) -> None:
+def test_causes_of_the_pipeline_are_kept(error: str) -> None:
     assert own_cause(error, "3 of 4 photos can be used.") == "3 of 4 photos can be used."
 
 
 @pytest.mark.parametrize("error", [None, "", "KeyError", "States.Runtime", "States.QueryEvaluationError", "by hand"])
-def test_causes_of_others_go(error: str | None) -> None:
+def test_causes_of_other_writers_are_removed(error: str | None) -> None:
     assert own_cause(error, 'The path is not in the input {"key": "labels/j/jane.json"}.') is None

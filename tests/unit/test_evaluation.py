@@ -197,7 +197,7 @@ def test_a_model_may_be_a_little_worse_than_the_live_one(setting: Setting, live:
         assert evaluated.reasons == ["F1 0.90 is more than 0.05 below the live model's 0.95"]
 
 
-def test_a_live_model_without_figures_rejects_nobody(setting: Setting) -> None:
+def test_a_live_model_without_figures_rejects_no_model(setting: Setting) -> None:
     # Given a live model that was deleted since
     setting.summary()
     live_model = setting.live(0.99)

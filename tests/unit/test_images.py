@@ -306,7 +306,7 @@ def test_a_photo_that_cannot_be_made_small_enough_is_rejected(kind: str) -> None
     assert re.fullmatch(r"turned upright it has more than 300 bytes, which are the most allowed", refused.reason)
 
 
-def test_copies_that_are_there_are_taken_and_those_of_other_photos_are_not(bucket: Bucket) -> None:
+def test_existing_copies_of_the_same_photo_are_reused(bucket: Bucket) -> None:
     # Given photos that an earlier run turned, of which one was replaced since
     clock = Clock(bucket)
     for number in range(3):
@@ -329,7 +329,7 @@ def test_copies_that_are_there_are_taken_and_those_of_other_photos_are_not(bucke
     assert (second.accepted, second.turned) == (first.accepted, first.turned) == (3, 3)
 
 
-def test_a_copy_that_another_wrote_is_not_taken(bucket: Bucket) -> None:
+def test_a_copy_of_another_writer_is_not_used(bucket: Bucket) -> None:
     # Given a phone photo, and a newer object beside it in the place of its upright copy
     bucket.put_photo("0.jpg", phone_photo(scene(), 6))
     key = f"upright/{JOB}/0.jpg"
@@ -342,7 +342,7 @@ def test_a_copy_that_another_wrote_is_not_taken(bucket: Bucket) -> None:
     assert difference(stored_pixels(bucket.read(f"s3://{bucket.name}/{key}")), scene()) < 3
 
 
-def test_a_copy_of_what_an_upload_replaced_is_not_taken(bucket: Bucket) -> None:
+def test_a_copy_of_a_replaced_upload_is_not_used(bucket: Bucket) -> None:
     # Given a photo that was replaced while an earlier run turned it, so that the copy is newer than the upload
     bucket.put_photo("0.jpg", phone_photo(scene(1), 6))
     check(bucket)
@@ -446,7 +446,7 @@ def test_the_first_of_equal_photos_stays(bucket: Bucket) -> None:
     assert (checked.rejected, checked.duplicates) == (2, 2)
 
 
-def test_a_photo_in_a_folder_is_rejected_and_a_folder_marker_ignored(bucket: Bucket) -> None:
+def test_a_photo_in_a_folder_is_rejected_a_marker_ignored(bucket: Bucket) -> None:
     bucket.put(f"images/{JOB}/", b"")
     bucket.put(f"images/{JOB}/scans/a.jpg", photo())
     bucket.put_photo("b.jpg", photo(shade=1))

@@ -48,7 +48,7 @@ def test_a_job_id_names_executions_labelling_jobs_and_models() -> None:
         assert len(f"{job_id}-10") <= 63
 
 
-def test_a_new_job_is_shown_with_every_field_that_existing_clients_read(jobs: Jobs) -> None:
+def test_a_new_job_has_every_field_that_old_clients_read(jobs: Jobs) -> None:
     # When a job is created
     before = now_ms()
     shown = public_attributes(jobs.create())
@@ -230,7 +230,7 @@ def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
         resumes.reopen(ended, Status.TRAINING)
 
 
-def test_an_end_that_was_told_stays_told_when_an_earlier_one_is_told_late(jobs: Jobs) -> None:
+def test_a_late_notice_of_an_earlier_end_does_not_undo_a_later(jobs: Jobs) -> None:
     job = jobs.create()
     for end in (1000, 2000, 1000):
         notice_marks.mark_sent(job.id, "EndMessageSent", end)
@@ -239,7 +239,7 @@ def test_an_end_that_was_told_stays_told_when_an_earlier_one_is_told_late(jobs: 
     notice_marks.mark_sent("ekyc-nobodys", "EndMessageSent", 1)
 
 
-def test_unsettled_are_jobs_that_run_or_whose_end_is_not_dealt_with(jobs: Jobs) -> None:
+def test_running_jobs_and_unhandled_ends_are_unsettled(jobs: Jobs) -> None:
     # Given a job that was never started, one that runs, and ended ones: told and settled, told by the message or by the
     # event only, with something left
     made = {name: jobs.create() for name in ("idle", "runs", "settled", "by message", "by event", "left")}
@@ -315,7 +315,7 @@ def empty_table() -> Iterator[Any]:
 
 @given(moves=st.lists(st.sampled_from([*RUNNING, *ENDED]), min_size=1, max_size=6))
 @settings(max_examples=15, deadline=None)
-def test_the_table_in_dynamodb_allows_exactly_the_moves_of_the_table_in_code(moves: list[Status]) -> None:
+def test_dynamodb_allows_exactly_the_moves_of_the_table(moves: list[Status]) -> None:
     # Given a job in a real table (moto's) and the rule beside it
     with mock_aws(), empty_table():
         job = jobs.create()

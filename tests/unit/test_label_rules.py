@@ -133,7 +133,7 @@ def test_categories_that_say_the_same_twice_are_taken() -> None:
     assert read(content, {"1.jpg": WIDE})[1] == []
 
 
-def test_an_id_in_quotation_marks_is_told_from_a_number() -> None:
+def test_an_id_as_text_differs_from_a_number() -> None:
     annotations = [{"bbox": [1, 2, 30, 40], "image_id": "1"}]
     _, [problem] = read(coco({"file_name": "1.jpg"}, annotations=annotations), {"1.jpg": WIDE})
     assert (
@@ -196,7 +196,7 @@ def test_the_exact_name_wins_in_any_order(form: str, first: int) -> None:
 @pytest.mark.parametrize(
     ("names", "photos"), [(["A.jpg", "a.JPG"], ["a.jpg"]), (["a.jpg", "b.jpg"], ["A.jpg", "a.JPG", "b.jpg"])]
 )
-def test_names_that_are_too_much_alike_are_refused(form: str, names: list[str], photos: list[str]) -> None:
+def test_names_that_are_too_similar_are_refused(form: str, names: list[str], photos: list[str]) -> None:
     content = coco(*({"file_name": name} for name in names)) if form == "coco" else manifest(*map(line, names))
     _, problems = read(content, dict.fromkeys(photos, WIDE))
     assert {problem.code for problem in problems} == {"AmbiguousName"}
@@ -332,7 +332,7 @@ def test_what_is_wrong_is_named(content: bytes, code: str, words: str) -> None:
         (b"", "it is not valid JSON: "),
     ],
 )
-def test_a_file_that_is_neither_form_is_told_why(content: bytes, words: str) -> None:
+def test_a_file_of_neither_form_is_refused_with_a_reason(content: bytes, words: str) -> None:
     with pytest.raises(Unreadable, match="is neither a COCO file") as error:
         read(content, None)
     assert words in str(error.value)

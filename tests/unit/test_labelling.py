@@ -119,7 +119,7 @@ def test_a_labelling_job_is_made_as_ground_truth_wants_it(setting: Setting) -> N
     assert setting.job["LabellingJobArn"] == made["LabelingJobArn"]
 
 
-def test_the_labelling_job_is_billed_by_its_tags_and_encrypted_by_the_key(setting: Setting) -> None:
+def test_the_labelling_job_has_the_cost_tags_and_the_key(setting: Setting) -> None:
     # Given a deployment with a key of its own and cost tags, one of them without a value
     setting.request(kms_key_arn=KEY)
     # Then the labelling job has them, and the job's tag
@@ -166,7 +166,7 @@ def test_an_event_resumes_the_execution_with_counts(setting: Setting) -> None:
     assert setting.job["Labelled"] == 8
 
 
-def test_a_job_that_ended_before_anybody_looked_is_answered_at_once(setting: Setting) -> None:
+def test_an_already_ended_labelling_job_is_answered_at_once(setting: Setting) -> None:
     # Given a labelling job that an earlier run of the stage made, and an event that was lost
     setting.request("token-1")
     setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=10)
@@ -178,7 +178,7 @@ def test_a_job_that_ended_before_anybody_looked_is_answered_at_once(setting: Set
     assert "token-1" not in setting.machine.answers
 
 
-def test_an_event_that_comes_before_the_token_is_left_to_the_stage(setting: Setting) -> None:
+def test_an_event_before_the_token_is_left_to_the_stage(setting: Setting) -> None:
     # Given a labelling job made by a run that crashed before it stored anything more
     setting.request()
     tokens.forget(setting.id, "token-1")
@@ -231,7 +231,7 @@ def test_labelling_that_ends_badly_fails_the_task_in_words(
     assert "jane" not in answer["cause"]
 
 
-def test_a_redrive_makes_a_new_labelling_job_after_one_that_failed(setting: Setting) -> None:
+def test_a_redrive_after_a_failure_creates_a_labelling_job(setting: Setting) -> None:
     # Given an attempt that failed
     setting.request("token-1")
     setting.ground_truth.finish(f"{setting.id}-1", "Failed", reason="x")
@@ -287,7 +287,7 @@ def test_a_labelling_job_that_is_not_ours_is_not_taken(setting: Setting) -> None
 
 
 @pytest.mark.parametrize("code", ["TaskTimedOut", "InvalidToken", "TaskDoesNotExist"])
-def test_a_token_that_is_spent_was_answered_by_somebody_else(setting: Setting, code: str, logs: io.StringIO) -> None:
+def test_a_spent_token_was_answered_by_another_run(setting: Setting, code: str, logs: io.StringIO) -> None:
     # Given a labelling job that is done while the token is spent
     setting.request()
     setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=1)
@@ -334,7 +334,7 @@ def test_a_region_without_ground_truth_is_named(setting: Setting, monkeypatch: p
         setting.request()
 
 
-def test_an_account_at_its_limit_is_told_so(setting: Setting) -> None:
+def test_an_account_at_its_limit_gets_that_error(setting: Setting) -> None:
     setting.ground_truth.refuse_next("create_labeling_job", "ResourceLimitExceeded", "20 of 20 labelling jobs.")
     with pytest.raises(LabellingUnavailable, match="20 of 20"):
         setting.request()
@@ -360,7 +360,7 @@ def test_supplied_labels_are_waited_for_and_posted(setting: Setting) -> None:
     assert setting.answered() == {"provider": "supplied", "labelsKey": "labels/x/a.json"}
 
 
-def test_labels_posted_to_a_try_that_failed_are_taken_by_the_next(setting: Setting) -> None:
+def test_labels_of_a_failed_attempt_are_used_by_the_next(setting: Setting) -> None:
     # Given labels that were posted while the stage's first try was about to fail
     setting.request(provider="supplied")
     job = tokens.post_labels(setting.id, "labels/x/a.json", "engineer")
@@ -376,7 +376,7 @@ def test_supplied_labels_that_never_come_time_out(setting: Setting) -> None:
         setting.request(provider="supplied", asked=timedelta(hours=2))
 
 
-def test_it_is_told_that_people_have_labelled_once_the_job_goes_on(setting: Setting) -> None:
+def test_finished_labelling_is_notified_after_the_job_continues(setting: Setting) -> None:
     # Given labelling that has ended
     setting.request()
     setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=4)
@@ -390,7 +390,7 @@ def test_it_is_told_that_people_have_labelled_once_the_job_goes_on(setting: Sett
     assert setting.told == [(1, 4, 1)]
 
 
-def test_labels_that_were_there_at_once_are_told_before_the_token_is_answered(setting: Setting) -> None:
+def test_labels_found_at_once_are_notified_before_the_answer(setting: Setting) -> None:
     # Given a labelling job of an earlier run, whose event came to nothing
     setting.request()
     setting.ground_truth.finish(f"{setting.id}-1", "Completed", labelled=4)
@@ -409,7 +409,7 @@ def test_labels_do_not_wait_for_a_message_that_cannot_be_sent(setting: Setting) 
     assert setting.answered("token-2")["labelled"] == 4
 
 
-def test_labelling_without_labels_is_told_by_the_failure_only(setting: Setting) -> None:
+def test_labelling_without_labels_sends_only_the_failure(setting: Setting) -> None:
     setting.request()
     setting.ground_truth.finish(f"{setting.id}-1", "Stopped")
     setting.event(status="Stopped")

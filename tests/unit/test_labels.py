@@ -171,7 +171,7 @@ def test_a_ground_truth_manifest_is_mapped_onto_the_jobs_photos(bucket: Bucket) 
 
 
 @pytest.mark.parametrize("kind", ["coco", "ground truth"])
-def test_labels_of_other_photos_are_left_to_prepare_datasets_to_list(bucket: Bucket, kind: str) -> None:
+def test_prepare_datasets_lists_labels_of_other_photos(bucket: Bucket, kind: str) -> None:
     # Given labels of two of the job's photos, of a rejected one and of one that the job never had
     names = ["1.jpg", "2.jpg", "bad.jpg", "other.jpg"]
     if kind == "coco":
@@ -263,7 +263,7 @@ def test_a_corrected_file_leaves_no_problems_listed(bucket: Bucket) -> None:
     assert listed(bucket) == []
 
 
-def test_a_missing_file_is_told(bucket: Bucket) -> None:
+def test_a_missing_file_is_reported(bucket: Bucket) -> None:
     manifest = put_input_manifest(bucket, PHOTOS)
     request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/none.json", TYPES)
     with pytest.raises(LabelsInvalid, match="The labels file does not exist"):
@@ -308,7 +308,7 @@ def put(bucket: Bucket, uri: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["coco", "ground truth"])
-def test_labels_of_a_photo_that_was_turned_are_of_its_upright_copy(bucket: Bucket, kind: str) -> None:
+def test_labels_of_a_turned_photo_name_its_upright_copy(bucket: Bucket, kind: str) -> None:
     # Given a job in which one of two photos has an upright copy
     upright = f"s3://{bucket.name}/upright/{JOB}/1.jpg"
     original = f"s3://{bucket.name}/images/{JOB}/2.jpg"

@@ -168,7 +168,7 @@ FRAMES = st.tuples(*[st.one_of(st.integers(-5000, 5000), st.floats(-5000, 5000))
 
 
 @given(FRAMES, st.integers(64, 4096), st.integers(64, 4096))
-def test_a_clamped_box_is_whole_inside_the_photo_and_large_enough(frame: Any, width: int, height: int) -> None:
+def test_a_clamped_box_is_inside_the_photo_and_large_enough(frame: Any, width: int, height: int) -> None:
     # Given any box and any photo; When clamped
     box = clamp(Box._make(("ID_KTP", *frame, 1)), width, height)
     # Then what is left satisfies Rekognition

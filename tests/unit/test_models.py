@@ -70,7 +70,7 @@ def test_training_starts_with_its_output_in_the_bucket(rekognition: FakeRekognit
     assert models.version_name(started.project_version_arn) == JOB
 
 
-def test_the_model_is_billed_by_its_tags_and_encrypted_by_the_key(rekognition: FakeRekognition) -> None:
+def test_the_model_has_the_cost_tags_and_the_key(rekognition: FakeRekognition) -> None:
     # Given a deployment with a key of its own
     start_training(rekognition, kms_key_arn=KEY)
     # Then the model has it, and the cost tags with the job's
@@ -79,7 +79,7 @@ def test_the_model_is_billed_by_its_tags_and_encrypted_by_the_key(rekognition: F
     assert version["Tags"] == {"team": "kyc", "ekyc-job": JOB}
 
 
-def test_without_a_key_of_its_own_rekognition_takes_one_that_aws_owns(rekognition: FakeRekognition) -> None:
+def test_without_a_key_rekognition_uses_an_aws_owned_key(rekognition: FakeRekognition) -> None:
     start_training(rekognition)
     assert "KmsKeyId" not in rekognition.versions[JOB]
 
@@ -102,7 +102,7 @@ def test_a_later_execution_finds_what_an_earlier_one_trained(rekognition: FakeRe
 
 
 @pytest.mark.parametrize("status", ["TRAINING_FAILED", "DELETING"])
-def test_what_cannot_be_used_is_trained_again_under_another_name(rekognition: FakeRekognition, status: str) -> None:
+def test_an_unusable_model_is_trained_again_under_another_name(rekognition: FakeRekognition, status: str) -> None:
     # Given a version that failed, whose name is taken, or that is being deleted
     start_training(rekognition)
     rekognition.versions[JOB]["Status"] = status
@@ -130,7 +130,7 @@ def test_a_training_that_starts_in_the_same_moment_is_found(rekognition: FakeRek
 
 
 @pytest.mark.parametrize("code", ["LimitExceededException", "ServiceQuotaExceededException"])
-def test_a_full_account_is_told_by_name(rekognition: FakeRekognition, code: str) -> None:
+def test_a_full_account_is_refused_by_name(rekognition: FakeRekognition, code: str) -> None:
     rekognition.refuse_next("create_project_version", code, "2 of 2 trainings are in progress.")
     with pytest.raises(TrainingSlotsBusy, match="2 of 2 trainings"):
         start_training(rekognition)
@@ -192,7 +192,7 @@ def test_a_failed_training_names_the_faults_of_the_manifests(rekognition: FakeRe
 
 
 @pytest.mark.parametrize("body", [None, b"no json"])
-def test_a_failed_training_is_told_without_a_readable_summary(
+def test_a_failed_training_without_a_summary_is_reported(
     rekognition: FakeRekognition, s3: Any, body: bytes | None
 ) -> None:
     start_training(rekognition)
@@ -239,7 +239,7 @@ def test_our_own_running_model_is_not_a_full_account(rekognition: FakeRekognitio
     assert start_model(rekognition) == "RUNNING"
 
 
-def test_an_account_full_of_other_models_is_told_by_name(rekognition: FakeRekognition) -> None:
+def test_an_account_full_of_other_models_is_refused_by_name(rekognition: FakeRekognition) -> None:
     rekognition.add_version(project(rekognition), JOB, "TRAINING_COMPLETED")
     for name in ("a", "b"):
         rekognition.add_version(project(rekognition), name, "RUNNING")

@@ -83,7 +83,7 @@ def ended(jobs: Jobs, status: Status, **attributes: Any) -> Any:
     return ends.record(job.id, status, job["StartTime"] + 3 * HOUR // 2, EXECUTION, **attributes)
 
 
-def test_a_model_that_is_ready_is_told_with_figures_and_cost(jobs: Jobs, audience: Audience) -> None:
+def test_the_notice_of_a_ready_model_has_figures_and_cost(jobs: Jobs, audience: Audience) -> None:
     # Given a job whose model went live
     figures = {"Images": 90, "Rejected": 2, "Labelled": 88, "F1": 0.9731, "TrainingSeconds": 5400}
     model = {"PublishedTime": 1, "InferenceUnits": 2, "ProjectVersionArn": "arn:model", "ProjectArn": "arn:project"}
@@ -114,7 +114,7 @@ def test_a_model_that_is_ready_is_told_with_figures_and_cost(jobs: Jobs, audienc
     }
 
 
-def test_a_rejected_model_is_told_with_what_fell_short(jobs: Jobs, audience: Audience) -> None:
+def test_a_rejected_model_is_reported_with_the_missed_bars(jobs: Jobs, audience: Audience) -> None:
     reasons = ["F1 0.71 is below the bar of 0.80"]
     job = ended(jobs, Status.REJECTED, F1=0.71, Reasons=reasons, Error="ModelRejected")
     notices.notify_end(job, channels=audience.channels)
@@ -123,7 +123,7 @@ def test_a_rejected_model_is_told_with_what_fell_short(jobs: Jobs, audience: Aud
     assert audience.told[0]["detail"]["reasons"] == reasons
 
 
-def test_a_failure_is_told_with_stage_and_cause(jobs: Jobs, audience: Audience) -> None:
+def test_a_failure_is_reported_with_stage_and_cause(jobs: Jobs, audience: Audience) -> None:
     # Given a job that failed
     cause = "9 of 9 photos cannot be used."
     job = ended(jobs, Status.FAILED, Stage="Check images", Error="TooManyBadImages", Cause=cause)
@@ -135,7 +135,7 @@ def test_a_failure_is_told_with_stage_and_cause(jobs: Jobs, audience: Audience) 
     assert (detail["stage"], detail["error"], detail["cause"]) == ("Check images", "TooManyBadImages", cause)
 
 
-def test_what_somebody_says_of_a_stop_is_kept_to_the_record(jobs: Jobs, audience: Audience) -> None:
+def test_a_callers_reason_of_a_stop_stays_in_the_record(jobs: Jobs, audience: Audience) -> None:
     job = ended(jobs, Status.STOPPED, Stage="Check training", Cause="jane asked me to")
     notices.notify_end(job, channels=audience.channels)
     ((_, text),) = audience.messages
@@ -143,7 +143,7 @@ def test_what_somebody_says_of_a_stop_is_kept_to_the_record(jobs: Jobs, audience
     assert "jane" not in text
 
 
-def test_labelling_that_is_done_is_told_once_for_each_labelling_job(jobs: Jobs, audience: Audience) -> None:
+def test_each_finished_labelling_job_is_notified_once(jobs: Jobs, audience: Audience) -> None:
     job = jobs.create()
     told = [notices.notify_labelled(job.id, n, MADE, channels=audience.channels) for n in (1, 1, 2, 1)]
     assert told == [True, False, True, False]

@@ -156,7 +156,7 @@ def test_an_execution_that_was_redriven_is_left_alone(setting: Setting) -> None:
     assert setting.messages == []
 
 
-def test_each_end_of_a_redriven_job_is_told(setting: Setting) -> None:
+def test_each_end_of_a_redriven_job_is_notified(setting: Setting) -> None:
     setting.end("FAILED", error="TrainingSlotsBusy", cause="2 of 2")
     setting.event()
     setting.machine.redrive_execution(setting.arn)
@@ -169,7 +169,7 @@ def test_each_end_of_a_redriven_job_is_told(setting: Setting) -> None:
     assert "F1: 0.9731" in setting.messages[1][1]
 
 
-def test_an_end_that_the_api_wrote_first_is_still_told_once(setting: Setting) -> None:
+def test_an_end_that_the_api_recorded_is_notified_once(setting: Setting) -> None:
     # Given a job whose end somebody saw in the API before the event came
     setting.end("SUCCEEDED", stage="Model ready")
     outcomes.record(setting.arn)
@@ -196,7 +196,7 @@ def test_the_message_has_figures_and_no_file_names(setting: Setting) -> None:
     assert "jane" not in text
 
 
-def test_an_execution_of_nobodys_job_is_left_alone(setting: Setting) -> None:
+def test_an_execution_without_a_job_is_left_alone(setting: Setting) -> None:
     arn = setting.machine.start_execution(MACHINE, "by-hand", "{}")["executionArn"]
     setting.machine.end(arn, "SUCCEEDED")
     setting.event(arn=arn)

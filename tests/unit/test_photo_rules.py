@@ -132,7 +132,7 @@ def test_command_line_and_job_agree_on_photos(s3: Any, tmp_path: Path, kind: str
     assert (getattr(before, "code", ""), getattr(before, "reason", "")) == after
 
 
-def test_few_requests_tell_of_a_large_photo() -> None:
+def test_a_large_photo_is_checked_with_few_requests() -> None:
     # Given large photos: a plain one, one with a second picture behind it, one whose header is behind 5 MB of notes
     plain = files.saved(files.grain(1500, 1000), "JPEG")
     two, _ = files.multi_picture(1500, 1000)

@@ -67,13 +67,13 @@ def test_a_project_that_is_not_ready_is_asked_again(rekognition: FakeRekognition
         create(rekognition)
 
 
-def test_a_project_that_nobody_can_see_is_not_taken(rekognition: FakeRekognition) -> None:
+def test_an_invisible_project_is_not_used(rekognition: FakeRekognition) -> None:
     rekognition.refuse_next("create_project", "ResourceInUseException")
     with pytest.raises(UnexpectedAnswer, match="does not describe it"):
         create(rekognition)
 
 
-def test_the_limit_of_projects_is_told(rekognition: FakeRekognition) -> None:
+def test_the_limit_of_projects_is_reported(rekognition: FakeRekognition) -> None:
     rekognition.refuse_next("create_project", "LimitExceededException", "100 of 100 projects.")
     with pytest.raises(DatasetFailed, match="100 of 100 projects"):
         create(rekognition)

@@ -81,7 +81,7 @@ def test_no_job_stops_the_old_model_unless_the_deployment_does(setting: Setting)
     assert setting.rekognition.versions[old[0]]["Status"] == "RUNNING"
 
 
-def test_a_second_run_does_not_take_itself_for_the_previous_model(setting: Setting) -> None:
+def test_a_second_run_does_not_stop_its_own_model(setting: Setting) -> None:
     old, new = setting.model(), setting.model()
     setting.publish(old)
     first, second = (setting.publish(new, stop_previous=True) for _ in range(2))
@@ -124,9 +124,7 @@ def test_jobs_that_publish_at_once_do_it_one_after_the_other(setting: Setting) -
     assert setting.live() == other[1:]
 
 
-def test_a_job_that_died_while_it_published_keeps_others_out_for_two_minutes(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lock_of_a_crashed_publication_expires(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a job that broke off between the two parameters
     dead, other = setting.model(), setting.model()
 

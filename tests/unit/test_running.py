@@ -124,7 +124,7 @@ def test_no_reminder_when_no_model_runs(setting: Setting) -> None:
     assert setting.messages == []
 
 
-def test_a_model_that_somebody_started_elsewhere_counts_from_when_it_was_first_seen(setting: Setting) -> None:
+def test_a_model_started_elsewhere_counts_from_its_first_sight(setting: Setting) -> None:
     # Given a model that runs and of whose start the record knows nothing
     job = setting.job_with_model(hours=None, units=3)
     # When it is seen
@@ -137,7 +137,7 @@ def test_a_model_that_somebody_started_elsewhere_counts_from_when_it_was_first_s
     assert setting.jobs.get(job.id)["ModelStartTime"] == seen["ModelStartTime"]
 
 
-def test_a_model_that_somebody_stopped_elsewhere_starts_anew(setting: Setting) -> None:
+def test_a_model_stopped_elsewhere_counts_anew(setting: Setting) -> None:
     # Given a model that ran for 30 hours and was stopped in the console
     job = setting.job_with_model(hours=30, status="STOPPED")
     setting.watch(stop=True)
@@ -151,7 +151,7 @@ def test_a_model_that_somebody_stopped_elsewhere_starts_anew(setting: Setting) -
     assert setting.status(job) == "RUNNING"
 
 
-def test_models_that_run_for_too_long_are_stopped_if_one_wants_that_the_live_one_too(setting: Setting) -> None:
+def test_with_stop_even_a_long_running_live_model_is_stopped(setting: Setting) -> None:
     # Given a live model of 30 hours and one of 2
     live, other = setting.job_with_model(hours=30), setting.job_with_model(hours=2)
     client("ssm").put_parameter(Name=PARAMETER, Value=live["ProjectVersionArn"], Overwrite=True)
@@ -167,7 +167,7 @@ def test_models_that_run_for_too_long_are_stopped_if_one_wants_that_the_live_one
     assert "start-project-version --min-inference-units 1" in text
 
 
-def test_a_model_that_its_job_is_still_at_work_on_is_not_stopped(setting: Setting) -> None:
+def test_a_model_of_a_running_job_is_not_stopped(setting: Setting) -> None:
     job = setting.job_with_model(hours=30)
     working = setting.jobs.create().id
     setting.jobs.move(working, Status.CHECKING_IMAGES)
@@ -179,7 +179,7 @@ def test_a_model_that_its_job_is_still_at_work_on_is_not_stopped(setting: Settin
     assert setting.status(job) == "STOPPING"
 
 
-def test_a_project_that_cannot_be_looked_at_does_not_stop_the_others(setting: Setting) -> None:
+def test_an_unreadable_project_does_not_stop_the_watch(setting: Setting) -> None:
     # Given two models that run for too long, and that Rekognition refuses to tell of the first
     first, second = setting.job_with_model(hours=30), setting.job_with_model(hours=40)
     setting.rekognition.refuse_next("describe_project_versions", "AccessDeniedException", "no")

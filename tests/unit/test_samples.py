@@ -88,7 +88,7 @@ def likeness(photo: np.ndarray, outline: np.ndarray, design: np.ndarray) -> floa
     return float(np.corrcoef(*(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).ravel() for image in (crop, design)))[0, 1])
 
 
-def test_the_outline_and_the_type_are_those_of_the_document_in_the_photo(labels: Path, coco: dict) -> None:
+def test_outline_and_type_fit_the_document_in_the_photo(labels: Path, coco: dict) -> None:
     # Given each labelled document
     files = {image["id"]: image["file_name"] for image in coco["images"]}
     best = []
@@ -107,9 +107,7 @@ def test_the_outline_and_the_type_are_those_of_the_document_in_the_photo(labels:
     assert np.mean(best) > 0.9
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_seed_gives_the_same_bytes_on_any_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a set of photos
     samples.write(tmp_path / "first", 8, seed=1)
     # When it is written again on one core, and with another seed
@@ -166,7 +164,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         samples.write(tmp_path / "photos", 8, seed=0)
 
 
-def test_most_of_a_document_is_the_same_on_every_document_of_its_type() -> None:
+def test_documents_of_a_type_look_mostly_alike() -> None:
     for name in TYPES:
         # Given a type's fixed design / When two people's documents of it are drawn
         design = documents.blank(name)
@@ -177,7 +175,7 @@ def test_most_of_a_document_is_the_same_on_every_document_of_its_type() -> None:
         assert not np.array_equal(drawn[0], drawn[1]), name
 
 
-def test_check_digits_follow_the_machine_readable_travel_documents_standard() -> None:
+def test_check_digits_follow_icao_doc_9303() -> None:
     # Given the specimen of ICAO Doc 9303 (document number, birth date, expiry) / Then its check digits come out
     assert [people.check_digit(words) for words in ("L898902C3", "740812", "120415")] == ["6", "2", "9"]
 

@@ -94,7 +94,7 @@ def settling(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Settling:
     return Settling(jobs, monkeypatch)
 
 
-def test_the_model_of_a_stopped_job_is_deleted_when_it_is_trained(settling: Settling) -> None:
+def test_a_stopped_jobs_model_is_deleted_after_its_training(settling: Settling) -> None:
     # Given a job that was stopped in training, which cannot be cancelled
     settling.end("ABORTED")
     assert not settling.is_settled
@@ -176,7 +176,7 @@ def test_what_is_going_live_is_looked_at_again(settling: Settling) -> None:
     assert not settling.is_settled
 
 
-def test_every_labelling_job_of_a_stopped_job_is_stopped_and_none_of_a_failed_one(settling: Settling) -> None:
+def test_only_stopped_jobs_have_their_labelling_jobs_stopped(settling: Settling) -> None:
     # Given two labelling jobs, of which the record knows none
     for attempt, status in ((1, "Stopped"), (2, "InProgress")):
         output = {"OutputConfig": {"S3OutputPath": "s3://b/"}}
@@ -221,9 +221,7 @@ def test_a_failed_part_does_not_keep_the_next_from_stopping(settling: Settling) 
     assert not settling.is_settled
 
 
-def test_a_labelling_job_that_somebody_else_stops_in_that_moment_is_no_failure(
-    settling: Settling, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_labelling_job_stopped_meanwhile_is_no_failure(settling: Settling, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a labelling job that another one who stops the job has stopped since it was looked at
     name = f"{settling.id}-1"
     settling.ground_truth.jobs[name] = {
@@ -253,7 +251,7 @@ def test_a_job_that_runs_is_left_alone(settling: Settling) -> None:
     assert "stop_project_version" not in settling.rekognition.calls
 
 
-def test_an_end_whose_event_was_lost_is_found_recorded_and_told_once(settling: Settling) -> None:
+def test_an_end_without_an_event_is_recorded_and_notified_once(settling: Settling) -> None:
     # Given an execution that failed, of which no event came
     settling.machine.entered[settling.arn] = ["Check training"]
     settling.machine.end(settling.arn, "FAILED", error="TrainingFailed")
@@ -268,7 +266,7 @@ def test_an_end_whose_event_was_lost_is_found_recorded_and_told_once(settling: S
     assert settling.exporting.invoked == [("export", "Event", {"executionArn": settling.arn})]
 
 
-def test_a_stop_that_is_denied_is_told_all_the_same(settling: Settling, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_denied_stop_is_still_notified(settling: Settling, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a model that runs and that the function may not look at
     settling.machine.entered[settling.arn] = ["Check model"]
     settling.machine.end(settling.arn, "FAILED", error="ModelFailed")
