@@ -237,7 +237,7 @@ def _labelled(name: str, image: _Image, boxes: list[_Annotated], source: Source)
             source.report(Problem(box.place, *fault, box.own_id))
             good = False
     if len(boxes) > MAX_BOXES:
-        reason = f"it has {len(boxes)} boxes; at most {MAX_BOXES} can be trained on"
+        reason = f"it has {len(boxes)} boxes; Rekognition takes at most {MAX_BOXES}"
         source.report(Problem(image.place, "TooManyBoxes", reason, image.own_id))
         good = False
     if not good:

@@ -252,19 +252,19 @@ PHOTOS = [
         id="a decompression bomb in a PNG's text",
         content=png(64, 64, chunk(b"zTXt", b"a\0\0" + PACKED_ZEROS), chunk(b"IDAT", b""), chunk(b"IEND", b"")),
         answer="TooCostly",
-        words="notes of more than 15,728,640 bytes when unpacked",
+        words="texts or profiles of more than 15,728,640 bytes unpacked",
     ),
     Photo(
         id="a decompression bomb in a PNG's colour profile",
         content=png(64, 64, chunk(b"iCCP", b"a\0\0" + PACKED_ZEROS), chunk(b"IDAT", b""), chunk(b"IEND", b"")),
         answer="TooCostly",
-        words="notes of more than 15,728,640 bytes when unpacked",
+        words="texts or profiles of more than 15,728,640 bytes unpacked",
     ),
     Photo(
         id="a JPEG of a thousand scans, which takes long to decode",
         content=many_scans(1000),
         answer="TooCostly",
-        words="more than 100 scans, which cost too much to decode: save the photo anew",
+        words="more than 100 scans, which would cost too much to decode: save the photo again",
     ),
     Photo(id="CMYK", content=saved(grain().convert("CMYK"), "JPEG"), answer="accepted"),
     Photo(id="CMYK on its side", content=saved(grain().convert("CMYK"), "JPEG", exif=sideways()), answer="accepted"),
@@ -509,7 +509,7 @@ LINES = [
             ("annotations an object", changed("doctype/annotations", {}), "InvalidLabels", SIZE_WORDS),
             ("no box", boxes(0), "Empty", "no document is marked in the photo"),
             ("50 boxes", boxes(50), "kept", ""),
-            ("51 boxes", boxes(51), "TooManyBoxes", "51 boxes; at most 50 can be trained on"),
+            ("51 boxes", boxes(51), "TooManyBoxes", "51 boxes; Rekognition takes at most 50"),
             ("no metadata", changed("doctype-metadata", ...), "InvalidMetadata", METADATA_WORDS),
             ("no objects", changed("doctype-metadata/objects", ...), "InvalidMetadata", METADATA_WORDS),
             ("no class map", changed("doctype-metadata/class-map", ...), "InvalidMetadata", METADATA_WORDS),
@@ -603,7 +603,7 @@ LINES = [
                 "a box of a pixel",
                 one_box(5, 5, 1, 1),
                 "NoValidBoxes",
-                "the box is 1x1 px, which is 1 px or less for Rekognition",
+                "the box is 1x1 px, which is at most 1 px wide or high after Rekognition downsizes",
             ),
             (
                 "a box far beyond all photos",
@@ -677,7 +677,7 @@ def manifest(*lines: Mapping[str, Any] | bytes) -> bytes:
 
 REFUSED, NEITHER = "LabelsInvalid", "is neither a COCO file, which has lists named images, annotations, categories, nor"
 NO_AREA = "has no area: width and height must be above 0"
-BBOX = "its bbox needs finite x, y, width and height in pixels, the last two above 0"
+BBOX = "its bbox needs finite x, y, width and height in pixels, width and height above 0"
 ELSEWHERE = {"source-ref": "s3://elsewhere/9.jpg"}
 TWO_ATTRIBUTES = of("2.jpg") | {"other-metadata": {"type": "groundtruth/object-detection"}}
 LABELS_FILES = [
@@ -776,7 +776,7 @@ LABELS_FILES = [
                 "a class name of a megabyte",
                 coco("categories/0/name", "x" * MB),
                 f"{REFUSED} InvalidType",
-                "xxx...' cannot be a document type: it takes 1 to 255 letters",
+                "xxx...' cannot be a document type: a type has 1 to 255 letters",
             ),
             (
                 "a category_id that no category has",
@@ -824,7 +824,7 @@ LABELS_FILES = [
                 "51 boxes in a photo",
                 coco("annotations", COCO["annotations"][1:2] * 51),
                 f"{REFUSED} TooManyBoxes",
-                "it has 51 boxes; at most 50 can be trained on",
+                "it has 51 boxes; Rekognition takes at most 50",
             ),
         ]
     ),
@@ -854,7 +854,7 @@ LABELS_FILES = [
                 "no source-ref",
                 manifest(FOUR[0], {"a": 5}),
                 f"{REFUSED} InvalidSourceRef",
-                "source-ref is missing or no text",
+                "source-ref is missing or not text",
             ),
             (
                 "a duplicate",
@@ -862,7 +862,7 @@ LABELS_FILES = [
                 f"{REFUSED} RepeatedPhoto",
                 "an earlier line has a photo named 1.jpg too",
             ),
-            ("51 boxes", manifest(boxes(51)), f"{REFUSED} TooManyBoxes", "51 boxes; at most 50"),
+            ("51 boxes", manifest(boxes(51)), f"{REFUSED} TooManyBoxes", "51 boxes; Rekognition takes at most 50"),
             ("NaN", manifest(one_box(float("nan"), 1, 2, 3)), f"{REFUSED} InvalidBox", BOX_WORDS),
             (
                 "an unknown class",
@@ -880,7 +880,7 @@ LABELS_FILES = [
                 "two labelling jobs' boxes",
                 manifest(FOUR[0], TWO_ATTRIBUTES),
                 f"{REFUSED} SeveralAttributes",
-                "leave those of one labelling job only",
+                "keep those of one labelling job only",
             ),
             (
                 "image-level labels",
@@ -908,14 +908,14 @@ LABELS_FILES = [
         content=b'{"images": [' + b" " * 9988,
         size=1024 * MB,
         answer=REFUSED,
-        words="has 1,073,741,824 bytes, too large for a COCO file, which may have 104,857,600 (100 MB)",
+        words="has 1,073,741,824 bytes; a COCO file may have at most 104,857,600 (100 MB)",
     ),
     LabelsFile(
         id="COCO: 1 GB in many lines",
         content=b'{"images": [\n' + b"\n" * 9987,
         size=1024 * MB,
         answer=REFUSED,
-        words="too large for a COCO file",
+        words="a COCO file may have at most",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The cells of the matrix: which job runs, what is made to fail, and what became of it."""
+"""The cells of the fault matrix: which job runs, which fault is injected, and the verdict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ PROJECT = Path(__file__).parents[2]
 EXECUTION_EVENT = "Step Functions Execution Status Change"
 LABELLING_EVENT = "SageMaker Ground Truth Labeling Job State Change"
 RECOVERED, CLEAN, WRONG, NOT_MET = "recovered", "failed cleanly", "WRONG", "call not made"
-# Some calls depend on who is quicker, such as who sees first that a labelling job has ended: so often a job is run.
+# How often a job is run until it makes the call of a cell. Some calls depend on a race, such as which function first
+# sees that a labelling job has ended.
 CHANCES = 3
 
 SUPPLIED = {"provider": "supplied", "key": "labels.json"}
@@ -35,38 +36,38 @@ SUPPLIED = {"provider": "supplied", "key": "labels.json"}
 # Jobs, from the client's first call to their end
 
 
-def supplied(bench: Bench, job: Job, **options: Any) -> None:
-    """Labels come with the start."""
+def run_supplied(bench: Bench, job: Job, **options: Any) -> None:
+    """Run a job whose labels are supplied at the start."""
     bench.upload(job)
     bench.start(job, labels=SUPPLIED, **options)
-    bench.ended(job)
+    bench.wait_for_end(job)
 
 
-def posted(bench: Bench, job: Job) -> None:
-    """Labels are posted while the machine waits for them."""
-    waiting(bench, job)
+def run_posted(bench: Bench, job: Job) -> None:
+    """Run a job and post its labels while the state machine waits for them."""
+    start_and_wait(bench, job)
     bench.upload(job, "labels.json")
 
-    def gone_on() -> bool:
+    def has_continued() -> bool:
         return bench.record(job)["Status"] not in ("CheckingImages", "WaitingForLabelling")
 
-    def taken() -> bool:
-        if gone_on():
+    def post() -> bool:
+        if has_continued():
             return True
         try:
-            bench.call("POST", f"jobs/{job.id}/labels", job, json={"key": "labels.json"}, done=gone_on)
+            bench.call("POST", f"jobs/{job.id}/labels", job, json={"key": "labels.json"}, done=has_continued)
         except ApiFailed as failure:
             if ": 409" in str(failure):
-                return False  # the stage runs once more and will wait again
+                return False  # the stage is being retried and will wait again
             raise
         return True
 
-    eventually(taken, "nobody takes the labels")
-    bench.ended(job)
+    eventually(post, "the job does not accept the labels")
+    bench.wait_for_end(job)
 
 
-def waiting(bench: Bench, job: Job) -> None:
-    """A job that waits for labels."""
+def start_and_wait(bench: Bench, job: Job) -> None:
+    """Start a job and wait until it waits for labels."""
     names = [name for name in bench.photos if not name.endswith(".json")]
     bench.call("POST", f"jobs/{job.id}/urls", job, json={"names": names}, done=lambda: bench.execution(job) is not None)
     bench.upload(job, *names)
@@ -78,89 +79,89 @@ def waiting(bench: Bench, job: Job) -> None:
         )
 
 
-def stopped(bench: Bench, job: Job) -> None:
-    """Somebody stops the job while it waits for labels."""
-    waiting(bench, job)
+def run_and_stop(bench: Bench, job: Job) -> None:
+    """Stop a job while it waits for labels."""
+    start_and_wait(bench, job)
     bench.call("POST", f"jobs/{job.id}/stop", job)
-    bench.ended(job)
+    bench.wait_for_end(job)
 
 
-def erased(bench: Bench, job: Job) -> None:
-    """Somebody has the job erased once it is done."""
-    supplied(bench, job)
-    bench.settled(job)
+def run_and_erase(bench: Bench, job: Job) -> None:
+    """Run a job to its end and request its erasure."""
+    run_supplied(bench, job)
+    bench.wait_until_settled(job)
     bench.call("DELETE", f"jobs/{job.id}", job)
 
 
-def resumed(bench: Bench, job: Job, **options: Any) -> None:
-    """A stage fails and somebody resumes the job."""
+def run_and_resume(bench: Bench, job: Job, **options: Any) -> None:
+    """Run a job, of which a stage fails, and resume it."""
     if bench.execution(job) is None:
         bench.upload(job)
         bench.start(job, **({"labels": SUPPLIED} | options))
-    if bench.ended(job).redrive_count == 0:
-        bench.settled(job, waits=8)
+    if bench.wait_for_end(job).redrive_count == 0:
+        bench.wait_until_settled(job, waits=8)
 
-        def goes_on() -> bool:
+        def is_redriven() -> bool:
             return bench.execution(job).redrive_count == 1
 
-        bench.call("POST", f"jobs/{job.id}/resume", job, done=goes_on)
-        bench.ended(job)
+        bench.call("POST", f"jobs/{job.id}/resume", job, done=is_redriven)
+        bench.wait_for_end(job)
 
 
-def labelled(bench: Bench, job: Job) -> None:
-    """People label in Ground Truth."""
+def run_labelled(bench: Bench, job: Job) -> None:
+    """Run a job that the simulated workforce labels in Ground Truth."""
     bench.upload(job)
     bench.start(job, labels={"provider": "ground-truth"})
-    bench.ended(job)
+    bench.wait_for_end(job)
 
 
-def relabelled(bench: Bench, job: Job) -> None:
-    """The labelling job fails, and somebody resumes the job."""
-    resumed(bench, job, labels={"provider": "ground-truth"})
+def run_relabelled(bench: Bench, job: Job) -> None:
+    """Run a job whose labelling job fails, and resume it."""
+    run_and_resume(bench, job, labels={"provider": "ground-truth"})
 
 
-def published(bench: Bench, job: Job) -> None:
-    """The model is started and published, and the one before it stopped."""
-    supplied(bench, job, deploy=True)
+def run_published(bench: Bench, job: Job) -> None:
+    """Run a job that publishes its model and stops the previous one."""
+    run_supplied(bench, job, deploy=True)
 
 
-def unnoticed(bench: Bench, job: Job) -> None:
-    """The event of the end is lost, and the schedule finds it."""
-    supplied(bench, job)
+def run_unnoticed(bench: Bench, job: Job) -> None:
+    """Run a job whose end event is lost, and fire the schedules, which find the end."""
+    run_supplied(bench, job)
     events.fire_schedules()
 
 
 @dataclass(frozen=True)
 class Way:
-    """A job from its start to its end: what the client does, what fails in any case, and how the job ends."""
+    """A course of a job: the client's calls, the faults that belong to it, and the status at its end."""
 
     run: Callable[[Bench, Job], None]
     ends: str = "Ready"
     labelling_jobs: int = 1
-    # Module, what, operation, how often: faults that belong to the job.
+    # Faults of every job of this course, as module, fault, operation and duration.
     fails: tuple[tuple[str, What, str, Lasts], ...] = ()
 
     def faults(self, bench: Bench, job: Job) -> list[Fault]:
-        lost = [Fault(What.LOST, about=(job.id,), detail_type=EXECUTION_EVENT)] if self.run is unnoticed else []
+        lost = [Fault(What.LOST, about=(job.id,), detail_type=EXECUTION_EVENT)] if self.run is run_unnoticed else []
         return lost + [
             Fault(what, bench.functions.get(module, ""), (job.id,), operation=operation, lasts=lasts)
             for module, what, operation, lasts in self.fails
         ]
 
 
-# The cheapest first: a call is tried on the first job that makes it.
+# The cheapest first: each call is tried in the first course that makes it.
 WAYS = {
-    "labels come with the start": Way(supplied),
-    "labels are posted": Way(posted),
-    "stopped": Way(stopped, "Stopped"),
-    "erased": Way(erased),
-    "ended unnoticed": Way(unnoticed),
-    "resumed": Way(resumed, fails=(("stages.prepare_datasets", What.DENIED, "UpdateItem", Lasts.ONCE),)),
-    "labelled by people": Way(labelled),
-    "labelled twice": Way(relabelled, labelling_jobs=2, fails=(("", What.LABELLING_FAILS, "", Lasts.ONCE),)),
-    "published": Way(published),
+    "labels come with the start": Way(run_supplied),
+    "labels are posted": Way(run_posted),
+    "stopped": Way(run_and_stop, "Stopped"),
+    "erased": Way(run_and_erase),
+    "ended unnoticed": Way(run_unnoticed),
+    "resumed": Way(run_and_resume, fails=(("stages.prepare_datasets", What.DENIED, "UpdateItem", Lasts.ONCE),)),
+    "labelled by people": Way(run_labelled),
+    "labelled twice": Way(run_relabelled, labelling_jobs=2, fails=(("", What.LABELLING_FAILS, "", Lasts.ONCE),)),
+    "published": Way(run_published),
     "fails after its model runs": Way(
-        published,
+        run_published,
         "Failed",
         fails=(("stages.publish_model", What.DENIED, "PutParameter", Lasts.ALWAYS),),
     ),
@@ -168,15 +169,17 @@ WAYS = {
 
 
 SCHEDULED = " on schedule"
-# It is called by schedules only, and what it does is about no job: its queue tells whether it has come through.
+# Only schedules call this function, and it handles no single job. Its dead-letter queue shows whether it succeeded.
 WATCH = "events.watch_running"
-WATCH_SECONDS = 3.0  # Lambda's two retries of an event have come by then
+WATCH_SECONDS = 3.0  # enough for Lambda's two retries of an event
 
 
 @dataclass(frozen=True, order=True)
 class Row:
-    """A call that a function makes, the ``nth`` of its operation in an invocation; without an operation the function
-    itself, or an event that it gets, or a service."""
+    """A row of the matrix: the ``nth`` call of an operation in one invocation of a function.
+
+    Without an operation, the row is for the function itself, for an event that it gets, or for a service.
+    """
 
     unit: str
     service: str = ""
@@ -189,7 +192,7 @@ class Row:
 
     @property
     def route(self) -> str:
-        """Of the API's function: "/api/training/start"."""
+        """The API's route, such as "/api/training/start"; empty for other functions."""
         return self.unit.rpartition(" ")[2] if self.module == "api.app" else ""
 
     @property
@@ -201,14 +204,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A fault and how often it happens."""
+    """A column of the matrix: a fault and how long it lasts."""
 
     what: What
     lasts: Lasts = Lasts.ONCE
 
     def __str__(self) -> str:
-        often = {What.DENIED: "", What.THROTTLED_400: self.lasts, What.DROPPED: self.lasts}.get(self.what, "")
-        return f"{self.what}, {often}" if often else str(self.what)
+        lasts = {What.THROTTLED_400: self.lasts, What.DROPPED: self.lasts}.get(self.what, "")
+        return f"{self.what}, {lasts}" if lasts else str(self.what)
 
     @property
     def is_permanent(self) -> bool:
@@ -240,14 +243,14 @@ OF_CALLS = (
     Column(What.TIMED_OUT),
     Column(What.DENIED, Lasts.ALWAYS),
 )
-# Which event, by the function that gets it, and the jobs in which it comes once and twice.
+# For each function, the event that it gets, and the courses in which the event comes once and twice.
 EVENTS = {
     "events.resume_labelling": (LABELLING_EVENT, "labelled by people", "labelled twice"),
     "events.record_outcome": (EXECUTION_EVENT, "labels come with the start", "resumed"),
     "events.export_audit": (EXECUTION_EVENT, "labels come with the start", "resumed"),
 }
 OF_EVENTS = tuple(Column(what) for what in (What.LOST, What.DOUBLED, What.LATE, What.EARLY, What.OUT_OF_ORDER))
-# Failures and quotas of services: the job that meets them, and the stage at which it then fails.
+# Failures and quotas of services: the course that meets each, and the stage that then fails.
 OF_SERVICES = {
     What.DATASET_FAILS: ("labels come with the start", "Check datasets"),
     What.TRAINING_FAILS: ("labels come with the start", "Check training"),
@@ -262,13 +265,13 @@ OF_SERVICES = {
     What.RUNNING_MODELS_FULL: ("published", "Start model"),
     What.LABELLING_JOBS_FULL: ("labelled by people", "Request labels"),
 }
-# A quota that others use up is free again after so many refusals.
+# A quota that is used up has room again after this many refusals.
 REFUSALS = 3
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One trial."""
+    """A cell of the matrix: a fault at a call, in a course of a job."""
 
     row: Row
     column: Column
@@ -277,46 +280,47 @@ class Cell:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a trial; ``problems`` in words when it is WRONG."""
+    """The verdict on a cell. ``problems`` says what went wrong if the verdict is WRONG."""
 
     cell: Cell
     verdict: str
     problems: tuple[str, ...] = ()
 
 
-def recorded(bench: Bench, way_name: str) -> dict[Row, int]:
-    """Run the job without a further fault: the calls of functions that it makes, and how often in one invocation."""
-    way, seen, most = WAYS[way_name], Counter[tuple[str, str]](), dict[Row, int]()
-    with calls.recorded() as made:
-        result = trial(bench, way, lambda _job: [], None, [], [])
-    if result:
-        raise AssertionError(f"Without a fault, a job ({way_name}) does not end well: {result}")
-    for call in made:
+def record_calls(bench: Bench, way_name: str) -> dict[Row, int]:
+    """Run a job without an injected fault. Return the rows of the calls that its functions make, with their counts."""
+    way, counts, rows = WAYS[way_name], Counter[tuple[str, str]](), dict[Row, int]()
+    with calls.recorded() as recorded_calls:
+        problems = try_faults(bench, way, lambda _job: [], None, [], [])
+    if problems:
+        raise AssertionError(f"Without a fault, a job ({way_name}) does not end well: {problems}")
+    for call in recorded_calls:
         if call.attempt > 1:
             continue
         unit = bench.modules[call.function]
         if not call.invocation.event or unit == WATCH:
-            # What settle_job finds depends on what else there is, and is dealt with as when an event comes.
-            if way.run is not unnoticed or (unit != WATCH and call.operation != "Query"):
+            # What settle_job finds on schedule depends on other jobs. It handles it as it handles an event.
+            if way.run is not run_unnoticed or (unit != WATCH and call.operation != "Query"):
                 continue
             unit += SCHEDULED
         if unit == "api.app":
             unit = f"{unit} {call.invocation.event['httpMethod']} {call.invocation.event['resource']}"
         key = (call.invocation.id, f"{unit} {call.service} {call.operation}")
-        seen[key] += 1
-        row = Row(unit, call.service, call.operation, seen[key])
-        most[row] = most.get(row, 0) + 1
-    return most
+        counts[key] += 1
+        row = Row(unit, call.service, call.operation, counts[key])
+        rows[row] = rows.get(row, 0) + 1
+    return rows
 
 
-def plan(made: dict[str, dict[Row, int]]) -> list[Cell]:
-    """All cells, by the calls that each job makes.
+def plan(rows_by_way: dict[str, dict[Row, int]]) -> list[Cell]:
+    """Return all cells for the calls that each course makes.
 
-    Of an operation that is called more than four times in an invocation, once for each photo, the first and the last.
+    If an invocation calls an operation more than four times, such as once per photo, only the first and the last call
+    get cells.
     """
     first: dict[Row, str] = {}
     for way in WAYS:
-        for row in made[way]:
+        for row in rows_by_way[way]:
             first.setdefault(row, way)
     last = Counter[Row]()
     for row in first:
@@ -341,8 +345,11 @@ def plan(made: dict[str, dict[Row, int]]) -> list[Cell]:
 
 
 def batches(cells: list[Cell]) -> list[list[Cell]]:
-    """The cells as they are tried: faults of one kind that a job must recover from by itself share a job, at so many
-    calls as are tried again; every other fault has a job of its own."""
+    """Group the cells by the job in which they are tried.
+
+    Faults of one kind that a job must recover from share a job, up to the number of retries. Every other fault has its
+    own job.
+    """
     together: dict[tuple[Any, ...], list[Cell]] = {}
     alone: list[list[Cell]] = []
     places = Counter[tuple[Any, ...]]()
@@ -362,9 +369,9 @@ DEADLY = frozenset({What.CRASH_BEFORE, What.CRASH_AFTER, What.TIMED_OUT})
 
 
 def run(bench: Bench, batch: list[Cell]) -> list[Result]:
-    """Try cells of one kind in one job.
+    """Try the cells of a batch in one job.
 
-    When it does not end well, each half of them in a job of its own; those that did not happen, once more.
+    If the job does not end well, try each half of the cells in its own job. Repeat cells whose fault did not happen.
     """
     first = batch[0]
     for _ in range(CHANCES):
@@ -374,8 +381,8 @@ def run(bench: Bench, batch: list[Cell]) -> list[Result]:
             planned += [fault_of(bench, cell, job) for cell in batch]
             return planned
 
-        problems = trial(bench, WAYS[first.way], faults_of, first, struck, outcome)
-        # None is planned when not even the job could be made.
+        problems = try_faults(bench, WAYS[first.way], faults_of, first, struck, outcome)
+        # No fault is planned if the job could not be created.
         happened = [cell for cell, fault in zip(batch, planned, strict=False) if fault in struck]
         if problems or happened or len(batch) > 1:
             break
@@ -385,13 +392,13 @@ def run(bench: Bench, batch: list[Cell]) -> list[Result]:
     if problems:
         return [Result(first, WRONG, tuple(problems))]
     verdict = CLEAN if "failed" in outcome else RECOVERED
-    rest = [cell for cell in batch if cell not in happened]
-    if len(batch) == 1 and rest:
+    missed = [cell for cell in batch if cell not in happened]
+    if len(batch) == 1 and missed:
         return [Result(first, NOT_MET)]
-    return [Result(cell, verdict) for cell in happened] + (run(bench, rest) if rest else [])
+    return [Result(cell, verdict) for cell in happened] + (run(bench, missed) if missed else [])
 
 
-def trial(
+def try_faults(
     bench: Bench,
     way: Way,
     faults_of: Callable[[Job], list[Fault]],
@@ -399,10 +406,10 @@ def trial(
     struck: list[Fault],
     outcome: list[str],
 ) -> list[str]:
-    """Run a job under faults and say what is wrong with its end.
+    """Run a job with injected faults. Return what is wrong with its end.
 
-    ``struck`` gets the faults that happened; ``outcome`` gets "failed" when one showed: the job failed, the API
-    refused, or an event was kept.
+    Adds the faults that happened to ``struck``. Adds "failed" to ``outcome`` if a fault became visible: the job failed,
+    the API refused a call, or an event went to a dead-letter queue.
     """
     permanent = cell is not None and cell.column.is_permanent
     module = cell.row.module if cell else ""
@@ -437,14 +444,15 @@ def trial(
                     outcome.append("failed")
                     stack.close()
                     way.run(bench, job)
-                bench.ended(job)
+                bench.wait_for_end(job)
                 if permanent and module.startswith("events."):
                     _redeliver(bench, job, way, module, stack, outcome)
-                record = bench.settled(job, waits=0.5)
+                record = bench.wait_until_settled(job, waits=0.5)
                 problems = _end(way, record, cell, bench, job, outcome) + _holds(bench, job, way)
                 if module == WATCH:
                     time.sleep(WATCH_SECONDS)
-                    problems += [f"a look is kept in the queue: {event}" for event in bench.kept(module, job)]
+                    unhandled = bench.take_unhandled(module, job)
+                    problems += [f"an event is in the dead-letter queue: {event}" for event in unhandled]
                 return problems
     except (Hangs, ApiFailed) as problem:
         return [str(problem)]
@@ -454,7 +462,7 @@ def trial(
 
 @contextlib.contextmanager
 def _freed(struck: list[Fault], stack: contextlib.ExitStack) -> Iterator[None]:
-    """A quota that others use up is free again after some refusals."""
+    """Free a used-up quota after `REFUSALS` refusals, while the block runs."""
     over = threading.Event()
 
     def free() -> None:
@@ -472,23 +480,23 @@ def _freed(struck: list[Fault], stack: contextlib.ExitStack) -> Iterator[None]:
 
 
 def _redeliver(bench: Bench, job: Job, way: Way, module: str, stack: contextlib.ExitStack, outcome: list[str]) -> None:
-    """What the function could not do is kept in its queue; with the permission given, the event is dealt with."""
-    kept: list[Any] = []
+    """Take the failed event from the dead-letter queue, end the fault, and deliver the event again."""
+    unhandled: list[Any] = []
 
-    def there() -> bool:
-        kept.extend(bench.kept(module, job))
-        return bool(kept) or (module != WATCH and _all_holds(bench, job, way))
+    def is_decided() -> bool:
+        unhandled.extend(bench.take_unhandled(module, job))
+        return bool(unhandled) or (module != WATCH and _all_holds(bench, job, way))
 
-    eventually(there, "the event is neither dealt with nor kept")
+    eventually(is_decided, "the event is neither handled nor in the dead-letter queue")
     stack.close()
-    if kept:
+    if unhandled:
         outcome.append("failed")
-    for event in kept:
+    for event in unhandled:
         bench.invoke(module, event)
 
 
 def _end(way: Way, record: dict[str, Any], cell: Cell | None, bench: Bench, job: Job, outcome: list[str]) -> list[str]:
-    """Whether the job ended as it should."""
+    """Return what is wrong with the status at the job's end."""
     if record["Status"] == way.ends:
         return []
     if cell is None or not cell.column.is_permanent:
@@ -516,35 +524,35 @@ def _states() -> dict[str, str]:
 STATES = _states()
 
 
-def _left(bench: Bench, job: Job, way: Way) -> Iterator[str]:
-    """What does not hold yet; what takes longest to find out comes last."""
+def _problems(bench: Bench, job: Job, way: Way) -> Iterator[str]:
+    """Yield what does not hold yet. The slowest checks come last."""
     if not bench.messages(job):
-        yield "nobody was told that the job ended"
+        yield "no message says that the job ended"
     if "EndEventSent" not in bench.record(job):
-        yield "no event tells that the job ended"
+        yield "no event says that the job ended"
     if not bench.has_report(job):
-        yield "no audit report tells how the job ended"
-    if way.run is erased and ("ErasedTime" not in bench.record(job) or bench.objects(job)):
+        yield "no audit report covers the job's end"
+    if way.run is run_and_erase and ("ErasedTime" not in bench.record(job) or bench.objects(job)):
         yield "the job is not erased"
     yield from violations(bench, job, labelling_jobs=way.labelling_jobs)
 
 
 def _all_holds(bench: Bench, job: Job, way: Way) -> bool:
-    return next(_left(bench, job, way), None) is None
+    return next(_problems(bench, job, way), None) is None
 
 
 def _holds(bench: Bench, job: Job, way: Way) -> list[str]:
-    """What does not hold once all that runs in the background has had its time; the schedules fire meanwhile."""
+    """Return what does not hold after the background functions have had time. Fires the schedules meanwhile."""
     for seconds in (2, 3, 10, 30, 60):
         with contextlib.suppress(Hangs):
             eventually(lambda: _all_holds(bench, job, way), "", seconds)
             return []
         events.fire_schedules()
-    return list(_left(bench, job, way))
+    return list(_problems(bench, job, way))
 
 
 def fault_of(bench: Bench, cell: Cell, job: Job) -> Fault:
-    """The fault that the cell tries, in this job."""
+    """Return the cell's fault for this job."""
     row, column = cell.row, cell.column
     if row.unit.startswith("state "):
         return Fault(column.what, about=(job.id,), message="The service says why in words.")
@@ -564,7 +572,7 @@ def fault_of(bench: Bench, cell: Cell, job: Job) -> Fault:
 
 
 def _early(bench: Bench, row: Row, job: Job) -> Fault:
-    """The event of the end comes while its subject still runs."""
+    """Return a fault that sends the end event while its execution or labelling job still runs."""
     if row.service == LABELLING_EVENT:
         resource = f"arn:aws:sagemaker:us-east-1:123456789012:labeling-job/{job.id}-1"
         source, detail, module, operation = (
@@ -590,7 +598,7 @@ def _early(bench: Bench, row: Row, job: Job) -> Fault:
 
 
 def units(template: dict[str, Any]) -> Iterator[str]:
-    """The modules of all functions of a template."""
+    """Yield the modules of all functions in a template."""
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Lambda::Function":
             yield resource["Properties"]["Handler"].removesuffix(".handler")

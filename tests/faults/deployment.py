@@ -1,4 +1,4 @@
-"""The deployed pipeline for trials of faults: tiny photos, a training without learning, a quick clock, wide quotas."""
+"""The deployed pipeline for the fault tests: tiny photos, a training without learning, a fast clock, high quotas."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ekyc.localaws.synth import LOCAL_SETTINGS
 SPEED = 6000.0
 TYPES = ("AU_PASSPORT", "ID_KTP")
 LOOP = {"growth": 1.5, "ceiling": 3600, "deadline": 26 * 24 * 3600}
-# Waits that are some hundredths of a second here, so that a loop looks two or three times.
+# The waits take some hundredths of a second of real time, so that a loop polls two or three times.
 SETTINGS: Mapping[str, Any] = {
     **LOCAL_SETTINGS,
     "minImages": 4,
@@ -39,11 +39,11 @@ SETTINGS: Mapping[str, Any] = {
     "polls": {kind: {"first": first, **LOOP} for kind, first in (("datasets", 60), ("training", 900), ("model", 300))},
 }
 ENDED = frozenset({"Ready", "Rejected", "Failed", "Stopped"})
-ENOUGH = 300.0  # seconds; whatever takes longer hangs, also on a machine that is busy with other things
-# How an event that a schedule gives to a function begins, as JSON.
+ENOUGH = 300.0  # seconds; longer waits mean that something hangs, even on a busy machine
+# The beginning, as JSON, of the event that a schedule sends to each function.
 FROM_SCHEDULE = {"events.settle_job": "{}", "events.erase_job": "{}", "events.watch_running": '{"remind": '}
-TRIES = 8  # a client that repeats what the API answered with 5xx
-# Who asks: the local API takes the access key for the user and checks no signature.
+TRIES = 8  # how often the client sends a call that the API answers with 5xx
+# The local API takes the access key as the user and checks no signature.
 CALLER = {
     "Authorization": "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/execute-api/aws4_request, "
     "SignedHeaders=host, Signature=0"
@@ -52,13 +52,16 @@ TOKEN = re.compile(r'"taskToken":\s?"([^"]+)"')
 
 
 class Hangs(Exception):
-    """Something did not come about; says what."""
+    """A condition was not met in time. The message says which."""
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = ENOUGH) -> Any:
-    """Wait until ``condition`` gives something true, and give it; asks less and less often.
+    """Wait until ``condition`` returns a true value, and return it. The pauses between the calls grow.
 
-    While the local AWS answers, its clock goes no faster than a real one, so who asks often waits long.
+    While the local AWS answers a request, its clock runs in real time, so frequent requests would delay the job.
+
+    Raises:
+        Hangs: with ``what``, if ``seconds`` have passed.
     """
     deadline, pause = time.monotonic() + seconds, 0.02
     while not (result := condition()):
@@ -70,12 +73,12 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = ENOUGH)
 
 
 class ApiFailed(Exception):
-    """The API did not do what was asked; holds its answer."""
+    """The API refused a call. The message has its response."""
 
 
 @dataclass
 class Job:
-    """A job of a trial. `mark` is in every HTTP request of it, also the first one, which knows no id yet."""
+    """A job of a trial. All its HTTP requests have ``mark`` in a header, even the first one, when no id is known."""
 
     id: str
     mark: str
@@ -83,7 +86,7 @@ class Job:
 
 @dataclass
 class Bench:
-    """The pipeline deployed in this process's local AWS; one trial after the other."""
+    """The pipeline in this process's local AWS. Trials run one after the other."""
 
     aws: LocalAws
     outputs: dict[str, str]
@@ -92,21 +95,23 @@ class Bench:
     _leaks: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        listed = self.aws.client("lambda").list_functions()["Functions"]
-        self.functions = {one["Handler"].removesuffix(".handler"): one["FunctionName"] for one in listed}
-        self.modules = {name: module for module, name in self.functions.items()}
-        self.queues = {
-            one["Handler"].removesuffix(".handler"): functions.find(one["FunctionName"]).dead_letter_target
-            for one in listed
+        configurations = self.aws.client("lambda").list_functions()["Functions"]
+        self.functions = {
+            function["Handler"].removesuffix(".handler"): function["FunctionName"] for function in configurations
         }
+        self.modules = {name: module for module, name in self.functions.items()}
+        self.queues = {module: functions.find(name).dead_letter_target for module, name in self.functions.items()}
         self.photos = dict(_photos())
 
-    # What a client does
+    # The client's calls
 
     def call(self, method: str, path: str, job: Job, *, done: Callable[[], bool] | None = None, **request: Any) -> Any:
-        """Ask the API as a client does that repeats what was answered with 5xx.
+        """Call the API. Repeats the call after a 5xx response, as a client does.
 
-        A refusal is no failure when ``done`` says that an earlier request has had its effect.
+        A refusal is no failure if ``done`` returns that an earlier attempt has had its effect.
+
+        Raises:
+            ApiFailed: the API refused the call, or failed `TRIES` times.
         """
         answer = None
         for _ in range(TRIES):
@@ -122,20 +127,20 @@ class Bench:
         raise ApiFailed(f"{method} {path}: {answer.status_code} {answer.text[:300]}")  # type: ignore[union-attr]
 
     def create(self, mark: str) -> Job:
-        """A new job without photos."""
+        """Create a job without photos."""
         job = Job("", mark)
         job.id = self.call("POST", "create", job).json()["id"]
         return job
 
     def forget_projects(self) -> None:
-        """Drop the projects of earlier jobs, but that of the live model: WatchRunning takes half a second for each."""
+        """Drop all projects except the live model's, because WatchRunning needs half a second for each project."""
         live = self.live()[0]
         projects = rekognition.current()._projects
         for name in [name for name in projects if f"/{name}/" not in live]:
             del projects[name]
 
     def upload(self, job: Job, *names: str) -> None:
-        """Put the named photos, or all of them, and ``labels.json``, into the job's folders."""
+        """Upload the named files of ``photos``, or all of them, to the job's folders."""
         s3 = self.aws.client("s3")
         for name, content in self.photos.items():
             folder = "labels" if name.endswith(".json") else "images"
@@ -153,20 +158,21 @@ class Bench:
             done=lambda: self.execution(job) is not None,
         )
 
-    # What an observer sees. Read where the services keep it, not by calls: it is looked at all the time, and while the
-    # local AWS answers a call its clock goes no faster than a real one.
+    # The observer's view, read from the services' memory and not through calls: it is read very often, and while the
+    # local AWS answers a call, its clock runs in real time.
 
     def record(self, job: Job) -> dict[str, Any]:
-        """The job's record in the table. The API would heal it."""
+        """Return the job's record from the table. A read through the API would record a missed end."""
         tables = dynamodb_backends[place.account][place.region]
         attributes = tables.get_item(self.outputs["JobsTable"], {"Id": {"S": job.id}}).attrs
         deserialize = TypeDeserializer().deserialize
         return {name: deserialize(storage.attribute(value)) for name, value in list(attributes.items())}
 
     def execution(self, job: Job) -> Any | None:
-        """The execution in Step Functions, or None."""
+        """Return the execution in Step Functions, or None."""
         machines = stepfunctions_parser_backends[place.account][place.region].state_machines
-        return next((one for machine in machines for one in machine.executions if one.name == job.id), None)
+        executions = (execution for machine in machines for execution in machine.executions)
+        return next((execution for execution in executions if execution.name == job.id), None)
 
     def execution_arn(self, job: Job) -> str:
         return self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{job.id}"
@@ -175,8 +181,8 @@ class Bench:
         pages = self.aws.client("stepfunctions").get_paginator("get_execution_history")
         return [event for page in pages.paginate(executionArn=self.execution_arn(job)) for event in page["events"]]
 
-    def ended(self, job: Job) -> Any:
-        """The execution, once it runs no longer."""
+    def wait_for_end(self, job: Job) -> Any:
+        """Wait until the execution has ended, and return it."""
 
         def over() -> Any:
             execution = self.execution(job)
@@ -184,8 +190,11 @@ class Bench:
 
         return eventually(over, "the execution does not end")
 
-    def settled(self, job: Job, *, waits: float = 1.0) -> dict[str, Any]:
-        """The record once it has an end; the schedules fire when none has come after ``waits`` seconds."""
+    def wait_until_settled(self, job: Job, *, waits: float = 1.0) -> dict[str, Any]:
+        """Wait until the record has an end, and return it.
+
+        Fires the schedules after ``waits`` seconds without an end.
+        """
 
         def over() -> dict[str, Any] | None:
             record = self.record(job)
@@ -197,78 +206,81 @@ class Bench:
             events.fire_schedules()
             return eventually(over, "the job's record has no end")
 
-    def kept(self, module: str, job: Job) -> list[dict[str, Any]]:
-        """Takes the events about the job, and those of a schedule, out of the function's dead-letter queue."""
+    def take_unhandled(self, module: str, job: Job) -> list[dict[str, Any]]:
+        """Remove the events about the job, and those of a schedule, from the function's dead-letter queue.
+
+        Return them.
+        """
         of_schedule = FROM_SCHEDULE.get(module, job.id)
-        sqs, found = self.aws.client("sqs"), []
+        sqs, taken = self.aws.client("sqs"), list[dict[str, Any]]()
         url = sqs.get_queue_url(QueueName=self.queues[module].rpartition(":")[2])["QueueUrl"]
         while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get(
             "Messages"
         ):
-            own = [one for one in messages if job.id in one["Body"] or one["Body"].startswith(of_schedule)]
+            own = [m for m in messages if job.id in m["Body"] or m["Body"].startswith(of_schedule)]
             for message in own:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            found += [json.loads(message["Body"]) for message in own]
+            taken += [json.loads(message["Body"]) for message in own]
             if not own:
                 break
-        return found
+        return taken
 
     def invoke(self, module: str, event: Any) -> None:
-        """Have the function deal with an event, as a redelivery does."""
+        """Invoke the function with an event, as a redelivery does."""
         functions.invoke_later(functions.find(self.functions[module]), event)
 
     def has_report(self, job: Job) -> bool:
-        """Whether the audit report on the last end of the execution is kept, and is that of no other end."""
-        kept = self._bucket("AuditBucketName").keys.get(f"audit/{job.id}/{job.id}.json")
-        if kept is None:
+        """Whether the stored audit report is about the last end of the execution."""
+        report = self._bucket("AuditBucketName").keys.get(f"audit/{job.id}/{job.id}.json")
+        if report is None:
             return False
-        facts = json.loads(kept.value)["facts"]
+        facts = json.loads(report.value)["facts"]
         return bool(facts["end"]["status"] == self.execution(job).status and facts["path"]["states"])
 
     def objects(self, job: Job) -> list[str]:
-        """The keys of what the bucket holds of the job."""
+        """Return the keys of the job's objects in the bucket."""
         return [key for key in list(self._bucket("BucketName").keys) if job.id in key]
 
     def messages(self, job: Job) -> list[str]:
-        """The subjects of what the topic was told about the job."""
-        sent = sns_backends[place.account][place.region].topics[self.outputs["NotificationsTopicArn"]]
-        return [subject for _, _, subject, *_ in list(sent.sent_notifications) if job.id in (subject or "")]
+        """Return the subjects of the topic's messages about the job."""
+        topic = sns_backends[place.account][place.region].topics[self.outputs["NotificationsTopicArn"]]
+        return [subject for _, _, subject, *_ in list(topic.sent_notifications) if job.id in (subject or "")]
 
     def live(self) -> tuple[str, str]:
-        """The two parameters that name the live model: the project's and the model's."""
+        """Return the values of the two parameters that name the live model: project and model."""
         parameters = ssm_backends[place.account][place.region]
         names = self.outputs["ProjectParameter"], self.outputs["ModelParameter"]
         project, model = (parameters.get_parameter(name).value for name in names)
         return project, model
 
     def leaks(self, job: Job) -> list[str]:
-        """What no log may hold and the functions' logs have got since the job before was looked at."""
+        """Return the secrets in the functions' logs since the check of the previous job."""
         history = json.dumps(self.execution(job).to_history_output(), default=str)
         tokens = set(TOKEN.findall(history.replace('\\"', '"')))
-        found = self._leaks.setdefault(job.id, [])
+        leaks = self._leaks.setdefault(job.id, [])
         for path in self.aws.logs_dir.glob("*"):
             with path.open("rb") as file:
                 file.seek(self._read_up_to.get(path, 0))
                 text = file.read().decode(errors="replace")
                 self._read_up_to[path] = file.tell()
             if "Signature=" in text:
-                found.append(f"a presigned URL in the log of {path.stem}")
+                leaks.append(f"a presigned URL in the log of {path.stem}")
             if any(token in text for token in tokens):
-                found.append(f"a task token in the log of {path.stem}")
-        return found
+                leaks.append(f"a task token in the log of {path.stem}")
+        return leaks
 
     def _bucket(self, output: str) -> Any:
         return s3_backends[place.account]["aws"].buckets[self.outputs[output]]
 
 
 def _check_problem(answer: httpx.Response) -> None:
-    """A failure is told as a problem, or by API Gateway itself when the function died."""
+    """Check that an error is a problem document, from the function or from API Gateway if the function died."""
     if answer.headers["content-type"] != "application/problem+json" or "Traceback" in answer.text:
         raise ApiFailed(f"{answer.status_code} is no problem document: {answer.text[:200]}")
 
 
 def _photos() -> Iterator[tuple[str, bytes]]:
-    """Four tiny photos, two of each type, and their labels."""
+    """Yield four tiny photos, two of each type, and their labels."""
     images, annotations = [], []
     for number in range(4):
         name = f"photo-{number}.png"
@@ -286,7 +298,10 @@ def _photos() -> Iterator[tuple[str, bytes]]:
 
 @contextlib.contextmanager
 def bench(aws: LocalAws, assembly: Path, folder: Path) -> Iterator[Bench]:
-    """The pipeline in an empty local AWS whose clock runs at SPEED; ``folder`` takes the labels for the workforce."""
+    """Deploy the pipeline in an empty local AWS whose clock runs at `SPEED`.
+
+    Writes the labels for the simulated workforce to ``folder``.
+    """
     aws.reset()
     outputs = aws.deploy(assembly)
     speed, clock.speed = clock.speed, SPEED
@@ -294,14 +309,14 @@ def bench(aws: LocalAws, assembly: Path, folder: Path) -> Iterator[Bench]:
     account.learns = False
     account.max_projects = account.max_trainings = account.max_running_models = 100_000
     with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=60) as http:
-        made = Bench(aws, outputs, http)
+        deployed = Bench(aws, outputs, http)
         labels = folder / "labels.json"
-        labels.write_bytes(made.photos["labels.json"])
+        labels.write_bytes(deployed.photos["labels.json"])
         aws.workforce.answer_from(labels, jitter_px=0, unanswered_share=0)
         try:
-            # On a busy machine the first import of a function may take longer than a function has for it.
+            # On a busy machine, the first import of a function may exceed its timeout.
             eventually(lambda: http.get("openapi.json").is_success, "the API does not answer")
-            yield made
+            yield deployed
         finally:
             clock.speed = speed
             aws.workforce.stop_answering()

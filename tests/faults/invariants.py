@@ -1,4 +1,4 @@
-"""What must hold after every job, whatever failed on its way."""
+"""The conditions that must hold after every job, whatever failed in it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from deployment import Bench, Job
 from ekyc.localaws.services import groundtruth, rekognition
 
 STATUS_OF = {"SUCCEEDED": {"Ready"}, "FAILED": {"Failed", "Rejected"}, "TIMED_OUT": {"Failed"}, "ABORTED": {"Stopped"}}
-# A name of our own: States.Runtime, Lambda.Unknown and Runtime.ExitError have a full stop.
+# The pipeline's error names have no full stop, unlike States.Runtime, Lambda.Unknown and Runtime.ExitError.
 NAMED_ERROR = re.compile(r"[A-Z][A-Za-z]+")
 UNNAMED = frozenset({"UnexpectedAnswer", "Exception", "ClientError", "KeyError", "TypeError", "ValueError"})
 
 
 def violations(bench: Bench, job: Job, *, labelling_jobs: int = 1) -> Iterator[str]:
-    """What does not hold, in words; nothing when all holds. ``labelling_jobs``: how many the job may have had."""
+    """Yield each violated condition in words. ``labelling_jobs`` is the most that the job may have had."""
     yield from _ends(bench, job)
     yield from _work(bench, job, labelling_jobs)
     yield from _live_model(bench, job)
@@ -25,15 +25,16 @@ def violations(bench: Bench, job: Job, *, labelling_jobs: int = 1) -> Iterator[s
 
 
 def _work(bench: Bench, job: Job, labelling_jobs: int) -> Iterator[str]:
-    jobs = [one for one in list(groundtruth.current()._jobs.values()) if job.id in one.name]
+    all_jobs = list(groundtruth.current()._jobs.values())
+    jobs = [labelling_job for labelling_job in all_jobs if job.id in labelling_job.name]
     if len(jobs) > labelling_jobs:
         yield f"{len(jobs)} labelling jobs"
-    if under_way := [one for one in jobs if one.status in ("Initializing", "InProgress")]:
-        yield f"{len(under_way)} labelling jobs still under way"
-    projects = [one for one in list(rekognition.current()._projects.values()) if job.id in one.name]
+    if running := [labelling_job for labelling_job in jobs if labelling_job.status in ("Initializing", "InProgress")]:
+        yield f"{len(running)} labelling jobs still running"
+    projects = [project for project in list(rekognition.current()._projects.values()) if job.id in project.name]
     if len(projects) > 1:
         yield f"{len(projects)} projects"
-    # A project has one dataset of a type at most: Rekognition refuses a second one, and so does the local one.
+    # Datasets need no check: Rekognition and the local AWS refuse a second dataset of a type in a project.
     for project in projects:
         if len(project.versions) > 1:
             yield f"{len(project.versions)} model versions"
@@ -56,8 +57,8 @@ def _live_model(bench: Bench, job: Job) -> Iterator[str]:
     project, live = bench.live()
     models = {
         version.arn: version
-        for one in list(rekognition.current()._projects.values())
-        for version in list(one.versions.values())
+        for any_project in list(rekognition.current()._projects.values())
+        for version in list(any_project.versions.values())
     }
     for arn, version in models.items():
         if f"/{job.id}/" in arn and version.status in ("STARTING", "RUNNING") and arn != live:
@@ -69,7 +70,7 @@ def _live_model(bench: Bench, job: Job) -> Iterator[str]:
 
 
 def failed_cleanly(bench: Bench, job: Job, stage: str | None) -> list[str]:
-    """Why the job's failure is none that a person can act on; nothing when it is."""
+    """Return why a person could not act on the job's failure; empty if a person can."""
     record: dict[str, Any] = bench.record(job)
     execution = bench.execution(job)
     problems = []

@@ -1,7 +1,7 @@
-"""`make faults`: tries every fault at every AWS call that the functions make, prints the matrix and writes it down.
+"""`make faults`: injects every fault at every AWS call of the functions, and prints the matrix of the verdicts.
 
-Which calls there are is recorded from jobs without a fault, so a new call is covered by itself. Writes
-build/faults/matrix.json and the table in docs/reliability.md; ends with 1 when a cell is WRONG.
+Records the calls in jobs without faults, so that new calls are covered automatically. Writes build/faults/matrix.json
+and the table in docs/reliability.md. The exit code is 1 if a cell is WRONG.
 """
 
 from __future__ import annotations
@@ -24,7 +24,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from cells import CLEAN, NOT_MET, RECOVERED, WAYS, WRONG, Cell, Result, Row, batches, plan, published, recorded, run
+from cells import (
+    CLEAN,
+    NOT_MET,
+    RECOVERED,
+    WAYS,
+    WRONG,
+    Cell,
+    Result,
+    Row,
+    batches,
+    plan,
+    record_calls,
+    run,
+    run_published,
+)
 from deployment import SETTINGS, SPEED, Bench, bench
 from rich.console import Console
 from rich.progress import Progress
@@ -48,40 +62,40 @@ def open_bench(assembly: Path) -> None:
     aws = stack.enter_context(LocalAws(speed=SPEED))
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ekyc-faults-")))
     _bench = stack.enter_context(bench(aws, assembly, folder))
-    published(_bench, _bench.create("the first live model"))
+    run_published(_bench, _bench.create("the first live model"))
 
 
 def record(way: str) -> tuple[str, dict[Row, int]]:
-    """In a process with a bench: the calls of a job of this way."""
-    return way, recorded(_bench, way)
+    """Return the course and the calls of its job. Runs in a worker process, which has a bench."""
+    return way, record_calls(_bench, way)
 
 
 def attempt(batch: list[Cell]) -> list[Result]:
-    """In a process with a bench: try the cells."""
+    """Try the cells. Runs in a worker process, which has a bench."""
     return run(_bench, batch)
 
 
 def run_all(only: str, processes: int, console: Console) -> list[Result]:
-    """The results of all cells, or of those whose row or column holds ``only`` (a regular expression)."""
+    """Return the results of all cells whose row or column matches the regular expression ``only``."""
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="ekyc-faults-") as folder:
         assembly = synthesize(Path(folder) / "cdk.out", SETTINGS)
         with contextlib.ExitStack() as stack:
             pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), open_bench, (assembly,))
-            # What is raised here is a fault of the matrix: it is told now, not when all the rest is done.
+            # An exception here is an error of the matrix itself: report it now, without finishing the remaining cells.
             stack.callback(pool.shutdown, cancel_futures=True)
-            made = dict(pool.map(record, WAYS))
-            wanted = [cell for cell in plan(made) if re.search(only, f"{cell.row.unit} {cell.row.call} {cell.column}")]
-            # The long ones first, so that no core waits for the last.
-            work = sorted(batches(wanted), key=len, reverse=True)
-            console.print(f"{len(wanted)} cells in {len(work)} jobs, {processes} at a time")
+            all_cells = plan(dict(pool.map(record, WAYS)))
+            cells = [cell for cell in all_cells if re.search(only, f"{cell.row.unit} {cell.row.call} {cell.column}")]
+            # The longest first, so that no core idles at the end.
+            work = sorted(batches(cells), key=len, reverse=True)
+            console.print(f"{len(cells)} cells in {len(work)} jobs, {processes} at a time")
             with Progress(console=console, disable=not console.is_terminal) as progress:
-                task = progress.add_task("faults", total=len(wanted))
+                task = progress.add_task("faults", total=len(cells))
                 for done in as_completed([pool.submit(attempt, batch) for batch in work]):
                     results += done.result()
                     progress.advance(task, len(done.result()))
                     if not console.is_terminal and len(results) // 50 > (len(results) - len(done.result())) // 50:
-                        console.print(f"{len(results)} of {len(wanted)} cells")
+                        console.print(f"{len(results)} of {len(cells)} cells")
                     for result in done.result():
                         if result.verdict == WRONG:
                             console.print(f"WRONG {_name(result.cell)}: {'; '.join(result.problems)}", markup=False)
@@ -93,7 +107,7 @@ def _name(cell: Cell) -> str:
 
 
 def table(results: Iterable[Result]) -> tuple[list[str], list[tuple[str, str, list[str]]]]:
-    """The columns, and for each row unit, call and marks."""
+    """Return the names of the columns, and for each row its unit, call and marks."""
     by_row: dict[Row, dict[str, str]] = {}
     columns: dict[str, None] = {}
     order = list(What)
@@ -116,18 +130,18 @@ def table(results: Iterable[Result]) -> tuple[list[str], list[tuple[str, str, li
 def show(results: list[Result], console: Console) -> None:
     """Print the matrix."""
     names, rows = table(results)
-    printed = Table(title="+ recovered by itself, f failed cleanly, · call not made", show_lines=False)
+    matrix = Table(title="+ recovered by itself, f failed cleanly, · call not made", show_lines=False)
     for name in ("function", "call", *names):
-        printed.add_column(name, overflow="fold")
-    before = ""
+        matrix.add_column(name, overflow="fold")
+    previous_unit = ""
     for unit, call, marks in rows:
-        printed.add_row("" if unit == before else unit, call, *marks, end_section=False)
-        before = unit
-    console.print(printed)
+        matrix.add_row("" if unit == previous_unit else unit, call, *marks, end_section=False)
+        previous_unit = unit
+    console.print(matrix)
 
 
 def markdown(results: list[Result]) -> str:
-    """The matrix for docs/reliability.md."""
+    """Return the matrix as a Markdown table for docs/reliability.md."""
     names, rows = table(results)
     lines = [f"| Function | Call | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     lines += [f"| {unit} | {call} | {' | '.join(marks)} |" for unit, call, marks in rows]
@@ -135,20 +149,20 @@ def markdown(results: list[Result]) -> str:
 
 
 def write(results: list[Result], seconds: float) -> None:
-    """Write build/faults/matrix.json, and the table for docs/reliability.md beside it."""
+    """Write build/faults/matrix.json and matrix.md, and regenerate docs/reliability.md from it."""
     counts = Counter(result.verdict for result in results)
     folder = PROJECT / "build" / "faults"
     folder.mkdir(parents=True, exist_ok=True)
     cells = [
         {
-            "unit": one.cell.row.unit,
-            "call": one.cell.row.call,
-            "fault": str(one.cell.column),
-            "job": one.cell.way,
-            "verdict": one.verdict,
-            "problems": one.problems,
+            "unit": result.cell.row.unit,
+            "call": result.cell.row.call,
+            "fault": str(result.cell.column),
+            "job": result.cell.way,
+            "verdict": result.verdict,
+            "problems": result.problems,
         }
-        for one in results
+        for result in results
     ]
     (folder / "matrix.json").write_text(
         json.dumps({"counts": counts, "seconds": round(seconds), "cells": cells}, indent=1)
@@ -158,7 +172,7 @@ def write(results: list[Result], seconds: float) -> None:
         f"{counts[NOT_MET]} whose call was not made this time (·), {counts[WRONG]} WRONG."
     )
     (folder / "matrix.md").write_text(f"{summary}\n\n{markdown(results)}\n")
-    subprocess.run(["make", "docs", f"FIGURES={folder}"], cwd=PROJECT, check=True)  # puts the table into the page
+    subprocess.run(["make", "docs", f"FIGURES={folder}"], cwd=PROJECT, check=True)
 
 
 def main() -> int:
@@ -167,7 +181,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a regular expression that row or column must match")
     parser.add_argument("--processes", type=int, default=3 * (os.cpu_count() or 1))
     options = parser.parse_args()
-    # A file has no width of its own, and the matrix has 14 columns.
+    # If the output is a file, rich assumes a width that is too narrow for 14 columns.
     console, started = Console(width=None if sys.stdout.isatty() else 200), time.monotonic()
     results = run_all(options.only, options.processes, console)
     seconds = time.monotonic() - started

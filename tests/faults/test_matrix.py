@@ -1,4 +1,4 @@
-"""The matrix of faults: a sample of its cells, and that it leaves no function out and sees what is wrong."""
+"""The fault matrix: a sample of its cells, its completeness, and the problems that it must detect."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from cells import (
     batches,
     fault_of,
     plan,
-    recorded,
+    record_calls,
     run,
     units,
 )
@@ -32,22 +32,22 @@ SUPPLIED, LABELLED, PUBLISHED = "labels come with the start", "labelled by peopl
 
 
 def test_every_function_of_the_template_has_rows(pipeline: Bench, stack_for_trials: Path) -> None:
-    # Given the calls that jobs of every way make
-    made = {way: recorded(pipeline, way) for way in WAYS}
+    # Given the calls that the jobs of every course make
+    rows_by_way = {way: record_calls(pipeline, way) for way in WAYS}
     # When the cells are planned
-    planned = plan(made)
-    # Then each function of the template has some, and each of its recorded calls all faults of calls
+    planned = plan(rows_by_way)
+    # Then each function of the template has cells, and each recorded call has all faults of calls
     template = json.loads((stack_for_trials / "ekyc-training.template.json").read_text())
     assert {cell.row.module for cell in planned if not cell.row.unit.startswith("state ")} == set(units(template))
     columns = {(cell.row, cell.column) for cell in planned}
     ending = Row("events.record_outcome", "dynamodb", "UpdateItem", 1)
     assert {(ending, column) for column in OF_CALLS} <= columns
     assert len(planned) == len({(cell.row, cell.column) for cell in planned}) > 1000
-    # And each has its fault, of which only events that go to two functions have the same
+    # And each cell has its own fault, except for events that go to two functions
     job = Job("a-job", "a-mark")
     of_calls = [fault for cell in planned if not (fault := fault_of(pipeline, cell, job)).detail_type]
     assert len(set(of_calls)) == len(of_calls)
-    # And each is in one of the jobs in which they are tried
+    # And each cell is in one batch
     assert sorted(map(repr, planned)) == sorted(repr(cell) for batch in batches(planned) for cell in batch)
 
 
@@ -81,9 +81,9 @@ def test_each_fault_is_recovered_from_or_reported(pipeline: Bench, cell: Cell, v
 
 
 def test_a_transient_fault_that_ends_a_job_is_wrong(pipeline: Bench) -> None:
-    # Given a stage that crashes at every try, called a fault that passes
+    # Given a stage that crashes at every attempt, although the cell is for a transient fault
     cell = Cell(Row("stages.import_labels", "s3", "PutObject", 1), Column(What.CRASH_BEFORE, Lasts.ALWAYS), SUPPLIED)
-    # Then the matrix says so, with how the job ended
+    # Then the verdict is WRONG, with the job's error
     (result,) = run(pipeline, [cell])
     assert result.verdict == WRONG
     assert "Runtime.ExitError" in result.problems[0]
@@ -95,7 +95,7 @@ def test_an_unused_fault_does_not_count_as_recovered(pipeline: Bench) -> None:
 
 
 def test_faults_that_share_a_job_have_each_its_own_verdict(pipeline: Bench) -> None:
-    # Given two faults that a job recovers from, one that ends it, and one at a call that it does not make
+    # Given two faults from which a job recovers, one fault that ends it, and one at a call that it does not make
     throttled = Column(What.THROTTLED_400)
     writes = [Row("stages.import_labels", "s3", "PutObject", nth) for nth in (1, 99)]
     cells = [
@@ -105,20 +105,20 @@ def test_faults_that_share_a_job_have_each_its_own_verdict(pipeline: Bench) -> N
     ends = Cell(Row("stages.check_images", "s3", "PutObject", 1), Column(What.CRASH_BEFORE, Lasts.ALWAYS), SUPPLIED)
     # When they share a job
     results = {result.cell: result.verdict for result in run(pipeline, [*cells, ends])}
-    # Then each is told by itself
+    # Then each has its own verdict
     assert results == dict(zip([*cells, ends], [RECOVERED, NOT_MET, RECOVERED, WRONG], strict=True))
 
 
 def test_a_model_left_running_is_seen(pipeline: Bench) -> None:
-    # Given a job that was not to be deployed
+    # Given a job that does not deploy its model
     job = pipeline.create("left running")
     WAYS[SUPPLIED].run(pipeline, job)
-    pipeline.settled(job)
+    pipeline.wait_until_settled(job)
     assert list(violations(pipeline, job)) == []
-    # When somebody starts its model
+    # When its model is started
     arn = pipeline.record(job)["ProjectVersionArn"]
     pipeline.aws.client("rekognition").start_project_version(ProjectVersionArn=arn, MinInferenceUnits=1)
-    # Then that is told
+    # Then this is a violation
     assert any("not published" in problem for problem in violations(pipeline, job))
 
 
@@ -126,14 +126,14 @@ def test_a_task_token_and_a_presigned_url_in_a_log_are_seen(pipeline: Bench) -> 
     # Given a job that people labelled, with nothing in a log
     job = pipeline.create("leaks")
     WAYS[LABELLED].run(pipeline, job)
-    pipeline.settled(job)
+    pipeline.wait_until_settled(job)
     assert list(violations(pipeline, job)) == []
     # When a function logs its token and a URL
     (token, *_) = TOKEN.findall(json.dumps(pipeline.history(job), default=str).replace('\\"', '"'))
     log = pipeline.aws.logs_dir / f"{pipeline.functions['stages.request_labels']}.log"
     with log.open("a") as file:
         file.write(f"waits with {token}\nPUT https://bucket/photo.jpg?X-Amz-Signature=0\n")
-    # Then both are told
+    # Then both are violations
     assert list(violations(pipeline, job)) == [
         f"a presigned URL in the log of {log.stem}",
         f"a task token in the log of {log.stem}",
@@ -141,18 +141,18 @@ def test_a_task_token_and_a_presigned_url_in_a_log_are_seen(pipeline: Bench) -> 
 
 
 def test_after_a_dropped_connection_the_sdk_repeats_the_call(pipeline: Bench) -> None:
-    # Given a connection that is lost once the project is made
+    # Given a connection that is lost after the project was created
     job = pipeline.create("dropped")
     fault = Fault(What.DROPPED, pipeline.functions["stages.create_datasets"], (job.id,), operation="CreateProject")
     # When the job runs
-    with calls.recorded() as made, faults.injected(fault) as struck:
+    with calls.recorded() as recorded_calls, faults.injected(fault) as struck:
         WAYS[SUPPLIED].run(pipeline, job)
-    # Then the function has asked twice, in one invocation, and was told of the project the second time
+    # Then the function has called twice in one invocation
     assert struck == [fault]
-    asked = [call for call in made if call.operation == "CreateProject"]
-    assert [call.attempt for call in asked] == [1, 2]
-    assert len({call.invocation.id for call in asked}) == 1
-    assert asked[0].parameters["ProjectName"] == job.id
+    creations = [call for call in recorded_calls if call.operation == "CreateProject"]
+    assert [call.attempt for call in creations] == [1, 2]
+    assert len({call.invocation.id for call in creations}) == 1
+    assert creations[0].parameters["ProjectName"] == job.id
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_a_function_that_dies_fails_as_lambda_says(pipeline: Bench, what: What, 
     pipeline.upload(job)
     with faults.injected(Fault(what, pipeline.functions["stages.check_images"], (job.id,))):
         pipeline.start(job, labels={"provider": "supplied", "key": "labels.json"}, documentTypes=list(TYPES))
-        pipeline.ended(job)
-    # Then the history has Lambda's error, and the next try went well
+        pipeline.wait_for_end(job)
+    # Then the history has Lambda's error, and the next attempt succeeded
     failed = [event["taskFailedEventDetails"] for event in pipeline.history(job) if event["type"] == "TaskFailed"]
-    assert [one["error"] for one in failed] == [error]
+    assert [details["error"] for details in failed] == [error]
     assert pipeline.execution(job).status == "SUCCEEDED"
