@@ -1,5 +1,5 @@
-// Draws the picture training.svg from training.asl.yaml alone.
-// `make draw` writes it; with `--check` it fails when it is not what the definition says.
+// Draws the picture training.svg from training.asl.yaml.
+// `make draw` writes the picture. With `--check`, the program fails if the picture is out of date.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { Graphviz } from "@hpcc-js/wasm-graphviz";
@@ -10,7 +10,7 @@ const machine = JSON.parse(execFileSync(".venv/bin/python", read, { cwd: file(".
 const states = Object.entries(machine.States);
 
 const OTHERWISE = "otherwise";
-const LOOKS = {
+const STYLES = {
   Task: 'shape=box style="filled,rounded" fillcolor="#dbeafe" color="#2563eb"',
   Callback: 'shape=box style="filled,rounded" fillcolor="#ede9fe" color="#7c3aed" penwidth=2',
   Wait: 'shape=box style="filled,rounded" fillcolor="#fef9c3" color="#ca8a04"',
@@ -25,22 +25,22 @@ const edge = (from, to, attributes = "") => `${quoted(from)} -> ${quoted(to)} [$
 const beside = (left, right, attributes) => `{ rank=same; ${edge(left, right, attributes)} }`;
 const label = (words) => `label=${quoted(`\u00a0\u00a0${words}\u00a0`)}`;
 
-// Where a state leads to; a Choice says why by the comment of each rule.
+// Returns the transitions of a state. For a Choice, `why` is the comment of the rule.
 function exits(state) {
   if (state.Type !== "Choice") return state.Next ? [{ to: state.Next }] : [];
   const rules = state.Choices.map((rule) => ({ to: rule.Next, why: rule.Comment }));
   return [...rules, { to: state.Default, why: OTHERWISE }];
 }
 
-// The picture's column: the states on the way from the start to the end. Beside it stand the states that wait, those
-// that end the way early, and those that it goes around.
+// Returns the states of the picture's main column: the path that takes each state's last transition to a new state that
+// is no Fail state, without the Wait states. All other states are drawn beside the column.
 function column() {
-  const way = [machine.StartAt];
+  const path = [machine.StartAt];
   for (;;) {
-    const state = machine.States[way.at(-1)];
-    const on = exits(state).filter(({ to }) => !way.includes(to) && machine.States[to].Type !== "Fail");
-    if (!on.length) return way.filter((name) => machine.States[name].Type !== "Wait");
-    way.push(on.at(-1).to);
+    const state = machine.States[path.at(-1)];
+    const next = exits(state).filter(({ to }) => !path.includes(to) && machine.States[to].Type !== "Fail");
+    if (!next.length) return path.filter((name) => machine.States[name].Type !== "Wait");
+    path.push(next.at(-1).to);
   }
 }
 
@@ -49,7 +49,7 @@ function dot() {
   const main = column();
   const below = new Map(main.map((name, place) => [name, main[place + 1]]));
   const lines = states.flatMap(([name, state]) => [
-    `${quoted(name)} [${LOOKS[kindOf(state)]}${below.has(name) ? " group=column" : ""}];`,
+    `${quoted(name)} [${STYLES[kindOf(state)]}${below.has(name) ? " group=column" : ""}];`,
     ...exits(state)
       .filter(({ why }) => name !== StartAt || why === OTHERWISE)
       .map(({ to, why }) => {
@@ -58,12 +58,12 @@ function dot() {
         return edge(name, to, `${why ? label(why) : ""} ${place}`);
       }),
   ]);
-  // A state before one that waits has no edge to what is below it.
+  // A state whose next state is a Wait state has no edge to the state below it: an invisible edge keeps the column.
   for (const [name, next] of below) {
     const isLinked = exits(States[name]).some(({ to }) => to === next);
     if (next && !isLinked) lines.push(edge(name, next, "style=invis weight=1000"));
   }
-  // The way of a later execution: a lane on the left, from which it enters the column.
+  // The path of a later execution: a lane on the left, with an entry to the column for each rule of the first Choice.
   const entries = States[StartAt].Choices.toSorted((a, b) => main.indexOf(a.Next) - main.indexOf(b.Next));
   lines.push('lane [shape=none label="" width=0 height=0 group=lane];');
   lines.push(beside("lane", StartAt, `arrowhead=none style=dashed ${label("a later execution")}`));
@@ -87,7 +87,7 @@ const svg = graphviz.dot(dot()).replace(/<!--[^]*?-->\n?/g, "");
 
 if (process.argv.includes("--check")) {
   if (readFileSync(file("training.svg"), "utf8") !== svg) {
-    console.error("statemachine/training.svg is not what training.asl.yaml says: run `make draw`.");
+    console.error("statemachine/training.svg is out of date. Run `make draw`.");
     process.exit(1);
   }
 } else {
