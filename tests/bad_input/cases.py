@@ -16,7 +16,7 @@ from PIL import Image
 from tests.unit.photo_jobs import photo
 
 TYPES = ["ID_KTP", "MY_NRIC", "KH_IC"]
-# A job of each kind: new with a photo, waiting for supplied labels, failed, erased; and one that is not there.
+# A job of each kind: new with a photo, waiting for supplied labels, failed, erased, and unknown.
 NEW, WAITING, FAILED, ERASED = "{new}", "{waiting}", "{failed}", "{erased}"
 UNKNOWN = "ekyc-20200101000000-0000000000000000"
 MB = 1024 * 1024
@@ -24,7 +24,7 @@ MB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """``answer`` is what a program tells the outcome by, ``words`` are in what a person reads."""
+    """``answer`` is the code that a program reads; ``words`` are part of the message that a person reads."""
 
     id: str
     answer: str
@@ -145,7 +145,7 @@ PHOTOS = [
     Photo(id="an animated GIF", content=saved(FRAMES[0], "GIF", **ANIMATED), answer="UnsupportedFormat"),
     Photo(id="an animated WebP", content=saved(FRAMES[0], "WEBP", **ANIMATED), answer="UnsupportedFormat"),
     Photo(
-        id="an animated PNG, a PNG to whoever shows it still",
+        id="an animated PNG, whose still picture is a PNG",
         content=saved(FRAMES[0], "PNG", **ANIMATED),
         answer="accepted",
     ),
@@ -1082,7 +1082,7 @@ CALLS = [
     call("job: wrong method", f"PUT jobs/{NEW}", NO_ROUTE, "No such call"),
     # erase
     call("erase: unknown", f"DELETE jobs/{UNKNOWN}", MISSING, UNKNOWN),
-    call("erase: nobody's signature", f"DELETE jobs/{FAILED}", "403 unknown-caller", "sign the request", signed=False),
+    call("erase: without a signature", f"DELETE jobs/{FAILED}", "403 unknown-caller", "sign the request", signed=False),
     call("erase: running", f"DELETE jobs/{WAITING}", CONFLICT, "The job is running. Stop it first, then erase it."),
     # urls
     urls("unknown job", A_GOOD_NAME, MISSING, UNKNOWN, job=UNKNOWN),

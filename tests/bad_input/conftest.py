@@ -64,7 +64,7 @@ class Stages:
         return {entry["Key"]: entry["ETag"] for entry in listed if entry["Key"].startswith(given)}
 
     def codes(self, name: str, place: str) -> dict[Any, tuple[str, str]]:
-        """A list of what was refused: by ``place`` the last code and all reasons. Every line of it is strict JSON."""
+        """Read a list of refused input: the last code and all reasons by ``place``. Every line must be strict JSON."""
         found: dict[Any, tuple[str, str]] = {}
         for text in self.bucket.read(f"s3://{self.bucket.name}/manifests/{JOB}/{name}").decode().splitlines():
             line = json.loads(text, parse_constant=no_constant)
@@ -266,7 +266,7 @@ class Api:
         eventually(self._is_at_rest)
 
     def _is_at_rest(self) -> bool:
-        """Whether what began is done: the notice of the failed job's end was sent, and nothing computes any more."""
+        """Whether the setup is complete: the failed job's end notice is sent last, and nothing changes after it."""
         return "EndEventSent" in self.everything()[self._jobs[FAILED]] and not clock._computing
 
     def everything(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def test_bad_input_is_answered_in_words_and_harms_nothing(case: Case, request: p
     before = place.everything()
     # When it comes
     answer, words = place.give(case)
-    # Then a program and a person can tell what was wrong
+    # Then the answer says what was wrong, to a program and to a person
     assert answer == case.answer, words
     assert case.words in words
     # And all is as it was

@@ -103,7 +103,7 @@ def shade_of(crop: Path) -> int:
 
 
 def test_each_photo_has_a_crop_of_its_own(tmp_path: Path, model: Model) -> None:
-    # Given photos of one name in two folders, of one name with two endings, one that is named twice, two documents each
+    # Given photos of one name in two folders and with two endings, and a photo given twice, each with two documents
     model.types = ["ID", "ID"]
     shades = {"anna/front.jpg": 40, "ben/front.jpg": 80, "ben/back.jpg": 120, "ben/back.png": 160, "c.jpg": 200}
     paths = [photo(tmp_path / name, shade) for name, shade in shades.items()]
@@ -115,7 +115,7 @@ def test_each_photo_has_a_crop_of_its_own(tmp_path: Path, model: Model) -> None:
     for row in result["photos"]:
         shade = shades[str(Path(row["photo"]).relative_to(tmp_path))]
         assert all(abs(shade_of(tmp_path / one["crop"]) - shade) < 4 for one in row["documents"])
-    # And its name tells of which photo it is
+    # And its name has the photo's name
     assert {Path(crop).name for crop in crops} >= {
         "c-1-ID.png",
         "c-2-ID.png",
@@ -143,7 +143,7 @@ def test_nothing_in_the_folder_is_overwritten(tmp_path: Path, model: Model) -> N
 
 
 def test_a_photo_that_fails_does_not_end_the_others(tmp_path: Path, model: Model) -> None:
-    # Given a missing file, a text, a photo that is cut off, one that the service refuses, and two good ones
+    # Given a missing file, a text file, a cut-off photo, a photo that the service refuses, and two good photos
     photo(tmp_path / "a.jpg", 40)
     photo(tmp_path / "small.jpg", 80, (200, 40))
     photo(tmp_path / "z.jpg", 120)
@@ -214,7 +214,7 @@ def test_a_type_is_no_path_and_no_markup(tmp_path: Path, model: Model, name: str
     assert not set(crop.name) & set('/\\:*?"<>|\n\x1b\u202e')
     assert len(crop.name.encode()) <= 255
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work"]
-    # And the script gets the exact type, the person what can be shown of it
+    # And the script gets the exact type, the person its printable form
     assert document["type"] == name
     assert not set(words) & {"\x1b", "\x07", "\u202e"}
     if name.startswith("[bold]"):

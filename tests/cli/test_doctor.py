@@ -84,7 +84,7 @@ def make_stack(aws: LocalAws, **resources: Any) -> str:
 def test_the_deployed_stack_is_current_until_a_setting_differs(aws: LocalAws, tmp_path: Path) -> None:
     # Given the stack, deployed to the local AWS as `ekyc local` does
     aws.deploy(synthesize(tmp_path, LOCAL_SETTINGS))
-    # When the doctor is asked by somebody with what `ekyc local` says to export
+    # When the doctor runs with the environment that `ekyc local` prints
     ended = ekyc_doctor("--json", **aws.environment())
     # Then there is no problem, and what is not played says so
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -123,10 +123,10 @@ def test_the_deployed_stack_is_current_until_a_setting_differs(aws: LocalAws, tm
 def test_what_is_missing_is_reported_once_in_words(
     variables: dict[str, str], arguments: tuple[str, ...], problems: dict[str, str]
 ) -> None:
-    # Given nothing that answers in AWS's place
-    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-    # When the doctor is asked, where no terminal is
-    ended = ekyc_doctor(*arguments, **nobody, **variables)
+    # Given an endpoint without a server
+    no_server = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    # When the doctor runs without a terminal
+    ended = ekyc_doctor(*arguments, **no_server, **variables)
     # Then a line for each check says how it is, and exit code 1 that there is a problem
     assert ended.returncode == 1
     assert ended.stderr == ""
@@ -295,7 +295,7 @@ def test_ground_truth(
         finding = look("Ground Truth")
     assert finding.status == status
     assert words in finding.found
-    # And labels from elsewhere need none of it
+    # And supplied labels need no work team
     assert look("Ground Truth", **SUPPLIED) == Finding("skipped", "not needed: labels are supplied")
 
 
@@ -307,10 +307,10 @@ def test_work_teams(aws: LocalAws) -> None:
     member = {"CognitoMemberDefinition": {"UserPool": pool, "UserGroup": "labellers", "ClientId": "portal"}}
     arn = aws.client("sagemaker").create_workteam(WorkteamName="desk", Description="A desk", MemberDefinitions=[member])
     team = arn["WorkteamArn"]
-    # Then nobody can label
+    # Then the doctor warns that no worker can label
     finding = look("Work team", workTeam=team)
     assert (finding.status, finding.found) == ("warning", "desk has no members, so labelling jobs would wait")
-    # And when somebody is in it, it is well
+    # And when the team has a member, there is no warning
     cognito.admin_create_user(UserPoolId=pool, Username="ann")
     cognito.admin_add_user_to_group(UserPoolId=pool, Username="ann", GroupName="labellers")
     assert look("Work team", workTeam=team) == Finding("ok", "desk, 1 member")
@@ -358,7 +358,7 @@ def test_quotas_are_held_against_what_is_in_use(aws: LocalAws, environment: pyte
 
 
 def test_running_models_are_counted_over_all_projects(aws: LocalAws, environment: pytest.MonkeyPatch) -> None:
-    # Given two projects with a model each, one that runs and one that trains, in Rekognition's own answers
+    # Given two projects, one with a running model and one with a model in training, in Rekognition's own responses
     local = rekognition.current()
     statuses = {"one": "RUNNING", "two": "TRAINING_IN_PROGRESS"}
     for name in statuses:

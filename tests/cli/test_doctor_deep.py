@@ -163,7 +163,7 @@ def statements(deployed: Deployed, function: str) -> dict[str, Any]:
 def test_a_project_has_the_deployed_cost_tags(a_probe: Probe) -> None:
     # Given a deployment with a cost tag
     a_probe.context.function("CreateDatasets")["Environment"]["Variables"]["COST_TAGS"] = "team=onboarding"
-    # Then the project is made with it and with the one that the policy demands
+    # Then the project is created with this tag and with the tag that the policy requires
     assert examine("Rekognition project", a_probe).found.endswith("with the tags team, ekyc-job")
 
 

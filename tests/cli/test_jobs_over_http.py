@@ -29,7 +29,7 @@ ENDED = {"Ready": 0, "Rejected": 3, "Failed": 4, "Stopped": 5}
 
 
 class Terminal:
-    """Somebody's shell: the command with the environment that `ekyc local` prints."""
+    """Runs the command with the environment that `ekyc local` prints."""
 
     def __init__(self, aws: LocalAws) -> None:
         self.aws = aws
@@ -61,7 +61,7 @@ class Terminal:
         return json.loads(self.run(*arguments, "--json")[0])
 
     def names(self, job_id: str) -> list[str]:
-        """What is uploaded for the job, as the API tells."""
+        """The job's uploads, from the API."""
         found: list[str] = []
         token: str | None = ""
         while token is not None:
@@ -73,7 +73,7 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def terminal(local_aws: LocalAws, lenient_assembly: Path) -> Iterator[Terminal]:
-    """One deployed pipeline for all tests here, with nobody at work: labels are supplied."""
+    """One deployed pipeline for all tests in this module, without workers: labels are supplied."""
     local_aws.reset()
     local_aws.deploy(lenient_assembly)
     speed = clock.speed
@@ -202,7 +202,7 @@ def relay(terminal: Terminal) -> Iterator[Relay]:
 
 
 def test_a_lost_connection_and_ctrl_c_do_not_stop_the_job(terminal: Terminal, photos: Path, relay: Relay) -> None:
-    # Given a job that waits for labels, and somebody who watches it
+    # Given a job that waits for labels, and a command that watches it
     job_id = terminal.run("create")[0].strip()
     terminal.run("upload", job_id, photos)
     terminal.run("start", job_id, "--provider", "supplied", "--no-deploy")
@@ -249,7 +249,7 @@ def test_labels_that_do_not_fit_are_named_by_file_and_line(terminal: Terminal, p
     assert len(found) == 3
     assert all(lines[number - 1].strip() == "{" for number in found)
     assert any("999" in reason for reason in found.values())
-    # And a Ground Truth manifest is told apart and checked by its lines
+    # And a Ground Truth manifest is recognized and checked line by line
     manifest = tmp_path / "labels.manifest"
     manifest.write_text('{"source-ref": "s3://b/a.jpg"}\n{"source-ref": 5}\nno json\n')
     _, err = terminal.run("labels", manifest, code=1)

@@ -67,13 +67,13 @@ class Command:
             self._environment.setenv(name, value)
 
     def __call__(self, *arguments: str) -> Answer:
-        """Run it where nobody is at a terminal."""
+        """Run the command without a terminal."""
         self._capsys.readouterr()
         code = main(arguments)
         return Answer(code, *self._capsys.readouterr())
 
     def typed(self, text: str, *arguments: str) -> Answer:
-        """Run it where somebody at a terminal answers ``text``."""
+        """Run the command in a terminal and answer ``text``."""
         terminal, keyboard = pty.openpty()
         try:
             os.write(terminal, f"{text}\n".encode())
@@ -92,7 +92,7 @@ class Command:
 
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command for somebody without credentials."""
+    """The command without credentials."""
     return Command(monkeypatch, capsys)
 
 
@@ -103,13 +103,13 @@ def aws(empty_aws: LocalAws) -> LocalAws:
 
 @pytest.fixture
 def account(aws: LocalAws, plan: Command) -> Command:
-    """The command for somebody with credentials for an account in which nothing is."""
+    """The command with credentials for an empty account."""
     plan.give(**aws.environment())
     return plan
 
 
 def test_a_deployment_is_described_before_the_confirmation(account: Command) -> None:
-    # Given an account in which nothing is, and somebody who types yes
+    # Given an empty account, and the answer yes
     given = ("-c", "minF1=0.9", "-c", "inferenceUnits=2", "-c", "labelProvider=supplied")
     answer = account.typed("yes", "deploy", *given)
     # Then it says where, what first, what was chosen, what is made and what it costs
@@ -188,12 +188,12 @@ def test_destroy_lists_what_the_deployed_template_retains(aws: LocalAws, account
 
 
 def test_destroy_names_models_that_go_on_billing(aws: LocalAws, account: Command) -> None:
-    # Given a stack whose job's model runs, beside a model of somebody else's
+    # Given a stack whose job's model runs, and a running model of another project
     aws.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(TEMPLATE))
     running = [_running_model(aws, name) for name in ("ekyc-20261124015324-9f3c0a1b2c3d4e5f", "cats")]
     # When its end is planned
     answer = account.typed("yes", "destroy")
-    # Then the job's model is named with what it costs and how to stop it, and the other is nobody's business
+    # Then the job's model is named with its cost and how to stop it, and the other model is not named
     assert f"stop-project-version --project-version-arn {running[0]}  # 8.00 USD an hour" in answer.out
     assert running[1] not in answer.out
 
@@ -240,7 +240,7 @@ def test_what_stops_a_plan_is_said_in_words(
 
 
 def test_an_endpoint_without_a_server_is_reported(account: Command) -> None:
-    # Given an endpoint at which nobody is
+    # Given an endpoint without a server
     account.give(AWS_ENDPOINT_URL="http://127.0.0.1:9", YES="1")
     answer = account("deploy")
     assert answer.code == 1

@@ -1,4 +1,4 @@
-"""What the commands print of names that others chose: nothing of it reaches the terminal as a command."""
+"""Names from user input in the commands' output: none reaches the terminal as a control sequence."""
 
 import json
 import threading
@@ -168,7 +168,7 @@ def test_files_and_types_of_strangers_are_spelt_out(tmp_path: Path, api: str) ->
     # When they are checked, beside each other and in a folder that is not there
     for arguments in (("labels", "labels.json", "--photos", "photos"), ("labels", f"{name}.json"), ("train", name)):
         shown = shown_by(tmp_path, api, *arguments)
-        # Then nothing of it reaches the terminal
+        # Then no control character reaches the terminal
         assert is_harmless(shown)
         assert "Traceback" not in shown
         assert "owned" in shown

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests: the one that an npm package ships, or the system's."""
+"""A headless Chromium for tests, from an npm package or from the system."""
 
 from __future__ import annotations
 

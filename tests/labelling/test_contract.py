@@ -15,7 +15,7 @@ from ekyc.localaws.services.labelling_tasks import Tasks
 
 
 @pytest.fixture(autouse=True)
-def nobody_simulated(local_aws: LocalAws) -> Iterator[None]:
+def no_simulated_workers(local_aws: LocalAws) -> Iterator[None]:
     yield
     local_aws.workforce.stop_answering()
 
@@ -82,7 +82,7 @@ def test_two_workers_never_have_the_same_photo(empty_aws: LocalAws) -> None:
     assert hers["photo"]["number"] != his["photo"]["number"]
     assert ana.claim() == hers
 
-    # Then there is none for a third, and nobody may touch another's
+    # Then there is none for a third worker, and no worker may use another's assignment
     assert job.worker("Citra").claim() is None
     assert budi.answer(hers, box()).status_code == 404
     assert budi.http.get(f"/assignments/{hers['id']}").status_code == 404
@@ -97,7 +97,7 @@ def test_a_photo_whose_worker_went_away_comes_back(empty_aws: LocalAws, monkeypa
     assert hers
     assert ana.draft(hers, box()).status_code == 204
 
-    # When nobody else has taken the photo, she still has it, with her draft
+    # When no other worker has taken the photo, she still has it, with her draft
     again = ana.claim()
     assert again
     assert (again["id"], again["boxes"], again["draft"]) == (hers["id"], [box()], True)
@@ -276,14 +276,14 @@ def test_bad_requests_are_refused_in_words_and_lose_nothing(empty_aws: LocalAws)
     assert form.status_code == 415
 
     # And so is who does not say who they are, a job, a photo, a file and a call that are not there
-    nobody = page_opened(empty_aws.labelling_url)
-    assert nobody.post(f"{job.url}/assignments").status_code == 401
-    assert nobody.post(f"{job.url}/assignments", headers={"X-Worker": "x" * 41}).status_code == 400
+    anonymous = page_opened(empty_aws.labelling_url)
+    assert anonymous.post(f"{job.url}/assignments").status_code == 401
+    assert anonymous.post(f"{job.url}/assignments", headers={"X-Worker": "x" * 41}).status_code == 400
     assert ana.http.get(job.url.replace("job-1", "nothing")).status_code == 404
     assert ana.http.get("/assignments/nothing").status_code == 404
-    assert nobody.get(f"{job.url}/assignments/nothing/photo").status_code == 404
+    assert anonymous.get(f"{job.url}/assignments/nothing/photo").status_code == 404
     for path in ("nothing.js", "__init__.py", "..%2f..%2fpyproject.toml", "annotorious/..%2fpage.js"):
-        assert nobody.get(f"{empty_aws.endpoint}/labelling/{path}").status_code == 404, path
+        assert anonymous.get(f"{empty_aws.endpoint}/labelling/{path}").status_code == 404, path
     assert ana.http.patch("/assignments").status_code == 405
 
     # And the draft is still there

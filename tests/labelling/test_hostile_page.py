@@ -37,7 +37,7 @@ class BlankPage(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def other_port() -> Iterator[int]:
-    """The port of a web server of somebody else on this machine."""
+    """The port of another user's web server on this machine."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), BlankPage) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
@@ -90,7 +90,7 @@ def test_a_hostile_page_reads_and_changes_nothing(
 
     # When a page of another port, of another host, or of a name that is led to the local AWS tries what it can
     page, base = context.new_page(), empty_aws.endpoint
-    if attacker == "rebinding":  # the name leads to the local AWS by now; any document of it has the page's origin
+    if attacker == "rebinding":  # the name now resolves to the local AWS, so its documents have the page's origin
         base = base.replace("127.0.0.1", EVIL)
         page.goto(f"{base}/page")
     else:
@@ -133,7 +133,7 @@ def test_a_hostile_page_reads_and_changes_nothing(
 
 
 def test_an_html_file_in_a_bucket_runs_no_script(empty_aws: LocalAws, context: BrowserContext) -> None:
-    # Given Ana's cookie, and an HTML file that somebody has uploaded in place of a photo
+    # Given Ana's cookie, and an HTML file that was uploaded in place of a photo
     begin(empty_aws, 1)
     labelling = context.new_page()
     open_as(labelling, empty_aws.labelling_url, "Ana")

@@ -79,7 +79,7 @@ def edges(box: dict[str, int]) -> list[int]:
 def test_a_job_is_labelled_with_the_mouse_and_becomes_a_model(
     local_aws: LocalAws, page: Page, lenient_assembly: Path, tmp_path: Path
 ) -> None:
-    # Given a job of the whole pipeline whose photos nobody but we can label
+    # Given a job of the whole pipeline whose photos only this test labels
     local_aws.reset()
     local_aws.workforce.stop_answering()
     photos = tmp_path / "photos"
@@ -272,7 +272,7 @@ def test_two_workers_at_once_see_different_photos(empty_aws: LocalAws, page: Pag
     ready(page, 1)
     ready(budi, 2)
 
-    # When one is done before the other, then there is none for them; when both are, both are told
+    # When one worker finishes before the other, no photo is left for them; when both have finished, both pages say so
     page.get_by_role("button", name="No document here").click()
     expect(page.get_by_role("heading", name="Others have the last photos")).to_be_visible()
     budi.get_by_role("button", name="No document here").click()
@@ -375,7 +375,7 @@ def looks(page: Page) -> tuple[str, str, list[str]]:
 
 
 def draw_and_press_keys(page: Page) -> None:
-    """All that a worker might do to a photo; on a page that loads none of it has an effect."""
+    """Do everything that a worker can do to a photo. While the page loads, none of this has an effect."""
     drag(page, (20, 20), (200, 200))
     for key in ("n", "Delete", "z", "Control+z", "2", "ArrowLeft", "Enter", "x", "d", "p", "o"):
         page.keyboard.press(key)

@@ -23,7 +23,7 @@ EKYC = str(Path(sys.executable).with_name("ekyc"))
 
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[bytes, Box]]:
-    """A folder with photos of three types, which nobody has labelled; the box that belongs on each, by its content."""
+    """Draws photos of three types into the folder; the box that belongs on each, by its content."""
     folder = tmp_path_factory.mktemp("unlabelled") / "photos"
     samples.write(folder, 32, 7)
     coco = json.loads((folder / "annotations.json").read_text())
@@ -88,9 +88,9 @@ def kept_boxes(labels: Path) -> list[dict[str, Any]]:
 def test_the_job_continues_after_the_last_photo_is_labelled(
     unlabelled: tuple[Path, dict[bytes, Box]], tmp_path: Path
 ) -> None:
-    # Given a folder of photos of three types, which nobody has labelled
+    # Given a folder of unlabelled photos of three types
     folder, boxes = unlabelled
-    # When somebody trains on it and labels what the page asks for
+    # When a user trains on it and labels the photos on the page
     with train_and_label(folder, tmp_path / "labels") as (program, worker):
         label(worker, boxes, len(boxes))
         out, err = program.communicate(timeout=ENOUGH)
@@ -106,14 +106,14 @@ def test_the_job_continues_after_the_last_photo_is_labelled(
 def test_labels_are_kept_when_labelling_is_interrupted(
     unlabelled: tuple[Path, dict[bytes, Box]], tmp_path: Path
 ) -> None:
-    # Given somebody who has labelled four photos
+    # Given a user who has labelled four photos
     (folder, boxes), labels = unlabelled, tmp_path / "labels"
     with train_and_label(folder, labels) as (program, worker):
         drawn = label(worker, boxes, 4)
         # When they press Ctrl-C
         program.send_signal(signal.SIGINT)
         _, err = program.communicate(timeout=ENOUGH)
-    # Then they are told where the labels are and how to train on them, and the four boxes are there
+    # Then the command says where the labels are and how to train on them, and the file has the four boxes
     assert program.returncode == 130, err
     assert "Stopped watching. The job ends with its local AWS." in err
     assert f"ekyc train {folder} --labels {labels / 'output.manifest'}" in " ".join(err.split())

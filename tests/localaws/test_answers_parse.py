@@ -105,7 +105,7 @@ def test_the_answers_of_rekognition(empty_aws: LocalAws, inspector: Inspector) -
     manifest = put_lines(s3, "all.manifest", [*lines, manifest_line("bad.jpg", photo("ID_CARD", 1), left=-9)])
     source = {"GroundTruthManifest": {"S3Object": manifest}}
 
-    # When every operation is called in the course of a model's life, then each answer is as the model of it says
+    # When every operation is called in a model's life, then each response fits the operation's service model
     project = client.create_project(ProjectName="p", Tags={"job": "j"})["ProjectArn"]
     client.list_tags_for_resource(ResourceArn=project)
     train, test = (
@@ -140,7 +140,7 @@ def test_the_answers_of_rekognition(empty_aws: LocalAws, inspector: Inspector) -
     client.stop_project_version(ProjectVersionArn=version)
     eventually(lambda: status() == "STOPPED")
 
-    # And each error is one that the operation has
+    # And each error is in the operation's service model
     refused(client.create_project, ProjectName="p")
     refused(client.create_project, ProjectName="no name")
     refused(client.create_dataset, ProjectArn=project, DatasetType="TRAIN")
@@ -176,7 +176,7 @@ def test_the_answers_of_ground_truth(empty_aws: LocalAws, inspector: Inspector, 
     client = account.sagemaker
 
     # When every operation is called, for jobs that complete, fail and are stopped
-    # Then each answer is as the model of it says
+    # Then each response fits the operation's service model
     client.create_labeling_job(**request("Tags", [{"Key": "job", "Value": "j"}]))
     account.describe()
     account.end()
@@ -195,7 +195,7 @@ def test_the_answers_of_ground_truth(empty_aws: LocalAws, inspector: Inspector, 
     client.list_workteams(MaxResults=1)
     assert inspector.answered == set(groundtruth.OPERATIONS)
 
-    # And each error is one that the operation has
+    # And each error is in the operation's service model
     refused(client.create_labeling_job, **request())
     refused(client.create_labeling_job, **request("LabelAttributeName", "source"))
     refused(client.describe_labeling_job, LabelingJobName="nothing")

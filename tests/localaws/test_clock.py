@@ -57,7 +57,7 @@ def test_an_infinitely_fast_clock_jumps_to_the_next_due_time() -> None:
 
 @pytest.mark.parametrize("speed", [6000.0, math.inf])
 def test_a_fresh_clock_is_right_and_idles_at_real_pace(speed: float) -> None:
-    # Given a clock for which nobody waits
+    # Given a clock without sleepers
     clock = Clock(speed)
     # When a moment passes
     time.sleep(0.2)
@@ -73,10 +73,10 @@ def test_a_clock_idles_at_real_pace_after_a_wait(speed: float) -> None:
     clock = Clock(speed)
     clock.sleep(3600)
     assert clock.ahead() > 3000
-    # When nothing waits any more, for a moment
+    # When the clock has had no sleepers for a second
     began_real, began = time.monotonic(), clock.now()
     time.sleep(0.2)
-    # Then no more has passed, and not much less
+    # Then about a second has passed
     assert 0.15 < clock.now() - began <= time.monotonic() - began_real + EXACT
 
 
@@ -89,7 +89,7 @@ def test_a_wait_that_a_signal_ends_early_leaves_no_fast_clock() -> None:
     time.sleep(0.05)
     signal.set()
     waiter.join()
-    # When nobody waits any more
+    # When the last sleeper is gone
     began_real, began = time.monotonic(), clock.now()
     time.sleep(0.2)
     # Then the clock idles
@@ -114,7 +114,7 @@ def test_an_idle_clock_returns_to_real_time_without_going_back() -> None:
 
 @pytest.mark.parametrize("speed", [6000.0, math.inf])
 def test_the_clock_runs_in_real_time_while_a_function_computes(speed: float) -> None:
-    # Given somebody who sleeps for an hour while somebody else computes
+    # Given a thread that sleeps for an hour while another computes
     clock = Clock(speed)
     began = clock.now()
     with clock.computing():
@@ -123,7 +123,7 @@ def test_the_clock_runs_in_real_time_while_a_function_computes(speed: float) -> 
         # Then hardly any time has passed, however fast the clock is
         assert clock.now() - began < 600
         assert thread.is_alive()
-    # And when nobody computes any more, the hour passes
+    # And when the computation has ended, the hour passes
     thread.join(ENOUGH)
     assert clock.now() - began >= 3600
 
@@ -193,7 +193,7 @@ def test_real_waiting_passes_at_the_clocks_speed() -> None:
 
 
 def test_the_speed_may_change_during_a_sleep() -> None:
-    # Given somebody who sleeps for a day by a real clock
+    # Given a thread that sleeps for a day on a real-time clock
     clock = Clock(speed=1)
     thread = clock.background(clock.sleep, DAY)
     time.sleep(0.05)

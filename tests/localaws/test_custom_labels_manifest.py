@@ -33,7 +33,7 @@ def lines(count: int) -> list[dict[str, Any]]:
 
 
 def test_a_good_line_is_used_whole() -> None:
-    # Given a line with a key that is nobody's business
+    # Given a line with an unknown key
     good = line() | {"image-hash": "abc"}
 
     # When it is checked

@@ -93,7 +93,7 @@ def test_missing_asset_is_named(empty_aws: LocalAws, tmp_path: Path) -> None:
 
 
 def test_asset_that_no_manifest_has_is_named(empty_aws: LocalAws, tmp_path: Path) -> None:
-    # Given a function whose code no asset manifest tells of
+    # Given a function whose code is in no asset manifest
     stray = function("app.handler")
     stray["Properties"]["Code"]["S3Key"] = "other.zip"
     directory = write(tmp_path / "assembly", CODE, {"Stray": stray})

@@ -187,7 +187,7 @@ def test_a_wrong_label_does_not_spoil_a_type(training_photos: list[LabelledPhoto
     # When the detector looks at an ID card and at a passport
     id_card, _ = take_photo(tmp_path / "id.png", [("ID_CARD", -15, (240, 180), 260)], seed=12)
     passport, _ = take_photo(tmp_path / "passport.png", [("PASSPORT", 15, (240, 180), 260)], seed=13)
-    # Then it tells them apart
+    # Then it distinguishes them
     assert [found.label for found in confident(detector, id_card.path)] == ["ID_CARD"]
     assert [found.label for found in confident(detector, passport.path)] == ["PASSPORT"]
 

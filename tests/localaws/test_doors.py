@@ -129,7 +129,7 @@ def test_a_person_opens_answers_and_presigned_links(with_photo: LocalAws, site: 
     # Given a presigned link to an object
     place = {"Bucket": "photos", "Key": "a.txt"}
     link = urlsplit(with_photo.client("s3").generate_presigned_url("get_object", Params=place))
-    # When a person opens it, then they see the object, and no script of it would run
+    # When a person opens it, then the browser shows the object and runs none of its scripts
     status, headers, body = opened(f"{link.path}?{link.query}")
     assert (status, body, headers["content-security-policy"]) == (200, "a photo", "sandbox")
     # And the API answers, here that there is none

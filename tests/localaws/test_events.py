@@ -48,7 +48,7 @@ def emit(resource: str = JOB, **detail: Any) -> None:
 
 def test_service_event_reaches_the_function_of_a_rule(noted: Callable[[], list[Any]]) -> None:
     # Given a rule for jobs of a name, with a function
-    # When a service tells of such a job and of another one
+    # When a service sends events about such a job and about another one
     emit("arn:aws:sagemaker:us-east-1:123456789012:job/other", status="Completed")
     emit(status="Completed")
     # Then the function gets the one, as EventBridge writes it
@@ -69,13 +69,13 @@ def test_disabled_rule_delivers_nothing(noted: Callable[[], list[Any]], local_aw
     client.disable_rule(Name=client.list_rules()["Rules"][0]["Name"])
     # When an event comes that would match
     emit(status="Completed")
-    # Then nobody hears of it
+    # Then no target gets it
     time.sleep(0.2)
     assert noted() == []
 
 
 def test_a_schedule_is_called_by_no_event(deploy: Deploy, local_aws: LocalAws) -> None:
-    # Given a function that a schedule calls, and one that a rule for events calls
+    # Given a function that a schedule invokes, and a function that an event rule invokes
     schedule = {
         "Type": "AWS::Events::Rule",
         "Properties": {
@@ -141,7 +141,7 @@ def test_events_lost_doubled_and_late(noted: Callable[[], list[Any]]) -> None:
 
 
 def test_put_events_takes_no_event_of_aws(noted: Callable[[], list[Any]], local_aws: LocalAws) -> None:
-    # Given somebody who plays AWS
+    # Given a caller that claims to be AWS
     entry = {"DetailType": "x", "Detail": "{}", "Resources": [JOB]}
     # When they put an event of AWS and one of their own
     answer = local_aws.client("events").put_events(

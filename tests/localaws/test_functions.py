@@ -243,7 +243,7 @@ def test_asynchronous_invocation_is_tried_thrice_and_then_kept(deploy: Deploy, l
     answer = local_aws.client("lambda").invoke(
         FunctionName=deployed["Fail"], InvocationType="Event", Payload=json.dumps({"a": 1})
     )
-    # Then the caller hears nothing of it, and after three attempts the event is in the queue with the reason
+    # Then the caller gets no error, and after three attempts the event is in the queue with the reason
     assert answer["StatusCode"] == 202
     message = eventually(
         lambda: (
@@ -259,7 +259,7 @@ def test_asynchronous_invocation_is_tried_thrice_and_then_kept(deploy: Deploy, l
 
 
 def test_no_worker_survives_a_reset(deploy: Deploy, local_aws: LocalAws) -> None:
-    # Given a worker that is idle and one that is busy
+    # Given an idle worker and a busy worker
     name = deploy(CODE, {"Sleep": function("app.sleep", timeout=60), "Tell": function("app.tell")})
     idle = invoke(local_aws, name["Tell"])[0]["process"]
     busy = functions.find(name["Sleep"])

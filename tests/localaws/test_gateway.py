@@ -298,7 +298,7 @@ def test_the_function_learns_who_signed(api: httpx.Client) -> None:
         api.get("/api/jobs", headers=headers).json()["requestContext"]["identity"]
         for headers in ({"Authorization": signature}, {"Authorization": "Bearer local"})
     )
-    # Then the key's user is named, or nobody
+    # Then the caller is the key's user, or none
     assert signed["userArn"] == "arn:aws:iam::123456789012:user/local"
     assert (signed["accountId"], signed["accessKey"]) == ("123456789012", "local")
     assert (unsigned["userArn"], unsigned["accountId"], unsigned["accessKey"]) == (None, None, None)

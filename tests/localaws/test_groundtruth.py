@@ -100,7 +100,7 @@ class Account:
 
 
 def coco(photos: dict[str, Photo]) -> dict[str, Any]:
-    """The answers: a photo whose name is not in here is one that the workers cannot answer."""
+    """The workers' answers by photo. Workers cannot label a photo that is not in here."""
     return {
         "categories": [{"id": n, "name": label} for n, label in enumerate(LABELS)],
         "images": [
@@ -193,7 +193,7 @@ def test_a_labelled_job_writes_a_manifest_and_sends_an_event(account: Account, r
     content = answer["answers"][0]["answerContent"]["boundingBox"]
     assert content["inputImageProperties"] == {"width": WIDTH, "height": HEIGHT}
 
-    # And EventBridge tells the end, and nothing but the end
+    # And EventBridge sends an event for the end, and no other event
     event = eventually(received)[0]
     assert event["detail-type"] == "SageMaker Ground Truth Labeling Job State Change"
     assert (event["resources"], event["detail"]) == ([arn], {"LabelingJobStatus": "Completed"})
@@ -269,7 +269,7 @@ def check_label(line: dict[str, Any], taken: Photo) -> None:
 
 
 def test_an_unanswered_job_stays_in_progress_until_stopped(account: Account, received: Any) -> None:
-    # Given a job that nobody works on
+    # Given a job without workers
     account.sagemaker.create_labeling_job(**request())
     eventually(lambda: account.describe()["LabelingJobStatus"] == "InProgress")
     assert account.describe()["LabelCounters"]["Unlabeled"] == 9
@@ -278,7 +278,7 @@ def test_an_unanswered_job_stays_in_progress_until_stopped(account: Account, rec
     account.sagemaker.stop_labeling_job(LabelingJobName="job-1")
     assert account.describe()["LabelingJobStatus"] in ("Stopping", "Stopped")
 
-    # Then it ends as stopped, its objects stand in the output as they came, and an event tells it
+    # Then it ends as Stopped, its output has the objects in the order of the input, and an event is sent
     job = account.end()
     assert job["LabelingJobStatus"] == "Stopped"
     assert account.output(job) == read_lines(account.s3, "input.manifest")
@@ -370,7 +370,7 @@ def test_a_job_can_be_made_to_end_with_nothing_labelled(account: Account, what: 
     # Given workers who know all photos
     account.workforce.answer_from(account.answers, unanswered_share=0)
 
-    # When a job suffers that nobody answers, or that it is stopped
+    # When a fault is injected by which no photo is labelled, or by which the job is stopped
     with faults.injected(Fault(what, about=("job-1",))) as struck:
         account.sagemaker.create_labeling_job(**request())
         job = account.end()
@@ -451,7 +451,7 @@ def test_work_teams(account: Account) -> None:
 
 
 def test_threads_of_jobs_end_when_moto_forgets_them(account: Account) -> None:
-    # Given a job that nobody works on
+    # Given a job without workers
     before = set(threading.enumerate())
     account.sagemaker.create_labeling_job(**request())
     eventually(lambda: account.describe()["LabelingJobStatus"] == "InProgress")

@@ -88,7 +88,7 @@ def test_either_kind_of_policy_allows_within_an_account() -> None:
     nothing, need = '{"Statement": []}', Need("s3:GetObject", PHOTO)
     # Given a bucket policy that names the role
     assert denied(nothing, need, policy("s3:GetObject", "*", Principal={"AWS": ROLE})) is None
-    # And one that names the account, which leaves it to the identity's policies
+    # And a policy that names the account, which delegates to the identity's policies
     assert denied(nothing, need, policy("s3:GetObject", "*", Principal={"AWS": ROOT})) == (
         "because no identity-based policy allows the s3:GetObject action"
     )

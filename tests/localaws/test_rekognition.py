@@ -213,7 +213,7 @@ def check_output_files(account: Account, trained: dict[str, Any]) -> None:
     assert [line.get("errors", [{}])[0].get("code") for line in marked] == [None] * 12 + ["ERROR_INVALID_IMAGE"]
     assert len(read_lines(account.s3, manifest_of("Training", "Output"))) == 12
 
-    # The snapshot of the test photos tells for each box found whether it is right
+    # The snapshot of the test photos says for each detected box whether it is right
     for line in read_lines(account.s3, manifest_of("Testing", "Output")):
         details = line["rekognition-custom-labels-evaluation-metadata"]["objects"][0]
         verdict = details["rekognition-custom-labels-evaluation-details"]
@@ -260,7 +260,7 @@ def test_a_dataset_is_made_after_a_while_and_lists_its_lines(account: Account) -
     assert made["StatusMessage"] == "The dataset was successfully created from the manifest file."
     assert made["DatasetStats"] == {"LabeledEntries": 11, "TotalEntries": 11, "TotalLabels": 2, "ErrorEntries": 1}
 
-    # And its pages of lines, its filters and its labels tell what is in it
+    # And its pages of lines, filters and labels fit its content
     pages = account.rekognition.get_paginator("list_dataset_entries").paginate(
         DatasetArn=arn, PaginationConfig={"PageSize": 4}
     )
@@ -292,7 +292,7 @@ def test_a_dataset_is_made_after_a_while_and_lists_its_lines(account: Account) -
 
 
 def test_a_manifest_that_cannot_be_used_shows_in_the_status(account: Account) -> None:
-    # Given a manifest that nobody uploaded, and a test hook
+    # Given a manifest that was not uploaded, and a test hook
     create = account.rekognition.create_dataset
     nowhere = {"GroundTruthManifest": {"S3Object": {"Bucket": BUCKET, "Name": "nowhere.manifest"}}}
 

@@ -28,7 +28,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def test_boto3_works_with_what_to_export(empty_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given the variables that the local AWS tells
+    # Given the environment variables that the local AWS prints
     for name, value in empty_aws.environment().items():
         monkeypatch.setenv(name, value)
     # When plain boto3 is used
@@ -43,7 +43,7 @@ def test_connections_are_kept_alive(empty_aws: LocalAws) -> None:
     with contextlib.closing(connection):
         connection.connect()
         first_socket = connection.sock
-        # When requests go over it, the first with a body that nobody reads
+        # When requests go over it, the first with an unread body
         for method, body in (("POST", "hello"), ("GET", None), ("HEAD", None)):
             connection.request(method, "/api/nothing", body)
             answer = connection.getresponse()
@@ -212,7 +212,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
             # When each ends in another way
             program.send_signal(ending)
             program.wait(ENOUGH)
-        # Then no process is left, nobody listens, and unless it was killed no file is left
+        # Then no process and no listener are left, and, unless it was killed, no file
         eventually(lambda: not any(_alive(worker) for worker in workers))  # noqa: B023
         with contextlib.closing(socket.socket()) as client:
             assert client.connect_ex(("127.0.0.1", int(endpoint.rpartition(":")[2]))) != 0

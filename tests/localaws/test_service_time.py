@@ -1,4 +1,4 @@
-"""All services tell one time over HTTP: the real one on a fresh or idle local AWS, never one before its cause."""
+"""All services use the same time: real time on a fresh or idle local AWS, and never a time before its cause."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROLE_ARN = "arn:aws:iam::123456789012:role/none"
 
 @pytest.fixture
 def resources(deploy: Deploy) -> dict[str, str]:
-    """A function that tells its time, and a machine that waits for twenty minutes."""
+    """A function that returns its time, and a state machine that waits for twenty minutes."""
     return deploy(TELLS_TIME, {"Function": function("app.handler"), "Machine": state_machine(WAITS)})
 
 

@@ -72,7 +72,7 @@ def test_another_machine_of_the_same_name_is_refused(states: Any, other: dict[st
     machine = create(states)
     # When the same is created again, also with another role (API reference, CreateStateMachine)
     again = [create(states), create(states, roleArn=ROLE + "2", tags=[{"key": "a", "value": "b"}])]
-    # Then it is the one that is there; another one of this name is refused
+    # Then the existing state machine is returned; another definition with this name is refused
     assert again == [machine, machine]
     given = {"name": "machine", "definition": json.dumps(PASSES), "roleArn": ROLE, **other}
     given["definition"] = json.dumps(other.get("definition", PASSES))
@@ -134,7 +134,7 @@ def test_an_execution_s_machine_is_described_as_it_was(states: Any) -> None:
     states.update_state_machine(stateMachineArn=machine, definition=json.dumps(WAITS))
     # When its machine is described
     described = states.describe_state_machine_for_execution(executionArn=execution)
-    # Then it is the one that runs
+    # Then the running execution is returned
     assert json.loads(described["definition"]) == PASSES
     assert {"updateDate", "loggingConfiguration"} <= set(described)
     assert not {"revisionId", "encryptionConfiguration", "status", "creationDate"} & set(described)
@@ -187,7 +187,7 @@ def test_timed_out_execution_has_no_error(states: Any, executions: Executions) -
     machine = create(states, definition={"StartAt": "Wait", "TimeoutSeconds": 60, "States": waits})
     # When it does
     described = executions.run(machine)
-    # Then the status tells it, and nothing else
+    # Then only the status says so
     assert described["status"] == "TIMED_OUT"
     assert not {"error", "cause", "output"} & set(described)
 

@@ -1,4 +1,4 @@
-"""Step Functions: each mend of moto's engine, through the API."""
+"""Step Functions: each patch of moto's engine, through the API."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_time_out_of_an_invocation_is_in_real_seconds(deploy_machine: Any, execu
 def test_machine_s_time_limit_ends_a_token_wait(deploy_machine: Any, executions: Executions) -> None:
     # Given a machine with a limit of two minutes that waits for a token
     arn = deploy_machine({"Ask": token_task()}, TimeoutSeconds=120)
-    # When nobody answers
+    # When no answer comes
     execution = executions.start(arn)
     described = executions.end(execution)
     # Then it is timed out, with that as its last event
@@ -244,7 +244,7 @@ def test_token_failure_keeps_error_and_cause(deploy_machine: Any, executions: Ex
     token = token_of(executions, execution)
     # When the task fails
     executions.client.send_task_failure(taskToken=token, error="LabellingFailed", cause="no workers")
-    # Then the execution tells why
+    # Then the execution has the reason
     described = executions.end(execution)
     assert (described["status"], described["error"], described["cause"]) == ("FAILED", "LabellingFailed", "no workers")
 
@@ -543,7 +543,7 @@ def test_status_changes_reach_eventbridge(deploy_machine: Any, executions: Execu
         executions.client.redrive_execution(executionArn=execution)
         executions.end(execution)
         eventually(lambda: len(caught) == 4)
-    # Then each change was told as AWS tells it
+    # Then each change sent an event in AWS's format
     details = [event["detail"] for event in caught]
     assert [detail["status"] for detail in details] == ["RUNNING", "FAILED", "RUNNING", "SUCCEEDED"]
     assert {event["detail-type"] for event in caught} == {"Step Functions Execution Status Change"}

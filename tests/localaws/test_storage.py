@@ -1,4 +1,4 @@
-"""The local S3 tells of objects what S3 tells: checksums, and ETags that say nothing where KMS encrypts."""
+"""The local S3's metadata of objects: checksums, and ETags that do not depend on the content under KMS encryption."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_a_failure_of_the_app_is_reported_without_traceback(
     (tmp_path / "app.py").write_text(code)
     (tmp_path / "cdk.json").write_text('{"context": {}}')
     monkeypatch.setattr(synth, "PROJECT", tmp_path)
-    # When it is run; Then its words are told
+    # When it runs, then the error has its message
     with pytest.raises(synth.SynthesisFailed) as failure:
         synth.synthesize(tmp_path / "cdk.out")
     assert str(failure.value) == words

@@ -1,4 +1,4 @@
-"""The REST API of the synthesized template: made from the API's description, closed to whoever may not call it."""
+"""The REST API in the synthesized template: its methods, authorization, gateway responses and stage."""
 
 import json
 import re
@@ -112,11 +112,11 @@ def test_every_route_asks_for_a_users_token_when_a_pool_is_set(synthesized: Synt
     assert authorizer["ProviderARNs"] == [combinations.USER_POOL]
     assert authorizer["IdentitySource"] == "method.request.header.Authorization"
     found = methods(resources)
-    # Then each call is authorized by it
+    # Then the pool authorizes each call
     for call in CALLS:
         assert found[call]["AuthorizationType"] == "COGNITO_USER_POOLS"
         assert found[call]["AuthorizerId"] == {"Ref": authorizer_id}
-    # And only preflights are not, which browsers send without credentials: one for each path
+    # And only preflights, one per path, need no authorization: browsers send them without credentials
     open_calls = {call for call, method in found.items() if method["AuthorizationType"] == "NONE"}
     assert open_calls == {("OPTIONS", path) for path in DOCUMENT["paths"]}
     assert set(found) == set(CALLS) | open_calls
@@ -139,8 +139,8 @@ def test_each_method_checks_what_the_call_needs(synthesized: Synthesized) -> Non
     for call, method in methods(resources).items():
         validator = validators[method["RequestValidatorId"]["Ref"]]
         assert validator["ValidateRequestParameters"] is True
-        # And a body that must be there is checked whatever its content type is said to be; one that may be left out is
-        # not, for nothing says what API Gateway makes of none
+        # And a required body is checked whatever its Content-Type header says. An optional body is not checked, because
+        # the API Gateway guide does not say how a model treats a missing body.
         needs_body = CALLS[call].get("requestBody", {}).get("required", False)
         assert needs_body == validator.get("ValidateRequestBody", False) == ("RequestModels" in method)
         if needs_body:
@@ -159,7 +159,7 @@ def test_each_method_checks_what_the_call_needs(synthesized: Synthesized) -> Non
         ("UploadRequest", {"names": ["a.jpg"], "more": 1}, False),
         ("UploadRequest", {"names": ["a.jpg"] * 1001}, False),
         ("UploadRequest", {"names": ["a" * 256]}, False),
-        # A value that cannot be is the function's to refuse: its answer names the field
+        # The function refuses invalid values, because its error names the field
         ("LabelsRequest", {"key": "../a.json"}, True),
         ("LabelsRequest", {"key": None}, False),
     ],
@@ -199,11 +199,11 @@ def test_api_gateway_answers_problems_in_words(synthesized: Synthesized, name: s
         ((_, template),) = response["ResponseTemplates"].items()
         problem = json.loads(template)
         assert {"type", "title", "detail"} <= set(problem)
-        # Whatever API Gateway puts in, the answer stays JSON: nothing says that it escapes the other variables
+        # The response stays JSON with any value: no guide says that API Gateway escapes the other variables
         assert set(re.findall(r"\$context\.[\w.]+", template)) <= {"$context.requestId", "$context.error.message"}
         assert re.fullmatch(problem_schema["properties"]["type"]["pattern"], problem["type"])
         assert response["ResponseParameters"]["gatewayresponse.header.Content-Type"] == "'application/problem+json'"
-        # A status of the defaults would be that of every answer they stand for
+        # A status of a default response would replace the status of every error that it covers
         if kind.startswith("DEFAULT"):
             assert "StatusCode" not in response
             assert "status" not in problem
@@ -236,10 +236,10 @@ def test_the_access_log_names_the_caller_and_no_photograph(synthesized: Synthesi
     (stage,) = of(synthesized(name), "AWS::ApiGateway::Stage").values()
     line = json.loads(stage["AccessLogSetting"]["Format"])
     assert line["caller"] == caller
-    # S3Key is a query parameter; the path has job ids only, and the resource's path not even these
+    # The query string has the parameter S3Key. The path has job ids, the resource's path not even these.
     assert not {"$context.path", "$context.identity.sourceIp"} & set(line.values())
     assert "query" not in stage["AccessLogSetting"]["Format"].lower()
-    # And the log of each call's data is off
+    # And execution logs are off
     for setting in stage["MethodSettings"]:
         assert setting.get("DataTraceEnabled", False) is False
         assert setting.get("LoggingLevel", "OFF") == "OFF"
@@ -279,16 +279,16 @@ def test_a_web_firewall_is_put_before_the_stage(synthesized: Synthesized) -> Non
 
 
 def test_the_api_log_role_is_created_on_request_and_retained(synthesized: Synthesized) -> None:
-    # Given a deployment that does not ask for it, then the account's setting is left alone
+    # Given a deployment without the setting, then the account's role is not changed
     assert not of(synthesized("default"), "AWS::ApiGateway::Account")
-    # Given one that does
+    # Given a deployment with the setting
     resources = synthesized("created-api-log-role")
     ((account_id, account),) = of(resources, "AWS::ApiGateway::Account").items()
     role_id = account["CloudWatchRoleArn"]["Fn::GetAtt"][0]
-    # Then the role and the setting outlive the stack, since other APIs may rely on them
+    # Then the role and the account's setting are retained, because other APIs may use them
     for id in (account_id, role_id):
         assert resources[id]["DeletionPolicy"] == "Retain"
-    # And the stage, whose logs need them, comes after
+    # And the stage, whose logs need them, depends on them
     (stage,) = (one for one in resources.values() if one["Type"] == "AWS::ApiGateway::Stage")
     assert account_id in stage["DependsOn"]
 
@@ -304,7 +304,7 @@ def test_only_pages_of_allowed_origins_upload_photos(synthesized: Synthesized) -
             if "PUT" in rule["AllowedMethods"]
         ]
         uploads[name] = [(rule["AllowedMethods"], rule["AllowedOrigins"]) for rule in rules]
-    # Then the bucket takes uploads from pages of these origins alone
+    # Then the bucket accepts uploads only from pages of these origins
     origins = ["https://kyc.example.com", "http://localhost:3000"]
     assert uploads == {"called-from-a-browser": [(["HEAD", "PUT"], origins)], "default": []}
 

@@ -21,12 +21,12 @@ def test_a_combination_is_synthesized(templates: dict[str, dict[str, Any]], name
 def test_one_combination_has_all_settings() -> None:
     # Given the settings that any other combination changes
     changed = {key for settings in COMBINATIONS.values() for key in settings}
-    # Then one has them all changed, but for labels from elsewhere, which need no work team
+    # Then the combination "everything" changes all of them, except for supplied labels, which need no work team
     assert set(COMBINATIONS["everything"]) == changed - {"labelProvider"}
 
 
 def test_combinations_differ_in_their_own_settings() -> None:
-    # Given keys that `cdk -c` takes, of which each value is another than the default
+    # Given the settings of each combination, then each is a known key with a value other than the default
     defaults = committed()
     for settings in COMBINATIONS.values():
         for key, value in settings.items():
@@ -38,17 +38,17 @@ def test_cost_tags_are_on_all_that_takes_tags(templates: dict[str, dict[str, Any
     # Given cost tags
     wanted = COMBINATIONS["watched-closely"]["tags"]
     resources = templates["watched-closely"]["Resources"].values()
-    # Then what costs money has them
+    # Then billed resources have them
     billed = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::StepFunctions::StateMachine"}
     for resource in resources:
         if resource["Type"] in billed:
             tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
             assert wanted.items() <= tags.items()
-    # And the stages that make projects, models and labelling jobs are told them
-    told = [
+    # And the stages that create projects, models and labelling jobs get them
+    environments = [
         variables["COST_TAGS"] for resource in resources if "COST_TAGS" in (variables := dict(_variables(resource)))
     ]
-    assert told == ["cost-centre=4711,team=kyc"] * 3
+    assert environments == ["cost-centre=4711,team=kyc"] * 3
 
 
 def test_the_own_key_reaches_models_and_labelling_jobs(templates: dict[str, dict[str, Any]]) -> None:
@@ -70,9 +70,9 @@ def test_a_region_is_that_of_the_stack(tmp_path: Path) -> None:
 
 
 def test_the_examples_agree_about_their_region() -> None:
-    # Given a Region other than the one that the examples' resources are in
+    # Given another Region than that of the example resources
     everything = committed() | COMBINATIONS["everything"] | {"region": "us-east-1"}
-    # Then they are refused, so that each is seen to be checked
+    # Then the settings are refused
     with pytest.raises(SettingsError, match="webAclArn is in eu-west-1"):
         Settings.from_context(everything)
 
@@ -91,5 +91,5 @@ def test_the_checks_by_cdk_nag_write_a_template_each(
 
 
 def _variables(resource: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The environment of a function, and of anything else nothing."""
+    """Yield the environment variables of a function; nothing for other resources."""
     yield from resource.get("Properties", {}).get("Environment", {}).get("Variables", {}).items()

@@ -47,11 +47,11 @@ def test_the_page_lists_each_roles_permissions_and_reasons() -> None:
 
 
 def test_a_permission_without_a_reason_is_refused() -> None:
-    # Given a statement that nobody gave a reason
+    # Given a statement without a reason
     resources = copy.deepcopy(dict(docs.everything()))
     (policy, *_) = (one for one in resources.values() if one["Type"] == "AWS::IAM::Policy")
     policy["Properties"]["PolicyDocument"]["Statement"].append({"Action": "s3:GetObject", "Resource": "*"})
-    # Then there is no text, and the words say what to do
+    # Then no page is written, and the error says what to do
     with pytest.raises(docs.ReasonMissingError, match=r"may s3:GetObject, and no reason is given.*Allowed"):
         docs.permissions(resources)
 

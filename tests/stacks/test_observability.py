@@ -38,7 +38,7 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
     template = templates["default"]
     (machine,) = template.of("AWS::StepFunctions::StateMachine")
     found = {name: set(metrics(alarm)) for name, alarm in alarms(template).items()}
-    # Then Step Functions' are of our state machine, in its own words
+    # Then the metrics of Step Functions are those of the stack's state machine
     for name, metric in {
         "execution-failed": "ExecutionsFailed",
         "execution-timed-out": "ExecutionsTimedOut",
@@ -46,7 +46,7 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
         "execution-throttled": "ExecutionThrottled",
     }.items():
         assert found.pop(name) == {("AWS/States", metric, f"StateMachineArn=<{machine}>")}
-    # And those of functions and queues are of each that no state machine tries again
+    # And the metrics of functions and queues cover each function that no state machine retries
     functions = {
         id for id, one in template.of("AWS::Lambda::Function").items() if not one["Handler"].startswith("stages.")
     }
@@ -55,7 +55,7 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
         assert found.pop(name) == {("AWS/Lambda", metric, f"FunctionName=<{id}>") for id in functions}
     queues = {f"QueueName=<{id}.QueueName>" for id in template.of("AWS::SQS::Queue")}
     assert found.pop("event-unhandled") == {("AWS/SQS", "ApproximateNumberOfMessagesVisible", one) for one in queues}
-    # And our own are the watch's (that it writes them, a test of a whole job says)
+    # And the pipeline's own metrics are those of WatchRunning (a test of a whole job checks that it writes them)
     assert found == {
         "execution-overdue": {("ekyc-training", "OldestExecutionHours", "service=WatchRunning")},
         "model-running-long": {("ekyc-training", "LongestModelHours", "service=WatchRunning")},
@@ -87,13 +87,13 @@ def test_each_alarm_notifies_the_topic_and_says_what_to_do(templates: dict[str, 
     for name, alarm in alarms(template).items():
         assert alarm["AlarmActions"] == [{"Ref": topic}]
         assert alarm["AlarmDescription"].endswith(f"What to do: docs/operations.md, section Alarms, {name}.")
-        # And what it points to is there
+        # And the section exists
         assert f"\n### {name}\n" in section
 
 
 def test_alarms_reach_the_topic_through_its_encryption(templates: dict[str, Template]) -> None:
     template = templates["default"]
-    # Given that no service may use the key alias/aws/sns, the topic's is one that lets CloudWatch use it
+    # Given that services cannot use the key alias/aws/sns, the topic has a key that CloudWatch may use
     (key,) = template.of("AWS::KMS::Key").values()
     (use,) = (one for one in key["KeyPolicy"]["Statement"] if "Service" in one["Principal"])
     (publish,) = (
@@ -105,7 +105,7 @@ def test_alarms_reach_the_topic_through_its_encryption(templates: dict[str, Temp
     assert (publish["Action"], set(use["Action"])) == ("sns:Publish", {"kms:Decrypt", "kms:GenerateDataKey*"})
     for statement in (use, publish):
         assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-        # And for our own alarms only, as their names begin
+        # And only for alarms whose names begin with the stack's name
         pattern = written(statement["Condition"]["ArnLike"]["aws:SourceArn"])
         assert pattern.endswith(":<AWS::AccountId>:alarm:ekyc-training-*")
         assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
@@ -132,8 +132,8 @@ def test_roles_that_notify_may_put_only_our_own_events(templates: dict[str, Temp
     for name in template.functions():
         put = [one for one in template.statements_of(name) if "events:PutEvents" in listed(one["Action"])]
         publishes = any("sns:Publish" in listed(one["Action"]) for one in template.statements_of(name))
-        tells = name in {"RequestLabels", "ResumeLabelling", "RecordOutcome", "SettleJob", "WatchRunning"}
-        assert (bool(put), publishes) == (tells, tells)
+        notifies = name in {"RequestLabels", "ResumeLabelling", "RecordOutcome", "SettleJob", "WatchRunning"}
+        assert (bool(put), publishes) == (notifies, notifies)
         for statement in put:
             assert written(statement["Resource"]).endswith(":event-bus/default")
             assert statement["Condition"] == {
@@ -170,7 +170,7 @@ def test_an_e_mail_address_is_subscribed(templates: dict[str, Template]) -> None
 def test_the_dashboards_first_row_shows_stuck_jobs_and_costs(templates: dict[str, Template]) -> None:
     dashboard = templates["default"].one("AWS::CloudWatch::Dashboard")
     assert dashboard["DashboardName"] == "ekyc-training"
-    # Given its body with a word for each reference
+    # Given its body with an x for each reference
     body = json.loads(re.sub(r"<[\w.:]+>", "x", written(dashboard["DashboardBody"])))
     first_row = [widget["properties"] for widget in body["widgets"] if widget["y"] == 0]
     assert [widget["title"] for widget in first_row] == ["Is anything stuck?", "What does it cost?"]

@@ -193,8 +193,8 @@ IMPOSSIBLE: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("key", "value"), IMPOSSIBLE)
 def test_an_impossible_value_is_refused(context: dict[str, Any], key: str, value: Any) -> None:
-    # Given one value that cannot be
-    # Then it is the only one that is named, with what to give
+    # Given one invalid value
+    # Then the error names only this setting, with its allowed values
     (fault,) = faults(context | {key: value})
     assert fault.startswith(key)
     assert ": give " in fault or "did you mean" in fault
@@ -214,9 +214,9 @@ def test_every_setting_must_be_given(context: dict[str, Any], key: str) -> None:
 
 
 def test_a_part_of_a_group_may_be_given_by_its_path(context: dict[str, Any]) -> None:
-    # Given `cdk synth -c polls.training.deadline=7200`, and none of its neighbours
+    # Given `cdk synth -c polls.training.deadline=7200` without the group's other settings
     settings = Settings.from_context({"polls.training.deadline": "7200", **context})
-    # Then that one is changed
+    # Then only that setting changes
     assert settings.polls.training == Poll(first=30, growth=1.01, ceiling=300, deadline=7200)
 
 
@@ -232,7 +232,7 @@ def test_settings_do_not_change(context: dict[str, Any]) -> None:
 
 
 def test_polls_that_would_fill_the_history_are_refused(context: dict[str, Any]) -> None:
-    # Given a look every 10 seconds for 72 hours: 25,920 looks of 9 events, and 25,000 events is an execution's end
+    # Given a poll every 10 seconds for 72 hours: 25,920 polls of 9 events each; an execution may have 25,000 events
     context["polls"]["training"] |= {"first": 10, "growth": 1, "ceiling": 10}
     # Then it is refused, with the figures
     (fault,) = faults(context)
@@ -241,20 +241,20 @@ def test_polls_that_would_fill_the_history_are_refused(context: dict[str, Any]) 
 
 
 def test_heartbeats_that_would_fill_the_history_are_refused(context: dict[str, Any]) -> None:
-    # Given people who are asked after every minute for 31 days: 44,640 times, of 4 events
+    # Given a heartbeat every minute for 31 days: 44,640 heartbeats of 4 events each
     context["labelling"] |= {"heartbeat": 60, "deadline": 31 * 86400}
     # Then it is refused, with the figures
     (fault,) = faults(context)
     assert "labelling.heartbeat 44640 times until their deadlines" in fault
     assert "room for 18000" in fault
-    # And every hour there is room for
+    # And a heartbeat every hour is accepted
     context["labelling"]["heartbeat"] = 3600
     assert Settings.from_context(context).labelling.heartbeat == 3600
 
 
 def test_a_loop_looks_until_its_deadline() -> None:
     # Given waits of 10, 20, 30, 30, ... seconds
-    # Then 100 seconds hold the looks after 10, 30, 60, 90 and 120 seconds
+    # Then a deadline of 100 seconds has polls after 10, 30, 60, 90 and 120 seconds
     assert Poll(first=10, growth=2, ceiling=30, deadline=100).count() == 5
 
 
@@ -294,13 +294,13 @@ def test_rules_between_settings_skip_invalid_values(context: dict[str, Any]) -> 
 
 
 def test_settings_for_ground_truth_need_a_region_that_has_it(context: dict[str, Any]) -> None:
-    # Given a Region that AWS gives no bounding box functions, and a work team for it
+    # Given a Region without Ground Truth's bounding box functions, and a work team
     context |= {"region": "eu-west-3", "workTeam": "create"}
-    # Then both settings that want Ground Truth are named, with the Regions that have it
-    found = faults(context)
-    assert [fault.split(" requires ")[0] for fault in found] == ['labelProvider "ground-truth"', "workTeam"]
-    assert "eu-west-1, eu-west-2, us-east-1" in found[0]
-    # But labels from elsewhere are welcome anywhere
+    # Then the error names both settings that require Ground Truth, and the Regions that have it
+    problems = faults(context)
+    assert [problem.split(" requires ")[0] for problem in problems] == ['labelProvider "ground-truth"', "workTeam"]
+    assert "eu-west-1, eu-west-2, us-east-1" in problems[0]
+    # And supplied labels are accepted in any Region
     settings = Settings.from_context(context | {"labelProvider": "supplied", "workTeam": ""})
     assert settings.region == "eu-west-3"
 
@@ -308,7 +308,7 @@ def test_settings_for_ground_truth_need_a_region_that_has_it(context: dict[str, 
 def test_the_region_of_the_credentials_counts_when_none_is_set(context: dict[str, Any]) -> None:
     # Given credentials of a Region without Ground Truth
     assert faults(context, region="sa-east-1")[0].startswith('labelProvider "ground-truth" requires Ground Truth')
-    # Then a Region that is set comes first, and is not taken for set when it only is known
+    # Then the setting takes precedence, and the Region of the credentials does not become the setting
     assert Settings.from_context(context | {"region": "eu-west-1"}, region="sa-east-1").region == "eu-west-1"
     assert Settings.from_context(context, region="eu-west-1").region == ""
 
@@ -316,18 +316,18 @@ def test_the_region_of_the_credentials_counts_when_none_is_set(context: dict[str
 def test_a_resource_of_another_region_is_refused(context: dict[str, Any]) -> None:
     # Given resources of eu-west-1 for a stack in us-east-1
     elsewhere = {"workTeam": TEAM, "kmsKeyArn": KEY, "webAclArn": WEB_ACL, "apiAuthorization": POOL}
-    # Then each is named
+    # Then the error names each resource
     assert faults(context | elsewhere | {"region": "us-east-1"}) == [
         f"{key} is in eu-west-1, but the stack is deployed to us-east-1: give an ARN in that Region"
         for key in ("workTeam", "apiAuthorization", "webAclArn", "kmsKeyArn")
     ]
-    # And where the stack goes to eu-west-1, or nobody knows yet, they are taken
+    # And they are accepted if the stack is deployed to eu-west-1 or if the Region is not known
     for region in ("eu-west-1", ""):
         assert Settings.from_context(context | elsewhere, region=region).kms_key_arn == KEY
 
 
 def test_the_settings_facts_about_the_pipeline_are_true() -> None:
-    # Given the state machine's definition and what runs in Lambda, which the stacks do not import
+    # Given the state machine's definition and the pipeline's constants, which the stacks do not import
     machine = definition.read()
     waits = [
         retry

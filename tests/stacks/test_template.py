@@ -408,7 +408,7 @@ def test_what_is_stored_is_encrypted_and_travels_by_tls_only(template: Template)
 def test_audit_reports_are_locked_for_years(template: Template) -> None:
     # Given the bucket of reports
     (bucket,) = (one for id, one in template.of("AWS::S3::Bucket").items() if id.startswith("AuditBucket"))
-    # Then it keeps every version, and nobody deletes one for seven years
+    # Then it keeps every version, and no principal can delete a version for seven years
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert bucket["ObjectLockEnabled"] is True
     assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {"Mode": "COMPLIANCE", "Days": 7 * 365}
@@ -416,7 +416,7 @@ def test_audit_reports_are_locked_for_years(template: Template) -> None:
     # And only reports on what runs expire
     (rule,) = bucket["LifecycleConfiguration"]["Rules"]
     assert rule["Prefix"] == "provisional/"
-    # And nobody may lift a lock or write anything but reports there
+    # And no role may remove a lock or write other objects than reports
     actions = {
         (name, action)
         for name in template.functions()
@@ -441,16 +441,17 @@ def test_only_the_exporter_writes_audit_reports(template: Template) -> None:
     (policy,) = (one for one in template.of("AWS::S3::BucketPolicy").values() if one["Bucket"] == {"Ref": bucket})
     denied = {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"] if "Sid" in one}
     assert {(one["Effect"], one["Principal"]["AWS"]) for one in denied.values()} == {("Deny", "*")}
-    # Then nobody writes, tags or locks a report but the exporter, which its own role lets put and no more
+    # Then only the exporter may write, tag or lock a report, and its own role allows only to put objects
     writes = denied["OnlyTheExporterWrites"]
     assert (writes["Action"], written(writes["Resource"])) == ("s3:PutObject*", f"<{bucket}.Arn>/*")
     role = template.functions()["ExportAudit"]["Role"]
     assert writes["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": [role]}}
-    # And nobody at all deletes one or lifts a lock
+    # And no principal may delete a report or bypass a lock
     deletes = denied["NobodyDeletes"]
     assert {"s3:BypassGovernanceRetention", "s3:DeleteObject*"} <= set(deletes["Action"])
     assert (written(deletes["Resource"]), "Condition" in deletes) == (f"<{bucket}.Arn>/*", False)
-    # And the bucket is configured by CloudFormation and, so that nobody is locked out, by the account's root user
+    # And only CloudFormation and the account's root user may configure the bucket; without root, the account could lock
+    # itself out
     configures = denied["OnlyTheDeploymentConfigures"]
     assert {
         "s3:PutBucketObjectLockConfiguration",

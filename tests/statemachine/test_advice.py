@@ -75,7 +75,7 @@ def test_corrected_labels_lead_to_a_trained_model(
 def test_the_command_lines_advice_resolves_the_failure(
     shared_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given a job that failed over its labels, and what the command line says of it
+    # Given a job that failed because of its labels, and the command line's output
     job_id = failed(shared_pipeline, without_boxes, tmp_path, post=False)["id"]
     for name, value in (shared_pipeline.aws.environment() | {"EKYC_API_URL": shared_pipeline.aws.api_url}).items():
         monkeypatch.setenv(name, value)

@@ -134,7 +134,7 @@ def test_the_report_of_a_live_model_answers_what_an_auditor_asks(shared_pipeline
     assert facts["cost"]["transitions"] == entered + kinds["TaskScheduled"] - kinds["TaskStateEntered"]
     failed = sum(count for kind, count in kinds.items() if kind.endswith(("Failed", "TimedOut")))
     assert sum(one["count"] for one in facts["incidents"]) == failed
-    # And nothing that nobody may know
+    # And it has no secrets
     scheduled = (event.get("taskScheduledEventDetails", {}).get("parameters", "{}") for event in history)
     tokens = {token for text in scheduled if (token := json.loads(text).get("Payload", {}).get("taskToken"))}
     page = fetched(shared_pipeline, ready, "text/html").decode()
@@ -162,7 +162,7 @@ def test_the_page_needs_nothing_else(shared_pipeline: Pipeline, ready: str) -> N
 
 def test_the_same_history_gives_the_same_report(shared_pipeline: Pipeline, ready: str) -> None:
     body = fetched(shared_pipeline, ready)
-    # When the event that tells the end comes again
+    # When the end event comes again
     detail = {"executionArn": shared_pipeline.arn(ready), "status": "SUCCEEDED"}
     functions = shared_pipeline.aws.client("lambda")
     (export,) = (
@@ -212,7 +212,7 @@ def test_a_forgery_with_new_hashes_fails_against_awss_record(shared_pipeline: Pi
     findings = against_aws(shared_pipeline, documents.canonical(genuine))
     assert {one.result for one in findings} == {verify.OK}
     assert verify.verdict(findings) == verify.GENUINE
-    # Given a report in which somebody else started the job, made anew from forged inputs
+    # Given a report with another starter of the job, made again from forged inputs
     inputs = copy.deepcopy(genuine["inputs"])
     inputs["job"]["StartedBy"] = f"{ARN}somebody-else"
     inputs["history"][-1]["time"] += 1  # the last event, so that times still never go backwards
@@ -272,7 +272,7 @@ def test_changed_and_missing_files_are_reported(shared_pipeline: Pipeline, ready
     found = {one.part: one.result for one in against_aws(shared_pipeline, body)}
     for key, content in before.items():
         s3.put_object(Bucket=bucket, Key=key, Body=content)
-    # Then each is told as what it is
+    # Then each gets its own verdict
     assert found[f"file s3://{bucket}/{changed}"] == verify.WRONG
     assert found[f"file s3://{bucket}/{gone}"] == verify.UNKNOWN
     assert list(found.values()).count(verify.WRONG) == 1
@@ -313,7 +313,7 @@ def report_key(job_id: str, form: str = "json") -> str:
 
 @pytest.fixture
 def covered(shared_pipeline: Pipeline, ready: str) -> Iterator[tuple[dict[str, bytes], dict[str, bytes]]]:
-    """Report and page of the job as they were, and forged ones that somebody with s3:PutObject put on top of them."""
+    """The job's genuine report and page, and forged newer versions by a principal with s3:PutObject."""
     kinds = {"json": "application/json", "html": "text/html"}
     true = {form: fetched(shared_pipeline, ready, kind) for form, kind in kinds.items()}
     forged_report = changed(true["json"], StartedBy=f"{ARN}somebody-else")
@@ -380,7 +380,7 @@ def test_a_delete_marker_hides_no_report(shared_pipeline: Pipeline, ready: str) 
     s3, bucket = shared_pipeline.aws.client("s3"), shared_pipeline.outputs["AuditBucketName"]
     for form in ("json", "html"):
         s3.delete_object(Bucket=bucket, Key=report_key(ready, form))
-    # Then the API leads to them, verification proves them, and the markers are told
+    # Then the API links to them, verification proves them, and the delete markers are reported
     assert fetched(shared_pipeline, ready) == body
     assert fetched(shared_pipeline, ready, "text/html") == shown
     findings = against_aws(shared_pipeline, body)
@@ -456,7 +456,7 @@ def test_without_a_compliance_lock_nothing_is_proven(
 def test_what_cannot_be_proven_has_words_and_an_exit_code(
     shared_pipeline: Pipeline, ready: str, why: str, accept: str, tmp_path: Path
 ) -> None:
-    # Given a true report or page, and no way to the one that is kept
+    # Given a genuine report or page, and no access to the stored one
     file = tmp_path / "report"
     file.write_bytes(fetched(shared_pipeline, ready, accept))
     keys = s3_backends[place.account]["aws"].get_bucket(shared_pipeline.outputs["AuditBucketName"]).keys
@@ -544,7 +544,7 @@ def test_failures_redrives_and_stops_name_their_caller(shared_pipeline: Pipeline
     before, report = json.loads(first), json.loads(body)
     for one in (before, report):
         Draft202012Validator(SCHEMA).validate(one)
-    # Then the first tells the failure, and the second also who redrove and who stopped the job
+    # Then the first report has the failure, and the second also the callers of the redrive and the stop
     assert [one["what"] for one in before["facts"]["incidents"]] == ["failure", "end"]
     incidents = report["facts"]["incidents"]
     # a busy machine may miss a heartbeat, which is 36 seconds here

@@ -57,7 +57,7 @@ def waits_for_labels(pipeline: Pipeline) -> tuple[str, dict[str, str], list[Path
 
 
 def post_labels(pipeline: Pipeline, job_id: str) -> None:
-    def taken() -> bool:  # the status is told a moment before the token is stored
+    def taken() -> bool:  # the status is written a moment before the token is stored
         return pipeline.http.post(f"jobs/{job_id}/labels", json={"key": "annotations.json"}).status_code == 200
 
     eventually(taken)
@@ -159,7 +159,7 @@ def test_the_report_has_the_hash_of_the_labels_that_were_read(pipeline: Pipeline
     put(urls[labels.name], b"{}")
     rekognition.current().max_trainings = 2
     pipeline.reaches(job_id, "Ready")
-    # Then the report tells of the file and of the manifest that were read, not of the one that lies there
+    # Then the report has the hashes of the file and manifest that were read, not of the replaced ones
     facts = report(pipeline, job_id)["facts"]
     assert facts["labelling"]["fileSha256"] == sha256(labels.read_bytes())
     assert facts["split"]["labelsSha256"] == sha256(imported.encode())

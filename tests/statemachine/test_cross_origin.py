@@ -77,7 +77,7 @@ def test_no_other_page_gets_an_answer(web: Pipeline) -> None:
     for origin in (STRANGER, "null", "http://kyc.example.com"):
         for answer in (preflight(web.http, "create", origin), web.http.get("list", headers={"Origin": origin})):
             assert "Access-Control-Allow-Origin" not in answer.headers
-    # And a caller that is no page is told nothing of pages
+    # And a caller that is not a page gets no CORS headers
     assert not [name for name in web.http.get("list").headers if name.startswith("access-control")]
 
 
@@ -99,7 +99,7 @@ def test_an_allowed_page_uploads_and_no_other_page_does(web: Pipeline) -> None:
 
 
 def test_the_bucket_takes_the_headers_of_hashed_uploads(web: Pipeline) -> None:
-    # Given a URL for content of a known hash, and the headers that the API tells a page to send
+    # Given a URL for content of a known hash, and the headers that the API asks a page to send
     content = b"a photo"
     job_id = web.http.post("create").json()["id"]
     body = {"names": ["a.jpg"], "sha256": {"a.jpg": hashlib.sha256(content).hexdigest()}}

@@ -42,7 +42,7 @@ def test_after_a_job_an_idle_local_aws_runs_in_real_time(pipeline: Pipeline) -> 
 
 
 def test_no_date_of_a_job_is_before_its_cause(pipeline: Pipeline) -> None:
-    # Given a job that is done and whose model is live, after one that left the clock ahead
+    # Given a Ready job with a live model, after a job that left the clock ahead
     clock.sleep(1200)
     job_id = pipeline.uploaded()
     pipeline.start(job_id)
@@ -59,12 +59,12 @@ def test_no_date_of_a_job_is_before_its_cause(pipeline: Pipeline) -> None:
         if event.get("stateEnteredEventDetails", {}).get("name") == "Publish model"
     )
     live_since = pipeline.http.get("model").json()["since"] / 1000
-    # Then each is at or after that of its cause, as exactly as S3 tells it, which is in whole seconds
+    # Then each time is at or after its cause's time. S3's times have whole seconds.
     assert uploaded
     created, started = job["startTime"] / 1000, execution["startDate"].timestamp()
     assert created - 1 <= min(uploaded)
     assert max(uploaded) <= started
-    assert started <= events[0] + 0.001  # Step Functions tells milliseconds
+    assert started <= events[0] + 0.001  # Step Functions' times have milliseconds
     assert events == sorted(events)
     assert events[-1] <= execution["stopDate"].timestamp() + 0.001
     assert published - 0.001 <= live_since <= execution["stopDate"].timestamp() + 0.001

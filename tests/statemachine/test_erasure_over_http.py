@@ -47,13 +47,13 @@ def test_a_whole_job_is_erased_and_its_model_goes_on(pipeline: Pipeline) -> None
     job = pipeline.reaches(job_id, "Ready")
     before, of_other = keys(pipeline, job_id), keys(pipeline, other)
     assert {key.split("/")[0] for key in before} >= {"images", "manifests", "labelling", "training"}
-    # When somebody asks to erase it
+    # When its erasure is requested
     answer = erase(pipeline, job_id)
     # Then the answer comes before the work, and says who asked
     assert answer.status_code == 202, answer.text
     requested = answer.json()["erasure"]
     assert (requested["status"], requested["requestedBy"], requested["objects"]) == ("Requested", arn("auditor"), 0)
-    # And soon nothing of it is left in the bucket, and the other job is as it was
+    # And soon the bucket has none of its objects, and the other job is unchanged
     shown = erased(pipeline, job_id)
     assert keys(pipeline, job_id) == []
     assert keys(pipeline, other) == of_other
@@ -64,7 +64,7 @@ def test_a_whole_job_is_erased_and_its_model_goes_on(pipeline: Pipeline) -> None
     assert job["endTime"] < erasure["requestedTime"] <= erasure["erasedTime"]
     assert {one["id"]: one.get("erasure") for one in pipeline.http.get("list").json()} == {job_id: erasure, other: None}
     assert shown["metrics"] == job["metrics"]
-    # And Rekognition has no dataset of it any more
+    # And Rekognition has deleted its datasets
     client = pipeline.aws.client("rekognition")
     assert eventually(
         lambda: not client.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"][0]["Datasets"] or None
@@ -86,7 +86,7 @@ def test_a_whole_job_is_erased_and_its_model_goes_on(pipeline: Pipeline) -> None
     ):
         assert answer.status_code == 409, answer.text
         assert "was erased" in answer.json()["detail"]
-    # When a photo comes through a URL that was given out before, and somebody else asks once more
+    # When a photo is uploaded through an earlier presigned URL, and another caller requests the erasure again
     late = f"images/{job_id}/late.jpg"
     pipeline.aws.client("s3").put_object(Bucket=pipeline.outputs["BucketName"], Key=late, Body=b"late")
     assert erase(pipeline, job_id, "second-auditor").status_code == 202
@@ -139,7 +139,7 @@ def test_a_job_whose_training_goes_on_is_erased_after_it(pipeline: Pipeline) -> 
 
 
 def test_a_job_that_was_never_started_is_erased(shared_pipeline: Pipeline) -> None:
-    # Given photos of a job that nobody starts
+    # Given photos of a job that is never started
     photo = sorted(shared_pipeline.photos.glob("*.jpg"))[0]
     job_id = shared_pipeline.uploaded(photo)
     # When it is erased

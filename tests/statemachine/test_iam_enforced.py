@@ -81,10 +81,10 @@ def test_a_denied_event_neither_stops_nor_repeats_a_message(pipeline: Pipeline) 
     address = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
     eventually(lambda: sqs.receive_message(QueueUrl=address).get("Messages"))
     assert [settle() for _ in range(3)] == [False] * 3
-    # Then people were told once, and systems were not
+    # Then the message was sent once, and the event was not
     assert len(listener.messages()) == 1
     assert listener.events() == {}
-    # And once the permission is there, systems are told, once
+    # And after the permission is given, the event is sent once
     for give in give_back:
         give()
     assert [settle() for _ in range(2)] == [True] * 2

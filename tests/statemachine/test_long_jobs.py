@@ -83,7 +83,7 @@ def test_a_loop_ends_at_its_deadline_and_a_resume_waits_again(
 
 
 def test_a_job_without_labels_ends_at_the_labelling_deadline(impatient: Pipeline) -> None:
-    # Given a job that waits for labels which nobody posts
+    # Given a job that waits for labels, which are never posted
     job_id = impatient.uploaded()
     impatient.start(job_id, labels={"provider": "supplied"})
     # Then it fails after two days, and looked every six hours
@@ -91,7 +91,7 @@ def test_a_job_without_labels_ends_at_the_labelling_deadline(impatient: Pipeline
     assert (job["error"], job["stage"]) == ("LabellingTimedOut", "Request labels")
     kinds = [event["type"] for event in impatient.history(job_id)]
     assert kinds.count("TaskTimedOut") == 8
-    # And each look takes as many history events as the settings count, before the one that fails
+    # And each poll needs as many history events as the settings count, before the poll that fails
     waited = kinds[len(kinds) - kinds[::-1].index("TaskStateEntered") :]
     assert len(waited) == 8 * EVENTS_PER_HEARTBEAT + len(("scheduled", "started", "failed", "execution failed"))
 

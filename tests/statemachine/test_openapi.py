@@ -62,5 +62,5 @@ def test_every_route_does_what_the_description_says(
                 # Which one follows from the request, so that it is the same one when a failure is tried again
                 number = crc32(str(parameters[name]).encode()) % (len(jobs) + 1)
                 parameters[name] = [*jobs, parameters[name]][number]
-    # When it is sent, then the answer is one that the description has, and no request that does not fit is taken
+    # When it is sent, then the description has the response, and a request that breaks the description is refused
     case.call_and_validate(base_url=shared_pipeline.aws.api_url, headers=SIGNED, checks=CHECKED)

@@ -1,4 +1,4 @@
-"""Whole jobs need no permission that a role lacks, and a role has none that nobody needs; the API asks AWS little."""
+"""Whole jobs need no permission that a role lacks, a role has no unused permission, and the API makes few AWS calls."""
 
 import json
 from collections import Counter
@@ -48,13 +48,13 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
     ("CreateDatasets", "s3:GetObject"): BY_REKOGNITION,
     ("StartTraining", "s3:GetObject"): BY_REKOGNITION,
     **{
-        (function, "s3:ListBucket"): "No call, but the answer to one: S3 tells a missing object as missing."
+        (function, "s3:ListBucket"): "Changes a response: with it, S3 returns 404 for a missing object."
         for function in ("ImportLabels", "PrepareDatasets", "EvaluateModel", "ExportAudit", "Api")
     },
     ("CheckImages", "s3:GetObject"): RARE + "an earlier run had turned photos, whose copies are looked at.",
-    **{("*", action): "SNS does it as whoever publishes." for action in ("kms:Decrypt", "kms:GenerateDataKey")},
+    **{("*", action): "SNS calls KMS as the publisher." for action in ("kms:Decrypt", "kms:GenerateDataKey")},
     **{
-        (function, "sagemaker:StopLabelingJob"): "The API or RecordOutcome stops it, whoever is quicker."
+        (function, "sagemaker:StopLabelingJob"): "Either the API or RecordOutcome stops it first."
         for function in ("Api", "RecordOutcome")
     },
     **{
@@ -66,7 +66,7 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
         )
     },
     **{
-        ("RequestLabels", action): RARE + "labels were there before the task's token was stored, and that is told."
+        ("RequestLabels", action): RARE + "labels arrive before the task's token is stored, and a notice is sent."
         for action in ("events:PutEvents", "sns:Publish")
     },
     **{
@@ -146,7 +146,7 @@ def run_jobs(pipeline: Pipeline) -> None:
     for call, status in (("stop", "STOPPED"), ("start", "RUNNING")):
         assert pipeline.http.post(f"model/{call}").status_code == 200
         eventually(lambda status=status: pipeline.http.get("model").json()["status"] == status)
-    # nobody labels: stopped, resumed, and then Ground Truth's job is stopped by somebody else
+    # no worker labels: stopped, resumed, and then the labelling job is stopped in the console
     pipeline.aws.workforce.stop_answering()
     third = pipeline.uploaded()
     pipeline.start(third)
@@ -231,7 +231,7 @@ def test_what_is_allowed_is_needed_or_has_a_reason(recorded: tuple[Roles, list[C
     }
     # Then all that was not needed has a reason
     assert {one for one in unseen if not {(one[0], one[1]), ("*", one[1])} & set(NEVER_SEEN)} == set()
-    # And no reason is about something that nobody may do any more
+    # And no reason is for a permission that no role has
     allowed = {
         (roles.titles[function], action)
         for function, statements in roles.statements.items()

@@ -61,7 +61,7 @@ def a_quarter_of_an_hour_passes(pipeline: Pipeline) -> None:
 
 
 def nothing_bills(pipeline: Pipeline, job_id: str) -> bool:
-    """Whether nobody labels, no model trains and none runs."""
+    """Whether no labelling job, no training and no model runs."""
     labelling = {name: status for name, status in pipeline.labelling_jobs().items() if name.startswith(job_id)}
     return set(labelling.values()) <= {"Stopped", "Completed", "Failed"} and set(
         versions(pipeline, job_id).values()
@@ -69,7 +69,7 @@ def nothing_bills(pipeline: Pipeline, job_id: str) -> bool:
 
 
 def stops_for_good(pipeline: Pipeline, job_id: str, *, by: str) -> None:
-    """Stop the job, through the API twice, and see that nothing of it bills any more."""
+    """Stop the job, through the API twice, and check that it runs nothing that is billed."""
     stop(pipeline, job_id, by=by)
     pipeline.reaches(job_id, "Stopped")
     if by == "API":
@@ -138,7 +138,7 @@ def test_a_stop_in_the_console_stops_the_labelling_job(pipeline: Pipeline) -> No
     pipeline.reaches(job_id, "Labelling")
     # When the execution is stopped in the console
     stop(pipeline, job_id, by="console")
-    # Then nobody has looked at the API, and the labelling job stops all the same
+    # Then the labelling job stops without a call to the API
     eventually(lambda: pipeline.labelling_jobs() == {f"{job_id}-1": "Stopped"})
     assert pipeline.job(job_id)["status"] == "Stopped"
 
@@ -368,7 +368,7 @@ def letters(pipeline: Pipeline, queue: str) -> int:
 
 
 def record(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
-    """The job's record as it is; to look at the job through the API would mend it."""
+    """The job's record from the table. A read through the API would record a missed end."""
     table = pipeline.outputs["JobsTable"]
     item: dict[str, Any] = pipeline.aws.client("dynamodb").get_item(TableName=table, Key={"Id": {"S": job_id}})["Item"]
     return item

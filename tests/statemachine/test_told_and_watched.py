@@ -1,4 +1,4 @@
-"""What people, systems and CloudWatch are told while whole jobs run on the local AWS, and what the watch finds."""
+"""Messages, events and metrics while whole jobs run on the local AWS, and the findings of WatchRunning."""
 
 import json
 from pathlib import Path

@@ -139,7 +139,7 @@ def test_failed_labelling_ends_the_job_and_a_resume_repeats_it(pipeline: Pipelin
 
 
 def test_stopped_labelling_ends_the_job(pipeline: Pipeline) -> None:
-    # Given a job whose photos nobody labels
+    # Given a job whose photos no worker labels
     pipeline.aws.workforce.stop_answering()
     job_id = pipeline.uploaded()
     pipeline.start(job_id)
@@ -248,7 +248,7 @@ def test_labels_can_be_posted_while_the_machine_waits_for_them(pipeline: Pipelin
     job_id = pipeline.uploaded()
     pipeline.start(job_id, labels={"provider": "supplied"}, deploy=False)
     pipeline.reaches(job_id, "WaitingForLabelling")
-    # When a labels file that nobody uploaded is posted, then it is refused and nothing is lost
+    # When a labels file is posted that was not uploaded, then it is refused and nothing is lost
     missing = pipeline.http.post(f"jobs/{job_id}/labels", json={"key": "annotations.json"})
     assert missing.status_code == 422
     # When it is uploaded and posted

@@ -1,6 +1,6 @@
 """Small stateful Rekognition, SageMaker and Step Functions behind real boto3 clients, which check every request.
 
-Each fake keeps what it was told and answers from it, with the error names of the service. The services that moto has
+Each fake stores what calls write and answers from it, with the error names of the service. The services that moto has
 (DynamoDB, S3, SSM, SNS) are moto's in these tests.
 """
 

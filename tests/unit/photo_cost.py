@@ -1,6 +1,6 @@
 """Measures what one photo costs Check images: ``python photo_cost.py FILE`` prints MB, code and CPU seconds as JSON.
 
-As many copies as there are readers are checked at a time, so that the figures tell what a job of such photos takes.
+As many copies as there are readers are checked at a time, so that the figures show what a job of such photos needs.
 """
 
 import json

@@ -57,9 +57,9 @@ def test_advice_says_what_a_resume_can_do(error: str) -> None:
 @pytest.mark.parametrize("error", [name for name, entry in BY_ERROR.items() if entry.resume is Resume.AFTER_LABELS])
 def test_labels_of_ground_truth_are_in_no_file_to_correct(error: str) -> None:
     assert advice.for_job(Status.FAILED, error, "supplied").resume is Resume.AFTER_LABELS
-    told = advice.for_job(Status.FAILED, error, "ground-truth")
-    assert told.resume is Resume.IMPOSSIBLE
-    assert "Start a new job" in told.text
+    for_ground_truth = advice.for_job(Status.FAILED, error, "ground-truth")
+    assert for_ground_truth.resume is Resume.IMPOSSIBLE
+    assert "Start a new job" in for_ground_truth.text
 
 
 @pytest.mark.parametrize("error", ["KeyError", "Lambda.Unknown", "Sandbox.Timedout", None])
@@ -76,11 +76,11 @@ def test_a_stopped_job_can_be_resumed_whatever_its_error() -> None:
 def test_the_command_line_says_what_the_api_says(status: str, resume: Resume) -> None:
     # Given a job as the API shows it
     job = {"id": "ekyc-1", "status": status, "error": "E", "cause": "c.", "advice": {"text": "Do.", "resume": resume}}
-    # Then its end is told with that advice, and with the commands for it
-    told = watch.conclusion(job)
-    assert " Do. " in told
-    assert ("ekyc resume ekyc-1" in told) is (resume is not Resume.IMPOSSIBLE)
-    assert ("ekyc labels FILE ekyc-1" in told) is (resume is Resume.AFTER_LABELS)
-    # And of an erased job, which has none, only how it ended
+    # Then the command line prints that advice and the commands for it
+    text = watch.conclusion(job)
+    assert " Do. " in text
+    assert ("ekyc resume ekyc-1" in text) is (resume is not Resume.IMPOSSIBLE)
+    assert ("ekyc labels FILE ekyc-1" in text) is (resume is Resume.AFTER_LABELS)
+    # And for an erased job, which has no advice, it prints only how the job ended
     del job["advice"]
     assert "ekyc resume" not in watch.conclusion(job)

@@ -131,7 +131,7 @@ class Api:
 
 
 def check_against_description(method: str, path: str, answer: Answer) -> None:
-    """Every answer of these tests is one that the API's description has."""
+    """Checks every response in these tests against the API's description."""
     for template, item in DESCRIPTION["paths"].items():
         if method.lower() in item and re.fullmatch(re.sub("{[a-z]+}", "[^/]+", template), path):
             break
@@ -324,7 +324,7 @@ def test_a_start_that_failed_can_be_repeated(api: Api) -> None:
 
 
 def test_a_start_that_lost_the_race_is_refused(api: Api) -> None:
-    # Given a start that has claimed the job and is about to start its execution, and one that overtakes it
+    # Given a start that has claimed the job and is about to start its execution, and a second start that overtakes it
     job_id = api.new_job()
     api.machine.refuse_next("start_execution", "ExecutionAlreadyExists")
     assert is_problem(api.post("start", JobId=job_id), 409, "started before")
@@ -543,7 +543,7 @@ def test_our_own_failure_shows_nothing_of_the_inside(api: Api, logs: io.StringIO
     api.machine.refuse_next("describe_execution", "AccessDeniedException", "User: arn:aws:x is not authorized")
     # When a client asks for a job
     answer = api.get(f"jobs/{api.started()}")
-    # Then it gets the request id only, and the log tells the error and where it came up, not its words
+    # Then it gets only the request id; the log has the error's type and place, but not its message
     assert is_problem(answer, 500, "request-1")
     assert "arn:aws" not in answer.text
     assert "AccessDenied" in logs.getvalue()
@@ -554,7 +554,7 @@ def test_our_own_failure_shows_nothing_of_the_inside(api: Api, logs: io.StringIO
 def test_a_busy_service_is_logged_by_name_only(api: Api, logs: io.StringIO) -> None:
     # Given a service that is busy and names a photo
     api.machine.refuse_next("describe_execution", "ThrottlingException", "Slow down with jane-doe.jpg")
-    # When a client asks for a job; Then it is told to come again, and the log does not name the photo
+    # When a client asks for a job, then the response is 503, and the log does not name the photo
     assert is_problem(api.get(f"jobs/{api.started()}"), 503, "")
     assert "Throttled" in logs.getvalue()
     assert "jane-doe" not in logs.getvalue()
@@ -622,9 +622,9 @@ def test_reading_a_job_records_an_end_whose_event_was_lost(api: Api) -> None:
     api.machine.entered[arn] = ["Check images"]
     cause = json.dumps({"errorMessage": "3 usable photos; at least 10 are needed.", "errorType": "NotEnoughImages"})
     api.machine.end(arn, "FAILED", error="NotEnoughImages", cause=cause)
-    # When somebody looks
+    # When the job is read
     shown = api.get(f"jobs/{job_id}").json
-    # Then the job tells how it ended, in words
+    # Then it says how it ended
     assert (shown["status"], shown["stage"], shown["error"]) == ("Failed", "Check images", "NotEnoughImages")
     assert shown["cause"] == "3 usable photos; at least 10 are needed."
     assert api.get("list").json[0]["status"] == "Failed"
@@ -646,7 +646,7 @@ def test_labels_are_posted_to_a_job_that_waits(api: Api) -> None:
         "provider": "supplied",
         "labelsKey": f"labels/{job_id}/a.json",
     }
-    # And a second post finds nobody waiting, before and after the next state has dropped the token
+    # And a second post finds no waiting task, before and after the next state has removed the token
     assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait for labels now")
     api.jobs.advance(job_id, states.IMPORT_LABELS, TaskToken=None)
     assert is_problem(api.post(f"jobs/{job_id}/labels", {"key": "a.json"}), 409, "does not wait")
@@ -864,7 +864,7 @@ def test_an_interrupted_resume_is_continued(api: Api, others: bool) -> None:
     api.execution(job_id)["redriveStatus"] = "NOT_REDRIVABLE"
     api.machine.refuse_next("start_execution", "ExecutionLimitExceeded")
     assert api.post(f"jobs/{job_id}/resume").status == 500
-    # Then nobody else resumes it in that moment
+    # Then no other caller can resume it at this moment
     with pytest.raises(NotAllowed, match="Another caller"):
         lifecycle.resume(api.jobs.get(job_id), "somebody else", api.function.machine)
     # When it is resumed once more, at once by the same caller or half a minute later by another
@@ -893,7 +893,7 @@ def test_the_second_resume_of_a_caller_starts_an_execution(api: Api) -> None:
         return read(**request)
 
     api.machine.get_execution_history = overtaken  # type: ignore[method-assign]
-    # Then the earlier request is told, and the record keeps what the execution has made
+    # Then the earlier request is refused, and the record keeps the execution's results
     with pytest.raises(NotAllowed, match="Another request"):
         lifecycle.resume(job, "engineer", machine)
     assert [one.id for one in later] == [job_id]
@@ -982,7 +982,7 @@ def test_uploads_are_listed_page_by_page_photos_then_labels(api: Api) -> None:
     while "x-next-token" in answer.headers:
         answer = api.get(f"jobs/{job_id}/uploads", nextToken=answer.headers["x-next-token"])
         names += [entry["name"] for entry in answer.json]
-    # Then each file is there once, and a token of nobody is refused
+    # Then each file is listed once, and an invalid token is refused
     assert names == [*(f"photo-{number:04}.jpg" for number in range(1001)), "annotations.json"]
     for token in ("nonsense", "bWFuaWZlc3RzLw==", "\u00e9"):
         assert is_problem(api.get(f"jobs/{job_id}/uploads", nextToken=token), 400, "nextToken")

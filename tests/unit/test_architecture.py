@@ -171,7 +171,7 @@ def test_lambda_code_imports_only_what_lambda_has() -> None:
 
 
 def test_the_pipeline_reads_no_environment() -> None:
-    # Given the pipeline's modules, but the one that reads settings for the functions
+    # Given the pipeline's modules, except the module that reads the functions' settings
     for path in (PROJECT / "lambdas/pipeline").rglob("*.py"):
         if path.name != "settings.py":
             assert not re.search(r"os\.environ|getenv", path.read_text()), path.name

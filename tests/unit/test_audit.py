@@ -220,7 +220,7 @@ def test_a_redrive_is_reported_with_or_without_state_entry(s3: Any, enters_again
 
 
 def test_a_stop_in_the_console_has_no_caller(s3: Any) -> None:
-    # Given a stop that was asked for through the API an hour before somebody stopped the execution in the console
+    # Given a stop through the API, an hour before a stop of the execution in the console
     history = History()
     history.add("ExecutionStarted", input="{}", roleArn="r")
     history.add("TaskStateEntered", name="Check images", input="{}")
@@ -242,7 +242,7 @@ def test_a_later_execution_knows_what_it_was_given(s3: Any) -> None:
     Draft202012Validator(SCHEMA).validate(document)
     found, said = document["facts"], {one["question"]: one["answer"] for one in document["answers"]}
     assert found["photos"]["accepted"] == 9
-    # And who went on with it, and the execution before, are told
+    # And the report names the caller of the resume and the previous execution
     assert "operator resumed it in this execution, number 2 of the job" in said["Who started the job, and when?"]
     assert [one["name"] for one in found["earlier"]] == [JOB]
     assert f"the execution {JOB} before this one ended" in said["What failed, was retried, stopped or redriven?"]
@@ -461,7 +461,7 @@ def test_a_report_is_made_once_for_all_who_ask(
 ) -> None:
     # Given a running job
     job_id = api.started()
-    # When its report is asked for, and again, then both are told to come back, and it is made once
+    # When its report is requested twice, then both callers get Retry-After, and the report is made once
     for _ in range(2):
         answer = api.audit(job_id)
         assert (answer.status, answer.headers["retry-after"]) == (202, "5")
@@ -496,7 +496,7 @@ def test_a_stored_report_is_served_in_the_requested_form(api: ReportApi) -> None
 
 
 def test_a_version_on_top_of_a_provisional_report_is_not_served(api: ReportApi) -> None:
-    # Given a provisional report that was asked for, and a forged version that was put on top of it
+    # Given a requested provisional report, and a forged newer version
     job_id = api.started()
     assert api.audit(job_id).status == 202
     key = f"provisional/{job_id}/{job_id}.json"
@@ -544,7 +544,7 @@ def test_a_page_is_made_of_the_report_that_is_kept(s3: Any, jobs: Jobs) -> None:
     with functions_use(stepfunctions=StepFunctions(history, DEFINITION, "SUCCEEDED")):
         for _ in range(2):
             export.export(EXECUTION, bucket=BUCKET, store=store)
-    # Then the report is the one that was kept, and it has one page, which shows it
+    # Then the stored report is served, and its single page shows it
     kept = {form: store.kept(f"audit/{JOB}/{JOB}.{form}").versions for form in ("json", "html")}
     assert {form: len(versions) for form, versions in kept.items()} == {"json": 1, "html": 1}
     assert store.body(kept["html"][0]).decode() == page.render(document)

@@ -152,7 +152,7 @@ def test_lines_are_written_as_rekognition_asks(job: Job) -> None:
                 "job-name": f"labeling-job/{JOB}-1",
             },
         }
-    # And the payload tells what was made
+    # And the result has the counts and the manifests
     train, test = job.bucket.read(prepared.train_manifest), job.bucket.read(prepared.test_manifest)
     assert prepared == DatasetsPrepared(
         train_manifest=f"s3://{job.bucket.name}/manifests/{JOB}/train.manifest",
@@ -245,7 +245,7 @@ def test_every_unusable_line_is_dropped_with_its_reason(job: Job) -> None:
 
 
 def test_boxes_are_clamped_and_empty_boxes_removed(job: Job) -> None:
-    # Given a photo with a box over the frame, one outside of it and one of a pixel
+    # Given a photo with a box that reaches over its edge, a box outside the photo and a box of one pixel
     job.ten_good().photo("boxes.jpg")
     boxes = [("ID_KTP", -9.6, 400, 100, 200), ("MY_NRIC", 700, 0, 10, 10), ("ID_KTP", 5, 5, 1, 1)]
     job.lines.append(job.line("boxes.jpg", boxes))

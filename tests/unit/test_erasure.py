@@ -109,7 +109,7 @@ def test_only_the_jobs_own_folders_are_emptied(erasing: Erasing) -> None:
     erasing.put(*alike)
     # When it is erased
     erasing.run(job_id)
-    # Then everything of it is gone and nothing else
+    # Then all its objects are deleted, and no others
     assert sorted(erasing.left()) == sorted(
         [*alike, f"images/{other}/passport-0.jpg", f"images/{other}/passport-1.jpg", f"labels/{other}/passport-0.jpg"]
     )
@@ -133,7 +133,7 @@ def test_a_job_without_files_can_be_erased(erasing: Erasing) -> None:
 
 
 def test_refused_deletions_are_an_error_with_count_and_code(erasing: Erasing, logs: io.StringIO) -> None:
-    # Given that S3 lets nobody delete photos
+    # Given that S3 denies the deletion of photos
     job_id = erasing.job(images=3, labels=2)
 
     def deny_photos(_number: int, keys: list[str]) -> str | None:
@@ -279,7 +279,7 @@ def test_erasure_removes_texts_that_may_name_a_photo(erasing: Erasing) -> None:
     # Then the cause is gone; how the job ended is not
     job = erasing.jobs.get(job_id)
     assert (job.status, job["Error"], job["Cause"]) == (Status.FAILED, "LabelsInvalid", None)
-    # And when the execution's end is told once more, late
+    # And when the execution's end event comes again, late
     with pytest.raises(MoveRefused):
         ends.record(job_id, Status.FAILED, before["EndTime"] + 1, execution_arn(job_id), Cause=before["Cause"])
     # Then it is not written
@@ -287,7 +287,7 @@ def test_erasure_removes_texts_that_may_name_a_photo(erasing: Erasing) -> None:
 
 
 def test_a_request_in_the_middle_of_a_run_is_not_said_to_be_done(erasing: Erasing) -> None:
-    # Given a run during which somebody asks once more
+    # Given a run during which the erasure is requested again
     job_id = erasing.job(images=1)
 
     def ask_again(_number: int, _keys: list[str]) -> None:
@@ -304,7 +304,8 @@ def test_a_request_in_the_middle_of_a_run_is_not_said_to_be_done(erasing: Erasin
 
 
 def test_unfinished_erasures_continue_every_day(erasing: Erasing) -> None:
-    # Given a job whose first run was at once, one whose run was lost, and two that nobody or somebody long ago erased
+    # Given a job whose first run was at once, a job whose run was lost, a job without a request, and one erased long
+    # ago
     first, lost = erasing.job(images=1), erasing.job(images=1, minutes_ago=40)
     kept = erasing.job(images=1, requested=False)
     over = erasing.job(minutes_ago=40)
@@ -319,7 +320,7 @@ def test_unfinished_erasures_continue_every_day(erasing: Erasing) -> None:
     assert erasing.left() == [f"images/{kept}/passport-0.jpg"]
     assert erasing.shown(first)["objects"] == 2
     assert erasing.shown(lost)["status"] == "Erased"
-    # And the one that a run of half an hour after its request has found empty is over
+    # And the erasure is complete if a run half an hour after the request found no objects
     assert erasures.list_open_ids(INDEX) == [first]
 
 
@@ -419,7 +420,7 @@ def test_a_job_that_does_not_run_may_be_erased(
 ) -> None:
     # Given a job that was never started, or whose execution has ended though no event has told so
     job_id = api.ended(execution, **({"error": error} if error else {})) if execution else api.new_job()
-    # When somebody asks to erase it
+    # When its erasure is requested
     answer = api.delete(job_id)
     # Then that is recorded and begun, and the call does not wait for it
     assert answer.status == 202
@@ -585,7 +586,7 @@ def test_an_erasure_that_lost_the_race_to_a_resume_is_refused(api: ErasingApi) -
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)
     resumes.claim(job_id, "engineer")
-    # Then nobody erases the job in this moment
+    # Then the job cannot be erased at this moment
     with pytest.raises(NotAllowed, match="being started or resumed"):
         request_erasure(api, before)
     # But half a minute later, should the resume have come to nothing
@@ -594,7 +595,7 @@ def test_an_erasure_that_lost_the_race_to_a_resume_is_refused(api: ErasingApi) -
 
 
 def test_a_change_that_does_no_harm_is_waited_out(api: ErasingApi) -> None:
-    # Given a record that has changed since it was read, as when the end of the job is told
+    # Given a record that changed since it was read, as when the job's end is recorded
     job_id = api.ended()
     api.get(f"jobs/{job_id}")
     before = api.jobs.get(job_id)

@@ -1,4 +1,4 @@
-"""The error tree: a cause says what an operator needs, and names no photo and no labels file, whoever wrote it."""
+"""The error tree: a cause says what an operator needs. It never names a photo or a labels file."""
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError

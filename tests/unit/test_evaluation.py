@@ -126,7 +126,7 @@ def test_a_job_cannot_lower_the_deployments_bars(setting: Setting, floors: Bars,
     setting.live(0.93)
     # When it is evaluated
     evaluated = setting.evaluate(min_f1=0, min_label_f1=0, max_f1_drop=1, floors=floors)
-    # Then the deployment's bars reject it, and the answer tells them
+    # Then the deployment's bars reject it, and the result names them
     assert (evaluated.passed, evaluated.reasons) == (False, [reason])
     assert Bars(evaluated.min_f1, evaluated.min_label_f1, evaluated.max_f1_drop) == floors
 
@@ -144,7 +144,7 @@ def test_a_forged_bar_that_is_no_number_is_refused(setting: Setting, bar: Any) -
     setting.summary(0.9)
     with pytest.raises(UnexpectedAnswer, match="must be numbers") as refused:
         setting.evaluate(min_f1=bar)
-    # Then the cause, which goes to people, has none of it
+    # Then the cause, which people read, does not contain it
     assert "operator" not in str(refused.value)
 
 
@@ -185,7 +185,7 @@ def test_every_document_type_must_reach_its_floor(setting: Setting) -> None:
 
 @pytest.mark.parametrize(("live", "passed"), [(0.95, True), (0.951, False), (0.5, True)])
 def test_a_model_may_be_a_little_worse_than_the_live_one(setting: Setting, live: float, passed: bool) -> None:
-    # Given a live model, and a new one that reaches 0.90
+    # Given a live model, and a new model with an F1 of 0.90
     setting.summary(0.9)
     live_model = setting.live(live)
     # When it is evaluated with a drop of 0.05 allowed
@@ -204,7 +204,7 @@ def test_a_live_model_without_figures_rejects_no_model(setting: Setting) -> None
     setting.rekognition.versions.pop(OLD)
     # When a new one is evaluated
     evaluated = setting.evaluate()
-    # Then it passes on its own figures, and what it was not compared with is told
+    # Then it passes on its own figures, and the result says that it was not compared with the live model
     assert (evaluated.passed, evaluated.live_model, evaluated.live_f1) == (True, live_model, None)
 
 

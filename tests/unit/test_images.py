@@ -62,7 +62,7 @@ def rejection(bucket: Bucket, content: bytes, name: str = "photo.jpg") -> tuple[
 
 
 def jpeg_with(segment: bytes, blocks: int) -> bytes:
-    """A JPEG whose size is told only after ``blocks`` application blocks of 64 KB."""
+    """A JPEG whose size comes only after ``blocks`` application segments of 64 KB."""
     plain = photo()
     block = b"\xff" + segment + (65_000 + 2).to_bytes(2, "big") + bytes(65_000)
     return plain[:2] + block * blocks + plain[2:]
@@ -188,7 +188,7 @@ def test_a_phones_photo_is_labelled_upright_and_without_exif(bucket: Bucket, kin
     assert difference(stored_pixels(upright), scene()) < (0.01 if kind == "PNG" else 3)
     # And the hash is that of what was uploaded
     assert line["image-hash"] == hashlib.md5(original).hexdigest()  # noqa: S324 - S3's ETag is an MD5
-    # And a turned photo is a copy of the same file name, in the same format and colours, that tells nothing else
+    # And a turned photo is a copy with the same file name, format and colours, and without metadata
     assert checked.turned == (orientation != 1)
     if orientation == 1:
         assert line["source-ref"] == f"s3://{bucket.name}/images/{JOB}/{name}"
@@ -221,7 +221,7 @@ def test_a_jpeg_is_turned_in_its_own_quality(bucket: Bucket, options: dict[str, 
     bucket.put_photo("phone.jpg", original)
     # When turned
     copy = bucket.read(bucket.lines(check(bucket).manifest)[0]["source-ref"])
-    # Then it has the original's tables, no less colour and about its size, and no eye could tell it from the original
+    # Then it has the original's tables, colours and about its size, and looks the same
     before, after = Image.open(io.BytesIO(original)), Image.open(io.BytesIO(copy))
     assert isinstance(before, JpegImagePlugin.JpegImageFile)
     assert isinstance(after, JpegImagePlugin.JpegImageFile)
@@ -360,7 +360,7 @@ def bucket_keys(bucket: Bucket) -> Any:
 
 
 def test_turning_goes_on_over_several_runs(bucket: Bucket) -> None:
-    # Given seven phone photos and one that needs no turn, and runs that have time for two or three photos
+    # Given seven phone photos and an upright photo, and runs that have time for two or three photos
     clock = Clock(bucket)
     for number in range(7):
         bucket.put_photo(f"{number}.jpg", phone_photo(scene(number), 6))

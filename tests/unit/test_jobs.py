@@ -1,4 +1,4 @@
-"""The job's record: ids, moves between statuses, pages, tokens, and what the API shows of it."""
+"""The job's record: ids, moves between statuses, pages, tokens, and the API's view."""
 
 import itertools
 import re
@@ -95,7 +95,7 @@ def test_a_late_duplicate_does_not_set_a_job_back(jobs: Jobs) -> None:
     job = jobs.create()
     jobs.advance(job.id, states.CHECK_IMAGES)
     jobs.advance(job.id, states.START_TRAINING)
-    # When a stage from before runs once more, or a stage of a job that nobody knows
+    # When an earlier stage runs again, or a stage of an unknown job
     jobs.advance(job.id, states.CREATE_DATASETS, DatasetArn="other")
     jobs.advance("ekyc-unknown", states.START_TRAINING)
     # Then nothing changed, and nothing was raised
@@ -207,7 +207,7 @@ def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
     jobs.advance(job.id, states.START_TRAINING)
     assert public_attributes(jobs.get(job.id)).get("error") is None
     ends.record(job.id, Status.STOPPED, 2000, ARN, Error=None)
-    # When the first end is told again
+    # When the first end event comes again
     with pytest.raises(MoveRefused):
         ends.record(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     # Then the last one stays, without the first one's error
@@ -255,7 +255,7 @@ def test_running_jobs_and_unhandled_ends_are_unsettled(jobs: Jobs) -> None:
             notice_marks.mark_sent(job.id, "EndEventSent", 1000)
         if name in ("settled", "by message", "by event"):
             ends.mark_settled(jobs.get(job.id))
-    # Then those that somebody has to look at are found
+    # Then the unsettled jobs are found
     assert set(ends.list_unsettled_ids(INDEX)) == {made[name].id for name in ("runs", "by message", "by event", "left")}
 
 

@@ -367,7 +367,7 @@ def test_labels_of_a_failed_attempt_are_used_by_the_next(setting: Setting) -> No
     labelling.supply_labels(job, "labels/x/a.json")
     # When the state machine tries once more, with a new token
     setting.request(token=SECOND, provider="supplied")
-    # Then nobody has to post them again
+    # Then the labels need not be posted again
     assert setting.answered(SECOND) == {"provider": "supplied", "labelsKey": "labels/x/a.json"}
 
 
@@ -384,7 +384,7 @@ def test_finished_labelling_is_notified_after_the_job_continues(setting: Setting
     setting.cannot_tell = 1
     with pytest.raises(Throttled):
         setting.event()
-    # Then the execution goes on all the same, and Lambda's second try tells it
+    # Then the execution still continues, and Lambda's second attempt sends the notice
     assert setting.answered()["labelled"] == 4
     setting.event()
     assert setting.told == [(1, 4, 1)]

@@ -172,7 +172,7 @@ def test_a_ground_truth_manifest_is_mapped_onto_the_jobs_photos(bucket: Bucket) 
 
 @pytest.mark.parametrize("kind", ["coco", "ground truth"])
 def test_prepare_datasets_lists_labels_of_other_photos(bucket: Bucket, kind: str) -> None:
-    # Given labels of two of the job's photos, of a rejected one and of one that the job never had
+    # Given labels of two photos of the job, of a rejected photo and of an unknown photo
     names = ["1.jpg", "2.jpg", "bad.jpg", "other.jpg"]
     if kind == "coco":
         document = coco()
@@ -279,13 +279,13 @@ def test_labels_that_are_replaced_later_change_nothing(bucket: Bucket, kind: str
     before = bucket.read(imported.manifest)
     # When others take their place
     uri = bucket.put(f"labels/{JOB}/labels.json", other)
-    # Then the result tells of the bytes that were read, and the manifest has their labels
+    # Then the result has the hash of the bytes that were read, and the manifest has their labels
     assert imported.file_sha256 == hashlib.sha256(text.encode()).hexdigest() != sha256(bucket, uri)
     assert bucket.read(imported.manifest) == before
 
 
 def test_labels_replaced_while_they_are_read_are_refused(bucket: Bucket) -> None:
-    # Given a COCO file, which is read in two requests, and another one that takes its place in between
+    # Given a COCO file, which is read in two requests, and another file that replaces it in between
     def replace(**_: Any) -> None:
         events.unregister("after-call.s3.GetObject", replace)
         bucket.put(f"labels/{JOB}/annotations.json", "{}")

@@ -81,7 +81,7 @@ def test_any_bytes_can_be_read(data: bytes, size: int) -> None:
 def test_odd_lines_are_named() -> None:
     # Given a byte order mark, a blank line, a line that is not UTF-8, and a last line without an end
     data = b"\xef\xbb\xbffirst\n\n \r\n\xff\xfe\nlast"
-    # Then each is told, and the good ones are read
+    # Then each bad line is reported, and the good ones are read
     assert codes(read_lines(io.BytesIO(data))) == ["first", "Blank", "Blank", "NotUtf8", "last"]
 
 

@@ -85,7 +85,7 @@ def test_without_a_key_rekognition_uses_an_aws_owned_key(rekognition: FakeRekogn
 
 
 def test_a_training_that_runs_is_found(rekognition: FakeRekognition) -> None:
-    # Given a training that an earlier run started, while the account's slots are full because of it
+    # Given a training that an earlier run started and that uses the account's last slot
     first = start_training(rekognition)
     rekognition.refuse_next("create_project_version", "LimitExceededException")
     # When the stage runs again

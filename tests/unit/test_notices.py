@@ -1,4 +1,4 @@
-"""Notices: what people and systems are told of each outcome, and that a crash loses none."""
+"""Notices: the messages and events about each outcome, of which a crash loses none."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +23,7 @@ HOUR = 3_600_000
 
 
 class Crash(BaseException):
-    """The function dies: nothing of it runs any more."""
+    """Simulates a crash of the function, after which none of its code runs."""
 
 
 class Dying:
@@ -88,7 +88,7 @@ def test_the_notice_of_a_ready_model_has_figures_and_cost(jobs: Jobs, audience: 
     figures = {"Images": 90, "Rejected": 2, "Labelled": 88, "F1": 0.9731, "TrainingSeconds": 5400}
     model = {"PublishedTime": 1, "InferenceUnits": 2, "ProjectVersionArn": "arn:model", "ProjectArn": "arn:project"}
     job = ended(jobs, Status.READY, **figures, **model)
-    # When it is told
+    # When the notice is sent
     assert notices.notify_end(job, channels=audience.channels)
     # Then people read how it went and what it costs from now on
     ((subject, text),) = audience.messages
@@ -128,7 +128,7 @@ def test_a_failure_is_reported_with_stage_and_cause(jobs: Jobs, audience: Audien
     cause = "9 of 9 photos cannot be used."
     job = ended(jobs, Status.FAILED, Stage="Check images", Error="TooManyBadImages", Cause=cause)
     notices.notify_end(job, channels=audience.channels)
-    # Then stage, error and cause are told
+    # Then the notice has stage, error and cause
     ((_, text),) = audience.messages
     assert "It failed at the stage Check images with TooManyBadImages: 9 of 9 photos" in text
     detail = audience.told[0]["detail"]
@@ -163,7 +163,7 @@ def test_a_function_that_dies_loses_no_notice(jobs: Jobs, audience: Audience, se
     # When Lambda runs it again, and once more for a doubled event
     assert notices.notify_end(jobs.get(job.id), channels=audience.channels)
     assert not notices.notify_end(jobs.get(job.id), channels=audience.channels)
-    # Then both were told: once what did not kill it, and a doubled event can be told by its id
+    # Then both channels got the notice. The one that did not crash got it once; a repeated event has the same id.
     assert len(audience.messages) == (2 if call == "publish" else 1)
     assert {event["detail"]["noticeId"] for event in audience.told} == {f"{job.id}/Failed/{job['EndTime']}"}
 
@@ -180,7 +180,7 @@ def test_message_and_event_do_not_wait_for_each_other(
 
     with monkeypatch.context() as denied:
         denied.setattr(getattr(audience, service), call, deny, raising=False)
-        # When the end is told again and again
+        # When the end event comes again and again
         for _ in range(3):
             with pytest.raises(ClientError, match="AccessDeniedException"):
                 notices.notify_end(jobs.get(job.id), channels=audience.channels)

@@ -86,7 +86,7 @@ def test_an_end_is_written_with_stage_error_and_cause(
     setting.end(execution, **more)
     # When its event comes
     setting.event()
-    # Then the record tells how and where, and keeps no token
+    # Then the record has the status, the stage and no token
     job = setting.job
     assert (job.status, job["Stage"]) == (status, "Check training")
     assert job["Error"] == more.get("error", "States.Timeout" if execution == "TIMED_OUT" else None)
@@ -170,14 +170,14 @@ def test_each_end_of_a_redriven_job_is_notified(setting: Setting) -> None:
 
 
 def test_an_end_that_the_api_recorded_is_notified_once(setting: Setting) -> None:
-    # Given a job whose end somebody saw in the API before the event came
+    # Given a job whose end the API recorded before the event came
     setting.end("SUCCEEDED", stage="Model ready")
     outcomes.record(setting.arn)
     assert setting.job.status is Status.READY
     # When the event comes, twice
     setting.event()
     setting.event()
-    # Then it is told
+    # Then the notice is sent
     assert len(setting.messages) == 1
 
 
@@ -186,7 +186,7 @@ def test_the_message_has_figures_and_no_file_names(setting: Setting) -> None:
     reasons = ["F1 0.71 is below the bar of 0.80"]
     setting.jobs.note(setting.id, Images=90, Rejected=2, F1=0.71, Reasons=reasons)
     setting.end("FAILED", error="ModelRejected", cause="see photo-of-jane.jpg")
-    # When it is told
+    # When the event comes
     setting.event()
     # Then people read what they can act on
     ((subject, text),) = setting.messages

@@ -137,7 +137,7 @@ def test_a_large_photo_is_checked_with_few_requests() -> None:
     plain = files.saved(files.grain(1500, 1000), "JPEG")
     two, _ = files.multi_picture(1500, 1000)
     noted = files.jpeg_with(NOTES, of=plain)
-    # When looked at; Then a plain one is told by its two ends, the others by one request or two more
+    # When checked, then a plain photo needs requests for its beginning and end only, the others one or two more
     for content, requests, most in ((plain, 2, 80 * 1024), (two, 2, 82 * 1024), (noted, 4, 6 * files.MB)):
         ranges: list[tuple[int, int]] = []
 

@@ -35,7 +35,7 @@ class Setting:
         self.metrics: dict[str, float] = {}
 
     def job_with_model(self, *, hours: float | None = None, status: str = "RUNNING", units: int = 1) -> Job:
-        """A job that is Ready, with a model that the pipeline started so many hours ago, or that somebody started."""
+        """Create a Ready job. The pipeline started its model ``hours`` ago; None: it was started elsewhere."""
         job = self.jobs.create()
         self.jobs.move(job.id, Status.CHECKING_IMAGES)
         ends.record(job.id, Status.READY, 1, "arn:execution")
@@ -98,7 +98,7 @@ def test_the_oldest_execution_is_measured_since_its_last_redrive(setting: Settin
 
 
 def test_running_models_are_measured_and_reminded_of(setting: Setting) -> None:
-    # Given a live model of 30 hours with two units, another of 2 hours, and one that is stopped
+    # Given a live model that runs for 30 hours with two units, a model that runs for 2 hours, and a stopped model
     live, other = setting.job_with_model(hours=30, units=2), setting.job_with_model(hours=2)
     setting.job_with_model(status="STOPPED")
     client("ssm").put_parameter(Name=PARAMETER, Value=live["ProjectVersionArn"], Overwrite=True)
@@ -145,7 +145,7 @@ def test_a_model_stopped_elsewhere_counts_anew(setting: Setting) -> None:
     closed = setting.jobs.get(job.id)
     assert closed["ModelStartTime"] is None
     assert closed["ModelSeconds"] == pytest.approx(30 * 3600, abs=60)
-    # And when somebody starts it again it is not stopped for the hours before
+    # And when it is started again, the earlier hours do not count
     setting.rekognition.versions[job.id]["Status"] = "RUNNING"
     setting.watch(stop=True)
     assert setting.status(job) == "RUNNING"
@@ -158,7 +158,7 @@ def test_with_stop_even_a_long_running_live_model_is_stopped(setting: Setting) -
     # When the watch looks, twice
     setting.watch(stop=True)
     setting.watch(stop=True)
-    # Then the older is stopped, its time is kept, and people were told once what that means
+    # Then the older model is stopped, its time is recorded, and one message says what the stop means
     assert (setting.status(live), setting.status(other)) == ("STOPPING", "RUNNING")
     assert setting.jobs.get(live.id)["ModelStartTime"] is None
     ((subject, text),) = setting.messages
@@ -180,7 +180,7 @@ def test_a_model_of_a_running_job_is_not_stopped(setting: Setting) -> None:
 
 
 def test_an_unreadable_project_does_not_stop_the_watch(setting: Setting) -> None:
-    # Given two models that run for too long, and that Rekognition refuses to tell of the first
+    # Given two models that run for too long; Rekognition refuses to describe the first
     first, second = setting.job_with_model(hours=30), setting.job_with_model(hours=40)
     setting.rekognition.refuse_next("describe_project_versions", "AccessDeniedException", "no")
     # When the watch looks
@@ -218,7 +218,7 @@ def test_a_denied_event_keeps_no_model_running(setting: Setting, monkeypatch: py
     # When the watch looks
     with pytest.raises(AccessDenied):
         setting.watch(stop=True)
-    # Then people are told, and the model is stopped
+    # Then a message is sent, and the model is stopped
     assert len(setting.messages) == 1
     assert setting.status(job) == "STOPPING"
 
@@ -246,7 +246,7 @@ def test_models_of_others_are_left_alone(setting: Setting) -> None:
     setting.rekognition.add_version(job["ProjectArn"], "by-hand", "RUNNING")
     # When the watch looks
     setting.watch(remind=True, stop=True)
-    # Then those of others are not told, and what somebody trained in our project is, with what is known of it
+    # Then models of other projects are not reported. A model trained by hand in a job's project is, with what is known.
     assert setting.metrics["RunningModels"] == 2
     ((_, text),) = setting.messages
     assert "9f3c0a1b2c3d4e5f" not in text

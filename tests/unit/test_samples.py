@@ -128,7 +128,7 @@ def test_eight_photos_show_every_type_once(tmp_path: Path) -> None:
 
 
 def test_progress_counts_every_photo(tmp_path: Path) -> None:
-    # Given somebody who follows / When photos are written
+    # Given a progress callback / When photos are written
     seen: list[tuple[int, int]] = []
     samples.write(tmp_path, 8, seed=0, progress=lambda done, count: seen.append((done, count)))
     # Then each photo is reported once, in order
@@ -166,10 +166,10 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_documents_of_a_type_look_mostly_alike() -> None:
     for name in TYPES:
-        # Given a type's fixed design / When two people's documents of it are drawn
+        # Given a type's fixed design / When documents of two people are drawn
         design = documents.blank(name)
         drawn = [documents.draw(name, np.random.default_rng(seed)).image for seed in (1, 2)]
-        # Then at least half of it is untouched by the data, and the data differ
+        # Then at least half of the design is free of personal data, and the data differ
         fixed = np.all(design == drawn[0], axis=-1) & np.all(design == drawn[1], axis=-1)
         assert fixed.mean() > 0.5, name
         assert not np.array_equal(drawn[0], drawn[1]), name

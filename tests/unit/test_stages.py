@@ -76,7 +76,7 @@ def start_training(machine: Machine) -> None:
 
 
 def put_manifests(machine: Machine) -> dict[str, Any]:
-    """The manifests of a job with one photo, which is trained on, as the state machine tells of them."""
+    """The manifests of a job with one training photo, as the state machine passes them."""
     photo, etag = f"images/{machine.id}/1.jpg", hashlib.md5(b"x").hexdigest()  # noqa: S324 - S3's ETag is an MD5
     machine.s3.put_object(Bucket=BUCKET, Key=photo, Body=b"x")
     line = photo_line(Photo(f"s3://{BUCKET}/{photo}", etag, 640, 480, etag)).encode()
@@ -168,7 +168,7 @@ def test_from_labels_to_a_live_model(machine: Machine) -> None:
         "previousStopped": False,
     }
 
-    # Then readers find the model, and the job tells the whole way
+    # Then the parameters name the model, and the record has all steps
     value = machine.ssm.get_parameter(Name=MODEL)["Parameter"]["Value"]
     shown = machine.shown()
     assert value == shown["projectVersionArn"] == started["projectVersionArn"]
@@ -235,7 +235,7 @@ def test_the_log_of_a_refused_call_has_none_of_its_words(machine: Machine, logs:
 
 
 def test_a_fault_of_a_stage_quotes_no_text(machine: Machine, logs: io.StringIO) -> None:
-    # Given a stage that meets what nobody thought of, in an exception that quotes a name
+    # Given a stage with an unexpected exception that quotes a name
     name = 'jane "doe".jpg'
 
     def fail(*_args: Any, **_options: Any) -> None:

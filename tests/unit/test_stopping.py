@@ -63,7 +63,7 @@ class Settling:
         self.function.handler({}, LambdaContext())
 
     def trained(self, *, minutes_ago: int = 5) -> None:
-        """The training ends; S3 tells it."""
+        """End the training and send S3's event."""
         end = datetime.now(UTC) - timedelta(minutes=minutes_ago)
         trained = {"TrainingEndTimestamp": end, "BillableTrainingTimeInSeconds": 3600}
         self.version.update(Status="TRAINING_COMPLETED", **trained)
@@ -150,7 +150,7 @@ def test_a_model_that_was_starting_is_stopped_once_it_runs(settling: Settling, s
     settling.end(status, "Check model")
     assert settling.version["Status"] == "STARTING"
     assert not settling.is_settled
-    # When it runs and somebody looks
+    # When it runs and the job is settled
     settling.version["Status"] = "RUNNING"
     settling.sweep()
     # Then it is stopped
@@ -258,7 +258,7 @@ def test_an_end_without_an_event_is_recorded_and_notified_once(settling: Settlin
     # When the schedule calls, twice
     for _ in range(2):
         settling.function.handler({}, LambdaContext())
-    # Then the job has its end, and somebody was told of it, once
+    # Then the end is recorded and notified once
     job = settling.jobs.get(settling.id)
     assert (job.status, job["Error"]) == (Status.FAILED, "TrainingFailed")
     assert len(settling.told) == 1
