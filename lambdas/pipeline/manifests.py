@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
@@ -43,13 +44,16 @@ def _unix_ms(time: datetime) -> int:
     return round(time.timestamp() * 1000)
 
 
+IN_PARTS = re.compile(r'-[0-9]+"?$')  # an ETag of a multipart upload ends with the number of parts
+
+
 def is_in_parts(etag: str) -> bool:
     """Whether the object of this ETag was uploaded in parts, so that S3's time is that of the beginning.
 
     A principal that began such an upload before a check can complete it after the check, which the time does not show.
     Sources: S3 API reference, "Object"; S3 guide, "Uploading and copying objects using multipart upload".
     """
-    return "-" in etag
+    return IN_PARTS.search(etag) is not None
 
 
 def split_uri(uri: str) -> tuple[str, str]:
