@@ -1,9 +1,9 @@
-// The HTTP contract of docs/labelling-page.md, relative to the page. Whoever serves the page serves the contract.
+// Client of the HTTP contract in docs/labelling-page.md. Paths are relative to the page: the same server serves both.
 
 export class Refused extends Error {
   constructor(status, detail) {
     super(detail);
-    this.status = status; // 409: the photo was given to somebody else; 410: the job has ended
+    this.status = status; // 409: another worker has the photo; 410: the job has ended
   }
 }
 
@@ -20,7 +20,7 @@ export class Contract {
     return this.#call("GET", at(job));
   }
 
-  // The photo to label now, or null when there is none for this worker.
+  // The next photo to label, or null when there is none for this worker.
   claim(job) {
     return this.#call("POST", `${at(job)}/assignments`);
   }
@@ -45,7 +45,7 @@ export class Contract {
     return this.#call("DELETE", `${at(job)}/assignments/${encodeURIComponent(id)}/answer`);
   }
 
-  // Where the photo is: a path below the job, or a URL of its own such as a presigned one.
+  // The photo's URL. `photo.url` is a path below the job or an absolute URL, such as a presigned one.
   photoUrl(job, photo) {
     return new URL(photo.url, new URL(`api/${at(job)}/`, document.baseURI)).href;
   }
@@ -58,11 +58,11 @@ export class Contract {
         ...(body && { "Content-Type": "application/json" }),
       },
       body: body && JSON.stringify(body),
-      keepalive: method === "PUT", // what is being saved is saved, even if the page is left meanwhile
+      keepalive: method === "PUT", // completes the request after the page is closed
     });
     if (answer.ok) return answer.status === 204 ? null : answer.json();
     const problem = await answer.json().catch(() => ({}));
-    throw new Refused(answer.status, problem.detail || `The server answered ${answer.status}.`);
+    throw new Refused(answer.status, problem.detail || `The server returned status ${answer.status}.`);
   }
 }
 

@@ -1,13 +1,13 @@
-// The labelling page: one photo at a time, its boxes, and what a worker does with mouse, finger or keys.
+// The labelling page: shows one photo and its boxes, and handles mouse, touch and keys.
 
 import { Contract, Refused } from "./contract.js";
 
 const COLOURS = ["#1d4ed8", "#b91c1c", "#047857", "#7e22ce", "#b45309", "#0e7490", "#be185d", "#4d7c0f", "#4338ca", "#9a3412"];
 const COARSE_STEP = 10; // pixels of the photo
-const RENEW_EVERY = 60_000; // ms; a photo that nobody renews goes to somebody else
+const RENEW_EVERY = 60_000; // ms; a photo that is not renewed goes to another worker
 const LOOK_AGAIN = 2_000; // ms
-// ms of the page's life. Before, Annotorious's own undo history throws at the first change: it merges changes that come
-// within 250 ms of the one before, and takes the page's beginning for one.
+// ms after the page's start. Earlier, Annotorious's own undo history throws at the first change: it merges changes that
+// follow each other within 250 ms, and counts the page's start as a change.
 const DRAWABLE_AFTER = 251;
 const ALLOWED = new Set(["P", "OL", "UL", "LI", "STRONG", "EM", "B", "I", "BR", "H3", "H4", "CODE"]);
 
@@ -17,7 +17,7 @@ const $ = (id) => document.getElementById(id);
 
 let contract = null;
 let job = null; // as the contract describes it
-let turn = null; // the assignment whose picture, number and boxes are shown; they change together, in `put`
+let turn = null; // the assignment on the page; `put` changes its picture, number and boxes together
 let boxes = []; // {id, label, left, top, width, height} in pixels of the photo
 let selected = null; // id of a box
 let type = null; // label of the next box
@@ -77,7 +77,7 @@ async function openJob(described) {
   chooseType(job.labels[0]);
   showProgress();
   if (job.status === "Initializing") {
-    tell("The job begins", "Its photos are being made ready.");
+    tell("The job begins", "Its photos are being prepared.");
     setTimeout(() => attempt(chooseJob), LOOK_AGAIN / 4);
   } else if (job.status === "InProgress") {
     await takeNext();
@@ -94,7 +94,7 @@ async function takeNext() {
     await show(claimed);
     return;
   }
-  tell("Others have the last photos", "There is no photo for you now. Should one come free, it is shown here.");
+  tell("Others have the last photos", "There is no photo for you now. The page shows the next free photo.");
   setTimeout(
     () =>
       attempt(async () => {
@@ -107,7 +107,7 @@ async function takeNext() {
   );
 }
 
-// Show another photo. Until it is loaded whole, everything on the page is the earlier photo's, behind a veil.
+// Show another photo. Until it is loaded, the page keeps the previous photo behind a veil.
 async function show(assignment) {
   veil("Loading the photo…");
   $("message").hidden = true;
@@ -124,11 +124,11 @@ async function show(assignment) {
   put(assignment, isLoaded ? image : null);
 }
 
-// Change picture, number and boxes at once; `image` is null for a photo that cannot be shown, which takes no box.
+// Change picture, number and boxes together. `image` is null for a photo that cannot be shown: it takes no boxes.
 function put(assignment, image) {
   leavePhoto();
   turn = assignment;
-  // In the order of `toBox`, so that a box that nobody has changed is found to be the same.
+  // In the order of `toBox`: unchanged boxes must compare as equal.
   boxes = turn.boxes.map((box) => ({ id: crypto.randomUUID?.() ?? String(Math.random()), ...box }));
   $("photo-title").textContent = `Photo ${turn.photo.number}`;
   if (image) putImage(image);
@@ -147,7 +147,7 @@ function putImage(image) {
   fit(image);
   annotator = createImageAnnotator(image, { style: boxStyle });
   const surface = frame.querySelector("svg");
-  surface.setAttribute("aria-hidden", "true"); // the list of boxes says the same in words
+  surface.setAttribute("aria-hidden", "true"); // the list of boxes has the same content as text
   surface.removeAttribute("tabindex");
   new MutationObserver(() => {
     for (const handle of surface.querySelectorAll("[tabindex='0']")) handle.setAttribute("tabindex", "-1");
@@ -158,11 +158,11 @@ function putImage(image) {
   annotator.element.append(tags);
   annotator.state.store.observe(placeTags);
   annotator.on("selectionChanged", () => {
-    selected = annotator?.getSelected()[0]?.id ?? null; // the event may be late, and another box selected by now
+    selected = annotator?.getSelected()[0]?.id ?? null; // the event can be late: another box may be selected
     showSelection();
   });
-  // A press beside the selected box begins a new one, as it does when none is selected; and a box that is drawn beyond
-  // the photo's edge ends when the button is let go out there.
+  // A press beside the selected box starts a new box, as without a selection. A box drawn beyond the photo's edge ends
+  // when the button is released there.
   frame.addEventListener(
     "pointerdown",
     (event) => {
@@ -174,7 +174,7 @@ function putImage(image) {
   );
 }
 
-// Draw the boxes as they are in `boxes`.
+// Draw the boxes in `boxes`.
 function draw() {
   const chosen = selected;
   annotator?.setAnnotations(boxes.map(toAnnotation));
@@ -235,7 +235,7 @@ function toAnnotation(box) {
   return { id: box.id, bodies: [], target: { annotation: box.id, selector: { type: "RECTANGLE", geometry } } };
 }
 
-// What the mouse has drawn, in whole pixels inside the photo; null for a box that is too small to be meant.
+// The drawn box in whole pixels inside the photo, or null for a box that is too small to be intended.
 function toBox(annotation) {
   const { x, y, w, h } = annotation.target.selector.geometry;
   const left = within(Math.round(x), 0, turn.photo.width);
@@ -251,12 +251,12 @@ function takeFromMouse() {
   const order = new Map(boxes.map((box, place) => [box.id, place]));
   drawn.sort((one, other) => (order.get(one.id) ?? Infinity) - (order.get(other.id) ?? Infinity));
   if (JSON.stringify(drawn) === JSON.stringify(boxes)) return;
-  // The box that was drawn or changed stays selected: Annotorious takes the end of a quick drag for a click beside it.
+  // Keep the drawn or changed box selected: Annotorious treats the end of a quick drag as a click beside the box.
   const isSame = (box) => JSON.stringify(box) === JSON.stringify(boxes[order.get(box.id)]);
   change(drawn, drawn.find((box) => !isSame(box))?.id ?? null);
 }
 
-// Make `changed` the boxes, so that it can be undone, and keep it at the server.
+// Replace the boxes with `changed`, record an undo step, and save the draft on the server.
 function change(changed, chosen = selected) {
   if (isBusy) return;
   past.push(boxes);
@@ -290,7 +290,7 @@ function add() {
 
 function edit(edited) {
   const box = boxes.find((one) => one.id === selected);
-  if (box) change(boxes.map((one) => (one === box ? { ...box, ...edited(box) } : one)));
+  if (box) change(boxes.map((other) => (other === box ? { ...box, ...edited(box) } : other)));
 }
 
 function remove(id) {
@@ -327,33 +327,33 @@ function selectNext() {
 
 // Saving
 
-let kept = Promise.resolve();
+let draftSaved = Promise.resolve();
 let isKeeping = false;
 let isStale = false;
 
-// Keep the boxes at the server as a draft: one call at a time, the latest boxes last.
+// Save the boxes on the server as a draft: one call at a time, the latest boxes last.
 function keep() {
   isStale = true;
   if (isKeeping) return;
   isKeeping = true;
-  kept = (async () => {
+  draftSaved = (async () => {
     try {
       while (isStale && turn) {
         isStale = false;
-        const [{ id }, drawn] = [turn, plain()]; // what is tried again goes to the photo that it was drawn on
+        const [{ id }, drawn] = [turn, plain()]; // a retry must save to the photo with these boxes
         await persistently(() => contract.saveDraft(job.id, id, drawn));
       }
     } finally {
       isKeeping = false;
     }
   })();
-  kept.catch((error) => attempt(() => Promise.reject(error)));
+  draftSaved.catch((error) => attempt(() => Promise.reject(error)));
 }
 
-// Wait for the last draft, before the photo changes.
+// Wait for the last draft before the photo changes.
 async function settle() {
   veil("Saving…");
-  await kept.catch(() => {});
+  await draftSaved.catch(() => {});
   isStale = false;
 }
 
@@ -370,7 +370,7 @@ function isComplete() {
   return labelled + failed === total;
 }
 
-// The photo after this one among those that the worker has had, or else a new one.
+// The worker's next photo after this one, or a new photo.
 async function goOn() {
   veil("Loading the photo…");
   const all = await contract.assignments(job.id);
@@ -411,7 +411,7 @@ const acts = {
   },
 };
 
-// Do one thing at a time, and take neither drawing nor keys meanwhile; what goes wrong is told.
+// Run one action at a time, ignore drawing and keys meanwhile, and show errors.
 async function attempt(work) {
   if (isBusy) return;
   isBusy = true;
@@ -425,7 +425,7 @@ async function attempt(work) {
     unveil();
     if ($("work").contains(focused) && document.activeElement === document.body) focused.focus({ preventScroll: true });
     isBusy = false;
-    takeFromMouse(); // a drag that ended meanwhile, on a photo that is still there
+    takeFromMouse(); // a drag that ended meanwhile, on the same photo
   }
 }
 
@@ -441,7 +441,7 @@ async function handle(error) {
   }
 }
 
-// Try again while the server cannot be reached: the boxes stay on the page meanwhile.
+// Retry while the server cannot be reached. The boxes stay on the page.
 async function persistently(call) {
   for (;;) {
     try {
@@ -460,7 +460,7 @@ function plain() {
   return boxes.map(({ label, left, top, width, height }) => ({ label, left, top, width, height }));
 }
 
-// What is seen
+// Status and messages
 
 function showProgress() {
   const { labelled, failed, total, mine } = job.progress;
@@ -473,9 +473,9 @@ function showProgress() {
 
 function showEnd() {
   const words = {
-    Stopped: ["The job was stopped", "What was labelled so far is kept."],
-    Stopping: ["The job was stopped", "What was labelled so far is kept."],
-    Failed: ["The job failed", "Ask whoever started it what happened."],
+    Stopped: ["The job was stopped", "The labels so far are saved."],
+    Stopping: ["The job was stopped", "The labels so far are saved."],
+    Failed: ["The job failed", "Ask the person who started it for the cause."],
   }[job.status] ?? ["All photos are labelled", "Thank you. The training goes on by itself; you can close this page."];
   tell(...words);
 }
@@ -487,7 +487,7 @@ function leavePhoto() {
   for (const name of ["stage", "boxes", "photo-title", "state"]) $(name).replaceChildren();
 }
 
-// Say what the page waits for, and let nothing be done to the photo meanwhile.
+// Show what the page waits for, and block the photo meanwhile.
 function veil(text) {
   $("veil").textContent = text;
   $("veil").hidden = false;
@@ -557,9 +557,9 @@ function chooseType(label) {
 }
 
 function unseen(text) {
-  const made = element("span", text);
-  made.className = "unseen";
-  return made;
+  const node = element("span", text);
+  node.className = "unseen";
+  return node;
 }
 
 function swatch(label) {
@@ -586,12 +586,12 @@ function within(value, low, high) {
 }
 
 function element(name, ...content) {
-  const made = document.createElement(name);
-  made.append(...content);
-  return made;
+  const node = document.createElement(name);
+  node.append(...content);
+  return node;
 }
 
-// Of the job's instructions, plain text elements without attributes: they are somebody else's HTML.
+// Keep only plain text elements without attributes of the job's instructions: their HTML is not trusted.
 function harmless(markup) {
   const copy = (node) => {
     if (node.nodeType === Node.TEXT_NODE) return [document.createTextNode(node.data)];
@@ -624,14 +624,14 @@ const KEYS = {
 
 function onKey(event) {
   const { key, target } = event;
-  if (isBusy) event.stopPropagation(); // Annotorious has keys of its own
+  if (isBusy) event.stopPropagation(); // Annotorious has its own keys
   if (!turn || isBusy || document.querySelector("dialog[open]") || target.closest("input[type=text], textarea, summary")) return;
   const isControl = event.ctrlKey || event.metaKey;
   const isSingle = !isControl && !event.altKey && $("shortcuts").checked;
   const done = () => event.preventDefault();
   if (key.toLowerCase() === "z" && (isControl || isSingle)) {
     event.shiftKey ? undo(future, past) : undo(past, future);
-    event.stopPropagation(); // Annotorious has an undo of its own
+    event.stopPropagation(); // Annotorious has its own undo
   } else if (key.toLowerCase() === "y" && isControl) {
     undo(future, past);
     event.stopPropagation();
@@ -647,7 +647,7 @@ function onKey(event) {
 }
 
 document.addEventListener("keydown", onKey, true);
-// Before Annotorious sees it, as it stops it; and after Annotorious has done its own.
+// In the capture phase, because Annotorious stops the event. The timeout lets Annotorious handle it first.
 window.addEventListener("pointerup", () => setTimeout(takeFromMouse), true);
 new ResizeObserver(() => zoomBy(1)).observe($("stage"));
 window.addEventListener("beforeunload", (event) => {

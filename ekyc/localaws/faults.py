@@ -104,7 +104,7 @@ class _Armed:
     fault: Fault
     calls: dict[str, int] = field(default_factory=dict)  # the number of matching calls by invocation
     struck_in: str = ""
-    held: list[Callable[[], object]] = field(default_factory=list)
+    held_events: list[Callable[[], object]] = field(default_factory=list)
 
     def strikes(self, call: Call) -> bool:
         fault = self.fault
@@ -320,14 +320,14 @@ def _deliver(armed: _Armed, deliver: Callable[[], object]) -> None:
         case What.LATE:
             clock.background(_later, deliver)
         case What.EARLY:
-            armed.held.append(deliver)
-            if len(armed.held) == 1:  # deliver the early event, but not the later one
+            armed.held_events.append(deliver)
+            if len(armed.held_events) == 1:  # deliver the early event, but not the later one
                 deliver()
         case What.OUT_OF_ORDER:
-            armed.held.append(deliver)
-            if len(armed.held) == 2:
-                for deliver_held in reversed(armed.held):
-                    deliver_held()
+            armed.held_events.append(deliver)
+            if len(armed.held_events) == 2:
+                for deliver_event in reversed(armed.held_events):
+                    deliver_event()
         case _:
             deliver()
 

@@ -251,7 +251,11 @@ BAD_BODIES = [
     (b'{"boxes": [{"label": "ID_KTP", "left": -1, "top": 0, "width": 9, "height": 9}]}', 422, "boxes.0.left"),
     (b'{"boxes": [{"label": "ID_KTP", "left": 1, "top": 0, "width": 0, "height": 9}]}', 422, "boxes.0.width"),
     (b'{"boxes": [{"label": "ID_KTP", "left": 600, "top": 0, "width": 41, "height": 9}]}', 422, "640 x 480"),
-    (b'{"boxes": [{"label": "<b>", "left": 1, "top": 0, "width": 9, "height": 9}]}', 422, "none of the job's labels"),
+    (
+        b'{"boxes": [{"label": "<b>", "left": 1, "top": 0, "width": 9, "height": 9}]}',
+        422,
+        "not one of the job's labels",
+    ),
 ]
 
 

@@ -265,7 +265,7 @@ def _truth(line: CheckedLine) -> dict[str, Any]:
 def _predictions(truth: dict[str, Any], photo: dict[str, Any]) -> dict[str, Any]:
     """The detections in a test photo with their verdicts. Missed documents have the confidence 0."""
     name = "rekognition-custom-labels-evaluation"
-    boxes = [(LabelledBox(*found[:5]), *found[5:]) for found in photo["found"]]
+    boxes = [(LabelledBox(*detection[:5]), *detection[5:]) for detection in photo["found"]]
     boxes += [(LabelledBox(*missed), 0.0, None) for missed in photo["missed"]]
     labels = sorted({box.label for box, _, _ in boxes})
     return {

@@ -37,9 +37,9 @@ def _photos(photos: list[dict[str, Any]]) -> list[LabelledPhoto]:
 
 
 def _photo_result(photo: PhotoEvaluation) -> dict[str, Any]:
-    found = [(judged.detection, judged.correct) for judged in photo.detections]
+    verdicts = [(judged.detection, judged.correct) for judged in photo.detections]
     return {
-        "found": [[d.label, d.left, d.top, d.width, d.height, d.confidence, correct] for d, correct in found],
+        "found": [[d.label, d.left, d.top, d.width, d.height, d.confidence, correct] for d, correct in verdicts],
         "missed": [dataclasses.astuple(box) for box in photo.missed],
     }
 

@@ -77,7 +77,7 @@ class Evaluation:
 class _Judged:
     path: Path
     boxes: list[Box]
-    found: list[tuple[Detection, float, int | None]]  # IoU with the labelled box it was given, and that box's place
+    matches: list[tuple[Detection, float, int | None]]  # IoU with the matched labelled box, and the index of that box
 
 
 def evaluate(detector: Detector, photos: Sequence[LabelledPhoto]) -> Evaluation:
@@ -126,7 +126,7 @@ def _judge(detector: Detector, photo: LabelledPhoto) -> _Judged:
     image = cv2.imread(str(photo.path), cv2.IMREAD_COLOR)
     detections = detector.detect(image) if image is not None else []
     free = set(range(len(photo.boxes)))
-    found: list[tuple[Detection, float, int | None]] = []
+    matches: list[tuple[Detection, float, int | None]] = []
     for detection in detections:
         overlaps = {
             place: geometry.iou(geometry.sides(detection), geometry.sides(photo.boxes[place]))
@@ -136,27 +136,27 @@ def _judge(detector: Detector, photo: LabelledPhoto) -> _Judged:
         place = max(overlaps, key=lambda candidate: overlaps[candidate], default=None)
         if place is not None and overlaps[place] >= _MIN_IOU:
             free.remove(place)
-            found.append((detection, overlaps[place], place))
+            matches.append((detection, overlaps[place], place))
         else:
-            found.append((detection, 0.0, None))
-    return _Judged(photo.path, list(photo.boxes), found)
+            matches.append((detection, 0.0, None))
+    return _Judged(photo.path, list(photo.boxes), matches)
 
 
 def _evaluate_label(label: str, judged: list[_Judged]) -> LabelEvaluation:
     there = sum(box.label == label for photo in judged for box in photo.boxes)
-    found = sorted(
+    verdicts = sorted(
         (
             (detection.confidence, place is not None)
             for photo in judged
-            for detection, _, place in photo.found
+            for detection, _, place in photo.matches
             if detection.label == label
         ),
         reverse=True,
     )
-    confidences = [confidence for confidence, _ in found] + [0.0]
-    correct = np.cumsum([right for _, right in found])
+    confidences = [confidence for confidence, _ in verdicts] + [0.0]
+    correct = np.cumsum([right for _, right in verdicts])
     best, threshold, average_precision = (0.0, 0.0, 0.0), _EVEN_ODDS, 0.0
-    for count in range(1, len(found) + 1):
+    for count in range(1, len(verdicts) + 1):
         figures = _metrics(int(correct[count - 1]), count, there)
         if figures[2] > best[2]:
             # Any threshold down to the next confidence gives this F1. The middle leaves room for harder photos. It must
@@ -164,8 +164,8 @@ def _evaluate_label(label: str, judged: list[_Judged]) -> LabelEvaluation:
             # contain.
             lowest, following = confidences[count - 1], confidences[count]
             best, threshold = figures, min(lowest, max((lowest + following) / 2, _EVEN_ODDS))
-        if found[count - 1][1]:
-            average_precision += max(correct[count - 1 :] / np.arange(count, len(found) + 1)) / max(there, 1)
+        if verdicts[count - 1][1]:
+            average_precision += max(correct[count - 1 :] / np.arange(count, len(verdicts) + 1)) / max(there, 1)
     return LabelEvaluation(
         label=label,
         threshold=float(threshold),
@@ -173,16 +173,16 @@ def _evaluate_label(label: str, judged: list[_Judged]) -> LabelEvaluation:
         recall=best[1],
         f1=best[2],
         average_precision=float(average_precision),
-        average_recall=int(correct[-1]) / there if there and found else 0.0,
+        average_recall=int(correct[-1]) / there if there and verdicts else 0.0,
         testing_photos=sum(any(box.label == label for box in photo.boxes) for photo in judged),
     )
 
 
 def _at_thresholds(photo: _Judged, thresholds: dict[str, float]) -> PhotoEvaluation:
-    kept = [entry for entry in photo.found if entry[0].confidence >= thresholds[entry[0].label]]
-    taken = {place for _, _, place in kept}
+    confident = [entry for entry in photo.matches if entry[0].confidence >= thresholds[entry[0].label]]
+    taken = {place for _, _, place in confident}
     return PhotoEvaluation(
         path=photo.path,
-        detections=[JudgedDetection(detection, place is not None, overlap) for detection, overlap, place in kept],
+        detections=[JudgedDetection(detection, place is not None, overlap) for detection, overlap, place in confident],
         missed=[box for place, box in enumerate(photo.boxes) if place not in taken],
     )

@@ -47,8 +47,8 @@ class Features:
     def inside(self, box: np.ndarray) -> Features:
         """The key points inside the box (left, top, right, bottom in working-copy pixels)."""
         x, y = self.points.T
-        kept = (x >= box[0]) & (x <= box[2]) & (y >= box[1]) & (y <= box[3])
-        return Features(self.points[kept], self.descriptors[kept], self.width, self.height, self.scale)
+        is_inside = (x >= box[0]) & (x <= box[2]) & (y >= box[1]) & (y <= box[3])
+        return Features(self.points[is_inside], self.descriptors[is_inside], self.width, self.height, self.scale)
 
 
 def extract(image_bgr: np.ndarray) -> Features:
@@ -66,8 +66,8 @@ def extract(image_bgr: np.ndarray) -> Features:
     if not key_points:
         return nothing
     points = np.array([point.pt for point in key_points], np.float32)
-    kept = _spread(points, np.array([point.response for point in key_points]))
-    return Features(points[kept], _root_normalised(descriptors[kept]), width, height, scale)
+    indices = _spread(points, np.array([point.response for point in key_points]))
+    return Features(points[indices], _root_normalised(descriptors[indices]), width, height, scale)
 
 
 def _spread(points: np.ndarray, strength: np.ndarray) -> np.ndarray:

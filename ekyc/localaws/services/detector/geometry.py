@@ -41,11 +41,11 @@ def unambiguous(
         np.abs(model_points[neighbours] - model_points[nearest][:, None]).max(axis=2) > _SAME_PLACE
     )
     runner_up = np.where(elsewhere, distances, np.inf).min(axis=1)
-    kept = np.flatnonzero((distances[:, 0] < _RATIO * runner_up) & np.isfinite(distances[:, 0]))
-    kept = kept[np.argsort(distances[kept, 0], kind="stable")]
-    _, first = np.unique(nearest[kept], return_index=True)
-    kept = kept[np.sort(first)]  # best match first, which the sampler of findHomography needs
-    return kept, nearest[kept]
+    matches = np.flatnonzero((distances[:, 0] < _RATIO * runner_up) & np.isfinite(distances[:, 0]))
+    matches = matches[np.argsort(distances[matches, 0], kind="stable")]
+    _, first = np.unique(nearest[matches], return_index=True)
+    matches = matches[np.sort(first)]  # best match first, which the sampler of findHomography needs
+    return matches, nearest[matches]
 
 
 def homography(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -79,8 +79,8 @@ def train(photos: Sequence[LabelledPhoto], progress: Callable[[int, int], None] 
 
     with single_threaded_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
         extracted: list[Features | None] = []
-        for found in pool.map(_read, chosen):
-            extracted.append(found)
+        for photo_features in pool.map(_read, chosen):
+            extracted.append(photo_features)
             step()
         learned: dict[str, _Type] = {}
         views = [_views(label, chosen, extracted) for label in labels]
@@ -99,14 +99,14 @@ def train(photos: Sequence[LabelledPhoto], progress: Callable[[int, int], None] 
 
 def _choose(photos: Sequence[LabelledPhoto]) -> list[LabelledPhoto]:
     """The first photos of each type and the first without a document, to limit time and memory."""
-    seen: dict[str | None, int] = {}
+    counts: dict[str | None, int] = {}
     chosen = []
     for photo in photos:
         kinds: set[str | None] = {box.label for box in photo.boxes} or {None}
-        if any(seen.get(kind, 0) < _PHOTOS_PER_TYPE for kind in kinds):
+        if any(counts.get(kind, 0) < _PHOTOS_PER_TYPE for kind in kinds):
             chosen.append(photo)
             for kind in kinds:
-                seen[kind] = seen.get(kind, 0) + 1
+                counts[kind] = counts.get(kind, 0) + 1
     return chosen
 
 
@@ -121,13 +121,13 @@ def _working_box(box: Box, photo: Features) -> np.ndarray:
 
 def _views(label: str, photos: list[LabelledPhoto], extracted: list[Features | None]) -> list[_View]:
     views = []
-    for number, (photo, found) in enumerate(zip(photos, extracted, strict=True)):
-        if found is None:
+    for number, (photo, photo_features) in enumerate(zip(photos, extracted, strict=True)):
+        if photo_features is None:
             continue
         for box in photo.boxes:
             if box.label == label:
-                sides = _working_box(box, found)
-                view = _View(number, found.inside(sides), sides)
+                sides = _working_box(box, photo_features)
+                view = _View(number, photo_features.inside(sides), sides)
                 if len(view.features.points) >= _MIN_KEY_POINTS:
                     views.append(view)
     return views
@@ -171,10 +171,10 @@ def _register(points: np.ndarray, descriptors: np.ndarray, view: _View, least: i
     )
     distances = np.sqrt(squared)
     in_view, in_model = geometry.unambiguous(neighbours, distances, points, np.zeros(len(points), int))
-    found = geometry.homography(points[in_model], view.features.points[in_view])
-    if found is None or len(found[1]) < least:
+    fit = geometry.homography(points[in_model], view.features.points[in_view])
+    if fit is None or len(fit[1]) < least:
         return None
-    matrix, inliers = found
+    matrix, inliers = fit
     matched = points[in_model[inliers]]
     depth = matched.mean(axis=0) @ matrix[2, :2] + matrix[2, 2]
     if abs(depth) < 1e-9:
@@ -226,8 +226,8 @@ def _fit_outline(registered: list[_Registered], starts: list[np.ndarray]) -> np.
         corners = guesses.reshape(-1, 4, 2) * unit
         mapped = corners[:, None] @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
         mapped = mapped[..., :2] / np.maximum(mapped[..., 2:], 1e-3)
-        found = np.clip(np.concatenate([mapped.min(axis=2), mapped.max(axis=2)], axis=2), 0, outer)
-        misses = 100 * (found - boxes) / size[:, None]  # per cent of the document's size
+        enclosing = np.clip(np.concatenate([mapped.min(axis=2), mapped.max(axis=2)], axis=2), 0, outer)
+        misses = 100 * (enclosing - boxes) / size[:, None]  # per cent of the document's size
         edges = np.roll(corners, -1, axis=1) - corners
         lengths = np.maximum(np.linalg.norm(edges, axis=2), 1e-6)
         slant = (corners[:, 0] + corners[:, 2] - corners[:, 1] - corners[:, 3]) / unit
@@ -294,11 +294,11 @@ def _merge(outline: np.ndarray, registered: list[_Registered]) -> _Type:
     points, descriptors, photos, ranks = [], [], [], []
     for entry in registered:
         mapped = geometry.project(np.linalg.inv(entry.matrix), entry.view.features.points.astype(float))
-        kept = geometry.inside(outline, mapped)
-        points.append(mapped[kept])
-        descriptors.append(entry.view.features.descriptors[kept])
-        photos.append(np.full(kept.sum(), entry.view.photo))
-        ranks.append(np.arange(kept.sum()))
+        is_inside = geometry.inside(outline, mapped)
+        points.append(mapped[is_inside])
+        descriptors.append(entry.view.features.descriptors[is_inside])
+        photos.append(np.full(is_inside.sum(), entry.view.photo))
+        ranks.append(np.arange(is_inside.sum()))
     order = np.argsort(np.concatenate(ranks), kind="stable")[:_KEY_POINTS_PER_TYPE]
     return _Type(
         outline,
@@ -323,16 +323,17 @@ def _assemble(learned: dict[str, _Type], weights: np.ndarray) -> tuple[Detector,
 
 
 def _judged_candidates(
-    detector: Detector, sources: np.ndarray, number: int, photo: LabelledPhoto, found: Features | None
+    detector: Detector, sources: np.ndarray, number: int, photo: LabelledPhoto, photo_features: Features | None
 ) -> list[tuple[np.ndarray, bool]]:
     """The candidates in a training photo, found without that photo's own key points, and whether each is correct."""
-    if found is None:
+    if photo_features is None:
         return []
     judged = []
-    for _, candidate in detector.search(found, usable=sources != number):
+    for _, candidate in detector.search(photo_features, usable=sources != number):
         label = detector.labels[candidate.type_index]
         right = any(
-            box.label == label and geometry.iou(candidate.box, _working_box(box, found)) >= 0.5 for box in photo.boxes
+            box.label == label and geometry.iou(candidate.box, _working_box(box, photo_features)) >= 0.5
+            for box in photo.boxes
         )
         judged.append((candidate.evidence, right))
     return judged
