@@ -177,7 +177,7 @@ def permissions(resources: Mapping[str, Any]) -> str:
                 row
                 for statement in statements
                 if statement.get("Sid") in reasons
-                for row in _permission_rows("Nobody", statement, reasons, resources)
+                for row in _permission_rows("A bucket policy", statement, reasons, resources)
             ]
             is_of_reports = policy["Properties"]["Bucket"]["Ref"].startswith("AuditBucket")
             parts.append(DENIED.format(content="audit reports" if is_of_reports else "photos and manifests"))

@@ -556,8 +556,8 @@ def _ground_truth_is_there(region: str, label_provider: str, work_team: str) -> 
     """The label provider `ground-truth` and a `workTeam` require a Region with Ground Truth's built-in functions."""
     if not region or region in GROUND_TRUTH_REGIONS:
         return
-    wanted = {'labelProvider "ground-truth"': label_provider == "ground-truth", "workTeam": bool(work_team)}
-    for setting, is_wanted in wanted.items():
+    users = {'labelProvider "ground-truth"': label_provider == "ground-truth", "workTeam": bool(work_team)}
+    for setting, is_wanted in users.items():
         if is_wanted:
             yield (
                 f"{setting} requires Ground Truth, which has no built-in functions in {region}: give one of the "

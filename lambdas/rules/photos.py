@@ -128,8 +128,8 @@ def look(size: int, read: Read) -> Seen | Rejection:
     try:
         form = _format(_Data(size, read))
         header = form.read_header()
-        seen = _as_seen(header)
-        return _check_sides(seen.width, seen.height) or form.check_end(header) or seen
+        upright = _as_seen(header)
+        return _check_sides(upright.width, upright.height) or form.check_end(header) or upright
     except _Refused as refused:
         return refused.rejection
 
@@ -229,9 +229,9 @@ class _Data:
         """Return the first position, from ``start`` to ``stop``, of a pattern of two bytes; -1 if there is none."""
         while start + 1 < stop:
             self.get(start, 2)
-            found = pattern.search(self._block, start - self._start, min(stop, self.block_end) - self._start)
-            if found:
-                return self._start + found.start()
+            match = pattern.search(self._block, start - self._start, min(stop, self.block_end) - self._start)
+            if match:
+                return self._start + match.start()
             if self.block_end < start + 2:  # the file is shorter than its size says
                 return -1
             start = self.block_end - 1

@@ -83,7 +83,7 @@ def test_every_call_says_what_it_answers() -> None:
 
 
 def _in_query(operation: dict[str, Any]) -> bool:
-    names = [one["$ref"].rpartition("/")[2] for one in operation.get("parameters", [])]
+    names = [reference["$ref"].rpartition("/")[2] for reference in operation.get("parameters", [])]
     return any(DOCUMENT["components"]["parameters"][name]["in"] == "query" for name in names)
 
 
@@ -91,9 +91,9 @@ def _in_query(operation: dict[str, Any]) -> bool:
 
 
 def test_the_methods_are_the_calls_of_the_description(synthesized: Synthesized) -> None:
-    found = methods(synthesized("default"))
-    assert set(found) == set(CALLS)
-    for call, method in found.items():
+    by_call = methods(synthesized("default"))
+    assert set(by_call) == set(CALLS)
+    for call, method in by_call.items():
         assert method["OperationName"] == CALLS[call]["operationId"]
         assert method["Integration"]["Type"] == "AWS_PROXY"
 
@@ -111,15 +111,15 @@ def test_every_route_asks_for_a_users_token_when_a_pool_is_set(synthesized: Synt
     assert authorizer["Type"] == "COGNITO_USER_POOLS"
     assert authorizer["ProviderARNs"] == [combinations.USER_POOL]
     assert authorizer["IdentitySource"] == "method.request.header.Authorization"
-    found = methods(resources)
+    by_call = methods(resources)
     # Then the pool authorizes each call
     for call in CALLS:
-        assert found[call]["AuthorizationType"] == "COGNITO_USER_POOLS"
-        assert found[call]["AuthorizerId"] == {"Ref": authorizer_id}
+        assert by_call[call]["AuthorizationType"] == "COGNITO_USER_POOLS"
+        assert by_call[call]["AuthorizerId"] == {"Ref": authorizer_id}
     # And only preflights, one per path, need no authorization: browsers send them without credentials
-    open_calls = {call for call, method in found.items() if method["AuthorizationType"] == "NONE"}
+    open_calls = {call for call, method in by_call.items() if method["AuthorizationType"] == "NONE"}
     assert open_calls == {("OPTIONS", path) for path in DOCUMENT["paths"]}
-    assert set(found) == set(CALLS) | open_calls
+    assert set(by_call) == set(CALLS) | open_calls
 
 
 def test_each_method_checks_what_the_call_needs(synthesized: Synthesized) -> None:
@@ -289,7 +289,7 @@ def test_the_api_log_role_is_created_on_request_and_retained(synthesized: Synthe
     for id in (account_id, role_id):
         assert resources[id]["DeletionPolicy"] == "Retain"
     # And the stage, whose logs need them, depends on them
-    (stage,) = (one for one in resources.values() if one["Type"] == "AWS::ApiGateway::Stage")
+    (stage,) = (resource for resource in resources.values() if resource["Type"] == "AWS::ApiGateway::Stage")
     assert account_id in stage["DependsOn"]
 
 
@@ -299,8 +299,8 @@ def test_only_pages_of_allowed_origins_upload_photos(synthesized: Synthesized) -
     for name in ("called-from-a-browser", "default"):
         rules = [
             rule
-            for one in synthesized(name).values()
-            for rule in one.get("Properties", {}).get("CorsConfiguration", {}).get("CorsRules", [])
+            for resource in synthesized(name).values()
+            for rule in resource.get("Properties", {}).get("CorsConfiguration", {}).get("CorsRules", [])
             if "PUT" in rule["AllowedMethods"]
         ]
         uploads[name] = [(rule["AllowedMethods"], rule["AllowedOrigins"]) for rule in rules]
@@ -322,5 +322,5 @@ def test_x_ray_is_sent_no_url_and_no_address(synthesized: Synthesized) -> None:
     (stage,) = of(resources, "AWS::ApiGateway::Stage").values()
     assert stage["TracingEnabled"] is False
     functions = of(resources, "AWS::Lambda::Function").values()
-    (api,) = (one for one in functions if one["Handler"] == "api.app.handler")
+    (api,) = (function for function in functions if function["Handler"] == "api.app.handler")
     assert "TracingConfig" not in api

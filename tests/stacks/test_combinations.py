@@ -36,14 +36,14 @@ def test_combinations_differ_in_their_own_settings() -> None:
 
 def test_cost_tags_are_on_all_that_takes_tags(templates: dict[str, dict[str, Any]]) -> None:
     # Given cost tags
-    wanted = COMBINATIONS["watched-closely"]["tags"]
+    cost_tags = COMBINATIONS["watched-closely"]["tags"]
     resources = templates["watched-closely"]["Resources"].values()
     # Then billed resources have them
     billed = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::StepFunctions::StateMachine"}
     for resource in resources:
         if resource["Type"] in billed:
             tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
-            assert wanted.items() <= tags.items()
+            assert cost_tags.items() <= tags.items()
     # And the stages that create projects, models and labelling jobs get them
     environments = [
         variables["COST_TAGS"] for resource in resources if "COST_TAGS" in (variables := dict(_variables(resource)))
@@ -53,12 +53,12 @@ def test_cost_tags_are_on_all_that_takes_tags(templates: dict[str, dict[str, Any
 
 def test_the_own_key_reaches_models_and_labelling_jobs(templates: dict[str, dict[str, Any]]) -> None:
     for name, key in {"own-key": COMBINATIONS["own-key"]["kmsKeyArn"], "default": ""}.items():
-        found = [
+        keys = [
             variables["KMS_KEY_ARN"]
             for resource in templates[name]["Resources"].values()
             if "KMS_KEY_ARN" in (variables := dict(_variables(resource)))
         ]
-        assert found == [key] * 2
+        assert keys == [key] * 2
 
 
 def test_a_region_is_that_of_the_stack(tmp_path: Path) -> None:

@@ -27,14 +27,16 @@ def test_the_page_lists_each_roles_permissions_and_reasons() -> None:
     # Given the roles of the template
     resources = docs.everything()
     page = docs.permissions(resources)
-    functions = [one for one in resources.values() if one["Type"] == "AWS::Lambda::Function"]
-    roles = [one for one in resources.values() if one["Type"] == "AWS::IAM::Role"]
+    functions = [resource for resource in resources.values() if resource["Type"] == "AWS::Lambda::Function"]
+    roles = [resource for resource in resources.values() if resource["Type"] == "AWS::IAM::Role"]
     # Then each has its part, functions by name, and so has what is denied on either bucket
     parts = dict(part.split("\n", 1) for part in f"\n{page}".split("\n## ")[1:])
     assert len(parts) == len(roles) + 2
     assert "not the role of StagesCheckImages" in parts["Denied on the bucket of photos and manifests"]
     assert "if `aws:PrincipalArn` is not the role of ExportAudit" in parts["Denied on the bucket of audit reports"]
-    assert {one["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for one in _properties(functions)} <= set(parts)
+    assert {
+        resource["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for resource in _properties(functions)
+    } <= set(parts)
     # And each row says in words what may be done, on what and why
     for part in parts.values():
         rows = [line.split(" | ") for line in part.splitlines() if line.startswith("| ") and "---" not in line][1:]
@@ -49,7 +51,7 @@ def test_the_page_lists_each_roles_permissions_and_reasons() -> None:
 def test_a_permission_without_a_reason_is_refused() -> None:
     # Given a statement without a reason
     resources = copy.deepcopy(dict(docs.everything()))
-    (policy, *_) = (one for one in resources.values() if one["Type"] == "AWS::IAM::Policy")
+    (policy, *_) = (resource for resource in resources.values() if resource["Type"] == "AWS::IAM::Policy")
     policy["Properties"]["PolicyDocument"]["Statement"].append({"Action": "s3:GetObject", "Resource": "*"})
     # Then no page is written, and the error says what to do
     with pytest.raises(docs.ReasonMissingError, match=r"may s3:GetObject, and no reason is given.*Allowed"):
@@ -57,7 +59,7 @@ def test_a_permission_without_a_reason_is_refused() -> None:
 
 
 def _properties(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [one["Properties"] for one in resources]
+    return [resource["Properties"] for resource in resources]
 
 
 def test_every_call_leads_to_its_section() -> None:

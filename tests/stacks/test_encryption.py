@@ -56,7 +56,7 @@ def test_without_a_key_it_says_what_to_do(capsys: pytest.CaptureFixture[str], ar
     # When the command is run
     code = main(arguments)
     # Then it says so and prints no statement
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert code == 1
-    assert words in told.err
-    assert told.out == ""
+    assert words in output.err
+    assert output.out == ""

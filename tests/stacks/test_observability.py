@@ -29,15 +29,18 @@ def alarms(template: Template) -> dict[str, dict[str, Any]]:
 
 def metrics(alarm: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Namespace, name and dimensions of every metric that the alarm looks at."""
-    for metric in [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one] or [alarm]:
-        dimensions = ",".join(f"{one['Name']}={written(one['Value'])}" for one in metric["Dimensions"])
+    of_queries = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
+    for metric in of_queries or [alarm]:
+        dimensions = ",".join(
+            f"{dimension['Name']}={written(dimension['Value'])}" for dimension in metric["Dimensions"]
+        )
         yield metric["Namespace"], metric["MetricName"], dimensions
 
 
 def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]) -> None:
     template = templates["default"]
     (machine,) = template.of("AWS::StepFunctions::StateMachine")
-    found = {name: set(metrics(alarm)) for name, alarm in alarms(template).items()}
+    metrics_by_alarm = {name: set(metrics(alarm)) for name, alarm in alarms(template).items()}
     # Then the metrics of Step Functions are those of the stack's state machine
     for name, metric in {
         "execution-failed": "ExecutionsFailed",
@@ -45,18 +48,20 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
         "execution-aborted": "ExecutionsAborted",
         "execution-throttled": "ExecutionThrottled",
     }.items():
-        assert found.pop(name) == {("AWS/States", metric, f"StateMachineArn=<{machine}>")}
+        assert metrics_by_alarm.pop(name) == {("AWS/States", metric, f"StateMachineArn=<{machine}>")}
     # And the metrics of functions and queues cover each function that no state machine retries
     functions = {
         id for id, one in template.of("AWS::Lambda::Function").items() if not one["Handler"].startswith("stages.")
     }
     assert len(functions) == 7
     for name, metric in {"function-failing": "Errors", "function-throttled": "Throttles"}.items():
-        assert found.pop(name) == {("AWS/Lambda", metric, f"FunctionName=<{id}>") for id in functions}
+        assert metrics_by_alarm.pop(name) == {("AWS/Lambda", metric, f"FunctionName=<{id}>") for id in functions}
     queues = {f"QueueName=<{id}.QueueName>" for id in template.of("AWS::SQS::Queue")}
-    assert found.pop("event-unhandled") == {("AWS/SQS", "ApproximateNumberOfMessagesVisible", one) for one in queues}
+    assert metrics_by_alarm.pop("event-unhandled") == {
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue) for queue in queues
+    }
     # And the pipeline's own metrics are those of WatchRunning (a test of a whole job checks that it writes them)
-    assert found == {
+    assert metrics_by_alarm == {
         "execution-overdue": {("ekyc-training", "OldestExecutionHours", "service=WatchRunning")},
         "model-running-long": {("ekyc-training", "LongestModelHours", "service=WatchRunning")},
     }
@@ -64,19 +69,19 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
 
 @pytest.mark.parametrize(("combination", "model_hours"), [("default", 24), ("watched-closely", 12)])
 def test_thresholds_are_the_settings(templates: dict[str, Template], combination: str, model_hours: int) -> None:
-    found = alarms(templates[combination])
-    assert found["execution-overdue"]["Threshold"] == 1008
-    assert found["model-running-long"]["Threshold"] == model_hours
-    assert {one["ComparisonOperator"] for one in found.values()} == {"GreaterThanThreshold"}
+    alarms_by_name = alarms(templates[combination])
+    assert alarms_by_name["execution-overdue"]["Threshold"] == 1008
+    assert alarms_by_name["model-running-long"]["Threshold"] == model_hours
+    assert {alarm["ComparisonOperator"] for alarm in alarms_by_name.values()} == {"GreaterThanThreshold"}
 
 
 def test_missing_data_neither_raises_nor_ends_an_alarm(templates: dict[str, Template]) -> None:
-    found = {name: alarm["TreatMissingData"] for name, alarm in alarms(templates["default"]).items()}
-    assert {name for name, treatment in found.items() if treatment == "ignore"} == {
+    treatments = {name: alarm["TreatMissingData"] for name, alarm in alarms(templates["default"]).items()}
+    assert {name for name, treatment in treatments.items() if treatment == "ignore"} == {
         "execution-overdue",
         "model-running-long",
     }
-    assert set(found.values()) == {"ignore", "notBreaching"}
+    assert set(treatments.values()) == {"ignore", "notBreaching"}
 
 
 def test_each_alarm_notifies_the_topic_and_says_what_to_do(templates: dict[str, Template]) -> None:
@@ -95,12 +100,12 @@ def test_alarms_reach_the_topic_through_its_encryption(templates: dict[str, Temp
     template = templates["default"]
     # Given that services cannot use the key alias/aws/sns, the topic has a key that CloudWatch may use
     (key,) = template.of("AWS::KMS::Key").values()
-    (use,) = (one for one in key["KeyPolicy"]["Statement"] if "Service" in one["Principal"])
+    (use,) = (statement for statement in key["KeyPolicy"]["Statement"] if "Service" in statement["Principal"])
     (publish,) = (
-        one
+        statement
         for policy in template.of("AWS::SNS::TopicPolicy").values()
-        for one in policy["PolicyDocument"]["Statement"]
-        if one["Effect"] == "Allow"
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
     )
     assert (publish["Action"], set(use["Action"])) == ("sns:Publish", {"kms:Decrypt", "kms:GenerateDataKey*"})
     for statement in (use, publish):
@@ -130,8 +135,10 @@ def test_the_customers_key_encrypts_the_topic_too(templates: dict[str, Template]
 def test_roles_that_notify_may_put_only_our_own_events(templates: dict[str, Template]) -> None:
     template = templates["default"]
     for name in template.functions():
-        put = [one for one in template.statements_of(name) if "events:PutEvents" in listed(one["Action"])]
-        publishes = any("sns:Publish" in listed(one["Action"]) for one in template.statements_of(name))
+        put = [
+            statement for statement in template.statements_of(name) if "events:PutEvents" in listed(statement["Action"])
+        ]
+        publishes = any("sns:Publish" in listed(statement["Action"]) for statement in template.statements_of(name))
         notifies = name in {"RequestLabels", "ResumeLabelling", "RecordOutcome", "SettleJob", "WatchRunning"}
         assert (bool(put), publishes) == (notifies, notifies)
         for statement in put:
@@ -145,7 +152,9 @@ def test_roles_that_notify_may_put_only_our_own_events(templates: dict[str, Temp
 def test_the_watch_may_stop_models_only_if_the_setting_says_so(templates: dict[str, Template]) -> None:
     for combination, may in {"default": False, "watched-closely": True}.items():
         template = templates[combination]
-        actions = {action for one in template.statements_of("WatchRunning") for action in listed(one["Action"])}
+        actions = {
+            action for statement in template.statements_of("WatchRunning") for action in listed(statement["Action"])
+        }
         assert ("rekognition:StopProjectVersion" in actions) is may
         environment = template.functions()["WatchRunning"]["Environment"]["Variables"]
         assert environment["STOP_LONG_RUNNING_MODELS"] == json.dumps(may)

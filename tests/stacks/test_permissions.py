@@ -145,8 +145,8 @@ def test_a_created_work_team_is_private_and_labels(every: dict[str, Template]) -
     assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("ON", ["SOFTWARE_TOKEN_MFA"])
     assert pool["Policies"]["PasswordPolicy"]["MinimumLength"] >= 14
     assert pool["UserPoolAddOns"] == {"AdvancedSecurityMode": "ENFORCED"}
-    (kept,) = (one for one in template.resources.values() if one["Type"] == "AWS::Cognito::UserPool")
-    assert kept["DeletionPolicy"] == kept["UpdateReplacePolicy"] == "Retain"
+    (user_pool,) = (one for one in template.resources.values() if one["Type"] == "AWS::Cognito::UserPool")
+    assert user_pool["DeletionPolicy"] == user_pool["UpdateReplacePolicy"] == "Retain"
     # And what a private workforce needs: a domain, a client with a secret, a group
     (pool_id,), (client,), (group,) = (
         template.of(f"AWS::Cognito::{kind}") for kind in ("UserPool", "UserPoolClient", "UserPoolGroup")
@@ -175,9 +175,9 @@ def test_a_created_work_team_is_private_and_labels(every: dict[str, Template]) -
 def test_an_existing_work_team_is_used_as_it_is(every: dict[str, Template]) -> None:
     for name, arn in {"existing-work-team": COMBINATIONS["existing-work-team"]["workTeam"], "default": ""}.items():
         template = every[name]
-        found = [
-            template.functions()[one]["Environment"]["Variables"]["WORK_TEAM_ARN"] for one in ("RequestLabels", "Api")
+        arns = [
+            template.functions()[name]["Environment"]["Variables"]["WORK_TEAM_ARN"] for name in ("RequestLabels", "Api")
         ]
-        assert found == [arn, arn]
+        assert arns == [arn, arn]
         assert not template.of("AWS::SageMaker::Workteam")
         assert not template.of("AWS::Cognito::UserPool")

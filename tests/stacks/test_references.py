@@ -21,8 +21,8 @@ def identifier_of(kind: str) -> str:
 
 def form(name: str) -> str | None:
     """Which identifier a property of this name holds, if its name says so."""
-    found = re.search(r"(Arn|Name|Id|Url)s?$", name)
-    return found[1] if found else None
+    suffix = re.search(r"(Arn|Name|Id|Url)s?$", name)
+    return suffix[1] if suffix else None
 
 
 def references(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -70,10 +70,10 @@ def test_everything_that_is_wrong_is_named_at_once(context: dict[str, Any]) -> N
     context["polls"]["model"] |= {"first": 60, "ceiling": 30}
     context["polls"]["training"]["celing"] = 30
     # When it is read
-    found = faults(context)
+    problems = faults(context)
     # Then each has a line that says what to give
     team = context["workTeam"]
-    assert found == [
+    assert problems == [
         "polls.training.celing is unknown: did you mean polls.training.ceiling?",
         "minImage is unknown: did you mean minImages?",
         "colour is unknown",
@@ -119,8 +119,8 @@ def test_a_possible_value_is_taken(context: dict[str, Any], key: str, value: Any
     context |= {"labelProvider": "supplied"}
     settings = Settings.from_context(context | {key: value})
     (name,) = (name for name, field in Settings.model_fields.items() if field.alias == key)
-    found = getattr(settings, name)
-    assert (list(found) if isinstance(found, tuple) else found) == value
+    read_value = getattr(settings, name)
+    assert (list(read_value) if isinstance(read_value, tuple) else read_value) == value
 
 
 IMPOSSIBLE: list[tuple[str, Any]] = [

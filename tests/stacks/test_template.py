@@ -106,12 +106,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
 def test_each_function_has_its_environment_and_nothing_more(template: Template) -> None:
     # Given what each function's settings ask for
     # When the environments are read from the template
-    found = {
+    environments = {
         name: {key for key in function["Environment"]["Variables"] if not key.startswith("POWERTOOLS_")}
         for name, function in template.functions().items()
     }
     # Then they are equal
-    assert found == ENVIRONMENT
+    assert environments == ENVIRONMENT
 
 
 def test_each_function_has_a_role_and_a_log_group_of_its_own(template: Template) -> None:
@@ -134,19 +134,19 @@ def test_the_functions_run_on_the_newest_python_with_the_layer(template: Templat
 
 
 def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
-    found = {name: (function["Timeout"], function["MemorySize"]) for name, function in template.functions().items()}
-    assert {name for name, size in found.items() if size == (900, 1024)} == {
+    sizes = {name: (function["Timeout"], function["MemorySize"]) for name, function in template.functions().items()}
+    assert {name for name, size in sizes.items() if size == (900, 1024)} == {
         "ImportLabels",
         "PrepareDatasets",
         "EvaluateModel",  # it compares 250,000 photos with what was checked
         "ExportAudit",  # it hashes manifests of 250,000 photos
         "EraseJob",  # it deletes what belongs to 250,000 photos
     }
-    assert found.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
-    assert found.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
-    assert found.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
-    assert found.pop("SettleJob") == (300, 256)  # it looks at every job that is not settled
-    assert set(found.values()) == {(900, 1024), (60, 256)}
+    assert sizes.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
+    assert sizes.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
+    assert sizes.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
+    assert sizes.pop("SettleJob") == (300, 256)  # it looks at every job that is not settled
+    assert set(sizes.values()) == {(900, 1024), (60, 256)}
 
 
 def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> None:
@@ -198,7 +198,7 @@ def test_no_role_holds_a_managed_policy(template: Template) -> None:
 
 def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> None:
     # Given the actions that delete, or call a function
-    found = {
+    permissions = {
         (name, action, written(resource).partition(".Arn>")[2] or written(resource))
         for name in template.functions()
         for statement in template.statements_of(name)
@@ -218,7 +218,7 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
     # delete a dataset that failed and the model of a job that was stopped
     folders = ("images", "upright", "labels", "manifests", "labelling", "training")
     here = "<AWS::Region>:<AWS::AccountId>"
-    assert found == {
+    assert permissions == {
         *(("EraseJob", "s3:DeleteObject", f"/{folder}/*") for folder in folders),
         *(
             (name, f"rekognition:{action}", f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*")
@@ -438,9 +438,13 @@ def test_audit_reports_are_locked_for_years(template: Template) -> None:
 def test_only_the_exporter_writes_audit_reports(template: Template) -> None:
     # Given what the policy of the bucket of reports denies, by statement
     (bucket,) = (id for id in template.of("AWS::S3::Bucket") if id.startswith("AuditBucket"))
-    (policy,) = (one for one in template.of("AWS::S3::BucketPolicy").values() if one["Bucket"] == {"Ref": bucket})
-    denied = {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"] if "Sid" in one}
-    assert {(one["Effect"], one["Principal"]["AWS"]) for one in denied.values()} == {("Deny", "*")}
+    (policy,) = (
+        bucket_policy
+        for bucket_policy in template.of("AWS::S3::BucketPolicy").values()
+        if bucket_policy["Bucket"] == {"Ref": bucket}
+    )
+    denied = {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"] if "Sid" in statement}
+    assert {(statement["Effect"], statement["Principal"]["AWS"]) for statement in denied.values()} == {("Deny", "*")}
     # Then only the exporter may write, tag or lock a report, and its own role allows only to put objects
     writes = denied["OnlyTheExporterWrites"]
     assert (writes["Action"], written(writes["Resource"])) == ("s3:PutObject*", f"<{bucket}.Arn>/*")
@@ -473,19 +477,21 @@ def test_only_the_exporter_writes_audit_reports(template: Template) -> None:
         ("OnlyTrainingWritesFigures", ["training"], ["StartTraining"]),
     ],
 )
-def test_only_who_must_writes_what_decides_about_a_model(
+def test_only_the_writers_write_what_determines_a_model(
     template: Template, sid: str, folders: list[str], writers: list[str]
 ) -> None:
     # Given what the policy of the bucket of photos denies
     (policy,) = (
-        one
-        for one in template.of("AWS::S3::BucketPolicy").values()
-        if written(one["Bucket"]).startswith("<StorageBucket")
+        bucket_policy
+        for bucket_policy in template.of("AWS::S3::BucketPolicy").values()
+        if written(bucket_policy["Bucket"]).startswith("<StorageBucket")
     )
-    (denied,) = (one for one in policy["PolicyDocument"]["Statement"] if one.get("Sid") == sid)
+    (denied,) = (statement for statement in policy["PolicyDocument"]["Statement"] if statement.get("Sid") == sid)
     # Then a principal that may write to the bucket cannot replace it, except those that write it
     assert (denied["Effect"], denied["Action"]) == ("Deny", "s3:PutObject*")
-    assert [written(one).partition(">/")[2] for one in listed(denied["Resource"])] == [f"{one}/*" for one in folders]
+    assert [written(resource).partition(">/")[2] for resource in listed(denied["Resource"])] == [
+        f"{folder}/*" for folder in folders
+    ]
     excepted = listed(denied["Condition"]["ArnNotEquals"]["aws:PrincipalArn"])
     functions = template.functions()
     for role, name in zip(excepted, writers, strict=True):
@@ -591,21 +597,27 @@ def test_the_api_lists_photos_and_labels_and_reads_none(template: Template) -> N
         if written(resource).startswith("<StorageBucket")
     ]
     # Then it reads an object only through a link that it signs for a client
-    reading = [one for one in statements if "s3:GetObject" in listed(one["Action"])]
+    reading = [statement for statement in statements if "s3:GetObject" in listed(statement["Action"])]
     assert reading
-    assert all(one["Condition"] == {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}} for one in reading)
+    assert all(
+        statement["Condition"] == {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}} for statement in reading
+    )
     # And it lists uploads alone
-    (listing,) = [one for one in statements if "s3:ListBucket" in listed(one["Action"])]
+    (listing,) = [statement for statement in statements if "s3:ListBucket" in listed(statement["Action"])]
     assert listing["Condition"] == {"StringLike": {"s3:prefix": ["images/*", "labels/*"]}}
 
 
 def test_every_bucket_refuses_requests_without_tls(template: Template) -> None:
     # Given the buckets, and the policy of each
-    policies = {written(one["Bucket"]): one["PolicyDocument"] for one in template.of("AWS::S3::BucketPolicy").values()}
+    policies = {
+        written(policy["Bucket"]): policy["PolicyDocument"] for policy in template.of("AWS::S3::BucketPolicy").values()
+    }
     assert set(policies) == {f"<{id}>" for id in template.of("AWS::S3::Bucket")}
     for policy in policies.values():
         # Then it denies everybody everything over plain HTTP
         (deny,) = [
-            one for one in policy["Statement"] if one.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+            statement
+            for statement in policy["Statement"]
+            if statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
         ]
         assert (deny["Effect"], deny["Action"], deny["Principal"]) == ("Deny", "s3:*", {"AWS": "*"})
