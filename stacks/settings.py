@@ -144,9 +144,9 @@ class Poll(_Group):
 class Polls(_Group):
     """The loops that poll Rekognition, which sends no events."""
 
-    datasets: Poll = Field(description="While Rekognition creates the training and the test dataset.")
-    training: Poll = Field(description="While Rekognition trains the model.")
-    model: Poll = Field(description="While Rekognition starts the model.")
+    datasets: Poll = Field(description="The loop that polls both datasets.")
+    training: Poll = Field(description="The loop that polls the training.")
+    model: Poll = Field(description="The loop that polls the start of the model.")
 
 
 class Labelling(_Group):

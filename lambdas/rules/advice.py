@@ -148,8 +148,7 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "ManifestChanged": Advice(
         (IMPORT_LABELS, PREPARE_DATASETS, EVALUATE_MODEL),
-        "A manifest's SHA-256 or last-modified time differs from the one that the stage returned which wrote it. No "
-        "model goes live.",
+        "A manifest's SHA-256 or last-modified time is not the one that its stage returned. No model goes live.",
         "Find out what writes to the bucket, then start a new job with the photos.",
         Resume.IMPOSSIBLE,
     ),

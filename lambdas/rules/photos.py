@@ -297,9 +297,9 @@ class _Jpeg:
     def check_end(self, header: _Header) -> Rejection | None:
         """Return a rejection if the first picture has no end marker.
 
-        Pixel data contains no markers. So a search may begin at any position in the pixel data: the first end marker
-        that it finds ends this picture. The search tries the block in memory, then the bytes before the next picture or
-        the end of the file, then all pixel data.
+        Pixel data contains no marker that `MARKER` matches. So a search may begin at any position in the pixel data:
+        the first end marker after that position ends this picture. The search tries the block in memory, then the bytes
+        before the next picture or the end of the file, then all pixel data.
         """
         size, pixels = self._data.size, header.pixels_from
         next_picture = min((size, *header.pictures))
