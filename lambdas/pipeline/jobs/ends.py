@@ -1,4 +1,4 @@
-"""The end of a job: its outcome, and whether all that it left running has been stopped."""
+"""The end of a job: its outcome, and whether everything that the job left running is stopped."""
 
 from functools import reduce
 from operator import or_
@@ -13,7 +13,8 @@ from pipeline.jobs.table import MoveRefused, allowed_from, jobs
 from rules.states import RESUMABLE, RUNNING, Status
 
 UNSETTLED_MS = 120 * 24 * 3_600_000
-"""How long after its creation a job may be unsettled. Must exceed an execution's 60 days and the wait for a start."""
+"""How long after its creation `list_unsettled_ids` lists a job. Must exceed the time before a start plus an execution's
+60 days."""
 
 RUNS = Attr("ExecutionArn").exists() & Attr("Status").is_in(list(RUNNING))
 NOT_SENT = Attr("EndTime").exists() & reduce(
@@ -25,17 +26,19 @@ logger = Logger(child=True)
 
 
 def record(job_id: str, status: Status, end_time: int, execution_arn: str, **attributes: Any) -> Job:
-    """Record how the execution ended at ``end_time`` (Unix ms), unless a later end is recorded already.
+    """Record how the execution ended at ``end_time`` (Unix ms), unless the record has a later end.
 
-    Unless the job is ready, resources that it started may still run: it counts as unsettled until `mark_settled`. A
-    late event about an end from before a resume changes nothing::
+    A job that did not end as ready may have left something running. It counts as unsettled until `mark_settled`.
 
-        event      end 1                             record(end 1): refused
-        resume             claim   redrive   reopen
+    An event that arrives after a resume does not end the resumed job::
+
+        execution   end
+        resume            claim   redrive   reopen
+        event                                        record: refused
 
     Raises:
-        JobNotFound, MoveRefused: as `Jobs.move`; also when the recorded end is later, the job has another execution, or
-            a resume is claiming it.
+        JobNotFound, MoveRefused: as `Jobs.move`; also when the record has a later end or names another execution, or a
+            resume has claimed the job.
     """
     end, execution, resumed = Attr("EndTime"), Attr("ExecutionArn"), Attr("ResumedTime")
     return jobs.update(
@@ -49,29 +52,34 @@ def record(job_id: str, status: Status, end_time: int, execution_arn: str, **att
 
 
 def mark_settled(job: Job) -> None:
-    """Record that nothing of the ended job runs any more, unless the job has moved since ``job`` was read."""
+    """Record that nothing of the ended job runs any more, unless the job has ended again since ``job`` was read."""
     try:
         jobs.update(job.id, {"Unsettled": None}, condition=Attr("EndTime").eq(job["EndTime"]))
     except MoveRefused:
-        logger.info("The job has moved")
+        logger.info("The job has a later end")
 
 
 def list_unsettled_ids(index: str) -> list[str]:
-    """The ids of all jobs whose end may be unrecorded or is not settled, oldest first.
+    """The ids of all jobs to settle, oldest first.
 
-    Those are jobs with a running status, jobs of which something may still run, and jobs whose end has an unsent
-    message or event. Jobs older than `UNSETTLED_MS` are left out.
+    Those are jobs with a running status, as their end may be unrecorded, jobs that may have left something running, and
+    jobs with an unsent message or event about their end. Jobs older than `UNSETTLED_MS` are left out.
     """
     return jobs.list_ids(index, UNSETTLED, since=now_ms() - UNSETTLED_MS)
 
 
 def discard_model(job: Job, project_version_arn: str, **attributes: Any) -> bool:
-    """Record that the stopped job's model is about to be deleted; False when the job is or was resumed.
+    """Record that the stopped job's model is about to be deleted; returns False if a resume came first.
 
-    A later resume reads this mark and trains anew. An earlier resume keeps its model::
+    A resume that comes later reads the mark, and trains another model::
 
         settle   discard_model   delete the model
-        resume                   claim: its record has DiscardedModel, so it trains anew
+        resume                                      claim   train again
+
+    A resume that comes first keeps the model::
+
+        settle           discard_model: False
+        resume   claim                          use the model
     """
     try:
         jobs.update(

@@ -9,21 +9,24 @@ from pipeline.jobs.table import MoveRefused, appended, increased, jobs
 
 
 def add_request(job: Job, requested_by: str, most: int, *, delete_model: bool = False, **attributes: Any) -> Job:
-    """Add a request to erase the job, if unchanged since ``job`` was read or requested before; returns the job.
+    """Add a request to erase the job to its record, and set ``attributes`` in the same write; returns the job.
 
-    Sets ``attributes`` in the same write. A start or a resume since ``job`` was read wins::
+    The job's first request is refused if the record has changed since ``job`` was read, as a start or a resume may have
+    claimed the job::
 
-        erasure   read                  add_request: refused
-        start            claim the job
+        erasure   read the record                   add_request: refused
+        start                       claim the job
+
+    Further requests have no such condition: a job with a request cannot be started or resumed.
 
     Args:
         requested_by: the caller as IAM or the user pool names it.
-        most: the most requests in a record.
-        delete_model: the request is for the job's model too.
+        most: the largest number of requests in a record.
+        delete_model: whether to delete the job's model too.
 
     Raises:
         JobNotFound: no job has this id.
-        MoveRefused: the job has changed since, or has ``most`` requests already.
+        MoveRefused: the record has changed since ``job`` was read, or already has ``most`` requests.
     """
     entry = {"RequestedBy": requested_by, "RequestedTime": now_ms()}
     if delete_model:
@@ -44,9 +47,10 @@ def add_objects(job_id: str, objects: int) -> None:
 
 
 def mark_erased(job: Job, *, last: bool, model_deleted: bool = False) -> Job | None:
-    """Record that the job is erased; None when a new request came since ``job`` was read, which needs another run.
+    """Record that the job is erased; returns the job, or None if a request was added since ``job`` was read.
 
-    Also removes the cause, which may name a file. ``last``: no more objects can be added to the job.
+    An added request needs another erasure. With ``last``, the erasure is complete: no objects can be added to the job
+    any more. The cause is removed too, as it may name a file.
     """
     now = now_ms()
     attributes: dict[str, Any] = {"ErasedTime": now, "Cause": None, "TaskToken": None, "PostedLabels": None}

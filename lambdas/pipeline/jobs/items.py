@@ -1,4 +1,4 @@
-"""Values in DynamoDB's own JSON, and the tokens of a list's pages."""
+"""Converts values to and from DynamoDB JSON, and makes the tokens of a list's pages."""
 
 import base64
 import json
@@ -21,12 +21,12 @@ class PageTokenInvalid(ValueError):
 
 
 def serialize(value: Any) -> dict[str, Any]:
-    """``value`` in DynamoDB's JSON. Floats are converted through text, so that 0.71 stays 0.71."""
+    """``value`` in DynamoDB JSON. Floats are converted through text, so that 0.71 stays 0.71."""
     return dict(TypeSerializer().serialize(json.loads(json.dumps(value), parse_float=Decimal)))
 
 
 def plain(value: "AttributeValueTypeDef") -> Any:
-    """A value in DynamoDB's JSON as a Python value, with numbers as int or float at every level."""
+    """A value in DynamoDB JSON as a Python value, with numbers as int or float at every level."""
     return _without_decimals(TypeDeserializer().deserialize(value))
 
 
@@ -46,10 +46,10 @@ def page_token(last: Mapping[str, Any]) -> str:
 
 
 def read_page_token(token: str) -> dict[str, Any]:
-    """The key that the query of the next page starts after.
+    """The ``ExclusiveStartKey`` of the next page's query.
 
     Raises:
-        PageTokenInvalid: `page_token` made no such token.
+        PageTokenInvalid: `page_token` did not make the token.
     """
     try:
         text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()

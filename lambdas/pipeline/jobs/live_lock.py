@@ -25,12 +25,15 @@ logger = Logger(child=True)
 
 @contextmanager
 def hold(job_id: str) -> Iterator[None]:
-    """Hold the lock while the context is open.
+    """Hold the lock for the job while the context is open.
 
-    After a crash the lock stays with the job until the lease expires. The same job may take it again at once::
+    If the function crashes, the job keeps the lock until the lease expires. Until then, only the same job can take it::
 
-        job 1   hold   crash                     hold again
-        job 2                  hold: Throttled                 hold, after the lease expires
+        job 1   hold   crash                     hold   release
+        job 2                  hold: Throttled                    hold
+
+        job 1   hold   crash                     lease expires
+        job 2                  hold: Throttled                   hold
 
     Raises:
         Throttled: another job holds the lock.
@@ -60,4 +63,4 @@ def hold(job_id: str) -> Iterator[None]:
                 ExpressionAttributeValues={":mine": serialize(job_id)},
             )
         except ClientError:
-            logger.warning("The lock was not released: its lease will expire", extra={"item": KEY})
+            logger.warning("The lock was not released. It ends with its lease", extra={"item": KEY})

@@ -10,9 +10,9 @@ logger = Logger(child=True)
 
 
 def record_stop(job_id: str) -> None:
-    """Record that the job's model was stopped: adds the time that it ran to ``ModelSeconds``.
+    """Record that the job's model was stopped: adds its running time to ``ModelSeconds``.
 
-    A second call about the same stop finds no start, and adds nothing.
+    A second call for the same stop finds no start time, and adds nothing.
     """
     try:
         jobs.update(
@@ -22,4 +22,4 @@ def record_stop(job_id: str) -> None:
             condition=Attr("ModelStartTime").exists(),
         )
     except (MoveRefused, JobNotFound) as refusal:
-        logger.warning("Model stop left out", extra={"reason": type(refusal).__name__})
+        logger.warning("Model stop not recorded", extra={"reason": type(refusal).__name__})

@@ -9,9 +9,9 @@ logger = Logger(child=True)
 
 
 def mark_sent(job_id: str, mark: str, value: int) -> None:
-    """Record that a message or an event was sent: ``mark`` is one of `END_SENT` or `LABELLING_SENT`.
+    """Record that a message or an event was sent: set ``mark``, one of `END_SENT` or `LABELLING_SENT`, to ``value``.
 
-    ``value`` never decreases.
+    A mark never decreases.
     """
     try:
         jobs.update(job_id, {mark: value}, condition=Attr(mark).not_exists() | Attr(mark).lt(value))

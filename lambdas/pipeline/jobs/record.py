@@ -10,8 +10,8 @@ from typing import Any, Self
 from pipeline.jobs.items import plain
 from rules.states import ENDED, Status
 
-# The marks of the notices that were sent about a job's end and about its labelling job: one for the message, one for
-# the event, as one may be sent while the other fails.
+# Which notices were sent about a job's end and about its labelling job. Message and event have a mark each, as one may
+# fail while the other is sent.
 END_SENT = ("EndMessageSent", "EndEventSent")
 LABELLING_SENT = ("LabellingMessageSent", "LabellingEventSent")
 # The results of the evaluation. The API shows them as ``metrics``.
@@ -20,7 +20,7 @@ METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime", "ModelDeletedTime")
 # The callers of the API, for the audit report, and the last request for a report.
 CALLS = ("StartedBy", "StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime", "ReportBefore")
-# Attributes that the API does not show. Any holder of the task token can resume the execution.
+# Attributes that the API does not show. A holder of the task token can resume the execution.
 PRIVATE = frozenset(
     {
         "Kind",
@@ -40,7 +40,7 @@ PRIVATE = frozenset(
         *CALLS,
     }
 )
-# Attributes that existing clients read: always present, null when the job has none yet.
+# Attributes that existing clients read: always shown, null until the job has them.
 ALWAYS_SHOWN = (
     "Id",
     "StartTime",
@@ -61,9 +61,10 @@ def now_ms() -> int:
 
 
 def new_id() -> str:
-    """A job id: ``ekyc-<YYYYMMDDhhmmss>-<16 hex>``, UTC and 64 random bits, sorts by time, cannot be guessed.
+    """A new job id, ``ekyc-<YYYYMMDDhhmmss>-<16 hex digits>``: the time in UTC and 64 random bits.
 
-    36 characters, valid as execution name (80), labelling job name (63), project name and version name.
+    Ids sort by time and cannot be guessed. With 36 characters, an id is valid as the name of an execution (at most 80),
+    a labelling job (63), a project and a project version.
     """
     return f"ekyc-{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(8)}"
 
@@ -96,7 +97,7 @@ class Job:
 
 
 def public_attributes(job: Job) -> dict[str, Any]:
-    """The job as the API's JSON in camelCase, without the task token: times in Unix ms, ``metrics`` once evaluated."""
+    """The job as the API shows it, in camelCase: times in Unix ms, ``metrics`` null until the evaluation."""
     hidden = PRIVATE if job.status in ENDED else PRIVATE | SHOWN_WHEN_ENDED
     shown: dict[str, Any] = dict.fromkeys(ALWAYS_SHOWN) | {"DatasetCreated": False}
     shown |= {name: value for name, value in job.attributes.items() if name not in hidden}
@@ -109,7 +110,7 @@ def public_attributes(job: Job) -> dict[str, Any]:
 
 
 def _erasure(job: Job) -> dict[str, Any]:
-    """The last and all requests to erase the job, and the progress of the erasure; times in Unix ms."""
+    """The last request to erase the job, all requests, and the progress of the erasure; times in Unix ms."""
     requests = [{_camel(name): value for name, value in request.items()} for request in job["Erasures"]]
     last, erased_time = requests[-1], job["ErasedTime"]
     done = erased_time is not None and erased_time >= last["requestedTime"]

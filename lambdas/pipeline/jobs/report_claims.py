@@ -1,4 +1,4 @@
-"""Claims on an audit report, so that of several concurrent requests one has it made."""
+"""Claims on an audit report, so that only one of several concurrent requests invokes the export."""
 
 from boto3.dynamodb.conditions import Attr
 
@@ -6,18 +6,23 @@ from pipeline.jobs.record import now_ms
 from pipeline.jobs.table import MoveRefused, jobs
 
 
-def claim(job_id: str, state: str, before: str | None, seconds: float) -> bool:
-    """True for the first request in ``seconds`` for a report on ``state``.
+def claim(job_id: str, state: str, newest_version: str | None, seconds: float) -> bool:
+    """Claim the export of a report; returns True for the first request for ``state`` within ``seconds``.
 
-    ``before`` is the report's newest version at the time of the request, which does not answer the request.
+    Args:
+        state: identifies what the report is about: an execution and its end or number of redrives.
+        newest_version: the id of the newest version that exists, or None. The record keeps it, as only a version after
+            it answers this request.
     """
     now = now_ms()
-    asked, time = Attr("ReportAsked"), Attr("ReportAskedTime")
+    requested_state, requested_time = Attr("ReportAsked"), Attr("ReportAskedTime")
     try:
         jobs.update(
             job_id,
-            {"ReportAsked": state, "ReportAskedTime": now, "ReportBefore": before},
-            condition=asked.not_exists() | asked.ne(state) | time.lt(now - round(seconds * 1000)),
+            {"ReportAsked": state, "ReportAskedTime": now, "ReportBefore": newest_version},
+            condition=requested_state.not_exists()
+            | requested_state.ne(state)
+            | requested_time.lt(now - round(seconds * 1000)),
         )
     except MoveRefused:
         return False

@@ -1,4 +1,4 @@
-"""A resume: it claims the failed or stopped job, so that no other resume and no erasure comes in between."""
+"""The claim of a resume on its failed or stopped job. It keeps out other resumes and erasures."""
 
 from typing import Any
 
@@ -9,11 +9,20 @@ from pipeline.jobs.table import jobs
 from rules.states import RESUMABLE, Status
 
 CLAIM_MS = 30_000
-"""How long the claim of a start or a resume holds. Must exceed the API's timeout of 29 seconds."""
+"""Lease on the claim of a start or a resume. Must exceed the API's timeout of 29 seconds."""
 
 
 def claim_is_over(now: int) -> ConditionBase:
-    """No resume holds the job at ``now`` (Unix ms): the job ended after the last claim, or the claim expired."""
+    """The condition that no resume claims the job at ``now`` (Unix ms).
+
+    A claim is over when the resumed job has ended again, or when its lease has expired::
+
+        resume 1   claim   redrive   reopen   end
+        resume 2                                    claim
+
+        resume 1   claim   crash                    lease expires
+        resume 2                   claim: refused                   claim
+    """
     resumed = Attr("ResumedTime")
     return resumed.not_exists() | resumed.lt(Attr("EndTime")) | resumed.lt(now - CLAIM_MS)
 
@@ -21,14 +30,14 @@ def claim_is_over(now: int) -> ConditionBase:
 def claim(job_id: str, caller: str) -> Job:
     """Record that ``caller`` resumes the job; returns the job.
 
-    Only one of two callers gets the claim::
+    The claim refuses another caller, and an erasure that read the record before it::
 
-        caller 1   claim                  redrive   reopen
-        caller 2           claim: refused
-        erasure                  add_request: refused, as the record has changed
+        caller 1                     claim                                          redrive   reopen
+        caller 2                             claim: refused
+        erasure    read the record                            add_request: refused
 
     Raises:
-        JobNotFound, MoveRefused: also when the job was erased, or another caller is resuming it.
+        JobNotFound, MoveRefused: also when the job was erased, or another resume claims it.
     """
     now = now_ms()
     return jobs.note_call(
@@ -43,10 +52,10 @@ def claim(job_id: str, caller: str) -> Job:
 
 
 def renew(job: Job) -> Job:
-    """Renew the claim in ``job`` when the same caller sends the request again; returns the job.
+    """Renew the claim in ``job`` for a caller who repeats the request; returns the job.
 
     Raises:
-        JobNotFound, MoveRefused: the job was claimed again or has moved since.
+        JobNotFound, MoveRefused: the claim or the status has changed since ``job`` was read.
     """
     return jobs.update(
         job.id,
@@ -59,13 +68,15 @@ def renew(job: Job) -> Job:
 def name_execution(job: Job, execution_arn: str, **attributes: Any) -> None:
     """Record the ARN of the job's next execution, with ``attributes``, while the claim in ``job`` holds.
 
-    A slower request of the same caller must not remove the model that the next execution has started::
+    If a caller repeats the request, the first request must not remove the model of the execution that the second
+    request has started::
 
-        call 1   claim                                          name_execution: refused
-        call 2           renew   name_execution   start   Start training
+        request 1   claim                                                    name_execution: refused
+        request 2           renew   name_execution   start the execution
+        execution                                                  make a model
 
     Raises:
-        JobNotFound, MoveRefused: also when the claim was renewed or taken over since, or a model was started.
+        JobNotFound, MoveRefused: also when the claim has changed or a model was made since ``job`` was read.
     """
     version = Attr("ProjectVersionArn")
     jobs.update(

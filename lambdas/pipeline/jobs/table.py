@@ -84,7 +84,7 @@ class Expressions:
     def arguments(self) -> dict[str, Any]:
         """The arguments of a request with these expressions. Empty maps are left out, as DynamoDB refuses them."""
         named = {"ExpressionAttributeNames": self.names, "ExpressionAttributeValues": self.values}
-        return {argument: given for argument, given in named.items() if given}
+        return {argument: values for argument, values in named.items() if values}
 
 
 class Jobs:
@@ -96,7 +96,7 @@ class Jobs:
         return Settings.from_env().jobs_table
 
     def create(self) -> Job:
-        """Make a job with an id that no other job has."""
+        """Create a job with a new id."""
         while True:
             time_ms = now_ms()
             attributes = {
@@ -116,11 +116,11 @@ class Jobs:
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
-                continue  # the id is taken: draw another
+                continue  # another job has this id: draw another id
             return Job.of(item)
 
     def get(self, job_id: str) -> Job:
-        """Read a job as last written.
+        """Read a job, consistently with all writes before.
 
         Raises:
             JobNotFound: no job has this id.
@@ -168,7 +168,7 @@ class Jobs:
         """Move the job to ``status`` and set ``attributes`` in one write, if `MOVES` allows it; returns the job.
 
         Args:
-            only_from: allow the move from these statuses only, of those in `MOVES`.
+            only_from: of the statuses that `MOVES` allows, the ones to allow now.
 
         Raises:
             JobNotFound: no job has this id.
@@ -184,28 +184,28 @@ class Jobs:
     ) -> None:
         """Record that ``task`` runs, with ``status`` (default: the task's).
 
-        ``detail`` becomes the detailed status (default: the task's name). A move that `MOVES` does not allow comes
-        from a late duplicate: it is logged and skipped, and is not an error.
+        ``detail`` becomes the detailed status (default: the task's name). If `MOVES` does not allow the move, the call
+        comes from a late duplicate of the task: it is logged and skipped.
         """
         status = status or task.status
         try:
             self.move(job_id, status, Stage=task.name, DetailedStatus=detail or task.name, **attributes)
         except (MoveRefused, JobNotFound) as refusal:
-            logger.warning("Move left out", extra={"status": status, "reason": type(refusal).__name__})
+            logger.warning("Move skipped", extra={"status": status, "reason": type(refusal).__name__})
 
     def note(self, job_id: str, **attributes: Any) -> None:
         """Set attributes without changing the status. A job without a record is logged and skipped."""
         try:
             self.update(job_id, attributes)
         except JobNotFound:
-            logger.warning("Note left out: the job has no record", extra={"attributes": sorted(attributes)})
+            logger.warning("Note skipped: the job has no record", extra={"attributes": sorted(attributes)})
 
     def note_first(self, job_id: str, **attributes: Any) -> None:
-        """Set those of ``attributes`` that the record does not have: a stage that runs twice keeps its first time."""
+        """Set those of ``attributes`` that the record lacks, so that a stage that runs twice keeps its first time."""
         try:
             self.update(job_id, attributes, keep=True)
         except JobNotFound:
-            logger.warning("Note left out: the job has no record", extra={"attributes": sorted(attributes)})
+            logger.warning("Note skipped: the job has no record", extra={"attributes": sorted(attributes)})
 
     def note_call(
         self,
@@ -217,10 +217,10 @@ class Jobs:
         condition: ConditionBase | None = None,
         **attributes: Any,
     ) -> Job:
-        """Add ``caller``, as IAM or the user pool names it, to the calls that the record keeps under ``name``.
+        """Add ``caller``, as IAM or the user pool names it, to the list of calls in the attribute ``name``.
 
-        Sets ``attributes`` in the same write, if the status is in ``allowed`` and ``condition`` holds. The
-        record keeps the first `MOST_CALLS` calls.
+        Sets ``attributes`` in the same write, if the status is in ``allowed`` and ``condition`` holds. The list keeps
+        the first `MOST_CALLS` calls.
 
         Raises:
             JobNotFound: no job has this id.
@@ -239,7 +239,7 @@ class Jobs:
         except MoveRefused as refusal:
             if len(refusal.job[name] or ()) < MOST_CALLS:
                 raise
-            logger.warning("The record holds no more calls", extra={"call": name})
+            logger.warning("The list of calls is full", extra={"call": name})
             return self.update(job_id, attributes, allowed=allowed, condition=condition)
 
     def update(
@@ -254,9 +254,9 @@ class Jobs:
     ) -> Job:
         """Set ``attributes`` in one write if the status is in ``allowed`` and ``condition`` holds; returns the job.
 
-        None removes an attribute. ``keep`` does not overwrite existing attributes. ``computed`` has the attributes
-        whose new value follows from the old one: `appended`, `increased`. With ``allowed``, an erased job is refused,
-        as it must not change after its end.
+        None removes an attribute. With ``keep``, existing attributes stay as they are. ``computed`` has the attributes
+        whose new value depends on the old one: `appended`, `increased`. With ``allowed``, an erased job is refused too,
+        as its status must not change any more.
 
         Raises:
             JobNotFound: no job has this id.
@@ -290,10 +290,10 @@ class Jobs:
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
-            found: Any = error.response.get("Item")
-            if not found:
+            item: Any = error.response.get("Item")
+            if not item:
                 raise JobNotFound(job_id) from None
-            raise MoveRefused(Job.of(found)) from None
+            raise MoveRefused(Job.of(item)) from None
         return Job.of(answer["Attributes"])
 
 

@@ -1,4 +1,4 @@
-"""The task token on which the state machine waits for labels, in the job's record."""
+"""The task token with which the state machine waits for labels, in the job's record."""
 
 from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr
@@ -15,11 +15,11 @@ logger = Logger(child=True)
 def store(job_id: str, token: str, provider: str) -> Job:
     """Store the token before the stage looks for a labelling job; returns the job.
 
-    Removes the ARN of the labelling job of an earlier token, so that its late event cannot answer this token::
+    Removes the ARN of an earlier token's labelling job, so that its late event cannot answer this token::
 
-        task 1   store(token 1)   make labelling job 1
-        task 2                                           store(token 2)
-        event                                                             "labelling job 1 is done": no such job
+        task 1   store token 1   create labelling job 1
+        task 2                                            store token 2
+        event                                                             labelling job 1 has ended: ignored
 
     Raises:
         JobNotFound, MoveRefused: the job does not exist or does not wait for labels.
@@ -31,7 +31,7 @@ def store(job_id: str, token: str, provider: str) -> Job:
 
 
 def forget(job_id: str, token: str) -> None:
-    """Remove the token after it is answered; a newer token stays."""
+    """Remove the token, which was answered. A newer token stays."""
     try:
         jobs.update(job_id, {"TaskToken": None}, condition=Attr("TaskToken").eq(token))
     except (MoveRefused, JobNotFound):
@@ -39,7 +39,7 @@ def forget(job_id: str, token: str) -> None:
 
 
 def post_labels(job_id: str, labels_key: str, caller: str) -> Job:
-    """Record the labels that ``caller`` posts for a job that waits for them; returns the job, with the token to answer.
+    """Record the labels file that ``caller`` supplies to a waiting job; returns the job, with the token to answer.
 
     Raises:
         JobNotFound, MoveRefused: also when the job does not wait for supplied labels.
