@@ -1,4 +1,4 @@
-"""Erase job: invoked by the API for one job, and daily for all jobs whose erasure is not complete."""
+"""Erase job: erase one job when the API asks, and daily every job whose erasure is not complete."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ logger = Logger()
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Mapping[str, Any], _context: Any) -> None:
-    """Erase the job ``jobId``, or else every job whose erasure is not complete. Tries all jobs before it fails."""
+    """Erase the job ``jobId``; without it, every job whose erasure is not complete. Tries all jobs before it fails."""
     failure: errors.PipelineError | None = None
     for job_id in [event["jobId"]] if "jobId" in event else erasures.list_open_ids(settings.jobs_index):
         logger.append_keys(job_id=job_id)

@@ -1,4 +1,4 @@
-"""Export audit: an execution has ended, or a caller requests its report, so make the audit report and keep it."""
+"""Export audit: make and store an execution's audit report when it ends or when a caller requests the report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Record outcome: an execution has ended, so record its end, stop what it left running, and send the notices."""
+"""Record outcome: record the end of an execution, stop what it left running, and send the notices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
     if job is None:
         return
     try:
-        # Stop what costs money first: a message that cannot be sent must not keep a model running.
+        # Stop what costs money first: a model must not go on running because a message cannot be sent.
         if job.status is not Status.READY:
             stopping.stop_what_runs(job, model_parameter=settings.model_parameter)
     finally:

@@ -1,4 +1,4 @@
-"""Resume labelling: a Ground Truth labelling job has ended, so answer the task token and send the notices."""
+"""Resume labelling: answer the task token when a Ground Truth labelling job has ended, and send the notices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Settle job: a training has written its results, or the schedule is due, so clean up after jobs that have ended.
+"""Settle job: clean up after jobs that have ended, on a schedule and when a training writes its results.
 
 Stops what still runs, and records and reports an end whose event was lost.
 """
@@ -33,7 +33,7 @@ logger = Logger()
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Mapping[str, Any], _context: Any) -> None:
-    """Settle the job whose training wrote an object; for the schedule's event, every job that is not settled.
+    """Settle the job whose training wrote an object, or on a schedule every job that is not settled.
 
     Tries all jobs before it fails.
     """
@@ -58,14 +58,14 @@ def _settle(job_id: str) -> None:
         return
     try:
         stopping.settle(job, project_parameter=settings.project_parameter, model_parameter=settings.model_parameter)
-    finally:  # the operator learns of the end also when something could not be stopped
+    finally:  # report the end even if something could not be stopped
         if not notices.is_notified(job):
             _export(job)
         notices.notify_end(job, channels=channels)
 
 
 def _export(job: Job) -> None:
-    """Have the audit report made, which the lost event would have triggered. A report that exists stays."""
+    """Invoke ExportAudit, which the lost event did not. An existing report stays."""
     clients.lambda_.invoke(
         FunctionName=settings.export_function,
         InvocationType="Event",
@@ -74,9 +74,9 @@ def _export(job: Job) -> None:
 
 
 def _trained_job_id(event: Mapping[str, Any]) -> str | None:
-    """The id of the job that S3's event is about, whose key is ``training/<jobId>/...``; None for the schedule's event.
+    """The job id in the key ``training/<jobId>/...`` of an S3 event; None for a scheduled event.
 
-    EventBridge gives a scheduled event a ``detail`` too, an empty one, when its target has no input of its own.
+    EventBridge gives a scheduled event an empty ``detail`` if its target has no input of its own.
     """
-    written = event.get("detail", {}).get("object")
-    return written["key"].split("/")[1] if written else None
+    s3_object = event.get("detail", {}).get("object")
+    return s3_object["key"].split("/")[1] if s3_object else None

@@ -28,30 +28,28 @@ metrics = Metrics()
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], _context: Any) -> None:
-    """Measure what runs; with ``remind`` send the table of running models, otherwise stop those that exceed modelHours.
+    """Measure what runs. With ``remind``, send the reminder; otherwise stop the models that exceed modelHours.
 
     Raises:
-        PipelineError: a project could not be read or a model not stopped. Everything else is done first. A reminder
-            lists such projects instead of failing, as Lambda's retry would send the reminder again.
+        PipelineError: a project could not be read or a model could not be stopped. All others are handled first. With
+            ``remind``, the message lists such projects instead, as Lambda's retry would send it again.
     """
     executions = running.executions(settings.state_machine_arn)
     metrics.add_metric(name="RunningExecutions", unit="Count", value=executions.count)
     metrics.add_metric(name="OldestExecutionHours", unit="None", value=executions.oldest_hours)
     metrics.flush_metrics()  # before the calls about models, which may take a minute and fail
-    found = running.find_models(model_parameter=settings.model_parameter, pause=time.sleep)
-    metrics.add_metric(name="RunningModels", unit="Count", value=len(found.models))
+    models, unread = running.find_models(model_parameter=settings.model_parameter, pause=time.sleep)
+    metrics.add_metric(name="RunningModels", unit="Count", value=len(models))
     metrics.add_metric(
-        name="LongestModelHours", unit="None", value=max((model.hours or 0 for model in found.models), default=0)
+        name="LongestModelHours", unit="None", value=max((model.hours or 0 for model in models), default=0)
     )
-    metrics.add_metric(
-        name="ModelDollarsAnHour", unit="None", value=sum(model.dollars_an_hour for model in found.models)
-    )
+    metrics.add_metric(name="ModelDollarsAnHour", unit="None", value=sum(model.dollars_an_hour for model in models))
     metrics.flush_metrics()
     if event.get("remind"):
-        running.remind(found, settings.model_hours, channels)
+        running.remind(models, unread, settings.model_hours, channels)
         return
-    failure = found.not_looked_at[-1][1] if found.not_looked_at else None
+    failure = unread[-1][1] if unread else None
     if settings.stop_long_running_models:
-        failure = running.stop_long_running(found.models, settings.model_hours, channels=channels) or failure
+        failure = running.stop_long_running(models, settings.model_hours, channels=channels) or failure
     if failure:
         raise failure

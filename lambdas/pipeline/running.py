@@ -1,8 +1,8 @@
-"""What runs now: the oldest execution, and the models with what they cost.
+"""Finds what runs now: the oldest execution, and the models with their cost. Sends reminders, and stops models.
 
-Rekognition does not report since when a model runs. The job's record does if the pipeline started the model. For a
-model started elsewhere (the console, the CLI) the record has the time when it was first seen. For a model stopped
-elsewhere the recorded run is ended, so that a later start does not count from the earlier one.
+Rekognition does not report when a model was started. If the pipeline started the model, the job's record has the time.
+For a model that was started elsewhere (the console, the CLI), the record gets the time at which this module first finds
+it running. For a model that was stopped elsewhere, this module records the stop, so that a later start counts anew.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ from rules.names import JOB_PREFIX
 if TYPE_CHECKING:
     from types_boto3_rekognition.type_defs import ProjectDescriptionTypeDef
 
-# Of the 5 calls a second that each operation has in the account (AWS General Reference, Rekognition quotas): the
-# pipeline's own polls need the others.
+# The account may call each operation 5 times a second, and the jobs' own polls need most of these calls.
+# Source: AWS General Reference, Rekognition quotas.
 SECONDS_BETWEEN_PROJECTS = 0.5
 
 logger = Logger(child=True)
@@ -34,7 +34,7 @@ logger = Logger(child=True)
 
 @dataclass(frozen=True)
 class Executions:
-    """How many executions run, and for how many hours the oldest of them, since its start or its last redrive."""
+    """The number of running executions, and the hours since the oldest one's start or last redrive."""
 
     count: int
     oldest_hours: float
@@ -42,7 +42,7 @@ class Executions:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that runs or starts; ``since`` in Unix ms, None when it is unknown."""
+    """A running or starting model. ``since`` is its start in Unix ms, None if unknown."""
 
     job: Job
     arn: str
@@ -58,16 +58,12 @@ class Model:
 
     @property
     def dollars_an_hour(self) -> float:
-        """At list price and for the least of its inference units."""
+        """USD an hour at list price, for the least number of inference units."""
         return self.inference_units * prices.INFERENCE_UNIT_HOUR
 
 
-@dataclass(frozen=True)
-class Found:
-    """The models of this deployment's jobs that run, and the projects that could not be read, with the error."""
-
-    models: Sequence[Model]
-    not_looked_at: Sequence[tuple[str, PipelineError]]
+Unread = Sequence[tuple[str, PipelineError]]
+"""The names of projects that could not be read, each with the error."""
 
 
 def executions(state_machine_arn: str) -> Executions:
@@ -83,32 +79,32 @@ def executions(state_machine_arn: str) -> Executions:
     return Executions(len(ages), max(ages, default=0.0))
 
 
-def find_models(*, model_parameter: str, pause: Callable[[float], None]) -> Found:
+def find_models(*, model_parameter: str, pause: Callable[[float], None]) -> tuple[Sequence[Model], Unread]:
     """Ask Rekognition which models of this deployment's jobs run, and correct their start times in the records.
 
-    ``pause`` waits for a number of seconds. A project that cannot be read does not keep the others from being read.
+    Returns the models, ordered by start, and the projects that could not be read. ``pause`` waits for some seconds.
     """
     live = clients.ssm.get_parameter(Name=model_parameter)["Parameter"]["Value"]
-    found: list[Model] = []
+    running: list[Model] = []
     failures: list[tuple[str, PipelineError]] = []
     for place, project in enumerate(_projects()):
         if place:
             pause(SECONDS_BETWEEN_PROJECTS)
         name = project["ProjectArn"].split("/")[1]
         try:
-            found += _models(name, project["ProjectArn"], live)
+            running += _models(name, project["ProjectArn"], live)
         except (ClientError, BotoCoreError) as error:
             failures.append((name, as_pipeline_error(error)))
-            logger.error("Project not looked at", extra={"job_id": name, "error": type(failures[-1][1]).__name__})
-    return Found(sorted(found, key=lambda model: model.since or 0), failures)
+            logger.error("Project not read", extra={"job_id": name, "error": type(failures[-1][1]).__name__})
+    return sorted(running, key=lambda model: model.since or 0), failures
 
 
-def stop_long_running(found: Sequence[Model], most_hours: int, *, channels: Channels) -> PipelineError | None:
-    """Stop every model that has run for more than ``most_hours``, also the live one; returns the last failure, or None.
+def stop_long_running(running: Sequence[Model], most_hours: int, *, channels: Channels) -> PipelineError | None:
+    """Stop every model that has run for more than ``most_hours``, even the live one; returns the last failure, or None.
 
-    Models with an unknown start and models of running jobs are not stopped. The notice is sent before the stop: a crash
-    in between sends it again, and no model is stopped without a notice. An event that cannot be sent does not prevent
-    the stop.
+    Does not stop models with an unknown start and models of running jobs. Sends the notice before the stop, so that no
+    model is stopped without a notice; a retry after a crash in between sends it again. If the message cannot be sent,
+    the model is not stopped. If only the event cannot be sent, it is.
     """
     failures: list[PipelineError] = []
 
@@ -120,7 +116,7 @@ def stop_long_running(found: Sequence[Model], most_hours: int, *, channels: Chan
             failures.append(error if isinstance(error, PipelineError) else as_pipeline_error(error))
             logger.error(what_failed, extra={"job_id": model.job.id, "error": type(failures[-1]).__name__})
 
-    for model in found:
+    for model in running:
         if model.hours is None or model.hours <= most_hours or model.status != "RUNNING":
             continue
         if model.job.status in states.RUNNING:
@@ -136,11 +132,11 @@ def stop_long_running(found: Sequence[Model], most_hours: int, *, channels: Chan
 
 
 def stopping_notice(model: Model, most_hours: int) -> Notice:
-    """The notice before the stop of a model that has run for too long."""
-    effect = "It is the live model: no document is found until a model is started." if model.is_live else ""
+    """The notice that announces the stop of a model."""
+    effect = "It is the live model: services cannot check documents until a model is started." if model.is_live else ""
     lines = [
         f"The model of training job {model.job.id} has run for {model.hours:.1f} hours, more than the {most_hours} of "
-        "the setting modelHours. It is being stopped, as the setting longRunningModels says.",
+        "the setting modelHours. The pipeline stops it, as the setting longRunningModels says.",
         *([effect] if effect else []),
         "",
         "To start it again:",
@@ -164,26 +160,26 @@ def stopping_notice(model: Model, most_hours: int) -> Notice:
     )
 
 
-def remind(found: Found, most_hours: int, channels: Channels) -> None:
-    """Send the table of running models with what they cost; nothing when none runs and every project was looked at."""
-    if not found.models and not found.not_looked_at:
+def remind(running: Sequence[Model], unread: Unread, most_hours: int, channels: Channels) -> None:
+    """Send the table of running models with their cost, unless no model runs and every project was read."""
+    if not running and not unread:
         return
-    dollars = sum(model.dollars_an_hour for model in found.models)
-    count = len(found.models)
+    dollars = sum(model.dollars_an_hour for model in running)
+    count = len(running)
     lines = [
-        f"Models that run: {count}, for {dollars:.2f} USD an hour ({dollars * 24:.2f} a day) at list price, also when "
-        "nobody asks them.",
+        f"Running models: {count}, for {dollars:.2f} USD an hour ({dollars * 24:.2f} a day) at list price, even when "
+        "they are not used.",
         "",
-        *_table(found.models, most_hours),
+        *_table(running, most_hours),
         "",
     ]
-    if any(_mark(model, most_hours) for model in found.models):
+    if any(_mark(model, most_hours) for model in running):
         lines += [f"(!) has run for more than {most_hours} hours, the setting modelHours.", ""]
-    lines.append("To stop one (the live one finds documents: nothing does once it is stopped):")
-    lines += [f"  aws rekognition stop-project-version --project-version-arn {model.arn}" for model in found.models]
-    if found.not_looked_at:
-        lines += ["", "These projects could not be looked at, a model of theirs may run too:"]
-        lines += [f"  {name}: {type(error).__name__}" for name, error in found.not_looked_at]
+    lines.append("To stop a model (services cannot check documents while the live model is stopped):")
+    lines += [f"  aws rekognition stop-project-version --project-version-arn {model.arn}" for model in running]
+    if unread:
+        lines += ["", "These projects could not be read. They may have running models too:"]
+        lines += [f"  {name}: {type(error).__name__}" for name, error in unread]
     channels.publish(f"eKYC models running: {count}, {dollars:.2f} USD an hour", lines)
 
 
@@ -195,7 +191,10 @@ def _projects() -> "Iterator[ProjectDescriptionTypeDef]":
 
 
 def _models(name: str, project_arn: str, live: str) -> Iterator[Model]:
-    """The running models of one project. Reads the record before it calls Rekognition, so the record is older."""
+    """The running models of one project.
+
+    Reads the record before it asks Rekognition. In the other order, a start in between would be recorded as a stop.
+    """
     try:
         job = jobs.get(name)
     except JobNotFound:
@@ -209,7 +208,7 @@ def _models(name: str, project_arn: str, live: str) -> Iterator[Model]:
         raise
     for version in versions:
         arn = version["ProjectVersionArn"]
-        is_jobs_own = arn == job["ProjectVersionArn"]  # a resume may have trained another than the first
+        is_jobs_own = arn == job["ProjectVersionArn"]  # a resumed job may have trained several models
         units = version.get("MinInferenceUnits", 1)
         if version["Status"] in models.UP:
             since = job["ModelStartTime"] if is_jobs_own else None
@@ -225,9 +224,9 @@ def _mark(model: Model, most_hours: int) -> str:
     return " (!)" if (model.hours or 0) > most_hours else ""
 
 
-def _table(found: Sequence[Model], most_hours: int) -> list[str]:
+def _table(running: Sequence[Model], most_hours: int) -> list[str]:
     rows = [("job and model", "running since (UTC)", "hours", "units", "USD/hour", "live")]
-    for model in found:
+    for model in running:
         since = "unknown"
         if model.since is not None:
             since = datetime.fromtimestamp(model.since / 1000, UTC).strftime("%Y-%m-%d %H:%M")

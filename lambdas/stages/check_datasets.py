@@ -1,4 +1,4 @@
-"""Check datasets: how far Rekognition is with the datasets."""
+"""Check datasets: poll whether both datasets are ready."""
 
 from pipeline import projects
 from pipeline.jobs import jobs

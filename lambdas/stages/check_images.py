@@ -1,4 +1,4 @@
-"""Check images: list the photos that may be labelled, upright, and those that Rekognition would reject and why."""
+"""Check images: list the photos to label, turned upright, and the rejected photos with their reasons."""
 
 from dataclasses import dataclass
 from typing import Any

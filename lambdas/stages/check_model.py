@@ -1,4 +1,4 @@
-"""Check model: whether the job's model runs."""
+"""Check model: poll whether the job's model runs."""
 
 from pipeline import models
 from pipeline.jobs import jobs

@@ -1,4 +1,4 @@
-"""Check training: how far the training is."""
+"""Check training: poll whether the training has ended."""
 
 from pipeline import models
 from pipeline.jobs import jobs

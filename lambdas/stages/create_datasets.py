@@ -1,4 +1,4 @@
-"""Create datasets: the job's Rekognition project with its TRAIN and TEST dataset."""
+"""Create datasets: create the job's Rekognition project with its TRAIN and TEST datasets."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ def handler(request: CreateDatasets) -> DatasetsCreated:
     try:
         created = projects.create_datasets(request, cost_tags=settings.cost_tags)
     except DatasetSlotsBusy:
-        detail = "Waiting: the account has as many datasets as it may"
+        detail = "Waiting: the account's quota of datasets is in use"
         jobs.advance(request.job_id, states.CREATE_DATASETS, detail=detail)
         raise
     jobs.note(

@@ -1,4 +1,4 @@
-"""Evaluate model: was it trained on what was checked, and its figures against the bars and the live model."""
+"""Evaluate model: check that the photos did not change, and compare the model with the bars and the live model."""
 
 from dataclasses import dataclass
 

@@ -21,7 +21,7 @@ settings = Settings.from_env()
 
 @stage
 def handler(request: ImportLabels) -> LabelsImported:
-    # Labels that were posted have answered the token, which is spent.
+    # If the job waited for these labels, they have answered the token.
     jobs.advance(
         request.job_id,
         states.IMPORT_LABELS,

@@ -30,6 +30,6 @@ def handler(request: PrepareDatasets) -> DatasetsPrepared:
         Dropped=prepared.dropped,
     )
     measure(TrainImages=prepared.train_images, TestImages=prepared.test_images, Dropped=prepared.dropped)
-    if requested := jobs.get(request.job_id)["LabelsRequestedTime"]:  # none when the labels came with the start
+    if requested := jobs.get(request.job_id)["LabelsRequestedTime"]:  # absent if the labels came with the start
         measure("Seconds", LabellingTime=seconds_since(requested))
     return prepared

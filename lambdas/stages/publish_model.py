@@ -1,4 +1,4 @@
-"""Publish model: make the job's model the live one."""
+"""Publish model: make the job's model the live model."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Request labels: keep the task token, then find or make the labelling job that will answer it."""
+"""Request labels: store the task token, then find or create the labelling job whose end answers it."""
 
 from dataclasses import dataclass
 from functools import partial

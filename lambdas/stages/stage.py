@@ -1,4 +1,4 @@
-"""What every stage shares: request and result as dataclasses, log context, named errors, metrics."""
+"""What all stages share: request and result as dataclasses, log context, named errors, metrics."""
 
 import time
 import traceback
@@ -13,34 +13,34 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pipeline import errors, payload
 
 logger = Logger()
-metrics = Metrics()  # lines on stdout, of which CloudWatch makes metrics: the embedded metric format
+metrics = Metrics()  # writes the embedded metric format to stdout, from which CloudWatch extracts metrics
 
 
 def measure(unit: str = "Count", **figures: float | None) -> None:
-    """Add figures of the job to the stage's metrics, if it succeeds; None stands for one that is not known yet."""
+    """Add ``figures`` to the stage's metrics, without those that are None. A stage that fails sends none of them."""
     for name, value in figures.items():
         if value is not None:
             metrics.add_metric(name=name, unit=unit, value=value)
 
 
 def seconds_since(time_ms: int) -> float:
-    """The seconds since a time in Unix milliseconds."""
+    """The seconds since ``time_ms`` (Unix ms)."""
     return time.time() - time_ms / 1000
 
 
 def stage(function: Callable[..., Any]) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
     """Make a Lambda handler of ``function(request) -> result``, both frozen dataclasses.
 
-    A function with a second parameter also gets Lambda's context, which knows how much time is left.
+    The annotation of ``request`` gives its class. A function with a second parameter also gets Lambda's context, which
+    has the remaining time.
 
-    The request's class is read from the annotation. Errors of botocore become named errors (`pipeline.errors`), so
-    that the state machine sees the name that its Retry lists. Any other exception becomes `StageFault`: its text may
-    quote the name of a photo. The log gets an error's name only: its cause is in the execution. Of a fault the log also
-    gets the lines.
+    An error of botocore becomes a named error of `pipeline.errors`, as the state machine's Retry goes by names. Any
+    other exception becomes `StageFault` without its text, which may quote the name of a photo. The log has the error's
+    name only, as the execution has its cause; for a `StageFault` also the lines of the trace.
 
-    Each run gives one line of metrics with the stage as its only dimension: how long it took, whether it was a retry,
-    whether it failed, and what the function measured. The job's id is beside them, not a dimension, of which each value
-    would be billed as a metric of its own.
+    Each run writes one line of metrics: its duration, whether it was a retry, whether it failed, and the function's own
+    figures. The stage is the only dimension. The job's id is metadata, as CloudWatch bills each value of a dimension as
+    a metric of its own.
     """
     request_type = next(kind for name, kind in get_type_hints(function).items() if name != "return")
     takes_context = len(signature(function).parameters) == 2
@@ -66,7 +66,7 @@ def stage(function: Callable[..., Any]) -> Callable[[Mapping[str, Any], Any], di
         except Exception as error:
             name, lines = type(error).__name__, traceback.format_tb(error.__traceback__)
             logger.error("Stage failed", extra={"error": name, "lines": lines})
-            raise errors.StageFault(f"{name} in {stage_name}: the log of the stage has the lines.") from None
+            raise errors.StageFault(f"{name} in {stage_name}. The stage's log has the lines of the trace.") from None
         else:
             failed = False
         finally:

@@ -25,7 +25,7 @@ def handler(request: StartModel) -> ModelStatus:
     try:
         started = models.start_model(request, inference_units=settings.inference_units)
     except RunningModelsLimit:
-        detail = "Waiting: the account runs as many models as it may"
+        detail = "Waiting: the account's quota of running models is in use"
         jobs.advance(request.job_id, states.START_MODEL, detail=detail)
         raise
     jobs.note_first(request.job_id, ModelStartTime=now_ms(), InferenceUnits=settings.inference_units)

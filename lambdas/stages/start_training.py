@@ -1,4 +1,4 @@
-"""Start training: make the job's model, which starts its training."""
+"""Start training: create the job's model (a project version), which starts its training."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,9 @@ def handler(request: StartTraining) -> TrainingStarted:
             request, bucket=settings.bucket, kms_key_arn=settings.kms_key_arn, cost_tags=settings.cost_tags
         )
     except TrainingSlotsBusy:
-        jobs.advance(request.job_id, states.START_TRAINING, detail="Waiting for a training slot")
+        jobs.advance(
+            request.job_id, states.START_TRAINING, detail="Waiting: the account's quota of trainings is in use"
+        )
         raise
     jobs.note_first(request.job_id, ProjectVersionArn=started.project_version_arn, TrainingStartTime=now_ms())
     return started

@@ -80,7 +80,7 @@ def test_a_job_reports_that_it_waits_for_a_running_model_slot(
         )
         assert answer.status_code == 200, answer.text
         # Then it waits, and says for what
-        eventually(lambda: pipeline.job(job_id)["detailedStatus"].startswith("Waiting: the account runs as many"))
+        eventually(lambda: pipeline.job(job_id)["detailedStatus"].startswith("Waiting: the account's quota"))
         assert pipeline.job(job_id)["status"] == "Deploying"
         # And when there is a place, it goes on to its end
         rekognition.current().max_running_models = 2

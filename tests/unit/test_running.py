@@ -163,7 +163,7 @@ def test_with_stop_even_a_long_running_live_model_is_stopped(setting: Setting) -
     assert setting.jobs.get(live.id)["ModelStartTime"] is None
     ((subject, text),) = setting.messages
     assert subject == f"eKYC model is stopped after 30 hours: {live.id}"
-    assert "It is the live model: no document is found" in text
+    assert "It is the live model: services cannot check documents" in text
     assert "start-project-version --min-inference-units 1" in text
 
 
