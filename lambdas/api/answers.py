@@ -6,9 +6,9 @@ Source: Lambda guide, "Lambda quotas", invocation payload.
 import json
 
 LARGEST = 6_200_000
-"""The most bytes of a body. The rest of the limit is for the status and the headers around it."""
+"""The most bytes of a body. The rest of the limit is for the status and the headers."""
 
 
 def size(body: str) -> int:
-    """The bytes of a body in the function's result, a JSON string in which each quotation mark takes two bytes."""
+    """The bytes that a body takes in the function's result, as a JSON string: a quotation mark takes two."""
     return len(json.dumps(body))

@@ -1,4 +1,4 @@
-"""The HTTP API. Existing clients rely on `create`, `url`, `start` and `list` to the letter."""
+"""The routes of the HTTP API. Existing clients rely on the exact answers of `create`, `url`, `start` and `list`."""
 
 import base64
 import binascii
@@ -55,13 +55,13 @@ class Settings(BaseSettings):
 
 
 def cross_origin(origins: Sequence[str]) -> CORSConfig | None:
-    """The CORS rules for web pages of ``origins``; None, which allows no page, without origins."""
+    """The CORS rules for web pages of ``origins``. Without origins None, which allows no page."""
     if not origins:
         return None
     return CORSConfig(
         allow_origin=origins[0],
         extra_origins=list(origins[1:]),
-        # Powertools allows the headers of a signature. AWS's JavaScript signer adds this one.
+        # In addition to the headers of a signature, which Powertools allows. AWS's JavaScript signer sends this header.
         allow_headers=["X-Amz-Content-Sha256"],
         expose_headers=["X-Execution-Arn", "X-Next-Token", "Retry-After"],
         max_age=PREFLIGHT_SECONDS,
@@ -104,7 +104,7 @@ def start() -> Response[str]:
     )
     execution_input = validation.start_input(job_id, _body(), defaults)
     arn = lifecycle.start(
-        _known(job_id),
+        _valid_id(job_id),
         execution_input,
         machine,
         bucket=settings.bucket,
@@ -121,8 +121,8 @@ def start() -> Response[str]:
 def list_jobs() -> Response[str]:
     query = _query()
     limit = validation.page_limit(query.get("limit"))
-    found, token = jobs.list_newest(settings.jobs_index, limit, query.get("nextToken"))
-    return _json([public_attributes(job) for job in found], {"X-Next-Token": token} if token else {})
+    page, token = jobs.list_newest(settings.jobs_index, limit, query.get("nextToken"))
+    return _json([public_attributes(job) for job in page], {"X-Next-Token": token} if token else {})
 
 
 @app.get("/api/training/jobs/<job_id>")
@@ -169,8 +169,8 @@ def upload_urls(job_id: str) -> Response[str]:
 @app.get("/api/training/jobs/<job_id>/uploads")
 def list_uploads(job_id: str) -> Response[str]:
     job = _job(job_id)
-    found, token = uploads.page(job.id, _query().get("nextToken"), UPLOAD_SECONDS, settings.bucket)
-    return _json(found, {"X-Next-Token": token} if token else {})
+    page, token = uploads.page(job.id, _query().get("nextToken"), UPLOAD_SECONDS, settings.bucket)
+    return _json(page, {"X-Next-Token": token} if token else {})
 
 
 @app.get("/api/training/jobs/<job_id>/states")
@@ -181,7 +181,7 @@ def show_states(job_id: str) -> Response[str]:
 @app.post("/api/training/jobs/<job_id>/labels")
 def supply_labels(job_id: str) -> Response[str]:
     name = validation.labels_name(_body())
-    job_id = _known(job_id)
+    job_id = _valid_id(job_id)
     key = validation.object_key(job_id, name)
     return _json(
         public_attributes(lifecycle.supply_labels(job_id, key, _caller() or ANONYMOUS, bucket=settings.bucket))
@@ -269,13 +269,13 @@ def answer_page_token(error: PageTokenInvalid) -> Response[str]:
 
 @app.exception_handler(Exception)
 def answer_failure(error: Exception) -> Response[str]:
-    """A throttled service gives 503, any other fault 500. Neither answer shows internal details."""
+    """503 for a throttled service, 500 for any other fault. Neither answer shows internal details."""
     failure = errors.as_pipeline_error(error) if isinstance(error, (ClientError, BotoCoreError)) else error
     name = type(failure).__name__
     if isinstance(failure, errors.Throttled):
         logger.warning("A service is busy", extra={"error": name})
         return problems.busy().response()
-    # Log the lines of the trace without the error's message, which may name a photo or hold a token.
+    # The log gets the lines of the trace without the error's message, which may have the name of a photo or a token.
     logger.error("The API failed", extra={"error": name, "lines": traceback.format_tb(error.__traceback__)})
     return problems.internal(app.lambda_context.aws_request_id).response()
 
@@ -283,13 +283,13 @@ def answer_failure(error: Exception) -> Response[str]:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     answer = app.resolve(event, context)
-    # Log the route only: the path and the query may hold names of photos.
+    # The log gets the route only, as the path and the query may have the name of a photo.
     extra = {"method": event["httpMethod"], "route": event["resource"], "status": answer["statusCode"]}
     logger.info("Answered", extra=extra)
     return answer
 
 
-def _known(text: str) -> str:
+def _valid_id(text: str) -> str:
     """Check the form of a job's id and add it to the log context. Does not check that the job exists."""
     job_id = validation.job_id(text)
     logger.append_keys(job_id=job_id)
@@ -297,7 +297,7 @@ def _known(text: str) -> str:
 
 
 def _job(text: str) -> Job:
-    job = jobs.get(_known(text))
+    job = jobs.get(_valid_id(text))
     logger.append_keys(execution=machine.last_execution_arn(job).rpartition(":")[2])
     return job
 
@@ -326,18 +326,18 @@ def _caller() -> str | None:
 
 
 def _check_takes_uploads(job: Job, names: list[str]) -> None:
-    """A job takes photos until its start, and labels also while it waits for labels or for corrected labels."""
+    """A job takes photos until its start. It also takes labels while it waits for labels or for corrected labels."""
     lifecycle.check_not_erased(job)
     if job.status is Status.CREATED:
         return
-    waits = job.status is Status.WAITING_FOR_LABELLING and job["LabelProvider"] == labelling.SUPPLIED
-    corrects = _awaits_correction(job)
-    waits = waits or corrects
-    if waits and all(is_labels(name) for name in names):
-        if corrects:
+    awaits_correction = _awaits_correction(job)
+    awaits_labels = job.status is Status.WAITING_FOR_LABELLING and job["LabelProvider"] == labelling.SUPPLIED
+    takes_labels = awaits_labels or awaits_correction
+    if takes_labels and all(is_labels(name) for name in names):
+        if awaits_correction:
             uploads.check_replaces_labels(job.id, names, settings.bucket)
         return
-    takes = "it takes labels only, no photos" if waits else "it takes no more files"
+    takes = "it takes labels only, no photos" if takes_labels else "it takes no more files"
     raise problems.conflict(f"The job is {job.status}: {takes}. Create a new job for new photos.")
 
 

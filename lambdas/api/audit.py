@@ -1,4 +1,4 @@
-"""Answers with a link to the audit report of a job, or says that the report is being made.
+"""Answers with a link to the audit report of a job, or that the report is being made.
 
 The report grows with the history, so the API's function neither makes the report nor returns its content.
 """
@@ -18,10 +18,10 @@ from pipeline.jobs import Job, jobs, now_ms, report_claims
 from pipeline.lifecycle.execution import describe_execution
 
 LINK_SECONDS = 60
-FRESH_SECONDS = 60  # how old a report on a running execution may be
-MAKING_SECONDS = 900  # the timeout of ExportAudit, after which the API invokes it again
+FRESH_SECONDS = 60  # the maximum age of a report on a running execution
+MAKING_SECONDS = 900  # ExportAudit's timeout: after that the API invokes it again
 RETRY_SECONDS = 5
-ANSWERED = " answered"  # suffix of the state in the record's ReportAsked: the API has returned a report on that state
+ANSWERED = " answered"  # the suffix of ReportAsked in the record after the API has returned a report on that state
 UNCACHED = {"Cache-Control": "no-store"}
 
 
@@ -38,29 +38,29 @@ def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, e
     The link names a version of the object, so a later version or a delete marker does not affect it.
 
     Raises:
-        Problem: 409 when there is no execution to report on.
+        Problem: 409 if the job was never started, or Step Functions has deleted the execution and no report exists.
     """
     if not job["ExecutionArn"]:
-        raise conflict("The job was never started: there is nothing to report.")
+        raise conflict("The job was never started. There is nothing to report.")
     execution = describe_execution(job, machine)
-    # A resume that stopped after writing the record has named an execution that does not exist.
+    # The record names an execution before it is started. The start may have failed.
     arn: str = execution["executionArn"] if execution else job["ExecutionArn"]
     store = Store(audit_bucket)
     ended = execution.get("stopDate") if execution else None
     folder = PROVISIONAL if execution and not ended else FINAL
-    kept = store.kept(key(job.id, arn.rpartition(":")[2], "json", folder=folder))
+    versions = store.kept(key(job.id, arn.rpartition(":")[2], "json", folder=folder))
     state = f"{arn} {ended or (execution.get('redriveCount', 0) if execution else 0)}"
-    found = _current(kept, job, state) if folder == PROVISIONAL else kept.first(_end(kept, job, ended))
-    linked = store.page_of(found) if found and form(accept) == "html" else found
-    if linked:
+    report = _current(versions, job, state) if folder == PROVISIONAL else versions.first(_end(versions, job, ended))
+    target = store.page_of(report) if report and form(accept) == "html" else report
+    if target:
         if folder == PROVISIONAL:
-            # A caller who asks later than FRESH_SECONDS gets another report.
+            # From now on, this report answers requests for FRESH_SECONDS only.
             jobs.note(job.id, ReportAsked=f"{state}{ANSWERED}")
-        return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": _link(linked, audit_bucket), **UNCACHED})
+        return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": _link(target, audit_bucket), **UNCACHED})
     if execution is None:
-        raise conflict("Step Functions has no such execution any more, and no report of it was kept.")
-    is_made = job["ReportAsked"] == state and now_ms() - job["ReportAskedTime"] < MAKING_SECONDS * 1000
-    if not is_made and report_claims.claim(job.id, state, kept.newest, MAKING_SECONDS):
+        raise conflict("Step Functions has deleted the execution, and no report on it was stored.")
+    is_being_made = job["ReportAsked"] == state and now_ms() - job["ReportAskedTime"] < MAKING_SECONDS * 1000
+    if not is_being_made and report_claims.claim(job.id, state, versions.newest, MAKING_SECONDS):
         clients.lambda_.invoke(
             FunctionName=export_function, InvocationType="Event", Payload=json.dumps({"executionArn": arn})
         )
@@ -70,29 +70,29 @@ def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, e
     )
 
 
-def _current(kept: Kept, job: Job, state: str) -> Stored | None:
-    """The report made for the last request about a running execution, if it is fresh or no caller has received it yet.
+def _current(versions: Kept, job: Job, state: str) -> Stored | None:
+    """The report that the last request had made on a running execution, if it is fresh or was not returned yet.
 
-    A report that no caller has received counts because a client may wait longer between two calls than `FRESH_SECONDS`.
+    An older report is returned once, as a client may wait longer than `FRESH_SECONDS` between its calls.
     """
     if job["ReportAsked"] not in (state, f"{state}{ANSWERED}"):
         return None
-    found = kept.next_after(job["ReportBefore"])
-    if found is None or job["ReportAsked"] == state:
-        return found
-    return found if (datetime.now(UTC) - found.written).total_seconds() < FRESH_SECONDS else None
+    report = versions.next_after(job["ReportBefore"])
+    if report is None or job["ReportAsked"] == state:
+        return report
+    return report if (datetime.now(UTC) - report.written).total_seconds() < FRESH_SECONDS else None
 
 
-def _end(kept: Kept, job: Job, ended: datetime | None) -> int:
-    """The execution's end in Unix ms: from Step Functions, or from the record after Step Functions deleted it."""
+def _end(stored: Kept, job: Job, ended: datetime | None) -> int:
+    """The execution's end in Unix ms, from Step Functions or, if it has deleted the execution, from the record."""
     if ended:
         return milliseconds(ended)
-    recorded = job["EndTime"] or (kept.versions[0].ended if kept.versions else 0)
+    recorded = job["EndTime"] or (stored.versions[0].ended if stored.versions else 0)
     # The record rounds the time down.
-    return next((one.ended for one in kept.versions if one.ended - recorded in (0, 1)), recorded)
+    return next((version.ended for version in stored.versions if version.ended - recorded in (0, 1)), recorded)
 
 
-def _link(found: Stored, bucket: str) -> str:
-    place = {"Bucket": bucket, "Key": found.key, "VersionId": found.version}
+def _link(version: Stored, bucket: str) -> str:
+    place = {"Bucket": bucket, "Key": version.key, "VersionId": version.version}
     url: str = clients.s3.generate_presigned_url("get_object", Params=place, ExpiresIn=LINK_SECONDS)
     return url

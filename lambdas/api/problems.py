@@ -53,9 +53,7 @@ def unknown_job(job_id: str) -> Problem:
 
 def unknown_caller() -> Problem:
     """403: the request is unsigned, so an audit could not name its caller."""
-    return Problem(
-        HTTPStatus.FORBIDDEN, "unknown-caller", "An erasure is recorded with who asked for it: sign the request."
-    )
+    return Problem(HTTPStatus.FORBIDDEN, "unknown-caller", "The record of an erasure has its caller. Sign the request.")
 
 
 def unknown_route(path: str) -> Problem:
@@ -64,7 +62,7 @@ def unknown_route(path: str) -> Problem:
 
 
 def too_large(limit: int) -> Problem:
-    """413: the body has more bytes than the API accepts."""
+    """413: the body is too large."""
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "body-too-large",
@@ -73,7 +71,7 @@ def too_large(limit: int) -> Problem:
 
 
 def answer_too_large(limit: int) -> Problem:
-    """413: the answer would have more bytes than a function may return."""
+    """413: the answer would be too large for a function to return."""
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "answer-too-large",
@@ -82,11 +80,11 @@ def answer_too_large(limit: int) -> Problem:
 
 
 def busy() -> Problem:
-    """503: an AWS service throttled us."""
+    """503: an AWS service throttled a call or was unreachable."""
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "busy",
-        f"A service that this needs is busy. Try again in {RETRY_SECONDS} seconds.",
+        f"An AWS service is busy. Try again in {RETRY_SECONDS} seconds.",
         {"Retry-After": str(RETRY_SECONDS)},
     )
 

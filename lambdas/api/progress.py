@@ -18,10 +18,10 @@ PAGE = 1000  # the most events that one call returns
 
 
 def view(job: Job, machine: StateMachine) -> dict[str, Any]:
-    """The tasks that are ``done``, the ``current`` one and the ``next`` ones, with times in Unix ms.
+    """The tasks in order, each ``done``, ``current`` or ``next``, with times in Unix ms.
 
-    Of a history of more than 2,000 events this reads only the beginning and the end: between them is only the loop
-    that waits for the training. The ``next`` tasks follow from the record; a Choice may still skip one.
+    Reads only the first and the last 1,000 events of a longer history: the events between them are polls of the loop
+    that waits for the training. A Choice state may still skip a ``next`` task.
     """
     plan = [task.name for task in TASKS]
     events = _events(machine.last_execution_arn(job))
@@ -30,16 +30,16 @@ def view(job: Job, machine: StateMachine) -> dict[str, Any]:
     last, inside = None, False
     for event in events:
         when = int(event["timestamp"].timestamp() * 1000)
-        if began := event.get("stateEnteredEventDetails"):
-            last, inside = _task(began["name"]), True
+        if entry := event.get("stateEnteredEventDetails"):
+            last, inside = _task(entry["name"]), True
             entered.setdefault(last, when)
-        elif ended := event.get("stateExitedEventDetails"):
-            left[_task(ended["name"])] = when
+        elif exit_ := event.get("stateExitedEventDetails"):
+            left[_task(exit_["name"])] = when
             inside = False
     running = job.status in RUNNING
     known = [name for name in plan if name in entered]
     current = known and last in plan and (inside or running) and last
-    found = [
+    states = [
         {
             "name": name,
             "status": "current" if name == current else "done",
@@ -51,12 +51,12 @@ def view(job: Job, machine: StateMachine) -> dict[str, Any]:
     if running or not events:
         after = plan.index(known[-1]) + 1 if known else 0
         skipped = (REQUEST_LABELS if job["LabelProvider"] == SUPPLIED else IMPORT_LABELS).name
-        found += [
+        states += [
             {"name": name, "status": "next", "enteredTime": None, "leftTime": None}
             for name in plan[after:]
             if name != skipped
         ]
-    return {"status": job.status, "states": found}
+    return {"status": job.status, "states": states}
 
 
 def _task(state: str) -> str:
@@ -66,15 +66,15 @@ def _task(state: str) -> str:
 
 def _events(execution_arn: str) -> "list[HistoryEventTypeDef]":
     """The history in order, without the inputs and outputs of the states."""
-    ask: dict[str, Any] = {"executionArn": execution_arn, "maxResults": PAGE, "includeExecutionData": False}
+    request: dict[str, Any] = {"executionArn": execution_arn, "maxResults": PAGE, "includeExecutionData": False}
     try:
-        first = clients.stepfunctions.get_execution_history(**ask)
+        first = clients.stepfunctions.get_execution_history(**request)
     except ClientError as error:
         if error_code(error) == "ExecutionDoesNotExist":
             return []
         raise
     events = {event["id"]: event for event in first["events"]}
     if "nextToken" in first:
-        end = clients.stepfunctions.get_execution_history(**ask, reverseOrder=True)
+        end = clients.stepfunctions.get_execution_history(**request, reverseOrder=True)
         events |= {event["id"]: event for event in end["events"]}
     return [events[number] for number in sorted(events)]

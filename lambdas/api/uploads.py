@@ -25,12 +25,12 @@ FOLDERS = ("images", "labels")
 def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -> tuple[dict[str, Any], dict[str, str]]:
     """The signed parameters of a PUT of this file, and the headers that the client must send.
 
-    S3 accepts the PUT with exactly these headers. A signed size adds none: every HTTP client sends Content-Length.
+    A signed size adds no header, as every HTTP client sends Content-Length.
 
     Args:
-        once: S3 accepts only the first upload under this name.
-        sha256: the content's hash in hex, which S3 then checks.
-        size: in bytes; S3 then accepts no other size.
+        once: whether S3 refuses an upload if the file exists already.
+        sha256: the SHA-256 of the content in hex, which S3 then checks.
+        size: in bytes; S3 then refuses any other size.
     """
     kind = media_type(name)
     signed: dict[str, Any] = {"ContentType": kind}
@@ -49,9 +49,8 @@ def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -
 def page(job_id: str, token: str | None, seconds: int, bucket: str) -> tuple[list[dict[str, Any]], str | None]:
     """Up to 1,000 photos by name, then up to 1,000 labels files, and the token of the next page or None.
 
-    A page has fewer when long names would make the answer too large.
-
-    Each has a URL for HEAD only, valid for ``seconds``.
+    A page is shorter if long names would make the answer too large. Each entry has a URL for HEAD, valid for
+    ``seconds``.
 
     Raises:
         PageTokenInvalid: ``token`` was not returned by this function.
@@ -60,7 +59,7 @@ def page(job_id: str, token: str | None, seconds: int, bucket: str) -> tuple[lis
     prefix = f"{folder}/{job_id}/"
     start: dict[str, Any] = {"StartAfter": prefix + after} if after else {}
     listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **start)
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     bytes_left = answers.LARGEST - answers.size("[]")
     for entry in listed.get("Contents", ()):
         url = clients.s3.generate_presigned_url(
@@ -70,23 +69,23 @@ def page(job_id: str, token: str | None, seconds: int, bucket: str) -> tuple[lis
         bytes_left -= answers.size(json.dumps(entry_view))
         if bytes_left < 0:
             break
-        found.append(entry_view)
+        entries.append(entry_view)
     if listed["IsTruncated"] or bytes_left < 0:
-        return found, _token(folder, found[-1]["name"])
-    return found, None if folder == FOLDERS[-1] else _token(FOLDERS[-1], "")
+        return entries, _token(folder, entries[-1]["name"])
+    return entries, None if folder == FOLDERS[-1] else _token(FOLDERS[-1], "")
 
 
 def check_replaces_labels(job_id: str, names: Sequence[str], bucket: str) -> None:
-    """Check that a corrected labels file has the name of the file that the job reads.
+    """Check that a corrected labels file has the name under which the job reads its labels.
 
     Raises:
-        NotAllowed: the name is another one, under which the job would not find the file.
+        NotAllowed: the job would not find a file of this name.
     """
     prefix = f"{FOLDERS[-1]}/{job_id}/"
     listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE)
-    there = [entry["Key"].removeprefix(prefix) for entry in listed.get("Contents", ())]
-    if there and not set(names) <= set(there):
-        raise NotAllowed(f"Upload the corrected labels under the name that the job reads: {', '.join(there)}.")
+    uploaded = [entry["Key"].removeprefix(prefix) for entry in listed.get("Contents", ())]
+    if uploaded and not set(names) <= set(uploaded):
+        raise NotAllowed(f"Upload the corrected labels under the name that the job reads: {', '.join(uploaded)}.")
 
 
 def _token(folder: str, after: str) -> str:
@@ -97,11 +96,7 @@ def _read_token(token: str) -> tuple[str, str]:
     try:
         folder, slash, after = base64.b64decode(token, altchars=b"-_", validate=True).decode().partition("/")
     except (binascii.Error, ValueError) as error:
-        raise PageTokenInvalid("it was not returned by this list") from error
-    if folder not in FOLDERS or not slash or (after and _is_no_name(after)):
-        raise PageTokenInvalid("it was not returned by this list")
+        raise PageTokenInvalid("The page token was not returned by this list.") from error
+    if folder not in FOLDERS or not slash or len(after.encode()) > LONGEST_NAME_BYTES:
+        raise PageTokenInvalid("The page token was not returned by this list.")
     return folder, after
-
-
-def _is_no_name(text: str) -> bool:
-    return len(text.encode()) > LONGEST_NAME_BYTES

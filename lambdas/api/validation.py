@@ -15,13 +15,13 @@ from rules.uploads import LABELS, PHOTOS, is_labels, largest
 JOB_ID = re.compile(r"ekyc-[0-9]{14}-[0-9a-f]{16}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_NAMES = 1000
-LARGEST_BODY = 2 * 1024 * 1024  # bytes; 1,000 of the longest names fit
+LARGEST_BODY = 2 * 1024 * 1024  # bytes; enough for 1,000 of the longest names
 LARGEST_PAGE = 100
 
 
 @dataclass(frozen=True)
 class StartDefaults:
-    """The deployment's values for a job's start. A caller may set stricter values only."""
+    """The deployment's values for a job's start. A caller may only make them stricter."""
 
     provider: str
     document_types: Sequence[str]
@@ -32,7 +32,7 @@ class StartDefaults:
 
 
 def job_id(text: str) -> str:
-    """The id, if it has the form of a job id."""
+    """The id, which must have the form of a job id."""
     if not JOB_ID.fullmatch(text):
         raise unknown_job(text)
     return text
@@ -99,21 +99,21 @@ def object_key(job: str, name: str) -> str:
 
 
 def file_names(document: Mapping[str, Any]) -> list[str]:
-    """``{"names": [...]}``: 1 to 1,000 file names, each once."""
+    """``{"names": [...]}``: 1 to 1,000 different file names."""
     _only(document, "names", "sha256", "sizes")
     names = document.get("names")
     if not isinstance(names, list) or not 1 <= len(names) <= MOST_NAMES:
         raise bad_request(f"names must be a list of 1 to {MOST_NAMES} file names.")
-    seen = set()
+    earlier = set()
     for name in names:
-        if file_name(name) in seen:
+        if file_name(name) in earlier:
             raise bad_request(f"The file name {ascii(name)[:80]} is in the list twice.")
-        seen.add(name)
+        earlier.add(name)
     return names
 
 
 def content_hashes(document: Mapping[str, Any]) -> dict[str, str]:
-    """``{"sha256": {name: hash}}`` of a request that `file_names` accepted: SHA-256 in hex, for some or all files."""
+    """``{"sha256": {name: hash}}`` of a body that `file_names` accepted: SHA-256 in hex of some or all files."""
     hashes = document.get("sha256", {})
     if not isinstance(hashes, dict):
         raise bad_request('sha256 must be an object of file names and hashes, such as {"photo-1.jpg": "9f86d0…"}.')
@@ -127,7 +127,7 @@ def content_hashes(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def content_sizes(document: Mapping[str, Any]) -> dict[str, int]:
-    """``{"sizes": {name: bytes}}`` of a request that `file_names` accepted: sizes of some or all files."""
+    """``{"sizes": {name: bytes}}`` of a body that `file_names` accepted: sizes of some or all files."""
     sizes = document.get("sizes", {})
     if not isinstance(sizes, dict):
         raise bad_request('sizes must be an object of file names and bytes, such as {"photo-1.jpg": 201334}.')
@@ -153,9 +153,9 @@ def labels_name(document: Mapping[str, Any]) -> str:
 
 
 def start_input(job: str, document: Mapping[str, Any], defaults: StartDefaults) -> dict[str, Any]:
-    """The execution's input: the caller's values over the deployment's defaults.
+    """The execution's input: the caller's values, and the deployment's defaults for the others.
 
-    A job cannot lower the deployment's bars, as it could then replace the live model with any model.
+    A job cannot lower the deployment's bars. Otherwise any model could replace the live model.
     """
     _only(document, "labels", "deploy", "minF1", "minLabelF1", "maxF1Drop", "documentTypes", "stopPreviousModel")
     return {
@@ -180,7 +180,7 @@ def _labels(job: str, labels: Any, default_provider: str) -> dict[str, str]:
     if "key" not in labels:
         return {"provider": provider}
     if provider != SUPPLIED:
-        raise bad_request(f"labels.key goes with the provider {SUPPLIED!r} only.")
+        raise bad_request(f"labels.key is allowed with the provider {SUPPLIED!r} only.")
     return {"provider": provider, "key": object_key(job, _labels_file(labels["key"]))}
 
 
@@ -226,7 +226,7 @@ def _stop_previous(document: Mapping[str, Any], allowed: bool) -> bool:
     name = "stopPreviousModel"
     if _flag(document, name, allowed) and not allowed:
         raise bad_request(
-            f"{name} is true, but the deployment's setting {name} is false: it leaves that model running."
+            f"{name} is true, but the deployment's setting {name} is false: no job stops the previous model."
         )
     return _flag(document, name, allowed)
 
@@ -245,5 +245,5 @@ def _only(document: Mapping[str, Any], *known: str, within: str = "The body") ->
 
 
 def _no_constant(_word: str) -> NoReturn:
-    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    """Refuse NaN and Infinity, which Python accepts although JSON does not have them."""
     raise ValueError("not JSON")

@@ -17,7 +17,7 @@ HOUR_MS = 3_600_000
 
 
 def with_end_recorded(job: Job, machine: StateMachine) -> Job:
-    """The job, after recording its execution's end in case the event was lost."""
+    """The job. Records its execution's end first, as the event about the end may be late or lost."""
     if job.status not in RUNNING:
         return job
     arn = machine.last_execution_arn(job)
@@ -26,12 +26,12 @@ def with_end_recorded(job: Job, machine: StateMachine) -> Job:
     except ClientError as error:
         if error_code(error) != "ExecutionDoesNotExist":
             raise
-        return job  # the start stopped after writing the record
+        return job  # the record names an execution before it is started
     return ended or job
 
 
 def job_view(job: Job) -> dict[str, Any]:
-    """The job as in the list, with its progress and its cost so far."""
+    """The job as in the list, with its progress, its cost so far and the advice."""
     labelled, total = job["Labelled"], job["Images"]
     if job.status is Status.LABELLING and job["LabellingJobArn"]:
         labelled, total = _labelling_counts(job)
@@ -47,7 +47,7 @@ def job_view(job: Job) -> dict[str, Any]:
 
 
 def _advice(job: Job) -> dict[str, Any]:
-    """The advice on a job that ended without a model; empty for an erased job."""
+    """What to do about a job that ended without a model; empty for an erased job."""
     if job.status not in (Status.FAILED, Status.REJECTED, Status.STOPPED) or job.is_erased:
         return {}
     job_advice = advice.for_job(job.status, job["Error"], job["LabelProvider"])
@@ -55,7 +55,7 @@ def _advice(job: Job) -> dict[str, Any]:
 
 
 def model_view(project_parameter: str, model_parameter: str) -> dict[str, Any]:
-    """The live model: ARN, status, since when it is live (Unix ms) and USD an hour; null without a live model."""
+    """The live model: its ARN, status, time of publication (Unix ms) and USD an hour. All null without a live model."""
     live = clients.ssm.get_parameter(Name=model_parameter)["Parameter"]
     arn, project_arn = live["Value"], read_parameter(project_parameter)
     if arn == NONE_YET or not project_arn:
@@ -73,7 +73,7 @@ def model_view(project_parameter: str, model_parameter: str) -> dict[str, Any]:
 
 
 def _labelling_counts(job: Job) -> tuple[int | None, int | None]:
-    """Photos labelled so far and in total. Ground Truth reports no counts in the first moments."""
+    """The photos labelled so far and in total. At first, Ground Truth reports no counts."""
     name = job["LabellingJobArn"].rpartition("/")[2]
     description = labelling.describe(name)
     if description is None:
@@ -85,9 +85,9 @@ def _labelling_counts(job: Job) -> tuple[int | None, int | None]:
 
 
 def _cost(job: Job) -> dict[str, float]:
-    """USD at list price, without labelling: training as billed or by its duration so far; the model while it runs.
+    """USD at list price, without labelling: the training as billed or so far, and the running time of the model.
 
-    A model that was stopped in the console still counts as running: the record has only stops by the pipeline.
+    A model that was stopped in the console counts as running until WatchRunning records the stop.
     """
     now = now_ms()
     training_ms = (job["TrainingSeconds"] or 0) * 1000

@@ -1045,17 +1045,17 @@ CALLS = [
     start(
         "labels of Ground Truth with a key",
         {"labels": {"provider": "ground-truth", "key": "a.json"}},
-        words="goes with the provider 'supplied'",
+        words="is allowed with the provider 'supplied'",
     ),
     start("labels that are a photo", {"labels": {**SUPPLIED, "key": "a.jpg"}}, words="it ends in one of .json"),
     start("labels in a folder above", {"labels": {**SUPPLIED, "key": "../a.json"}}, words="must be a plain name"),
     start("labels that are not uploaded", {"labels": {**SUPPLIED, "key": "a.json"}}, UNMET, "'a.json' is not uploaded"),
     start("a body of 3 MB", b'{"deploy": true}' + b" " * (3 * MB), LARGE, "more than 2097152 bytes"),
     start("a body of 11 MB", b" " * (11 * MB), LARGE, "larger than 10 MB"),
-    start("no photo", None, UNMET, "The job has no photos. Upload some, then start it.", job="{empty}"),
-    start("started before", None, CONFLICT, "was started before; it is WaitingForLabelling", job=WAITING),
+    start("no photo", None, UNMET, "The job has no photos. Upload photos, then start it.", job="{empty}"),
+    start("started before", None, CONFLICT, "is already started; it is WaitingForLabelling", job=WAITING),
     start(
-        "failed before", {}, CONFLICT, "was started before; it is Failed. Resume it, or create a new job.", job=FAILED
+        "failed before", {}, CONFLICT, "is already started; it is Failed. Resume it, or create a new job.", job=FAILED
     ),
     start("erased", {}, CONFLICT, "The job was erased: its photos and labels are gone. Create a new job.", job=ERASED),
     call("start: wrong method", "GET start", NO_ROUTE, "No such call", query={"JobId": NEW}),
@@ -1082,7 +1082,7 @@ CALLS = [
     call("job: wrong method", f"PUT jobs/{NEW}", NO_ROUTE, "No such call"),
     # erase
     call("erase: unknown", f"DELETE jobs/{UNKNOWN}", MISSING, UNKNOWN),
-    call("erase: without a signature", f"DELETE jobs/{FAILED}", "403 unknown-caller", "sign the request", signed=False),
+    call("erase: without a signature", f"DELETE jobs/{FAILED}", "403 unknown-caller", "Sign the request", signed=False),
     call("erase: running", f"DELETE jobs/{WAITING}", CONFLICT, "The job is running. Stop it first, then erase it."),
     # urls
     urls("unknown job", A_GOOD_NAME, MISSING, UNKNOWN, job=UNKNOWN),
@@ -1143,7 +1143,7 @@ CALLS = [
     call("stop: wrong method", f"GET jobs/{WAITING}/stop", NO_ROUTE, "No such call"),
     call("stop: a body of 11 MB", f"POST jobs/{WAITING}/stop", LARGE, "larger than 10 MB", body=b" " * (11 * MB)),
     call("resume: unknown job", f"POST jobs/{UNKNOWN}/resume", MISSING, UNKNOWN),
-    call("resume: never started", f"POST jobs/{NEW}/resume", CONFLICT, "The job was never started: start it instead."),
+    call("resume: never started", f"POST jobs/{NEW}/resume", CONFLICT, "The job was never started. Start it instead."),
     call("resume: running", f"POST jobs/{WAITING}/resume", CONFLICT, "The job is running."),
     call("resume: erased", f"POST jobs/{ERASED}/resume", CONFLICT, "The job was erased"),
     call("resume: wrong method", f"DELETE jobs/{FAILED}/resume", NO_ROUTE, "No such call"),

@@ -131,7 +131,7 @@ def test_a_job_whose_training_goes_on_is_erased_after_it(pipeline: Pipeline) -> 
     # Then it cannot be erased, for the training will write to the bucket
     answer = erase(pipeline, job_id)
     assert answer.status_code == 409, answer.text
-    assert "The training goes on" in answer.json()["detail"]
+    assert "training is running" in answer.json()["detail"]
     # When the training has ended, then it can, with what the training wrote
     eventually(lambda: erase(pipeline, job_id).status_code == 202)
     erased(pipeline, job_id)
@@ -161,5 +161,5 @@ def test_an_erasure_needs_a_signature(shared_pipeline: Pipeline) -> None:
     job_id = shared_pipeline.http.post("create").json()["id"]
     answer = shared_pipeline.http.delete(f"jobs/{job_id}", headers={"X-User": "auditor"})
     assert answer.status_code == 403
-    assert "sign the request" in answer.json()["detail"]
+    assert "Sign the request" in answer.json()["detail"]
     assert "erasure" not in shared_pipeline.job(job_id)

@@ -305,7 +305,7 @@ def test_a_start_may_stop_the_old_model_if_the_deployment_does(
 def test_a_second_start_is_refused(api: Api) -> None:
     job_id = api.started()
     for body in (None, {"minF1": 0.9}):
-        assert is_problem(api.post("start", body, JobId=job_id), 409, "was started before; it is CheckingImages")
+        assert is_problem(api.post("start", body, JobId=job_id), 409, "is already started; it is CheckingImages")
     assert len(api.machine.executions) == 1
 
 
@@ -320,14 +320,14 @@ def test_a_start_that_failed_can_be_repeated(api: Api) -> None:
     assert api.post("start", {"deploy": False}, JobId=job_id).status == 200
     # Then the job runs, once
     assert json.loads(api.execution(job_id)["input"])["deploy"] is False
-    assert is_problem(api.post("start", JobId=job_id), 409, "started before")
+    assert is_problem(api.post("start", JobId=job_id), 409, "already started")
 
 
 def test_a_start_that_lost_the_race_is_refused(api: Api) -> None:
     # Given a start that has claimed the job and is about to start its execution, and a second start that overtakes it
     job_id = api.new_job()
     api.machine.refuse_next("start_execution", "ExecutionAlreadyExists")
-    assert is_problem(api.post("start", JobId=job_id), 409, "started before")
+    assert is_problem(api.post("start", JobId=job_id), 409, "already started")
 
 
 def test_a_start_without_photos_leaves_the_job_as_it_was(api: Api) -> None:

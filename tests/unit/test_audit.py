@@ -556,7 +556,7 @@ def test_a_report_outlives_the_execution(api: ReportApi) -> None:
     ended = api.end(job_id)
     api.machine.executions.clear()
     # Then the report that was kept is answered, and where there is none, that is said
-    assert is_problem(api.audit(job_id), 409, "no report of it was kept")
+    assert is_problem(api.audit(job_id), 409, "no report on it was stored")
     api.keep(job_id, ended)
     assert api.audit(job_id).status == 303
 

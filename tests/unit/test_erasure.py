@@ -456,7 +456,7 @@ def test_the_caller_is_the_one_api_gateway_authorized(api: ErasingApi, context: 
 @pytest.mark.parametrize("context", [{}, {"identity": {"userArn": None}}, {"authorizer": None}])
 def test_an_erasure_needs_a_caller(api: ErasingApi, context: dict[str, Any]) -> None:
     job_id = api.new_job()
-    assert is_problem(api.delete(job_id, context), 403, "sign the request")
+    assert is_problem(api.delete(job_id, context), 403, "Sign the request")
     assert "erasure" not in api.get(f"jobs/{job_id}").json
     assert api.functions.invoked == []
 
@@ -485,7 +485,7 @@ def test_work_after_the_execution_delays_the_erasure(api: ErasingApi) -> None:
     # Then each is in the way, for it adds objects
     assert is_problem(api.delete(job_id), 409, "labelling job is InProgress")
     api.ground_truth.jobs[f"{job_id}-1"] = {"LabelingJobStatus": "Stopped"}
-    assert is_problem(api.delete(job_id), 409, "The training goes on")
+    assert is_problem(api.delete(job_id), 409, "training is running")
     # And when it has ended, whichever way, nothing is; a running model is not either
     api.rekognition.versions[job_id]["Status"] = "RUNNING"
     assert api.delete(job_id).status == 202
@@ -610,7 +610,7 @@ def test_an_erasure_that_cannot_start_is_reported_and_repeatable(api: ErasingApi
     job_id = api.new_job()
     api.functions.refuse_next("invoke", "TooManyRequestsException", http_status=429)
     answer = api.delete(job_id)
-    assert is_problem(answer, 503, "Send it again")
+    assert is_problem(answer, 503, "Send the request again")
     assert answer.headers["retry-after"] == "5"
     # Then the request is recorded
     assert api.get(f"jobs/{job_id}").json["erasure"]["status"] == "Requested"
@@ -628,7 +628,7 @@ def test_every_request_is_kept_up_to_a_limit(api: ErasingApi, monkeypatch: pytes
     shown = api.delete(job_id, second).json["erasure"]
     assert shown["requestedBy"] == f"{AUDITOR}-2"
     assert [request["requestedBy"] for request in shown["requests"]] == [AUDITOR, f"{AUDITOR}-2"]
-    assert is_problem(api.delete(job_id), 409, "2 times")
+    assert is_problem(api.delete(job_id), 409, "2 requests")
 
 
 def test_an_end_event_after_the_erasure_changes_nothing(api: ErasingApi, erased: str) -> None:

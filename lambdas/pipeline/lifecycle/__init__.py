@@ -1,6 +1,6 @@
-"""The requests about a job or the live model: start, stop, resume, erase, and supply the labels that a job waits for.
+"""Carries out requests about a job or the live model: start, stop, resume, erase, and supply labels.
 
-A refused request raises a `Refusal` with the reason and what to do.
+A refused request raises a `Refusal`, which says why and what to do.
 """
 
 from pipeline.lifecycle.erasing import erase

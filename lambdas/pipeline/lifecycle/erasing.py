@@ -17,11 +17,12 @@ from rules.states import RUNNING, Status
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
 MODEL_IN_USE = (*models.UP, "STOPPING")
 AT_REST = (Status.CREATED, Status.READY)
-"""Statuses that need no call to AWS: nothing was claimed yet, or the execution succeeded and cannot be redriven."""
+"""Statuses of a job that cannot run, so that no call to AWS is needed to check. An execution that succeeded cannot be
+redriven."""
 TRIES = 3
-"""Attempts to write to a record that other writers change."""
+"""Attempts to write a record that other writers may change."""
 MOST_ERASURES = 100
-"""The most requests in a record. DynamoDB limits an item to 400 KB."""
+"""The largest number of requests in a record. DynamoDB limits an item to 400 KB."""
 
 logger = Logger(child=True)
 
@@ -37,9 +38,8 @@ def erase(
 ) -> Job:
     """Record the request of ``requested_by`` to erase the job, and invoke the erasure; returns the updated job.
 
-    ``delete_model``: delete the job's model too.
-
-    May be called again; each call is recorded. The time of this call does not depend on the number of photos.
+    With ``delete_model``, the erasure deletes the job's model too. Each call adds a request to the record. How long the
+    call takes does not depend on the number of photos.
 
     Raises:
         NotAllowed: the job, its labelling or its training runs and may add objects, or the model to delete is live
@@ -54,13 +54,13 @@ def erase(
             FunctionName=erase_function, InvocationType="Event", Payload=json.dumps({"jobId": job.id})
         )
     except (ClientError, BotoCoreError) as error:
-        logger.error("Erasure not begun", extra={"error": type(errors.as_pipeline_error(error)).__name__})
+        logger.error("Erasure not invoked", extra={"error": type(errors.as_pipeline_error(error)).__name__})
         raise NotBegun() from None
     return requested
 
 
 def _check_model_unused(job: Job, model_parameter: str) -> None:
-    """Refuse to delete a model that checks documents.
+    """Check that none of the job's models is in use.
 
     Raises:
         NotAllowed: one of the job's models is live or runs.
@@ -93,8 +93,8 @@ def _request_erasure(job: Job, requested_by: str, machine: StateMachine, *, dele
         except MoveRefused as refusal:
             job = refusal.job
         if job.is_erased:
-            raise NotAllowed(f"The job was asked to be erased {MOST_ERASURES} times: the record holds no more.")
-    raise NotAllowed("The job has just changed. Ask again.")
+            raise NotAllowed(f"The job already has {MOST_ERASURES} requests to erase it. Its record holds no more.")
+    raise NotAllowed("The job has just changed. Send the request again.")
 
 
 def _check_at_rest(job: Job, machine: StateMachine) -> bool:
@@ -108,17 +108,17 @@ def _check_at_rest(job: Job, machine: StateMachine) -> bool:
         raise NotAllowed("The job is running. Stop it first, then erase it.")
     claimed = max(job["ResumedTime"] or 0, (not execution and job["ExecutionStartTime"]) or 0)
     if now_ms() - claimed < resumes.CLAIM_MS:
-        raise NotAllowed("The job is being started or resumed. Ask again in a minute, or stop it first.")
+        raise NotAllowed("The job is being started or resumed. Try again in a minute, or stop it first.")
     if job["LabellingJobArn"]:
         status = labelling.status(job["LabellingJobArn"].rpartition("/")[2])
         if status in LABELLING_UP:
-            raise NotAllowed(f"The labelling job is {status}. Stop the job first, and erase it once that is done.")
+            raise NotAllowed(f"The labelling job is {status}. Stop the job, and erase it when the labelling has ended.")
     if job["ProjectVersionArn"]:
         name = models.version_name(job["ProjectVersionArn"])
         version = models.describe(job["ProjectArn"], name)
         if version and version["Status"] == "TRAINING_IN_PROGRESS":
             raise NotAllowed(
-                "The training goes on: Rekognition cannot cancel one, and it writes to the bucket when it ends. Erase "
-                "the job after that."
+                "The job's training is running. Rekognition cannot cancel it, and writes to the bucket when it ends. "
+                "Erase the job after that."
             )
     return execution is None and job.status in RUNNING

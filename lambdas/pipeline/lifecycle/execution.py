@@ -1,4 +1,4 @@
-"""A job's last execution, and the check that all requests about a job share."""
+"""What requests about a job share: a look at its last execution, and the check that it is not erased."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ UP = ("RUNNING", "PENDING_REDRIVE")
 def describe_execution(job: Job, machine: StateMachine) -> "DescribeExecutionOutputTypeDef | None":
     """The job's last execution, or None when it has none.
 
-    A resume that stopped after writing the record named an execution that does not exist: then this is the one before.
+    The record names an execution before it is started. If the start failed, this is the execution before that one.
     """
     _, last = executions.parse(machine.last_execution_arn(job).rpartition(":")[2])
     for attempt in (last, last - 1)[: 1 if last == 1 else 2]:
@@ -34,10 +34,10 @@ def describe_execution(job: Job, machine: StateMachine) -> "DescribeExecutionOut
 
 
 def check_not_erased(job: Job) -> None:
-    """Refuse every change to a job whose erasure was requested.
+    """Check that a request may change the job.
 
     Raises:
-        NotAllowed: its erasure was requested.
+        NotAllowed: the erasure of the job was requested.
     """
     if job.is_erased:
         raise NotAllowed("The job was erased: its photos and labels are gone. Create a new job.")

@@ -23,7 +23,7 @@ def stop_model(model_parameter: str) -> dict[str, Any]:
     try:
         status = clients.rekognition.stop_project_version(ProjectVersionArn=arn)["Status"]
     except ClientError as error:
-        raise _refused_by_model(error, "stopped") from error
+        raise _refusal(error, "stopped") from error
     model_hours.record_stop(models.job_id(arn))
     return {"projectVersionArn": arn, "status": status}
 
@@ -37,11 +37,11 @@ def start_model(inference_units: int, model_parameter: str) -> dict[str, Any]:
     """
     arn = _live_model(model_parameter)
     try:
-        status = clients.rekognition.start_project_version(ProjectVersionArn=arn, MinInferenceUnits=inference_units)
+        answer = clients.rekognition.start_project_version(ProjectVersionArn=arn, MinInferenceUnits=inference_units)
     except ClientError as error:
-        raise _refused_by_model(error, "started") from error
+        raise _refusal(error, "started") from error
     jobs.note_first(models.job_id(arn), ModelStartTime=now_ms(), InferenceUnits=inference_units)
-    return {"projectVersionArn": arn, "status": status["Status"]}
+    return {"projectVersionArn": arn, "status": answer["Status"]}
 
 
 def _live_model(model_parameter: str) -> str:
@@ -51,14 +51,16 @@ def _live_model(model_parameter: str) -> str:
     return arn
 
 
-def _refused_by_model(error: ClientError, done: str) -> Exception:
-    """The error for the caller that Rekognition's refusal stands for. Source: Rekognition API reference, Start- and
-    StopProjectVersion."""
+def _refusal(error: ClientError, participle: str) -> Exception:
+    """Rekognition's refusal as a `Refusal`; any other error unchanged. ``participle``: started or stopped.
+
+    Source: Rekognition API reference, StartProjectVersion and StopProjectVersion.
+    """
     match error_code(error):
         case "ResourceInUseException" | "ResourceNotReadyException":
-            return NotAllowed(f"The live model cannot be {done} in the state that it is in. GET model tells its state.")
+            return NotAllowed(f"The live model cannot be {participle} in its present status, which GET model shows.")
         case "LimitExceededException":
-            return NotAllowed("The account runs as many models as it may: stop another one first.")
+            return NotAllowed("The account's quota of running models is in use. Stop another model first.")
         case "ResourceNotFoundException":
             return NotThere("The live model was deleted.")
     return error

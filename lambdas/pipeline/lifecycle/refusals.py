@@ -1,4 +1,4 @@
-"""The refusals of requests about a job, with a text for the caller."""
+"""The refusals of requests about a job or the live model, each with a text for the caller."""
 
 
 class Refusal(Exception):
@@ -18,5 +18,6 @@ class NotBegun(Refusal):
 
     def __init__(self) -> None:
         super().__init__(
-            "The request is recorded, but its work could not be begun. Send it again; else it begins within a day."
+            "The request is recorded, but the erasure could not be started. Send the request again. If you do not, the "
+            "erasure starts within a day."
         )

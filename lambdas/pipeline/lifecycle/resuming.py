@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 def resume(job: Job, caller: str, machine: StateMachine) -> Job:
     """Resume the job where its execution ended; returns the job. The record keeps ``caller`` for the audit report.
 
-    This redrives the execution from the state in which it ended. When Step Functions no longer allows a redrive (14
-    days after the end, or a history that is too long), or the state would fail again, a new execution skips what is
-    done.
+    Redrives the execution from the state in which it ended. Starts another execution, which skips what is done, if Step
+    Functions allows no redrive (14 days after the end, or with too long a history) or the state would fail again.
 
     Raises:
         NotAllowed: there is nothing to resume, or another caller is resuming it.
@@ -32,17 +31,17 @@ def resume(job: Job, caller: str, machine: StateMachine) -> Job:
     check_not_erased(job)
     execution = describe_execution(job, machine)
     if execution is None and job.status in RESUMABLE:
-        raise NotAllowed("Step Functions keeps an execution for 90 days, and has forgotten this one. Start a new job.")
+        raise NotAllowed("Step Functions has deleted the execution, as it ended 90 days ago. Create a new job.")
     if execution is None:
-        raise NotAllowed("The job was never started: start it instead.")
+        raise NotAllowed("The job was never started. Start it instead.")
     if execution["status"] in UP:
         raise NotAllowed("The job is running.")
     if execution["status"] == "SUCCEEDED":
-        raise NotAllowed("The job is done: there is nothing to resume.")
+        raise NotAllowed("The job has succeeded. There is nothing to resume.")
     _check_can_help(execution, job)
     is_recorded = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
     ended = _claim_resume(job.id, caller) if is_recorded else None
-    if ended is None:  # the end is not recorded yet, or a stage that was still running has moved the job since
+    if ended is None:  # the end is not recorded yet, or a stage that was still running has changed the status
         outcomes.record(execution["executionArn"])
         ended = _claim_resume(job.id, caller)
     if ended is None:
@@ -51,7 +50,7 @@ def resume(job: Job, caller: str, machine: StateMachine) -> Job:
         execution.get("redriveStatus") == "NOT_REDRIVABLE"
         or _needs_another(execution)
         or _is_lost(ended["ProjectVersionArn"], ended)
-        or execution["executionArn"] != machine.last_execution_arn(ended)  # a resume that got no further
+        or execution["executionArn"] != machine.last_execution_arn(ended)  # the last one was not started
     ):
         return _start_anew(ended, execution, machine)
     try:
@@ -60,39 +59,39 @@ def resume(job: Job, caller: str, machine: StateMachine) -> Job:
         if error_code(error) != "ExecutionNotRedrivable":
             raise
         # The redrive period ended at this moment, or the execution was redriven in the console.
-        now = clients.stepfunctions.describe_execution(executionArn=execution["executionArn"])
-        if now["status"] in UP:
+        current = clients.stepfunctions.describe_execution(executionArn=execution["executionArn"])
+        if current["status"] in UP:
             raise NotAllowed("The job is running.") from None
-        return _start_anew(ended, now, machine)
+        return _start_anew(ended, current, machine)
     return _reopen(ended, Status(ended["RunningStatus"] or Status.CHECKING_IMAGES))
 
 
 def _check_can_help(execution: "DescribeExecutionOutputTypeDef", job: Job) -> None:
-    """Refuse a resume that could only fail again.
+    """Check that a resume would not fail in the same way.
 
     Raises:
-        NotAllowed: has what to do instead.
+        NotAllowed: a resume cannot help; the text says what to do instead.
     """
     if execution["status"] == "ABORTED":
         return
     error = execution.get("error")
     job_advice = advice.for_job(Status.FAILED, error, job["LabelProvider"])
     if job_advice.resume is advice.Resume.IMPOSSIBLE:
-        raise NotAllowed(f"The job ended with {error}, and a resume would end so again. {job_advice.text}")
+        raise NotAllowed(f"The job ended with {error}. A resume would end in the same way. {job_advice.text}")
 
 
 def _needs_another(execution: "DescribeExecutionOutputTypeDef") -> bool:
-    """Whether a redrive would fail again and a new execution would not."""
+    """Whether a redrive would fail again, but another execution would not."""
     if execution["status"] == "ABORTED":
         return False
-    found = advice.for_error(execution.get("error"))
-    return found.anew or found.again_from is not None
+    error_advice = advice.for_error(execution.get("error"))
+    return error_advice.anew or error_advice.again_from is not None
 
 
 def _claim_resume(job_id: str, caller: str) -> Job | None:
-    """Claim the resume for ``caller``; returns the job, or None when its record says that it runs.
+    """Claim the resume for ``caller``; returns the job, or None when the record's status is a running one.
 
-    A caller who holds the claim already repeats the request after a failure, by itself or by the SDK's retry.
+    If ``caller`` already holds the claim, the request is a retry, by the caller or the SDK.
     """
     try:
         return resumes.claim(job_id, caller)
@@ -106,11 +105,11 @@ def _claim_resume(job_id: str, caller: str) -> Job | None:
             return resumes.renew(job)
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
-    raise NotAllowed("Another caller is resuming the job, or has tried to. Ask again in half a minute.")
+    raise NotAllowed("Another caller is resuming the job, or has just tried to. Try again in 30 seconds.")
 
 
 def _is_lost(project_version_arn: str | None, job: Job) -> bool:
-    """Whether the model's training failed, or it is deleted or about to be."""
+    """Whether the model's training failed, or the model is deleted or about to be deleted."""
     if project_version_arn is None:
         return False
     version = models.describe(job["ProjectArn"], models.version_name(project_version_arn))
@@ -120,8 +119,8 @@ def _is_lost(project_version_arn: str | None, job: Job) -> bool:
 def _start_anew(job: Job, execution: "DescribeExecutionOutputTypeDef", machine: StateMachine) -> Job:
     """Start the job's next execution, which skips what ``execution`` has done.
 
-    The record names the new execution first, so that a late event about the earlier one does not affect the job. After
-    a crash in between, the named execution does not exist, and the next resume continues from the one before.
+    The record names the next execution before it is started, so that a late event about ``execution`` does not affect
+    the job. If the start fails, the next resume goes on from ``execution``.
     """
     _, attempt = executions.parse(execution["executionArn"].rpartition(":")[2])
     again_from = advice.for_error(execution.get("error")).again_from
@@ -137,7 +136,7 @@ def _start_anew(job: Job, execution: "DescribeExecutionOutputTypeDef", machine: 
     try:
         resumes.name_execution(job, machine.execution_arn(job.id, attempt + 1), **attributes)
     except MoveRefused:
-        raise NotAllowed("Another request has resumed the job in the meantime.") from None
+        raise NotAllowed("Another request has already resumed the job.") from None
     try:
         clients.stepfunctions.start_execution(
             stateMachineArn=machine.arn,

@@ -26,22 +26,21 @@ def start(
 ) -> str:
     """Start the job's execution; returns its ARN.
 
-    The start claims the record first, so only one start wins. It reads the record only when something is missing or the
-    claim fails.
-    A start that failed after its claim (a crash, a throttle) leaves no execution, and the next start takes over the
-    claim.
+    Claims the record first, so that of several starts only one succeeds. Reads the record only when something is
+    missing or the claim fails. If a start fails after its claim (a crash, a throttle), the job has no execution, and
+    the next start takes over the claim.
 
     Raises:
         JobNotFound: no job has this id.
-        NotAllowed: it was started before.
+        NotAllowed: the job is already started.
         NotThere: the photos, the labels file or Ground Truth is missing.
     """
     labels = execution_input["labels"]
     if missing := _missing_for(job_id, labels, machine, bucket, work_team):
-        job = jobs.get(job_id)  # an unknown, started or erased job gives an error of its own
+        job = jobs.get(job_id)  # raises JobNotFound; a started or erased job has its own error too
         check_not_erased(job)
         if job.status not in (Status.CREATED, Status.CHECKING_IMAGES):
-            raise _started_before(job)
+            raise _already_started(job)
         raise NotThere(missing)
     arn = machine.execution_arn(job_id)
     try:
@@ -58,7 +57,7 @@ def start(
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
         if refusal.job.status is not Status.CHECKING_IMAGES or describe_execution(refusal.job, machine):
-            raise _started_before(refusal.job) from None
+            raise _already_started(refusal.job) from None
         _claim_again(refusal.job)
     try:
         clients.stepfunctions.start_execution(
@@ -66,7 +65,7 @@ def start(
         )
     except ClientError as error:
         if error_code(error) == "ExecutionAlreadyExists":
-            raise _started_before(jobs.get(job_id)) from None
+            raise _already_started(jobs.get(job_id)) from None
         raise
     return arn
 
@@ -74,8 +73,8 @@ def start(
 def is_uploaded(key: str, bucket: str) -> bool:
     """Whether the bucket has this object. Listing needs no permission to read the object.
 
-    The key sorts before all longer keys with this prefix: S3 lists in the order of UTF-8 bytes (S3 API reference,
-    ListObjectsV2).
+    One entry is enough, as S3 lists keys in the order of their UTF-8 bytes: longer keys with this prefix come later.
+    Source: S3 API reference, ListObjectsV2.
     """
     listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
     return any(entry["Key"] == key for entry in listed.get("Contents", ()))
@@ -85,23 +84,23 @@ def _missing_for(job_id: str, labels: dict[str, Any], machine: StateMachine, buc
     """What is missing for a start, in words; None when nothing is missing."""
     if labels["provider"] == GROUND_TRUTH and (not work_team or machine.region not in FUNCTION_ACCOUNTS):
         return (
-            "Ground Truth cannot label here: the stack has no work team, or its Region no Ground Truth functions. "
+            "Ground Truth cannot label here: the stack has no work team, or its Region has no Ground Truth functions. "
             'Deploy it with the setting workTeam, or start with {"labels": {"provider": "supplied"}}.'
         )
     if "key" in labels and not is_uploaded(labels["key"], bucket):
         return f"The labels file {labels['key'].rpartition('/')[2]!r} is not uploaded."
     photos = clients.s3.list_objects_v2(Bucket=bucket, Prefix=f"images/{job_id}/", MaxKeys=1)
-    return None if photos["KeyCount"] else "The job has no photos. Upload some, then start it."
+    return None if photos["KeyCount"] else "The job has no photos. Upload photos, then start it."
 
 
 def _claim_again(job: Job) -> None:
-    """Take over a start that stopped after writing the record."""
+    """Take over the claim of a start that failed after it."""
     try:
         jobs.move(job.id, Status.CHECKING_IMAGES, only_from=(Status.CHECKING_IMAGES,), ExecutionStartTime=now_ms())
     except MoveRefused as refusal:
         check_not_erased(refusal.job)
-        raise _started_before(refusal.job) from None
+        raise _already_started(refusal.job) from None
 
 
-def _started_before(job: Job) -> Exception:
-    return NotAllowed(f"The job was started before; it is {job.status}. Resume it, or create a new job.")
+def _already_started(job: Job) -> Exception:
+    return NotAllowed(f"The job is already started; it is {job.status}. Resume it, or create a new job.")

@@ -12,8 +12,8 @@ from rules.states import RUNNING
 def stop(job: Job, caller: str, machine: StateMachine, *, model_parameter: str) -> tuple[Job, list[str], list[str]]:
     """Stop all that the job runs; returns the job, the names of what was stopped, and sentences about what still runs.
 
-    The execution is stopped first, as it would fail if its labelling job were stopped. A published model is not
-    stopped. May be called again at any time. The record keeps ``caller`` for the audit report.
+    Stops the execution first, which would fail if its labelling job were stopped. Does not stop a published model. May
+    be called again at any time. The record keeps ``caller`` for the audit report.
 
     Raises:
         NotAllowed: the job was never started.

@@ -1,4 +1,4 @@
-"""Supplies a job with the labels that it waits for."""
+"""Supplies labels to a job that waits for them."""
 
 from pipeline import labelling
 from pipeline.jobs import Job, MoveRefused, jobs, tokens
@@ -27,5 +27,7 @@ def supply_labels(job_id: str, key: str, caller: str, *, bucket: str) -> Job:
     if not is_there:
         raise NotThere(f"The labels file {key.rpartition('/')[2]!r} is not uploaded.")
     if not labelling.supply_labels(job, key):
-        raise NotAllowed("The job does not wait for labels now. Look at its status, and post again if it still waits.")
+        raise NotAllowed(
+            "The job does not wait for labels now. Check its status, and send the labels again if it still waits."
+        )
     return job
