@@ -1,8 +1,6 @@
-"""Erases a job's personal data: its objects in the bucket and its datasets at Rekognition. The record stays.
+"""Erases a job's personal data: its objects in the bucket, its datasets at Rekognition and, on request, its model.
 
-The model goes too if a request asks for that.
-
-Erasing deletes everything that it finds, so it may run again, and a later run continues where a failed run stopped.
+The record stays. An erasure may run again: it deletes what it finds, so it goes on where a failed run stopped.
 """
 
 import time
@@ -19,15 +17,15 @@ from pipeline.errors import TRANSIENT_CODES, PipelineError, error_code
 from pipeline.jobs import erasures, jobs, now_ms
 
 FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
-# Concurrent calls of DeleteObjects; each deletes a page of 1,000 keys, its limit (S3 API reference). S3 supports 3,500
+# Concurrent calls of DeleteObjects. Each deletes 1,000 keys, the most allowed (S3 API reference). S3 supports 3,500
 # deletions a second per prefix (S3 guide, "Optimizing performance").
 DELETERS = 4
-# The keys of a page stay in memory until it is deleted, so this also limits the pages in memory.
+# The most pages of keys in memory.
 PAGES_AHEAD = 2 * DELETERS
-# Listings of a folder: one finds and deletes, one finds nothing; the others are for objects that S3 throttled.
+# The most listings of a folder. Two are enough (the second finds nothing) unless S3 throttles deletions.
 LISTINGS = 6
-# Objects may still be added after the request: an upload URL is valid for 15 minutes, and a function of a stopped job
-# runs for at most 15. An erasure is complete only after a run that began this much later and found nothing.
+# Objects may be added for up to 15 minutes after the request, by upload URLs and by running functions of a stopped job.
+# Only a run that begins this long after the request completes the erasure.
 LATE_MS = 30 * 60 * 1000
 
 logger = Logger(child=True)
@@ -40,32 +38,32 @@ class NotErased(PipelineError):
 def erase(job_id: str, *, bucket: str) -> None:
     """Delete the job's objects and datasets, if its record has a request to erase it, and record the erasure.
 
-    The record counts objects page by page. Two concurrent runs may count the same objects twice.
+    The record counts the deleted objects. Two concurrent runs may count the same objects twice.
 
     Raises:
         JobNotFound: no job has this id.
-        NotErased: S3 did not delete all objects; the cause has their number and S3's error codes, no names.
-        ClientError, BotoCoreError: another call failed; also while a dataset is still being created,
-            or when a model to delete was started meanwhile.
+        NotErased: S3 did not delete all objects. The cause has their number and S3's error codes, no names.
+        ClientError, BotoCoreError: another call failed. A dataset that is being created and a model that runs cannot be
+            deleted.
     """
     job, began = jobs.get(job_id), now_ms()
     if not job.is_erased:
         logger.warning("Not erased: the record has no request to erase the job")
         return
-    left = [words for folder in FOLDERS if (words := _empty(job_id, folder, bucket))]
+    faults = [fault for folder in FOLDERS if (fault := _empty(job_id, folder, bucket))]
     datasets = _delete_datasets(job_id)
     with_model = any(request.get("DeleteModel") for request in job["Erasures"])
     if with_model:
         _delete_models(job_id)
-    if left:
-        raise NotErased(f"Not everything could be erased. {' '.join(left)}")
+    if faults:
+        raise NotErased(f"Not everything could be erased. {' '.join(faults)}")
     last = began - job["Erasures"][-1]["RequestedTime"] >= LATE_MS
     done = erasures.mark_erased(job, last=last, model_deleted=with_model) is not None
-    logger.info("Erased" if done else "Erased, and asked for once more", extra={"datasets": datasets, "last": last})
+    logger.info("Erased" if done else "Erased, but requested again", extra={"datasets": datasets, "last": last})
 
 
 def _empty(job_id: str, folder: str, bucket: str) -> str:
-    """Delete the job's objects in ``folder`` until a listing finds none; returns what is left in words, or ""."""
+    """Delete the job's objects in ``folder`` until a listing finds none; returns a sentence if some are left, or ""."""
     deleted, refused = 0, Counter[str]()
     for listing in range(LISTINGS):
         time.sleep(listing if refused else 0)
@@ -81,7 +79,7 @@ def _empty(job_id: str, folder: str, bucket: str) -> str:
 
 
 def _delete_listed(job_id: str, prefix: str, bucket: str) -> tuple[int, Counter[str]]:
-    """Delete the objects of one listing; returns the number deleted, and S3's error codes for the others."""
+    """List and delete the objects once; returns the number deleted, and S3's error codes for the others."""
     deleted, refused = 0, Counter[str]()
     pending: list[Future[tuple[int, Counter[str]]]] = []
 
@@ -111,9 +109,10 @@ def _pages(prefix: str, bucket: str) -> Iterator[list[str]]:
 
 
 def _delete(keys: list[str], bucket: str) -> tuple[int, Counter[str]]:
-    """Call DeleteObjects once. The call succeeds even if it deletes nothing: the answer has an error for each key left.
+    """Delete the objects; returns as `_delete_listed`.
 
-    A failed call counts as having left all keys, so that the deletions of other calls are still counted.
+    DeleteObjects succeeds even if it deletes nothing: its answer has an error for each object that it did not delete. A
+    failed call counts as an error for each object, so that the deletions of the other calls are still recorded.
     """
     try:
         answer = clients.s3.delete_objects(
@@ -127,9 +126,9 @@ def _delete(keys: list[str], bucket: str) -> tuple[int, Counter[str]]:
 
 
 def _delete_datasets(job_id: str) -> int:
-    """Delete the datasets of the job's project at Rekognition, which hold labels and the photos' names.
+    """Delete the datasets of the job's project, as they have labels and names of photos; returns their number.
 
-    Rekognition lists the datasets, because a stage that failed may have created one that the record does not have.
+    Takes the datasets from Rekognition, as a stage that failed may have created one that is not in the record.
     """
     deleted = 0
     for project in clients.rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
@@ -146,7 +145,7 @@ def _delete_datasets(job_id: str) -> int:
 
 
 def _delete_models(job_id: str) -> None:
-    """Delete every model of the job's project. Rekognition refuses this for a model that runs."""
+    """Delete every model of the job's project. Rekognition refuses to delete a running model."""
     for project in clients.rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:
         for version in models.versions(project["ProjectArn"]):
             if version["Status"] == "DELETING":

@@ -1,9 +1,9 @@
-"""Every error that an operator may see. A class's name is the error's name in the execution, the ASL and the job.
+"""All errors that an operator may see. The name of a class is the error's name in the execution, the ASL and the job.
 
-A cause is copied to logs, messages, the job's record and an audit report that is locked for years. So no cause may hold
-the name of a photo or of a labels file: causes consist of the pipeline's own words, figures, codes, document types, job
+Causes are copied to logs, messages, the job's record and an audit report that is locked for years. So a cause must not
+have the name of a photo or of a labels file. It may have the pipeline's own words, figures, codes, document types, job
 ids and keys that the pipeline chose. Names go into lists in the bucket, such as ``rejected.jsonl``. A cause quotes AWS
-only where AWS has read nothing of the job: see `quota`. A cause that another system wrote is left out: see `own_cause`.
+only if AWS has read nothing of the job (see `quota`). Causes that other systems wrote are not copied (see `own_cause`).
 """
 
 from urllib.parse import urlsplit
@@ -31,13 +31,13 @@ TRANSIENT_CODES = frozenset(
         "TransactionInProgressException",
     }
 )
-# "403" is S3's code for HeadObject, whose answers have no body; "AuthorizationError" is SNS's code.
+# S3 answers HeadObject without a body, so its code is "403". "AuthorizationError" is the code of SNS.
 DENIED_CODES = frozenset(
     {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
 )
 
 REJECTED, STOPPED = "ModelRejected", "StoppedByRequest"
-"""Errors that the state machine and the API raise themselves, with causes in the pipeline's own words."""
+"""The errors of the state machine and of the API's stop. Their causes are the pipeline's own words."""
 
 LAMBDA_ERRORS = ("Lambda.", "Runtime.", "Sandbox.")
 """The prefixes of Lambda's own errors, such as a timeout. Lambda has read nothing of the job."""
@@ -56,11 +56,11 @@ class AccessDenied(PipelineError):
 
 
 class UnexpectedAnswer(PipelineError):
-    """A service gave an answer that the stage cannot handle; the message holds the answer's code."""
+    """A service gave an answer that the stage cannot handle. The message has the answer's code."""
 
 
 class StageFault(PipelineError):
-    """The stage has a bug. The message holds the exception's class, the stage's log the lines of the trace."""
+    """The stage has a bug. The message has the exception's class; the stage's log has the lines of the trace."""
 
 
 class ImagesNotFound(PipelineError):
@@ -68,59 +68,59 @@ class ImagesNotFound(PipelineError):
 
 
 class NotEnoughImages(PipelineError):
-    """Fewer usable photos than the setting asks for."""
+    """The job has fewer usable photos than the setting minImages."""
 
 
 class TooManyBadImages(PipelineError):
-    """A larger share of the photos was rejected than the setting allows."""
+    """The share of rejected photos exceeds the setting maxRejectedShare."""
 
 
 class PhotosLeft(PipelineError):
-    """One run has no time to turn all photos upright. The state machine runs the stage again."""
+    """The run had no time to turn all photos upright. The state machine runs the stage again."""
 
 
 class PhotosChanged(PipelineError):
-    """Photos were replaced or deleted after they were checked: too many of them, or some that were trained on."""
+    """Photos were replaced or deleted after their check: too many, or some that the model was trained on."""
 
 
 class ManifestChanged(PipelineError):
-    """A manifest's hash differs from the one that the stage which wrote it returned, or it was written again."""
+    """A manifest does not have the hash that its stage returned, or was written again."""
 
 
 class LabelsInvalid(PipelineError):
-    """The supplied labels cannot be read, or fit none of the job's photos."""
+    """The supplied labels cannot be read, or match none of the job's photos."""
 
 
 class LabelsDoNotMatch(PipelineError):
-    """More labelled photos without an upload, or uploads without labels, than the setting allows."""
+    """The share of labelled photos without an upload, or of uploads without labels, exceeds the setting."""
 
 
 class LabellingFailed(PipelineError):
-    """Ground Truth ended the labelling job as Failed, or labelled nothing."""
+    """The labelling job ended as Failed, or without any labels."""
 
 
 class LabellingStopped(PipelineError):
-    """The labelling job was stopped before it was done."""
+    """The labelling job was stopped."""
 
 
 class LabellingTimedOut(PipelineError):
-    """No labels came before the labelling deadline."""
+    """No labels arrived before the labelling deadline."""
 
 
 class LabellingUnavailable(PipelineError):
-    """Ground Truth cannot be used: no work team, or a Region or account that has no Ground Truth."""
+    """Ground Truth cannot be used: the stack has no work team, or the Region or account has no Ground Truth."""
 
 
 class NoUsableLabels(PipelineError):
-    """Not one line of the labelled manifest can be trained on."""
+    """Rekognition could train on none of the labelled manifest's lines."""
 
 
 class TooFewImagesPerLabel(PipelineError):
-    """A document type has too few different photos to be in both the training and the test set."""
+    """A document type has too few different photos for both the training and the test set."""
 
 
 class DatasetFailed(PipelineError):
-    """Rekognition could not make a dataset of the manifest."""
+    """Rekognition could not create a dataset from a manifest."""
 
 
 class DatasetSlotsBusy(PipelineError):
@@ -160,10 +160,9 @@ class ModelTimedOut(PipelineError):
 
 
 def own_cause(error: str | None, cause: str | None) -> str | None:
-    """``cause`` if the name of the ``error`` shows that the pipeline or Lambda wrote it, otherwise None.
+    """``cause`` if the pipeline or Lambda wrote it, as the name of ``error`` shows, otherwise None.
 
-    Step Functions' own causes may quote the execution's input, and a cause that a person types in the console may hold
-    any text.
+    A cause from Step Functions may quote the execution's input. A cause from a person in the console may be any text.
     """
     name = error or ""
     is_own = name in (REJECTED, STOPPED) or name in _pipeline_errors() or name.startswith(LAMBDA_ERRORS)
@@ -190,10 +189,10 @@ def quota(error: ClientError) -> str:
 def as_pipeline_error(error: ClientError | BotoCoreError) -> PipelineError:
     """Convert a botocore error that no stage handled into a `PipelineError`.
 
-    Throttling and internal errors, which AWS says to retry (Rekognition Developer Guide, "Error handling"), and lost
-    connections become `Throttled`, a denial `AccessDenied`, anything else `UnexpectedAnswer`. The cause has the
-    operation, the code and the request id, by which CloudTrail and AWS Support find the call. It does not have AWS's
-    message, which quotes keys and arguments.
+    Throttling, internal errors and lost connections become `Throttled`, as AWS recommends retries for them (Rekognition
+    Developer Guide, "Error handling"). A denial becomes `AccessDenied`, any other error `UnexpectedAnswer`. The cause
+    has the operation, the code and the request id, with which CloudTrail and AWS Support find the call. It does not
+    have AWS's message, which quotes keys and arguments.
     """
     if isinstance(error, ClientError):
         code, metadata = error_code(error), error.response.get("ResponseMetadata", {})

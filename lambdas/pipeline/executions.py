@@ -1,6 +1,6 @@
-"""A job's executions: the first has the job's id as its name, later ones `<jobId>-2`, `-3` and so on.
+"""A job's executions. The first is named after the job's id, the others are `<jobId>-2`, `<jobId>-3` and so on.
 
-A later one is started when a redrive cannot help. Its input holds the results of the earlier one, which it skips.
+A resume starts another execution if a redrive cannot help. Its input has the results of the states to skip.
 """
 
 import json
@@ -33,7 +33,7 @@ class StateMachine:
         return f"{self.arn.replace(':stateMachine:', ':execution:')}:{name(job_id, attempt)}"
 
     def last_execution_arn(self, job: Job) -> str:
-        """The ARN of the job's last execution; of a job that was never started, the one that it will have."""
+        """The ARN of the job's last execution. For a job that was never started, the ARN of its first execution."""
         return job["ExecutionArn"] or self.execution_arn(job.id)
 
 
@@ -43,7 +43,7 @@ def name(job_id: str, attempt: int) -> str:
 
 
 def parse(execution_name: str) -> tuple[str, int]:
-    """The job's id and the number of the execution. Any other name counts as a job's id."""
+    """The job's id and the number of the execution. Any other name is returned as the job's id, with number 1."""
     later = NAME.fullmatch(execution_name)
     return (later[1], int(later[2])) if later else (execution_name, 1)
 
@@ -54,24 +54,24 @@ def job_id(execution_arn: str) -> str:
 
 
 def next_input(execution: Mapping[str, Any], *, again_from: Task | None) -> dict[str, Any]:
-    """The input of the execution that continues where ``execution`` (from DescribeExecution) has ended.
+    """The input of the execution that goes on where ``execution`` (from DescribeExecution) ended.
 
-    It is the same input with ``resumed``: the results of the completed states by the names of their variables, and
-    ``redrives``, the number of resumes so far. ``again_from`` is the first task to run again, if any.
+    It is the input of ``execution`` with ``resumed``: the results of the tasks to skip, by the names of their
+    variables, and ``redrives``, the number of resumes so far. ``again_from`` is the first completed task to run again.
     """
     job: dict[str, Any] = json.loads(execution["input"])
     before = job.get("resumed", {})
     tasks = list(RESULTS)
-    kept = tasks[: tasks.index(again_from.name)] if again_from else tasks
-    made = _results(execution["executionArn"])
-    found = before | {RESULTS[task]: made[task] for task in kept if task in made}
+    skippable = tasks[: tasks.index(again_from.name)] if again_from else tasks
+    completed = _results(execution["executionArn"])
+    known = before | {RESULTS[task]: completed[task] for task in skippable if task in completed}
     again = again_from.result if again_from else None
     results = {}
     for variable in dict.fromkeys(RESULTS.values()):
-        # Keep the result of Request labels for posted labels: it has the file's name, which Import labels reads again.
-        if variable not in found or (variable == again and "labelsKey" not in found[variable]):
+        # Import labels needs the result of Request labels, which has the name of the supplied file, to run again.
+        if variable not in known or (variable == again and "labelsKey" not in known[variable]):
             break
-        results[variable] = found[variable]
+        results[variable] = known[variable]
         if variable == again:
             break
     redrives = before.get("redrives", 0) + execution.get("redriveCount", 0) + 1
@@ -79,7 +79,7 @@ def next_input(execution: Mapping[str, Any], *, again_from: Task | None) -> dict
 
 
 def _results(execution_arn: str) -> dict[str, Any]:
-    """The last result of each state that succeeded, by the state's name. A history has at most 25 pages."""
+    """The last result of each task that succeeded, by the task's name. A history has at most 25 pages."""
     pages = clients.stepfunctions.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, PaginationConfig={"PageSize": 1000}
     )

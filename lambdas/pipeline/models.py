@@ -1,4 +1,4 @@
-"""A job's model (a Rekognition project version, named by the execution): train it, start it, look at it, stop it."""
+"""Trains, describes, starts and stops a job's model: a Rekognition project version, named after the execution."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,9 @@ from pipeline.tags import tags
 if TYPE_CHECKING:
     from types_boto3_rekognition.type_defs import ProjectVersionDescriptionTypeDef
 
-# Both stand for a quota in CreateProjectVersion (Rekognition API reference).
+# The error codes of CreateProjectVersion for a quota in use. Source: Rekognition API reference.
 QUOTA_CODES = frozenset({"LimitExceededException", "ServiceQuotaExceededException"})
-# No model comes of a version in these. Rekognition starts none that could not be started before (FAILED).
+# A version with one of these statuses has no model to use. FAILED: a start failed; Rekognition allows no second start.
 NOT_TRAINED = ("TRAINING_FAILED", "FAILED", "DELETING")
 UP = ("STARTING", "RUNNING")
 DOWN = ("STOPPING", "STOPPED")
@@ -39,7 +39,7 @@ logger = Logger(child=True)
 
 @dataclass(frozen=True)
 class StartTraining:
-    """What the state `Start training` asks."""
+    """The request of the state `Start training`."""
 
     job_id: str
     project_arn: str
@@ -48,7 +48,7 @@ class StartTraining:
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """The model in training."""
+    """The model that is in training."""
 
     project_version_arn: str
     version_name: str
@@ -56,7 +56,7 @@ class TrainingStarted:
 
 @dataclass(frozen=True)
 class CheckTraining:
-    """What the state `Check training` asks; ``waiting_since`` in Unix ms."""
+    """The request of the state `Check training`. ``waiting_since`` in Unix ms."""
 
     job_id: str
     project_arn: str
@@ -76,7 +76,7 @@ class TrainingChecked:
 
 @dataclass(frozen=True)
 class StartModel:
-    """What the state `Start model` asks."""
+    """The request of the state `Start model`."""
 
     job_id: str
     project_arn: str
@@ -86,7 +86,7 @@ class StartModel:
 
 @dataclass(frozen=True)
 class CheckModel:
-    """What the state `Check model` asks; ``waiting_since`` in Unix ms."""
+    """The request of the state `Check model`. ``waiting_since`` in Unix ms."""
 
     job_id: str
     project_arn: str
@@ -98,7 +98,7 @@ class CheckModel:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """The model's status in Rekognition's words: STARTING, RUNNING, STOPPING, STOPPED ..."""
+    """The model's status at Rekognition: STARTING, RUNNING, STOPPING, STOPPED ..."""
 
     status: str
 
@@ -109,14 +109,14 @@ def version_name(project_version_arn: str) -> str:
 
 
 def job_id(project_version_arn: str) -> str:
-    """The id of the job that made the model, which is its project's name."""
+    """The id of the model's job, which is the name of its project."""
     return project_version_arn.split("/")[1]
 
 
 def versions(project_arn: str) -> "list[ProjectVersionDescriptionTypeDef]":
-    """DescribeProjectVersions' descriptions of all versions, newest first; a project has at most 100, which is a page.
+    """The descriptions of all versions, newest first, from DescribeProjectVersions; [] without such a project.
 
-    Source: Custom Labels guide, "Guidelines and quotas".
+    A project has at most 100 versions, which is one page. Source: Custom Labels guide, "Guidelines and quotas".
     """
     try:
         answer = clients.rekognition.describe_project_versions(ProjectArn=project_arn)
@@ -128,7 +128,7 @@ def versions(project_arn: str) -> "list[ProjectVersionDescriptionTypeDef]":
 
 
 def describe(project_arn: str, name: str) -> "ProjectVersionDescriptionTypeDef | None":
-    """DescribeProjectVersions' description of one version, or None when there is no such version or project."""
+    """The description of one version from DescribeProjectVersions, or None without such a version or project."""
     try:
         answer = clients.rekognition.describe_project_versions(ProjectArn=project_arn, VersionNames=[name])
     except ClientError as error:
@@ -141,23 +141,23 @@ def describe(project_arn: str, name: str) -> "ProjectVersionDescriptionTypeDef |
 def start_training(
     request: StartTraining, *, bucket: str, kms_key_arn: str, cost_tags: Sequence[str]
 ) -> TrainingStarted:
-    """Find or make the job's project version, which starts its training.
+    """Find or create the job's project version. Creating it starts its training.
 
-    A project has the versions of one job: what an earlier execution has trained, or trains, is never trained again. One
-    whose training failed stays and keeps its name, so each execution has its own.
+    If an earlier execution of the job has trained a model or is training it, this finds that version. A version whose
+    training failed stays and keeps its name, so each execution gives its version a name of its own.
 
-    The model is tagged with ``cost_tags`` (``key=value``) and the job. ``kms_key_arn`` encrypts the copies of photos
-    and manifests that Rekognition makes, and what it writes to ``bucket``; nothing means a key that AWS owns.
+    The model is tagged with ``cost_tags`` (``key=value``) and the job's id. Rekognition encrypts its copies of photos
+    and manifests, and its output in ``bucket``, with ``kms_key_arn``; if this is empty, with a key that AWS owns.
 
     Raises:
-        TrainingSlotsBusy: the account's concurrent trainings are in use.
-        Throttled: the project is busy with something else.
+        TrainingSlotsBusy: the account's quota of concurrent trainings is in use.
+        Throttled: the project is in use by another operation.
     """
     name = request.version_name
     key: dict[str, Any] = {"KmsKeyId": kms_key_arn} if kms_key_arn else {}
-    found = _find_version(request)
-    if found is not None:
-        return TrainingStarted(found, version_name(found))
+    existing = _find_version(request)
+    if existing is not None:
+        return TrainingStarted(existing, version_name(existing))
     try:
         arn = clients.rekognition.create_project_version(
             ProjectArn=request.project_arn,
@@ -168,32 +168,34 @@ def start_training(
         )["ProjectVersionArn"]
     except ClientError as error:
         if error_code(error) in QUOTA_CODES:
-            raise TrainingSlotsBusy(f"Rekognition trains as many models as it may at a time: {quota(error)}") from error
+            raise TrainingSlotsBusy(f"The account's quota of trainings is in use: {quota(error)}") from error
         if error_code(error) != "ResourceInUseException":
             raise
-        found = _find_version(request)
-        if found is None:
+        existing = _find_version(request)
+        if existing is None:
             raise Throttled(f"The project is in use and has no version {name} yet: {error_code(error)}.") from error
-        arn = found
+        arn = existing
     return TrainingStarted(arn, version_name(arn))
 
 
 def _find_version(request: StartTraining) -> str | None:
-    """The ARN of the project's newest version that is trained or in training, else of the execution's own."""
-    found = versions(request.project_arn)
-    arns = [str(one["ProjectVersionArn"]) for one in found if one["Status"] not in NOT_TRAINED]
-    # One that failed in the meantime is for the check to tell.
-    arns += [arn for one in found if version_name(arn := str(one["ProjectVersionArn"])) == request.version_name]
-    return arns[0] if arns else None
+    """The ARN of the project's newest version that is trained or in training, otherwise of the execution's version.
+
+    The execution's version may have failed in the meantime, which Check training then reports.
+    """
+    status_of = {version["ProjectVersionArn"]: version["Status"] for version in versions(request.project_arn)}
+    usable = [arn for arn, status in status_of.items() if status not in NOT_TRAINED]
+    own = [arn for arn in status_of if version_name(arn) == request.version_name]
+    return next(iter(usable + own), None)
 
 
 def check_training(request: CheckTraining) -> tuple[TrainingChecked, int | None]:
-    """Look how far the training is; also the billed training time in seconds when it is over.
+    """Ask Rekognition whether the training has ended; also returns the billed seconds after it has.
 
     Raises:
-        TrainingFailed: with the error codes of the manifest summary, if Rekognition wrote one, and how to read its
-            message.
-        TrainingTimedOut: it is not over and the deadline has passed.
+        TrainingFailed: the cause has the error codes of the manifest summary, if there is one, and says how to read
+            Rekognition's message.
+        TrainingTimedOut: the training has not ended at its deadline.
     """
     version = describe(request.project_arn, request.version_name)
     if version is None:
@@ -203,7 +205,7 @@ def check_training(request: CheckTraining) -> tuple[TrainingChecked, int | None]
         raise TrainingFailed(f"Training ended as {status}.{_manifest_faults(version)} {_reason(request, version)}")
     if status == "TRAINING_IN_PROGRESS":
         if is_overdue(request.waiting_since, request.deadline_seconds):
-            raise TrainingTimedOut(f"Training is not over after {request.deadline_seconds / 3600:g} hours.")
+            raise TrainingTimedOut(f"The training has not ended after {request.deadline_seconds / 3600:g} hours.")
         return TrainingChecked(False, status), None
     return TrainingChecked(True, status), version.get("BillableTrainingTimeInSeconds")
 
@@ -212,7 +214,7 @@ def start_model(request: StartModel, *, inference_units: int) -> ModelStatus:
     """Start the job's model, unless it is starting or running.
 
     Raises:
-        RunningModelsLimit: the account's running models are all in use.
+        RunningModelsLimit: the account's quota of running models is in use.
         Throttled: the model is still stopping.
     """
     try:
@@ -223,21 +225,21 @@ def start_model(request: StartModel, *, inference_units: int) -> ModelStatus:
         if error_code(error) not in ("LimitExceededException", "ResourceInUseException"):
             raise
         version = describe(request.project_arn, request.version_name)
-        found = version["Status"] if version else "gone"
-        if found in UP:
-            return ModelStatus(found)
+        current = version["Status"] if version else "deleted"
+        if current in UP:
+            return ModelStatus(current)
         if error_code(error) == "LimitExceededException":
-            raise RunningModelsLimit(f"The account runs as many models as it may: {quota(error)}") from error
-        raise Throttled(f"The model is {found} and cannot be started now: {error_code(error)}.") from error
+            raise RunningModelsLimit(f"The account's quota of running models is in use: {quota(error)}") from error
+        raise Throttled(f"The model is {current} and cannot be started now: {error_code(error)}.") from error
     return ModelStatus(status)
 
 
 def check_model(request: CheckModel) -> ModelStatus:
-    """Look whether the model runs.
+    """Ask Rekognition whether the model runs.
 
     Raises:
-        ModelFailed: Rekognition could not start it, or it was deleted.
-        ModelTimedOut: it does not run and the deadline has passed.
+        ModelFailed: Rekognition could not start the model, or the model was deleted.
+        ModelTimedOut: the model does not run at its deadline.
     """
     version = describe(request.project_arn, request.version_name)
     if version is None:
@@ -251,9 +253,9 @@ def check_model(request: CheckModel) -> ModelStatus:
 
 
 def stop_model(project_arn: str, project_version_arn: str) -> str | None:
-    """Stop the model if it runs; its status afterwards, or None when it does not exist.
+    """Stop the model if it runs; returns its status afterwards, or None if it does not exist.
 
-    A model that is STARTING cannot be stopped yet: it stays so, and the caller says it.
+    A model that is STARTING cannot be stopped yet, so its status stays STARTING.
     """
     version = describe(project_arn, version_name(project_version_arn))
     if version is None:
@@ -270,10 +272,10 @@ def stop_model(project_arn: str, project_version_arn: str) -> str | None:
 
 
 def read_json(location: Mapping[str, str]) -> Any:
-    """The JSON document at an ``S3Object`` as Rekognition names it.
+    """The JSON document at ``location``, an ``S3Object`` of Rekognition.
 
     Raises:
-        UnexpectedAnswer: it is not JSON.
+        UnexpectedAnswer: the object is not JSON.
     """
     body = clients.s3.get_object(Bucket=location["Bucket"], Key=location["Name"])["Body"].read()
     try:
@@ -283,7 +285,7 @@ def read_json(location: Mapping[str, str]) -> Any:
 
 
 def _reason(request: CheckTraining | CheckModel, version: Mapping[str, Any]) -> str:
-    """How to read Rekognition's own message, which may quote photos and so stands in no cause."""
+    """How to read Rekognition's message. The cause does not have the message, as it may have names of photos."""
     if not version.get("StatusMessage"):
         return "Rekognition gave no reason."
     return (
@@ -294,7 +296,7 @@ def _reason(request: CheckTraining | CheckModel, version: Mapping[str, Any]) -> 
 
 
 def _manifest_faults(version: Mapping[str, Any]) -> str:
-    """The error codes of the manifest summary in words; it exists for faults in manifest contents only.
+    """A sentence with the error codes of the manifest summary, or "". Only faults of a manifest's content have one.
 
     Source: Custom Labels guide, "Understanding the manifest summary".
     """

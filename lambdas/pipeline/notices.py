@@ -1,11 +1,10 @@
-"""Notifies people and other systems of each outcome: a message on the topic, and an event with the same content.
+"""Sends notices of each outcome: a message on the topic for people, and an event with the same content for programs.
 
-Message and event are sent and marked independently: a failure of one neither stops nor repeats the other. Each is sent
-first and marked as sent afterwards, so a function that dies in between sends it once more when it is called again. That
-way round because a lost notice leaves a failed job or a model that bills unnoticed, and a doubled one costs a glance:
-its event has the same ``noticeId``.
+Message and event are sent and marked independently: if one fails, the other is still sent, and is not sent again. Each
+is marked after it is sent, so a function that crashes in between sends it again in the next run. A repeated notice does
+little harm, as its event has the same ``noticeId``. A lost notice could hide a failed job or a model that costs money.
 
-Messages hold figures and causes, which name no file (`pipeline.errors`), and nothing else of a person.
+Messages have figures and causes, which name no file (`pipeline.errors`), and no other personal data.
 """
 
 import json
@@ -25,14 +24,14 @@ from rules import advice, prices
 from rules.states import Status
 
 SOURCE = "ekyc.training"
-VERSION = 1  # of an event's detail: grows when a field goes or changes its meaning
-SUBJECT_LENGTH = 100  # Publish in the SNS API reference: ASCII, no line break
-RETRYABLE = frozenset({"InternalFailure", "ThrottlingException"})  # PutEventsResultEntry, EventBridge API reference
+VERSION = 1  # of an event's detail: increase it when a field is removed or changes its meaning
+SUBJECT_LENGTH = 100  # ASCII without line breaks. Source: SNS API reference, Publish
+RETRYABLE = frozenset({"InternalFailure", "ThrottlingException"})  # Source: EventBridge API, PutEventsResultEntry
 HOUR_MS = 3_600_000
 logger = Logger(child=True)
 ARNS = (("Model", "ProjectVersionArn"), ("Execution", "ExecutionArn"))
 
-# The job's attributes in a notice: their names in an event, and in words.
+# The job's attributes in a notice, each with its name in an event and its name in a message.
 FIGURES: Mapping[str, tuple[str, str]] = {
     "Images": ("images", "Photos"),
     "Rejected": ("rejected", "Photos rejected"),
@@ -49,7 +48,7 @@ FIGURES: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Notice:
-    """One notice: ``kind`` is the event's detail-type, ``id`` stays the same when the notice is sent again."""
+    """A notice. ``kind`` is the event's detail-type. ``id`` is the same when the notice is sent again."""
 
     id: str
     kind: str
@@ -61,7 +60,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Channels:
-    """Where notices go: the topic for people, the account's default event bus for programs."""
+    """The topic for messages to people, and the account's default event bus for events to programs."""
 
     topic: str
 
@@ -71,14 +70,14 @@ class Channels:
         clients.sns.publish(TopicArn=self.topic, Subject=line[:SUBJECT_LENGTH], Message="\n".join(lines))
 
     def send_message(self, notice: Notice) -> None:
-        """Tell people."""
+        """Send the notice as a message to the topic."""
         self.publish(notice.subject, notice.lines)
 
     def send_event(self, notice: Notice) -> None:
-        """Put the event on the event bus.
+        """Send the notice as an event to the event bus.
 
         Raises:
-            Throttled, UnexpectedAnswer: EventBridge did not take the event.
+            Throttled, UnexpectedAnswer: EventBridge refused the event.
         """
         detail = {"version": VERSION, "noticeId": notice.id, **notice.detail}
         answer = clients.events.put_events(
@@ -93,7 +92,7 @@ class Channels:
         )
         if answer["FailedEntryCount"]:
             code = answer["Entries"][0].get("ErrorCode", "no code")
-            raise (Throttled if code in RETRYABLE else UnexpectedAnswer)(f"EventBridge did not take an event: {code}.")
+            raise (Throttled if code in RETRYABLE else UnexpectedAnswer)(f"EventBridge refused an event: {code}.")
 
 
 def is_notified(job: Job) -> bool:
@@ -102,7 +101,7 @@ def is_notified(job: Job) -> bool:
 
 
 def notify_end(job: Job, *, channels: Channels) -> bool:
-    """Send the notice of the job's end, once for each end; True when this call sent a message or an event.
+    """Send the notice of the job's end, once for each end; True if this call had a message or an event to send.
 
     Raises:
         ClientError, BotoCoreError, PipelineError: the message or the event was not sent. The other was tried too.
@@ -110,8 +109,8 @@ def notify_end(job: Job, *, channels: Channels) -> bool:
     return _notify(end_notice(job), job, END_SENT, job["EndTime"], channels)
 
 
-def notify_labelled(job_id: str, attempt: int, made: LabelsMade, *, channels: Channels) -> bool:
-    """Send the notice that people have labelled, once for each labelling job; returns as `notify_end`.
+def notify_labelled(job_id: str, attempt: int, labels: LabelsMade, *, channels: Channels) -> bool:
+    """Send the notice of the labels of a labelling job, once for each labelling job; returns as `notify_end`.
 
     Raises:
         ClientError, BotoCoreError, PipelineError: as `notify_end`.
@@ -120,11 +119,11 @@ def notify_labelled(job_id: str, attempt: int, made: LabelsMade, *, channels: Ch
         job = jobs.get(job_id)
     except JobNotFound:
         return False
-    return _notify(labelled_notice(job, attempt, made), job, LABELLING_SENT, attempt, channels)
+    return _notify(labelled_notice(job, attempt, labels), job, LABELLING_SENT, attempt, channels)
 
 
 def _notify(notice: Notice, job: Job, marks: Sequence[str], value: int, channels: Channels) -> bool:
-    """Send message and event, each unless its mark has reached ``value``."""
+    """Send message and event, each unless its mark in the record is ``value`` or higher."""
     failure: Exception | None = None
     sends = zip(marks, (channels.send_message, channels.send_event), strict=True)
     due = [(mark, send) for mark, send in sends if (job[mark] or 0) < value]
@@ -141,22 +140,22 @@ def _notify(notice: Notice, job: Job, marks: Sequence[str], value: int, channels
 
 
 def end_notice(job: Job) -> Notice:
-    """The notice of a job's end, which ``job`` holds."""
+    """The notice of the end of ``job``."""
     began = job["ExecutionStartTime"] or job["StartTime"]
     lines = [f"Training job {job.id} is {job.status}, {_duration(job['EndTime'] - began)} after its start."]
-    more: dict[str, Any] = {}
+    details: dict[str, Any] = {}
     if job.status is Status.READY:
         lines.append(_model_in_words(job))
     if job.status is Status.REJECTED:
-        more["reasons"] = list(job["Reasons"] or [])
-        lines += ["Its model is not good enough and was not started:", *(f"- {one}" for one in more["reasons"])]
+        details["reasons"] = list(job["Reasons"] or [])
+        lines.append("Its model is not good enough and was not started:")
+        lines += [f"- {reason}" for reason in details["reasons"]]
     if job.status is Status.FAILED:
-        more |= {"stage": job["Stage"], "error": job["Error"], "cause": job["Cause"]}
-        lines += [
-            f"It failed at the stage {more['stage']} with {more['error']}: {more['cause'] or 'no cause is known.'}",
-        ]
+        details |= {"stage": job["Stage"], "error": job["Error"], "cause": job["Cause"]}
+        cause = job["Cause"] or "no cause is known."
+        lines.append(f"It failed at the stage {job['Stage']} with {job['Error']}: {cause}")
     if job.status is Status.STOPPED:
-        more["stage"] = job["Stage"]
+        details["stage"] = job["Stage"]
         lines.append(f"It was stopped at the stage {job['Stage']}.")
     if job.status is not Status.READY:
         job_advice = advice.for_job(job.status, job["Error"], job["LabelProvider"])
@@ -180,19 +179,19 @@ def end_notice(job: Job) -> Notice:
             "figures": {name: value for name, _, value in figures if value is not None},
             "projectArn": job["ProjectArn"],
             "projectVersionArn": job["ProjectVersionArn"],
-            **more,
+            **details,
         },
     )
 
 
-def labelled_notice(job: Job, attempt: int, made: LabelsMade) -> Notice:
+def labelled_notice(job: Job, attempt: int, labels: LabelsMade) -> Notice:
     """The notice of a labelling job that has ended with labels."""
     lines = [
         f"People have labelled the photos of training job {job.id}. The job goes on by itself.",
         "",
-        f"Labelled: {made.labelled}",
-        f"Could not be labelled: {made.failed}",
-        f"Not labelled: {made.unlabelled}",
+        f"Labelled: {labels.labelled}",
+        f"Could not be labelled: {labels.failed}",
+        f"Not labelled: {labels.unlabelled}",
     ]
     return Notice(
         id=f"{job.id}/Labelled/{attempt}",
@@ -203,17 +202,17 @@ def labelled_notice(job: Job, attempt: int, made: LabelsMade) -> Notice:
         detail={
             "jobId": job.id,
             "labellingJob": f"{job.id}-{attempt}",
-            "figures": {"labelled": made.labelled, "failed": made.failed, "unlabelled": made.unlabelled},
+            "figures": {"labelled": labels.labelled, "failed": labels.failed, "unlabelled": labels.unlabelled},
         },
     )
 
 
 def _model_in_words(job: Job) -> str:
     if not job["PublishedTime"]:
-        return "Its model is good enough. It was not to be started."
+        return "Its model is good enough. It was not started, as the job has deploy false."
     dollars = (job["InferenceUnits"] or 1) * prices.INFERENCE_UNIT_HOUR
     return (
-        f"Its model is the live one and bills {dollars:.2f} USD an hour until somebody stops it: docs/operations.md, "
+        f"Its model is the live model and costs {dollars:.2f} USD an hour until it is stopped. See docs/operations.md, "
         "'Running models and what they cost'."
     )
 

@@ -1,4 +1,4 @@
-"""How an execution ended, written to the job's record."""
+"""Records in the job's record how its execution ended."""
 
 import json
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ STATUSES: Mapping[str, Status] = {
     "TIMED_OUT": Status.FAILED,
     "ABORTED": Status.STOPPED,
 }
-HISTORY_PAGE = 1000  # events; enough to reach the last state behind some 300 retries of it
+HISTORY_PAGE = 1000  # events; the entry of the last state is among them unless it had more than some 300 retries
 
 logger = Logger(child=True)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an execution ended: the job's status, the state that it ended in, error and cause in words."""
+    """How an execution ended: the job's status, the time (Unix ms), the last state, the error and its cause."""
 
     status: Status
     end_time: int
@@ -35,7 +35,7 @@ class Outcome:
 
 
 def find(execution_arn: str) -> Outcome | None:
-    """Ask Step Functions how the execution ended; None while it runs, also when it was redriven."""
+    """Ask Step Functions how the execution ended; None while it runs, also after a redrive."""
     execution = clients.stepfunctions.describe_execution(executionArn=execution_arn)
     if execution["status"] not in STATUSES:
         return None
@@ -54,10 +54,10 @@ def find(execution_arn: str) -> Outcome | None:
 
 
 def record(execution_arn: str) -> Job | None:
-    """Write the execution's end to the job; returns the updated job, or None when there is nothing to write.
+    """Record the execution's end; returns the job, or None if the execution runs or is not a job's last execution.
 
-    May be called at any time and any number of times: Step Functions is asked, and an end is never replaced by an
-    earlier one, nor by that of another execution than the job's last.
+    May be called at any time and any number of times, as it takes the end from Step Functions. It replaces neither a
+    later end nor the end of a later execution.
     """
     outcome = find(execution_arn)
     if outcome is None:
@@ -96,7 +96,7 @@ def _last_stage(execution_arn: str) -> str | None:
 
 
 def _words(cause: str | None) -> str | None:
-    """The cause for people: a Lambda function's JSON answer is cut down to its message."""
+    """The cause for people: of a Lambda function's JSON error, the message only."""
     if cause is None:
         return None
     try:

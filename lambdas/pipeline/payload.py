@@ -16,7 +16,7 @@ def camel(name: str) -> str:
 
 
 def read(kind: type[Request], payload: Mapping[str, Any]) -> Request:
-    """Build the dataclass ``kind`` of a payload that has exactly its fields in camelCase.
+    """Build the dataclass ``kind`` from a payload that has exactly its fields, in camelCase.
 
     Raises:
         UnexpectedAnswer: names the fields that are missing or unknown.

@@ -1,4 +1,4 @@
-"""A job's Rekognition project with its TRAIN and TEST dataset. One project per job, named by the job id."""
+"""A job's Rekognition project with its TRAIN and TEST datasets. Each job has one project, named after the job's id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 FAILED = ("CREATE_FAILED", "UPDATE_FAILED")
 COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
-# What CreateProject and CreateDataset may say of something that is there already (Rekognition API reference).
+# The error codes of CreateProject and CreateDataset for a resource that exists. Source: Rekognition API reference.
 EXISTS_CODES = frozenset({"ResourceAlreadyExistsException", "ResourceInUseException"})
 
 
 @dataclass(frozen=True)
 class CreateDatasets:
-    """What the state `Create datasets` asks; manifests are S3 URIs."""
+    """The request of the state `Create datasets`. Manifests are S3 URIs."""
 
     job_id: str
     train_manifest: str
@@ -41,7 +41,7 @@ class CreateDatasets:
 
 @dataclass(frozen=True)
 class DatasetsCreated:
-    """ARNs of the project and its datasets, which are not ready yet."""
+    """The ARNs of the project and its datasets, which are not ready yet."""
 
     project_arn: str
     train_dataset_arn: str
@@ -50,7 +50,7 @@ class DatasetsCreated:
 
 @dataclass(frozen=True)
 class CheckDatasets:
-    """What the state `Check datasets` asks; ``waiting_since`` in Unix ms."""
+    """The request of the state `Check datasets`. ``waiting_since`` in Unix ms."""
 
     job_id: str
     train_dataset_arn: str
@@ -62,7 +62,7 @@ class CheckDatasets:
 
 @dataclass(frozen=True)
 class DatasetsChecked:
-    """Whether both datasets can be trained on, and their states in Rekognition's words."""
+    """Whether both datasets are ready for training, and their statuses at Rekognition."""
 
     ready: bool
     train_status: str
@@ -75,12 +75,12 @@ def is_overdue(waiting_since: int, deadline_seconds: float) -> bool:
 
 
 def create_datasets(request: CreateDatasets, *, cost_tags: Sequence[str]) -> DatasetsCreated:
-    """Find or make the job's project, tagged with ``cost_tags`` (``key=value``) and the job, and both datasets.
+    """Find or create the job's project, tagged with ``cost_tags`` (``key=value``) and the job's id, and both datasets.
 
     Raises:
-        DatasetFailed: no project may be added, or a manifest cannot be read.
+        DatasetFailed: the quota of projects is in use, or Rekognition cannot read a manifest.
         DatasetSlotsBusy: a quota of datasets is in use.
-        Throttled: the project is not ready for a dataset, or one that failed is being deleted to be made anew.
+        Throttled: the project is not ready for a dataset, or a failed dataset is being deleted. A retry creates it.
     """
     project_arn = _find_or_make_project(request.job_id, cost_tags)
     return DatasetsCreated(
@@ -91,11 +91,11 @@ def create_datasets(request: CreateDatasets, *, cost_tags: Sequence[str]) -> Dat
 
 
 def check_datasets(request: CheckDatasets) -> DatasetsChecked:
-    """Look how far Rekognition is with both datasets.
+    """Ask Rekognition whether both datasets are ready.
 
     Raises:
-        DatasetFailed: Rekognition refused a manifest; the cause says how to read its message.
-        DatasetTimedOut: they are not ready and the deadline has passed.
+        DatasetFailed: Rekognition refused a manifest. The cause says how to read Rekognition's message.
+        DatasetTimedOut: the datasets are not ready at their deadline.
     """
     statuses = {}
     for kind, arn in (("TRAIN", request.train_dataset_arn), ("TEST", request.test_dataset_arn)):
@@ -103,7 +103,7 @@ def check_datasets(request: CheckDatasets) -> DatasetsChecked:
         statuses[kind] = description["Status"]
         if description["Status"] in FAILED:
             reason = "Rekognition gave no reason."
-            if description.get("StatusMessage"):  # the reason may quote names of photos
+            if description.get("StatusMessage"):  # not quoted, as it may have names of photos
                 reason = (
                     "To read Rekognition's reason: aws rekognition describe-dataset "
                     f"--dataset-arn {arn} --query DatasetDescription.StatusMessage"
@@ -124,8 +124,8 @@ def _find_or_make_project(name: str, cost_tags: Sequence[str]) -> str:
     except ClientError as error:
         if error_code(error) == "LimitExceededException":
             raise DatasetFailed(
-                f"Rekognition allows no further project: {quota(error)} Delete projects of old jobs or have the quota "
-                "raised."
+                f"The account's quota of projects is in use: {quota(error)} Delete projects of old jobs, or request a "
+                "higher quota."
             ) from error
         if error_code(error) not in EXISTS_CODES:
             raise
@@ -138,7 +138,7 @@ def _project(name: str) -> dict[str, Any]:
     for project in projects:
         if project["ProjectArn"].split("/")[1] == name:
             return dict(project)
-    raise UnexpectedAnswer(f"Rekognition says that project {name} exists and does not describe it.")
+    raise UnexpectedAnswer(f"Rekognition reports that project {name} exists, but does not describe it.")
 
 
 def _find_or_make_dataset(name: str, project_arn: str, kind: "DatasetTypeType", manifest: str) -> str:
@@ -156,18 +156,18 @@ def _find_or_make_dataset(name: str, project_arn: str, kind: "DatasetTypeType", 
                 f"Rekognition cannot read the {kind} manifest {manifest} or its photos: {error_code(error)}."
             ) from error
         if error_code(error) == "LimitExceededException":
-            raise DatasetSlotsBusy(f"Rekognition makes no further dataset now: {quota(error)}") from error
+            raise DatasetSlotsBusy(f"The account's quota of datasets is in use: {quota(error)}") from error
         if error_code(error) not in EXISTS_CODES:
             raise
         project = _project(name)
         if project["ProjectArn"] != project_arn:
-            raise UnexpectedAnswer(f"Project {name} was deleted and made anew while its datasets were made.") from error
+            raise UnexpectedAnswer(f"Project {name} was deleted and created again in the meantime.") from error
         for dataset in project.get("Datasets", []):
             if dataset["DatasetType"] != kind or dataset["Status"] == "DELETE_IN_PROGRESS":
                 continue
             if dataset["Status"] not in FAILED:
                 return str(dataset["DatasetArn"])
             clients.rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"])
-            raise Throttled(f"The {kind} dataset is {dataset['Status']}; it is deleted, to be made anew.") from error
+            raise Throttled(f"The {kind} dataset is {dataset['Status']}. It is deleted, then created again.") from error
         raise Throttled(f"Project {name} is not ready for a {kind} dataset: {error_code(error)}.") from error
     return arn

@@ -1,4 +1,4 @@
-"""The live model: two SSM parameters that document-checking services read, and the model that was live before."""
+"""Publishes a job's model: names it in the two SSM parameters that document-checking services read."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from pipeline.jobs import Job, jobs, live_lock, model_hours
 
 logger = Logger(child=True)
 
-NONE_YET = "default"  # the parameters' value before the first model; existing readers rely on the word
+NONE_YET = "default"  # the parameters' value before the first model; existing services expect this word
 
 
 @dataclass(frozen=True)
 class PublishModel:
-    """What the state `Publish model` asks."""
+    """The request of the state `Publish model`."""
 
     job_id: str
     project_arn: str
@@ -25,7 +25,7 @@ class PublishModel:
 
 @dataclass(frozen=True)
 class ModelPublished:
-    """The live model and the one that it replaced."""
+    """The live model, and the model that was live before."""
 
     project_version_arn: str
     previous_model: str | None
@@ -33,7 +33,7 @@ class ModelPublished:
 
 
 def read_parameter(name: str) -> str | None:
-    """The ARN that the parameter holds, or None when it holds none yet."""
+    """The ARN in the parameter, or None before the first model."""
     value: str = clients.ssm.get_parameter(Name=name)["Parameter"]["Value"]
     return None if value == NONE_YET else value
 
@@ -41,16 +41,16 @@ def read_parameter(name: str) -> str | None:
 def publish(
     request: PublishModel, *, may_stop_previous: bool, project_parameter: str, model_parameter: str
 ) -> ModelPublished:
-    """Make the job's model the live one, remember the previous one, and stop that if asked.
+    """Make the job's model the live model, and stop the previous live model if the request and the deployment allow it.
 
-    ``may_stop_previous`` is the deployment's setting, without which no job stops the previous model.
+    ``may_stop_previous`` is the deployment's setting.
 
-    The previous model is written to the job's record before the first parameter changes and read back from there, so
-    that a second run does not take the job's own model for the previous one. Jobs do it one after the other, so that
-    each knows the one before it and the two parameters are of one job.
+    The job's record gets the previous model before the first parameter changes, and keeps it: a second run reads it
+    from there, and does not take the job's own model for the previous one. The lock lets jobs publish one at a time.
+    Without it, two jobs could record the same previous model, or each write one of the two parameters last.
 
     Raises:
-        Throttled: another job is at it.
+        Throttled: another job holds the lock on the live model.
     """
     with live_lock.hold(request.job_id):
         live_project, live = read_parameter(project_parameter), read_parameter(model_parameter)
@@ -71,11 +71,11 @@ def publish(
     return ModelPublished(request.project_version_arn, previous, stopped)
 
 
-def take_back(job: Job, *, project_parameter: str, model_parameter: str) -> None:
-    """Put the project's parameter back, should the job have ended between the writes of the two.
+def restore_project(job: Job, *, project_parameter: str, model_parameter: str) -> None:
+    """Restore the previous value of the project's parameter if the job ended before it wrote the model's parameter.
 
     Raises:
-        Throttled: another job publishes.
+        Throttled: another job holds the lock on the live model.
     """
 
     def is_half_written() -> bool:
@@ -91,4 +91,4 @@ def take_back(job: Job, *, project_parameter: str, model_parameter: str) -> None
         if is_half_written():
             previous = job["PreviousProject"] or NONE_YET
             clients.ssm.put_parameter(Name=project_parameter, Value=previous, Type="String", Overwrite=True)
-            logger.warning("The project of the live model was put back")
+            logger.warning("The parameter of the live project was restored")

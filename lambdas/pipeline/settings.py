@@ -9,7 +9,7 @@ TRUE_WORDS = {"true": True, "false": False}
 
 
 class SettingsInvalid(Exception):
-    """The function's environment lacks a variable or holds one that cannot be read; names them all."""
+    """The function's environment lacks variables or has malformed ones. The message names all of them."""
 
 
 def _read(kind: Any, text: str) -> Any:
@@ -22,10 +22,10 @@ def _read(kind: Any, text: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of a function's settings: one field per environment variable, named like it in lower case.
+    """Base of a function's settings. Each field has the name of its environment variable in lower case.
 
-    Fields may be ``str``, ``int``, ``float``, ``bool`` (``true`` or ``false``) and ``tuple[str, ...]`` (commas). Every
-    function has the table of jobs.
+    Fields may be ``str``, ``int``, ``float``, ``bool`` (``true`` or ``false``) and ``tuple[str, ...]`` (separated by
+    commas). Every function has the name of the table of jobs.
     """
 
     jobs_table: str
@@ -48,7 +48,7 @@ class Settings:
                 values[field.name] = _read(field.type, environment[variable])
             except (ValueError, KeyError):
                 kind = getattr(field.type, "__name__", field.type)
-                faults.append(f"{variable} is {environment[variable]!r}, which is no {kind}")
+                faults.append(f"{variable} is {environment[variable]!r}, which is not a valid {kind}")
         if faults:
             raise SettingsInvalid("The function's environment is wrong: " + "; ".join(faults) + ".")
         return cls(**values)

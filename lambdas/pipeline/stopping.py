@@ -1,7 +1,7 @@
-"""Stops what an ended job left running: its labelling jobs and its model. A model that is or was live is never stopped.
+"""Stops what an ended job left running: its labelling jobs and its model. Never stops a model that is or was live.
 
-Every end of a job (a stop through the API or in the console, a failure, a timeout) is handled in the same way: when the
-end is recorded, and again some minutes later for what could not be stopped before.
+All ends of a job (a stop through the API or in the console, a failure, a timeout) are handled alike: once when the end
+is recorded, and again some minutes later for what could not be stopped before.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,25 +17,25 @@ from pipeline.errors import PipelineError, error_code
 from pipeline.jobs import Job, ends, jobs, model_hours, now_ms
 from rules.states import ENDED, PUBLISH_MODEL, Status
 
-# A function of a stopped execution runs on to its end, and may start what the stop did not find. Those that start
-# something have a minute.
+# A function of a stopped execution runs to its end, and may start something after the stop. Functions that start
+# something have a timeout of one minute.
 LATE_MS = 5 * 60_000
 
 MODEL = "model"  # the name of a stopped model in the API's answer
-LABELLING_GOES_ON = ("Initializing", "InProgress")
+LABELLING_RUNS = ("Initializing", "InProgress")
 
 logger = Logger(child=True)
 
 
 class Parts:
-    """The parts of a stop. A part that fails does not keep the next one from being tried."""
+    """The parts of a stop. If a part fails, the next part still runs."""
 
     def __init__(self) -> None:
         self._failures: list[Exception] = []
 
     @contextmanager
     def attempt(self, part: str) -> Iterator[None]:
-        """Run a part, and keep and log its failure."""
+        """Run a part; if it fails, log and store the failure."""
         try:
             yield
         except (ClientError, BotoCoreError, PipelineError) as error:
@@ -50,14 +50,14 @@ class Parts:
 
 
 def stop_what_runs(job: Job, *, model_parameter: str) -> tuple[list[str], list[str]]:
-    """Stop what runs of the job that ended: what was stopped, and what cannot be stopped yet, in words.
+    """Stop what the ended job left running; returns what was stopped, and sentences about what cannot be stopped yet.
 
-    People who label for a job that failed go on: their labels are there when it is resumed. May be called any number of
-    times. Labelling jobs and models are found by the job's id, as a stage that broke off may have made what the record
-    does not know.
+    May be called any number of times. Does not stop the labelling of a job that failed, as a resume can use the labels.
+    Finds labelling jobs and models by the job's id, as a stage that was interrupted may have created one that is not in
+    the record.
 
     Raises:
-        ClientError, BotoCoreError: a service refused a part. The other parts were tried before.
+        ClientError, BotoCoreError: a service refused a part. The other parts were tried.
     """
     stopped: list[str] = []
     remaining: list[str] = []
@@ -76,23 +76,23 @@ def stop_what_runs(job: Job, *, model_parameter: str) -> tuple[list[str], list[s
 def _stop_model(
     job: Job, version: Mapping[str, Any], stopped: list[str], remaining: list[str], model_parameter: str
 ) -> None:
-    """Stop the model if it runs and does not serve; adds to ``stopped`` or ``remaining``."""
+    """Stop the model if it runs and never was live; adds to ``stopped`` or ``remaining``."""
     arn, status = version["ProjectVersionArn"], version["Status"]
     if status == "TRAINING_IN_PROGRESS":
-        its_end = " Its model is deleted when it ends." if _is_stopped(job) else ""
-        remaining.append(f"The training goes on: Rekognition cannot cancel one.{its_end}")
-    elif status in models.UP and not _serves(job, arn, model_parameter):
+        deletion = " The model is deleted when the training ends." if _is_stopped(job) else ""
+        remaining.append(f"The training goes on, as Rekognition cannot cancel it.{deletion}")
+    elif status in models.UP and not _was_live(job, arn, model_parameter):
         if _may_be_publishing(job):
-            remaining.append("The model may be going live now: if it does not, it is stopped in some minutes.")
+            remaining.append("The model may be going live now. Otherwise, it is stopped in some minutes.")
         elif models.stop_model(job["ProjectArn"], arn) in models.DOWN:
             model_hours.record_stop(job.id)
             stopped.append(MODEL)
         else:
-            remaining.append("The model is STARTING and cannot be stopped yet: it is stopped once it runs.")
+            remaining.append("The model is STARTING and cannot be stopped yet. It is stopped when it runs.")
 
 
 def record_end(job_id: str) -> Job | None:
-    """Record the end of the job's execution, unless it is recorded; returns the job, or None while the execution runs.
+    """Record the end of the job's execution; returns the job, or None while the execution runs.
 
     Raises:
         JobNotFound: no job has this id.
@@ -103,18 +103,18 @@ def record_end(job_id: str) -> Job | None:
     except ClientError as error:
         if error_code(error) != "ExecutionDoesNotExist":
             raise
-        return job if job.status in ENDED else None  # forgotten after 90 days, or a start that got no further
+        return job if job.status in ENDED else None  # deleted after 90 days, or never started
 
 
 def settle(job: Job, *, project_parameter: str, model_parameter: str) -> None:
     """Stop and delete what an earlier stop could not, if the job was not resumed since its end.
 
-    A training cannot be cancelled, so the model of a stopped job is deleted when it is trained. A resumed
-    job keeps its model: the record decides whether the resume or the deletion came first.
+    Rekognition cannot cancel a training, so this deletes the model of a stopped job after its training. A resumed job
+    keeps its model: `ends.discard_model` decides whether the resume or the deletion came first.
 
     Raises:
-        ClientError, BotoCoreError: a service refused a part. The other parts were tried before.
-        Throttled: another job publishes its model.
+        ClientError, BotoCoreError: a service refused a part. The other parts were tried.
+        Throttled: another job holds the lock on the live model.
     """
     if job.status is Status.READY:
         return
@@ -134,19 +134,19 @@ def settle(job: Job, *, project_parameter: str, model_parameter: str) -> None:
                 remaining.append("Another request resumes the job.")
     with parts.attempt("parameters"):
         if not _may_be_publishing(job):
-            publishing.take_back(job, project_parameter=project_parameter, model_parameter=model_parameter)
+            publishing.restore_project(job, project_parameter=project_parameter, model_parameter=model_parameter)
     parts.raise_failure()
     if not remaining and _is_late(job):
         ends.mark_settled(job)
 
 
 def _is_stopped(job: Job) -> bool:
-    """Whether the job was stopped, in the console or through the API, and did not only fail."""
+    """Whether the job was stopped in the console or through the API, possibly after it had failed."""
     return job.status is Status.STOPPED or job["StopRequested"] is not None
 
 
 def _may_be_publishing(job: Job) -> bool:
-    """Whether the function that publishes may still be at work: a stop and a time-out of its task do not end it."""
+    """Whether PublishModel may still run: a stop of the execution or a timeout of the task does not end it."""
     unfinished = job.status is Status.STOPPED or job["Error"] == "States.Timeout"
     return job["Stage"] == PUBLISH_MODEL.name and unfinished and not _is_late(job)
 
@@ -156,31 +156,31 @@ def _is_late(job: Job) -> bool:
 
 
 def _trained_after_stop(job: Job, version: Mapping[str, Any]) -> bool:
-    """Whether the training went on after its job was stopped, and has ended well."""
+    """Whether the training went on after the job was stopped, and has succeeded."""
     if not _is_stopped(job) or version["Status"] != "TRAINING_COMPLETED":
         return False
-    stop_time: int = max(job["EndTime"], job["StopRequested"] or 0)  # a job that failed may be stopped after that
+    stop_time: int = max(job["EndTime"], job["StopRequested"] or 0)  # a job may be stopped after it has failed
     return int(version["TrainingEndTimestamp"].timestamp() * 1000) > stop_time
 
 
-def _serves(job: Job, project_version_arn: str, model_parameter: str) -> bool:
-    """Whether the model is, or once was, the live one."""
+def _was_live(job: Job, project_version_arn: str, model_parameter: str) -> bool:
+    """Whether the model is or was the live model."""
     if job["PublishedTime"] and job["ProjectVersionArn"] == project_version_arn:
         return True
     return publishing.read_parameter(model_parameter) == project_version_arn
 
 
 def _stop_labelling(job_id: str) -> bool:
-    """Stop every labelling job of the job that goes on; attempts are numbered without a gap."""
+    """Stop all running labelling jobs of the job, which are numbered without a gap; returns whether any ran."""
     stopped, attempt = False, 1
     while status := labelling.status(name := labelling.job_name(job_id, attempt)):
-        if status in LABELLING_GOES_ON:
+        if status in LABELLING_RUNS:
             try:
                 clients.sagemaker.stop_labeling_job(LabelingJobName=name)
             except ClientError:
-                if labelling.status(name) in LABELLING_GOES_ON:
+                if labelling.status(name) in LABELLING_RUNS:
                     raise
-                # otherwise the labelling job has ended or was stopped since it was described
+                # the labelling job has ended or was stopped since the first look
             stopped = True
         attempt += 1
     return stopped

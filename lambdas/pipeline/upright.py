@@ -1,7 +1,7 @@
-"""Turns a photo upright: what its EXIF orientation asks for is done to the pixels, and the note is left out.
+"""Turns a photo upright: applies its EXIF orientation to the pixels, and removes the orientation.
 
-Phones store photos as the sensor lay and note in EXIF how to turn them. Browsers follow the note, other readers do not;
-of a photo without one all see the same.
+Phones store the pixels as the sensor read them, and store in EXIF how to turn them. Browsers apply the orientation and
+other readers do not. Without an orientation, all readers show the same photo.
 """
 
 import io
@@ -12,10 +12,10 @@ from PIL import Image, JpegImagePlugin
 from rules import photos
 from rules.photos import Rejection
 
-# `rules.photos` has measured the photo, so no number of pixels is a surprise.
+# Pillow's limit is not needed: `rules.photos` has already checked the number of pixels.
 Image.MAX_IMAGE_PIXELS = None
 
-# EXIF 2.32, "Orientation": what has to be done to the stored pixels to see the photo as it was taken.
+# How to turn the stored pixels for each orientation. Source: EXIF 2.32, "Orientation".
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -26,47 +26,48 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-FULL_COLOUR, HALF_WIDE_COLOUR, UNKNOWN_COLOUR = 0, 1, -1  # Pillow's numbers for 4:4:4, 4:2:2 and any that it lacks
-# What is tried one after the other when a copy is too large; at 60 a photo of the largest size has some 4 MB.
+FULL_COLOUR, HALF_WIDE_COLOUR, UNKNOWN_COLOUR = 0, 1, -1  # Pillow's numbers for 4:4:4, 4:2:2 and any other
+# Tried in this order while the copy is too large. At 60, a photo of the largest size has some 4 MB.
 LOWER_QUALITIES = (90, 80, 70, 60)
-# A copy's colour profile goes before the first table of a JPEG, and behind the first chunk of a PNG, its size.
+# Where to insert the colour profile: before the first table of a JPEG, after the first chunk (the size) of a PNG.
 JPEG_TABLE, PNG_SIZE_END = b"\xff\xdb", 33
 
 
 def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] | Rejection:
-    """The JPEG or PNG ``content`` turned, with its media type, or why there is none of at most ``max_bytes``.
+    """Turn the JPEG or PNG ``content``; returns the copy of at most ``max_bytes`` and its media type, or why it failed.
 
-    A JPEG is written with the quantisation tables and the colour subsampling of the original, so that no eye sees that
-    it was written twice. The colour profile is kept; EXIF, XMP and comments, which tell place and camera, are not.
+    A JPEG keeps the quantisation tables and the colour subsampling of the original, so that the loss of a second
+    encoding is not visible. The copy has the colour profile, but no EXIF, XMP and comments, as they may have the place
+    and the camera.
 
-    A photo of 4096x4096 pixels takes some 130 MB of memory and both files, 200 MB when it is a progressive JPEG of four
-    colours, one of 12 megapixels 100 MB.
+    Memory in addition to both files: some 130 MB for a photo of 4096x4096 pixels, 200 MB for a progressive JPEG with
+    four colours of this size, 100 MB for 12 megapixels.
     """
     bare = photos.bare(content)
     if isinstance(bare, Rejection):
         return bare
     try:
-        upright, kind, ways = _decode(bare.content, orientation)
+        upright, kind, choices = _decode(bare.content, orientation)
     except MemoryError:
         raise
-    except Exception:  # whatever broken pixels do to the decoder
+    except Exception:  # broken pixels can raise any exception in the decoder
         return Rejection("Unreadable", "the pixels are broken or cut off")
-    for way in ways:
+    for options in choices:
         file = _SmallFile(max_bytes - len(bare.profile))
         try:
-            upright.save(file, kind, **way)
+            upright.save(file, kind, **options)
         except _TooLarge:
             continue
         return _with_profile(file.getvalue(), kind, bare.profile), f"image/{kind.lower()}"
-    return Rejection("FileTooLarge", f"turned upright it has more than {max_bytes:,} bytes, which are the most allowed")
+    return Rejection("FileTooLarge", f"the upright copy has more than {max_bytes:,} bytes, the most allowed")
 
 
 class _TooLarge(Exception):
-    """A copy gets larger than a photo may be."""
+    """The copy is larger than a photo may be."""
 
 
 class _SmallFile(io.BytesIO):
-    """Takes ``max_bytes`` and no more, so that a copy that grows a hundredfold does not fill the memory."""
+    """A file of at most ``max_bytes``. It protects the memory from a copy that is a hundred times as large."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__()
@@ -84,21 +85,21 @@ def _with_profile(copy: bytes, kind: str, profile: bytes) -> bytes:
 
 
 def _decode(content: bytes, orientation: int) -> tuple[Image.Image, str, list[dict[str, Any]]]:
-    """The turned pixels, the format to write, and the ways to write it, the best one first."""
+    """The turned pixels, the format, and the sets of encoder options to try, the best first."""
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as photo:
         upright = photo.transpose(TURNS[orientation])
         upright.info = {}
         if isinstance(photo, JpegImagePlugin.JpegImageFile):
-            return upright, "JPEG", _jpeg_ways(photo, orientation)
-        see_through = {"transparency": photo.info["transparency"]} if "transparency" in photo.info else {}
-        return upright, "PNG", [see_through]
+            return upright, "JPEG", _jpeg_options(photo, orientation)
+        transparency = {"transparency": photo.info["transparency"]} if "transparency" in photo.info else {}
+        return upright, "PNG", [transparency]
 
 
-def _jpeg_ways(photo: JpegImagePlugin.JpegImageFile, orientation: int) -> list[dict[str, Any]]:
+def _jpeg_options(photo: JpegImagePlugin.JpegImageFile, orientation: int) -> list[dict[str, Any]]:
     colour = JpegImagePlugin.get_sampling(photo)
-    # Colour that was halved across would have to be halved along the photo's new height, which Pillow cannot write.
+    # Turned sideways, 4:2:2 would have to halve the colour in height (4:4:0), which Pillow cannot write.
     if colour == UNKNOWN_COLOUR or (colour == HALF_WIDE_COLOUR and orientation in photos.SIDEWAYS):
         colour = FULL_COLOUR
-    # Not progressive, whatever the original is: that takes the encoder three times the memory.
+    # Never progressive: that needs three times the memory.
     as_original = {"qtables": dict(photo.quantization), "subsampling": colour}
     return [as_original, *({"quality": quality} for quality in LOWER_QUALITIES)]

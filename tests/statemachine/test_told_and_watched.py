@@ -116,7 +116,7 @@ def test_a_ready_job_is_notified_measured_and_reminded(pipeline: Pipeline, liste
     assert ready["detail"]["projectVersionArn"] == pipeline.parameters()["ModelParameter"]
     # And the topic has one message of each
     assert f"Labelled: {job['labelled']}" in listener.message(f"eKYC training labelled: {job_id}")
-    assert "bills 4.00 USD an hour" in listener.message(f"eKYC training Ready: {job_id}")
+    assert "costs 4.00 USD an hour" in listener.message(f"eKYC training Ready: {job_id}")
     assert len(listener.messages()) == 2
 
     # When the watch runs by the hour and in the morning

@@ -303,7 +303,7 @@ def test_a_photo_that_cannot_be_made_small_enough_is_rejected(kind: str) -> None
     refused = upright.turn(phone_photo(scene(), 6, kind), 6, 300)
     assert isinstance(refused, Rejection)
     assert refused.code == "FileTooLarge"
-    assert re.fullmatch(r"turned upright it has more than 300 bytes, which are the most allowed", refused.reason)
+    assert re.fullmatch("the upright copy has more than 300 bytes, the most allowed", refused.reason)
 
 
 def test_existing_copies_of_the_same_photo_are_reused(bucket: Bucket) -> None:

@@ -94,7 +94,7 @@ def test_the_notice_of_a_ready_model_has_figures_and_cost(jobs: Jobs, audience: 
     ((subject, text),) = audience.messages
     assert subject == f"eKYC training Ready: {job.id}"
     assert text.splitlines()[0] == f"Training job {job.id} is Ready, 90.0 minutes after its start."
-    assert "bills 8.00 USD an hour" in text
+    assert "costs 8.00 USD an hour" in text
     for line in ("Photos: 90", "Photos rejected: 2", "F1: 0.9731", "Training cost: 1.50 USD at list price"):
         assert line in text.splitlines()
     # And systems get the same
