@@ -68,7 +68,7 @@ def model_view(project_parameter: str, model_parameter: str) -> dict[str, Any]:
         "status": status,
         "since": int(live["LastModifiedDate"].timestamp() * 1000),
         "inferenceUnits": units,
-        "costPerHourUsd": units * prices.INFERENCE_UNIT_HOUR if status == "RUNNING" else 0.0,
+        "costPerHourUsd": prices.model_hour(units) if status == "RUNNING" else 0.0,
     }
 
 
@@ -96,5 +96,5 @@ def _cost(job: Job) -> dict[str, float]:
         training_ms = now - job["TrainingStartTime"]
     model_ms = (job["ModelSeconds"] or 0) * 1000 + (now - job["ModelStartTime"] if job["ModelStartTime"] else 0)
     training = (earlier_ms + training_ms) / HOUR_MS * prices.TRAINING_HOUR
-    model = model_ms / HOUR_MS * (job["InferenceUnits"] or 0) * prices.INFERENCE_UNIT_HOUR
+    model = model_ms / HOUR_MS * prices.model_hour(job["InferenceUnits"])
     return {"trainingUsd": round(training, 4), "modelUsd": round(model, 4), "totalUsd": round(training + model, 4)}

@@ -210,7 +210,7 @@ def labelled_notice(job: Job, attempt: int, labels: LabelsMade) -> Notice:
 def _model_in_words(job: Job) -> str:
     if not job["PublishedTime"]:
         return "Its model is good enough. It was not started, as the job has deploy false."
-    dollars = (job["InferenceUnits"] or 1) * prices.INFERENCE_UNIT_HOUR
+    dollars = prices.model_hour(job["InferenceUnits"])
     return (
         f"Its model is the live model and costs {dollars:.2f} USD an hour until it is stopped. See docs/operations.md, "
         "'Running models and what they cost'."

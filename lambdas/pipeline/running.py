@@ -59,7 +59,7 @@ class Model:
     @property
     def dollars_an_hour(self) -> float:
         """USD an hour at list price, for the least number of inference units."""
-        return self.inference_units * prices.INFERENCE_UNIT_HOUR
+        return prices.model_hour(self.inference_units)
 
 
 Unread = Sequence[tuple[str, PipelineError]]

@@ -177,7 +177,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "trainingUsd": training["usd"] if training else 0.0,
             "transitions": transitions["count"],
             "transitionsUsd": transitions["usd"],
-            "modelUsdPerHour": (job.get("InferenceUnits") or 0) * prices.INFERENCE_UNIT_HOUR
+            "modelUsdPerHour": prices.model_hour(job.get("InferenceUnits"))
             if states.START_MODEL.name in found.results
             else 0.0,
         },
