@@ -47,7 +47,7 @@ def test_the_demo_trains_a_model_and_leaves_nothing_running(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("samples", "--out", "new", "--count", "3"), "3 photographs"),
+        (("samples", "--out", "new", "--count", "3"), "photographs is 3"),
         (("samples", "--out", "."), "not empty"),
         (("demo", "--photos", "."), "annotations.json"),
         (("demo", "--photos", "broken"), "neither a COCO file"),

@@ -40,9 +40,9 @@ def test_a_machine_needs_no_node_of_its_own(tmp_path: Path, monkeypatch: pytest.
                 "documentTypes": [f"{number:02}{'x' * 60}" for number in range(50)],
                 "webOrigins": [f"https://{'a' * 30}{number:02}.example.com" for number in range(20)],
             },
-            "Most of them are in DOCUMENT_TYPES (3,149) and WEB_ORIGINS (1,059)",
+            "The largest variables are DOCUMENT_TYPES (3,149) and WEB_ORIGINS (1,059)",
         ),
-        ({"tags": {f"tag{number}": "é" * 200 for number in range(11)}}, "Most of them are in COST_TAGS (4,"),
+        ({"tags": {f"tag{number}": "é" * 200 for number in range(11)}}, "The largest variables are COST_TAGS (4,"),
     ],
 )
 def test_settings_that_fill_an_environment_are_refused(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
@@ -51,9 +51,9 @@ def test_settings_that_fill_an_environment_are_refused(tmp_path: Path, settings:
     with pytest.raises(synth.SynthesisFailed) as failure:
         synth.synthesize(tmp_path / "cdk.out", settings)
     # Then it says how long they are, counted in bytes, and what to shorten
-    assert "and Lambda takes 4,096" in str(failure.value)
+    assert "Lambda allows 4,096" in str(failure.value)
     assert words in str(failure.value)
-    assert "shorten the settings documentTypes, webOrigins or tags" in str(failure.value)
+    assert "Shorten the settings documentTypes, webOrigins or tags" in str(failure.value)
 
 
 @pytest.mark.parametrize(
