@@ -1,8 +1,8 @@
-"""The photos that Check images accepted, compared with the objects that are in the bucket now.
+"""Compares the photos that Check images accepted with the objects that are in the bucket now.
 
-A presigned URL that was signed just before the start can overwrite a photo until it expires. So Prepare datasets drops
-each photo that changed since the check. Evaluate model compares again, as Rekognition reads the photos in between, and
-fails a job whose model may have been trained on other photos than those that were checked.
+A presigned URL that the API signed just before the start can replace a photo until it expires. Prepare datasets drops
+each photo that changed after its check. Rekognition reads the photos after that. So Evaluate model compares again, and
+fails the job if a photo that the model was trained or tested on has changed.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ DELETED = Unusable("Changed", "the photo was deleted after it was checked")
 
 
 class _Object(NamedTuple):
-    """An object of the listing."""
+    """An object in S3's listing."""
 
     key: str
     etag: str
@@ -29,29 +29,29 @@ class _Object(NamedTuple):
 def compare(manifest: ManifestReader, *, job_id: str, bucket: str) -> Iterator[tuple[Photo, Unusable | None]]:
     """Yield each photo of ``manifest``, the job's input.manifest, with its change since the check, or None.
 
-    A photo is unchanged when its object has the ETag of the check and was not written after the manifest. The second
-    rule finds a photo that was replaced and put back; S3 times have a resolution of one second.
+    A photo is unchanged if its object has the ETag of the check and was not written after the manifest. The second
+    condition detects a photo that was replaced and restored. S3's times have a resolution of one second.
 
-    The listing and the manifest are both ordered by name, so they are read side by side, and memory does not grow with
-    the number of photos.
+    S3's listing and the manifest have the same order, so both are read in one pass. The memory does not depend on the
+    number of photos.
 
     Raises:
-        ManifestChanged: after the last photo, if the manifest's hash is not the one that Check images returned.
+        ManifestChanged: after the last photo, if the manifest does not have the hash that Check images returned.
     """
     listings = {folder: _Listing(f"{folder}/{job_id}/", bucket) for folder in FOLDERS}
     for photo in read_photos(manifest):
         _, key = split_uri(photo.source_ref)
-        found = listings[key.partition("/")[0]].find(key)
-        if found is None:
+        now = listings[key.partition("/")[0]].find(key)
+        if now is None:
             yield photo, DELETED
-        elif found.etag != photo.etag or found.modified > manifest.written:
+        elif now.etag != photo.etag or now.modified > manifest.written:
             yield photo, REPLACED
         else:
             yield photo, None
 
 
 class _Listing:
-    """The objects below a prefix. Calls of `find` must be in ascending order of the keys."""
+    """The objects with a key prefix. Call `find` with keys in ascending order only."""
 
     def __init__(self, prefix: str, bucket: str) -> None:
         self._objects = _list_objects(prefix, bucket)

@@ -1,6 +1,6 @@
-"""The AWS clients of a function. Each is made at its first use, to keep cold starts short.
+"""The AWS clients of a function. Each is created at its first use, to keep cold starts short.
 
-The SDK retries short throttles. The state machine retries longer ones.
+The SDK retries short throttling. The state machine retries longer throttling.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ CONFIG = Config(
     max_pool_connections=64,
     retries={"mode": "standard", "total_max_attempts": 4},
     signature_version="v4",
-    s3={"addressing_style": "virtual"},  # presigned URLs then name the Region's host, so S3 redirects no upload
+    s3={"addressing_style": "virtual"},  # with the Region's host in presigned URLs, S3 does not redirect
 )
-# Standard mode retries Rekognition's LimitExceededException as a throttle. That quota can stay in use for hours, and
-# legacy mode does not retry it.
+# Standard mode retries Rekognition's LimitExceededException as throttling; legacy mode does not. The error means that a
+# quota is used up, perhaps for hours.
 REKOGNITION_CONFIG = CONFIG.merge(Config(retries={"mode": "legacy", "total_max_attempts": 4}))
 
 Client = TypeVar("Client")
@@ -41,21 +41,21 @@ _making = Lock()
 
 
 def _client(make: Callable[[Clients], Client]) -> cached_property[Client]:
-    """A client that is made at its first use. Only one is made at a time: boto3's default session is not thread-safe.
+    """An attribute that creates its client at the first use, one client at a time: boto3's session is not thread-safe.
 
     Source: Boto3 guide, "Session", "Multithreading or multiprocessing with sessions".
     """
 
     @wraps(make)
-    def make_alone(clients: Clients) -> Client:
+    def make_under_lock(clients: Clients) -> Client:
         with _making:
             return make(clients)
 
-    return cached_property(make_alone)
+    return cached_property(make_under_lock)
 
 
 class Clients:
-    """The clients, as attributes. Threads may share them."""
+    """The clients as attributes. Threads may share them."""
 
     @_client
     def dynamodb(self) -> DynamoDBClient:

@@ -1,4 +1,4 @@
-"""Makes the training and the test manifest from the lines of the labelled manifest that Rekognition can train on."""
+"""Writes the training and test manifests: the labelled lines with which Rekognition can train."""
 
 import hashlib
 import json
@@ -12,26 +12,27 @@ from typing import IO
 from pipeline.checked_photos import compare
 from pipeline.errors import NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
 from pipeline.manifests import SPOOLED_BYTES, ManifestReader, ManifestWriter, rejected_list_key
+from rules.entries import UNKNOWN
 from rules.lines import Labelled, Unusable, clamp, decode, line_end, line_start, parse
 
 TEST_SHARE = 0.2
 # Custom Labels guide, "Guidelines and quotas": a label may have 0 to 1,000 images in the test dataset.
 MAX_TEST_IMAGES_PER_TYPE = 1000
 
-# A photo in memory: its rank, width and height.
+# A photo in memory: its rank, width and height. The rank is a hash that orders the photos at random.
 PHOTO = struct.Struct(">16sHH")
-# Replaces a photo whose line was read already, or whose content an earlier photo has.
+# Replaces a photo whose labelled line has been read, or whose content is that of an earlier photo.
 TAKEN = b""
 NOT_LABELLED = Unusable("NotLabelled", "the labelled manifest has no line for the photo")
 
 
 @dataclass(frozen=True)
 class PrepareDatasets:
-    """Make datasets of the labels under ``label_attribute`` in ``labels_manifest``; both manifests are S3 URIs.
+    """The request of the state `Prepare datasets`. The manifests are S3 URIs, the hashes SHA-256 in hex, times Unix ms.
 
-    The hashes (SHA-256, hex) were returned by the stages that wrote the manifests; None for Ground Truth's manifest,
-    which was written before ``labelling_ended``; that is None for a manifest that Import labels wrote.
-    ``images_written`` is when Check images wrote its manifest. Times in Unix ms.
+    ``images_sha256`` and ``images_written`` are what Check images returned. If Import labels wrote the labelled
+    manifest, ``labels_sha256`` is the hash that it returned, and ``labelling_ended`` is None. If Ground Truth wrote it,
+    there is no hash, and Ground Truth wrote it before ``labelling_ended``.
     """
 
     job_id: str
@@ -49,9 +50,9 @@ class PrepareDatasets:
 class DatasetsPrepared:
     """The two manifests (S3 URIs) with their hashes (SHA-256, hex), times (Unix ms) and numbers of photos.
 
-    ``labels_manifest`` is the labelled manifest that was read, and ``labels_sha256`` its hash.
-    ``dropped`` counts photos and lines. ``dropped_reasons`` counts them by code, and under the codes ``BoxOutside`` and
-    ``BoxTooSmall`` single boxes that were taken off a line. ``images_per_type`` counts the photos of both sets.
+    ``labels_manifest`` is the labelled manifest that was read, and ``labels_sha256`` its hash. ``dropped`` counts the
+    dropped photos and lines. ``dropped_reasons`` counts them by code; its codes ``BoxOutside`` and ``BoxTooSmall``
+    count boxes that were dropped from a line. ``images_per_type`` counts the photos of both sets.
     """
 
     train_manifest: str
@@ -71,24 +72,24 @@ class DatasetsPrepared:
 
 
 def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float) -> DatasetsPrepared:
-    """Clean every labelled line, split the photos, and write train.manifest, test.manifest and dropped.jsonl.
+    """Drop unusable lines and boxes, split the photos, and write train.manifest, test.manifest and dropped.jsonl.
 
-    Each photo of ``input.manifest`` is in one of the manifests or listed in dropped.jsonl. Photos that were replaced or
-    deleted since their check, which one listing shows, are dropped too. Both manifests share one class map: a type's
-    class id is its place in ``document_types``, and the map holds the types that occur.
+    Each photo of ``input.manifest`` is in one of the three files. A photo that was replaced or deleted after its check
+    is dropped. All lines of both manifests have the same class map: the class id of a document type is its index in
+    ``document_types``, and the map has the types that occur.
 
-    250,000 photos need some 150 MB: a table of source-ref to rank and size (20 bytes packed), then a rank and a shared
-    tuple of types for each line kept. The cleaned lines wait in /tmp until the split is known, so that files take
-    twice the manifests' size there: some 250 MB for 250,000 photos of one document each.
+    250,000 photos need some 150 MB of memory: the rank and size of each photo by its source-ref, and the rank and types
+    of each usable line. The usable lines are in /tmp until the split is known. Together with the manifests they need
+    some 250 MB there, for 250,000 photos of one document each.
 
     Args:
-        max_rejected_share: the job fails above this share (0 to 1) of changed photos among the accepted ones.
+        max_rejected_share: the largest share (0 to 1) of the accepted photos that may have changed.
 
     Raises:
-        PhotosChanged: says how many photos changed.
-        ManifestChanged: a manifest is not what an earlier stage wrote.
-        NoUsableLabels: no line can be trained on; says the commonest reasons.
-        TooFewImagesPerLabel: says the types and their numbers of photos.
+        PhotosChanged: too many photos changed. The cause has the numbers.
+        ManifestChanged: a manifest was changed after its stage wrote it.
+        NoUsableLabels: no line is usable. The cause has the most frequent reasons.
+        TooFewImagesPerLabel: a document type has too few photos. The cause has the types and their numbers.
     """
     class_ids = {name: index for index, name in enumerate(request.document_types)}
     with SpooledTemporaryFile(SPOOLED_BYTES) as starts:
@@ -100,11 +101,11 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
 
         if photos.changed > max_rejected_share * photos.count:
             raise PhotosChanged(
-                f"{photos.changed} of {photos.count} photos were replaced or deleted after they were checked; at most "
-                f"{max_rejected_share:.0%} may be. {dropped.uri} lists each. Upload the photos to a new job, and let "
-                "nobody upload once it is started."
+                f"{photos.changed} of {photos.count} photos were replaced or deleted after their check. At most "
+                f"{max_rejected_share:.0%} may be. {dropped.uri} lists each. Upload the photos to a new job, and do "
+                "not upload any after its start."
             )
-        images_per_type = Counter(name for shown in types for name in shown)
+        images_per_type = Counter(name for photo_types in types for name in photo_types)
         _require_photos(images_per_type, dropped)
         in_test = split(ranks, types)
 
@@ -131,16 +132,20 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
 
 
 def split(ranks: Sequence[bytes], types: Sequence[tuple[str, ...]]) -> list[bool]:
-    """Choose the photos of the test set: a fifth of each type's photos, at least one, at most 1,000, and never all.
+    """Choose the photos of the test set: a fifth of each type's photos, at least one, at most 1,000, and not all.
 
-    The rarest type is split first, by rank, and later types keep its choices. A photo counts for each of its types.
+    Types are split from the rarest to the most frequent. A photo that shows several types counts for each, and stays
+    in the set that was chosen for its rarest type.
 
     Args:
-        ranks: for each photo a value that orders it, drawn from its content and the job.
-        types: for each photo the document types that it shows.
+        ranks: for each photo, a hash that orders the photos at random.
+        types: for each photo, the document types that it shows.
+
+    Returns:
+        For each photo, whether it is in the test set.
 
     Raises:
-        TooFewImagesPerLabel: a type's photos cannot be in both sets, as other types need them in one.
+        TooFewImagesPerLabel: the photos of a type cannot be in both sets, because other types need them in one set.
     """
     photos_of: dict[str, list[int]] = defaultdict(list)
     for photo in sorted(range(len(ranks)), key=ranks.__getitem__):
@@ -152,34 +157,34 @@ def split(ranks: Sequence[bytes], types: Sequence[tuple[str, ...]]) -> list[bool
         wanted = min(max(1, round(len(photos) * TEST_SHARE)), len(photos) - 1, MAX_TEST_IMAGES_PER_TYPE)
         for photo in photos:
             if in_test[photo] is None:
-                full = any(tests[shown] >= MAX_TEST_IMAGES_PER_TYPE for shown in types[photo])
-                in_test[photo] = tests[name] < wanted and not full
+                is_full = any(tests[shown] >= MAX_TEST_IMAGES_PER_TYPE for shown in types[photo])
+                in_test[photo] = tests[name] < wanted and not is_full
                 if in_test[photo]:
                     tests.update(types[photo])
 
-    # Photos of several types may have put all photos of a type into one set: move one that no other type needs there.
+    # If all photos of a type are in one set, because they show other types too, move a photo that those can spare.
     for name, photos in photos_of.items():
         for side in (True, False):
             if any(in_test[photo] is side for photo in photos):
                 continue
 
-            def spare(shown: str, side: bool = side) -> bool:
+            def can_spare(shown: str, side: bool = side) -> bool:
                 inside = tests[shown]
                 return len(photos_of[shown]) - inside > 1 and inside < MAX_TEST_IMAGES_PER_TYPE if side else inside > 1
 
-            movable = next((photo for photo in photos if all(map(spare, types[photo]))), None)
+            movable = next((photo for photo in photos if all(map(can_spare, types[photo]))), None)
             if movable is None:
                 raise TooFewImagesPerLabel(
-                    f"The {len(photos)} photos of {name} cannot be split into training and test, as each shows another "
-                    f"type that needs it in the other set: photos that show {name} alone are missing."
+                    f"The {len(photos)} photos of {name} cannot be split between training and test set, because each "
+                    f"also shows a type that needs it in the other set. Add photos that show only {name}."
                 )
             in_test[movable] = side
             (tests.update if side else tests.subtract)(types[movable])
-    return [bool(tested) for tested in in_test]
+    return [bool(is_test) for is_test in in_test]
 
 
 class _DroppedList:
-    """Writes dropped.jsonl and counts it by code."""
+    """Writes dropped.jsonl and counts its entries by code."""
 
     def __init__(self, file: ManifestWriter) -> None:
         self._file = file
@@ -188,12 +193,12 @@ class _DroppedList:
         self.lines = 0
 
     def add(self, why: Unusable, source_ref: object, line: int | None) -> None:
-        """Drop a photo by its line in the labelled manifest, or None when it has no line there."""
+        """Add a dropped photo. ``line`` is its line in the labelled manifest, None if it has none."""
         self.lines += 1
         self._write(why, source_ref, {"line": line})
 
     def add_box(self, why: Unusable, source_ref: object, line: int, box: int) -> None:
-        """Drop one box of a line, counted from 1."""
+        """Add a dropped box of a line. ``box`` is its number, from 1."""
         self._write(why, source_ref, {"line": line, "box": box})
 
     def _write(self, why: Unusable, source_ref: object, place: dict[str, int | None]) -> None:
@@ -203,7 +208,7 @@ class _DroppedList:
 
 
 class _Photos:
-    """The job's photos by source-ref, each for one labelled line; ``changed`` of ``count`` photos changed."""
+    """The job's photos by source-ref. Each can be taken once. ``changed`` of the ``count`` photos have changed."""
 
     def __init__(self, request: PrepareDatasets, bucket: str) -> None:
         self._photos: dict[str, bytes | Unusable] = {}
@@ -226,24 +231,24 @@ class _Photos:
             self._rejected[line["source-ref"]] = line["reason"]
 
     def take(self, source_ref: object) -> tuple[bytes, int, int] | Unusable:
-        """Take the photo for a line: its rank, width and height, or why the line cannot have it."""
+        """Take the photo of a line; returns its rank, width and height, or why the line is unusable."""
         if not isinstance(source_ref, str):
-            return Unusable("InvalidSourceRef", "source-ref is missing or no text")
-        found = self._photos.get(source_ref)
-        if found:
+            return Unusable("InvalidSourceRef", "source-ref is missing or not text")
+        photo = self._photos.get(source_ref)
+        if photo:
             self._photos[source_ref] = TAKEN
-            return found if isinstance(found, Unusable) else PHOTO.unpack(found)
-        if found == TAKEN:
-            return Unusable("Duplicate", "the photo was on an earlier line")
+            return photo if isinstance(photo, Unusable) else PHOTO.unpack(photo)
+        if photo == TAKEN:
+            return Unusable("Duplicate", "an earlier line has the same photo")
         if source_ref in self._rejected:
             return Unusable("RejectedPhoto", f"the photo was rejected: {self._rejected[source_ref]}")
-        return Unusable("UnknownPhoto", "the job has no such photo")
+        return UNKNOWN
 
-    def left(self) -> Iterator[tuple[str, Unusable]]:
-        """The photos that no line took, in the order of input.manifest, with the reason."""
-        for source_ref, found in self._photos.items():
-            if found:
-                yield source_ref, found if isinstance(found, Unusable) else NOT_LABELLED
+    def rest(self) -> Iterator[tuple[str, Unusable]]:
+        """The photos that no line took, with the reasons, in the order of input.manifest."""
+        for source_ref, photo in self._photos.items():
+            if photo:
+                yield source_ref, photo if isinstance(photo, Unusable) else NOT_LABELLED
 
 
 def _clean(
@@ -254,10 +259,10 @@ def _clean(
     photos: _Photos,
     labels: ManifestReader,
 ) -> tuple[list[bytes], list[tuple[str, ...]]]:
-    """Write each usable line up to its class map to ``starts``; returns the ranks and types of their photos."""
+    """Write the usable lines to ``starts``, without their class maps; returns the ranks and types of their photos."""
     ranks: list[bytes] = []
     types: list[tuple[str, ...]] = []
-    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # photos of the same types share one tuple
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # saves memory: photos of the same types share one tuple
     for number, text in labels:
         document = text if isinstance(text, Unusable) else decode(text)
         if isinstance(document, Unusable):
@@ -283,13 +288,13 @@ def _clean(
             else:
                 boxes.append(clamped)
         if not boxes:
-            dropped.add(Unusable("NoValidBoxes", "none of the line's boxes can be used"), source_ref, number)
+            dropped.add(Unusable("NoValidBoxes", "none of the line's boxes is usable"), source_ref, number)
             continue
         starts.write(line_start(labelled, boxes, class_ids).encode() + b"\n")
         ranks.append(rank)
-        shown = tuple(sorted({box.label for box in boxes}))
-        types.append(same.setdefault(shown, shown))
-    for source_ref, why in photos.left():
+        photo_types = tuple(sorted({box.label for box in boxes}))
+        types.append(shared.setdefault(photo_types, photo_types))
+    for source_ref, why in photos.rest():
         dropped.add(why, source_ref, None)
     return ranks, types
 
@@ -297,18 +302,18 @@ def _clean(
 def _write_manifests(
     folder: str, bucket: str, starts: Iterable[bytes], in_test: Sequence[bool], end: str
 ) -> tuple[ManifestWriter, ManifestWriter]:
-    """Write each line of ``starts``, completed by ``end``, to train.manifest or test.manifest; returns both."""
+    """Write the lines of ``starts``, each with the class map ``end``, to train.manifest and test.manifest."""
     with (
         ManifestWriter(bucket, f"{folder}/train.manifest") as train,
         ManifestWriter(bucket, f"{folder}/test.manifest") as test,
     ):
-        for start, tests in zip(starts, in_test, strict=True):
-            (test if tests else train).write(start.decode().removesuffix("\n") + end)
+        for start, is_test in zip(starts, in_test, strict=True):
+            (test if is_test else train).write(start.decode().removesuffix("\n") + end)
     return train, test
 
 
 def _fit(labelled: Labelled, width: int, height: int, class_ids: dict[str, int]) -> Labelled | Unusable:
-    """The labels, if they fit the photo's size and the job's document types, or why they do not."""
+    """The labels if they match the photo's size and the job's document types, otherwise why they do not."""
     if not labelled.boxes:
         return Unusable("Empty", "no document is marked in the photo")
     if (labelled.width, labelled.height) != (width, height):
@@ -317,20 +322,20 @@ def _fit(labelled: Labelled, width: int, height: int, class_ids: dict[str, int])
         )
     for box in labelled.boxes:
         if box.label not in class_ids:
-            return Unusable("UnknownType", f"{box.label} is none of the job's document types")
+            return Unusable("UnknownType", f"{box.label} is not one of the job's document types")
     return labelled
 
 
 def _require_photos(images_per_type: Counter[str], dropped: _DroppedList) -> None:
     if not images_per_type:
-        commonest = ", ".join(f"{code} {count}" for code, count in dropped.reasons.most_common(3))
+        reasons = ", ".join(f"{code} {count}" for code, count in dropped.reasons.most_common(3))
         raise NoUsableLabels(
-            f"None of the {dropped.lines} labelled photos can be trained on ({commonest}). "
-            f"{dropped.uri} lists each with its reason."
+            f"None of the {dropped.lines} labelled photos is usable ({reasons}). "
+            f"{dropped.uri} lists each with the reason."
         )
     too_few = ", ".join(f"{name} has {count}" for name, count in sorted(images_per_type.items()) if count < 2)
     if too_few:
         raise TooFewImagesPerLabel(
-            f"{too_few}: a document type needs at least 2 different labelled photos, one to train on and one to test "
-            f"with. {dropped.lines} photos were dropped: {dropped.uri} lists each with its reason."
+            f"{too_few}: a document type needs at least 2 different labelled photos, one for training and one for the "
+            f"test. {dropped.lines} photos were dropped. {dropped.uri} lists each with the reason."
         )

@@ -1,4 +1,4 @@
-"""Decides whether the trained model is good enough, by the job's bars and the live model's F1."""
+"""Compares the figures of the trained model with the bars and the live model's F1, and decides if it passes."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,16 +13,17 @@ from pipeline.errors import EvaluationMissing, PhotosChanged, UnexpectedAnswer
 from pipeline.manifests import ManifestReader
 from pipeline.publishing import read_parameter
 from rules.lines import Unusable
+from rules.words import counted
 
-SAME_F1 = 0.001  # Rekognition's answer is a float of four bytes
-TOLERANCE = 1e-9  # 0.90 - 0.05 is a little more than 0.85 in binary
+SAME_F1 = 0.001  # DescribeProjectVersions rounds: its F1 is a float of four bytes
+TOLERANCE = 1e-9  # 0.90 - 0.05 is slightly more than 0.85 in binary floating point
 
 
 @dataclass(frozen=True)
 class EvaluateModel:
-    """The request of the state `Evaluate model`. Figures from 0 to 1.
+    """The request of the state `Evaluate model`. F1 figures are from 0 to 1.
 
-    The manifests are S3 URIs, each with the SHA-256 (hex) and the time (Unix ms) that its stage returned.
+    Each manifest is an S3 URI, with the SHA-256 (hex) and the time (Unix ms) that its stage returned.
     """
 
     job_id: str
@@ -53,7 +54,7 @@ class Bars:
     max_f1_drop: float
 
     def raised_to(self, other: "Bars") -> "Bars":
-        """The stricter of both, bar by bar."""
+        """The stricter value of each bar."""
         return Bars(
             min_f1=max(self.min_f1, other.min_f1),
             min_label_f1=max(self.min_label_f1, other.min_label_f1),
@@ -63,10 +64,10 @@ class Bars:
 
 @dataclass(frozen=True)
 class ModelEvaluated:
-    """The decision, its figures, and the bars that applied.
+    """The decision, the figures, and the bars that applied.
 
-    ``labels``: ``{label, f1, precision, recall, threshold, testingImages}`` for each document type. ``live_f1`` is None
-    when there is no live model or Rekognition does not describe it.
+    ``labels`` has ``{label, f1, precision, recall, threshold, testingImages}`` for each document type. ``live_f1`` is
+    None if there is no live model, or if Rekognition has no figures of it. ``reasons`` are the missed bars.
     """
 
     passed: bool
@@ -83,19 +84,19 @@ class ModelEvaluated:
 
 
 def require_unchanged(request: EvaluateModel, *, bucket: str) -> None:
-    """Check, after the training, that Rekognition read the manifests and photos that earlier stages wrote.
+    """Check that no manifest and no photo of the datasets was replaced, not even temporarily.
 
-    No manifest and no photo of a dataset may have been replaced since, not even temporarily.
+    If none was, Rekognition trained on the manifests that the stages wrote and on the photos that they checked.
 
     Raises:
-        PhotosChanged: has the number of photos, and no names.
-        ManifestChanged: a manifest differs from what an earlier stage wrote, or was written again.
-        UnexpectedAnswer: a manifest is not the job's own.
+        PhotosChanged: photos were replaced or deleted. The cause has their number.
+        ManifestChanged: a manifest was changed or written again after its stage wrote it.
+        UnexpectedAnswer: a manifest is not the job's.
     """
     own = f"s3://{bucket}/manifests/{request.job_id}"
-    named = (request.images_manifest, request.train_manifest, request.test_manifest)
-    if named != tuple(f"{own}/{name}.manifest" for name in ("input", "train", "test")):
-        # An execution started without the API could name an empty list of photos, which would pass the check.
+    manifests = (request.images_manifest, request.train_manifest, request.test_manifest)
+    if manifests != tuple(f"{own}/{name}.manifest" for name in ("input", "train", "test")):
+        # The input of an execution that was started without the API could name an empty manifest, which would pass.
         raise UnexpectedAnswer("The execution names a manifest that is not the job's own. Start a new job.")
     images = ManifestReader(request.images_manifest, request.images_sha256, request.images_written)
     compared = compare(images, job_id=request.job_id, bucket=bucket)
@@ -106,13 +107,13 @@ def require_unchanged(request: EvaluateModel, *, bucket: str) -> None:
     if counts:
         raise PhotosChanged(
             f"Of the photos that the model was trained or tested on, {counts[REPLACED]} were replaced and "
-            f"{counts[DELETED]} deleted after they were checked: the model may have seen others. It does not go live. "
-            "Upload the photos to a new job, and let nobody upload once it is started."
+            f"{counts[DELETED]} deleted after their check. The model does not go live. Upload the photos to a new job, "
+            "and do not upload any after its start."
         )
 
 
 def _changes(lines: Iterable[tuple[int, str | Unusable]], changes: Mapping[str, Unusable]) -> Iterator[Unusable]:
-    """The changes of the photos that are in a dataset's manifest."""
+    """The changes of the photos in a dataset's manifest."""
     for _, text in lines:
         change = changes.get(orjson.loads(text)["source-ref"])  # type: ignore[arg-type]
         if change:
@@ -120,14 +121,14 @@ def _changes(lines: Iterable[tuple[int, str | Unusable]], changes: Mapping[str, 
 
 
 def evaluate(request: EvaluateModel, *, floors: Bars, project_parameter: str, model_parameter: str) -> ModelEvaluated:
-    """Read the model's evaluation summary and decide.
+    """Read the model's evaluation summary and decide if the model passes.
 
-    ``floors`` are the deployment's bars. The job's bars apply only where they are stricter, so that an execution
-    started without the API cannot lower the bars either.
+    ``floors`` are the deployment's bars. A bar of the job applies only if it is stricter, so that an execution that was
+    started without the API cannot lower the bars.
 
     Raises:
-        EvaluationMissing: the model has no summary, or one without the figures.
-        UnexpectedAnswer: a bar of the job is not a number, or the figures belong to another model.
+        EvaluationMissing: the model has no summary, or the summary lacks figures or is not Rekognition's.
+        UnexpectedAnswer: a bar of the job is not a number, or the model is not the job's.
     """
     bars = _bars(request).raised_to(floors)
     version = models.describe(request.project_arn, request.version_name) or {}
@@ -161,15 +162,16 @@ def evaluate(request: EvaluateModel, *, floors: Bars, project_parameter: str, mo
 def _bars(request: EvaluateModel) -> Bars:
     bars = Bars(request.min_f1, request.min_label_f1, request.max_f1_drop)
     if not all(type(bar) in (int, float) for bar in (bars.min_f1, bars.min_label_f1, bars.max_f1_drop)):
-        # Without the values: an execution started without the API may have any text there.
+        # Without the values, because the input of an execution that was started without the API may have any text.
         raise UnexpectedAnswer("minF1, minLabelF1 and maxF1Drop of the execution's input must be numbers.")
     return bars
 
 
 def _require_own_model(request: EvaluateModel, version: Mapping[str, Any]) -> None:
-    """Check that the model is the job's own, and the one whose figures are read.
+    """Check that the model is the job's, and that its figures are those of the version ``version``.
 
-    An execution started without the API could name the figures of one model and the ARN of another.
+    The input of an execution that was started without the API could have the ARN of one model and the version name of
+    another.
     """
     arn = request.project_version_arn
     if version and (version["ProjectVersionArn"] != arn or models.job_id(arn) != request.job_id):
@@ -182,26 +184,26 @@ def _require_own_figures(
     figures: Mapping[str, float],
     labels: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Make sure that the summary file, which lies in the bucket, is the one that Rekognition wrote.
+    """Check that Rekognition wrote the summary file in the bucket.
 
-    Rekognition itself answers the model's F1, and each document type of the datasets must have figures.
+    Its F1 must be the one in DescribeProjectVersions, and it must have figures for each document type of the datasets.
     """
     f1 = version["EvaluationResult"].get("F1Score")
     if f1 is None or abs(f1 - figures["F1Score"]) > SAME_F1:
         raise EvaluationMissing(
-            f"The evaluation summary has the F1 {figures['F1Score']}, and Rekognition answers {f1}. The file is not "
-            "the one that Rekognition wrote."
+            f"The evaluation summary has the F1 {figures['F1Score']}, but DescribeProjectVersions has {f1}. "
+            "Rekognition did not write this file."
         )
     trained = {name for name, images in request.images_per_type.items() if images}
     if missing := trained - {label["label"] for label in labels}:
-        raise EvaluationMissing(f"The evaluation summary lacks figures of {len(missing)} document types.")
+        raise EvaluationMissing(f"The evaluation summary lacks figures for {counted(len(missing), 'document type')}.")
 
 
 def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
-    """Overall and per-label figures of the summary file. The overall figures may or may not be under ``Metrics``.
+    """Read the overall figures and those of each label from the summary file.
 
-    Source: Custom Labels guide, "Accessing the summary file" (its sample) and "Reference: training results summary
-    file" (which nests them).
+    The overall figures may or may not be under ``Metrics``, as AWS's pages differ. Sources: Custom Labels guide,
+    "Accessing the summary file"; Custom Labels guide, "Reference: training results summary file".
     """
     location = version.get("EvaluationResult", {}).get("Summary", {}).get("S3Object")
     if not location:
@@ -228,7 +230,7 @@ def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict
 
 
 def _shortfalls(bars: Bars, f1: float, labels: Sequence[Mapping[str, Any]], live_f1: float | None) -> list[str]:
-    """Why the model must not go live, in words; empty when it may."""
+    """A sentence for each bar that the model missed."""
     reasons = []
     if f1 < bars.min_f1:
         reasons.append("F1 {} is below the bar of {}".format(*_digits(f1, bars.min_f1)))
@@ -243,7 +245,7 @@ def _shortfalls(bars: Bars, f1: float, labels: Sequence[Mapping[str, Any]], live
 
 
 def _digits(figure: float, bar: float) -> tuple[str, str]:
-    """Both with two decimals, or with as many as make them differ."""
+    """Both numbers with two decimals, or with more if they would look the same."""
     for decimals in range(2, 17):
         if f"{figure:.{decimals}f}" != f"{bar:.{decimals}f}":
             break

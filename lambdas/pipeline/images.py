@@ -1,4 +1,4 @@
-"""Checks a job's uploaded photos by Rekognition's rules, turns them upright, and lists those that may be labelled."""
+"""Checks a job's photos against Rekognition's limits, turns them upright, and lists accepted and rejected photos."""
 
 import json
 from collections import Counter, deque
@@ -19,19 +19,19 @@ from rules import names, photos
 from rules.photos import Rejection
 from rules.uploads import LARGEST_PHOTO
 
-# 250,000 photos, a header and an end of 20 ms each, take 5.2 minutes.
+# Concurrent reads. 250,000 photos with two reads of 20 ms each (header and end) take 5.2 minutes.
 READERS = 32
-# The most headers being read or waiting: one listed page, so that readers stay busy while S3 lists.
+# The most photos that are submitted to the readers: a page of S3's listing, to keep them busy while S3 lists the next.
 WINDOW = 1000
 
-# The most whole photos in memory, each at most 15 MB, so that one is decoded while others are read and written.
-HELD = 4
-# Seconds that remain when a run stops turning photos, to read the other headers and to write the lists.
+# The most encoded photos in memory, of at most 15 MB each. One is decoded while others are read and written.
+MAX_IN_MEMORY = 4
+# A run turns no more photos if less than this remains, to have time to check the others and to write the lists.
 RESERVE_SECONDS = 60.0
 
-# S3's checksums of an object, the best first. S3 adds CRC64NVME to an upload without one; an SDK may send another.
+# The checksums that S3 may have of an object, the preferred first. S3 computes CRC64NVME unless the SDK sends another.
 CHECKSUMS = ("ChecksumCRC64NVME", "ChecksumSHA256", "ChecksumSHA1", "ChecksumCRC32C", "ChecksumCRC32")
-# The codes for a photo that was deleted or replaced; HEAD has no body, so its code is the status.
+# The error codes for a photo that was deleted or replaced. S3 answers HeadObject without a body, so its code is "404".
 CHANGED_CODES = frozenset({"NoSuchKey", "PreconditionFailed", "404", "412"})
 
 Item = TypeVar("Item")
@@ -40,18 +40,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class CheckImages:
-    """Check the photos below ``images/<job_id>/``."""
+    """The request of the state `Check images`."""
 
     job_id: str
 
 
 @dataclass(frozen=True)
 class ImagesChecked:
-    """The S3 URIs of the lists, and the numbers of photos.
+    """The S3 URIs, hashes (SHA-256, hex) and times (Unix ms) of the lists, and the numbers of photos.
 
-    ``rejected`` includes ``duplicates``; ``turned`` counts the accepted photos that are upright copies. What the audit
-    report believes is here, as the execution's history keeps it: hashes are SHA-256 in hex, and ``rejected_codes``
-    counts the rejected photos by `rules.photos.Code`.
+    ``rejected`` includes ``duplicates``. ``rejected_codes`` counts the rejected photos by `rules.photos.Code`.
+    ``turned`` counts the accepted photos that are upright copies. The audit report takes its counts and hashes from
+    here, because the execution's history cannot be changed.
     """
 
     manifest: str
@@ -68,7 +68,7 @@ class ImagesChecked:
 
 
 class Upload(NamedTuple):
-    """An object below the job's prefix; ``size`` in bytes."""
+    """An uploaded photo, or an upright copy. ``size`` in bytes."""
 
     key: str
     etag: str
@@ -79,29 +79,29 @@ class Upload(NamedTuple):
 def check(
     request: CheckImages, *, bucket: str, min_images: int, max_rejected_share: float, seconds_left: Callable[[], float]
 ) -> ImagesChecked:
-    """Check every photo and write ``input.manifest`` and ``rejected.jsonl``, both in the order of the keys.
+    """Check every photo in ``images/<job_id>/`` and write ``input.manifest`` and ``rejected.jsonl``, sorted by key.
 
-    `rules.photos` has the rules. Pixels are decoded only to turn a photo.
+    `rules.photos` has the rules. Only photos to turn are decoded.
 
-    A photo whose EXIF orientation is not upright gets an upright copy: the manifest names the copy, which has the same
-    file name in ``upright/<job_id>/`` and no EXIF. Copies of earlier runs are reused.
+    If the EXIF orientation of a photo is not upright, the manifest names an upright copy instead. The copy has the same
+    file name in ``upright/<job_id>/`` and no EXIF. Copies of earlier runs are used again.
 
-    Photos are equal when their hashes at S3 are equal: see `_Checker`. The first by key stays; the others are rejected
-    as duplicates. Duplicates count as rejected, but not as bad, as they say nothing about the quality of the photos.
+    Photos with the same hash (see `_Checker`) are duplicates: all but the first by key are rejected. Duplicates do not
+    count as unusable photos, because they say nothing about the quality of the photos.
 
-    250,000 photos need some 140 MB: a hash and a key each, and the headers being read; upright copies of all of them
-    need 100 MB more. Turning needs 250 MB, 350 MB for the costliest photos: one photo is decoded at a time, and up to
-    `HELD` encoded files wait in memory.
+    250,000 photos need some 140 MB for hashes, keys and the headers that are being read, and 100 MB more if all have
+    upright copies. Turning needs 250 MB, or 350 MB for the costliest photos: one photo is decoded at a time, and up to
+    `MAX_IN_MEMORY` encoded files are in memory.
 
     Args:
-        min_images: the least number of accepted photos.
-        max_rejected_share: the job fails above this share (0 to 1) of bad photos.
+        min_images: the fewest accepted photos.
+        max_rejected_share: the largest share (0 to 1) of unusable photos.
         seconds_left: returns the seconds until this run's timeout.
 
     Raises:
-        ImagesNotFound: no photo is uploaded.
-        TooManyBadImages: says the commonest reasons.
-        NotEnoughImages: says how many are accepted.
+        ImagesNotFound: no photo was uploaded.
+        TooManyBadImages: the share of unusable photos is too large. The cause has the most frequent reasons.
+        NotEnoughImages: too few photos were accepted. The cause has the numbers.
         PhotosLeft: this run turned at least one photo and has no time for the others. Run the stage again.
     """
     prefix = f"images/{request.job_id}/"
@@ -111,7 +111,7 @@ def check(
     with (
         ManifestWriter(bucket, f"manifests/{request.job_id}/input.manifest") as manifest,
         ManifestWriter(bucket, rejected_list_key(request.job_id)) as rejected,
-        # One thread decodes: glibc keeps freed memory per thread, so each thread would keep the size of a photo.
+        # Only one thread decodes: glibc keeps freed memory per thread, so each thread would keep the size of a photo.
         ThreadPoolExecutor(1) as turner,
         ThreadPoolExecutor(READERS) as readers,
     ):
@@ -151,25 +151,25 @@ def check(
 
 def _require_enough(checked: ImagesChecked, codes: Counter[str], min_images: int, max_rejected_share: float) -> None:
     if not checked.found:
-        raise ImagesNotFound("No photo is uploaded for the job.")
-    bad = checked.rejected - checked.duplicates
-    if bad > max_rejected_share * checked.found:
+        raise ImagesNotFound("No photo was uploaded for the job.")
+    unusable = checked.rejected - checked.duplicates
+    if unusable > max_rejected_share * checked.found:
         del codes["Duplicate"]
-        commonest = ", ".join(f"{code} {count}" for code, count in codes.most_common(3))
+        reasons = ", ".join(f"{code} {count}" for code, count in codes.most_common(3))
         raise TooManyBadImages(
-            f"{bad} of {checked.found} photos cannot be used ({commonest}); at most {max_rejected_share:.0%} may be "
-            f"bad. {checked.rejected_list} lists each with its reason."
+            f"{unusable} of {checked.found} photos are unusable ({reasons}). At most {max_rejected_share:.0%} may be "
+            f"unusable. {checked.rejected_list} lists each with the reason."
         )
     if checked.accepted < min_images:
         raise NotEnoughImages(
-            f"{checked.accepted} of {checked.found} photos can be used; at least {min_images} are needed. "
-            f"{bad} are bad and {checked.duplicates} are duplicates; {checked.rejected_list} lists each with its "
-            "reason."
+            f"{checked.accepted} of {checked.found} photos are usable. A job needs at least {min_images}. "
+            f"{unusable} are unusable and {checked.duplicates} are duplicates. {checked.rejected_list} lists each with "
+            "the reason."
         )
 
 
 def _uploads(bucket: str, prefix: str) -> Iterator[Upload]:
-    """Every object below ``prefix`` in the order of the keys, listed 1,000 a page."""
+    """The objects with the key prefix, in the order of the keys."""
     for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             if not entry["Key"].endswith("/"):  # the S3 console's folder marker
@@ -177,54 +177,55 @@ def _uploads(bucket: str, prefix: str) -> Iterator[Upload]:
 
 
 def _in_order(pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """The pool's results of ``function`` for each item, in the items' order, with at most `WINDOW` calls running.
+    """Call ``function`` for each item in the pool; yields the results in the order of the items.
 
-    After an error, or when the caller stops iterating, calls that have not begun are cancelled.
+    At most `WINDOW` calls are submitted at a time. Calls that have not begun are cancelled after an error, or when the
+    caller stops iterating.
     """
-    under_way: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     try:
         for item in items:
-            under_way.append(pool.submit(function, item))
-            if len(under_way) >= WINDOW:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) >= WINDOW:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        for future in under_way:
+        for future in pending:
             future.cancel()
 
 
 ORIGINAL = "original-etag"
-"""Metadata of an upright copy: the ETag of the upload that it was made from."""
+"""The metadata of an upright copy with the ETag of its upload."""
 
 
 class _Checker:
-    """Checks a photo, and turns it upright if its EXIF says so. Safe to call from several threads.
+    """Checks photos, and turns them upright as their EXIF says. Threads may share it.
 
-    The content's hash is the ETag: for one PUT without KMS, as the presigned URLs allow, that is the MD5 (S3 API
-    reference, "Object"). With KMS the ETag differs for equal content. Then the hash is the checksum that S3 keeps of
-    each upload ("Checking object integrity in Amazon S3"), with the size.
+    The hash of a photo is its ETag. Without KMS, this is the MD5 of an object that one PUT uploaded (S3 API reference,
+    "Object"). With KMS, the ETags of equal photos differ. The hash is then S3's checksum of the object (S3 guide,
+    "Checking object integrity in Amazon S3") with its size.
     """
 
     def __init__(self, job_id: str, bucket: str, seconds_left: Callable[[], float], turner: ThreadPoolExecutor) -> None:
         self._prefix, self._upright_prefix = f"images/{job_id}/", f"upright/{job_id}/"
         self._bucket, self._seconds_left = bucket, seconds_left
         self._copies = {copy.key: copy for copy in _uploads(bucket, self._upright_prefix)}
-        self._held, self._turner = BoundedSemaphore(HELD), turner
+        self._memory, self._turner = BoundedSemaphore(MAX_IN_MEMORY), turner
         self._turned = 0
 
     def photo(self, upload: Upload) -> Photo | Rejection:
-        """The photo to label, or why Rekognition would reject it."""
+        """Check an upload, and turn it upright if necessary; returns the photo, or why it is rejected."""
         name = upload.key.removeprefix(self._prefix)
         if "/" in name:
-            return Rejection("InvalidName", f"the photo does not lie directly below {self._prefix}")
+            return Rejection("InvalidName", f"the photo is in a folder below {self._prefix}")
         if fault := names.fault_of_file_name(name):
             return Rejection("InvalidName", f"the file name {fault}")
         if is_in_parts(upload.etag):
             return Rejection(
                 "UploadedInParts",
-                "the file was uploaded in parts (multipart), so S3 tells neither its hash nor when it was written: "
-                "upload it in one piece",
+                "the file was uploaded in parts (multipart upload), so its ETag is not its hash and its time does not "
+                "show when it was completed. Upload it with one PUT",
             )
         encryption = ""
 
@@ -236,39 +237,40 @@ class _Checker:
             return content
 
         try:
-            seen = photos.look(upload.size, read)
-            if isinstance(seen, Rejection):
-                return seen
+            look = photos.look(upload.size, read)
+            if isinstance(look, Rejection):
+                return look
             image_hash = self._checksum(upload) if encryption.startswith("aws:kms") else upload.etag
-            turns = seen.orientation != photos.AS_STORED
-            stored = self._upright_copy(upload, seen.orientation) if turns else (upload.key, upload.etag)
+            turns = look.orientation != photos.AS_STORED
+            stored = self._upright_copy(upload, look.orientation) if turns else (upload.key, upload.etag)
         except ClientError as error:
             if error_code(error) in CHANGED_CODES:
-                return Rejection("Changed", "the file was replaced or deleted while the photos were checked")
+                return Rejection("Changed", "the file was replaced or deleted during the check")
             raise
         if isinstance(stored, Rejection):
             return stored
         key, etag = stored
-        return Photo(f"s3://{self._bucket}/{key}", image_hash, seen.width, seen.height, etag, seen.orientation)
+        return Photo(f"s3://{self._bucket}/{key}", image_hash, look.width, look.height, etag, look.orientation)
 
     def _checksum(self, upload: Upload) -> str:
-        """The checksum and size of a photo that S3 encrypts with KMS; the ETag of an object without a checksum."""
+        """The checksum and size of a photo that is encrypted with KMS, or its ETag if S3 has no checksum."""
         answer: Mapping[str, Any] = clients.s3.head_object(
             Bucket=self._bucket, Key=upload.key, ChecksumMode="ENABLED", IfMatch=f'"{upload.etag}"'
         )
-        found = next((f"{name.removeprefix('Checksum')}:{answer[name]}" for name in CHECKSUMS if name in answer), None)
-        return f"{found}:{upload.size}" if found else upload.etag
+        names = (name for name in CHECKSUMS if name in answer)
+        checksum = next((f"{name.removeprefix('Checksum')}:{answer[name]}" for name in names), None)
+        return f"{checksum}:{upload.size}" if checksum else upload.etag
 
     def _upright_copy(self, upload: Upload, orientation: int) -> tuple[str, str] | Rejection:
-        """Find or make the photo's upright copy; returns its key and ETag, or why there is none."""
+        """Find or create the photo's upright copy; returns its key and ETag, or why the photo is rejected."""
         key = f"{self._upright_prefix}{upload.key.removeprefix(self._prefix)}"
-        copied = self._copies.get(key)
-        if copied and self._original_etag(copied) == upload.etag:
-            return key, copied.etag
-        with self._held:
+        existing = self._copies.get(key)
+        if existing and self._original_etag(existing) == upload.etag:
+            return key, existing.etag
+        with self._memory:
             # The first photo of a run is always turned, so that each run makes progress.
             if self._turned and self._seconds_left() < RESERVE_SECONDS:
-                raise PhotosLeft(f"Turned {self._turned:,} photos upright in this run; the rest follows in the next.")
+                raise PhotosLeft(f"This run turned {self._turned:,} photos upright. The next run continues.")
             content = self._get(upload)["Body"].read()
             copy = self._turner.submit(self._turn, content, orientation).result()
             if isinstance(copy, Rejection):
@@ -284,8 +286,10 @@ class _Checker:
             return key, answer["ETag"].strip('"')
 
     def _original_etag(self, copy: Upload) -> str | None:
-        """The ETag of the upload that an earlier run made ``copy`` from. Times do not tell: an upload may have been
-        replaced while it was turned."""
+        """The ETag of the upload of which ``copy`` is the upright copy.
+
+        A comparison of times is not enough: an upload may be replaced while it is turned.
+        """
         answer = clients.s3.head_object(Bucket=self._bucket, Key=copy.key, IfMatch=f'"{copy.etag}"')
         original: str | None = answer["Metadata"].get(ORIGINAL)
         return original

@@ -1,6 +1,6 @@
-"""Labelling by people: find or make the Ground Truth labelling job, and answer the task token that waits for it.
+"""Finds or creates the Ground Truth labelling job, and answers the task token of `Request labels` with the labels.
 
-A token is a secret: any holder can resume the execution. It is never logged.
+A task token is a secret, because any principal that has it can continue the execution. It is never logged.
 """
 
 import json
@@ -37,13 +37,14 @@ GROUND_TRUTH, SUPPLIED = "ground-truth", "supplied"
 LABEL_ATTRIBUTE = "doctype"
 TEMPLATE = Path(__file__).with_name("labelling_template.liquid")
 ENDED = ("Completed", "Failed", "Stopped")
-# DescribeLabelingJob of a name that does not exist. The service model lists ResourceNotFound; SageMaker's control plane
-# answers ValidationException for unknown names of its other job types. Our names are always valid, so both mean "none".
+# DescribeLabelingJob's errors for a labelling job that does not exist. The service model has ResourceNotFound.
+# SageMaker answers ValidationException for unknown jobs of other types, and our names are never invalid.
 NO_SUCH_LABELLING_JOB = frozenset({"ResourceNotFound", "ValidationException"})
-# The errors of a token that was answered, has expired or is invalid: Step Functions API reference, SendTaskSuccess.
+# The errors for a token that was answered, has expired or is invalid. Source: Step Functions API reference,
+# SendTaskSuccess.
 ALREADY_RESUMED = frozenset({"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"})
-# The accounts that own the PRE-BoundingBox and ACS-BoundingBox functions: SageMaker API reference, CreateLabelingJob,
-# which has the complete list of Regions.
+# The accounts that own the PRE-BoundingBox and ACS-BoundingBox functions, for all Regions that have them. Source:
+# SageMaker API reference, CreateLabelingJob.
 FUNCTION_ACCOUNTS: Mapping[str, str] = {
     "us-east-1": "432418664414",
     "us-east-2": "266458841044",
@@ -58,7 +59,7 @@ FUNCTION_ACCOUNTS: Mapping[str, str] = {
     "ap-southeast-1": "377565633583",
     "ap-southeast-2": "454466003867",
 }
-TASK_SECONDS = 30 * 60  # one photo takes a minute; an abandoned task goes back to the team after this
+TASK_SECONDS = 30 * 60  # a photo takes a minute; after this time an unfinished task goes back to the team
 AVAILABILITY_SECONDS = 30 * 24 * 3600  # the maximum for a private or vendor team
 CONCURRENT_TASKS = 1000  # the default quota
 
@@ -67,7 +68,7 @@ logger = Logger(child=True)
 
 @dataclass(frozen=True)
 class RequestLabels:
-    """The request of the state `Request labels`; ``requested_at`` is ISO 8601, ``redrives`` a count."""
+    """The request of the state `Request labels`. ``requested_at`` is in ISO 8601, ``redrives`` counts resumes."""
 
     job_id: str
     provider: str
@@ -81,16 +82,16 @@ class RequestLabels:
 
 @dataclass(frozen=True)
 class LabelsRequested:
-    """The function's result. The state's result is the output with which the token is answered."""
+    """The function's result. The state's result is the answer to the token, not this."""
 
     waits_for: str
 
 
 @dataclass(frozen=True)
 class LabelsMade:
-    """The output with which the token is answered after Ground Truth labelling.
+    """The answer to the token after Ground Truth has labelled: the labelled manifest, and the numbers of photos.
 
-    ``manifest`` is an S3 URI, which Ground Truth wrote before ``labelling_ended`` (Unix ms).
+    ``manifest`` is an S3 URI. Ground Truth wrote it before ``labelling_ended`` (Unix ms).
     """
 
     provider: str
@@ -103,22 +104,22 @@ class LabelsMade:
 
 
 Notify = Callable[[str, int, LabelsMade], object]
-"""Notifies people and systems that this attempt at labelling has ended; may be called any number of times."""
+"""Sends the notices that this attempt (labelling job) of the job has ended. It may be called any number of times."""
 
 
 def job_name(job_id: str, attempt: int) -> str:
-    """The labelling job's name. A name can never be used again, so each attempt has its own."""
+    """The name of a labelling job. SageMaker does not allow a name to be used again, so each attempt has its own."""
     return f"{job_id}-{attempt}"
 
 
 def job_arn(state_machine_arn: str, job_id: str) -> str:
-    """The ARN of the job's first labelling job, which is in the account and Region of the state machine."""
+    """The ARN of the job's first labelling job, in the account and Region of the state machine."""
     _, partition, _, region, account, *_ = state_machine_arn.split(":")
     return f"arn:{partition}:sagemaker:{region}:{account}:labeling-job/{job_name(job_id, 1)}"
 
 
 def describe(name: str) -> "DescribeLabelingJobResponseTypeDef | None":
-    """DescribeLabelingJob's answer about one of our labelling jobs, or None when it does not exist."""
+    """DescribeLabelingJob's answer, or None if the labelling job does not exist."""
     try:
         return clients.sagemaker.describe_labeling_job(LabelingJobName=name)
     except ClientError as error:
@@ -128,7 +129,7 @@ def describe(name: str) -> "DescribeLabelingJobResponseTypeDef | None":
 
 
 def status(name: str) -> str | None:
-    """The labelling job's status in SageMaker's words, or None when it does not exist."""
+    """SageMaker's status of the labelling job, or None if the labelling job does not exist."""
     description = describe(name)
     return description["LabelingJobStatus"] if description else None
 
@@ -139,13 +140,13 @@ def parse_time(text: str) -> float:
 
 
 def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notify: Notify) -> LabelsRequested:
-    """Store the token, find or create the labelling job, and answer the token if the labels exist already.
+    """Store the token, find or create the labelling job, and answer the token if there are labels already.
 
-    May run any number of times for a job: it finds what an earlier run created.
+    May run any number of times for a job. A later run finds the labelling job of an earlier run.
 
     Raises:
-        LabellingUnavailable: no work team is set, or the Region has no Ground Truth functions.
-        LabellingTimedOut: the deadline has passed without labels.
+        LabellingUnavailable: the stack has no work team, or the Region has no Ground Truth functions.
+        LabellingTimedOut: no labels arrived before the deadline.
         UnexpectedAnswer: the job does not wait for labels.
     """
     try:
@@ -155,7 +156,7 @@ def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notif
     jobs.note_first(request.job_id, LabelsRequestedTime=int(parse_time(request.requested_at) * 1000))
     if request.provider == SUPPLIED:
         if job["PostedLabels"]:
-            # The labels answered the token of an earlier attempt of this stage, which failed afterwards: answer again.
+            # The labels were the answer to the token of an earlier run, which failed after that.
             supply_labels(job, job["PostedLabels"])
         else:
             _check_deadline(request, "no labels were posted")
@@ -165,7 +166,7 @@ def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notif
 
     if not ground_truth.work_team:
         raise LabellingUnavailable("The stack has no work team: the setting workTeam is empty.")
-    description = ground_truth.find_or_make(request)
+    description = ground_truth.find_or_create(request)
     name = description["LabelingJobName"]
     jobs.advance(
         request.job_id,
@@ -174,12 +175,12 @@ def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notif
         detail=f"Labelling job {name}",
         LabellingJobArn=description["LabelingJobArn"],
     )
-    # From here on the record names the labelling job, so ResumeLabelling handles its event. An earlier event was
-    # ignored: check whether the labelling job has ended.
+    # ResumeLabelling ignores the event of a labelling job that the record does not name. The event may have been sent
+    # before the record named it.
     description = clients.sagemaker.describe_labeling_job(LabelingJobName=name)
     if description["LabelingJobStatus"] in ENDED:
-        # Notify first: after the token is answered, no retry runs this stage again. But a message that cannot be sent
-        # must not hold up the labels.
+        # Notify first, because no retry runs this stage after the token was answered. A notice that cannot be sent must
+        # not delay the labels.
         try:
             _notify(request.job_id, description, notify)
         except (ClientError, BotoCoreError, PipelineError) as error:
@@ -191,11 +192,11 @@ def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notif
 
 
 def resume_execution(event: Mapping[str, Any], *, notify: Notify) -> None:
-    """Handle Ground Truth's event that a labelling job ended. DescribeLabelingJob, not the event, gives the status.
+    """Answer the token and send the notices after Ground Truth's event about the end of a labelling job.
 
-    Ignores labelling jobs of other systems, a labelling job that the job's record does not name yet
-    (`request_labels` looks for it), and attempts older than the one that the record names. When Lambda calls again
-    after a crash, this sends the notices that were not sent, even if the token is answered already.
+    Takes the status from DescribeLabelingJob, not from the event. Ignores labelling jobs of other systems and labelling
+    jobs that the job's record does not name: `request_labels` checks a new one itself, and older attempts do not count.
+    If Lambda calls again after a crash, the notices are sent even if the token was answered.
     """
     arn = event["resources"][0]
     name = arn.rpartition("/")[2]
@@ -206,7 +207,7 @@ def resume_execution(event: Mapping[str, Any], *, notify: Notify) -> None:
         logger.info("The labelling job belongs to no job of the pipeline")
         return
     if str(job["LabellingJobArn"]).rpartition("/")[2] != name:
-        logger.info("No task token waits for this labelling job", extra={"job_id": job_id})
+        logger.info("The job does not wait for this labelling job", extra={"job_id": job_id})
         return
     description = clients.sagemaker.describe_labeling_job(LabelingJobName=name)
     if description["LabelingJobStatus"] not in ENDED:
@@ -217,31 +218,32 @@ def resume_execution(event: Mapping[str, Any], *, notify: Notify) -> None:
 
 
 def supply_labels(job: Job, labels_key: str) -> bool:
-    """Answer the token with uploaded labels; False when another caller has answered it.
+    """Answer the token with an uploaded labels file; returns False if the token was answered already.
 
-    The record keeps the used token until the next state, `Import labels`, removes it.
+    The token stays in the record until the next state, `Import labels`, removes it.
     """
     return _answer_token(job["TaskToken"], {"provider": SUPPLIED, "labelsKey": labels_key})
 
 
 def answer(job_id: str, token: str, description: Mapping[str, Any]) -> None:
-    """Answer the token with the result of the labelling job."""
+    """Answer the token with the result of the labelling job, or with a named error."""
     try:
-        made = read_outcome(description)
+        labels = read_outcome(description)
     except PipelineError as failure:
         _send(job_id, token, failure)
         return
-    jobs.note(job_id, Labelled=made.labelled, LabellingFailures=made.failed, Unlabelled=made.unlabelled)
-    _send(job_id, token, payload.write(made))
+    jobs.note(job_id, Labelled=labels.labelled, LabellingFailures=labels.failed, Unlabelled=labels.unlabelled)
+    _send(job_id, token, payload.write(labels))
 
 
 def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
-    """Read the answer of DescribeLabelingJob about a labelling job that has ended.
+    """The result of a labelling job that has ended, from DescribeLabelingJob's answer.
 
-    A job can be ``Completed`` with unlabelled photos ("Complete with labeling errors"), so the counters decide.
+    The counters decide, because a labelling job may be ``Completed`` with unlabelled photos ("Complete with labeling
+    errors").
 
     Raises:
-        LabellingFailed: the labelling job failed, or no photo was labelled.
+        LabellingFailed: the labelling job failed, or ended without any labels.
         LabellingStopped: the labelling job was stopped.
     """
     name, status, counters = (
@@ -266,7 +268,7 @@ def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
         )
     if not labelled:
         raise LabellingFailed(
-            f"Labelling job {name} ended with no photo labelled: {failed} failed, {unlabelled} unlabelled. "
+            f"Labelling job {name} ended without labels: {failed} photos failed, {unlabelled} are unlabelled. "
             "Check that the work team has members and that they can open the photos."
         )
     return LabelsMade(
@@ -282,10 +284,10 @@ def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Labelling jobs at Ground Truth with the built-in bounding box task.
+    """Finds and creates labelling jobs with Ground Truth's built-in bounding box task.
 
-    ``work_team``, empty if the stack has none, and ``role`` are ARNs. A labelling job is tagged with ``cost_tags``
-    (``key=value``) and the job. ``kms_key_arn`` encrypts its output; empty means the bucket's encryption.
+    ``work_team`` and ``role`` are ARNs. ``work_team`` is empty if the stack has none. ``cost_tags`` are ``key=value``.
+    ``kms_key_arn`` is the key that encrypts the output. If it is empty, the bucket's encryption applies.
     """
 
     bucket: str
@@ -295,45 +297,45 @@ class GroundTruth:
     kms_key_arn: str
     cost_tags: Sequence[str]
 
-    def find_or_make(self, request: RequestLabels) -> "DescribeLabelingJobResponseTypeDef":
-        """The description of the labelling job to wait for.
+    def find_or_create(self, request: RequestLabels) -> "DescribeLabelingJobResponseTypeDef":
+        """Find or create the labelling job to wait for; returns its description.
 
-        Each redrive allows one more attempt. An attempt that failed, or was or is being stopped, is followed by the
-        next. An attempt that is in progress or complete is used, and so is the last allowed one, however it ended.
+        Each resume allows one more attempt. Returns the first attempt that neither failed nor was stopped, or the last
+        allowed attempt whatever its status.
         """
         for attempt in range(1, request.redrives + 1):
-            description = self._attempt(request, attempt)
+            description = self._find_or_create(request, attempt)
             if description["LabelingJobStatus"] not in ("Failed", "Stopping", "Stopped"):
                 return description
-        return self._attempt(request, request.redrives + 1)
+        return self._find_or_create(request, request.redrives + 1)
 
-    def _attempt(self, request: RequestLabels, attempt: int) -> "DescribeLabelingJobResponseTypeDef":
+    def _find_or_create(self, request: RequestLabels, attempt: int) -> "DescribeLabelingJobResponseTypeDef":
         name = job_name(request.job_id, attempt)
-        found = describe(name)
-        if found is None:
+        description = describe(name)
+        if description is None:
             try:
                 clients.sagemaker.create_labeling_job(**self._new_job(request, name))
             except ClientError as error:
                 if error_code(error) == "ResourceLimitExceeded":
                     raise LabellingUnavailable(
-                        f"Ground Truth takes no further labelling job now: {quota(error)}"
+                        f"The account has reached its limit of labelling jobs: {quota(error)}"
                     ) from error
                 if error_code(error) != "ResourceInUse":
                     raise
-            found = describe(name)
+            description = describe(name)
         if (
-            found is None
-            or found["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"] != request.images_manifest
+            description is None
+            or description["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"] != request.images_manifest
         ):
-            raise UnexpectedAnswer(f"Labelling job {name} is not the one made for {request.images_manifest}.")
-        return found
+            raise UnexpectedAnswer(f"The labelling job {name} does not label {request.images_manifest}.")
+        return description
 
     def _new_job(self, request: RequestLabels, name: str) -> dict[str, Any]:
-        """The arguments of CreateLabelingJob. Uploads the template and the label categories that they name."""
+        """Upload the template and the label categories; returns the arguments of CreateLabelingJob."""
         region = clients.sagemaker.meta.region_name
         if region not in FUNCTION_ACCOUNTS:
             raise LabellingUnavailable(
-                f"Ground Truth has no bounding box functions in Region {region}; it has them in "
+                f"Ground Truth has no bounding box functions in Region {region}. It has them in "
                 f"{', '.join(FUNCTION_ACCOUNTS)}."
             )
         function = f"arn:aws:lambda:{region}:{FUNCTION_ACCOUNTS[region]}:function"
@@ -374,27 +376,27 @@ class GroundTruth:
 
 
 def _notify(job_id: str, description: Mapping[str, Any], notify: Notify) -> None:
-    """Notify that people have labelled. Without labels the execution fails, which has a notice of its own."""
+    """Notify that the photos are labelled. Without labels the execution fails, and there is a notice about its end."""
     try:
-        made = read_outcome(description)
+        labels = read_outcome(description)
     except PipelineError:
         return
-    notify(job_id, int(description["LabelingJobName"].rpartition("-")[2]), made)
+    notify(job_id, int(description["LabelingJobName"].rpartition("-")[2]), labels)
 
 
 def _check_deadline(request: RequestLabels, state: str) -> None:
     if time.time() > parse_time(request.requested_at) + request.deadline_seconds:
-        raise LabellingTimedOut(f"{request.deadline_seconds / 86400:.3g} days after labels were asked for, {state}.")
+        raise LabellingTimedOut(f"{request.deadline_seconds / 86400:.3g} days after labels were requested, {state}.")
 
 
 def _send(job_id: str, token: str, result: Mapping[str, Any] | PipelineError) -> None:
-    """Resume the execution with an output or a named error, unless it is resumed already, and remove the token."""
+    """Answer the token with an output or a named error, and remove it from the record."""
     _answer_token(token, result)
     tokens.forget(job_id, token)
 
 
 def _answer_token(token: str, result: Mapping[str, Any] | PipelineError) -> bool:
-    """Answer the token; True when this call resumed the execution."""
+    """Answer the token with an output or a named error; returns False if it was answered already."""
     try:
         if isinstance(result, PipelineError):
             clients.stepfunctions.send_task_failure(taskToken=token, error=type(result).__name__, cause=str(result))
@@ -403,6 +405,6 @@ def _answer_token(token: str, result: Mapping[str, Any] | PipelineError) -> bool
     except ClientError as error:
         if error_code(error) not in ALREADY_RESUMED:
             raise
-        logger.info("The execution had been resumed already", extra={"answer": error_code(error)})
+        logger.info("The token was answered already", extra={"answer": error_code(error)})
         return False
     return True

@@ -19,14 +19,15 @@ from rules.entries import Problem, Size, Source, Unreadable
 from rules.lines import LABEL_ATTRIBUTE, LEFT_OUT, Labelled, Stream, Unusable, line_end, line_start
 
 PROVIDER = "supplied"
-MAX_PLACES_TOLD = 10
+MAX_PLACES_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class ImportLabels:
-    """Import the uploaded file ``labels_key``.
+    """The request of the state `Import labels`. ``labels_key`` is the key of the uploaded file.
 
-    ``images_manifest`` is the S3 URI of the job's photos, ``images_sha256`` the hash that Check images returned for it.
+    ``images_manifest`` is the S3 URI of the manifest of the job's photos, ``images_sha256`` the hash that Check images
+    returned for it.
     """
 
     job_id: str
@@ -38,11 +39,10 @@ class ImportLabels:
 
 @dataclass(frozen=True)
 class LabelsImported:
-    """The manifest's S3 URI and SHA-256 (hex), and how many of the job's photos have a document marked in it.
+    """The labelled manifest (S3 URI, SHA-256 in hex), and the number of photos with at least one labelled document.
 
-    ``file_sha256`` (hex) and ``file_etag`` are those of the supplied file that was read. ``labels_without_photo``
-    counts labelled photos that were not uploaded, ``photos_without_label`` the job's photos
-    that the file does not have.
+    ``file_sha256`` (hex) and ``file_etag`` are those of the supplied file. ``labels_without_photo`` counts the labelled
+    photos that were not uploaded, ``photos_without_label`` the job's photos that are not in the file.
     """
 
     provider: str
@@ -57,7 +57,7 @@ class LabelsImported:
 
 
 class _Problems:
-    """The problems of the file. The list names them all; the error has only their number and places."""
+    """Collects the problems of the file. The list in the bucket has all of them, the error their number and places."""
 
     def __init__(self, file: ManifestWriter) -> None:
         self._file = file
@@ -70,57 +70,57 @@ class _Problems:
 
     def add(self, problem: Problem) -> None:
         self._codes[problem.code] += 1
-        if len(self._places) < MAX_PLACES_TOLD:
+        if len(self._places) < MAX_PLACES_SHOWN:
             self._places.append(str(problem.place))
         line = {problem.place.kind: problem.place.number, "reason": problem.reason, "code": problem.code}
         self._file.write(json.dumps(line if problem.own_id is None else {**line, "id": problem.own_id}))
 
     def add_photo(self, name: str, code: str, reason: str) -> None:
-        """Add a photo that does not match. It is a problem only when there are too many."""
+        """List a photo without a counterpart. Such photos do not count as problems."""
         self._file.write(json.dumps({"photo": name, "reason": reason, "code": code}))
 
     def raise_if_any(self) -> None:
-        """Raises LabelsInvalid."""
+        """Raise LabelsInvalid if there are problems."""
         count = self.count
         if not count:
             return
         codes = ", ".join(f"{code} {times}" for code, times in self._codes.most_common())
-        more = f" and {count - MAX_PLACES_TOLD} more" if count > MAX_PLACES_TOLD else ""
+        more = f" and {count - MAX_PLACES_SHOWN} more" if count > MAX_PLACES_SHOWN else ""
         raise LabelsInvalid(
             f"The labels file has {'1 problem' if count == 1 else f'{count} problems'} ({codes}): "
-            f"{', '.join(self._places)}{more}. {self._file.uri} lists each with its reason."
+            f"{', '.join(self._places)}{more}. {self._file.uri} lists each with the reason."
         )
 
 
 class _Photos(NamedTuple):
-    """The job's photos by file name: their sizes, and the folder of the object to train on."""
+    """The job's photos by file name: their sizes, and the S3 URIs of their folders."""
 
     sizes: dict[str, Size]
     folders: dict[str, str]
 
 
 def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: float = 1) -> LabelsImported:
-    """Check the supplied labels and write them as ``labels.manifest``, in the form of a Ground Truth output manifest.
+    """Check the supplied labels and write them to ``labels.manifest``, in the format of Ground Truth's output manifest.
 
-    `rules.labels` reads the file. Entries without usable labels stay in the manifest as lines without labels, so that
-    Prepare datasets lists and counts them as dropped: unknown or rejected photos, unlabelled photos, failed ones, and
-    those whose labels were verified as bad. ``label-problems.jsonl`` lists the problems, labelled photos without an
-    upload, and uploads without labels.
+    `rules.labels` has the rules. An entry without usable labels becomes a line without labels, so that Prepare datasets
+    drops it and gives the reason: the photo is unknown, rejected or unlabelled, its labelling failed, or its labels
+    were verified as bad. ``label-problems.jsonl`` lists the problems, labelled photos without an upload, and uploads
+    without labels.
 
     Args:
-        max_unmatched_share: the job fails above this share (0 to 1) of labelled photos without an upload, or of uploads
-            without labels.
+        max_unmatched_share: the largest share (0 to 1) of labelled photos without an upload, and of uploads without
+            labels.
 
     Raises:
-        LabelsInvalid: has the number of problems and their places, and no names.
-        LabelsDoNotMatch: has both counts.
+        LabelsInvalid: the file has problems. The cause has their number and places.
+        LabelsDoNotMatch: too many photos have no counterpart. The cause has both numbers.
     """
     file = _File(bucket, request.labels_key)
     photos = _photos(ManifestReader(request.images_manifest, request.images_sha256))
     uploads = f"s3://{bucket}/images/{request.job_id}/"
     class_ids = {name: index for index, name in enumerate(request.document_types)}
     counts = labels.Counts(photos=len(photos.sizes))
-    left = set(photos.sizes)
+    without_label = set(photos.sizes)
     with closing(file), ManifestWriter(bucket, f"manifests/{request.job_id}/labels.manifest") as manifest:
         with ManifestWriter(bucket, f"manifests/{request.job_id}/label-problems.jsonl") as listed:
             problems = _Problems(listed)
@@ -134,7 +134,7 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
             )
             try:
                 for entry in labels.read(file.open, file.size, source):
-                    left.discard(entry.name)
+                    without_label.discard(entry.name)
                     if counts.add(entry):
                         problems.add_photo(entry.name, "LabelsWithoutPhoto", "it is labelled, but not uploaded")
                     folder = photos.folders.get(entry.name, uploads)
@@ -142,8 +142,8 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
             except Unreadable as error:
                 raise LabelsInvalid(f"The labels file {error}") from None
             if not problems.count:
-                counts.without_label = len(left)
-                for name in sorted(left):
+                counts.without_label = len(without_label)
+                for name in sorted(without_label):
                     problems.add_photo(name, "PhotoWithoutLabels", "it is uploaded, but not in the labels file")
         problems.raise_if_any()
         _require_matches(counts, max_unmatched_share, entries=manifest.count, problems_list=listed.uri)
@@ -163,25 +163,25 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
 def _require_matches(counts: labels.Counts, max_unmatched_share: float, *, entries: int, problems_list: str) -> None:
     if counts.above(max_unmatched_share):
         raise LabelsDoNotMatch(
-            f"{counts.words}; at most {max_unmatched_share:.3g} of either may be unmatched. {problems_list} names "
-            "them. Photos are found by their file names."
+            f"{counts.words}. The largest share allowed is {max_unmatched_share:.3g} of either. {problems_list} lists "
+            "them. Labels belong to the photo with the same file name."
         )
     if not counts.marked:
         raise LabelsInvalid(
-            f"The labels file marks no document in any of the job's {counts.photos} photos; it has entries for "
-            f"{entries} photos. Photos are found by their file names: they must be those of the uploads."
+            f"The labels file has entries for {entries} photos, but labels no document in the job's {counts.photos} "
+            "photos. The file must name the photos as they were uploaded."
         )
 
 
 class _File:
-    """The uploaded labels file, read once or more: size in bytes, ETag, and when it was uploaded.
+    """The supplied labels file: its size in bytes, its ETag, the time of its upload, and its content.
 
-    Every read requires the ETag of the first read, so ``sha256``, the hex digest of the last read, is the hash of the
+    All reads require the ETag of the first read, so ``sha256``, the hex digest of the last read, is the hash of the
     imported file.
     """
 
     def __init__(self, bucket: str, key: str) -> None:
-        """Raises LabelsInvalid when the file does not exist."""
+        """Raises LabelsInvalid if the file does not exist."""
         self._object: dict[str, Any] = {"Bucket": bucket, "Key": key}
         try:
             self._first = clients.s3.get_object(**self._object)
@@ -189,7 +189,7 @@ class _File:
             if error_code(error) != "NoSuchKey":
                 raise
             raise LabelsInvalid(
-                "The labels file does not exist. Upload it under the name that the job names."
+                "The labels file does not exist. Upload it under the name that the request gave."
             ) from None
         self.size: int = self._first["ContentLength"]
         self.etag: str = self._first["ETag"].strip('"')
@@ -201,16 +201,16 @@ class _File:
         return self._stream.sha256
 
     def open(self) -> Stream:
-        """Open the file from its start; may be called several times.
+        """Open the file at its start. May be called several times.
 
         Raises:
-            LabelsInvalid: the file was replaced or deleted since it was first read.
+            LabelsInvalid: the file was replaced or deleted after the first read.
         """
         self._stream = HashedStream(next(self._bodies))
         return self._stream
 
     def close(self) -> None:
-        """Close the first read, in case `open` was never called."""
+        """Close the first read, which is open if `open` was never called."""
         self._first["Body"].close()
 
     def _read_again(self) -> Any:
@@ -220,8 +220,7 @@ class _File:
             if error_code(error) not in ("PreconditionFailed", "NoSuchKey"):
                 raise
             raise LabelsInvalid(
-                "The labels file was replaced or deleted while it was read. Resume the job to read the file that is "
-                "there now."
+                "The labels file was replaced or deleted while it was read. Resume the job to read the new file."
             ) from None
 
 
@@ -242,7 +241,7 @@ def _rejected(bucket: str, job_id: str) -> frozenset[str]:
 
 
 def _line(source_ref: str, entry: Labelled | Unusable, class_ids: Mapping[str, int]) -> str:
-    """The entry as a line of a Ground Truth output manifest, whose class map has the ids that the line uses."""
+    """The entry as a line of a Ground Truth output manifest. Its class map has the ids that the line uses."""
     if isinstance(entry, Labelled):
         used = {str(class_ids[box.label]): box.label for box in entry.boxes}
         return line_start(entry._replace(source_ref=source_ref), entry.boxes, class_ids) + line_end(used)

@@ -1,4 +1,4 @@
-"""Reads and writes manifests, JSON Lines files in S3, in bounded memory; `rules.lines` has the rules of a line."""
+"""Reads and writes manifests (JSON Lines files in S3) in bounded memory. `rules.lines` has the rules for a line."""
 
 import hashlib
 import json
@@ -16,15 +16,15 @@ from pipeline.clients import clients
 from pipeline.errors import ManifestChanged
 from rules.lines import Stream, Unusable, read_lines
 
-# The bytes that a manifest writer holds in memory; more go to /tmp.
+# The bytes that a writer keeps in memory. A larger manifest is in /tmp until it is uploaded.
 SPOOLED_BYTES = 4 * 1024 * 1024
 
 
 class Photo(NamedTuple):
-    """A line of ``input.manifest``: a photo that may be labelled.
+    """A line of ``input.manifest``: a photo that Check images accepted.
 
-    ``image_hash`` is equal for equal content. ``etag`` is the ETag of the object ``source_ref`` at the check. Width and
-    height are those of the photo as displayed, turned by its EXIF ``orientation`` (1 to 8).
+    Photos with the same content have the same ``image_hash``. ``etag`` is the ETag of the object ``source_ref`` at the
+    check. ``width`` and ``height`` are those of the displayed photo, with its EXIF ``orientation`` (1 to 8) applied.
     """
 
     source_ref: str
@@ -36,7 +36,7 @@ class Photo(NamedTuple):
 
 
 def rejected_list_key(job_id: str) -> str:
-    """Key of the list of photos that Check images rejected, each with its reason."""
+    """The key of the list of rejected photos, which Check images writes, each with the reason."""
     return f"manifests/{job_id}/rejected.jsonl"
 
 
@@ -48,10 +48,10 @@ IN_PARTS = re.compile(r'-[0-9]+"?$')  # an ETag of a multipart upload ends with 
 
 
 def is_in_parts(etag: str) -> bool:
-    """Whether the object of this ETag was uploaded in parts, so that S3's time is that of the beginning.
+    """Whether the object with this ETag was uploaded in parts (multipart upload).
 
-    A principal that began such an upload before a check can complete it after the check, which the time does not show.
-    Sources: S3 API reference, "Object"; S3 guide, "Uploading and copying objects using multipart upload".
+    The time of such an object is the time when its upload began. If it was completed after a check, the time does not
+    show this. Sources: S3 API reference, "Object"; S3 guide, "Uploading and copying objects using multipart upload".
     """
     return IN_PARTS.search(etag) is not None
 
@@ -63,7 +63,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 class HashedStream:
-    """A stream that computes the SHA-256 of the bytes read."""
+    """Computes the SHA-256 of the bytes that are read from a stream."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -71,7 +71,7 @@ class HashedStream:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of the bytes read so far."""
+        """The hex digest of the bytes read so far."""
         return self._hash.hexdigest()
 
     def read(self, amount: int, /) -> bytes:
@@ -86,10 +86,10 @@ class HashedStream:
 
 
 class ManifestReader:
-    """Reads the lines of a manifest once, streamed as `read_lines` yields them.
+    """Iterates over the lines of a manifest once.
 
-    ``written`` is the time when the object was written. ``sha256`` is the hex digest of the bytes read so far, after
-    the last line that of the whole manifest.
+    ``written`` is the time when the object was written. ``sha256`` is the hex digest of the bytes read so far. After
+    the last line, it is the hash of the manifest.
     """
 
     def __init__(
@@ -100,12 +100,15 @@ class ManifestReader:
         *,
         written_by: int | None = None,
     ) -> None:
-        """``expected_sha256`` and ``expected_written`` (Unix ms) are what the stage that wrote the manifest returned.
+        """Open the manifest.
 
-        ``written_by`` (Unix ms) is the latest time at which a manifest that no stage wrote may have been written.
+        The time detects a manifest that was replaced and restored. Rekognition may have read the replacement. A
+        manifest that was uploaded in parts has changed too: no stage uploads in parts, and its time is not reliable.
 
-        The time detects a manifest that was replaced and put back, which Rekognition may have read in between. No stage
-        uploads a manifest in parts, for which S3's time says nothing.
+        Args:
+            expected_sha256: the hash (hex) that the stage which wrote the manifest returned.
+            expected_written: the time (Unix ms) that this stage returned.
+            written_by: the latest time (Unix ms) for a manifest that Ground Truth wrote.
 
         Raises:
             ManifestChanged: the manifest was written again.
@@ -117,10 +120,10 @@ class ManifestReader:
         self._body = answer["Body"]
         if expected_written is not None and (is_in_parts(answer["ETag"]) or _unix_ms(self.written) != expected_written):
             self._body.close()
-            raise ManifestChanged(f"{uri} was written again after an earlier stage wrote it.")
+            raise ManifestChanged(f"{uri} was written again after its stage wrote it.")
         if written_by is not None and _unix_ms(self.written) > written_by:
             self._body.close()
-            raise ManifestChanged(f"{uri} was written again after the labelling had ended.")
+            raise ManifestChanged(f"{uri} was written again after the labelling ended.")
         self._hashed = HashedStream(self._body)
 
     @property
@@ -128,22 +131,22 @@ class ManifestReader:
         return self._hashed.sha256
 
     def __iter__(self) -> Iterator[tuple[int, str | Unusable]]:
-        """Yield each line's number and text.
+        """Yield the number and the text of each line, as `read_lines` does.
 
         Raises:
-            ManifestChanged: after the last line, when the hash is not the expected one.
+            ManifestChanged: after the last line, if the hash is not the expected one.
         """
         with closing(self._body):
             yield from read_lines(self._hashed)
         if self._expected not in (None, self.sha256):
             raise ManifestChanged(
-                f"{self._uri} is not what an earlier stage wrote: it has the SHA-256 {self.sha256}, which the stage "
-                "did not return."
+                f"{self._uri} was changed after its stage wrote it: its SHA-256 is {self.sha256}, which is not the one "
+                "that the stage returned."
             )
 
 
 def read_photos(manifest: ManifestReader) -> Iterator[Photo]:
-    """The photos of the job's ``input.manifest``, which Check images wrote."""
+    """The photos in the job's ``input.manifest``."""
     for _, text in manifest:
         line = orjson.loads(text)  # type: ignore[arg-type]
         size = line["image-size"]
@@ -158,7 +161,7 @@ def read_photos(manifest: ManifestReader) -> Iterator[Photo]:
 
 
 def photo_line(photo: Photo) -> str:
-    """``photo`` as a line of ``input.manifest``. Ground Truth passes the extra keys through to its output."""
+    """``photo`` as a line of ``input.manifest``. Ground Truth copies all its keys to its output manifest."""
     turned = f',"orientation":{photo.orientation}' if photo.orientation != 1 else ""
     return (
         f'{{"source-ref":{json.dumps(photo.source_ref)},"image-hash":{json.dumps(photo.image_hash)},'
@@ -167,12 +170,13 @@ def photo_line(photo: Photo) -> str:
 
 
 class ManifestWriter:
-    """Writes the lines of one S3 object and hashes them; the object appears when the ``with`` block ends well.
+    """Writes lines to an S3 object. The object is uploaded when the ``with`` block ends without an error.
 
-    Lines wait in memory, above 4 MB in /tmp, and one PUT sends them, so an error leaves neither a partial object nor an
-    incomplete upload. A manifest may have 1 GB, and a PUT 5 GB.
-    ``sha256`` is the hex digest of the content, ``count`` the number of lines. After the block ``written`` is the time
-    when S3 wrote the object (Unix ms with S3's resolution of one second).
+    Until then the lines are in memory, or in /tmp above 4 MB. A single PUT uploads them, so an error leaves neither a
+    partial object nor an incomplete multipart upload. A manifest may have 1 GB; the limit of a PUT is 5 GB.
+
+    ``sha256`` is the hex digest of the content, ``count`` the number of lines. ``written``, known after the block, is
+    the time when S3 wrote the object (Unix ms, with S3's resolution of one second).
     """
 
     written: int
@@ -189,7 +193,7 @@ class ManifestWriter:
         return self._hash.hexdigest()
 
     def write(self, line: str) -> None:
-        """Add ``line``, which holds no line end."""
+        """Add a line, given without its line end."""
         data = line.encode() + b"\n"
         self._hash.update(data)
         self._file.write(data)

@@ -298,7 +298,7 @@ PHOTOS = [
         name="folder/a.jpg",
         content=photo(shade=10),
         answer="InvalidName",
-        words="does not lie directly below",
+        words="the photo is in a folder below images/",
     ),
     Photo(
         id="put straight into the bucket under an odd name",
@@ -321,25 +321,25 @@ PHOTOS = [
 GOOD = [photo(shade=3000 + 25 * number) for number in range(10)]
 TINY = [photo(10, 10, shade=number) for number in range(10)]
 WHOLE_UPLOADS = [
-    Photos(id="no photo", contents=[], answer="ImagesNotFound", words="No photo is uploaded for the job."),
+    Photos(id="no photo", contents=[], answer="ImagesNotFound", words="No photo was uploaded for the job."),
     Photos(
         id="nine good photos",
         contents=GOOD[:9],
         answer="NotEnoughImages",
-        words="9 of 9 photos can be used; at least 10",
+        words="9 of 9 photos are usable. A job needs at least 10",
     ),
     Photos(id="ten copies of a photo", contents=[GOOD[0]] * 10, answer="NotEnoughImages", words="9 are duplicates"),
     Photos(
         id="three bad ones of thirteen",
         contents=GOOD + TINY[:3],
         answer="TooManyBadImages",
-        words="3 of 13 photos cannot be used (SideTooShort 3); at most 20% may be bad.",
+        words="3 of 13 photos are unusable (SideTooShort 3). At most 20% may be unusable.",
     ),
     Photos(
         id="bad ones only",
         contents=[b"x"],
         answer="TooManyBadImages",
-        words="1 of 1 photos cannot be used (UnsupportedFormat 1)",
+        words="1 of 1 photos are unusable (UnsupportedFormat 1)",
     ),
 ]
 
@@ -466,8 +466,8 @@ LINES = [
             ("not UTF-8", b'{"source-ref": "\xff"}', "NotUtf8", "the line is not UTF-8: byte 17 cannot be read"),
             ("100,001 characters", b"x" * 100_001, "TooLong", "the line is longer than 100,000 characters"),
             ("a megabyte", b"x" * MB, "TooLong", "the line is longer than 100,000 characters"),
-            ("no source-ref", changed("source-ref", ...), "InvalidSourceRef", "source-ref is missing or no text"),
-            ("source-ref a number", changed("source-ref", 7), "InvalidSourceRef", "source-ref is missing or no text"),
+            ("no source-ref", changed("source-ref", ...), "InvalidSourceRef", "source-ref is missing or not text"),
+            ("source-ref a number", changed("source-ref", 7), "InvalidSourceRef", "source-ref is missing or not text"),
             ("source-ref half a character", b'{"source-ref": "\\ud800"}', "UnknownPhoto", "the job has no such photo"),
             ("source-ref a web address", changed("source-ref", "https://x/1.jpg"), "UnknownPhoto", "no such photo"),
             ("another bucket", changed("source-ref", "s3://other/images/1.jpg"), "UnknownPhoto", "no such photo"),
@@ -482,7 +482,7 @@ LINES = [
                 "a photo that an earlier line has",
                 changed("source-ref", "s3://bucket/images/good-0.jpg"),
                 "Duplicate",
-                "on an earlier line",
+                "an earlier line has the same photo",
             ),
             ("labelling failed", FAILED_LINE, "LabellingFailed", "ClientError: no such image"),
             ("no labels", changed("doctype", ...), "NotLabelled", "the photo has no labels: the line has no doctype"),
@@ -582,10 +582,10 @@ LINES = [
                 "an unknown class",
                 changed("doctype-metadata/class-map/0", "CAT"),
                 "UnknownType",
-                "CAT is none of the job's document types",
+                "CAT is not one of the job's document types",
             ),
             ("a box half off the frame, which is cut", one_box(-30, 20, 100, 80), "kept", ""),
-            ("a box off the frame", one_box(500, 0, 10, 10), "NoValidBoxes", "none of the line's boxes can be used"),
+            ("a box off the frame", one_box(500, 0, 10, 10), "NoValidBoxes", "none of the line's boxes is usable"),
             (
                 "a box before the frame",
                 one_box(-50, -50, 20, 20),
@@ -622,7 +622,7 @@ WHOLE_MANIFESTS = [
         id="manifest: empty",
         lines=[],
         answer="NoUsableLabels",
-        words="None of the 4 labelled photos can be trained on (NotLabelled 4).",
+        words="None of the 4 labelled photos is usable (NotLabelled 4).",
     ),
     Lines(
         id="manifest: blank lines only", lines=[b"", b" ", b""], answer="NoUsableLabels", words="NotLabelled 4, Blank 3"
@@ -692,12 +692,12 @@ LABELS_FILES = [
             ("a text", b'"labels"', REFUSED, NEITHER),
             ("without categories", coco("categories", ...), REFUSED, "these lists are missing"),
             ("images an object", coco("images", {}), REFUSED, "these lists are missing"),
-            ("no annotation", coco("annotations", []), REFUSED, "marks no document in any of the job's 4 photos"),
+            ("no annotation", coco("annotations", []), REFUSED, "labels no document in the job's 4 photos"),
             (
                 "other photos only",
                 coco("images", [{"id": i, "file_name": f"{i}.png"} for i in (1, 2, 3)]),
                 REFUSED,
-                "Photos are found by their file names: they must be those of the uploads.",
+                "The file must name the photos as they were uploaded.",
             ),
             (
                 "another size",
@@ -886,7 +886,7 @@ LABELS_FILES = [
                 "image-level labels",
                 manifest({**ELSEWHERE, "x-metadata": {"type": "groundtruth/image-classification"}}),
                 REFUSED,
-                "marks no document in any of the job's 4 photos",
+                "labels no document in the job's 4 photos",
             ),
             (
                 "over 20% bad",

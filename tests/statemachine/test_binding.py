@@ -96,7 +96,7 @@ def test_an_upload_in_parts_begun_before_the_check_is_found(pipeline: Pipeline, 
     pipeline.reaches(job_id, "Ready")
     (rejected,) = map(json.loads, pipeline.read(f"manifests/{job_id}/rejected.jsonl").splitlines())
     assert (rejected["source-ref"].rpartition("/")[2], rejected["code"]) == ("new.jpg", "UploadedInParts")
-    assert "upload it in one piece" in rejected["reason"]
+    assert "Upload it with one PUT" in rejected["reason"]
     (dropped,) = map(json.loads, pipeline.read(f"manifests/{job_id}/dropped.jsonl").splitlines())
     assert (dropped["source-ref"].rpartition("/")[2], dropped["code"]) == (photos[3].name, "Changed")
 
@@ -182,7 +182,7 @@ def test_labels_replaced_after_the_labelling_are_not_used(pipeline: Pipeline) ->
     assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
     # Then no dataset is made of it
     eventually(lambda: pipeline.job(job_id).get("error") == "ManifestChanged")
-    assert "was written again after the labelling had ended" in pipeline.job(job_id)["cause"]
+    assert "was written again after the labelling ended" in pipeline.job(job_id)["cause"]
 
 
 def test_the_report_does_not_believe_what_was_written_since(pipeline: Pipeline, tmp_path: Path) -> None:

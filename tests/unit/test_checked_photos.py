@@ -159,7 +159,7 @@ def test_a_manifest_that_another_wrote_is_refused(bucket: Bucket, three_checked:
     prefix = "images" if name == "input" else name
     forged = replace(request, **{f"{prefix}_written": written(bucket, uri)})
     # Then the job fails over its content
-    with pytest.raises(ManifestChanged, match=rf"{name}\.manifest is not what an earlier stage wrote"):
+    with pytest.raises(ManifestChanged, match=rf"{name}\.manifest was changed after its stage wrote it"):
         evaluation.require_unchanged(forged, bucket=bucket.name)
 
 

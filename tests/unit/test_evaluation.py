@@ -163,7 +163,7 @@ def test_a_summary_of_other_figures_is_refused(setting: Setting) -> None:
     setting.summary(f1=0.99)
     setting.rekognition.versions[JOB]["EvaluationResult"]["F1Score"] = 0.1
     # When it is evaluated; Then the file is not believed
-    with pytest.raises(EvaluationMissing, match=r"has the F1 0\.99, and Rekognition answers 0\.1"):
+    with pytest.raises(EvaluationMissing, match=r"has the F1 0\.99, but DescribeProjectVersions has 0\.1"):
         setting.evaluate()
 
 
@@ -171,7 +171,7 @@ def test_a_summary_without_a_trained_type_is_refused(setting: Setting) -> None:
     # Given a summary that leaves out the only type that was trained
     setting.summary(labels={"MY_NRIC": 0.99})
     # When it is evaluated; Then the model does not pass without the type's figures
-    with pytest.raises(EvaluationMissing, match="lacks figures of 1 document types"):
+    with pytest.raises(EvaluationMissing, match="lacks figures for 1 document type"):
         setting.evaluate()
 
 

@@ -390,7 +390,7 @@ def test_a_run_that_has_no_time_at_all_still_turns_some(bucket: Bucket) -> None:
     for number in range(9):
         bucket.put_photo(f"{number}.jpg", phone_photo(scene(number), 6))
     # When run; Then it gives up, yet not without a step forward
-    with pytest.raises(PhotosLeft, match=r"Turned [1-4] photos upright in this run; the rest follows in the next\."):
+    with pytest.raises(PhotosLeft, match=r"This run turned [1-4] photos upright\. The next run continues\."):
         check(bucket, seconds_left=lambda: 0.0, s3=clock)
     assert clock.written
 
@@ -477,7 +477,7 @@ def test_a_photo_that_is_replaced_meanwhile_is_rejected(bucket: Bucket) -> None:
 
 
 def test_no_photos(bucket: Bucket) -> None:
-    with pytest.raises(ImagesNotFound, match="No photo is uploaded"):
+    with pytest.raises(ImagesNotFound, match="No photo was uploaded"):
         check(bucket)
 
 
@@ -487,7 +487,7 @@ def test_too_few_photos(bucket: Bucket) -> None:
         bucket.put_photo(f"{shade}.jpg", photo(shade=shade))
     bucket.put_photo("9.jpg", photo(shade=0))
     # Then the error says the counts, the limit, and where the rejected ones are listed
-    with pytest.raises(NotEnoughImages, match=r"3 of 4 photos .* at least 10 .* 1 are duplicates.*rejected\.jsonl"):
+    with pytest.raises(NotEnoughImages, match=r"3 of 4 photos .* at least 10\. .* 1 are duplicates.*rejected\.jsonl"):
         check(bucket, min_images=10)
     assert bucket.has(f"manifests/{JOB}/rejected.jsonl")
 

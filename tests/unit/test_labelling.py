@@ -213,7 +213,7 @@ def test_an_event_is_a_hint_and_the_description_the_truth(setting: Setting) -> N
         ("Failed", "ClientError: images/j/jane.jpg", "LabellingFailed", "describe-labeling-job --labeling-job-name"),
         ("Failed", None, "LabellingFailed", "no reason"),
         ("Stopped", None, "LabellingStopped", "was stopped after 0 of 4 photos"),
-        ("Completed", None, "LabellingFailed", "no photo labelled: 4 failed"),
+        ("Completed", None, "LabellingFailed", "without labels: 4 photos failed"),
     ],
 )
 def test_labelling_that_ends_badly_fails_the_task_in_words(
@@ -282,7 +282,7 @@ def test_a_labelling_job_that_is_not_ours_is_not_taken(setting: Setting) -> None
     setting.ground_truth.jobs[f"{setting.id}-1"]["InputConfig"] = {
         "DataSource": {"S3DataSource": {"ManifestS3Uri": "s3://other/input.manifest"}}
     }
-    with pytest.raises(UnexpectedAnswer, match="is not the one made for"):
+    with pytest.raises(UnexpectedAnswer, match="does not label s3://"):
         setting.request("token-2")
 
 
