@@ -11,7 +11,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from api.problems import conflict
 from pipeline.audit.history import milliseconds
-from pipeline.audit.store import FINAL, PROVISIONAL, Kept, Store, Stored, key
+from pipeline.audit.store import FINAL, PROVISIONAL, Store, Version, VersionList, key
 from pipeline.clients import clients
 from pipeline.executions import StateMachine
 from pipeline.jobs import Job, jobs, now_ms, report_claims
@@ -48,7 +48,7 @@ def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, e
     store = Store(audit_bucket)
     ended = execution.get("stopDate") if execution else None
     folder = PROVISIONAL if execution and not ended else FINAL
-    versions = store.kept(key(job.id, arn.rpartition(":")[2], "json", folder=folder))
+    versions = store.list_versions(key(job.id, arn.rpartition(":")[2], "json", folder=folder))
     state = f"{arn} {ended or (execution.get('redriveCount', 0) if execution else 0)}"
     report = _current(versions, job, state) if folder == PROVISIONAL else versions.first(_end(versions, job, ended))
     target = store.page_of(report) if report and form(accept) == "html" else report
@@ -70,7 +70,7 @@ def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, e
     )
 
 
-def _current(versions: Kept, job: Job, state: str) -> Stored | None:
+def _current(versions: VersionList, job: Job, state: str) -> Version | None:
     """The report that the last request had made on a running execution, if it is fresh or was not returned yet.
 
     An older report is returned once, as a client may wait longer than `FRESH_SECONDS` between its calls.
@@ -83,7 +83,7 @@ def _current(versions: Kept, job: Job, state: str) -> Stored | None:
     return report if (datetime.now(UTC) - report.written).total_seconds() < FRESH_SECONDS else None
 
 
-def _end(stored: Kept, job: Job, ended: datetime | None) -> int:
+def _end(stored: VersionList, job: Job, ended: datetime | None) -> int:
     """The execution's end in Unix ms, from Step Functions or, if it has deleted the execution, from the record."""
     if ended:
         return milliseconds(ended)
@@ -92,7 +92,7 @@ def _end(stored: Kept, job: Job, ended: datetime | None) -> int:
     return next((version.ended for version in stored.versions if version.ended - recorded in (0, 1)), recorded)
 
 
-def _link(version: Stored, bucket: str) -> str:
-    place = {"Bucket": bucket, "Key": version.key, "VersionId": version.version}
+def _link(version: Version, bucket: str) -> str:
+    place = {"Bucket": bucket, "Key": version.key, "VersionId": version.id}
     url: str = clients.s3.generate_presigned_url("get_object", Params=place, ExpiresIn=LINK_SECONDS)
     return url

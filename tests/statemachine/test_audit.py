@@ -111,7 +111,7 @@ def test_the_report_of_a_live_model_answers_what_an_auditor_asks(shared_pipeline
     assert f"{ARN}engineer" in said["Who started the job, and when?"]
     photos = facts["photos"]
     assert (photos["rejected"], photos["rejectedCodes"]) == (1, {"UnsupportedFormat": 1})
-    assert photos["manifestSha256"] in said["Which photos went in, and which were rejected?"]
+    assert photos["manifestSha256"] in said["Which photos were accepted, and which were rejected?"]
     assert photos["found"] == photos["accepted"] + 1
     (labelling,) = facts["labelling"]["labellingJobs"]
     assert labelling["labellingJob"] == f"{ready}-1"
@@ -125,7 +125,7 @@ def test_the_report_of_a_live_model_answers_what_an_auditor_asks(shared_pipeline
     assert facts["evaluation"]["bars"] == {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}
     assert {label["label"] for label in facts["evaluation"]["labels"]} == {"AU_PASSPORT", "ID_KTP", "THAI_ID_BACK"}
     assert facts["goLive"]["isLive"]
-    assert f"{ARN}engineer had asked for deployment" in said["Who or what let it go live?"]
+    assert f"{ARN}engineer requested deployment" in said["Did the model go live, and why?"]
     # And has every event of the history
     history = shared_pipeline.history(ready)
     assert [event["id"] for event in report["inputs"]["history"]] == [event["id"] for event in history]
@@ -203,7 +203,7 @@ def test_an_unchanged_report_is_genuine(shared_pipeline: Pipeline, ready: str, t
     file.write_text("<html>")
     refused = ekyc_audit(shared_pipeline, "verify", str(file))
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert "neither the JSON of an audit report nor its page" in refused.stderr
+    assert "neither the JSON nor the HTML of an audit report" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -223,10 +223,10 @@ def test_a_forgery_with_new_hashes_fails_against_awss_record(shared_pipeline: Pi
     # Then it is sound in itself, but not what is kept, and not what Step Functions remembers
     assert wrong(verify.check_itself(forged)) == set()
     assert wrong(against_aws(shared_pipeline, forged)) == {
-        "kept report",
-        "kept page",
-        "history at AWS",
-        "execution at AWS",
+        "stored report",
+        "stored page",
+        "history in Step Functions",
+        "execution in Step Functions",
     }
 
 
@@ -251,8 +251,10 @@ def test_once_the_execution_is_forgotten_the_lock_alone_proves(
     # Then the lock proves that nobody has changed the file, and the words say what nothing proves any more
     assert locked.returncode == 0, locked.stdout + locked.stderr
     assert "0 wrong, 2 not checked, 0 noted" in locked.stdout
-    assert "has none of this name: the report alone tells of it" in locked.stdout
-    assert re.search(r"first version of this end, stored at \d{4}-.* UTC, and a COMPLIANCE lock runs", locked.stdout)
+    assert "Step Functions does not have the execution." in locked.stdout
+    assert re.search(
+        r"first version for this end, stored at \d{4}-.* UTC, with an active COMPLIANCE lock", locked.stdout
+    )
     assert "what the execution did rests on the report" in " ".join(locked.stdout.split())
     assert "It is genuine" not in locked.stdout
     # And without the lock only the content agrees
@@ -368,10 +370,10 @@ def test_a_forged_version_on_top_changes_nothing(
         file.write_bytes(body)
         verified = ekyc_audit(shared_pipeline, "verify", str(file))
         assert verified.returncode == 6, verified.stdout + verified.stderr
-    assert "kept report" in wrong(against_aws(shared_pipeline, forged["json"]))
+    assert "stored report" in wrong(against_aws(shared_pipeline, forged["json"]))
     noted = {one.part: one.words for one in against_aws(shared_pipeline, true["json"]) if one.result == verify.NOTED}
     # two exporters at a time may have kept the true one twice
-    assert re.search(r"of this end the report has [23] versions, of which the first alone counts", noted["versions"])
+    assert re.search(r"the report has [23] versions for this end, of which only the first counts", noted["versions"])
 
 
 def test_a_delete_marker_hides_no_report(shared_pipeline: Pipeline, ready: str) -> None:
@@ -386,7 +388,7 @@ def test_a_delete_marker_hides_no_report(shared_pipeline: Pipeline, ready: str) 
     findings = against_aws(shared_pipeline, body)
     assert verify.verdict(findings) == verify.GENUINE
     (noted,) = (one.words for one in findings if one.result == verify.NOTED)
-    assert "the report is hidden by 1 delete marker; its page is hidden by 1 delete marker" in noted
+    assert "the report is hidden by 1 delete marker; the page is hidden by 1 delete marker" in noted
     restore(shared_pipeline, ready)
 
 
@@ -400,8 +402,8 @@ def test_a_page_that_was_changed_is_wrong(shared_pipeline: Pipeline, ready: str,
         told[name] = ekyc_audit(shared_pipeline, "verify", str(tmp_path / name))
     # Then the one is genuine, the other wrong, and any other page is refused
     assert [run.returncode for run in told.values()] == [0, 6, 1], "".join(run.stdout for run in told.values())
-    assert "shows none of the reports that are kept" in told["changed"].stdout
-    assert "not that of an audit report" in told["other"].stderr
+    assert "not the page of a report that is stored" in told["changed"].stdout
+    assert "not the page of an audit report" in told["other"].stderr
 
 
 def test_a_report_cannot_name_the_bucket_that_proves_it(shared_pipeline: Pipeline, ready: str, tmp_path: Path) -> None:
@@ -421,7 +423,7 @@ def test_a_report_cannot_name_the_bucket_that_proves_it(shared_pipeline: Pipelin
     verified = ekyc_audit(shared_pipeline, "verify", str(file))
     # Then the stack's own bucket decides
     assert verified.returncode == 6, verified.stdout + verified.stderr
-    assert {"place", "kept report"} <= wrong(against_aws(shared_pipeline, documents.canonical(forged)))
+    assert {"place", "stored report"} <= wrong(against_aws(shared_pipeline, documents.canonical(forged)))
 
 
 LOCKS = {
@@ -559,17 +561,17 @@ def test_failures_redrives_and_stops_name_their_caller(shared_pipeline: Pipeline
     assert "describe-labeling-job" in report["facts"]["incidents"][0]["cause"]
     assert NAME not in body.decode() + first.decode()
     assert len(report["facts"]["path"]["pauses"]) == 1
-    assert "Nothing was trained." in answers(report)["What was trained, how long, and what did it cost?"]
+    assert "No model was trained." in answers(report)["Which model was trained, for how long, and what did it cost?"]
     # And the second names the first, which is there still
     assert before["previous"] is None
     assert report["previous"]["object"] == before["stored"] == report["stored"]
     findings = against_aws(shared_pipeline, body)
     assert wrong(findings) == set()
-    assert "report before (1)" in {one.part for one in findings if one.result == verify.OK}
+    assert "earlier report (1)" in {one.part for one in findings if one.result == verify.OK}
     # When a forger gives it another one before, then that is found
     forged = report | {"previous": report["previous"] | {"sha256": "0" * 64}}
     forged["sha256"] = documents.seal(forged)
-    assert "report before (1)" in wrong(against_aws(shared_pipeline, documents.canonical(forged)))
+    assert "earlier report (1)" in wrong(against_aws(shared_pipeline, documents.canonical(forged)))
 
 
 def test_a_job_that_was_never_started_has_no_report(shared_pipeline: Pipeline) -> None:

@@ -243,9 +243,11 @@ def test_a_later_execution_knows_what_it_was_given(s3: Any) -> None:
     found, said = document["facts"], {one["question"]: one["answer"] for one in document["answers"]}
     assert found["photos"]["accepted"] == 9
     # And the report names the caller of the resume and the previous execution
-    assert "operator resumed it in this execution, number 2 of the job" in said["Who started the job, and when?"]
+    started = said["Who started the job, and when?"]
+    assert "It was resumed by arn:operator, at " in started
+    assert "This is execution number 2 of the job." in started
     assert [one["name"] for one in found["earlier"]] == [JOB]
-    assert f"the execution {JOB} before this one ended" in said["What failed, was retried, stopped or redriven?"]
+    assert f"the earlier execution {JOB} ended with" in said["What failed, was retried, was stopped or was redriven?"]
     assert found["training"]["projectVersionArn"] == "arn:model"
 
 
@@ -384,7 +386,7 @@ def test_a_time_that_no_date_can_hold_is_found(genuine: Report, time: float) -> 
 
 
 def test_a_file_nested_too_deeply_is_no_report() -> None:
-    with pytest.raises(verify.NoReport, match="neither the JSON"):
+    with pytest.raises(verify.NotAReport, match="neither the JSON"):
         list(verify.check_itself(b"[" * 200_000 + b"]" * 200_000))
 
 
@@ -395,14 +397,14 @@ def test_other_white_space_is_found(genuine: Report) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"\x89PNG", "neither the JSON of an audit report nor its page"),
-        (b"[]", "no audit report"),
+        (b"\x89PNG", "neither the JSON nor the HTML of an audit report"),
+        (b"[]", "not an audit report"),
         (b'{"schema":"ekyc-audit-report","version":"9.0"}', "'9.0'"),
-        (b'{"schema":"ekyc-audit-report","version":"1.0"}', "not whole: answers"),
+        (b'{"schema":"ekyc-audit-report","version":"1.0"}', "incomplete: it lacks answers"),
     ],
 )
 def test_what_is_no_report_is_refused_in_words(body: bytes, words: str) -> None:
-    with pytest.raises(verify.NoReport, match=words):
+    with pytest.raises(verify.NotAReport, match=words):
         list(verify.check_itself(body))
 
 
@@ -545,9 +547,9 @@ def test_a_page_is_made_of_the_report_that_is_kept(s3: Any, jobs: Jobs) -> None:
         for _ in range(2):
             export.export(EXECUTION, bucket=BUCKET, store=store)
     # Then the stored report is served, and its single page shows it
-    kept = {form: store.kept(f"audit/{JOB}/{JOB}.{form}").versions for form in ("json", "html")}
-    assert {form: len(versions) for form, versions in kept.items()} == {"json": 1, "html": 1}
-    assert store.body(kept["html"][0]).decode() == page.render(document)
+    stored = {form: store.list_versions(f"audit/{JOB}/{JOB}.{form}").versions for form in ("json", "html")}
+    assert {form: len(versions) for form, versions in stored.items()} == {"json": 1, "html": 1}
+    assert store.body(stored["html"][0]).decode() == page.render(document)
 
 
 def test_a_report_outlives_the_execution(api: ReportApi) -> None:

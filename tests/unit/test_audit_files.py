@@ -54,7 +54,7 @@ def test_a_list_of_rejected_photos_that_was_replaced_is_not_believed(s3: Any, fo
     # Then the counts and the hash are those of the history, no photo is listed, and the words say why
     photos = document["facts"]["photos"]
     assert (photos["rejectedCodes"], photos["rejectedPhotos"]) == ({"SideTooLong": 2, "Duplicate": 1}, [])
-    assert "That list was replaced after the check, so this report lists no rejected photo." in said(document)
+    assert "The list was replaced, so this report lists no rejected photos." in said(document)
     assert "Schmidt" not in json.dumps(document)
 
 
@@ -123,7 +123,7 @@ def test_an_answer_that_no_worker_gave_is_counted_and_no_more(s3: Any, content: 
     # Then it has the workers, counts the file, and says so
     (job,) = document["facts"]["labelling"]["labellingJobs"]
     assert (job["answers"], job["unreadable"], len(job["workers"])) == (4, 1, 2)
-    assert "1 file of answers cannot be read." in said(document)
+    assert "Left out because they cannot be read: 1 file." in said(document)
     assert "Anna" not in json.dumps(document)
 
 
@@ -135,7 +135,7 @@ def test_an_answer_that_came_after_the_labelling_is_left_out(s3: Any) -> None:
     document = checked(made(s3, history, LabelProvider="ground-truth"))
     (job,) = document["facts"]["labelling"]["labellingJobs"]
     assert (job["answers"], job["late"], job["workers"]) == (0, 4, [])
-    assert "4 files of answers came after the labelling had ended and are left out." in said(document)
+    assert "Left out because they were written after the labelling ended: 4 files." in said(document)
 
 
 def test_answers_of_a_job_that_is_none_of_its_own_are_left_out(s3: Any) -> None:
@@ -154,7 +154,7 @@ def test_an_object_that_s3_does_not_give_does_not_stop_the_report(s3: Any, key: 
     document = checked(made(s3, live_model(), LabelProvider="ground-truth"))
     unread = [one["object"] for one in document["inputs"]["files"] if one["sha256"] is None]
     if key == LIST:
-        assert "That list cannot be read, so this report lists no rejected photo." in said(document)
+        assert "The list cannot be read, so this report lists no rejected photos." in said(document)
     assert len(unread) == (key != f"{ANSWERS}/9/a.json")
 
 
@@ -186,7 +186,7 @@ def test_each_list_is_compared_with_the_history(s3: Any) -> None:
         "training photos": ("missing", False),
         "test photos": ("missing", False),
     }
-    (answer,) = (one["answer"] for one in document["answers"] if "still what its stages" in one["question"])
-    assert "The list of photos was replaced after the check." in answer
-    assert "The list of rejected photos is the same." in answer
-    assert "The list of labels is not there any more." in answer
+    (answer,) = (one["answer"] for one in document["answers"] if "lists changed" in one["question"])
+    assert "The list of photos was replaced." in answer
+    assert "The list of rejected photos is unchanged." in answer
+    assert "The list of labels no longer exists." in answer

@@ -1,5 +1,5 @@
-"""The audit report of an execution: its inputs, its contents, its layout, and the verification of a copy.
+"""The audit report of an execution.
 
-``inputs`` reads all inputs, without secrets and personal data (``redaction``); ``report`` derives the answers
-from the inputs alone, so that ``verify`` can derive them again from the report itself; ``page`` renders the report.
+``inputs`` reads the inputs, and ``redaction`` removes secrets and personal data from them. ``report`` derives facts and
+answers from the inputs alone, so ``verify`` can derive them again from a copy of the report. ``page`` renders a report.
 """

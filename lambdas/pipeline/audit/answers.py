@@ -1,4 +1,4 @@
-"""The audit report's answers in words, each from the facts."""
+"""Answers an auditor's questions in words, from the facts of the audit report."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,25 +8,25 @@ from pipeline.audit.facts import EQUAL, MISSING, REPLACED, UNREAD
 from pipeline.labelling import GROUND_TRUTH
 from rules.words import counted
 
-MOST_WORKERS = 20  # that the answer lists; the facts list all
+MOST_WORKERS = 20  # workers in an answer; the facts have all
 WORDS = {
-    EQUAL: "is the same",
-    REPLACED: "was replaced after the check",
-    MISSING: "is not there any more",
+    EQUAL: "is unchanged",
+    REPLACED: "was replaced",
+    MISSING: "no longer exists",
     UNREAD: "cannot be read",
 }
-"""What a list of the job is, compared with the history."""
-UNKNOWN_CALLER = "somebody whom the record does not name (not through the API, or before it kept callers)"
-NOBODY = "somebody past the API (the console, the CLI or a limit of AWS)"
+"""The results of comparing a list of the job with the history."""
+UNKNOWN_CALLER = "a caller that is not recorded (the job was not started through the API)"
+NOT_THE_API = "a caller that did not use the API (the console, the AWS CLI or a limit of AWS)"
 
 
 def moment(time: int | None) -> str:
-    """The UTC date and time of a time in Unix ms."""
+    """A time in Unix ms as date and time in UTC, or "never" for None."""
     return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC" if time is not None else "never"
 
 
 def duration(ms: float) -> str:
-    """A duration in ms, in hours, minutes or seconds as its length suggests."""
+    """A duration in ms as text, in seconds, minutes, hours or days."""
     seconds = ms / 1000
     if seconds < 120:
         return f"{seconds:.1f} s"
@@ -36,20 +36,20 @@ def duration(ms: float) -> str:
 
 
 def answer_all(facts: Mapping[str, Any]) -> list[dict[str, str]]:
-    """``{question, answer}`` in the order in which an auditor asks."""
+    """The questions and answers, ``{question, answer}``."""
     return [
         {"question": question, "answer": " ".join(sentences(facts))}
         for question, sentences in (
-            ("How did it end?", _end),
+            ("How did the execution end?", _end),
             ("Who started the job, and when?", _started),
-            ("Which photos went in, and which were rejected?", _photos),
-            ("Who labelled?", _labelling),
+            ("Which photos were accepted, and which were rejected?", _photos),
+            ("Who labelled the photos?", _labelling),
             ("How were the photos split?", _split),
-            ("Are the job's lists still what its stages wrote and read?", _manifests),
-            ("What was trained, how long, and what did it cost?", _training),
-            ("How good is the model, against which bar and which model before?", _evaluation),
-            ("Who or what let it go live?", _go_live),
-            ("What failed, was retried, stopped or redriven?", _incidents),
+            ("Have the job's lists changed since its stages wrote or read them?", _manifests),
+            ("Which model was trained, for how long, and what did it cost?", _training),
+            ("How good is the model, compared with the bars and the live model?", _evaluation),
+            ("Did the model go live, and why?", _go_live),
+            ("What failed, was retried, was stopped or was redriven?", _incidents),
         )
     ]
 
@@ -59,189 +59,194 @@ def _end(facts: Mapping[str, Any]) -> Iterator[str]:
     if end["endTime"] is None:
         yield f"It has not ended: it is {end['status']} in the state {end['state']}. This report is provisional."
         return
-    yield f"{end['status']} at {moment(end['endTime'])}, after {duration(end['endTime'] - end['startTime'])},"
-    yield f"in the state {end['state']}."
+    yield f"It ended with {end['status']} in the state {end['state']}, at {moment(end['endTime'])}, after"
+    yield f"{duration(end['endTime'] - end['startTime'])}."
     if end["error"]:
-        yield f"Error {end['error']}: {end['cause'] or 'no cause was given'}"
+        yield f"Error {end['error']}: {end['cause'] or 'it has no cause.'}"
 
 
 def _started(facts: Mapping[str, Any]) -> Iterator[str]:
     started = facts["started"]
-    when = "at a time that is forgotten" if started["time"] is None else f"at {moment(started['time'])}"
-    yield f"{_caller(started['by'])}, {when}."
+    when = "at an unknown time" if started["time"] is None else f"at {moment(started['time'])}"
+    yield f"It was started by {_caller(started['by'])}, {when}."
     resumed = started["resumed"]
     if resumed:
-        yield f"{resumed['by'] or NOBODY[0].upper() + NOBODY[1:]} resumed it in this execution, number"
-        yield f"{len(facts['earlier']) + 1} of the job, at {moment(resumed['time'])}, from where the one before ended."
+        yield f"It was resumed by {resumed['by'] or NOT_THE_API}, at {moment(resumed['time'])}. This is execution"
+        yield f"number {len(facts['earlier']) + 1} of the job. It continues where the previous execution ended."
 
 
 def _photos(facts: Mapping[str, Any]) -> Iterator[str]:
     photos = facts["photos"]
     if photos["found"] is None:
-        yield "The photos were not checked to the end."
+        yield "The check of the photos is not complete."
     else:
-        yield f"{photos['found']} photos were found and {photos['accepted']} accepted; the manifest that lists them has"
-        yield f"the SHA-256 {photos['manifestSha256']}."
+        yield f"{photos['accepted']} of {photos['found']} photos were accepted. The manifest that lists them has the"
+        yield f"SHA-256 {photos['manifestSha256']}."
     if photos["rejectedCodes"]:
         reasons = ", ".join(f"{count} {code}" for code, count in sorted(photos["rejectedCodes"].items()))
-        yield f"Rejected were {sum(photos['rejectedCodes'].values())}: {reasons}."
-        yield f"The list with each had the SHA-256 {photos['rejectedListSha256']}."
+        yield f"{sum(photos['rejectedCodes'].values())} photos were rejected: {reasons}."
+        yield f"The list of rejected photos had the SHA-256 {photos['rejectedListSha256']}."
         state = _states_of(facts).get("rejected photos", MISSING)
         if state != EQUAL:
-            yield f"That list {WORDS[state]}, so this report lists no rejected photo."
+            yield f"The list {WORDS[state]}, so this report lists no rejected photos."
     elif photos["found"] is not None:
-        yield "None was rejected."
+        yield "No photo was rejected."
 
 
 def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
     labelling = facts["labelling"]
     if labelling is None:
-        yield "Nobody: it did not come to that."
+        yield "The execution did not reach this step."
         return
     if labelling["provider"] != GROUND_TRUTH:
         if labelling["postedTime"] is None:
-            yield "Labels were to be supplied, and none came."
+            yield "The job takes supplied labels, but none arrived."
             return
-        when = "with the start" if labelling["atStart"] else "while the job waited"
-        yield f"The labels were supplied {when} by {_caller(labelling['postedBy'])}, {moment(labelling['postedTime'])}."
+        when = "at the start" if labelling["atStart"] else "while the job waited"
+        yield f"The labels were supplied {when} by {_caller(labelling['postedBy'])}, at"
+        yield f"{moment(labelling['postedTime'])}."
         if labelling["fileSha256"] is None:
-            yield "They were not imported to the end."
+            yield "Their import is not complete."
             return
-        yield f"The labels file had the SHA-256 {labelling['fileSha256']} when it was imported."
-        yield f"{_number(labelling['labelled'])} photos have labels in them."
+        yield f"The labels file had the SHA-256 {labelling['fileSha256']} when it was imported. It has labels of"
+        yield f"{_number(labelling['labelled'])} photos."
         return
-    yield f"Ground Truth: {_number(labelling['labelled'])} photos labelled, {_number(labelling['failed'])} failed,"
-    yield f"{_number(labelling['unlabelled'])} left unlabelled."
+    yield f"Workers in Ground Truth labelled {_number(labelling['labelled'])} photos."
+    yield f"{_number(labelling['failed'])} photos failed and {_number(labelling['unlabelled'])} were not labelled."
     for job in labelling["labellingJobs"]:
         workers: Sequence[Mapping[str, Any]] = job["workers"]
-        yield f"In {job['labellingJob']} {len(workers)} workers gave {job['answers']} answers{':' if workers else '.'}"
+        yield f"In the labelling job {job['labellingJob']}, {counted(len(workers), 'worker')} gave"
+        yield f"{counted(job['answers'], 'answer')}{':' if workers else '.'}"
         shown = [
-            f"{worker['worker']} {worker['photos']} photos, {duration(worker['medianMs'])} a photo (median)"
+            f"{worker['worker']} {counted(worker['photos'], 'photo')}, {duration(worker['medianMs'])} a photo (median)"
             for worker in workers[:MOST_WORKERS]
         ]
         more = f"; and {len(workers) - MOST_WORKERS} more" if len(workers) > MOST_WORKERS else ""
         if workers:
             yield "; ".join(shown) + more + "."
         if job["late"]:
-            yield f"{counted(job['late'], 'file')} of answers came after the labelling had ended and are left out."
+            yield f"Left out because they were written after the labelling ended: {counted(job['late'], 'file')}."
         if job["unreadable"]:
-            yield f"{counted(job['unreadable'], 'file')} of answers cannot be read."
+            yield f"Left out because they cannot be read: {counted(job['unreadable'], 'file')}."
     if labelling["labellingJobs"]:
-        yield "The workers' answers are read from the bucket for this report: no stage had hashed them before."
+        yield "The answers were read from the bucket for this report. The history has no hash of them."
 
 
 def _split(facts: Mapping[str, Any]) -> Iterator[str]:
     split = facts["split"]
     if split is None:
-        yield "They were not: it did not come to that."
+        yield "The execution did not reach this step."
         return
-    yield f"{split['trainImages']} photos to train on, {split['testImages']} to test on, {split['dropped']} left out"
     reasons = ", ".join(f"{count} {code}" for code, count in sorted((split["droppedReasons"] or {}).items()))
-    yield f"({reasons})." if reasons else "."
+    yield f"{split['trainImages']} photos are for training and {split['testImages']} for the test."
+    yield f"{split['dropped']} were dropped{f' ({reasons})' if reasons else ''}."
     per_type = ", ".join(f"{name} {count}" for name, count in sorted((split["imagesPerType"] or {}).items()))
-    yield f"By type: {per_type}. The manifests have the SHA-256 {split['trainSha256']} and {split['testSha256']};"
-    yield f"the labelled manifest that they were made of had {split['labelsSha256']}."
+    yield f"By type: {per_type}. The manifests have the SHA-256 {split['trainSha256']} (training) and"
+    yield f"{split['testSha256']} (test). They were made from the labelled manifest with the SHA-256"
+    yield f"{split['labelsSha256']}."
 
 
 def _states_of(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What each of the job's lists is, compared with the history."""
-    return {one["list"]: one["is"] for one in facts["manifests"]}
+    """The result of comparing each of the job's lists with the history, by the list's name."""
+    return {entry["list"]: entry["is"] for entry in facts["manifests"]}
 
 
 def _manifests(facts: Mapping[str, Any]) -> Iterator[str]:
     if not facts["manifests"]:
-        yield "No stage had written one."
+        yield "No stage wrote a list."
         return
-    yield "When this report was made, each was compared with the SHA-256 that the history holds."
-    for one in facts["manifests"]:
-        yield f"The list of {one['list']} {WORDS[one['is']]}."
-    yield "Figures and hashes of this report are those of the history, whatever lies there now."
+    yield "When this report was made, each list in the bucket was compared with the SHA-256 in the history."
+    for entry in facts["manifests"]:
+        yield f"The list of {entry['list']} {WORDS[entry['is']]}."
+    yield "The counts and hashes in this report are those of the history, not of the bucket."
 
 
 def _training(facts: Mapping[str, Any]) -> Iterator[str]:
     training, cost = facts["training"], facts["cost"]
     if training is None:
-        yield "Nothing was trained."
+        yield "No model was trained."
     else:
-        yield f"{training['projectVersionArn']}."
+        yield f"The model is {training['projectVersionArn']}."
         if training["seconds"] is not None:
-            yield f"It took {duration(training['seconds'] * 1000)}."
-        if training["earlierBilledSeconds"]:
-            before = duration(training["earlierBilledSeconds"] * 1000)
-            yield f"For trainings of this job before it Rekognition billed {before}, which is in the sum."
+            yield f"Its training took {duration(training['seconds'] * 1000)}."
         if training["billedSeconds"] is not None:
-            yield f"Rekognition billed {duration(training['billedSeconds'] * 1000)}, {training['usd']:.2f} USD."
+            yield f"Rekognition billed {duration(training['billedSeconds'] * 1000)} for it."
+        if training["earlierBilledSeconds"]:
+            earlier = duration(training["earlierBilledSeconds"] * 1000)
+            yield f"Rekognition billed {earlier} for earlier trainings of the job."
+        if training["billedSeconds"] is not None or training["earlierBilledSeconds"]:
+            yield f"The cost of training is {training['usd']:.2f} USD."
         if not training["completed"] and facts["end"]["endTime"] is None:
-            yield "The training goes on."
+            yield "The training is in progress."
         elif not training["completed"]:
-            yield "The training was not seen to be done. Rekognition cannot cancel one: it goes on and is billed."
-    yield f"The execution made {cost['transitions']} state transitions, {cost['transitionsUsd']:.4f} USD."
+            yield "The execution did not see it completed. Rekognition bills a training, as it cannot be cancelled."
+    yield f"The execution made {cost['transitions']} state transitions, which cost {cost['transitionsUsd']:.4f} USD."
     if cost["modelUsdPerHour"]:
         yield f"The model costs {cost['modelUsdPerHour']:.2f} USD an hour while it runs."
-    yield "All at list price, without what people were paid for labelling."
+    yield "These are list prices. The cost of labelling is not included."
 
 
 def _evaluation(facts: Mapping[str, Any]) -> Iterator[str]:
-    found = facts["evaluation"]
-    if found is None:
-        yield "It was not evaluated."
+    figures = facts["evaluation"]
+    if figures is None:
+        yield "No model was evaluated."
         return
-    bars = found["bars"]
-    yield f"F1 {found['f1']:.4f} (precision {found['precision']:.4f}, recall {found['recall']:.4f}) against the bar of"
-    yield f"{bars['minF1']} for all and {bars['minLabelF1']} for each type."
-    yield "By type: " + ", ".join(f"{label['label']} {label['f1']:.4f}" for label in found["labels"] or []) + "."
-    if found["previousModel"]:
-        figure = "is not known any more" if found["previousF1"] is None else f"is {found['previousF1']:.4f}"
-        yield f"The model before is {found['previousModel']}; its F1 {figure}, and the new one might be lower by"
+    bars = figures["bars"]
+    yield f"Its F1 is {figures['f1']:.4f} (precision {figures['precision']:.4f}, recall {figures['recall']:.4f})."
+    yield f"The bar is {bars['minF1']} for the F1 of the model and {bars['minLabelF1']} for the F1 of each type."
+    yield "F1 by type: " + ", ".join(f"{label['label']} {label['f1']:.4f}" for label in figures["labels"] or []) + "."
+    if figures["previousModel"]:
+        previous_f1 = "is unknown" if figures["previousF1"] is None else f"is {figures['previousF1']:.4f}"
+        yield f"The live model was {figures['previousModel']}. Its F1 {previous_f1}. The largest drop allowed is"
         yield f"{bars['maxF1Drop']}."
     else:
-        yield "No model was live before."
-    yield "It passed." if found["passed"] else "It did not pass: " + " ".join(found["reasons"] or [])
+        yield "No model was live."
+    reasons = "; ".join(figures["reasons"] or [])
+    yield "The model passed." if figures["passed"] else f"The model did not pass: {reasons}."
 
 
 def _go_live(facts: Mapping[str, Any]) -> Iterator[str]:
     live = facts["goLive"]
     if not live["isLive"]:
         if live["passed"] is False:
-            yield "Nothing: the figures fell short, so the state machine rejected the model."
+            yield "No: it missed a bar, so the state machine rejected it."
         elif live["passed"] and live["asked"] is False:
-            yield f"Nothing: {_caller(live['askedBy'])} started the job without deployment."
+            yield f"No: {_caller(live['askedBy'])} started the job without deployment."
         else:
-            yield "Nothing: it did not go live."
+            yield "No: the execution did not publish a model."
         return
-    yield f"The state machine, at {moment(live['time'])}, for two reasons: the model met the bars of the state 'Good"
-    yield f"enough?', and {_caller(live['askedBy'])} had asked for deployment when starting the job. No person approved"
-    yield "it in between."
+    yield f"Yes. The state machine published it at {moment(live['time'])}, because it passed the evaluation and"
+    yield f"{_caller(live['askedBy'])} requested deployment at the start of the job. No person approved it."
     if live["replaced"]:
         stopped = "was stopped" if live["replacedStopped"] else "was left running"
         yield f"It replaced {live['replaced']}, which {stopped}."
     else:
-        yield "It replaced none."
+        yield "It replaced no model."
 
 
 def _incidents(facts: Mapping[str, Any]) -> Iterator[str]:
     incidents = facts["incidents"]
-    for one in facts["earlier"]:
-        if "status" not in one:
-            yield f"The execution {one['name']} before this one is forgotten by Step Functions; its report tells of it."
+    for earlier in facts["earlier"]:
+        if "status" not in earlier:
+            yield f"Step Functions has deleted the earlier execution {earlier['name']}. It has its own report."
             continue
-        redrives = f", redriven {one['redriveCount']} times" if one.get("redriveCount") else ""
-        yield f"{moment(one.get('stopDate'))}: the execution {one['name']} before this one ended {one['status']}"
-        by = f", stopped by {one['by'] or NOBODY}" if one["status"] == "ABORTED" else ""
-        yield f"with {one.get('error') or 'no error'}{by}{redrives}; its report tells of it."
+        redrives = f", after {counted(earlier['redriveCount'], 'redrive')}" if earlier.get("redriveCount") else ""
+        yield f"{moment(earlier.get('stopDate'))}: the earlier execution {earlier['name']} ended with"
+        by = f", stopped by {earlier['by'] or NOT_THE_API}" if earlier["status"] == "ABORTED" else ""
+        yield f"{earlier['status']} and {earlier.get('error') or 'no error'}{by}{redrives}. It has its own report."
     if not incidents:
-        yield "In this execution nothing." if facts["earlier"] else "Nothing."
-    for one in incidents:
-        when, where = moment(one["firstTime"]), f"in the state {one['state']}"
-        if one["what"] == "redrive":
-            yield f"{when}: redriven by {one['by'] or NOBODY}."
-        elif one["what"] == "stop":
-            yield f"{when}: stopped {where} by {one['by'] or NOBODY}."
-        elif one["what"] == "end":
-            yield f"{when}: the execution ended {where} with {one['error']}."
+        yield "Nothing in this execution." if facts["earlier"] else "Nothing."
+    for incident in incidents:
+        when, where = moment(incident["firstTime"]), f"in the state {incident['state']}"
+        if incident["what"] == "redrive":
+            yield f"{when}: redriven by {incident['by'] or NOT_THE_API}."
+        elif incident["what"] == "stop":
+            yield f"{when}: stopped {where} by {incident['by'] or NOT_THE_API}."
+        elif incident["what"] == "end":
+            yield f"{when}: the execution ended {where} with {incident['error']}."
         else:
-            times = f", {one['count']} times until {moment(one['lastTime'])}" if one["count"] > 1 else ""
-            yield f"{when}: {one['error'] or one['type']} {where}{times}."
+            times = f", {incident['count']} times until {moment(incident['lastTime'])}" if incident["count"] > 1 else ""
+            yield f"{when}: {incident['error'] or incident['type']} {where}{times}."
 
 
 def _caller(by: str | None) -> str:
@@ -249,4 +254,4 @@ def _caller(by: str | None) -> str:
 
 
 def _number(value: int | None) -> str:
-    return "an unknown number of" if value is None else str(value)
+    return "an unknown number of" if value is None else f"{value:,}"

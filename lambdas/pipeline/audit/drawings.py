@@ -1,4 +1,4 @@
-"""The two pictures of an audit report, as SVG: the timeline to scale, and the state machine with the path taken."""
+"""Draws the two pictures of an audit report in SVG: the timeline, and the state machine with the execution's path."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -13,13 +13,13 @@ TICK_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 
 COLOURS = {"Task": "#2563eb", "Wait": "#ca8a04", "Choice": "#475569", "Succeed": "#16a34a", "Fail": "#dc2626"}
 FILLS = {"Task": "#dbeafe", "Wait": "#fef9c3", "Choice": "#f1f5f9", "Succeed": "#dcfce7", "Fail": "#fee2e2"}
 RED = "#b91c1c"
-ADJACENT = 0.4  # px between bars of a lane that are drawn as one
+ADJACENT = 0.4  # px; bars of a lane that are closer are drawn as one
 
 BOX_WIDTH, BOX_HEIGHT, STEP, MIDDLE = 190.0, 28.0, 46.0, 360.0
 
 
 def timeline(visits: Sequence[Visit], incidents: Sequence[Mapping[str, Any]], start: int, end: int) -> str:
-    """A lane for each state, from ``start`` to ``end`` (Unix ms); incidents as marks across the lanes."""
+    """Draw a lane for each state from ``start`` to ``end`` (Unix ms), to scale. Incidents are vertical lines."""
     span = max(end - start, 1)
     scale = (WIDTH - LABELS - AFTER) / span
 
@@ -48,17 +48,17 @@ def timeline(visits: Sequence[Visit], incidents: Sequence[Mapping[str, Any]], st
         )
         parts.append(f'<text class="total" x="{WIDTH - AFTER + 6:.0f}" y="{top + 13:.0f}">{duration(total)}</text>')
     last = -10.0
-    for one in incidents:
-        at = x(one["firstTime"])
-        if at - last >= 1:  # marks less than 1 px apart would overlap
-            title = escape(f"{moment(one['firstTime'])} {one['error'] or one['type']}")
+    for incident in incidents:
+        at = x(incident["firstTime"])
+        if at - last >= 1:  # lines less than 1 px apart would overlap
+            title = escape(f"{moment(incident['firstTime'])} {incident['error'] or incident['type']}")
             parts.append(f'<path class="mark" d="M{at:.1f} 18V{height - 8:.0f}"><title>{title}</title></path>')
             last = at
     return "".join([*parts, "</svg>"])
 
 
 def _bars(visits: Sequence[Visit], x: Any, end: int) -> Iterator[tuple[float, float]]:
-    """The bars of a lane; bars less than `ADJACENT` apart are merged."""
+    """The left and right ends of a lane's bars. Bars that are closer than `ADJACENT` are merged."""
     left, right = x(visits[0].entered), x(visits[0].entered)
     for visit in visits:
         begins, ends = x(visit.entered), x(end if visit.left is None else visit.left)
@@ -70,7 +70,7 @@ def _bars(visits: Sequence[Visit], x: Any, end: int) -> Iterator[tuple[float, fl
 
 
 def _ticks(start: int, span: int) -> Iterator[tuple[int, str]]:
-    step = next((one for one in TICK_SECONDS if span / 1000 / one <= TICKS), span / 1000 / TICKS)
+    step = next((seconds for seconds in TICK_SECONDS if span / 1000 / seconds <= TICKS), span / 1000 / TICKS)
     count = int(span / 1000 / step)
     for number in range(count + 1):
         passed = round(number * step * 1000)
@@ -78,7 +78,7 @@ def _ticks(start: int, span: int) -> Iterator[tuple[int, str]]:
 
 
 def machine(states: Sequence[Mapping[str, Any]], start_at: str, path: Mapping[str, Any]) -> str:
-    """The states from top to bottom in the definition's order; visited states are bold, with the number of visits."""
+    """Draw the states from top to bottom in the definition's order. Visited states are bold, with their visits."""
     visited = {state["name"]: state for state in path["states"]}
     taken = {(before, after): count for before, after, count in path["edges"]}
     places = {state["name"]: place for place, state in enumerate(states)}
@@ -87,20 +87,20 @@ def machine(states: Sequence[Mapping[str, Any]], start_at: str, path: Mapping[st
     parts = [_open(2 * MIDDLE, height, "State machine", f"{len(visited)} of {len(states)} states were visited")]
     edges = [("", start_at)] + [(state["name"], after) for state in states for after in state["leadsTo"]]
     edges = [edge for edge in edges if edge[1] in places]
-    for edge in sorted(edges, key=lambda edge: edge in taken):  # edges that were taken are drawn last, on top
+    for edge in sorted(edges, key=lambda edge: edge in taken):  # the execution's path is drawn last, on top
         parts.append(_edge(edge, places, taken.get(edge)))
     for state in states:
         name, kind, top = state["name"], state["type"], _top(places[state["name"]])
-        seen = visited.get(name)
+        visit = visited.get(name)
         look = f'fill="{FILLS.get(kind, "#fff")}" stroke="{COLOURS.get(kind, "#475569")}" stroke-width="2.5"'
-        if not seen:
+        if not visit:
             look = 'fill="#fff" stroke="#94a3b8" stroke-dasharray="4 3"'
         parts.append(
             f'<rect x="{MIDDLE - BOX_WIDTH / 2:.0f}" y="{top:.0f}" width="{BOX_WIDTH:.0f}" height="{BOX_HEIGHT:.0f}" '
             f'rx="{2 if kind == "Choice" else 9}" {look}/>'
         )
-        text = escape(name) + (f" \u00d7{seen['visits']}" if seen and seen["visits"] > 1 else "")
-        weight = "seen" if seen else "unseen"
+        text = escape(name) + (f" \u00d7{visit['visits']}" if visit and visit["visits"] > 1 else "")
+        weight = "visited" if visit else "unvisited"
         parts.append(f'<text class="state {weight}" x="{MIDDLE:.0f}" y="{top + 18:.0f}">{text}</text>')
         if name == last:
             left = MIDDLE - BOX_WIDTH / 2 - 8
@@ -113,7 +113,7 @@ def _top(place: int) -> float:
 
 
 def _edge(edge: tuple[str, str], places: Mapping[str, int], count: int | None) -> str:
-    """Straight down to the next state, else an arc: forward on the right, back on the left."""
+    """A straight line to the next state, otherwise an arc: on the right to a later state, on the left to an earlier."""
     before, after = edge
     start, stop = places.get(before, -1), places[after]
     if stop == start + 1:
@@ -133,7 +133,7 @@ def _edge(edge: tuple[str, str], places: Mapping[str, int], count: int | None) -
 
 
 def _open(width: float, height: float, title: str, description: str) -> str:
-    """An SVG's opening tags; the title and the description are for screen readers."""
+    """The opening tags of an SVG. The title and the description are for screen readers."""
     markers = "".join(
         f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'

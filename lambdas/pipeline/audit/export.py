@@ -1,4 +1,4 @@
-"""Makes the audit report of an execution and keeps it."""
+"""Makes and stores the audit report of an execution."""
 
 import json
 from typing import Any
@@ -15,37 +15,36 @@ logger = Logger(child=True)
 
 
 def export(execution_arn: str, *, bucket: str, store: Store) -> None:
-    """Make and keep the report of the execution's current state, unless a report of the same end exists.
+    """Make and store the report on the execution's current state, unless a report on the same end is stored.
 
-    A report is never made twice, because its inputs, such as the job's files, expire. The page is made after the
-    report, from the report that is kept: when two functions run at a time, the first report counts and the page shows
-    that one.
+    A report on an end is not made again, because its inputs, such as the job's files, expire. The page is rendered from
+    the stored report. So if two functions run at the same time, the page shows the first report. Only this counts.
     """
     name, job_id = execution_arn.rpartition(":")[2], executions.job_id(execution_arn)
     described = clients.stepfunctions.describe_execution(executionArn=execution_arn)
     object_key, ended = key(job_id, name, "json"), described.get("stopDate")
-    first = store.kept(object_key).first(history.milliseconds(ended)) if ended else None
+    first = store.list_versions(object_key).first(history.milliseconds(ended)) if ended else None
     if first is None:
-        made = _make(execution_arn, bucket=bucket, store=store)
-        store.put(made)
-        logger.info("Report kept", extra={"provisional": made["provisional"]})
-        if made["provisional"]:
-            store.put_page(made, page.render(made))
+        document = _make(execution_arn, bucket=bucket, store=store)
+        store.put(document)
+        logger.info("Report stored", extra={"provisional": document["provisional"]})
+        if document["provisional"]:
+            store.put_page(document, page.render(document))
             return
-        first = store.kept(object_key).first(made["inputs"]["execution"]["stopDate"])
+        first = store.list_versions(object_key).first(document["inputs"]["execution"]["stopDate"])
     if first and store.page_of(first) is None:
-        kept = json.loads(store.body(first))
-        store.put_page(kept, page.render(kept))
+        stored = json.loads(store.body(first))
+        store.put_page(stored, page.render(stored))
 
 
 def _make(execution_arn: str, *, bucket: str, store: Store) -> dict[str, Any]:
-    """The report of the execution's current state."""
+    """Make the report on the execution's current state."""
     name, job_id = execution_arn.rpartition(":")[2], executions.job_id(execution_arn)
-    made_from = inputs.gather(execution_arn, _job(job_id), bucket=bucket)
-    ended = made_from["execution"].get("stopDate")
+    gathered = inputs.gather(execution_arn, _job(job_id), bucket=bucket)
+    ended = gathered["execution"].get("stopDate")
     object_key = key(job_id, name, "json", folder=PROVISIONAL if ended is None else FINAL)
     return report.build(
-        made_from,
+        gathered,
         job_id=job_id,
         stored=f"s3://{store.bucket}/{object_key}",
         previous=store.previous(job_id, ended),

@@ -1,4 +1,4 @@
-"""Derives the facts of an audit report from its inputs alone: the same inputs give the same facts."""
+"""Derives the facts of an audit report from its inputs alone. The same inputs give the same facts."""
 
 import json
 from collections import Counter
@@ -19,18 +19,19 @@ ENDS = {
 }
 FAILURES = ("Failed", "TimedOut", "Aborted")
 CALL_MS, AHEAD_MS = 60_000, 5_000
-"""A recorded call caused an event when it came at most this long before it, or after it by another clock."""
+"""A recorded call of the API caused an event if the event is at most `CALL_MS` later. As clocks differ, the event may
+also be up to `AHEAD_MS` earlier."""
 
 EQUAL, REPLACED, MISSING, UNREAD = "equal", "replaced", "missing", "unread"
-"""What a manifest in the bucket is, compared with its hash in the history; unread when S3 refuses its content."""
+"""The results of comparing a list in the bucket with its hash in the history. `UNREAD`: S3 refuses the content."""
 
 RESUMED = {task.result: task for task in states.TASKS if task.result}
-"""The results that a later execution receives from the one before, by the last task that may have made them."""
+"""The last task that may have returned each result in the input of a later execution, by the result's variable."""
 
 
 @dataclass
 class Visit:
-    """One visit of a state; ``left`` is None while it lasts, or when the execution ended in it. Times in Unix ms."""
+    """A visit of a state. Times are in Unix ms. ``left`` is None if the execution is in the state."""
 
     state: str
     kind: str
@@ -41,7 +42,12 @@ class Visit:
 
 @dataclass
 class Walk:
-    """What `walk_history` finds in an execution's history."""
+    """The content of an execution's history. Times are in Unix ms.
+
+    By the state's name: ``results`` (last outputs), ``arguments`` (last payloads) and ``exits`` (last times). ``edges``
+    counts the transitions between two states, ``transitions`` the billed ones, retries included. ``pauses`` are the
+    times from an end to a redrive.
+    """
 
     visits: list[Visit] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
@@ -56,58 +62,59 @@ class Walk:
 def walk_history(inputs: Mapping[str, Any]) -> Walk:
     """Read the history in one pass.
 
-    After a redrive Step Functions may or may not enter the state again: both count as one more visit.
+    After a redrive, the history may or may not have another StateEntered event. In both cases, the state has one more
+    visit.
     """
-    found = Walk()
-    given = inputs["execution"].get("input")
-    for variable, result in (given.get("resumed", {}) if isinstance(given, dict) else {}).items():
+    walk = Walk()
+    job_input = inputs["execution"].get("input")
+    for variable, result in (job_input.get("resumed", {}) if isinstance(job_input, dict) else {}).items():
         if variable in RESUMED:
             is_request = variable == "labels" and "provider" in result
-            found.results[(states.REQUEST_LABELS if is_request else RESUMED[variable]).name] = result
+            walk.results[(states.REQUEST_LABELS if is_request else RESUMED[variable]).name] = result
     before, ended_at, redriven = "", 0, False
     visit: Visit | None = None
     for event in inputs["history"]:
         kind, time, details = event["type"], event["time"], event["details"]
         if kind.endswith("StateEntered"):
             visit = Visit(details["name"], kind.removesuffix("StateEntered"), time)
-            found.visits.append(visit)
-            found.transitions += 1
+            walk.visits.append(visit)
+            walk.transitions += 1
             if not redriven:
-                found.edges[before, visit.state] += 1
+                walk.edges[before, visit.state] += 1
             before, redriven = visit.state, False
         elif kind.endswith("StateExited"):
-            found.results[details["name"]] = details.get("output")
-            found.exits[details["name"]] = time
+            walk.results[details["name"]] = details.get("output")
+            walk.exits[details["name"]] = time
             if visit:
                 visit.left = time
         elif kind.endswith("Scheduled"):
             if redriven and visit:
                 visit = Visit(visit.state, visit.kind, time)
-                found.visits.append(visit)
+                walk.visits.append(visit)
                 redriven = False
             if visit:
                 visit.attempts += 1
-                found.transitions += visit.attempts > 1
+                walk.transitions += visit.attempts > 1
                 parameters = details.get("parameters")
                 if isinstance(parameters, dict):
-                    found.arguments[visit.state] = parameters.get("Payload", {})
+                    walk.arguments[visit.state] = parameters.get("Payload", {})
         elif kind in ENDS:
             ended_at = time
             if visit and visit.left is None:
                 visit.left = time
         elif kind == "ExecutionRedriven":
-            found.pauses.append([ended_at, time])
-            found.transitions += 1
+            walk.pauses.append([ended_at, time])
+            walk.transitions += 1
             redriven = True
         if kind == "ExecutionRedriven" or kind.endswith(FAILURES):
-            _add_incident(found.incidents, event, visit.state if visit else None, inputs["job"])
-    return found
+            _add_incident(walk.incidents, event, visit.state if visit else None, inputs["job"])
+    return walk
 
 
 def _add_incident(
     incidents: list[dict[str, Any]], event: Mapping[str, Any], state: str | None, job: Mapping[str, Any]
 ) -> None:
-    """Add an incident. Retries for the same error are one incident with a count."""
+    """Add an incident. Consecutive failures with the same error are one incident with a count."""
     kind, details = event["type"], event["details"]
     what = {"ExecutionRedriven": "redrive", "ExecutionAborted": "stop"}.get(kind, "end" if kind in ENDS else "failure")
     incident = {
@@ -133,29 +140,32 @@ def _add_incident(
 
 
 def _caller(job: Mapping[str, Any], calls: str, time: int) -> str | None:
-    """The caller of the API just before ``time``; None without a call, such as for a stop in the console."""
+    """The caller of the API at ``time``, or None without a call, such as after a stop in the console.
+
+    ``calls`` is the attribute of the record with the calls.
+    """
     near = [call["By"] for call in job.get(calls, ()) if -AHEAD_MS <= time - call["Time"] <= CALL_MS]
     return near[-1] if near else None
 
 
 def cause_text(cause: Any) -> str | None:
-    """The cause in words; of a Lambda function's JSON answer, its message."""
+    """The cause as text. If it is the JSON error of a Lambda function, its message."""
     if isinstance(cause, Mapping):
         return str(cause.get("errorMessage") or cause.get("message") or json.dumps(cause, sort_keys=True))
     return None if cause is None else str(cause)
 
 
 def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """All facts of the report."""
-    found = walk_history(inputs)
+    """Derive all facts of the report."""
+    walk = walk_history(inputs)
     execution, job = inputs["execution"], inputs["job"]
-    given = execution["input"] if isinstance(execution.get("input"), dict) else {}
-    training = _training(found, job)
-    transitions = {"count": found.transitions, "usd": round(found.transitions * prices.TRANSITION, 6)}
+    job_input = execution["input"] if isinstance(execution.get("input"), dict) else {}
+    training = _training(walk, job)
+    transitions = {"count": walk.transitions, "usd": round(walk.transitions * prices.TRANSITION, 6)}
     return {
         "end": {
             "status": execution["status"],
-            "state": found.visits[-1].state if found.visits else None,
+            "state": walk.visits[-1].state if walk.visits else None,
             "startTime": execution["startDate"],
             "endTime": execution.get("stopDate"),
             "error": execution.get("error"),
@@ -164,50 +174,50 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
         "started": {
             "by": job.get("StartedBy"),
             "time": _first_start(inputs),
-            "options": given,
+            "options": job_input,
             "resumed": _resumed(inputs),
         },
-        "earlier": [_earlier(one, job) for one in inputs["earlier"]],
-        "photos": _photos(found, inputs),
-        "manifests": _manifests(found, inputs["files"]),
-        "labelling": _labelling(found, inputs, given),
-        "split": _split(found),
+        "earlier": [_earlier(earlier, job) for earlier in inputs["earlier"]],
+        "photos": _photos(walk, inputs),
+        "manifests": _manifests(walk, inputs["files"]),
+        "labelling": _labelling(walk, inputs, job_input),
+        "split": _split(walk),
         "training": training,
         "cost": {
             "trainingUsd": training["usd"] if training else 0.0,
             "transitions": transitions["count"],
             "transitionsUsd": transitions["usd"],
             "modelUsdPerHour": prices.model_hour(job.get("InferenceUnits"))
-            if states.START_MODEL.name in found.results
+            if states.START_MODEL.name in walk.results
             else 0.0,
         },
-        "evaluation": _evaluation(found, given),
-        "goLive": _go_live(found, given, job),
-        "incidents": found.incidents,
+        "evaluation": _evaluation(walk, job_input),
+        "goLive": _go_live(walk, job_input, job),
+        "incidents": walk.incidents,
         "path": {
-            "states": _states(found.visits, _last_time(inputs)),
-            "edges": [[before, after, count] for (before, after), count in found.edges.items()],
-            "pauses": found.pauses,
+            "states": _states(walk.visits, _last_time(inputs)),
+            "edges": [[before, after, count] for (before, after), count in walk.edges.items()],
+            "pauses": walk.pauses,
         },
     }
 
 
 def _first_start(inputs: Mapping[str, Any]) -> int | None:
-    """When the job was started; None when Step Functions has deleted the first of several executions."""
+    """When the job was started (Unix ms). None if Step Functions has deleted the first of several executions."""
     first = (*inputs["earlier"], inputs["execution"])[0]
     started: int | None = first.get("startDate")
     return started
 
 
 def _earlier(execution: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
-    """An execution before this one; ``by`` is who stopped it."""
+    """An earlier execution. ``by`` is the caller that stopped it."""
     stopped = execution.get("status") == "ABORTED" and "stopDate" in execution
     by = _caller(job, "StoppedBy", execution["stopDate"]) if stopped else None
     return {**execution, "cause": cause_text(execution.get("cause")), "by": by}
 
 
 def _resumed(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The caller who resumed the job in this execution, and when."""
+    """The caller that resumed the job with this execution, and the time. None for the first execution."""
     if not inputs["earlier"]:
         return None
     time = inputs["execution"]["startDate"]
@@ -220,7 +230,7 @@ def _last_time(inputs: Mapping[str, Any]) -> int:
 
 
 def _states(visits: Sequence[Visit], last_time: int) -> list[dict[str, Any]]:
-    """Each state visited, in order of the first visit: how often, how many attempts at its task, how long together."""
+    """The visited states in the order of their first visits, with visits, attempts at the task and total time."""
     states: dict[str, dict[str, Any]] = {}
     for visit in visits:
         state = states.setdefault(
@@ -233,13 +243,13 @@ def _states(visits: Sequence[Visit], last_time: int) -> list[dict[str, Any]]:
 
 
 def result_of(results: Mapping[str, Any], task: states.Task) -> Mapping[str, Any]:
-    """The result of ``task`` among those that `walk_history` found; empty when it has none."""
+    """The result of ``task`` in `Walk.results`. Empty if it has none."""
     result = results.get(task.name)
     return result if isinstance(result, Mapping) else {}
 
 
-def _photos(found: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    checked = result_of(found.results, states.CHECK_IMAGES)
+def _photos(walk: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    checked = result_of(walk.results, states.CHECK_IMAGES)
     names = ("found", "accepted", "rejected", "duplicates", "turned", "manifest", "manifestSha256", "rejectedList")
     return {
         **{name: checked.get(name) for name in names},
@@ -250,9 +260,9 @@ def _photos(found: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _manifests(found: Walk, files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each list that the job wrote or read: its hash in the history, its hash in the bucket, and what follows."""
-    checked, prepared = (result_of(found.results, task) for task in (states.CHECK_IMAGES, states.PREPARE_DATASETS))
+def _manifests(walk: Walk, files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The job's lists, each with its hash in the history, its hash in the bucket, and the comparison."""
+    checked, prepared = (result_of(walk.results, task) for task in (states.CHECK_IMAGES, states.PREPARE_DATASETS))
     hashes = {entry["object"]: entry["sha256"] for entry in files}
     return [
         {"list": name, "object": uri, "sha256": sha256, "found": hashes.get(uri), "is": _compared(uri, sha256, hashes)}
@@ -275,26 +285,26 @@ def _compared(uri: str, sha256: str, hashes: Mapping[str, str | None]) -> str:
     return EQUAL if hashes[uri] == sha256 else REPLACED
 
 
-def _labelling(found: Walk, inputs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any] | None:
-    requested = found.results.get(states.REQUEST_LABELS.name) or {}
-    imported = found.results.get(states.IMPORT_LABELS.name) or {}
-    if not requested and not imported and not inputs["workers"] and states.REQUEST_LABELS.name not in found.arguments:
+def _labelling(walk: Walk, inputs: Mapping[str, Any], job_input: Mapping[str, Any]) -> dict[str, Any] | None:
+    requested = walk.results.get(states.REQUEST_LABELS.name) or {}
+    imported = walk.results.get(states.IMPORT_LABELS.name) or {}
+    if not requested and not imported and not inputs["workers"] and states.REQUEST_LABELS.name not in walk.arguments:
         return None
-    made = {**requested, **imported}
-    options = given.get("labels") if isinstance(given.get("labels"), dict) else {}
-    provider = (SUPPLIED if imported else made.get("provider")) or (options or {}).get("provider")
+    result = {**requested, **imported}
+    options = job_input.get("labels") if isinstance(job_input.get("labels"), dict) else {}
+    provider = (SUPPLIED if imported else result.get("provider")) or (options or {}).get("provider")
     if provider == GROUND_TRUTH:
         return {
             "provider": provider,
-            **{name: made.get(name) for name in ("manifest", "labelled", "failed", "unlabelled")},
+            **{name: result.get(name) for name in ("manifest", "labelled", "failed", "unlabelled")},
             "labellingJobs": inputs["workers"],
         }
     at_start = bool(options and "key" in options)
     posted = inputs["job"].get("LabelsPostedBy", [])
     return {
         "provider": provider,
-        "manifest": made.get("manifest"),
-        "labelled": made.get("labelled"),
+        "manifest": result.get("manifest"),
+        "labelled": result.get("labelled"),
         "fileSha256": imported.get("fileSha256"),
         "fileEtag": imported.get("fileEtag"),
         "postedBy": inputs["job"].get("StartedBy") if at_start else (posted[-1]["By"] if posted else None),
@@ -303,56 +313,60 @@ def _labelling(found: Walk, inputs: Mapping[str, Any], given: Mapping[str, Any])
     }
 
 
-def _split(found: Walk) -> dict[str, Any] | None:
-    prepared = found.results.get(states.PREPARE_DATASETS.name)
+def _split(walk: Walk) -> dict[str, Any] | None:
+    prepared = walk.results.get(states.PREPARE_DATASETS.name)
     counts = ("trainImages", "testImages", "dropped", "droppedReasons", "imagesPerType")
     names = (*counts, "trainSha256", "testSha256", "labelsSha256")
     return {name: prepared.get(name) for name in names} if prepared else None
 
 
-def _training(found: Walk, job: Mapping[str, Any]) -> dict[str, Any] | None:
-    """``seconds`` from the start of training to the poll that saw its end, ``billedSeconds`` as Rekognition reports."""
-    model = found.results.get(states.START_TRAINING.name)
+def _training(walk: Walk, job: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The training. ``seconds`` is from its start to the poll that found it completed.
+
+    ``billedSeconds`` is what Rekognition reports for the completed training, ``earlierBilledSeconds`` for earlier ones.
+    """
+    model = walk.results.get(states.START_TRAINING.name)
     if not model:
         return None
-    done = (found.results.get(states.CHECK_TRAINING.name) or {}).get("completed") is True
-    started, seen = found.exits.get(states.START_TRAINING.name), found.exits.get(states.CHECK_TRAINING.name)
-    billed = job.get("TrainingSeconds") if done else None
+    is_done = (walk.results.get(states.CHECK_TRAINING.name) or {}).get("completed") is True
+    start, end = walk.exits.get(states.START_TRAINING.name), walk.exits.get(states.CHECK_TRAINING.name)
+    billed = job.get("TrainingSeconds") if is_done else None
     earlier = job.get("EarlierTrainingSeconds") or 0
     return {
         "projectVersionArn": model.get("projectVersionArn"),
-        "completed": done,
-        "startTime": started,
-        "seconds": round((seen - started) / 1000, 3) if done and started and seen else None,
+        "completed": is_done,
+        "startTime": start,
+        "seconds": round((end - start) / 1000, 3) if is_done and start and end else None,
         "billedSeconds": billed,
         "earlierBilledSeconds": earlier,
         "usd": round(((billed or 0) + earlier) * 1000 / HOUR_MS * prices.TRAINING_HOUR, 4),
     }
 
 
-def _evaluation(found: Walk, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    evaluated = found.results.get(states.EVALUATE_MODEL.name)
+def _evaluation(walk: Walk, job_input: Mapping[str, Any]) -> dict[str, Any] | None:
+    evaluated = walk.results.get(states.EVALUATE_MODEL.name)
     if not evaluated:
         return None
-    asked = found.arguments.get(states.EVALUATE_MODEL.name, {})
+    arguments = walk.arguments.get(states.EVALUATE_MODEL.name, {})
     return {
         **{name: evaluated.get(name) for name in ("passed", "f1", "precision", "recall", "labels", "reasons")},
         "bars": {
-            name: evaluated.get(name, asked.get(name, given.get(name))) for name in ("minF1", "minLabelF1", "maxF1Drop")
+            name: evaluated.get(name, arguments.get(name, job_input.get(name)))
+            for name in ("minF1", "minLabelF1", "maxF1Drop")
         },
         "previousModel": evaluated.get("liveModel"),
         "previousF1": evaluated.get("liveF1"),
     }
 
 
-def _go_live(found: Walk, given: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
-    published = found.results.get(states.PUBLISH_MODEL.name)
+def _go_live(walk: Walk, job_input: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+    published = walk.results.get(states.PUBLISH_MODEL.name)
     return {
-        "asked": given.get("deploy"),
+        "asked": job_input.get("deploy"),
         "askedBy": job.get("StartedBy"),
-        "passed": (found.results.get(states.EVALUATE_MODEL.name) or {}).get("passed"),
+        "passed": (walk.results.get(states.EVALUATE_MODEL.name) or {}).get("passed"),
         "isLive": bool(published),
-        "time": found.exits.get(states.PUBLISH_MODEL.name),
+        "time": walk.exits.get(states.PUBLISH_MODEL.name),
         "model": (published or {}).get("projectVersionArn"),
         "replaced": (published or {}).get("previousModel"),
         "replacedStopped": (published or {}).get("previousStopped"),

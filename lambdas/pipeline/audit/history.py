@@ -1,4 +1,4 @@
-"""Reads an execution's whole history as redacted events."""
+"""Reads all events of an execution's history, redacted."""
 
 import json
 from collections.abc import Iterator
@@ -8,21 +8,21 @@ from typing import Any
 from pipeline.audit.redaction import Redactor
 from pipeline.clients import clients
 
-PAGE = 1000  # the most events that GetExecutionHistory returns
+PAGE = 1000  # the most events in an answer of GetExecutionHistory
 
 JSON_TEXTS = ("input", "output", "parameters", "cause")
-"""Details of events that hold JSON as text."""
+"""The details of events that are JSON as text."""
 
 
 def milliseconds(time: datetime) -> int:
-    """Unix milliseconds of a boto3 time stamp."""
+    """The Unix time in ms."""
     return round(time.timestamp() * 1000)
 
 
 def read(execution_arn: str, redactor: Redactor) -> list[dict[str, Any]]:
-    """Every event: ``{id, previousId, time, type, details}``, times in Unix ms, JSON in texts read.
+    """All events as ``{id, previousId, time, type, details}``. Times are in Unix ms, and JSON texts are parsed.
 
-    25,000 events are 25 calls, and some 150 MB.
+    25,000 events, Step Functions' limit, need 25 calls and some 150 MB.
     """
     pages = clients.stepfunctions.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, PaginationConfig={"PageSize": PAGE}
@@ -44,7 +44,7 @@ def _events(pages: Any, redactor: Redactor) -> Iterator[dict[str, Any]]:
 
 
 def parsed(name: str, part: Any) -> Any:
-    """The value of a detail; JSON in a text is parsed."""
+    """The value of the detail ``name``, with its JSON parsed."""
     if name not in JSON_TEXTS or not isinstance(part, str):
         return part
     try:

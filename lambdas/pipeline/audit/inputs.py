@@ -1,8 +1,8 @@
 """Reads the inputs of an audit report: the execution, its history, the job's record and the job's files.
 
-The bucket's files may have been written again since a stage wrote or read them. So figures and hashes come from the
-history, and a list counts only if it has the hash that the history holds. Whatever a file holds, it stops no report:
-what cannot be read is counted.
+Files in the bucket may have been replaced after a stage wrote or read them. So counts and hashes come from the history,
+and a list is used only if it has the hash in the history. No content of a file may prevent a report, so a file or line
+that cannot be read is counted and left out.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ from pipeline.manifests import ManifestReader, rejected_list_key
 from rules import photos, states
 
 FOLDERS = ("manifests", "labelling", "training", "labels")
-"""Folders of the bucket whose files are hashed. Photos are not hashed: the manifest has a hash of each."""
-MOST_FILES = 10_000  # files that the report lists
-MOST_HASHED = 16 * 1024**3  # bytes that are hashed, which takes minutes; the limit of a manifest is 1 GB
+"""The folders of the bucket whose files are hashed. Photos are not hashed, because the manifest has their hashes."""
+MOST_FILES = 10_000  # files in the report
+MOST_HASHED = 16 * 1024**3  # bytes, which take minutes to hash; the limit of a manifest is 1 GB
 UNREADABLE = frozenset(
     {
         "AccessDenied",
@@ -38,7 +38,7 @@ UNREADABLE = frozenset(
         "KMS.NotFoundException",
     }
 )
-"""S3's refusals for how another principal stored an object: under a key of its own, or in an archive. Source: S3 API
+"""S3's errors for objects that another principal stored with a KMS key of its own or in an archive. Source: S3 API
 reference, "Error responses"."""
 
 RECORD = (
@@ -54,28 +54,28 @@ RECORD = (
     "InferenceUnits",
     "PublishedTime",
 )
-"""The attributes of the job's record in the report: those that no history has and that stay unchanged after the end."""
+"""The attributes of the job's record in the report. They are not in the history and do not change after the end."""
 
 EARLIER = ("name", "status", "startDate", "stopDate", "error", "cause", "redriveCount")
-"""The fields of an earlier execution in the report. That execution has a report of its own."""
+"""The fields of an earlier execution in the report. The execution also has its own report."""
 
-MOST_REJECTED = 1000  # rejected photos that the report lists; the list in the bucket has all
-MOST_ANSWER = 1024 * 1024  # bytes of a worker's answer, which holds the boxes of one photo
-PSEUDONYM = re.compile(r"[\w.:-]{1,128}", re.ASCII)  # worker ids and subjects, as Ground Truth and Cognito make them
+MOST_REJECTED = 1000  # rejected photos in the report; the list in the bucket has all
+MOST_ANSWER = 1024 * 1024  # bytes of a worker's answer, which has the boxes of one photo
+PSEUDONYM = re.compile(r"[\w.:-]{1,128}", re.ASCII)  # the format of Ground Truth's worker ids and Cognito's subjects
 ANSWERS = "/annotations/worker-response/"
 OTHER_ANNOTATIONS = "/annotations/"
-READERS = 32  # 100,000 answers of 20 ms each, the most of a labelling job, take a minute
+READERS = 32  # 100,000 answers, the most of a labelling job, then take a minute at 20 ms each
 BLOCK = 1024 * 1024
 
 
 def gather(execution_arn: str, job: Job | None, *, bucket: str) -> dict[str, Any]:
-    """All inputs of the report, redacted; JSON values only, times in Unix ms.
+    """Read all inputs of the report and redact them. Values are JSON, times Unix ms.
 
-    ``job`` is None for an execution that was started without the API, whose name is not a job's id.
+    ``job`` is None for an execution that was started without the API and has no job.
     """
     redactor = Redactor()
     execution = read_execution(execution_arn)
-    # Read the history first: it has the tokens that must be redacted in all other inputs.
+    # Read the history first. It has the task tokens to redact in all other inputs.
     events = history.read(execution_arn, redactor)
     inputs: dict[str, Any] = {
         "history": events,
@@ -95,12 +95,12 @@ def gather(execution_arn: str, job: Job | None, *, bucket: str) -> dict[str, Any
 
 
 def record(job: Job | None) -> dict[str, Any]:
-    """The job's record as the report has it. Callers stay as IAM or the user pool names them."""
+    """The attributes of the job's record for the report. Callers are not redacted."""
     return {name: job[name] for name in RECORD if job[name] is not None} if job else {}
 
 
 def read_execution(execution_arn: str) -> dict[str, Any]:
-    """The fields of DescribeExecution that do not change after the end."""
+    """Read the fields of DescribeExecution that do not change after the end."""
     described = clients.stepfunctions.describe_execution(executionArn=execution_arn)
     execution = {
         name: history.parsed(name, described[name])
@@ -114,25 +114,25 @@ def read_execution(execution_arn: str) -> dict[str, Any]:
 
 
 def read_earlier(execution_arn: str) -> list[dict[str, Any]]:
-    """The job's earlier executions, oldest first; of an execution that Step Functions has deleted, only the name."""
+    """Read the job's earlier executions, oldest first. Those that Step Functions has deleted have only their names."""
     machine, _, name = execution_arn.rpartition(":")
     job_id, attempt = executions.parse(name)
     earlier: list[dict[str, Any]] = []
     for number in range(1, attempt):
-        one = executions.name(job_id, number)
+        earlier_name = executions.name(job_id, number)
         try:
-            described = read_execution(f"{machine}:{one}")
+            described = read_execution(f"{machine}:{earlier_name}")
         except ClientError as error:
             if error_code(error) != "ExecutionDoesNotExist":
                 raise
-            earlier.append({"name": one})
+            earlier.append({"name": earlier_name})
         else:
             earlier.append({name: value for name, value in described.items() if name in EARLIER})
     return earlier
 
 
 def read_machine(execution_arn: str) -> dict[str, Any]:
-    """The execution's state machine: the hash of the definition, and the next states of each state."""
+    """Read the execution's state machine: the hash of its definition, and its states with their next states."""
     definition: str = clients.stepfunctions.describe_state_machine_for_execution(executionArn=execution_arn)[
         "definition"
     ]
@@ -156,31 +156,31 @@ def _leads_to(state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def read_files(job_id: str, bucket: str) -> Iterator[dict[str, Any]]:
-    """The job's files except photos and workers' single answers: S3 URI, size in bytes, SHA-256.
+    """Read the job's files except photos and workers' answers: S3 URI, size in bytes, and SHA-256 (hex).
 
-    The hash is None for a file that cannot be read, and beyond `MOST_HASHED`.
+    The hash is None if S3 refuses the content, and after `MOST_HASHED` bytes.
     """
-    left, listed = MOST_HASHED, 0
+    bytes_left, count = MOST_HASHED, 0
     for folder in FOLDERS:
-        for one in _listed(f"{folder}/{job_id}/", bucket):
-            if OTHER_ANNOTATIONS in one["Key"]:
+        for entry in _list(f"{folder}/{job_id}/", bucket):
+            if OTHER_ANNOTATIONS in entry["Key"]:
                 continue
-            listed += 1
-            if listed > MOST_FILES:
+            count += 1
+            if count > MOST_FILES:
                 return
-            left -= one["Size"]
+            bytes_left -= entry["Size"]
             try:
-                sha256 = file_sha256(bucket, one["Key"]) if left >= 0 else None
+                sha256 = file_sha256(bucket, entry["Key"]) if bytes_left >= 0 else None
             except FileNotFoundError:
                 continue
-            yield {"object": f"s3://{bucket}/{one['Key']}", "bytes": one["Size"], "sha256": sha256}
+            yield {"object": f"s3://{bucket}/{entry['Key']}", "bytes": entry["Size"], "sha256": sha256}
 
 
 def file_sha256(bucket: str, key: str) -> str | None:
-    """The hash of an object's content, read in pieces; None when S3 refuses to give the content.
+    """The SHA-256 (hex) of an object's content, or None if S3 refuses the content.
 
     Raises:
-        FileNotFoundError: there is no such object.
+        FileNotFoundError: the object does not exist.
     """
     try:
         body = clients.s3.get_object(Bucket=bucket, Key=key)["Body"]
@@ -197,11 +197,11 @@ def file_sha256(bucket: str, key: str) -> str | None:
 
 
 def read_rejected(job_id: str, expected_sha256: str | None, bucket: str) -> dict[str, Any]:
-    """The first rejected photos by line number and code, and how many lines of the list cannot be read.
+    """Read the line numbers and codes of rejected photos, up to `MOST_REJECTED`, and count the unreadable lines.
 
-    Empty unless the list has the hash that Check images returned.
+    Empty if the list does not have the hash that Check images returned.
     """
-    listed, unreadable = [], 0
+    rejected, unreadable = [], 0
     try:
         manifest = ManifestReader(f"s3://{bucket}/{rejected_list_key(job_id)}")
     except ClientError as error:
@@ -213,12 +213,12 @@ def read_rejected(job_id: str, expected_sha256: str | None, bucket: str) -> dict
         if code is None:
             unreadable += 1
         elif number <= MOST_REJECTED:
-            listed.append({"line": number, "code": code})
-    return {"photos": listed, "unreadable": unreadable} if manifest.sha256 == expected_sha256 else {}
+            rejected.append({"line": number, "code": code})
+    return {"photos": rejected, "unreadable": unreadable} if manifest.sha256 == expected_sha256 else {}
 
 
 def _code(text: Any) -> str | None:
-    """The code of a line of the list of rejected photos; None when it has none of the known ones."""
+    """The code of a rejected photo's line, or None if it has no known code."""
     try:
         code = json.loads(text)["code"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -227,14 +227,14 @@ def _code(text: Any) -> str | None:
 
 
 def read_workers(job_id: str, ended: int | None, bucket: str) -> list[dict[str, Any]]:
-    """For each labelling job: each worker's number of answers and time for a photo, and a hash over all answers.
+    """Read for each labelling job the workers' numbers of answers and times for a photo, and a hash of all answers.
 
-    No history has a hash of these files. An answer that was written after ``ended``, the end of the labelling (Unix
-    ms), or that cannot be read, is only counted. Source: SageMaker guide, "Output data", worker responses.
+    The history has no hashes of these files. Files that cannot be read, or that were written after ``ended``, the end
+    of the labelling (Unix ms), are counted and left out. Source: SageMaker guide, "Output data", worker responses.
     """
     prefix = f"labelling/{job_id}/output/"
     own = re.compile(rf"{re.escape(prefix)}({re.escape(job_id)}-[0-9]{{1,9}}){re.escape(ANSWERS)}(.+)", re.DOTALL)
-    found: dict[str, _Answers] = {}
+    answers: dict[str, _Answers] = {}
 
     def read(entry: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes | None]:
         if entry["Size"] > MOST_ANSWER:
@@ -246,17 +246,17 @@ def read_workers(job_id: str, ended: int | None, bucket: str) -> list[dict[str, 
                 raise
             return entry, None
 
-    entries = (entry for entry in _listed(prefix, bucket) if own.fullmatch(entry["Key"]))
+    entries = (entry for entry in _list(prefix, bucket) if own.fullmatch(entry["Key"]))
     with ThreadPoolExecutor(READERS) as readers:
         for entry, content in _in_order(readers, read, entries):
             name, place = own.fullmatch(entry["Key"]).groups()  # type: ignore[union-attr]
             is_late = ended is not None and history.milliseconds(entry["LastModified"]) > ended
-            found.setdefault(name, _Answers()).add(place, content, is_late=is_late)
-    return [{"labellingJob": name, **found[name].told()} for name in sorted(found)]
+            answers.setdefault(name, _Answers()).add(place, content, is_late=is_late)
+    return [{"labellingJob": name, **answers[name].summary()} for name in sorted(answers)]
 
 
 class _Answers:
-    """The answers of the workers of one labelling job."""
+    """The workers' answers in a labelling job."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -265,7 +265,7 @@ class _Answers:
         self._late = self._unreadable = 0
 
     def add(self, place: str, content: bytes | None, *, is_late: bool) -> None:
-        """Add the file at ``place``; its content is None when it cannot be read."""
+        """Add the file at ``place``. ``content`` is None if the file cannot be read."""
         self._hash.update(f"{place} {hashlib.sha256(content or b'').hexdigest()}\n".encode())
         answers = _read_answers(content)
         if is_late:
@@ -273,26 +273,26 @@ class _Answers:
         elif answers is None:
             self._unreadable += 1
         else:
-            for worker, subject, spent in answers:
-                self._times.setdefault(worker, []).append(spent)
+            for worker, subject, time in answers:
+                self._times.setdefault(worker, []).append(time)
                 if subject:
                     self._subjects[worker] = subject
 
-    def told(self) -> dict[str, Any]:
-        """The counts, the hash over all files, and the workers."""
+    def summary(self) -> dict[str, Any]:
+        """The counts, the hash of all files, and the workers."""
         return {
             "answers": sum(map(len, self._times.values())),
             "late": self._late,
             "unreadable": self._unreadable,
             "sha256": self._hash.hexdigest(),
             "workers": [
-                _worker(worker, self._subjects.get(worker), spent) for worker, spent in sorted(self._times.items())
+                _worker(worker, self._subjects.get(worker), times) for worker, times in sorted(self._times.items())
             ],
         }
 
 
 def _read_answers(content: bytes | None) -> list[tuple[str, str | None, int]] | None:
-    """The worker, the worker's subject if the file has one, and the ms spent, for each answer; None: no such file."""
+    """Each answer's worker, subject if there is one, and time in ms. None if the content is not Ground Truth's."""
     try:
         return [_read_answer(answer) for answer in json.loads(content or b"")["answers"]]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
@@ -300,30 +300,30 @@ def _read_answers(content: bytes | None) -> list[tuple[str, str | None, int]] | 
 
 
 def _read_answer(answer: Mapping[str, Any]) -> tuple[str, str | None, int]:
-    """Raises ValueError or TypeError when a value is not as Ground Truth writes it."""
+    """Raises ValueError, TypeError or another error of a malformed answer."""
     worker, seconds = answer["workerId"], answer.get("timeSpentInSeconds", 0)
     subject = answer.get("workerMetadata", {}).get("identityData", {}).get("sub")
     if not PSEUDONYM.fullmatch(worker) or not (subject is None or PSEUDONYM.fullmatch(subject)):
-        raise ValueError("no pseudonym")
+        raise ValueError("not a pseudonym")
     if isinstance(seconds, bool) or not 0 <= seconds <= AVAILABILITY_SECONDS:
-        raise ValueError("no time that a photo can take")
+        raise ValueError("not a time for a photo")
     return worker, subject, round(seconds * 1000)
 
 
-def _worker(worker: str, subject: str | None, spent: list[int]) -> dict[str, Any]:
-    spent.sort()
+def _worker(worker: str, subject: str | None, times: list[int]) -> dict[str, Any]:
+    times.sort()
     return {
         "worker": worker,
         **({"subject": subject} if subject else {}),
-        "photos": len(spent),
-        "totalMs": sum(spent),
-        "medianMs": spent[(len(spent) - 1) // 2],
-        "longestMs": spent[-1],
+        "photos": len(times),
+        "totalMs": sum(times),
+        "medianMs": times[(len(times) - 1) // 2],
+        "longestMs": times[-1],
     }
 
 
 def _in_order(pool: ThreadPoolExecutor, function: Any, entries: Iterator[Mapping[str, Any]]) -> Iterator[Any]:
-    """The results of ``function`` for each object of a listing, in order, a page at a time."""
+    """The results of ``function`` for the entries of a listing, in their order. Submits a page at a time."""
     page: list[Mapping[str, Any]] = []
     for entry in entries:
         page.append(entry)
@@ -333,7 +333,7 @@ def _in_order(pool: ThreadPoolExecutor, function: Any, entries: Iterator[Mapping
     yield from pool.map(function, page)
 
 
-def _listed(prefix: str, bucket: str) -> Iterator[Mapping[str, Any]]:
-    """S3's entry of every object below ``prefix``, in the order of the keys."""
+def _list(prefix: str, bucket: str) -> Iterator[Mapping[str, Any]]:
+    """S3's listing of the objects with the key prefix, in the order of the keys."""
     for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from page.get("Contents", ())

@@ -1,4 +1,4 @@
-"""The audit report as one self-contained HTML page, without scripts and without external fonts or pictures."""
+"""Renders an audit report as a self-contained HTML page, without scripts, external fonts or external pictures."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +9,8 @@ from pipeline.audit import drawings, facts
 from pipeline.audit.answers import WORDS, duration, moment
 from pipeline.labelling import GROUND_TRUTH
 
-TITLE = "Audit report "  # prefix of the execution's name, by which verification finds the name
-MOST_DETAIL = 160  # the most characters of an event in the table; the JSON has all
+TITLE = "Audit report "  # precedes the execution's name in the title, from which `verify` reads the name
+MOST_DETAIL = 160  # characters of an event's details in the table; the JSON has all
 
 STYLE = """
 :root{color-scheme:light}*{box-sizing:border-box}
@@ -33,7 +33,7 @@ svg{width:100%;height:auto;display:block}.machine{max-width:720px;margin:0 auto}
 svg text{font:12px system-ui,sans-serif;fill:#0f172a}.lane{text-anchor:end}
 .tick{text-anchor:middle;fill:#475569!important}
 .grid{stroke:#e2e8f0;fill:none}.mark{stroke:#b91c1c;stroke-width:1.2;stroke-dasharray:2 2}.total{fill:#475569!important}
-.state{text-anchor:middle}.seen{font-weight:700!important}.unseen{fill:#475569!important}
+.state{text-anchor:middle}.visited{font-weight:700!important}.unvisited{fill:#475569!important}
 .here{text-anchor:end;font-weight:700!important}
 .edge{fill:none;stroke:#cbd5e1}.edge.taken{stroke:#1d4ed8;stroke-width:2}
 .events tr{content-visibility:auto;contain-intrinsic-size:auto 24px}
@@ -43,12 +43,12 @@ tr,.card,dd,svg{break-inside:avoid}thead{display:table-header-group}}
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The page of a report. It shows the report's seal, which links it to the JSON."""
+    """Render the page of a report. It shows the seal, which identifies the JSON report."""
     return "".join(_parts(report))
 
 
 def _parts(report: Mapping[str, Any]) -> Iterator[str]:
-    found, inputs = report["facts"], report["inputs"]
+    derived, inputs = report["facts"], report["inputs"]
     walked = facts.walk_history(inputs)
     start = inputs["execution"]["startDate"]
     last = inputs["history"][-1]["time"] if inputs["history"] else start
@@ -57,75 +57,82 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str]:
     yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{TITLE}{name}</title><style>{STYLE}</style></head><body><main>"
-    status = escape(found["end"]["status"])
+    status = escape(derived["end"]["status"])
     yield f'<h1>Audit report</h1><p class="sub">Execution {name}</p>'
     yield f'<p><span class="status {status}">{status}</span>'
-    yield " <strong>Provisional: the execution runs.</strong></p>" if report["provisional"] else "</p>"
-    yield from _cards(found)
+    yield " <strong>Provisional: the execution is running.</strong></p>" if report["provisional"] else "</p>"
+    yield from _cards(derived)
     yield '<h2 id="answers">Answers</h2><dl>'
-    for one in report["answers"]:
-        yield f"<dt>{escape(one['question'])}</dt><dd>{escape(one['answer'])}</dd>"
+    for answer in report["answers"]:
+        yield f"<dt>{escape(answer['question'])}</dt><dd>{escape(answer['answer'])}</dd>"
     yield "</dl>"
     yield '<h2 id="timeline">Timeline</h2>'
     if walked.visits:
-        yield drawings.timeline(walked.visits, found["incidents"], start, max(last, start))
+        yield drawings.timeline(walked.visits, derived["incidents"], start, max(last, start))
         yield '<p class="sub">To scale. Red dashed lines are failures, retries, stops and redrives.</p>'
-    yield '<h2 id="machine">State machine and the path taken</h2><div class="machine">'
-    yield drawings.machine(inputs["stateMachine"]["states"], inputs["stateMachine"]["startAt"], found["path"])
-    yield '</div><p class="sub">Solid boxes and blue arrows were taken, dashed and grey ones were not. The definition '
-    yield f"has the SHA-256 <code>{inputs['stateMachine']['definitionSha256']}</code>.</p>"
+    yield '<h2 id="machine">State machine and path</h2><div class="machine">'
+    yield drawings.machine(inputs["stateMachine"]["states"], inputs["stateMachine"]["startAt"], derived["path"])
+    yield '</div><p class="sub">The path has solid boxes and blue arrows. All other boxes are dashed, and arrows grey. '
+    yield f"The definition has the SHA-256 <code>{inputs['stateMachine']['definitionSha256']}</code>.</p>"
     yield _table(
         "Time in each state",
         ("State", "#Visits", "#Attempts", "#Time"),
         [
             (state["name"], state["visits"], state["attempts"], duration(state["totalMs"]))
-            for state in found["path"]["states"]
+            for state in derived["path"]["states"]
         ],
     )
-    yield from _figures(found)
-    yield '<h2 id="files">What the report was made from</h2>'
+    yield from _figures(derived)
+    yield '<h2 id="files">Sources of the report</h2>'
     hashes = [(part, _code(value)) for part, value in sorted(report["hashes"].items())]
     yield _table("SHA-256 of each part of the JSON report", ("Part", "SHA-256"), hashes)
-    lists = [(one["list"], _code(one["object"]), WORDS[one["is"]], _code(one["sha256"])) for one in found["manifests"]]
+    lists = [
+        (entry["list"], _code(entry["object"]), WORDS[entry["is"]], _code(entry["sha256"]))
+        for entry in derived["manifests"]
+    ]
     yield _table("The job's lists, compared with the history", ("List", "Object", "In the bucket", "SHA-256"), lists)
     files = [
-        (_code(one["object"]), one["bytes"], _code(one["sha256"]) if one["sha256"] else "not read")
-        for one in inputs["files"]
+        (_code(file["object"]), file["bytes"], _code(file["sha256"]) if file["sha256"] else "not read")
+        for file in inputs["files"]
     ]
-    yield _table("The job's files, as they were when this report was made", ("Object", "#Bytes", "SHA-256"), files)
+    yield _table("The job's files when this report was made", ("Object", "#Bytes", "SHA-256"), files)
     yield from _seals(report)
     yield '<h2 id="events">Events</h2>'
     yield from _events(inputs["history"])
     yield "</main></body></html>\n"
 
 
-def _cards(found: Mapping[str, Any]) -> Iterator[str]:
-    end, split, evaluation = found["end"], found["split"], found["evaluation"]
-    photos = found["photos"]["accepted"]
-    took = duration(end["endTime"] - end["startTime"]) if end["endTime"] else "running"
+def _cards(derived: Mapping[str, Any]) -> Iterator[str]:
+    end, split, evaluation = derived["end"], derived["split"], derived["evaluation"]
+    photos = derived["photos"]["accepted"]
+    total = duration(end["endTime"] - end["startTime"]) if end["endTime"] else "running"
     yield '<div class="cards">'
     for value, title in (
-        (took, "from start to end"),
+        (total, "from start to end"),
         ("\u2013" if photos is None else f"{photos:,}", "photos accepted"),
-        (f"{split['trainImages']:,} / {split['testImages']:,}" if split else "\u2013", "to train on / to test on"),
+        (f"{split['trainImages']:,} / {split['testImages']:,}" if split else "\u2013", "photos for training / test"),
         (f"{evaluation['f1']:.3f}" if evaluation else "\u2013", "F1"),
-        (f"{found['cost']['trainingUsd'] + found['cost']['transitionsUsd']:.2f} USD", "training and transitions"),
-        ("yes" if found["goLive"]["isLive"] else "no", "went live"),
+        (f"{derived['cost']['trainingUsd'] + derived['cost']['transitionsUsd']:.2f} USD", "training and transitions"),
+        ("yes" if derived["goLive"]["isLive"] else "no", "went live"),
     ):
         yield f'<div class="card"><b>{escape(value)}</b><span>{title}</span></div>'
     yield "</div>"
 
 
-def _figures(found: Mapping[str, Any]) -> Iterator[str]:
-    evaluation, labelling = found["evaluation"], found["labelling"]
+def _figures(derived: Mapping[str, Any]) -> Iterator[str]:
+    evaluation, labelling = derived["evaluation"], derived["labelling"]
     if evaluation:
         rows = [
-            (one["label"], *(f"{one[name]:.4f}" for name in ("f1", "precision", "recall")), one["testingImages"])
-            for one in evaluation["labels"] or []
+            (
+                label["label"],
+                *(f"{label[name]:.4f}" for name in ("f1", "precision", "recall")),
+                label["testingImages"],
+            )
+            for label in evaluation["labels"] or []
         ]
         yield '<h2 id="figures">Figures of the model by type</h2>'
         yield _table(
-            f"Each type's bar is {evaluation['bars']['minLabelF1']}",
+            f"The bar for the F1 of each type is {evaluation['bars']['minLabelF1']}",
             ("Type", "#F1", "#Precision", "#Recall", "#Test photos"),
             rows,
         )
@@ -134,52 +141,59 @@ def _figures(found: Mapping[str, Any]) -> Iterator[str]:
         for job in labelling["labellingJobs"]:
             rows = [
                 (
-                    _code(one["worker"]),
-                    one["photos"],
-                    *(duration(one[name]) for name in ("medianMs", "longestMs", "totalMs")),
+                    _code(worker["worker"]),
+                    worker["photos"],
+                    *(duration(worker[name]) for name in ("medianMs", "longestMs", "totalMs")),
                 )
-                for one in job["workers"]
+                for worker in job["workers"]
             ]
             title = f"Labelling job {job['labellingJob']}, {job['answers']} answers"
-            yield _table(title, ("Worker", "#Photos", "#Median", "#Longest", "#Together"), rows)
-    if found["incidents"]:
+            yield _table(title, ("Worker", "#Photos", "#Median", "#Longest", "#Total"), rows)
+    if derived["incidents"]:
         yield '<h2 id="incidents">Failures, retries, stops and redrives</h2>'
         rows = [
-            (moment(one["firstTime"]), one["type"], one["state"], one["count"], one["error"], one["by"] or one["cause"])
-            for one in found["incidents"]
+            (
+                moment(incident["firstTime"]),
+                incident["type"],
+                incident["state"],
+                incident["count"],
+                incident["error"],
+                incident["by"] or incident["cause"],
+            )
+            for incident in derived["incidents"]
         ]
         yield _table(
-            "Repeated ones are one line", ("First", "Event", "State", "#Times", "Error", "By whom, or cause"), rows
+            "Repeated failures share a row", ("First", "Event", "State", "#Times", "Error", "Caller or cause"), rows
         )
 
 
 def _seals(report: Mapping[str, Any]) -> Iterator[str]:
     previous = report["previous"]
     yield "<dl><dt>Seal of this report</dt>"
-    yield f"<dd><code>{report['sha256']}</code>. <code>ekyc audit verify</code> checks the JSON, which is kept at "
-    yield f"<code>{escape(report['stored'])}</code>.</dd><dt>The report before</dt><dd>"
+    yield f"<dd><code>{report['sha256']}</code>. <code>ekyc audit verify</code> checks the JSON, which is stored at "
+    yield f"<code>{escape(report['stored'])}</code>.</dd><dt>Previous report</dt><dd>"
     if previous:
         yield f"<code>{escape(previous['object'])}</code>, version <code>{escape(previous['versionId'])}</code>, "
         yield f"SHA-256 <code>{previous['sha256']}</code>"
     else:
-        yield "None: this is the job's first."
+        yield "None: this is the job's first report."
     yield "</dd></dl>"
 
 
 def _events(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield f'<table class="events"><caption>{len(history):,} events; the JSON has them with all their data</caption>'
+    yield f'<table class="events"><caption>{len(history):,} events. The JSON report has all their data</caption>'
     yield '<thead><tr><th class="n" scope="col">Id</th><th scope="col">Time (UTC)</th><th scope="col">Event</th>'
-    yield '<th scope="col">State</th><th scope="col">What</th></tr></thead><tbody>'
+    yield '<th scope="col">State</th><th scope="col">Details</th></tr></thead><tbody>'
     for event in history:
         details, kind = event["details"], event["type"]
         look = ' class="bad"' if kind.endswith(facts.FAILURES) else ""
         yield f'<tr><td class="n">{event["id"]}</td><td>{_clock(event["time"])}</td><td{look}>{escape(kind)}</td>'
-        yield f"<td>{escape(details.get('name', ''))}</td><td>{escape(_what(kind, details))}</td></tr>"
+        yield f"<td>{escape(details.get('name', ''))}</td><td>{escape(_summary(kind, details))}</td></tr>"
     yield "</tbody></table>"
 
 
-def _what(kind: str, details: Mapping[str, Any]) -> str:
-    """The summary of an event: its error, or the output of a state or an execution."""
+def _summary(kind: str, details: Mapping[str, Any]) -> str:
+    """The summary of an event: its error, or the output of a state."""
     if "error" in details or "cause" in details:
         text = f"{details.get('error', '')}: {facts.cause_text(details.get('cause')) or ''}"
     elif kind.endswith("StateExited") and not kind.startswith(("Wait", "Choice")):
@@ -194,7 +208,7 @@ def _clock(time: int) -> str:
 
 
 class _Html(str):
-    """Text that is HTML already."""
+    """Text that is HTML and is not escaped again."""
 
 
 def _code(text: str) -> _Html:
@@ -202,7 +216,7 @@ def _code(text: str) -> _Html:
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """An HTML table. A heading that begins with ``#`` marks a column of numbers."""
+    """Render an HTML table. A heading with the prefix ``#`` belongs to a column of numbers."""
     if not rows:
         return f'<p class="sub">{escape(title)}: none.</p>'
     looks = [' class="n"' if head.startswith("#") else "" for head in heads]

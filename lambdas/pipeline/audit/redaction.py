@@ -1,11 +1,11 @@
 """Removes secrets and personal data from the inputs of an audit report.
 
-Names of photos and labels files are removed by structure. They are the last part of an object's key in the folders of
-uploads, so each value that is such a key or its URI keeps folder and job only. A cause stays only if the pipeline wrote
-it (`pipeline.errors`): a search through sentences cannot find names, as a name may hold any character.
+Names of photos and labels files are removed by structure: a name is the last part of a key in the folders of uploads.
+So of each value that is such a key or its URI, only folder and job are kept. A search for names in sentences cannot
+find all, because a name may have any characters. So a cause is kept only if the pipeline wrote it (`pipeline.errors`).
 
-What stays of a person, as an audit must name them: the IAM principal or the user pool's subject of an API caller, and
-worker ids, which are pseudonyms.
+An audit must identify people. So these stay: the IAM principal or the user pool's subject of an API caller, and the ids
+of workers, which are pseudonyms.
 """
 
 import json
@@ -18,13 +18,13 @@ TOKEN, URL, KEY, EMAIL, STACK = "[task token]", "[signed URL]", "[access key]", 
 NAME, CAUSE = "…", "[cause that the pipeline did not write]"
 
 NAMED_FOLDERS = ("images", "upright", "labels")
-"""Folders of the bucket in which the last part of a key is the uploader's file name."""
+"""The folders of the bucket in which the last part of a key is the name of an uploaded file."""
 
 STARTS = ("s3://", "arn:")
-"""The prefixes of a value that has a bucket before the key."""
+"""The prefixes of values that have a bucket before the key."""
 
-# A task token is several hundred characters of base64. The text after a colon in an S3 URI or an ARN may look the same,
-# so it is excluded. The local engine's tokens are shorter, and are found by the name of their argument.
+# A task token has several hundred characters of base64. Parts of S3 URIs and ARNs may look like tokens, so text after a
+# colon is excluded. The tokens of the local AWS are shorter; `Redactor` finds them by the name of their argument.
 LONG_SECRET = re.compile(r"(?<![A-Za-z0-9+/=_:-])[A-Za-z0-9+/=_-]{200,}")
 # Signature Version 4 and 2. Source: S3 API reference, "Authenticating Requests: Using Query Parameters".
 SIGNED_URL = re.compile(r"https?://[^\s\"'<>]*[?&](?:X-Amz-[A-Za-z-]+|Signature|AWSAccessKeyId)=[^\s\"'<>]*", re.I)
@@ -32,18 +32,18 @@ ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 EMAIL_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 DROPPED = frozenset({"SdkHttpMetadata", "SdkResponseMetadata", "inputDetails", "outputDetails"})
-"""Headers of Step Functions' own calls, and its flags for truncated values. They say nothing about the job."""
+"""The HTTP headers of Step Functions' calls, and its flags for truncated values, which are not about the job."""
 
 
 class Redactor:
-    """Redacts the values of one execution; remembers its task tokens, which other places may quote."""
+    """Redacts the values of one execution. It keeps the task tokens, to remove them from other values."""
 
     def __init__(self) -> None:
         self._tokens: set[str] = set()
-        self._seen: dict[str, str] = {}  # a history repeats the same texts thousands of times
+        self._cache: dict[str, str] = {}  # a history has the same texts thousands of times
 
     def value(self, value: Any) -> Any:
-        """A JSON value without secrets, names of uploaded files, e-mail addresses and stack traces."""
+        """A JSON value without secrets, names of uploads, e-mail addresses and stack traces."""
         if isinstance(value, dict):
             own = value if "cause" not in value else value | {"cause": _cause(value)}
             return {self.text(name): self._entry(name, part) for name, part in own.items() if name not in DROPPED}
@@ -52,10 +52,10 @@ class Redactor:
         return self.text(value) if isinstance(value, str) else value
 
     def text(self, text: str) -> str:
-        """A text without secrets and e-mail addresses; a key of an uploaded file keeps folder and job only."""
-        if text not in self._seen:
-            self._seen[text] = self._redacted(text)
-        return self._seen[text]
+        """A text without secrets and e-mail addresses, or an upload's key without the name."""
+        if text not in self._cache:
+            self._cache[text] = self._redacted(text)
+        return self._cache[text]
 
     def _redacted(self, text: str) -> str:
         text = self._json(text) if text.startswith(("{", "[", '"')) else without_name(text)
@@ -65,11 +65,11 @@ class Redactor:
         text = LONG_SECRET.sub(TOKEN, text)
         text = ACCESS_KEY.sub(KEY, text)
         text = EMAIL_ADDRESS.sub(EMAIL, text)
-        # half of a pair of surrogates is valid in JSON and not in UTF-8
+        # A lone surrogate is valid in JSON but not in UTF-8.
         return text.encode("utf-8", "replace").decode()
 
     def _json(self, text: str) -> str:
-        """A text that is JSON, such as the value of an assigned variable, with its values redacted."""
+        """A text that is JSON, such as the value of a variable, with its values redacted."""
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
@@ -80,9 +80,9 @@ class Redactor:
     def _entry(self, name: str, part: Any) -> Any:
         lower = name.lower()
         if lower in ("tasktoken", "token") and isinstance(part, str):
-            if len(part) > 8:  # a shorter token would match ordinary words
+            if len(part) > 8:  # a shorter text could be part of ordinary words
                 self._tokens.add(part)
-                self._seen.clear()
+                self._cache.clear()
             return TOKEN
         if lower == "stacktrace":
             return STACK
@@ -90,7 +90,7 @@ class Redactor:
 
 
 def without_name(text: str) -> str:
-    """``text``; of a key in the folders of uploads, or its S3 URI or ARN, without the last part."""
+    """``text`` or, if it is the key, S3 URI or ARN of an upload, ``text`` without the upload's name."""
     bucket, slash, key = "", "", text
     if text.startswith(STARTS):
         scheme, colons, rest = text.partition(":::" if text.startswith("arn:") else "://")
@@ -104,7 +104,7 @@ def without_name(text: str) -> str:
 
 
 def _cause(details: dict[str, Any]) -> Any:
-    """The cause beside an error, if the pipeline wrote it. A function's answer is parsed already."""
+    """The cause in an event's details if the pipeline wrote it, otherwise a placeholder."""
     cause, error = details["cause"], details.get("error")
     is_own = cause is None or own_cause(error if isinstance(error, str) else None, "") is not None
     return cause if is_own else CAUSE

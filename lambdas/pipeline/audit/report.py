@@ -1,6 +1,6 @@
-"""The audit report as a document: the inputs, the facts and answers, the hash of each, and a seal over the whole.
+"""Builds the JSON document of an audit report: the inputs and their hashes, the facts, the answers, and a seal.
 
-The same inputs give the same bytes. ``docs/audit-schema.json`` describes the document.
+The same inputs give the same bytes. The schema is ``docs/audit-schema.json``.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ SCHEMA, VERSION = "ekyc-audit-report", "1.0"
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys, no spaces and a newline at its end, in UTF-8."""
+    """JSON in UTF-8 with sorted keys, without spaces, and with a newline at the end."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return (text + "\n").encode()
 
 
 def sha256(value: Any) -> str:
-    """The hash of a JSON value. A list is hashed entry by entry, so that no second copy is in memory."""
+    """The SHA-256 (hex) of a JSON value. The items of a list are hashed one after the other, to save memory."""
     hashed = hashlib.sha256()
     for part in value if isinstance(value, list) else [value]:
         hashed.update(canonical(part))
@@ -28,21 +28,21 @@ def sha256(value: Any) -> str:
 
 
 def build(inputs: Mapping[str, Any], *, job_id: str, stored: str, previous: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The report.
+    """Build the report.
 
     Args:
-        stored: S3 URI of the report.
-        previous: ``{object, versionId, sha256}`` of the job's report before this one; None for the first.
+        stored: the S3 URI of the report.
+        previous: ``{object, versionId, sha256}`` of the job's previous report. None for the first report.
     """
-    found = facts.derive(inputs)
+    derived = facts.derive(inputs)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "version": VERSION,
         "jobId": job_id,
         "execution": inputs["execution"]["name"],
         "provisional": "stopDate" not in inputs["execution"],
-        "answers": answers.answer_all(found),
-        "facts": found,
+        "answers": answers.answer_all(derived),
+        "facts": derived,
         "inputs": inputs,
         "hashes": {name: sha256(value) for name, value in inputs.items()},
         "stored": stored,
@@ -52,5 +52,5 @@ def build(inputs: Mapping[str, Any], *, job_id: str, stored: str, previous: Mapp
 
 
 def seal(report: Mapping[str, Any]) -> str:
-    """The hash over the report without the seal; inputs are included by their hashes."""
+    """The SHA-256 of the report without the seal and the inputs. The report has the hashes of the inputs."""
     return sha256({name: value for name, value in report.items() if name not in ("inputs", "sha256")})

@@ -1,7 +1,7 @@
-"""The bucket of audit reports. It has versions, which no principal can delete or replace until their lock expires.
+"""Reads and writes the report bucket. No principal can delete or replace a version there until its Object Lock ends.
 
-A later version or a delete marker may hide a report. So the report of an execution's end is the first version of that
-end, in the order in which S3 stored the versions. Later versions do not count.
+A principal may add later versions and delete markers. So the report on the end of an execution is the first version
+that S3 stored for this end. Later versions do not count.
 """
 
 import hashlib
@@ -16,140 +16,142 @@ from pipeline.clients import clients
 
 CONTENT_TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
 FINAL, PROVISIONAL = "audit", "provisional"
-PROVISIONAL_DAYS = 1  # how long a report on a running execution is locked; it expires after that
+PROVISIONAL_DAYS = 1  # the retention of a report on a running execution, which the bucket's lifecycle deletes later
 LOCK = "COMPLIANCE"  # the mode of Object Lock that no principal can shorten or remove
 
 
 def key(job_id: str, execution: str, form: str, *, folder: str = FINAL) -> str:
-    """The object of an execution's report; ``form`` is json or html."""
+    """The key of an execution's report. ``form`` is json or html."""
     return f"{folder}/{job_id}/{execution}.{form}"
 
 
 @dataclass(frozen=True)
-class Stored:
+class Version:
     """A version of a report or of its page.
 
-    ``ended`` is the execution's end in Unix ms, 0 for a provisional report. ``is_locked`` says whether a COMPLIANCE
-    retention runs by S3's own clock; it is false for callers without s3:GetObjectRetention.
+    ``ended`` is the execution's end in Unix ms, 0 for a provisional report. ``is_locked`` is true if a COMPLIANCE
+    retention is active by S3's clock. It is false if the caller lacks s3:GetObjectRetention.
     """
 
     key: str
-    version: str
+    id: str
     ended: int
     written: datetime
     is_locked: bool
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The versions under one key, oldest first, and the number of delete markers."""
+class VersionList:
+    """The versions of a key, oldest first, and the number of its delete markers."""
 
-    versions: Sequence[Stored]
+    versions: Sequence[Version]
     delete_markers: int
 
-    def first(self, ended: int, *, since: datetime | None = None) -> Stored | None:
-        """The first version of the end ``ended``, not written before ``since``."""
-        of_end = (one for one in self.versions if one.ended == ended)
-        return next((one for one in of_end if since is None or one.written >= since), None)
+    def first(self, ended: int, *, since: datetime | None = None) -> Version | None:
+        """The first version for the end ``ended``, of those that were written at or after ``since``."""
+        of_end = (version for version in self.versions if version.ended == ended)
+        return next((version for version in of_end if since is None or version.written >= since), None)
 
-    def next_after(self, version: str | None) -> Stored | None:
-        """The version that was stored next after ``version``, or the first one after None."""
-        places = {one.version: place for place, one in enumerate(self.versions, 1)}
-        if version is not None and version not in places:
+    def next_after(self, version_id: str | None) -> Version | None:
+        """The version that was stored after the version ``version_id``. For None, the first version."""
+        places = {version.id: place for place, version in enumerate(self.versions, 1)}
+        if version_id is not None and version_id not in places:
             return None
-        return next(iter(self.versions[places.get(version or "", 0) :]), None)
+        return next(iter(self.versions[places.get(version_id or "", 0) :]), None)
 
     @property
     def newest(self) -> str | None:
         """The id of the newest version."""
-        return self.versions[-1].version if self.versions else None
+        return self.versions[-1].id if self.versions else None
 
 
 class Store:
-    """The bucket of audit reports."""
+    """The report bucket."""
 
     def __init__(self, bucket: str) -> None:
         self.bucket = bucket
 
-    def kept(self, object_key: str) -> Kept:
-        """The versions under the key."""
-        return self._listed(object_key).get(object_key, Kept((), 0))
+    def list_versions(self, object_key: str) -> VersionList:
+        """The versions of the key."""
+        return self._list(object_key).get(object_key, VersionList((), 0))
 
-    def page_of(self, found: Stored) -> Stored | None:
-        """The page of a report, which is written after it."""
-        pages = self.kept(found.key.removesuffix("json") + "html")
-        return pages.first(found.ended, since=found.written)
+    def page_of(self, stored: Version) -> Version | None:
+        """The page of a report. It was written after the report."""
+        pages = self.list_versions(stored.key.removesuffix("json") + "html")
+        return pages.first(stored.ended, since=stored.written)
 
-    def body(self, one: Stored) -> bytes:
-        """The content of that version."""
-        content: bytes = clients.s3.get_object(Bucket=self.bucket, Key=one.key, VersionId=one.version)["Body"].read()
+    def body(self, version: Version) -> bytes:
+        """The content of a version."""
+        answer = clients.s3.get_object(Bucket=self.bucket, Key=version.key, VersionId=version.id)
+        content: bytes = answer["Body"].read()
         return content
 
     def previous(self, job_id: str, ended: int | None) -> dict[str, Any] | None:
-        """The job's newest report of an earlier end: ``{object, versionId, sha256}``, or None.
+        """The job's newest report on an end before ``ended``: ``{object, versionId, sha256}``, or None.
 
-        That is the report of an earlier execution, or of an earlier end of this execution, before its redrive.
+        This is the report on an earlier execution, or on the end of this execution before its redrive.
         """
-        of_job = self._listed(f"{FINAL}/{job_id}/")
-        ends = {
-            (one.ended, name): kept.first(one.ended)
-            for name, kept in of_job.items()
+        firsts = {
+            (version.ended, name): listed.first(version.ended)
+            for name, listed in self._list(f"{FINAL}/{job_id}/").items()
             if name.endswith(".json")
-            for one in kept.versions
-            if ended is None or one.ended < ended
+            for version in listed.versions
+            if ended is None or version.ended < ended
         }
-        newest = ends[max(ends)] if ends else None
+        newest = firsts[max(firsts)] if firsts else None
         if newest is None:
             return None
         return {
             "object": f"s3://{self.bucket}/{newest.key}",
-            "versionId": newest.version,
+            "versionId": newest.id,
             "sha256": hashlib.sha256(self.body(newest)).hexdigest(),
         }
 
-    def put(self, made: Mapping[str, Any]) -> None:
-        """Keep the report."""
-        self._put(made, "json", report.canonical(made))
+    def put(self, document: Mapping[str, Any]) -> None:
+        """Store a report."""
+        self._put(document, "json", report.canonical(document))
 
-    def put_page(self, made: Mapping[str, Any], text: str) -> None:
-        """Store ``text`` as the page of a report that is stored already."""
-        self._put(made, "html", text.encode())
+    def put_page(self, document: Mapping[str, Any], text: str) -> None:
+        """Store ``text`` as the page of a stored report."""
+        self._put(document, "html", text.encode())
 
-    def _put(self, made: Mapping[str, Any], form: str, body: bytes) -> None:
-        ended = made["inputs"]["execution"].get("stopDate", 0)
+    def _put(self, document: Mapping[str, Any], form: str, body: bytes) -> None:
+        ended = document["inputs"]["execution"].get("stopDate", 0)
         until = datetime.now(UTC) + timedelta(days=PROVISIONAL_DAYS)
         lock: dict[str, Any] = {}
-        if made["provisional"]:
+        if document["provisional"]:
             lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
         clients.s3.put_object(
             Bucket=self.bucket,
-            Key=place(made, form),
+            Key=place(document, form),
             Body=body,
             ContentType=CONTENT_TYPES[form],
             Metadata={"ended": str(ended)},
             **lock,
         )
 
-    def _listed(self, prefix: str) -> dict[str, Kept]:
-        """The versions under each key that begins with ``prefix``.
+    def _list(self, prefix: str) -> dict[str, VersionList]:
+        """The versions of each key with the prefix.
 
         S3 lists the versions of a key from the newest to the oldest. Source: S3 API reference, ListObjectVersions.
         """
-        found: dict[str, list[Stored]] = {}
+        versions: dict[str, list[Version]] = {}
         markers: dict[str, int] = {}
         for page in clients.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
-            for one in page.get("Versions", ()):
-                found.setdefault(one["Key"], []).insert(0, self._look(one))
+            for entry in page.get("Versions", ()):
+                versions.setdefault(entry["Key"], []).insert(0, self._describe(entry))
             for marker in page.get("DeleteMarkers", ()):
                 markers[marker["Key"]] = markers.get(marker["Key"], 0) + 1
-        return {name: Kept(found.get(name, ()), markers.get(name, 0)) for name in found.keys() | markers.keys()}
+        return {
+            name: VersionList(versions.get(name, ()), markers.get(name, 0)) for name in versions.keys() | markers.keys()
+        }
 
-    def _look(self, listed: Mapping[str, Any]) -> Stored:
-        object_key, version = listed["Key"], listed["VersionId"]
-        head = clients.s3.head_object(Bucket=self.bucket, Key=object_key, VersionId=version)
+    def _describe(self, entry: Mapping[str, Any]) -> Version:
+        object_key, version_id = entry["Key"], entry["VersionId"]
+        head = clients.s3.head_object(Bucket=self.bucket, Key=object_key, VersionId=version_id)
         ended = head["Metadata"].get("ended", "")
-        return Stored(
-            object_key, version, int(ended) if ended.isdecimal() else 0, listed["LastModified"], _is_locked(head)
+        return Version(
+            object_key, version_id, int(ended) if ended.isdecimal() else 0, entry["LastModified"], _is_locked(head)
         )
 
 
@@ -160,6 +162,7 @@ def _is_locked(head: Mapping[str, Any]) -> bool:
     return bool(head["ObjectLockRetainUntilDate"] > now)
 
 
-def place(made: Mapping[str, Any], form: str) -> str:
-    """The key of a report, as `key` makes it, from the report's job and execution."""
-    return key(made["jobId"], made["execution"], form, folder=PROVISIONAL if made["provisional"] else FINAL)
+def place(document: Mapping[str, Any], form: str) -> str:
+    """The key at which a report is stored, from the job and the execution in the report."""
+    folder = PROVISIONAL if document["provisional"] else FINAL
+    return key(document["jobId"], document["execution"], form, folder=folder)

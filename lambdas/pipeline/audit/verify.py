@@ -1,15 +1,15 @@
 """Verifies an audit report: ``python -m pipeline.audit.verify FILE BUCKET WHY`` prints the findings as JSON.
 
-The first checks need the file alone: its seal, the hashes of its parts, and whether the answers follow from the events.
-A forger can compute these too, so the proof is the bucket of reports, which the caller names and never the file: the
-file must be the first version of the report's end, under a COMPLIANCE lock that still runs. The place that the file
-claims to be stored at is compared with the place that follows from job and execution.
+The first checks need only the file: its seal, the hashes of its inputs, and that facts and answers follow from the
+inputs. A forger can compute all these. So the report bucket is the proof: the file must be the first version for the
+execution's end, with an active COMPLIANCE lock. The caller names the bucket, not the file. The place that the file
+names is compared with the place for its job and execution.
 
-The last checks ask AWS with the caller's credentials: earlier reports, the job's files, the history. Step Functions
-deletes a history 90 days after the end, and the job's files expire: what is gone or cannot be read is reported as not
-checked.
+The other checks call AWS with the caller's credentials: earlier reports, the job's files, the history. Step Functions
+deletes a history 90 days after the end, and the job's files expire. What was deleted or cannot be read is reported as
+not checked.
 
-``BUCKET`` may be empty; ``WHY`` then says why the bucket is not known.
+``BUCKET`` may be empty. ``WHY`` then says why the bucket is unknown.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pipeline import executions
 from pipeline.audit import answers, facts, history, inputs, page, report
 from pipeline.audit.redaction import Redactor
-from pipeline.audit.store import FINAL, PROVISIONAL, Kept, Store, Stored, key, place
+from pipeline.audit.store import FINAL, PROVISIONAL, Store, Version, VersionList, key, place
 from pipeline.clients import clients
 from pipeline.errors import error_code
 from rules.words import counted
@@ -51,28 +51,27 @@ MEMBERS = frozenset(
 )
 OK, WRONG, UNKNOWN, NOTED = "ok", "wrong", "not checked", "noted"
 GENUINE, ALONE, FORGED, UNPROVEN = "genuine", "genuine by its lock alone", "wrong", "not proven"
-KEPT, KEPT_PAGE, PAGE, HISTORY = "kept report", "kept page", "page", "history at AWS"
-PROOF = frozenset({KEPT, KEPT_PAGE})
-"""The checks that prove that the pipeline made the report. The others show only that it is consistent."""
+STORED, STORED_PAGE, PAGE = "stored report", "stored page", "page"
+HISTORY, EXECUTION, EARLIER = (f"{part} in Step Functions" for part in ("history", "execution", "earlier executions"))
+PROOF = frozenset({STORED, STORED_PAGE})
+"""The checks that prove that the pipeline made the report. The others show only that the report is consistent."""
 
-NO_DOCUMENT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, OSError, RecursionError)
-"""The errors of reading a document that has another structure."""
+MALFORMED = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, OSError, RecursionError)
+"""The errors of reading a document that does not have the structure of a report."""
 
 GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket"})
-EXECUTION_NAME = re.compile(
-    r"[A-Za-z0-9_-]{1,80}"
-)  # that CloudWatch can log too. Source: StartExecution, API reference
-MOST_BEFORE = 100  # the most earlier reports of a job that are checked
+EXECUTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # Source: Step Functions API reference, StartExecution
+MOST_EARLIER = 100  # earlier reports of a job that are checked
 
 
-class NoReport(ValueError):
-    """The file is not an audit report, or has a version that this code does not support."""
+class NotAReport(ValueError):
+    """The file is not an audit report, or its version is not supported."""
 
 
 class Finding(NamedTuple):
-    """The check, its result (ok, wrong, not checked or noted), and the result in words.
+    """The checked part, the result (ok, wrong, not checked or noted), and an explanation.
 
-    Noted is what an auditor should know but does not make a report wrong, such as a later version.
+    ``noted`` is a fact that an auditor should know, such as a later version, but that does not make the report wrong.
     """
 
     part: str
@@ -81,130 +80,146 @@ class Finding(NamedTuple):
 
 
 def read(body: bytes) -> dict[str, Any]:
-    """The report in a file.
+    """Parse a report.
 
     Raises:
-        NoReport: the file is not a report, and why.
+        NotAReport: the file is not a report. The message says why.
     """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        raise NoReport("The file is neither the JSON of an audit report nor its page.") from None
+        raise NotAReport("The file is neither the JSON nor the HTML of an audit report.") from None
     if not isinstance(document, dict) or document.get("schema") != report.SCHEMA:
-        raise NoReport("The file is JSON, and no audit report.")
+        raise NotAReport("The file is JSON, but not an audit report.")
     if document.get("version") != report.VERSION:
-        raise NoReport(f"The report has the version {document.get('version')!r}, and {report.VERSION} is known here.")
+        raise NotAReport(
+            f"The report has version {document.get('version')!r}. The supported version is {report.VERSION}."
+        )
     missing = sorted(MEMBERS - document.keys())
     if missing or not isinstance(document["inputs"], dict) or document["inputs"].keys() != set(PARTS):
-        raise NoReport(f"The report is not whole: {', '.join(missing) or 'its inputs are not those of a report'}.")
+        fault = f"lacks {', '.join(missing)}" if missing else "does not have the inputs of a report"
+        raise NotAReport(f"The report is incomplete: it {fault}.")
     return document
 
 
 def check_itself(body: bytes) -> Iterator[Finding]:
-    """The checks that need the file alone.
+    """Check what needs only the file.
 
     Raises:
-        NoReport: the file is not a report.
+        NotAReport: the file is not a report.
     """
     document = read(body)
     try:
-        yield from _seals(document, body)
-        yield from _derived(document)
-    except NO_DOCUMENT as error:
-        yield Finding("facts", WRONG, f"The inputs are not those of a report: {type(error).__name__}: {error}")
+        yield from _check_hashes(document, body)
+        yield from _check_derivation(document)
+    except MALFORMED as error:
+        yield Finding("facts", WRONG, f"The inputs are malformed: {type(error).__name__}: {error}")
 
 
-def _seals(document: Mapping[str, Any], body: bytes) -> Iterator[Finding]:
-    yield _verdict(
-        "bytes", body == report.canonical(document), "The file is in canonical form.", "It is not canonical."
-    )
-    yield _verdict(
+def _check_hashes(document: Mapping[str, Any], body: bytes) -> Iterator[Finding]:
+    is_canonical = body == report.canonical(document)
+    yield _finding("bytes", is_canonical, "The file is in canonical form.", "The file is not in canonical form.")
+    yield _finding(
         "seal",
         document["sha256"] == report.seal(document),
-        "The seal fits the report.",
-        "The seal does not fit: something outside the inputs was changed.",
+        "The seal matches the report.",
+        "The seal does not match: a part other than the inputs was changed.",
     )
     for part in PARTS:
-        same = document["hashes"].get(part) == report.sha256(document["inputs"][part])
-        yield _verdict(f"inputs.{part}", same, "The hash fits.", "It was changed: its hash does not fit.")
+        is_same = document["hashes"].get(part) == report.sha256(document["inputs"][part])
+        yield _finding(f"inputs.{part}", is_same, "The hash matches.", "The hash does not match: the part was changed.")
 
 
-def _derived(document: Mapping[str, Any]) -> Iterator[Finding]:
-    found = json.loads(json.dumps(facts.derive(document["inputs"])))
-    different = sorted(name for name in found if found[name] != document["facts"].get(name))
-    different += sorted(document["facts"].keys() - found.keys())
-    yield _verdict(
-        "facts", not different, "They follow from the inputs.", f"Not from the inputs: {', '.join(different)}."
+def _check_derivation(document: Mapping[str, Any]) -> Iterator[Finding]:
+    derived = json.loads(json.dumps(facts.derive(document["inputs"])))
+    different = sorted(name for name in derived if derived[name] != document["facts"].get(name))
+    different += sorted(document["facts"].keys() - derived.keys())
+    yield _finding(
+        "facts",
+        not different,
+        "The facts follow from the inputs.",
+        f"These do not follow from the inputs: {', '.join(different)}.",
     )
-    said = answers.answer_all(found)
-    yield _verdict("answers", said == document["answers"], "They follow from the facts.", "They are other words.")
-    yield _history_is_whole(document)
+    yield _finding(
+        "answers",
+        answers.answer_all(derived) == document["answers"],
+        "The answers follow from the facts.",
+        "The answers do not follow from the facts.",
+    )
+    yield _check_history(document)
 
 
-def _history_is_whole(document: Mapping[str, Any]) -> Finding:
+def _check_history(document: Mapping[str, Any]) -> Finding:
     events, execution = document["inputs"]["history"], document["inputs"]["execution"]
     faults = []
     if [event["id"] for event in events] != list(range(1, len(events) + 1)):
-        faults.append("its events are not numbered from 1 without a gap")
+        faults.append("its events are not numbered from 1 without gaps")
     if any(later["time"] < earlier["time"] for earlier, later in pairwise(events)):
-        faults.append("its times go backwards")
+        faults.append("its times are not in order")
     if not events or events[0]["type"] != "ExecutionStarted":
-        faults.append("it does not begin with the start")
+        faults.append("it does not begin with ExecutionStarted")
     end = facts.ENDS.get(events[-1]["type"]) if events else None
     if not document["provisional"] and end != execution["status"]:
-        faults.append(f"it ends with {events[-1]['type'] if events else 'nothing'}, and the status is another")
+        last = events[-1]["type"] if events else "no event"
+        faults.append(f"it ends with {last}, but the execution's status is {execution['status']}")
     if document["execution"] != execution["name"]:
-        faults.append("it is of another execution")
-    return _verdict("history", not faults, f"It is whole: {len(events)} events.", f"{'; '.join(faults)}.")
+        faults.append("it is the history of another execution")
+    return _finding(
+        "history",
+        not faults,
+        f"The history is complete: {counted(len(events), 'event')}.",
+        f"The history is wrong: {'; '.join(faults)}.",
+    )
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """`FORGED` when something is wrong, `UNPROVEN` without the kept report under its lock, otherwise `GENUINE`.
+    """`FORGED` if a part is wrong, `UNPROVEN` without the stored report and its lock, otherwise `GENUINE`.
 
-    `ALONE` stands for `GENUINE` when the history could not be compared, such as after 90 days.
+    `ALONE` instead of `GENUINE` if the history could not be compared, such as after 90 days.
     """
-    if any(one.result == WRONG for one in findings):
+    if any(finding.result == WRONG for finding in findings):
         return FORGED
-    proven = {one.part for one in findings if one.result == OK}
+    proven = {finding.part for finding in findings if finding.result == OK}
     if not proven >= PROOF:
         return UNPROVEN
     return GENUINE if HISTORY in proven else ALONE
 
 
 def is_page(body: bytes) -> bool:
-    """Whether the file is HTML, by its first bytes."""
+    """Whether the file begins as HTML."""
     return body.lstrip()[:9].lower() == b"<!doctype"
 
 
 def find_report(body: bytes, store: Store) -> tuple[Finding, bytes | None]:
-    """The result of the search for the stored report whose page is ``body``, and that report or None.
+    """Search for the stored report whose page is ``body``; returns the finding, and the report or None.
 
-    The execution that the page names is only a claim: each report of that execution is rendered, and one of them must
-    give exactly this page.
+    Renders each stored report on the execution that the page names. One of them must give exactly this page.
 
     Raises:
-        NoReport: the file is not a page of a report.
+        NotAReport: the file is not the page of a report.
     """
     name = _execution_of(body)
     job_id, tried = executions.parse(name)[0], 0
     for folder in (FINAL, PROVISIONAL):
-        kept = store.kept(key(job_id, name, "json", folder=folder))
-        for one in kept.versions if folder == PROVISIONAL else _firsts(kept):
-            content, tried = store.body(one), tried + 1
+        stored = store.list_versions(key(job_id, name, "json", folder=folder))
+        for version in stored.versions if folder == PROVISIONAL else _firsts(stored):
+            content, tried = store.body(version), tried + 1
             try:
-                is_it = page.render(read(content)).encode() == body
-            except (NoReport, *NO_DOCUMENT):  # ExportAudit did not write this version
+                is_same = page.render(read(content)).encode() == body
+            except (NotAReport, *MALFORMED):  # ExportAudit did not write this version
                 continue
-            if is_it:
-                return Finding(PAGE, OK, f"It shows what version {one.version} of {_uri(store, one)} says."), content
+            if is_same:
+                return Finding(
+                    PAGE, OK, f"It is the page of {_uri(store, version.key)}, version {version.id}."
+                ), content
     where = _uri(store, key(job_id, name, "json"))
     if not tried:
-        return Finding(PAGE, UNKNOWN, f"No report is kept at {where} to compare the page with."), None
-    return Finding(PAGE, WRONG, f"It shows none of the reports that are kept at {where}."), None
+        return Finding(PAGE, UNKNOWN, f"No report is stored at {where}."), None
+    return Finding(PAGE, WRONG, f"It is not the page of a report that is stored at {where}."), None
 
 
 class _Title(HTMLParser):
-    """Reads a page's title: the first one, as drawings have titles too."""
+    """Reads the title of a page: the first title, because drawings have titles too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -228,172 +243,175 @@ def _execution_of(body: bytes) -> str:
     title.feed(body.decode("utf-8", "replace"))
     name = title.text.removeprefix(page.TITLE)
     if name == title.text or not EXECUTION_NAME.fullmatch(name):
-        raise NoReport("The file is a page, and not that of an audit report.")
+        raise NotAReport("The file is HTML, but not the page of an audit report.")
     return name
 
 
-def _firsts(kept: Kept) -> list[Stored]:
-    """The first version of each end."""
-    return [one for one in kept.versions if kept.first(one.ended) is one]
+def _firsts(stored: VersionList) -> list[Version]:
+    """The first version for each end."""
+    return [version for version in stored.versions if stored.first(version.ended) is version]
 
 
 def check_against_aws(body: bytes, *, store: Store) -> Iterator[Finding]:
-    """The checks against the bucket of reports, and against what AWS still has of the job.
+    """Compare the report with the report bucket, the job's files and Step Functions.
 
-    ``store`` is the stack's bucket of reports. ``s3`` reads the job's files at the places that a proven report names.
+    The job's files are read only if the report is proven, because the report says where they are.
     """
     document = read(body)
-    yield _placed(document, store)
-    proof = _asked(KEPT, lambda: _kept(document, body, store))
+    yield _check_place(document, store)
+    proof = _try(STORED, lambda: _check_stored(document, body, store))
     yield proof
-    yield _asked("versions", lambda: _versions(document, store))
-    yield _asked(KEPT_PAGE, lambda: _kept_page(document, store))
-    yield from _chain(document, store)
+    yield _try("versions", lambda: _check_versions(document, store))
+    yield _try(STORED_PAGE, lambda: _check_stored_page(document, store))
+    yield from _check_earlier_reports(document, store)
     if proof.result == OK:
         for entry in document["inputs"]["files"]:
-            yield _asked(f"file {entry['object']}", lambda entry=entry: _file(entry))  # type: ignore[misc]
+            yield _try(f"file {entry['object']}", lambda entry=entry: _check_file(entry))  # type: ignore[misc]
     else:
-        yield Finding("files", UNKNOWN, "A report that is not proven does not say where the job's files are.")
+        yield Finding("files", UNKNOWN, "The report is not proven, so its list of the job's files is not trusted.")
     redactor = Redactor()
     arn = document["inputs"]["execution"]["executionArn"]
-    yield _asked(HISTORY, lambda: _history(document, arn, redactor))
-    yield _asked("execution at AWS", lambda: _execution(document, arn, redactor))
+    yield _try(HISTORY, lambda: _compare_history(document, arn, redactor))
+    yield _try(EXECUTION, lambda: _compare_execution(document, arn, redactor))
     if document["inputs"]["earlier"]:
-        yield _asked("earlier executions at AWS", lambda: _earlier(document, arn, redactor))
+        yield _try(EARLIER, lambda: _compare_earlier(document, arn, redactor))
 
 
-def _placed(document: Mapping[str, Any], store: Store) -> Finding:
+def _check_place(document: Mapping[str, Any], store: Store) -> Finding:
     expected = _uri(store, place(document, "json"))
-    is_so = document["stored"] == expected and executions.parse(document["execution"])[0] == document["jobId"]
-    return _verdict(
+    is_expected = document["stored"] == expected and executions.parse(document["execution"])[0] == document["jobId"]
+    return _finding(
         "place",
-        is_so,
-        "It names the place at which the stack keeps it.",
-        f"It names {document['stored']}, and the stack keeps the report on this execution at {expected}.",
+        is_expected,
+        "The report names the place at which the stack stores it.",
+        f"The report names {document['stored']}, but the stack stores the report on this execution at {expected}.",
     )
 
 
-def _kept(document: Mapping[str, Any], body: bytes, store: Store) -> Finding:
-    kept, where = store.kept(place(document, "json")), _uri(store, place(document, "json"))
-    if not kept.versions:
-        return Finding(KEPT, UNKNOWN, f"Nothing is kept at {where}.")
+def _check_stored(document: Mapping[str, Any], body: bytes, store: Store) -> Finding:
+    stored, where = store.list_versions(place(document, "json")), _uri(store, place(document, "json"))
+    if not stored.versions:
+        return Finding(STORED, UNKNOWN, f"No report is stored at {where}.")
     if document["provisional"]:
-        # It has no end, so no version is the first of it, and a forged one on top looks like the others.
-        return Finding(KEPT, UNKNOWN, "A provisional report proves nothing. Ask again when the execution has ended.")
-    first = kept.first(_ended(document))
+        # Without an end there is no first version for it, so a forged later version cannot be recognized.
+        return Finding(
+            STORED, UNKNOWN, "A provisional report proves nothing. Verify the report after the execution's end."
+        )
+    first = stored.first(_ended(document))
     if first is None:
-        return Finding(KEPT, WRONG, f"None of the {len(kept.versions)} versions of {where} is of this end.")
+        count = counted(len(stored.versions), "version")
+        return Finding(STORED, WRONG, f"{where} has {count}, but none for this end of the execution.")
     if store.body(first) != body:
-        later = next((one.version for one in kept.versions if one is not first and store.body(one) == body), None)
-        words = f"The first version of this end at {where} is another report."
-        return Finding(KEPT, WRONG, f"{words} The file is the version {later}, which was put there later." if later
-                       else words)  # fmt: skip
-    return _locked(
-        KEPT,
-        first,
-        f"The file is the first version of this end, stored at {answers.moment(history.milliseconds(first.written))}",
-    )
+        others = (version for version in stored.versions if version is not first)
+        later = next(
+            (f" The file is the later version {other.id}." for other in others if store.body(other) == body), ""
+        )
+        return Finding(STORED, WRONG, f"The first version for this end at {where} is another report.{later}")
+    written = answers.moment(history.milliseconds(first.written))
+    return _check_lock(STORED, first, f"The file is the first version for this end, stored at {written}")
 
 
-def _locked(part: str, one: Stored, words: str) -> Finding:
-    if one.is_locked:
-        return Finding(part, OK, f"{words}, and a COMPLIANCE lock runs on it.")
+def _check_lock(part: str, version: Version, words: str) -> Finding:
+    if version.is_locked:
+        return Finding(part, OK, f"{words}, with an active COMPLIANCE lock.")
     return Finding(
         part,
         UNKNOWN,
-        f"{words}, but S3 shows no COMPLIANCE lock that still runs on it: it proves nothing. To see locks, your "
-        "credentials need s3:GetObjectRetention.",
+        f"{words}, but S3 shows no active COMPLIANCE lock, so it proves nothing. Your credentials need "
+        "s3:GetObjectRetention to see locks.",
     )
 
 
-def _versions(document: Mapping[str, Any], store: Store) -> Finding:
-    """Whether later versions or delete markers hide the report or its page."""
-    if not store.kept(place(document, "json")).versions:
-        return Finding("versions", UNKNOWN, "There is none.")
+def _check_versions(document: Mapping[str, Any], store: Store) -> Finding:
+    """Look for later versions and delete markers that hide the report or its page."""
+    if not store.list_versions(place(document, "json")).versions:
+        return Finding("versions", UNKNOWN, "No version is stored.")
     faults, counts = [], []
-    for form, words in (("json", "the report"), ("html", "its page")):
-        kept = store.kept(place(document, form))
-        of_end = [one for one in kept.versions if one.ended == _ended(document)]
+    for form, words in (("json", "the report"), ("html", "the page")):
+        stored = store.list_versions(place(document, form))
+        of_end = [version for version in stored.versions if version.ended == _ended(document)]
         counts.append(f"{words} has {counted(len(of_end), 'version')}")
-        # After a duplicate event two exporters may store the same content twice.
-        if not document["provisional"] and len({store.body(one) for one in of_end}) > 1:
-            faults.append(f"of this end {words} has {len(of_end)} versions, of which the first alone counts")
-        if kept.delete_markers:
-            faults.append(f"{words} is hidden by {counted(kept.delete_markers, 'delete marker')}")
+        # After a duplicate event, ExportAudit may store the same content twice.
+        if not document["provisional"] and len({store.body(version) for version in of_end}) > 1:
+            faults.append(f"{words} has {len(of_end)} versions for this end, of which only the first counts")
+        if stored.delete_markers:
+            faults.append(f"{words} is hidden by {counted(stored.delete_markers, 'delete marker')}")
     if faults:
-        return Finding("versions", NOTED, f"The pipeline does neither, so look for who did: {'; '.join(faults)}.")
-    return Finding(
-        "versions", OK, f"Of this end {' and '.join(counts)}, all with the same content; nothing hides them."
-    )
+        return Finding(
+            "versions", NOTED, f"The pipeline did not do this; CloudTrail has the caller: {'; '.join(faults)}."
+        )
+    return Finding("versions", OK, f"For this end, {' and '.join(counts)} with the same content. None is hidden.")
 
 
-def _kept_page(document: Mapping[str, Any], store: Store) -> Finding:
-    first = None if document["provisional"] else store.kept(place(document, "json")).first(_ended(document))
-    shown = store.page_of(first) if first else None
-    if shown is None:
-        return Finding(KEPT_PAGE, UNKNOWN, "None is kept for this report.")
+def _check_stored_page(document: Mapping[str, Any], store: Store) -> Finding:
+    first = None if document["provisional"] else store.list_versions(place(document, "json")).first(_ended(document))
+    stored = store.page_of(first) if first else None
+    if stored is None:
+        return Finding(STORED_PAGE, UNKNOWN, "No page is stored for this report.")
     try:
         expected = page.render(document).encode()
-    except NO_DOCUMENT as error:
-        return Finding(KEPT_PAGE, WRONG, f"The report cannot be shown as a page: {type(error).__name__}.")
-    if store.body(shown) != expected:
-        return Finding(KEPT_PAGE, WRONG, "It is not the page of this report.")
-    return _locked(KEPT_PAGE, shown, "It shows what the report says")
+    except MALFORMED as error:
+        return Finding(STORED_PAGE, WRONG, f"The report cannot be rendered as a page: {type(error).__name__}.")
+    if store.body(stored) != expected:
+        return Finding(STORED_PAGE, WRONG, "The stored page is not the page of this report.")
+    return _check_lock(STORED_PAGE, stored, "The stored page is the page of this report")
 
 
 def _ended(document: Mapping[str, Any]) -> int:
-    """The end in the report, in Unix ms; 0, which no execution has, without an end."""
+    """The end in the report (Unix ms), or 0 if it has none."""
     ended = document["inputs"]["execution"].get("stopDate", 0)
     return ended if isinstance(ended, int) else 0
 
 
-def _chain(document: Mapping[str, Any], store: Store) -> Iterator[Finding]:
-    """Check each earlier report of the job, back to the first."""
+def _check_earlier_reports(document: Mapping[str, Any], store: Store) -> Iterator[Finding]:
+    """Check each earlier report of the job, from the newest to the first."""
     previous = document["previous"]
-    for number in range(1, MOST_BEFORE + 1):
+    for number in range(1, MOST_EARLIER + 1):
         if previous is None:
             return
-        part = f"report before ({number})"
+        part = f"earlier report ({number})"
         try:
-            finding, body = _before(part, document["jobId"], previous, store)
+            finding, body = _check_earlier_report(part, document["jobId"], previous, store)
         except (ClientError, BotoCoreError) as error:
-            finding, body = _not_asked(part, error), None
+            finding, body = _not_checked(part, error), None
         yield finding
         if body is None:
             return
         previous = read(body)["previous"]
 
 
-def _before(part: str, job_id: str, previous: Mapping[str, Any], store: Store) -> tuple[Finding, bytes | None]:
-    """Check the earlier report that a report names; its content too, if the check passes."""
-    named, version = str(previous["object"]), previous["versionId"]
-    object_key = named.removeprefix(f"s3://{store.bucket}/")
-    if object_key == named or not object_key.startswith(f"{FINAL}/{job_id}/"):
-        return Finding(part, WRONG, f"{named} is no place at which the stack keeps reports of this job."), None
-    kept = store.kept(object_key)
-    one = next((one for one in kept.versions if one.version == version), None)
-    if one is None:
-        return Finding(part, UNKNOWN, f"{named} has no version {version}."), None
-    body = store.body(one)
-    if hashlib.sha256(body).hexdigest() != previous["sha256"] or kept.first(one.ended) is not one:
-        return Finding(part, WRONG, f"{named} is not the report that this one follows."), None
-    return _locked(part, one, f"{named} is the one that is named"), body
+def _check_earlier_report(
+    part: str, job_id: str, previous: Mapping[str, Any], store: Store
+) -> tuple[Finding, bytes | None]:
+    """Check the earlier report ``previous``; returns the finding, and the content if the check passes."""
+    uri, version_id = str(previous["object"]), previous["versionId"]
+    object_key = uri.removeprefix(f"s3://{store.bucket}/")
+    if object_key == uri or not object_key.startswith(f"{FINAL}/{job_id}/"):
+        return Finding(part, WRONG, f"The stack does not store reports on this job at {uri}."), None
+    stored = store.list_versions(object_key)
+    version = next((version for version in stored.versions if version.id == version_id), None)
+    if version is None:
+        return Finding(part, UNKNOWN, f"{uri} has no version {version_id}."), None
+    body = store.body(version)
+    if hashlib.sha256(body).hexdigest() != previous["sha256"] or stored.first(version.ended) is not version:
+        return Finding(part, WRONG, f"{uri} is not the earlier report with this hash."), None
+    return _check_lock(part, version, f"{uri} is the earlier report with this hash"), body
 
 
-def _file(entry: Mapping[str, Any]) -> Finding:
+def _check_file(entry: Mapping[str, Any]) -> Finding:
     part = f"file {entry['object']}"
     if entry["sha256"] is None:
-        return Finding(part, UNKNOWN, "It was not read for the report.")
+        return Finding(part, UNKNOWN, "The report has no hash of the file.")
     bucket, key = _place(entry["object"])
-    if key.endswith("/…"):  # the uploader's file name is redacted: compare with each file of the folder
-        folder = key.removesuffix("…")
-        names = [one["Key"] for one in clients.s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", ())]
+    if key.endswith("/…"):  # the file name is redacted, so compare with each file in the folder
+        listing = clients.s3.list_objects_v2(Bucket=bucket, Prefix=key.removesuffix("…"))
+        names = [entry["Key"] for entry in listing.get("Contents", ())]
     else:
         names = [key]
     hashes = [_hash(bucket, name) for name in names]
     if not any(hashes):
-        return Finding(part, UNKNOWN, "It is gone, or S3 does not give its content.")
-    return _verdict(part, entry["sha256"] in hashes, "It is as it was.", "It was changed since.")
+        return Finding(part, UNKNOWN, "The file was deleted, or S3 refuses its content.")
+    return _finding(part, entry["sha256"] in hashes, "The file is unchanged.", "The file was changed after the report.")
 
 
 def _hash(bucket: str, key: str) -> str | None:
@@ -403,60 +421,58 @@ def _hash(bucket: str, key: str) -> str | None:
         return None
 
 
-def _history(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
+def _compare_history(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
     at_aws = json.loads(json.dumps(history.read(arn, redactor)))
     events = document["inputs"]["history"]
     different = next((own["id"] for own, theirs in zip(events, at_aws, strict=False) if own != theirs), None)
     if different is None and len(at_aws) < len(events):
         different = len(at_aws) + 1
-    more = len(at_aws) - len(events)
-    return _verdict(
+    later = len(at_aws) - len(events)
+    return _finding(
         HISTORY,
         different is None,
-        f"It is the same{f', and goes on for {more} events' if more > 0 else ''}.",
-        f"Event {different} is another one.",
+        f"The history is the same{f', with {later} later events' if later > 0 else ''}.",
+        f"Event {different} is different.",
     )
 
 
-def _execution(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
+def _compare_execution(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
     own, at_aws = document["inputs"]["execution"], redactor.value(inputs.read_execution(arn))
     changing = {"status", "stopDate", "redriveCount", "redriveDate", "error", "cause"}
     if at_aws.get("stopDate") != own.get("stopDate"):  # the execution continued after the report
-        own, at_aws = ({name: one[name] for name in one.keys() - changing} for one in (own, at_aws))
-    return _verdict("execution at AWS", own == at_aws, "It is the same.", "Step Functions says otherwise.")
+        own, at_aws = ({name: fields[name] for name in fields.keys() - changing} for fields in (own, at_aws))
+    return _finding(EXECUTION, own == at_aws, "The execution is the same.", "The execution is different.")
 
 
-def _earlier(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
-    part, own = "earlier executions at AWS", document["inputs"]["earlier"]
+def _compare_earlier(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
+    own = document["inputs"]["earlier"]
     at_aws = redactor.value(inputs.read_earlier(arn))
-    known = [one for one in at_aws if "status" in one]
-    if not known:
-        return Finding(part, UNKNOWN, "They are gone.")
-    same = len(at_aws) == len(own) and all(one in own for one in known)
-    return _verdict(part, same, "They are the same.", "Step Functions says otherwise.")
+    remaining = [execution for execution in at_aws if "status" in execution]
+    if not remaining:
+        return Finding(EARLIER, UNKNOWN, "Step Functions has deleted them.")
+    is_same = len(at_aws) == len(own) and all(execution in own for execution in remaining)
+    return _finding(EARLIER, is_same, "The executions are the same.", "The executions are different.")
 
 
-def _asked(part: str, look: Callable[[], Finding]) -> Finding:
+def _try(part: str, check: Callable[[], Finding]) -> Finding:
     try:
-        return look()
+        return check()
     except (ClientError, BotoCoreError) as error:
-        return _not_asked(part, error)
+        return _not_checked(part, error)
 
 
-def _not_asked(part: str, error: ClientError | BotoCoreError) -> Finding:
+def _not_checked(part: str, error: ClientError | BotoCoreError) -> Finding:
     if isinstance(error, ClientError):
         code = error_code(error)
         if code == "ExecutionDoesNotExist":
-            words = (
-                "Step Functions keeps an execution for 90 days and has none of this name: the report alone tells of it."
-            )
+            words = "Step Functions does not have the execution. It deletes an execution 90 days after its end."
             return Finding(part, UNKNOWN, words)
-        return Finding(part, UNKNOWN, "It is gone." if code in GONE else f"AWS answered {code}.")
-    return Finding(part, UNKNOWN, f"AWS cannot be asked: {str(error).rstrip('.')}.")
+        return Finding(part, UNKNOWN, "It does not exist." if code in GONE else f"AWS answered {code}.")
+    return Finding(part, UNKNOWN, f"The call of AWS failed: {str(error).rstrip('.')}.")
 
 
-def _uri(store: Store, one: Stored | str) -> str:
-    return f"s3://{store.bucket}/{one.key if isinstance(one, Stored) else one}"
+def _uri(store: Store, object_key: str) -> str:
+    return f"s3://{store.bucket}/{object_key}"
 
 
 def _place(uri: str) -> tuple[str, str]:
@@ -464,15 +480,15 @@ def _place(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _verdict(part: str, is_so: bool, words: str, otherwise: str) -> Finding:
-    return Finding(part, OK, words) if is_so else Finding(part, WRONG, otherwise)
+def _finding(part: str, is_ok: bool, words: str, otherwise: str) -> Finding:
+    return Finding(part, OK, words) if is_ok else Finding(part, WRONG, otherwise)
 
 
 def examine(body: bytes, *, bucket: str, why: str) -> Iterator[Finding]:
-    """All findings about a file that is a report or its page.
+    """Verify a file that is a report or its page.
 
     Raises:
-        NoReport: the file is neither.
+        NotAReport: the file is neither.
     """
     is_report = not is_page(body)
     if is_report:
@@ -480,29 +496,29 @@ def examine(body: bytes, *, bucket: str, why: str) -> Iterator[Finding]:
     else:
         _execution_of(body)
     if not bucket:
-        yield Finding(KEPT if is_report else PAGE, UNKNOWN, f"The bucket of reports is not known: {why}")
+        yield Finding(STORED if is_report else PAGE, UNKNOWN, f"The report bucket is unknown: {why}")
         return
     try:
         store = Store(bucket)
         if not is_report:
-            finding, found = find_report(body, store)
+            finding, content = find_report(body, store)
             yield finding
-            if found is None:
+            if content is None:
                 return
-            body = found
+            body = content
             yield from check_itself(body)
         yield from check_against_aws(body, store=store)
     except (ClientError, BotoCoreError) as error:  # such as no Region
-        yield _not_asked("AWS", error)
-    except NO_DOCUMENT as error:
-        yield Finding("report", WRONG, f"Its values are not those of a report: {type(error).__name__}: {error}")
+        yield _not_checked("AWS", error)
+    except MALFORMED as error:
+        yield Finding("report", WRONG, f"The report is malformed: {type(error).__name__}: {error}")
 
 
 def main(file: str, bucket: str, why: str) -> int:
-    """Print verdict and findings about ``file``; the exit code is 0 for any verdict, 2 when the file is no report."""
+    """Print the verdict and the findings about ``file``. Returns 0 for any verdict, 2 if the file is not a report."""
     try:
         findings = list(examine(Path(file).read_bytes(), bucket=bucket, why=why))
-    except (OSError, NoReport) as error:
+    except (OSError, NotAReport) as error:
         print(error, file=sys.stderr)
         return 2
     print(json.dumps({"verdict": verdict(findings), "findings": [finding._asdict() for finding in findings]}))
