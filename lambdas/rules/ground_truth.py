@@ -27,8 +27,8 @@ from rules.matching import Claims, Match, file_name
 from rules.words import escaped, quoted
 
 VERIFICATION_TYPE = "groundtruth/label-verification"
-# The customer chooses the classes of a verification job; AWS's examples use good and bad. Labels with a class that is
-# not in this list are left out.
+# The customer chooses the classes of a verification job; AWS's examples use good and bad. If the class is not in this
+# list, the labels are left out.
 GOOD = frozenset({"good", "ok", "okay", "correct", "accept", "accepted", "approve", "approved", "pass", "valid", "yes"})
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -38,8 +38,8 @@ Open = Callable[[], Stream]
 def read(open_file: Open, source: Source) -> Iterator[Entry]:
     """Yield the entries of the manifest.
 
-    Lines that name no photo exactly can be matched only after all lines are known, so the file is read a second time
-    for them. Memory holds the name of each photo of the job, and the number and name of each such line.
+    A line whose name only resembles a photo's name can be matched only when all lines are known. The file is read again
+    for these lines. Memory holds the name of each photo of the job, and the number and name of each of these lines.
     """
     claims = Claims()
     names: set[str] = set()
@@ -71,7 +71,7 @@ def read(open_file: Open, source: Source) -> Iterator[Entry]:
 
 
 def _documents(open_file: Open, report: Callable[[Problem], None]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number and the JSON object of each line with a source-ref in S3. Skips blank lines."""
+    """Yield the number and the JSON object of each line that names a photo in S3. Report other lines, except blanks."""
     with closing(open_file()) as file:  # type: ignore[type-var]
         for number, text in read_lines(file):
             document = text if isinstance(text, Unusable) else decode(text)
@@ -91,9 +91,9 @@ def _documents(open_file: Open, report: Callable[[Problem], None]) -> Iterator[t
 
 
 def _entry(number: int, document: Mapping[str, Any], name: str, names: set[str], source: Source) -> Iterator[Entry]:
-    """Yield the line's entry for the photo ``name``, or report the line's problems and yield nothing.
+    """Yield the line's entry for the photo ``name``, or report the line's problem and yield nothing.
 
-    ``names`` holds the photos of earlier lines; ``name`` is added.
+    ``names`` has the names of earlier lines' photos. This function adds ``name``.
     """
     place = Place("line", number)
     if reason_missing := source.missing(name):
@@ -116,7 +116,7 @@ def _entry(number: int, document: Mapping[str, Any], name: str, names: set[str],
 
 
 def _fitted(labels: Labelled, name: str, source: Source) -> Labelled | Unusable:
-    """Return the labels in pixels of the upright photo, or why they do not fit the photo or the job's types."""
+    """Return the labels in pixels of the upright photo, or the reason why they do not fit the photo or the types."""
     for box in labels.boxes:
         if fault := source.fault_of_type(box.label):
             return fault
@@ -149,7 +149,7 @@ def _metadata(document: Mapping[str, Any], attribute: str) -> Mapping[str, Any]:
 
 
 def _label_attribute(document: Mapping[str, Any]) -> str | Unusable:
-    """Return the key under which the line has its boxes. If several keys have boxes, the newest adjustment is taken."""
+    """Return the key under which the line has its boxes. Of several keys, return the one that was adjusted last."""
     boxes, unlabelled, failed = [], [], []
     for key, value in document.items():
         if not isinstance(value, dict):
@@ -169,7 +169,7 @@ def _label_attribute(document: Mapping[str, Any]) -> str | Unusable:
         return adjusted[-1][1]
     return Unusable(
         "SeveralAttributes",
-        f"it has boxes under {', '.join(map(quoted, attributes))}: keep those of one labelling job only",
+        f"the line has boxes under {' and '.join(map(quoted, attributes))}: keep those of one labelling job only",
     )
 
 
@@ -183,9 +183,10 @@ def _date(document: Mapping[str, Any], attribute: str) -> datetime:
 
 
 def _fault_of_verification(document: Mapping[str, Any], attribute: str) -> Unusable | None:
-    """Return why the labels are left out: a verification of these labels gave a class that is not in `GOOD`.
+    """Return the reason to leave the labels out, or None.
 
-    A verification that is older than the labels under ``attribute`` does not count.
+    Labels are left out if their newest verification gave a class that is not in `GOOD`. A verification that is older
+    than the labels under ``attribute`` does not count.
     """
     verdicts = [
         (_date(document, key.removesuffix("-metadata")), str(value.get("class-name")))

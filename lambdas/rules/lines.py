@@ -34,24 +34,24 @@ MAX_BOXES = 50
 # longer than 1,280 pixels. A box must then be larger than 1x1 pixel.
 DOWNSIZED_SIDE = 1280
 
-# UTF-8 uses at most four bytes per character, so a line above this is too long whatever it decodes to.
+# UTF-8 uses at most four bytes per character, so a line with more bytes than this has too many characters.
 MAX_LINE_BYTES = 4 * MAX_LINE_CHARS
 CHUNK_BYTES = 256 * 1024
-# Far above any pixel of any photo. The limit also keeps infinities and huge integers out of the arithmetic.
+# No pixel of a photo has a coordinate near this limit. It keeps infinities and huge integers out of the arithmetic.
 MAX_COORDINATE = 1_000_000
 
 SOURCE_REF = re.compile(r"s3://([0-9A-Za-z.\-_]{3,255})/(.{1,1024})", re.DOTALL)
 NUMBERS = frozenset({int, float})
-# Same output as json.dumps, but faster: json.dumps checks its options at each call.
+# Returns the same text as json.dumps but is faster, because json.dumps checks its options at each call.
 to_json = json.JSONEncoder().encode
 BOX_KEYS = ("class_id", "left", "top", "width", "height")
-# Metadata key on a photo whose labels Import labels left out: the code of the reason. Absent if the labelling failed.
+# `Import labels` writes this metadata key when it leaves a photo's labels out. The value is the reason's code.
 LEFT_OUT = "left-out-as"
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 class Unusable(NamedTuple):
-    """Why a line or a box cannot be used: ``code`` to count by, ``reason`` for people."""
+    """The reason why a line or a box cannot be used: ``code`` is for counts, ``reason`` for people."""
 
     code: str
     reason: str
@@ -93,10 +93,10 @@ class Stream(Protocol):
 
 
 def read_lines(stream: Stream) -> Iterator[tuple[int, str | Unusable]]:
-    r"""Yield each line's number, from 1, and its text without the line end, or why the text cannot be used.
+    r"""Yield each line's number, from 1, with its text or the reason why the text cannot be used.
 
-    Lines end with ``\n`` or ``\r\n`` and are in UTF-8 (SageMaker guide, "Input manifest file"). The longest allowed
-    line bounds the memory, even if the file has longer lines.
+    The text has no line end. Lines end with ``\n`` or ``\r\n`` and are in UTF-8 (SageMaker guide, "Input manifest
+    file"). A line longer than `MAX_LINE_BYTES` is never held as a whole, so the memory stays bounded.
     """
     number, rest, overlong = 0, b"", False
     while chunk := stream.read(CHUNK_BYTES):
@@ -109,7 +109,7 @@ def read_lines(stream: Stream) -> Iterator[tuple[int, str | Unusable]]:
         if overlong:
             rest = b""
         elif len(rest) > MAX_LINE_BYTES:
-            # Yield now, as the line end may be a gigabyte away and the caller may stop here.
+            # Yield before the line end is read: it may be a gigabyte away, and the caller may stop at this line.
             yield number + 1, _too_long()
             rest, overlong = b"", True
     if rest:
@@ -135,7 +135,7 @@ def _text(number: int, line: bytes) -> str | Unusable:
 
 
 def decode(text: str) -> dict[str, Any] | Unusable:
-    """Return the line's JSON object, or why the line is not one."""
+    """Return the line's JSON object, or the reason why the line has none."""
     try:
         document = orjson.loads(text)
     except ValueError:
@@ -149,7 +149,7 @@ def decode(text: str) -> dict[str, Any] | Unusable:
 
 
 def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Unusable:
-    """Return the labels of a line, or why it cannot be used for training.
+    """Return the labels of a line, or the reason why the line cannot be used for training.
 
     A box's type comes from the line's own class map, because a ``class_id`` has no meaning outside its line. Boxes may
     reach outside the photo; `clamp` cuts them. Source: Custom Labels guide, "Non-terminal JSON line validation errors".
@@ -264,7 +264,7 @@ def is_frame(values: Iterable[Any]) -> bool:
 
 
 def clamp(box: Box, width: int, height: int) -> Box | Unusable:
-    """Cut ``box`` to whole pixels inside a photo of ``width`` x ``height``, or return why nothing usable remains.
+    """Cut ``box`` to whole pixels inside a photo of ``width`` x ``height``, or return the reason why nothing remains.
 
     Rekognition refuses boxes that reach outside the photo (ERROR_INVALID_BOUNDING_BOX) and boxes that are too small
     (ERROR_BOUNDING_BOX_TOO_SMALL). Source: Custom Labels guide, "Non-terminal JSON line validation errors".
@@ -279,16 +279,15 @@ def clamp(box: Box, width: int, height: int) -> Box | Unusable:
     if wide * DOWNSIZED_SIDE <= longest or high * DOWNSIZED_SIDE <= longest:
         return Unusable(
             "BoxTooSmall",
-            f"the box is {wide}x{high} px, which is at most 1 px wide or high after Rekognition downsizes",
+            f"the box is {wide}x{high} px, which is at most 1 px wide or high after Rekognition downsizes the photo",
         )
     return Box(label, left, top, wide, high, confidence)
 
 
 def line_start(labelled: Labelled, boxes: Sequence[Box], class_ids: Mapping[str, int]) -> str:
-    """Return a labelled line with ``boxes`` up to its class map, which `line_end` adds.
+    """Return the start of a labelled line with ``boxes``: everything before the class map. `line_end` returns the rest.
 
-    ``class_ids`` has the id of each type.
-    The line is built as text, which is faster than encoding a dictionary.
+    ``class_ids`` has the id of each type. The line is built as text, which is faster than encoding a dictionary.
     """
     items = [
         f'{{"class_id":{class_ids[label]},"left":{left},"top":{top},"width":{width},"height":{height}}}'
@@ -296,7 +295,7 @@ def line_start(labelled: Labelled, boxes: Sequence[Box], class_ids: Mapping[str,
     ]
     for place, corners in enumerate(labelled.corners):
         if corners:
-            # Rekognition does not know this field: Prepare datasets leaves it out.
+            # Rekognition does not know this field, so `Prepare datasets` leaves it out.
             items[place] = f'{items[place][:-1]},"corners":{to_json(corners)}}}'
     annotations = ",".join(items)
     objects = ",".join([f'{{"confidence":{box.confidence}}}' for box in boxes])
@@ -311,5 +310,5 @@ def line_start(labelled: Labelled, boxes: Sequence[Box], class_ids: Mapping[str,
 
 
 def line_end(class_map: Mapping[str, str]) -> str:
-    """Return the end of a line that `line_start` began."""
+    """Return the end of a labelled line: the class map and the closing braces. `line_start` returns the rest."""
     return json.dumps(class_map, separators=(",", ":")) + "}}"

@@ -603,7 +603,7 @@ LINES = [
                 "a box of a pixel",
                 one_box(5, 5, 1, 1),
                 "NoValidBoxes",
-                "the box is 1x1 px, which is at most 1 px wide or high after Rekognition downsizes",
+                "the box is 1x1 px, which is at most 1 px wide or high after Rekognition downsizes the photo",
             ),
             (
                 "a box far beyond all photos",

@@ -1,4 +1,4 @@
-"""The rules of labels files: what both the job and the command line take, refuse and say of them."""
+"""The rules for labels files: what the job and the command line accept and refuse, and the messages of both."""
 
 import io
 import json
@@ -362,7 +362,7 @@ def test_two_labelling_jobs_are_not_mixed() -> None:
     one = adjusted(40, "2026-03-02T03:04:05")
     del one["again-metadata"]["adjustment-status"]
     _, [problem] = read(manifest(one), {"1.jpg": WIDE})
-    assert (problem.code, "'again', 'boxes'" in problem.reason) == ("SeveralAttributes", True)
+    assert (problem.code, "'again' and 'boxes'" in problem.reason) == ("SeveralAttributes", True)
 
 
 @pytest.mark.parametrize(
