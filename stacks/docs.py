@@ -20,7 +20,7 @@ from cogapp import Cog
 from pydantic import BaseModel
 
 from rules import advice
-from rules.states import Task
+from rules.states import MOVES, RESUMABLE, RUNNING, Status, Task
 from stacks import definition
 from stacks.combinations import COMBINATIONS, synthesize
 from stacks.openapi import Description
@@ -102,6 +102,37 @@ def states() -> str:
         retried = [error for retry in state.get("Retry", []) for error in retry["ErrorEquals"] if "." not in error]
         rows.append([name, kind, state["Comment"], "; ".join(exits) or "—", ", ".join(retried) or "—"])
     return table(["State", "Kind", "What it does", "Leads to", "Retried by name"], rows)
+
+
+STATUS_IN_WORDS = {
+    Status.CREATED: "accepts photos and labels files",
+    Status.CHECKING_IMAGES: "was started; its photos are being checked",
+    Status.WAITING_FOR_LABELLING: "waits for a labels file, see [labels](#post-jobsidlabels)",
+    Status.LABELLING: "has a Ground Truth labelling job, or imports a labels file",
+    Status.CREATING_DATASET: "splits the labels and creates the datasets",
+    Status.TRAINING: "trains, or waits for a free training slot",
+    Status.EVALUATING: "compares the model's metrics with the minimum requirements",
+    Status.DEPLOYING: "starts and publishes the model",
+    Status.READY: "has a model that passed the evaluation; it is live if the job was to deploy it",
+    Status.REJECTED: "has a model that did not pass the evaluation; `metrics.reasons` says why",
+    Status.FAILED: "failed; `error` and `cause` say why",
+    Status.STOPPED: "was stopped",
+}
+"""The end of a sentence that begins with "The job", for each status."""
+
+
+def statuses() -> str:
+    """Return a table of a job's statuses."""
+    rows = [[f"`{status}`", STATUS_IN_WORDS[status], _next(status)] for status in Status]
+    return table(["Status", "The job", "Next"], rows)
+
+
+def _next(status: Status) -> str:
+    if status in RUNNING:
+        return ""  # the page describes the moves of running jobs below the table
+    if status in RESUMABLE:
+        return "any running status by a resume"
+    return " or ".join(f"`{following}` by a start" for following in MOVES[status]) or "none"
 
 
 def errors() -> str:

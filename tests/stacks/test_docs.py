@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rules.states import MOVES, Status
 from stacks import docs
 from stacks.openapi import Description
 from stacks.settings import LEAVES, takes
@@ -115,3 +116,16 @@ def test_figures_stay_until_a_run_has_others(page: Path, tmp_path: Path, monkeyp
     assert "10 photos/s" not in page.read_text()
     monkeypatch.delenv("FIGURES")
     assert docs.main(["--check"]) == 0
+
+
+def test_the_page_and_openapi_yaml_have_every_status() -> None:
+    # Given the statuses of the rules
+    statuses = list(Status)
+    # Then the page has a row for each, in the same order
+    rows = [line.split(" | ") for line in docs.statuses().splitlines()[2:]]
+    assert [row[0] for row in rows] == [f"| `{status}`" for status in statuses]
+    # And only the final statuses have no next status
+    final = [status for status, row in zip(statuses, rows, strict=True) if row[2] == "none |"]
+    assert final == [status for status in statuses if not MOVES[status]]
+    # And the API's description allows the same statuses
+    assert Description.read().document["components"]["schemas"]["Status"]["enum"] == statuses
