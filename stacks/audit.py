@@ -59,7 +59,7 @@ class AuditBucket(Construct):
     def guard(self, exporter_arn: str) -> None:
         """Deny writes to all principals except the role ``exporter_arn``, and deny deletions to all principals.
 
-        An explicit denial in the bucket policy overrides every identity-based policy. Two things it does not stop: S3
+        An explicit denial in the bucket policy overrides every identity-based policy. It does not stop two things: S3
         applies the lifecycle rule, and the account's root user can replace the policy. Sources: S3 guide, 'Managing the
         lifecycle of objects' and 'Required permissions' of PutBucketPolicy.
         """
@@ -119,7 +119,7 @@ class AuditBucket(Construct):
         cast(cdk.CfnResource, policy.node.default_child).add_metadata(WHY, reasons)
 
     def read(self) -> list[iam.PolicyStatement]:
-        """Allow to find the first version of a report and to read it, and to decrypt objects of this bucket only."""
+        """Return the permissions to find, read and decrypt the first version of each report."""
         reports = [self.bucket.arn_for_objects(f"{folder}/*") for folder in (FINAL, PROVISIONAL)]
         statements: list[iam.PolicyStatement] = [
             Allowed(
@@ -150,7 +150,7 @@ class AuditBucket(Construct):
         return statements
 
     def keep(self) -> list[iam.PolicyStatement]:
-        """Allow to write reports, to read earlier ones, and to lock provisional reports for less than the default."""
+        """Return the permissions to write reports, to read earlier ones, and to lock provisional ones for a day."""
         final, provisional = (self.bucket.arn_for_objects(f"{folder}/*") for folder in (FINAL, PROVISIONAL))
         return [
             Allowed(

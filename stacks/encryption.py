@@ -71,7 +71,7 @@ USES = (
         reason="The stack's key encrypts the function's dead-letter queue.",
     ),
 )
-"""All uses of the key by functions' roles, beside `Encryption.for_function`'s environment variables.
+"""All uses of the key by functions' roles, except for environment variables: see `Encryption.for_function`.
 
 Sources: DynamoDB guide, 'Encryption at rest: How it works' (a caller's access decrypts the table key); S3 guide, 'Using
 server-side encryption with AWS KMS keys'; SNS guide, 'Key management', and SQS guide, 'Key management' (producers).

@@ -88,7 +88,7 @@ class PartsWithMachine(Parts):
     functions: dict[str, BackgroundFunction] = field(default_factory=dict)
 
     def call(self, function: str, why: str) -> Allowed:
-        """Allow to invoke one of `functions`."""
+        """Return the permission to invoke one of `functions`."""
         return Allowed(function, why, ["lambda:InvokeFunction"], self.functions[function].function_arn)
 
 
@@ -571,7 +571,7 @@ def api(p: PartsWithMachine) -> FunctionSpec:
             p.permissions.link_to_objects(
                 "images",
                 "labels",
-                why="Signs URLs for HEAD requests, by which clients compare the hash of an upload. The role itself "
+                why="Signs URLs for HEAD requests. Clients use them to compare the hash of an upload. The role itself "
                 "cannot read an object.",
             ),
             p.permissions.write_objects("images", "labels", why="Signs URLs to which clients upload."),

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from aws_cdk import aws_apigateway as apigateway
 
 HOW_TO_SIGN = (
-    "A call is signed by AWS Signature Version 4, by credentials that may execute-api:Invoke on it. "
+    "Sign each call with AWS Signature Version 4. Your credentials need the permission execute-api:Invoke for it. "
     "GET /api/training/openapi.json lists the calls."
 )
 HOW_TO_SIGN_IN = (
-    "A call carries the ID token of a user of the user pool in the header Authorization. "
+    "Send the ID token of a user of the user pool in the header Authorization. "
     "GET /api/training/openapi.json lists the calls."
 )
 
@@ -43,7 +43,7 @@ class GatewayResponse:
 
 
 def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
-    """Yield every response that API Gateway may send instead of the function, with a hint how to authorize a call."""
+    """Yield every response that API Gateway may send instead of the function. Some say how to authorize a call."""
     kinds = apigateway.ResponseType
     how = HOW_TO_SIGN_IN if user_pool else HOW_TO_SIGN
     yield GatewayResponse(
@@ -116,7 +116,7 @@ def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
         None,
         "internal",
         "Failed",
-        "Something failed that is not your request's fault. Tell the operator this request id: $context.requestId",
+        "The request was valid, but the service failed. Tell the operator this request id: $context.requestId",
     )
 
 

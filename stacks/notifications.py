@@ -17,12 +17,12 @@ ALARMS = iam.ServicePrincipal("cloudwatch.amazonaws.com")
 
 
 def let_alarms_encrypt(stack: cdk.Stack, stack_name: str) -> iam.PolicyStatement:
-    """Return the statement by which the policy of the topic's key lets CloudWatch alarms use the key.
+    """Return the statement that lets CloudWatch alarms use the topic's key. It belongs in the policy of that key.
 
-    The topic needs its own key for this. The policy of the AWS managed key ``alias/aws/sns`` allows only IAM principals
-    and cannot be changed, so CloudWatch could not publish to a topic with that key. Source: SNS guide, 'Managing Amazon
-    SNS encryption keys and costs', section 'Enable compatibility between event sources from AWS services and encrypted
-    topics'.
+    The AWS managed key ``alias/aws/sns`` cannot have this statement: its policy allows only IAM principals. That policy
+    cannot be changed. Without the setting kmsKeyArn, the topic therefore has its own key. Source: SNS guide, 'Managing
+    Amazon SNS encryption keys and costs', section 'Enable compatibility between event sources from AWS services and
+    encrypted topics'.
     """
     return iam.PolicyStatement(
         sid="AlarmsOfTheTrainingPipeline",
@@ -46,8 +46,9 @@ def _alarms_of(stack: cdk.Stack, stack_name: str) -> dict[str, dict[str, str]]:
 class Notifications(Construct):
     """The topic for all messages to people: outcomes of jobs, running models, alarms.
 
-    The key of the setting kmsKeyArn encrypts the topic; the key's owner adds the statements to its policy. Without the
-    setting, the topic has its own key, which is deleted with the stack: a topic keeps a message only until delivery.
+    The key of the setting kmsKeyArn encrypts the topic. The owner of that key adds the statement from
+    `let_alarms_encrypt` to its policy. Without the setting, the topic has its own key. This key is deleted with the
+    stack, because a topic keeps a message only until delivery.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, key: kms.IKey | None) -> None:
@@ -81,7 +82,7 @@ class Notifications(Construct):
             self.topic.add_subscription(subscriptions.EmailSubscription(settings.notification_email))
 
     def sending(self) -> list[Allowed]:
-        """Allow to publish to the topic, to use the topic's own key, and to put the pipeline's events on the event bus.
+        """Return the permissions to publish to the topic, to use its own key, and to put events on the event bus.
 
         `Encryption` allows the use of the key of the setting kmsKeyArn.
         """

@@ -202,17 +202,17 @@ class Observability(Construct):
                     now(
                         "Is anything stuck?",
                         {
-                            "Jobs that run": self._of_watch("RunningExecutions"),
-                            "Hours of the oldest": self._of_watch("OldestExecutionHours"),
-                            "Events unhandled": _sum(unhandled),
+                            "Running jobs": self._of_watch("RunningExecutions"),
+                            "Hours of the oldest job": self._of_watch("OldestExecutionHours"),
+                            "Unhandled events": _sum(unhandled),
                         },
                     ),
                     now(
                         "What does it cost?",
                         {
-                            "Models that run": self._of_watch("RunningModels"),
-                            "USD an hour for them": self._of_watch("ModelDollarsAnHour"),
-                            "Hours of the longest": self._of_watch("LongestModelHours"),
+                            "Running models": self._of_watch("RunningModels"),
+                            "Their USD an hour": self._of_watch("ModelDollarsAnHour"),
+                            "Hours of the longest run": self._of_watch("LongestModelHours"),
                         },
                     ),
                 ],

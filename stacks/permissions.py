@@ -111,7 +111,7 @@ class Denied(iam.PolicyStatement):
 
 
 def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence[str], training: Sequence[str]) -> None:
-    """Deny writes to the folders that determine a model, except by the named roles (ARNs) of each folder.
+    """Deny writes to the folders that determine a model. Only the roles given for a folder, as ARNs, may write there.
 
     Without the denial, any principal with write access to the bucket could replace these files.
     """
@@ -168,16 +168,16 @@ def attach(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
 
 
 def write_logs(log_group: logs.ILogGroup) -> iam.PolicyStatement:
-    """Allow a function to write to its log group."""
+    """Return a function's permission to write to its log group."""
     return Allowed(
         "WriteLogs", "Writes its log.", ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn
     )
 
 
 class Permissions:
-    """Creates policy statements on this deployment's resources.
+    """Creates the permissions on this deployment's resources, as policy statements.
 
-    Source of which actions support resources: the Service Authorization Reference of each service.
+    The Service Authorization Reference says which actions support resources.
     """
 
     def __init__(self, stack: cdk.Stack, storage: Storage, *, state_machine_name: str) -> None:
@@ -200,7 +200,7 @@ class Permissions:
         )
 
     def job_progress(self) -> iam.PolicyStatement:
-        """Allow to update a job's record."""
+        """Return the permission to update a job's record."""
         return Allowed(
             "WriteJob",
             "Writes the job's progress to its record.",
@@ -209,7 +209,7 @@ class Permissions:
         )
 
     def job_record(self) -> iam.PolicyStatement:
-        """Allow to read and update a job's record."""
+        """Return the permission to read and update a job's record."""
         return Allowed(
             "ReadAndWriteJob",
             "Reads the job's record and writes the job's progress to it.",
@@ -218,13 +218,13 @@ class Permissions:
         )
 
     def create_job_records(self) -> iam.PolicyStatement:
-        """Allow to create jobs' records."""
+        """Return the permission to create jobs' records."""
         return Allowed(
             "CreateJobs", "Creates the record of a new job.", ["dynamodb:PutItem"], self._storage.table.table_arn
         )
 
     def list_job_records(self) -> iam.PolicyStatement:
-        """Allow to list jobs' records."""
+        """Return the permission to list jobs' records."""
         return Allowed(
             "ListJobs",
             "Lists the jobs' records.",
@@ -233,11 +233,11 @@ class Permissions:
         )
 
     def read_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """Allow to read the objects in ``folders`` of the bucket."""
+        """Return the permission to read the objects in ``folders`` of the bucket."""
         return Allowed("ReadObjects", why, ["s3:GetObject"], *self._objects(folders))
 
     def link_to_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """Allow to presign URLs for objects in ``folders``, but not to read the objects in other requests.
+        """Return the permission to presign URLs for objects in ``folders``. It does not cover other requests.
 
         HeadObject needs s3:GetObject; S3 has no narrower action. Source: S3 API reference, 'Amazon S3 Signature Version
         4 Authentication Specific Policy Keys'.
@@ -252,11 +252,11 @@ class Permissions:
         )
 
     def write_objects(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """Allow to write objects in ``folders`` of the bucket."""
+        """Return the permission to write objects in ``folders`` of the bucket."""
         return Allowed("WriteObjects", why, ["s3:PutObject"], *self._objects(folders))
 
     def delete_objects(self, *folders: str) -> iam.PolicyStatement:
-        """Allow to delete objects in ``folders`` of the bucket."""
+        """Return the permission to delete objects in ``folders`` of the bucket."""
         return Allowed(
             "DeleteObjects",
             "Deletes a job's personal data.",
@@ -265,14 +265,15 @@ class Permissions:
         )
 
     def list_bucket(self, why: str) -> iam.PolicyStatement:
-        """Allow to list the bucket. This also makes S3 return 404 and not 403 for an object that does not exist.
+        """Return the permission to list the bucket.
 
-        The statement has no condition on the prefix: a GetObject request has no prefix, so S3 would return 403.
+        With this permission, S3 returns 404 instead of 403 for an object that does not exist. The statement has no
+        condition on the prefix: a GetObject request has no prefix, so S3 would still return 403.
         """
         return Allowed("ListObjects", why, ["s3:ListBucket"], self._storage.bucket.bucket_arn)
 
     def list_folders(self, *folders: str, why: str) -> iam.PolicyStatement:
-        """Allow to list the objects in ``folders`` of the bucket, and no others."""
+        """Return the permission to list only the objects in ``folders`` of the bucket."""
         return Allowed(
             "ListFolders",
             why,
@@ -282,9 +283,10 @@ class Permissions:
         )
 
     def let_rekognition_read(self, *folders: str) -> list[iam.PolicyStatement]:
-        """Allow Rekognition, which uses its caller's permissions, to read photos and manifests in the bucket.
+        """Return the permissions for Rekognition to read photos and manifests in the bucket.
 
-        Source: Custom Labels guide, 'Set up Amazon Rekognition Custom Labels console permissions'.
+        Rekognition uses its caller's permissions. Source: Custom Labels guide, 'Set up Amazon Rekognition Custom Labels
+        console permissions'.
         """
         why = "Rekognition reads photos and manifests with its caller's permissions."
         return [
@@ -303,11 +305,11 @@ class Permissions:
         ]
 
     def projects(self, *actions: str, why: str) -> iam.PolicyStatement:
-        """Allow Rekognition ``actions`` on the jobs' projects, datasets and models."""
+        """Return the permission for Rekognition's ``actions`` on the jobs' projects, datasets and models."""
         return Allowed("Projects", why, [f"rekognition:{action}" for action in actions], self._projects)
 
     def create_project(self) -> iam.PolicyStatement:
-        """Allow to create the jobs' projects and to tag them at creation.
+        """Return the permission to create the jobs' projects and to tag them at creation.
 
         The Service Authorization Reference lists no resource type for CreateProject; the Custom Labels guide ("Set up
         permissions") shows a project's ARN. The resource ``*`` is valid in both cases, and the tag restricts it.
@@ -322,11 +324,11 @@ class Permissions:
         )
 
     def start_models(self, why: str) -> iam.PolicyStatement:
-        """Allow to start the jobs' models."""
+        """Return the permission to start the jobs' models."""
         return Allowed("StartModels", why, ["rekognition:StartProjectVersion"], self._projects)
 
     def find_project(self) -> iam.PolicyStatement:
-        """Allow DescribeProjects, which does not support resources."""
+        """Return the permission for DescribeProjects, which finds a project by its name."""
         return Allowed(
             "FindProject",
             "Finds the job's project by its name. DescribeProjects does not support resources.",
@@ -335,13 +337,16 @@ class Permissions:
         )
 
     def labelling_jobs(self, *actions: str, why: str) -> iam.PolicyStatement:
-        """Allow SageMaker ``actions`` on the jobs' labelling jobs."""
+        """Return the permission for SageMaker's ``actions`` on the jobs' labelling jobs."""
         return Allowed(
             "LabellingJobs", why, [f"sagemaker:{action}" for action in actions], f"{self.labelling_job_prefix}*"
         )
 
     def stop_what_runs(self, *, and_settle: bool = False) -> list[iam.PolicyStatement]:
-        """Allow to stop a job's labelling jobs and models. ``and_settle`` also allows to delete its models."""
+        """Return the permissions to stop a job's labelling jobs and models.
+
+        With ``and_settle``, also those to delete its models and to restore the parameters that name the live model.
+        """
         return [
             self.labelling_jobs(
                 "DescribeLabelingJob",
@@ -358,13 +363,13 @@ class Permissions:
             self.live_model(
                 "GetParameter",
                 *(["PutParameter"] if and_settle else []),
-                why="Reads which model is live, which is never stopped"
-                + (", and restores the parameters if only one was written." if and_settle else "."),
+                why="Reads which model is live, because the live model is never stopped."
+                + (" Restores the parameters if only one was written." if and_settle else ""),
             ),
         ]
 
     def pass_labelling_role(self, role: iam.IRole) -> iam.PolicyStatement:
-        """Allow to pass ``role`` to SageMaker and to no other service."""
+        """Return the permission to pass ``role`` to SageMaker and to no other service."""
         return Allowed(
             "PassLabellingRole",
             "Passes the role of labelling jobs to Ground Truth, and to no other service.",
@@ -374,7 +379,7 @@ class Permissions:
         )
 
     def answer_task(self, *, failure: bool = True) -> iam.PolicyStatement:
-        """Allow to send the result of a task with a task token.
+        """Return the permission to send the result of a task with a task token.
 
         The Service Authorization Reference lists no resource type for these two actions, but Step Functions checks them
         against the ARN of the token's state machine.
@@ -387,19 +392,19 @@ class Permissions:
         )
 
     def start_execution(self) -> iam.PolicyStatement:
-        """Allow to start an execution."""
+        """Return the permission to start an execution."""
         return Allowed("StartExecution", "Starts a job.", ["states:StartExecution"], self.state_machine_arn)
 
     def list_executions(self) -> iam.PolicyStatement:
-        """Allow to list the state machine's executions."""
+        """Return the permission to list the state machine's executions."""
         return Allowed("ListExecutions", "Finds running jobs.", ["states:ListExecutions"], self.state_machine_arn)
 
     def executions(self, *actions: str, why: str = "Reads how an execution ended.") -> iam.PolicyStatement:
-        """Allow Step Functions ``actions`` on the state machine's executions."""
+        """Return the permission for Step Functions' ``actions`` on the state machine's executions."""
         return Allowed("Executions", why, [f"states:{action}" for action in actions], self._executions)
 
     def live_model(self, *actions: str, why: str) -> iam.PolicyStatement:
-        """Allow Systems Manager ``actions`` on the two parameters that name the live model."""
+        """Return the permission for Systems Manager's ``actions`` on the two parameters that name the live model."""
         return Allowed(
             "LiveModel",
             why,

@@ -73,7 +73,7 @@ ENVIRONMENT_BYTES = 4096
 
 
 def longest_value(value: Any, stack_name: str) -> int:
-    """Return an upper bound, in bytes, of a variable's value, which ``value`` is in the template.
+    """Return an upper bound, in bytes, of a variable's value. ``value`` is that value in the template.
 
     CloudFormation replaces a reference with a name or an ARN. It consists of the stack's name, the resource's logical
     id and a suffix.

@@ -100,9 +100,9 @@ def not_begun(detail: str) -> Problem:
 
 
 def internal(request_id: str) -> Problem:
-    """500: a fault of the API. The log has the details under the request id."""
+    """500: the API failed. The log has the details under the request id."""
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal",
-        f"Something failed that is not your request's fault. Tell the operator the request id {request_id}.",
+        f"The request was valid, but the service failed. Tell the operator the request id {request_id}.",
     )
