@@ -26,7 +26,7 @@ from botocore.exceptions import (
 )
 
 from ekyc.cli.aws_session import new_session
-from ekyc.localaws.synth import PROJECT, SynthesisFailed, synthesize
+from ekyc.localaws.synth import PROJECT, SynthesisFailed, committed, synthesize
 
 SECONDS_TO_CONNECT, SECONDS_TO_ANSWER, ATTEMPTS = 3, 10, 2
 # Rekognition allows 5 calls per second for each operation. One call every 0.25 s leaves capacity for running jobs.
@@ -162,8 +162,7 @@ class Account:
     @shared
     def bootstrap_version(self) -> int | None:
         """The version of the CDK bootstrap stack, or None if the Region is not bootstrapped."""
-        context = json.loads((PROJECT / "cdk.json").read_text(encoding="utf-8"))["context"]
-        qualifier = context.get("@aws-cdk/core:bootstrapQualifier", "hnb659fds")
+        qualifier = committed().get("@aws-cdk/core:bootstrapQualifier", "hnb659fds")
         ssm = self.client("ssm")
         try:
             return int(ssm.get_parameter(Name=f"/cdk-bootstrap/{qualifier}/version")["Parameter"]["Value"])

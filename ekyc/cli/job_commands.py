@@ -49,11 +49,12 @@ MaxF1Drop = Annotated[
     typer.Option(min=0, max=1, help="Maximum drop of F1 from the live model. Not above the stack's setting."),
 ]
 MaxUnmatched = Annotated[
-    float,
+    float | None,
     typer.Option(
         min=0,
         max=1,
-        help="Maximum share of labels without a photo, or of photos without labels: the stack's maxUnmatchedShare.",
+        help="Maximum share of labels without a photo, and of photos without labels. Give the value of the stack's "
+        "setting maxUnmatchedShare. Default: the value in cdk.json.",
     ),
 ]
 StopPrevious = Annotated[
@@ -84,7 +85,7 @@ def train(
         "build/label"
     ),
     browser: Annotated[bool, typer.Option(help="With --label: open the page in the browser.")] = True,
-    max_unmatched: MaxUnmatched = 0.05,
+    max_unmatched: MaxUnmatched = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a complete job: check the photos, create, upload, start, and watch until it ends.
@@ -117,7 +118,7 @@ def train(
             from ekyc.cli.api import Api
             from ekyc.cli.terminal import human
 
-            # A job cannot lower its deployment's bars, so the local deployment gets the bars of the options.
+            # A job cannot have lower bars than its deployment, so the local deployment has the bars of the options.
             local = stack.enter_context(labelling_page.local_aws(bars))
             api = Api(local.api_url)
 
@@ -348,14 +349,14 @@ def labels(
         Path | None, typer.Option(help="Folder with the photos, to check the boxes against their sizes.")
     ] = None,
     types: Types = None,
-    max_unmatched: MaxUnmatched = 0.05,
+    max_unmatched: MaxUnmatched = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a labels file and give it to a job.
 
-    Prints each problem with its line, the number of labels without a photo, and the number of photos without labels. If
-    the job waits for labels, it continues with them. If it is not started, start it with `ekyc start --labels`. If it
-    failed because of its labels, give it a corrected file, then resume it.
+    Prints each problem with its line, the number of labels without a photo, and the number of photos without labels. A
+    job that waits for labels continues with these labels. If the job is not started, start it with `ekyc start
+    --labels`. If the job failed because of its labels, give it a corrected file, then resume it.
 
     Example: ekyc labels annotations.json ekyc-20261124034524-0ac337ddb8d23c1c --photos photos
     """
@@ -379,11 +380,11 @@ def labels(
         _upload_file(api, job, file)
         if before == "WaitingForLabelling":
             api.supply_labels(job, file.name)
-            next_step = f"{job} continues with them. To watch it: ekyc watch {job}"
+            next_step = f"{job} continues with these labels. To watch it: ekyc watch {job}"
         elif before == "Failed":
-            next_step = f"They are uploaded. To resume the job: ekyc resume {job}"
+            next_step = f"The labels are uploaded. To resume the job: ekyc resume {job}"
         else:
-            next_step = f"They are uploaded. To start the job: ekyc start {job} --labels {file.name}"
+            next_step = f"The labels are uploaded. To start the job: ekyc start {job} --labels {file.name}"
     if as_json:
         print_json(summary | {"types": list(checked.types), "job": job})
         return
@@ -395,7 +396,7 @@ def labels(
 
 
 def stop(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
-    """Stop a job: its execution, its labelling job, and its model unless that is live.
+    """Stop a job: its execution, its labelling job, and its model, unless it is the live model.
 
     Example: ekyc stop ekyc-20261124034524-0ac337ddb8d23c1c
     """
@@ -405,10 +406,11 @@ def stop(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     if as_json:
         print_json(answer)
         return
-    stopped = ", ".join(answer["stopped"]) or "nothing was left to stop"
-    console.print(f"{job} is {answer['status']}. Stopped: {stopped}.")
-    for line in answer["remaining"]:
-        console.print(line)
+    if answer["stopped"]:
+        lines = [f"These were stopped: {', '.join(answer['stopped'])}.", *answer["remaining"]]
+    else:
+        lines = answer["remaining"] or ["Nothing was running."]
+    console.print(f"{job} is {answer['status']}.", *lines, sep="\n")
 
 
 def resume(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
@@ -446,7 +448,7 @@ def delete(
     else:
         console.print(
             f"{answer['erasure']['requestedBy']} requested the erasure of {job}. It runs in the background. "
-            f"To see its progress, look at erasure in: ekyc status {job} --json"
+            f"To see its progress: ekyc status {job} --json (field erasure)"
         )
 
 
@@ -485,15 +487,17 @@ def _check_labels(
     path: Path,
     photos: dict[str, Size | None] | None,
     types: list[str] | None,
-    max_unmatched: float,
+    max_unmatched: float | None,
 ) -> Labels:
     """Check the labels file at ``path``. Prints its problems, labels without a photo and photos without labels.
 
     Raises:
-        CommandError: there are problems, or a share above ``max_unmatched`` of labels or photos is unmatched.
+        CommandError: there are problems, or the unmatched share of labels or photos is above ``max_unmatched``. If that
+            is None, the default of the setting maxUnmatchedShare applies.
     """
     from ekyc.cli import label_files
     from ekyc.cli.terminal import human
+    from ekyc.localaws.synth import committed
     from rules.words import counted, quoted
 
     labels = label_files.read(path, photos, types)
@@ -508,11 +512,12 @@ def _check_labels(
             more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
             if names:
                 human.print(f"  {heading}: {', '.join(map(quoted, names[:MOST_SHOWN]))}{more}")
-        if labels.counts.above(max_unmatched):
+        limit = float(committed()["maxUnmatchedShare"]) if max_unmatched is None else max_unmatched
+        if labels.counts.above(limit):
             raise CommandError(
-                f"{path} does not match the photos: the unmatched share of labels or photos is above "
-                f"{max_unmatched:.3g}. Photos are matched by file name. If the stack's maxUnmatchedShare differs, give "
-                "it as --max-unmatched. Nothing was sent."
+                f"{path} does not match the photos: the unmatched share of labels or photos is above {limit:.3g}. "
+                "Photos are matched by file name. If the stack's maxUnmatchedShare differs, give that value as "
+                "--max-unmatched. Nothing was sent."
             )
     return labels
 
@@ -560,7 +565,7 @@ def _bars(
     max_f1_drop: float | None,
     stop_previous: bool | None,
 ) -> dict[str, Any]:
-    """The options that were given, by their names in the API and in the settings."""
+    """The values of the options that were given, by the name of each in the API and in the settings."""
     options = {
         "minF1": min_f1,
         "minLabelF1": min_label_f1,

@@ -21,7 +21,7 @@ model = typer.Typer()
 
 @model.callback(invoke_without_command=True)
 def show_model(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show the live model: its status, since when it is live, and its cost. Subcommands start and stop it.
+    """Show the live model: its status, when it went live, and its cost. Subcommands start and stop it.
 
     Example: ekyc model
     """
@@ -84,8 +84,8 @@ def detect(
 
     Prints type, confidence and box (left, top, width, height in pixels). Writes a straightened crop of each document
     and a contact sheet. Never overwrites a file: if a name is taken, the new file gets a number. If a photo fails, its
-    error is printed, the other photos are processed, and the exit code is 1. Your AWS credentials call Rekognition.
-    Photos that exceed its limits are scaled down.
+    error is printed, the other photos are processed, and the exit code is 1. Uses your AWS credentials to call
+    Rekognition. Photos that exceed Rekognition's limits are scaled down.
 
     Example: ekyc detect photo.jpg --out crops
     """
@@ -98,7 +98,7 @@ def detect(
     failed: dict[Path, str] = {}
     for image in images:
         try:
-            detection.read_file(image)  # finds wrong files before a call to the model, which costs money
+            detection.read_file(image)  # finds unreadable files before the first call to the model
         except CommandError as error:
             failed[image] = str(error)
     if len(failed) == len(set(images)):

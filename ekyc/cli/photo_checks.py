@@ -108,7 +108,7 @@ def check(folder: Path, progress: Callable[[int], Callable[[], None]]) -> Checke
             if isinstance(photo, Rejected):
                 rejected.append(photo)
             elif (first := first_of.setdefault(photo.sha256, photo.name)) != photo.name:
-                rejected.append(Rejected(photo.path, "Duplicate", f"the same photo as {first}"))
+                rejected.append(Rejected(photo.path, *rules.duplicate(first)))
             else:
                 good.append(photo)
     finally:

@@ -32,6 +32,11 @@ class SynthesisFailed(LocalAwsError):
     """The CDK app could not be synthesized. The message is its error output."""
 
 
+def committed() -> dict[str, Any]:
+    """The context in `cdk.json`: the defaults of all settings, and the CDK's feature flags."""
+    return dict(json.loads((PROJECT / "cdk.json").read_text(encoding="utf-8"))["context"])
+
+
 def synthesize(out: Path, settings: Mapping[str, Any] = LOCAL_SETTINGS) -> Path:
     """Run `app.py` as the CDK CLI does and return ``out``, the cloud assembly's folder.
 
@@ -41,7 +46,7 @@ def synthesize(out: Path, settings: Mapping[str, Any] = LOCAL_SETTINGS) -> Path:
     Raises:
         SynthesisFailed: the app failed. The message is its complete error output.
     """
-    context = json.loads((PROJECT / "cdk.json").read_text())["context"] | dict(settings)
+    context = committed() | dict(settings)
     return shutil.copytree(_cached(context | UNSTAGED), out, dirs_exist_ok=True)
 
 

@@ -96,6 +96,11 @@ class Rejection(NamedTuple):
     reason: str
 
 
+def duplicate(first: str) -> Rejection:
+    """Return the rejection of a photo whose content is the same as that of the photo named ``first``."""
+    return Rejection("Duplicate", f"the same photo as {first}")
+
+
 class Seen(NamedTuple):
     """Width and height in pixels of the upright photo, and its EXIF orientation, 1 to 8."""
 
