@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class PortInUseError(LocalAwsError):
-    """Another program listens on the port."""
+    """Another program already listens on the port."""
 
 
 class AlreadyRunningError(LocalAwsError):
@@ -50,7 +50,8 @@ class LocalAws:
     """A local AWS. It starts with `start()` or `with`, and leaves no process, thread or file behind when it stops.
 
     `port`: where to listen; 0 selects a free port. `speed`: the factor by which waits are shorter than on AWS.
-    `enforce_iam`: whether calls that a function's role does not allow are denied. A process can have one at a time.
+    `enforce_iam`: whether calls that a function's role does not allow are denied. A process can have only one local AWS
+    at a time.
     """
 
     def __init__(self, port: int = 0, speed: float = 60.0, *, enforce_iam: bool = True) -> None:
@@ -69,7 +70,7 @@ class LocalAws:
         self.stop()
 
     def start(self) -> None:
-        """Raises PortInUseError, AlreadyRunningError."""
+        """Start the server. Raises PortInUseError, AlreadyRunningError."""
         if functions.is_running():
             raise AlreadyRunningError("A local AWS already runs in this process. Stop it first.")
         listener = _listen(self._wanted_port)
@@ -87,9 +88,9 @@ class LocalAws:
             functions.set_runtime(runtime)
             cleanup.callback(functions.set_runtime, None)
             cleanup.callback(runtime.stop)
-            runtime.start()  # its process imports modules while this process continues
+            runtime.start()  # the runtime's process imports modules while this process continues
             cleanup.enter_context(_terminate_cleanly())
-            cleanup.enter_context(_environment(MOTO_PORT=str(self._port), **_NOTHING_OF_THE_USER))
+            cleanup.enter_context(_environment(MOTO_PORT=str(self._port), **_WITHOUT_USER_PROFILE))
             self._token = secrets.token_urlsafe(16)
             app = _install()
             cleanup.callback(self._end_what_runs)
@@ -115,7 +116,7 @@ class LocalAws:
         functions.runtime().start()
 
     def _end_what_runs(self) -> None:
-        """End executions first, so that they retry nothing, then functions, then all threads that wait on the clock."""
+        """End executions first, because they would retry. Then end functions, then threads that wait on the clock."""
         from ekyc.localaws.moto_patches import stepfunctions
 
         stepfunctions.abandon_executions()
@@ -161,15 +162,15 @@ class LocalAws:
 
         outputs = deploy.deploy(Path(assembly_dir))
         functions.runtime().warm_up(lambda_backends[aws.account][aws.region].list_functions())
-        # The outputs have AWS's host name of the API; here, this server's port serves the API.
+        # An output that is the API's URL has AWS's host name. Replace that URL with this server's.
         return {name: self.api_url if ".execute-api." in value else value for name, value in outputs.items()}
 
 
 @contextlib.contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Exempt all objects that are made while the context is open from garbage collection.
+    """A context whose objects are exempt from garbage collection.
 
-    The collection would take a quarter of the time of the imports.
+    Garbage collection would take a quarter of the time of the imports.
     """
     is_enabled = gc.isenabled()
     gc.disable()
@@ -197,9 +198,10 @@ _app: Any = None
 
 
 def _make_service(name: str) -> Any:
-    """The WSGI application of one of moto's services. moto's own API, which can reset and show everything, is disabled.
+    """The WSGI application of one of moto's services.
 
-    That API has two names: one by its path, one by its host.
+    moto's own API is disabled, because it can reset and show everything. It has two names: one for its path, one for
+    its host.
     """
     from moto.moto_server.werkzeug_app import create_backend_app
 
@@ -244,8 +246,8 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-# Otherwise moto and boto3 read the user's profile, and fail if it is invalid.
-_NOTHING_OF_THE_USER = {
+# These variables keep moto and boto3 from reading the user's profile, which may be invalid.
+_WITHOUT_USER_PROFILE = {
     "AWS_PROFILE": None,
     "AWS_DEFAULT_PROFILE": None,
     "AWS_CONFIG_FILE": os.devnull,
@@ -255,7 +257,7 @@ _NOTHING_OF_THE_USER = {
 
 @contextlib.contextmanager
 def _environment(**variables: str | None) -> Iterator[None]:
-    """A context with these environment variables (None: unset)."""
+    """A context in which the environment variables have these values. None removes a variable."""
     before = {name: os.environ.get(name) for name in variables}
     _set_variables(variables)
     try:
@@ -273,7 +275,7 @@ def _set_variables(variables: dict[str, str | None]) -> None:
 
 @contextlib.contextmanager
 def _terminate_cleanly() -> Iterator[None]:
-    """Make SIGTERM end this process like Ctrl-C, so that `with LocalAws()` stops what it started."""
+    """Make SIGTERM end this process as Ctrl-C does, so that `with LocalAws()` stops what it started."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -294,7 +296,7 @@ def _request_handler() -> type:
     class RequestHandler(MotoRequestHandler):
         """moto's request handler with keep-alive connections.
 
-        werkzeug's server does not support these, because it cannot find the end of a body that was not read. This
+        werkzeug's server does not support keep-alive, because it cannot find the end of a body that was not read. This
         handler reads every body first.
         """
 
@@ -311,12 +313,12 @@ def _request_handler() -> type:
                 body = self._read_body(environ)
             except ConnectionError:
                 raise
-            except (OSError, ValueError):  # from werkzeug for chunks, from int for a length
+            except (OSError, ValueError):  # werkzeug raises OSError for chunks, int raises ValueError for a length
                 self.close_connection = True  # the start of the next request is unknown
                 answer = BadRequest("The request's body does not match its headers: its length or a chunk is wrong.")
                 self._send(answer.get_response(environ), environ)
                 return
-            if body is None:  # the client is gone, for example a killed function
+            if body is None:  # the client closed the connection: for example, a killed function
                 self.close_connection = True
                 return
             environ["wsgi.input"] = io.BytesIO(body)
@@ -334,7 +336,7 @@ def _request_handler() -> type:
             self._send(response, environ)
 
         def _read_body(self, environ: dict[str, Any]) -> bytes | None:
-            """The request's body; None when the client left before its end.
+            """The request's body. None if the client closed the connection before the end of the body.
 
             Raises:
                 OSError, ValueError: the body's length or chunks are malformed.
@@ -362,10 +364,11 @@ def _request_handler() -> type:
             self.wfile.flush()
 
         def date_time_string(self, timestamp: float | None = None) -> str:
-            return super().date_time_string(clock.now() if timestamp is None else timestamp)  # the header Date
+            # This is the value of the header Date.
+            return super().date_time_string(clock.now() if timestamp is None else timestamp)
 
         def handle_expect_100(self) -> bool:
-            return True  # run_wsgi has its own
+            return True  # run_wsgi sends this response itself
 
         def log(self, _kind: str, _message: str, *args: Any) -> None:
             """Log nothing, because request lines contain tokens, signatures and file names."""
@@ -397,7 +400,8 @@ class _Server(ThreadedWSGIServer):
         super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # the client is gone, for example a killed function
+        # With a ConnectionError, the client closed the connection: for example, a killed function.
+        if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:

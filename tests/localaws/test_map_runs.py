@@ -16,8 +16,9 @@ from ekyc.localaws.faults import Fault, Lasts, What
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import events
 
-# What an item asks of the function: to work until the test calls `release` ("held"), and in how many tries it is "busy"
-# or in how many runs it "fails".
+# The fields of an item control the function. With "held", it runs until the test calls `release`. "busy" is the number
+# of attempts in which it raises Busy, "fails" the number of runs in which it raises BrokenPhoto. "reads" is a key that
+# it reads.
 CODE = """
     import time
     import boto3
@@ -53,7 +54,7 @@ EXCEEDED = ("States.ExceedToleratedFailureThreshold", "The specified tolerated f
 
 
 def check_photos(**fields: Any) -> dict[str, Any]:
-    """The state: each item of an array in S3 goes to a function, with the bucket of the state's own input."""
+    """A Map state that sends each item of an array in S3 to a function, with the bucket in the state's input."""
     return {
         "Type": "Map",
         "Label": "CheckPhotos",
@@ -110,15 +111,15 @@ PERMISSIONS = [
 
 
 class Maps:
-    """Runs the state machine over batches."""
+    """Runs a state machine with a distributed Map state on batches."""
 
     def __init__(self, aws: LocalAws, deploy: Deploy, executions: Executions) -> None:
         self.aws, self.deploy, self.executions, self.client = aws, deploy, executions, executions.client
 
     def start(self, batches: Any, permissions: Any = PERMISSIONS, state: Any = None, **fields: Any) -> str:
-        """Deploy the machine with these permissions, put the batches where it reads them, start it.
+        """Deploy the machine with these permissions, store the batches, start an execution and return its ARN.
 
-        Its only state is `state`, or else the distributed map with these fields.
+        The machine's only state is `state`, or else `check_photos` with `fields`.
         """
         role = {
             "Type": "AWS::IAM::Role",
@@ -144,7 +145,7 @@ class Maps:
         return self.executions.start(ref["Machine"], {"bucket": BUCKET})
 
     def release(self) -> None:
-        """Let the functions of held items end."""
+        """End the functions of held items."""
         self.aws.client("s3").put_object(Bucket=BUCKET, Key="release", Body=b"")
 
     def redrive(self, execution: str) -> dict[str, Any]:
@@ -152,7 +153,7 @@ class Maps:
         return self.executions.end(execution)
 
     def run(self, execution: str) -> dict[str, Any]:
-        """The description of the execution's only Map Run, as soon as there is one."""
+        """The description of the execution's only Map Run. Waits until there is one."""
         (listed,) = eventually(lambda: self.client.list_map_runs(executionArn=execution)["mapRuns"])
         described = self.client.describe_map_run(mapRunArn=listed["mapRunArn"])
         assert described["startDate"] == listed["startDate"]
@@ -163,7 +164,7 @@ class Maps:
         return {name: number for name, number in self.run(execution)["itemCounts"].items() if number}
 
     def children(self, execution: str, **parameters: Any) -> list[dict[str, Any]]:
-        """The descriptions of the Map Run's children, by the order of the items."""
+        """The descriptions of the Map Run's children, in the order of the items."""
         run = self.run(execution)["mapRunArn"]
         listed = self.client.list_executions(mapRunArn=run, **parameters)["executions"]
         described = [self.executions.describe(child["executionArn"]) for child in listed]
@@ -185,7 +186,7 @@ def test_each_item_is_an_execution_of_its_own(maps: Maps, executions: Executions
     assert described["status"] == "SUCCEEDED", described
     output = json.loads(described["output"])
     assert output["checked"] == 30
-    assert [(one["id"], one["bucket"], one["index"]) for one in output["results"]] == [
+    assert [(result["id"], result["bucket"], result["index"]) for result in output["results"]] == [
         ("a", BUCKET, 0),
         ("b", BUCKET, 1),
         ("c", BUCKET, 2),
@@ -213,14 +214,14 @@ def test_each_item_is_an_execution_of_its_own(maps: Maps, executions: Executions
         "TaskStateExited",
         "ExecutionSucceeded",
     ]
-    # And the minute before the second try passed by the clock
+    # And the clock passed the minute before the second attempt
     assert (children[1]["stopDate"] - children[1]["startDate"]).total_seconds() >= 60
     # And children are not listed with the machine's executions
     listed = maps.client.list_executions(stateMachineArn=MACHINE)["executions"]
-    assert [one["executionArn"] for one in listed] == [execution]
+    assert [entry["executionArn"] for entry in listed] == [execution]
     (item,) = maps.client.list_executions(mapRunArn=run["mapRunArn"], maxResults=1)["executions"]
     assert (item["itemCount"], item["mapRunArn"]) == (1, run["mapRunArn"])
-    # And a child tells what it runs
+    # And a child's state machine is described
     machine = maps.client.describe_state_machine_for_execution(executionArn=children[0]["executionArn"])
     assert (machine["label"], machine["mapRunArn"]) == ("CheckPhotos", run["mapRunArn"])
     assert json.loads(machine["definition"])["StartAt"] == "Check batch"
@@ -234,7 +235,7 @@ def test_no_items_are_a_run_without_children(maps: Maps, executions: Executions)
 
 
 def test_a_failed_child_fails_the_map(maps: Maps, executions: Executions) -> None:
-    # Given a batch that always fails while another is at work
+    # Given a batch that always fails while another is running
     batches = [{"id": "slow", "held": True}, {"id": "bad", "fails": 1}, {"id": "never"}]
     # When the machine runs
     execution = maps.start(batches)
@@ -249,7 +250,7 @@ def test_a_failed_child_fails_the_map(maps: Maps, executions: Executions) -> Non
         "ExecutionFailed",
     ]
     assert tuple(history[4]["mapRunFailedEventDetails"][name] for name in ("error", "cause")) == EXCEEDED
-    # And the child that was at work is aborted, and the last was not started
+    # And the running child is aborted, and the last is not started
     assert maps.run(execution)["status"] == "FAILED"
     assert maps.counts(execution) == {"failed": 1, "aborted": 1, "pending": 1, "total": 3}
     # And the failed child names its error
@@ -262,8 +263,8 @@ def test_a_failed_child_fails_the_map(maps: Maps, executions: Executions) -> Non
     assert executions.types(aborted["executionArn"])[-1] == "ExecutionAborted"
 
 
-def test_a_redrive_restarts_what_did_not_succeed(maps: Maps, executions: Executions) -> None:
-    # Given a failed map of which a child succeeded, one failed, one was aborted and one did not start
+def test_a_redrive_restarts_unsuccessful_children(maps: Maps, executions: Executions) -> None:
+    # Given a failed map: one child succeeded, one was aborted, one failed, and one did not start
     batches = [
         {"id": "good"},
         {"id": "slow", "held": True},
@@ -280,9 +281,9 @@ def test_a_redrive_restarts_what_did_not_succeed(maps: Maps, executions: Executi
     # When the parent is redriven
     maps.release()
     described = maps.redrive(execution)
-    # Then the same Map Run goes on, with the results of before
+    # Then the same Map Run continues and keeps its earlier results
     assert described["status"] == "SUCCEEDED", described
-    assert [one["id"] for one in json.loads(described["output"])["results"]] == ["good", "slow", "bad", "late"]
+    assert [result["id"] for result in json.loads(described["output"])["results"]] == ["good", "slow", "bad", "late"]
     run = maps.run(execution)
     assert (run["status"], run["redriveCount"]) == ("SUCCEEDED", 1)
     history = executions.history(execution)
@@ -304,12 +305,12 @@ def test_a_redrive_that_fails_again_can_be_redriven(maps: Maps, executions: Exec
     # When it is redriven twice
     assert maps.redrive(execution)["error"] == EXCEEDED[0]
     assert maps.redrive(execution)["status"] == "SUCCEEDED"
-    # Then that is one Map Run still
+    # Then there is still one Map Run
     assert maps.run(execution)["redriveCount"] == 2
 
 
 def test_a_stop_aborts_the_map_run_and_its_children(maps: Maps, executions: Executions) -> None:
-    # Given a map with two children at work and one that waits
+    # Given a map with two running children and one pending item
     execution = maps.start([{"id": name, "held": True} for name in "abc"])
     eventually(lambda: maps.counts(execution) == {"running": 2, "pending": 1, "total": 3})
     assert "stopDate" not in maps.run(execution)
@@ -317,12 +318,12 @@ def test_a_stop_aborts_the_map_run_and_its_children(maps: Maps, executions: Exec
         executions.wait_for(child["executionArn"], "TaskStarted")
     # When the parent is stopped
     maps.client.stop_execution(executionArn=execution, error="Stopped", cause="by the operator")
-    # Then the Map Run and its children are aborted, at once and for good
+    # Then the Map Run and its children are aborted before the call returns
     assert executions.types(execution)[1:] == [*WHOLE_RUN[:3], "MapRunAborted", "ExecutionAborted"]
     assert maps.run(execution)["status"] == "ABORTED"
     assert maps.counts(execution) == {"aborted": 2, "pending": 1, "total": 3}
     history = executions.history(execution)
-    # And a redrive goes on with all three
+    # And a redrive runs all three, and the history keeps its events
     maps.release()
     described = maps.redrive(execution)
     assert described["status"] == "SUCCEEDED", described
@@ -335,11 +336,11 @@ def test_children_that_wait_for_a_redrive_are_counted(maps: Maps, executions: Ex
     execution = maps.start([{"id": "a", "held": True}, {"id": "b", "held": True}])
     eventually(lambda: maps.counts(execution).get("running") == 2)
     maps.client.stop_execution(executionArn=execution)
-    # When it is redriven one by one
+    # When it is redriven with one child at a time
     (run,) = maps.client.list_map_runs(executionArn=execution)["mapRuns"]
     maps.client.update_map_run(mapRunArn=run["mapRunArn"], maxConcurrency=1)
     maps.client.redrive_execution(executionArn=execution)
-    # Then one waits while the other runs
+    # Then one child waits while the other runs
     eventually(lambda: maps.counts(execution) == {"running": 1, "pendingRedrive": 1, "total": 2})
     assert len(maps.children(execution, statusFilter="PENDING_REDRIVE")) == 1
     maps.release()
@@ -356,7 +357,8 @@ def test_children_that_wait_for_a_redrive_are_counted(maps: Maps, executions: Ex
 )
 def test_the_role_needs_what_aws_documents(maps: Maps, executions: Executions, action: str, error: str) -> None:
     # Given a role that lacks a permission
-    execution = maps.start([{"id": "a"}], [one for one in PERMISSIONS if one["Action"] != action])
+    permissions = [statement for statement in PERMISSIONS if statement["Action"] != action]
+    execution = maps.start([{"id": "a"}], permissions)
     # When the machine runs, then its cause names the permission, and no child is started
     described = executions.end(execution)
     assert described["error"] == error
@@ -373,9 +375,10 @@ def test_the_role_needs_what_aws_documents(maps: Maps, executions: Executions, a
 
 
 def test_the_role_needs_to_invoke_the_function(maps: Maps, executions: Executions) -> None:
-    # Given a role that may not invoke it
-    execution = maps.start([{"id": "a"}], [one for one in PERMISSIONS if one["Action"] != "lambda:InvokeFunction"])
-    # When the machine runs, then the child fails for that
+    # Given a role that may not invoke the function
+    permissions = [statement for statement in PERMISSIONS if statement["Action"] != "lambda:InvokeFunction"]
+    execution = maps.start([{"id": "a"}], permissions)
+    # When the machine runs, then the child fails with that cause
     assert executions.end(execution)["error"] == EXCEEDED[0]
     (child,) = maps.children(execution)
     assert child["error"] == "Lambda.AWSLambdaException"
@@ -384,10 +387,10 @@ def test_the_role_needs_to_invoke_the_function(maps: Maps, executions: Execution
 
 def test_the_role_needs_to_redrive_the_children(maps: Maps, executions: Executions) -> None:
     # Given a failed map, and a role that may not redrive
-    permissions = [one for one in PERMISSIONS if one["Action"] != "states:RedriveExecution"]
+    permissions = [statement for statement in PERMISSIONS if statement["Action"] != "states:RedriveExecution"]
     execution = maps.start([{"id": "a", "fails": 1}], permissions)
     executions.end(execution)
-    # When it is redriven, then it fails for that, and the child is as before
+    # When it is redriven, then it fails with that cause, and the child has not changed
     described = maps.redrive(execution)
     assert "is not authorized to perform: states:RedriveExecution on resource: " in described["cause"]
     (child,) = maps.children(execution)
@@ -398,24 +401,24 @@ def test_the_role_needs_to_redrive_the_children(maps: Maps, executions: Executio
     ("batches", "cause"),
     [({"id": "a"}, "Attempting to map over non-iterable node."), (None, "NoSuchKey")],
 )
-def test_what_is_no_array_cannot_be_read(maps: Maps, executions: Executions, batches: Any, cause: str) -> None:
-    # Given an object that is no array, or none
+def test_items_must_be_an_array_that_exists(maps: Maps, executions: Executions, batches: Any, cause: str) -> None:
+    # Given an object that is not an array, or no object
     fields = {}
     if batches is None:
         reader = check_photos()["ItemReader"]
         fields["ItemReader"] = reader | {"Arguments": {"Bucket": BUCKET, "Key": "job/none.json"}}
-    # When the machine runs, then the state says what it could not read
+    # When the machine runs, then the cause says why the items could not be read
     described = executions.end(maps.start(batches, **fields))
     assert described["error"] == "States.ItemReaderFailed"
     assert cause in described["cause"]
 
 
-def test_a_map_run_that_never_was_is_not_found(maps: Maps, executions: Executions) -> None:
+def test_an_unknown_map_run_is_not_found(maps: Maps, executions: Executions) -> None:
     # Given a machine that has run
     executions.end(maps.start([]))
-    # When a Map Run or a child is asked for that never was, then the answer says so
-    never = f"{MACHINE}/CheckPhotos:00000000-0000-0000-0000-000000000000"
-    map_run, child = (never.replace("stateMachine", kind) for kind in ("mapRun", "execution"))
+    # When an unknown Map Run or child is requested, then the error says so
+    unknown = f"{MACHINE}/CheckPhotos:00000000-0000-0000-0000-000000000000"
+    map_run, child = (unknown.replace("stateMachine", kind) for kind in ("mapRun", "execution"))
     for call in (maps.client.describe_map_run, maps.client.list_executions):
         with pytest.raises(ClientError, match="ResourceNotFound"):
             call(mapRunArn=map_run)
@@ -423,23 +426,23 @@ def test_a_map_run_that_never_was_is_not_found(maps: Maps, executions: Execution
         maps.client.describe_execution(executionArn=child)
 
 
-def test_a_map_run_ends_with_a_branch_beside_it(maps: Maps, executions: Executions) -> None:
-    # Given a map at work in one branch, and another branch that fails
+def test_a_map_run_ends_when_another_branch_fails(maps: Maps, executions: Executions) -> None:
+    # Given a map that runs in one branch, and another branch that fails
     fails = {
         "Wait": {"Type": "Wait", "Seconds": 1, "Next": "Fail"},
-        "Fail": {"Type": "Fail", "Error": "Unwanted", "Cause": "Nobody wants it."},
+        "Fail": {"Type": "Fail", "Error": "Unwanted", "Cause": "This branch fails."},
     }
     branches = [{"StartAt": "Map", "States": {"Map": check_photos()}}, {"StartAt": "Wait", "States": fails}]
     both = {"Type": "Parallel", "Branches": branches, "End": True}
     execution = maps.start([{"id": "a", "held": True}], state=both)
-    # When it has failed, then the Map Run is aborted with its child
+    # When the execution has failed, then the Map Run and its child are aborted
     assert executions.end(execution)["error"] == "Unwanted"
     eventually(lambda: maps.run(execution)["status"] == "ABORTED")
     assert maps.counts(execution) == {"aborted": 1, "total": 1}
 
 
-def test_children_tell_eventbridge_by_their_own_machine(maps: Maps, executions: Executions) -> None:
-    # Given a rule for the machine's executions, and one for all
+def test_events_of_children_name_their_own_machine(maps: Maps, executions: Executions) -> None:
+    # Given a rule for the machine's executions, and one for all executions
     client = maps.aws.client("events")
     caught: list[tuple[str, str]] = []
     for name, pattern in (("own", {"detail": {"stateMachineArn": [MACHINE]}}), ("all", {"source": ["aws.states"]})):
@@ -452,7 +455,7 @@ def test_children_tell_eventbridge_by_their_own_machine(maps: Maps, executions: 
     ):
         executions.end(maps.start([{"id": "a"}]))
         eventually(lambda: len(caught) == 6)
-    # Then the child's changes come with the ARN of its own machine: only the parent's match the first rule
+    # Then the child's events have the ARN of its own machine, so only the parent's events match the first rule
     assert Counter(caught) == {
         (MACHINE, "RUNNING"): 2,
         (MACHINE, "SUCCEEDED"): 2,
@@ -461,15 +464,15 @@ def test_children_tell_eventbridge_by_their_own_machine(maps: Maps, executions: 
     }
 
 
-def test_a_fault_hits_the_call_of_one_child(maps: Maps, executions: Executions) -> None:
-    # Given a fault at what the function of one batch calls
+def test_a_fault_affects_one_child_only(maps: Maps, executions: Executions) -> None:
+    # Given a fault in the calls of one batch's function
     fault = Fault(What.DENIED, operation="GetObject", about=('"id": "b"',), lasts=Lasts.INVOCATION)
     batches = [{"id": name, "reads": "job/batches.json"} for name in "ab"]
     # When the machine runs
     with faults.injected(fault) as struck:
         execution = maps.start(batches)
         assert executions.end(execution)["error"] == EXCEEDED[0]
-    # Then it has happened in that child only
+    # Then it has happened in that batch's child only
     assert struck == [fault]
     (failed,) = maps.children(execution, statusFilter="FAILED")
     assert json.loads(failed["input"])["batch"]["id"] == "b"
@@ -478,7 +481,7 @@ def test_a_fault_hits_the_call_of_one_child(maps: Maps, executions: Executions) 
 
 
 def test_a_caught_map_failure_is_not_redriven(maps: Maps, executions: Executions) -> None:
-    # Given a map that is tried again, by its own Retry, when a child has failed
+    # Given a map whose Retry runs it again when a child has failed
     retry = [{"ErrorEquals": [EXCEEDED[0]], "IntervalSeconds": 1, "MaxAttempts": 1}]
     execution = maps.start([{"id": "a", "fails": 1}], Retry=retry)
     # When it runs, then the second attempt is another Map Run

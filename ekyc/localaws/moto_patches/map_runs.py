@@ -1,7 +1,8 @@
 """Step Functions: Map Runs, the distributed mode of a Map state.
 
-moto plays an item as a part of the parent's execution, in real time, and a failed item as one without a result. On AWS
-each item is an execution of its own: it has a history, an ARN, a redrive, and it appears in ListExecutions.
+moto runs an item inside the parent's execution, in real time, and treats a failed item as an item without a result. On
+AWS each item has its own execution, called a child: it has a history and an ARN, it can be redriven, and ListExecutions
+lists it.
 """
 
 from __future__ import annotations
@@ -54,16 +55,16 @@ COUNTED = {
     "aborted": ExecutionStatus.ABORTED,
     "pendingRedrive": ExecutionStatus.PENDING_REDRIVE,
 }
-"""The counts of DescribeMapRun that are numbers of children with a status."""
+"""The counts in DescribeMapRun's response that are numbers of children, with the status of these children."""
 
 
 def patch() -> None:
-    """Have moto play Map Runs as AWS does, once per process."""
+    """Make moto run Map Runs as AWS does. Call this once per process."""
     replace(state_map, "MapRunRecord", MapRun)
-    replace(DistributedIterationComponent, "_eval_body", _play)
+    replace(DistributedIterationComponent, "_eval_body", _run_map)
     replace(ResourceEvalS3, "_handle_get_object", staticmethod(_read_object))
 
-    # A Map state makes a record each time that it runs. When a Map Run is redriven, that record is not needed.
+    # moto creates a record each time that a Map state runs. A redriven Map Run keeps the record that it has.
     add = MapRunRecordPoolManager.add
 
     def add_unless_redriven(self: MapRunRecordPoolManager, record: MapRunRecord) -> None:
@@ -74,7 +75,7 @@ def patch() -> None:
 
 
 class MapRun(MapRunRecord):
-    """A run of a distributed Map state. Its children are executions, in the order in which they were started."""
+    """A run of a distributed Map state. ``children`` has its executions in the order in which they were started."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -84,23 +85,23 @@ class MapRun(MapRunRecord):
         self.children: list[Execution] = []
         self.redrive_count = 0
         self.redrive_date: datetime.datetime | None = None
-        self.changed = Signal(clock)  # a child has ended, or this run has
-        self.event_id = 0  # of MapRunStarted, or of the last MapRunRedriven
-        self._inputs: list[Any] = []
-        self._machine: Any = None  # what the children run
-        self._parent: Any = None
-        self._waiting: list[Execution] = []  # for their redrive
-        self._lock = threading.Lock()  # of what starts children and of the run's end
+        self.changed = Signal(clock)  # set when a child or this run ends
+        self.event_id = 0  # the id of the event MapRunStarted, or of the last MapRunRedriven
+        self._inputs: list[Any] = []  # one for each child
+        self._machine: Any = None  # the state machine of the children
+        self._parent: Any = None  # the execution of the Map state
+        self._to_redrive: list[Execution] = []  # children that wait for a redrive
+        self._lock = threading.Lock()  # guards the start of children and the run's end
 
     @property
     def label(self) -> str:
-        """What the Map state's Label says, or what stands for it."""
+        """The Map state's Label, or the label that moto generates."""
         return str(self.map_state_machine_arn.rpartition("/")[2])
 
     # Start and redrive
 
     def begin(self, parent: Any, state_name: str, inputs: list[Any]) -> None:
-        """Take the items, as the children get them. Nothing is started yet."""
+        """Store the children's inputs. Starts no child."""
         self._parent, self._inputs = parent, inputs
         self._machine = copy.copy(parent.state_machine)
         self._machine.arn = self.map_state_machine_arn
@@ -108,40 +109,48 @@ class MapRun(MapRunRecord):
         self._machine.definition = _processor(parent.state_machine.definition, state_name)
         self._machine.executions = self.children
 
-    def await_redrive(self) -> None:
-        """Let the children that did not succeed, and can be redriven, wait for that (guide, "Redriving Map Runs")."""
+    def redrive(self) -> None:
+        """Set the unsuccessful children that can be redriven to PENDING_REDRIVE. Starts no child.
+
+        Source: Step Functions guide, "Redriving Map Runs".
+        """
         self.status, self.stop_date = MapRunStatus.RUNNING, None
         self.redrive_count += 1
         self.redrive_date = clock.utc()
-        self._waiting = [
+        self._to_redrive = [
             child
             for child in self.children
             if child.exec_status in UNSUCCESSFUL and not stepfunctions.why_not_redrivable(child)
         ]
-        for child in self._waiting:
+        for child in self._to_redrive:
             child.status_before, child.exec_status = child.exec_status, ExecutionStatus.PENDING_REDRIVE
 
     def needs(self) -> Iterator[Need]:
-        """What the state machine's role must be allowed (guide, "IAM policies for using Distributed Map states")."""
+        """Yield the permissions that the state machine's role needs.
+
+        Source: Step Functions guide, "IAM policies for using Distributed Map states".
+        """
         yield Need("states:StartExecution", self._parent.state_machine.arn)
         yield Need("states:DescribeExecution", self._parent.exec_arn)
-        yield from (Need("states:RedriveExecution", child.exec_arn) for child in self._waiting)
+        yield from (Need("states:RedriveExecution", child.exec_arn) for child in self._to_redrive)
 
     def outputs(self, env: Environment) -> list[Any]:
-        """Run the children, at most MaxConcurrency at a time, and give what they put out, in the order of the items.
+        """Run the children, at most MaxConcurrency at a time, and return their outputs in the order of the items.
 
-        Raises FailureEventException when more fail than is tolerated, Interrupted when the parent ends.
+        Raises:
+            FailureEventException: more children failed than the state tolerates.
+            Interrupted: the parent has ended.
         """
         while True:
             self.changed.clear()
             with self._lock:
                 if self.status != MapRunStatus.RUNNING:
                     raise Interrupted
-                if not self._fails_too_often():
+                if not self._exceeds_tolerance():
                     self._start_next()
-                # In this order: a child that ends in between is counted among the failed.
-                is_over = not self._are_left() and not self._are_running()
-                is_failed = self._fails_too_often()
+                # Check `is_over` first: a child that fails between the checks is then still counted.
+                is_over = not self._count_left() and not self._count_running()
+                is_failed = self._exceeds_tolerance()
                 if is_failed or is_over:
                     break
             clock.wait(self.changed, env.program_state_event)
@@ -158,9 +167,9 @@ class MapRun(MapRunRecord):
 
     def _start_next(self) -> None:
         limit = self.max_concurrency or len(self._inputs)
-        while self._are_left() and self._are_running() < limit:
-            if self._waiting:
-                stepfunctions.restart(self._waiting.pop(0))
+        while self._count_left() and self._count_running() < limit:
+            if self._to_redrive:
+                stepfunctions.restart(self._to_redrive.pop(0))
             else:
                 self._start(len(self.children))
 
@@ -180,16 +189,16 @@ class MapRun(MapRunRecord):
             input_data=json.dumps(self._inputs[item], separators=(",", ":")),
         )
         child.map_run, child.item, child.exec_status = self, item, ExecutionStatus.RUNNING
-        self.children.append(child)  # before it can be asked for
+        self.children.append(child)  # before a caller can describe it
         child.start()
 
-    def _are_left(self) -> int:
-        return len(self._waiting) + len(self._inputs) - len(self.children)
+    def _count_left(self) -> int:
+        return len(self._to_redrive) + len(self._inputs) - len(self.children)
 
-    def _are_running(self) -> int:
+    def _count_running(self) -> int:
         return sum(child.exec_status == ExecutionStatus.RUNNING for child in self.children)
 
-    def _fails_too_often(self) -> bool:
+    def _exceeds_tolerance(self) -> bool:
         failed = sum(child.exec_status in UNSUCCESSFUL for child in self.children)
         count, percentage = self.tolerated_failure_count, self.tolerated_failure_percentage
         if not count and not percentage:
@@ -199,23 +208,23 @@ class MapRun(MapRunRecord):
     # The end
 
     def set_stop(self, status: MapRunStatus) -> None:
-        """End, unless this has ended, and abort the children that run."""
+        """End the run if it has not ended, and abort its running children."""
         with self._lock:
             if self.status != MapRunStatus.RUNNING:
                 return
             self.status, self.stop_date = status, clock.utc()
-            for child in self._waiting:
+            for child in self._to_redrive:
                 child.exec_status = child.status_before
-            self._waiting = []
+            self._to_redrive = []
         for child in list(self.children):
             if child.exec_status == ExecutionStatus.RUNNING:
                 child.stop(clock.utc(), None, None)
         self.changed.set()
 
-    # Answers
+    # Responses
 
     def describe(self) -> dict[str, Any]:
-        """What DescribeMapRun answers. A child has one item: items are counted as executions are."""
+        """DescribeMapRun's response. Each child has one item, so the counts of items and of executions are equal."""
         statuses = collections.Counter(child.exec_status for child in self.children)
         counts = {name: statuses[status] for name, status in COUNTED.items()}
         counts |= {
@@ -242,7 +251,7 @@ class MapRun(MapRunRecord):
         }
 
     def list_item(self) -> dict[str, Any]:
-        """What ListMapRuns says of this run."""
+        """This run's entry in ListMapRuns."""
         return {
             **self._times(),
             "executionArn": self.execution_arn,
@@ -257,49 +266,49 @@ class MapRun(MapRunRecord):
 # --- The state -------------------------------------------------------------------------------------------------------
 
 
-def _play(_self: DistributedIterationComponent, env: Environment) -> None:
-    """Start the Map Run, or redrive it, and put the children's outputs on the stack."""
-    given = env.stack.pop()
+def _run_map(_self: DistributedIterationComponent, env: Environment) -> None:
+    """Start or redrive the Map Run, and put the children's outputs on the stack."""
+    map_input = env.stack.pop()
     pool = env.map_run_record_pool_manager
     redriven, pool.redriven = getattr(pool, "redriven", None), None
-    run: MapRun = redriven or given.map_run_record
+    run: MapRun = redriven or map_input.map_run_record
     parent = _execution(env)
     details: Mapping[str, Any] = {"mapRunArn": run.map_run_arn}
     try:
         if redriven:
-            run.await_redrive()
+            run.redrive()
             details = {"mapRunRedrivenEventDetails": {**details, "redriveCount": run.redrive_count}}
             run.event_id = _add_event(env, HistoryEventType.MapRunRedriven, details)
         else:
-            run.state_name = given.state_name
+            run.state_name = map_input.state_name
             run.event_id = _add_event(env, HistoryEventType.MapRunStarted, {"mapRunStartedEventDetails": details})
-            run.begin(parent, given.state_name, list(_inputs(env, given)))
-        if why := guard.why_role_denied(parent.role_arn, parent.name, *run.needs()):
-            raise _failure(env, StatesErrorNameType.StatesPermissions, why)
+            run.begin(parent, map_input.state_name, list(_inputs(env, map_input)))
+        if denial := guard.why_role_denied(parent.role_arn, parent.name, *run.needs()):
+            raise _failure(env, StatesErrorNameType.StatesPermissions, denial)
         outputs = run.outputs(env)
     except Exception as failure:
         pair = failure.extract_error_cause_pair() if isinstance(failure, FailureEventException) else None
         error, cause = pair or (None, None)
-        told = {name: value for name, value in (("error", error), ("cause", cause)) if value}
+        reasons = {name: value for name, value in (("error", error), ("cause", cause)) if value}
         run.set_stop(MapRunStatus.FAILED)
-        _add_event(env, HistoryEventType.MapRunFailed, {"mapRunFailedEventDetails": told})
+        _add_event(env, HistoryEventType.MapRunFailed, {"mapRunFailedEventDetails": reasons})
         raise
     run.set_stop(MapRunStatus.SUCCEEDED)
     _add_event(env, HistoryEventType.MapRunSucceeded)
     env.stack.append(outputs)
 
 
-def _inputs(env: Environment, given: Any) -> Iterator[Any]:
-    """Each item as its child gets it."""
-    if given.item_reader:
+def _inputs(env: Environment, map_input: Any) -> Iterator[Any]:
+    """Yield the input of each child."""
+    if map_input.item_reader:
         try:
-            given.item_reader.eval(env=env)
+            map_input.item_reader.eval(env=env)
         except (ClientError, ValueError) as error:
             raise _reader_failure(env, str(error)) from error
         items = env.stack.pop()
     else:
-        items = given.input_items
-    template = given.item_selector or given.parameters
+        items = map_input.input_items
+    template = map_input.item_selector or map_input.parameters
     for index, item in enumerate(items):
         if not template:
             yield item
@@ -313,21 +322,26 @@ def _inputs(env: Environment, given: Any) -> Iterator[Any]:
 
 
 def _read_object(env: Environment, *_runtime_and_credentials: Any) -> None:
-    """Read the items as the state machine's role."""
-    place = env.stack.pop()
+    """Read the object that has the items, with the permissions of the state machine's role."""
+    location = env.stack.pop()
     execution = _execution(env)
-    need = Need("s3:GetObject", f"arn:aws:s3:::{place['Bucket']}/{place['Key']}", {"s3:authType": ["REST-HEADER"]})
-    if why := guard.why_role_denied(execution.role_arn, execution.name, need):
+    need = Need(
+        "s3:GetObject", f"arn:aws:s3:::{location['Bucket']}/{location['Key']}", {"s3:authType": ["REST-HEADER"]}
+    )
+    if denial := guard.why_role_denied(execution.role_arn, execution.name, need):
         raise _reader_failure(
             env,
             "Access denied. Ensure the correct permissions are added to your state machine's execution role. "
-            f"| Message from S3: {why} (Service: S3, Status Code: 403)",
+            f"| Message from S3: {denial} (Service: S3, Status Code: 403)",
         )
-    env.stack.append(aws.client("s3").get_object(**place)["Body"].read().decode())
+    env.stack.append(aws.client("s3").get_object(**location)["Body"].read().decode())
 
 
 def _reader_failure(env: Environment, cause: str) -> FailureEventException:
-    """AWS begins the causes of readers and writers with the state (aws/aws-cdk issue 32144 shows one)."""
+    """The failure of an ItemReader. On AWS, the cause of a reader's or writer's failure begins with the state's name.
+
+    Source: an example in aws/aws-cdk issue 32144.
+    """
     name = env.next_state_name
     entered = next(
         event["id"]
@@ -349,13 +363,13 @@ def _add_event(env: Environment, kind: HistoryEventType, details: Mapping[str, A
 
 
 def _execution(env: Environment) -> Any:
-    """The execution that the environment is of."""
+    """The execution to which ``env`` belongs."""
     arn = env.states.context_object.context_object_data["Execution"]["Id"]
     return stepfunctions_parser_backends[aws.account][aws.region].describe_execution(arn)
 
 
 def _processor(definition: str, state_name: str) -> str:
-    """The definition that the children of a Map state run: its ItemProcessor, in the machine's query language."""
+    """The definition of the children's state machine: the Map state's ItemProcessor, with the query language added."""
     machine = json.loads(definition)
     state = next(state for name, state in _states(machine) if name == state_name)
     processor = dict(state.get("ItemProcessor") or state["Iterator"])
@@ -365,9 +379,9 @@ def _processor(definition: str, state_name: str) -> str:
 
 
 def _states(machine: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every state of a definition, by its name, those of branches and processors too."""
+    """Yield every state with its name, including those inside branches and processors."""
     for name, state in machine["States"].items():
         yield name, state
-        inner = [state[field] for field in ("ItemProcessor", "Iterator") if field in state]
-        for one in [*state.get("Branches", ()), *inner]:
-            yield from _states(one)
+        processors = [state[field] for field in ("ItemProcessor", "Iterator") if field in state]
+        for inner in [*state.get("Branches", ()), *processors]:
+            yield from _states(inner)
