@@ -1,5 +1,5 @@
 // Unpacks the Chromium that @sparticuz/chromium ships, with its libraries and font, and prints where it is.
-// Its libraries are unpacked for AWS Lambda only, so it is told that this is one; TMPDIR is where it unpacks to.
+// The package unpacks its libraries only on AWS Lambda, so this variable says that it runs there. It unpacks to TMPDIR.
 process.env.AWS_EXECUTION_ENV = "AWS_Lambda_nodejs20.x";
 const { default: chromium } = await import("@sparticuz/chromium");
 console.log(await chromium.executablePath());

@@ -208,7 +208,7 @@ def test_boxes_are_drawn_moved_resized_typed_deleted_and_undone(empty_aws: Local
     ready(page, 1)
     expect(page.locator("#state")).to_have_text("Saved")
 
-    # When the answer is changed and the second photo cannot be told, then the manifest says so
+    # When the answer is changed, and the answer for the second photo is "Cannot tell", then the manifest says so
     drag(page, (160, 130), (480, 330))
     page.get_by_role("button", name="Save and next").click()
     ready(page, 2)

@@ -46,7 +46,7 @@ def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[byt
 
 @contextmanager
 def train_and_label(folder: Path, labels: Path) -> Iterator[tuple[subprocess.Popen[str], Worker]]:
-    """The command, once its page waits for people, and one of them."""
+    """The running command, after its page waits for workers, and one worker."""
     command = [EKYC, "train", str(folder), "--label", "--no-browser", "--json", "--labels-out", str(labels)]
     command += ["--no-deploy", "--min-f1", "0", "--min-label-f1", "0"]
     command += [word for name in TYPES for word in ("--type", name)]

@@ -1,4 +1,4 @@
-"""Starts executions on the local AWS and waits for what becomes of them."""
+"""Starts executions on the local AWS and waits for their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Deploy = Callable[..., dict[str, str]]
 
 
 class Executions:
-    """Starts executions and waits for what becomes of them."""
+    """Starts executions and waits for their results."""
 
     def __init__(self, client: Any) -> None:
         self.client = client

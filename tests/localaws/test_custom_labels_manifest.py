@@ -186,7 +186,7 @@ def test_boxes_are_measured_against_the_true_image_in_training() -> None:
 )
 def test_content_errors_drop_up_to_a_fifth_of_the_lines(dropped: str) -> None:
     # Given manifests in which one line of five, and one of four, has a terminal content error
-    # When datasets are made of them, then the first does without the line
+    # When datasets are created from them, then the first does without the line
     entries = read_dataset("train.manifest", manifest(*lines(4), dropped))
     assert [entry.source_ref for entry in entries] == [one["source-ref"] for one in lines(4)]
     assert not any(entry.problems for entry in entries)

@@ -244,7 +244,7 @@ def test_a_dataset_is_made_after_a_while_and_lists_its_lines(account: Account) -
     good = [manifest_line(f"{label}-{n}.jpg", photo(label, n)) for label in LABELS for n in range(5)]
     bad = manifest_line("bad.jpg", photo("ID_CARD", 1), left=-3)
 
-    # When a dataset is made of them, then it is in progress first and cannot be listed or deleted
+    # When a dataset is created from them, then it is in progress first and cannot be listed or deleted
     rekognition.current().dataset_seconds = 300
     with clock.computing():  # until this thread has looked
         arn = account.create_dataset("TRAIN", [*good, good[0], "unreadable", bad])

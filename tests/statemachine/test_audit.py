@@ -248,7 +248,7 @@ def test_once_the_execution_is_forgotten_the_lock_alone_proves(
     finally:
         kept.lock_mode = "COMPLIANCE"
         machine.executions[:] = executions
-    # Then the lock proves that nobody has changed the file, and the words say what nothing proves any more
+    # Then the lock proves that the file is unchanged, and the output says what can no longer be proved
     assert locked.returncode == 0, locked.stdout + locked.stderr
     assert "0 wrong, 2 not checked, 0 noted" in locked.stdout
     assert "Step Functions does not have the execution." in locked.stdout

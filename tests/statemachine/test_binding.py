@@ -69,7 +69,7 @@ def test_a_photo_replaced_after_the_check_is_not_trained_on(pipeline: Pipeline, 
     # When one is replaced by a URL that was signed before the start, by a photo of the same size
     put(urls[photos[3].name], other_photo(tmp_path, Image.open(photos[3]).size))
     post_labels(pipeline, job_id)
-    # Then the job goes on without it and says why
+    # Then the job continues without it and says why
     job = pipeline.reaches(job_id, "Ready")
     dropped = [json.loads(line) for line in pipeline.read(f"manifests/{job_id}/dropped.jsonl").splitlines()]
     assert [(line["source-ref"].rpartition("/")[2], line["code"]) for line in dropped] == [(photos[3].name, "Changed")]
@@ -180,7 +180,7 @@ def test_labels_replaced_after_the_labelling_are_not_used(pipeline: Pipeline) ->
     )
     give_back()
     assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
-    # Then no dataset is made of it
+    # Then no dataset is created from this manifest
     eventually(lambda: pipeline.job(job_id).get("error") == "ManifestChanged")
     assert "was written again after the labelling ended" in pipeline.job(job_id)["cause"]
 
@@ -195,7 +195,7 @@ def test_the_report_does_not_believe_what_was_written_since(pipeline: Pipeline, 
     pipeline.start(job_id, labels=SUPPLIED | {"key": labels.name}, deploy=False)
     eventually(lambda: pipeline.entered(job_id)[-1:] == ["Start training"])
     listed = pipeline.read(f"manifests/{job_id}/rejected.jsonl")
-    # When the lists that nobody reads any more are replaced, and files that are no answers are put beside
+    # When the lists that no later stage reads are replaced, and files that are not workers' answers are added
     forged = {
         f"manifests/{job_id}/rejected.jsonl": '{"code":"Anna"}\n' * 9,
         f"manifests/{job_id}/labels.manifest": "{}\n",
@@ -296,7 +296,7 @@ def test_a_web_page_that_s3_takes_is_refused_by_the_check(pipeline: Pipeline) ->
         put(legacy_url(pipeline, job_id, name), content, **{"Content-Type": "text/html"})
         target = new_target(pipeline, job_id, f"new-{name}")
         put(target["url"], content + b".", **target["headers"])
-    # Then the check rejects each of them with its reason, and the job goes on with the photos
+    # Then the check rejects each of them with its reason, and the job continues with the photos
     pipeline.start(job_id, deploy=False)
     job = pipeline.reaches(job_id, "Ready")
     assert (job["images"], job["rejected"]) == (len(photos), 4)

@@ -1,4 +1,4 @@
-"""The environments of the deployed functions, against what synth reckons of them."""
+"""The environments of the deployed functions, compared with the sizes that synth computes."""
 
 import json
 from pathlib import Path

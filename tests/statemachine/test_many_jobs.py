@@ -48,8 +48,8 @@ def test_jobs_that_are_started_at_once_train_in_turn(busy_aws: LocalAws, files: 
     assert outcome.duplicates == []
     # And the calls beyond the rate were refused and made again
     assert outcome.throttled
-    # And nobody waited much longer than all the trainings before the last one take, two at a time: a free slot is
-    # found within the 15 minutes between two tries
+    # And no job waited much longer than the trainings before the last one take, two at a time: a job finds a free slot
+    # within the 15 minutes between two attempts
     in_turn = (JOBS / 2 - 1) * 600
     assert in_turn * 0.8 <= max(outcome.waits) <= (JOBS / 2) * (600 + 900)
 

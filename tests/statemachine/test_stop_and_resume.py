@@ -285,7 +285,7 @@ def test_a_job_past_redrive_continues_in_a_second_execution(
     assert pipeline.execution(job_id)["redriveStatus"] == "NOT_REDRIVABLE"
     rekognition.current().max_trainings = 2
     resume(pipeline, job_id)
-    # Then a second execution of the job goes on with what is done, and nothing is labelled or made again
+    # Then a second execution of the job continues with what is done, and nothing is labelled or created again
     monkeypatch.setattr(stepfunctions, "REDRIVE_EVENTS", 24_999)
     job = pipeline.reaches(job_id, "Ready")
     assert job["executionArn"] == pipeline.arn(f"{job_id}-2")

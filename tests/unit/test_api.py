@@ -640,7 +640,7 @@ def test_labels_are_posted_to_a_job_that_waits(api: Api) -> None:
     # When they are uploaded and posted
     api.upload(f"labels/{job_id}/a.json")
     answer = api.post(f"jobs/{job_id}/labels", {"key": "a.json"})
-    # Then the execution goes on with them
+    # Then the execution continues with them
     assert (answer.status, answer.json["id"]) == (200, job_id)
     assert json.loads(api.machine.answers["token"]["output"]) == {
         "provider": "supplied",

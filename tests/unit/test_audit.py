@@ -157,7 +157,7 @@ def test_the_report_says_what_the_files_say(s3: Any) -> None:
     # When its report is made
     document = made(s3, live_model(), LabelProvider="ground-truth")
     Draft202012Validator(SCHEMA).validate(document)
-    # Then rejected photos are counted by reason and told by their line
+    # Then rejected photos are counted by reason and listed by their line
     photos = document["facts"]["photos"]
     assert photos["rejectedCodes"] == {"SideTooLong": 2, "Duplicate": 1}
     assert photos["rejectedPhotos"][2] == {"line": 3, "code": "Duplicate"}
@@ -231,7 +231,7 @@ def test_a_stop_in_the_console_has_no_caller(s3: Any) -> None:
 
 
 def test_a_later_execution_knows_what_it_was_given(s3: Any) -> None:
-    # Given a second execution of a job, which goes on with the model that the first one trained
+    # Given a second execution of a job, which continues with the model that the first one trained
     history = History()
     model = {"projectVersionArn": "arn:model", "versionName": JOB}
     given = {"jobId": JOB, "resumed": {"redrives": 1, "images": {"found": 9, "accepted": 9}, "model": model}}

@@ -132,7 +132,7 @@ def names(lines: Sequence[Mapping[str, Any]]) -> list[str]:
 def test_lines_are_written_as_rekognition_asks(job: Job) -> None:
     # Given ten labelled photos of two types, whose lines have class maps of their own and other keys
     job.ten_good()
-    # When datasets are prepared of them
+    # When datasets are prepared from them
     prepared = job.prepare()
     # Then every line has the required keys only, and all share one class map of the types that occur, in their order
     for line in job.kept(prepared):

@@ -74,9 +74,9 @@ class Erasing:
 
     @contextmanager
     def delete_calls(self, code: Callable[[int, list[str]], str | None]) -> Iterator[None]:
-        """Let ``code`` see each call of DeleteObjects, with its number from 0 and its keys.
+        """Call ``code`` for each call of DeleteObjects, with its number from 0 and its keys.
 
-        It answers S3's error code for all of them, or None to have them deleted.
+        ``code`` returns S3's error code for all keys, or None to delete them.
         """
         numbers = itertools.count()
 
@@ -418,7 +418,7 @@ def api(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> ErasingApi:
 def test_a_job_that_does_not_run_may_be_erased(
     api: ErasingApi, execution: str | None, error: str | None, status: str
 ) -> None:
-    # Given a job that was never started, or whose execution has ended though no event has told so
+    # Given a job that was never started, or whose execution has ended but no event has said so
     job_id = api.ended(execution, **({"error": error} if error else {})) if execution else api.new_job()
     # When its erasure is requested
     answer = api.delete(job_id)

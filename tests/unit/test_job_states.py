@@ -1,4 +1,4 @@
-"""How far a job is, told from an execution's history of any length in two calls."""
+"""A job's progress, read from an execution's history of any length in two calls."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -235,13 +235,13 @@ def test_a_late_notice_of_an_earlier_end_does_not_undo_a_later(jobs: Jobs) -> No
     for end in (1000, 2000, 1000):
         notice_marks.mark_sent(job.id, "EndMessageSent", end)
     assert jobs.get(job.id)["EndMessageSent"] == 2000
-    # And a job that is gone is no error
-    notice_marks.mark_sent("ekyc-nobodys", "EndMessageSent", 1)
+    # And a job that does not exist causes no error
+    notice_marks.mark_sent("ekyc-unknown", "EndMessageSent", 1)
 
 
 def test_running_jobs_and_unhandled_ends_are_unsettled(jobs: Jobs) -> None:
-    # Given a job that was never started, one that runs, and ended ones: told and settled, told by the message or by the
-    # event only, with something left
+    # Given a job that was never started, one that runs, and four that ended: three are settled, and for two of these
+    # only the message or only the event was sent
     made = {name: jobs.create() for name in ("idle", "runs", "settled", "by message", "by event", "left")}
     for name, job in made.items():
         arn = f"arn:{job.id}"

@@ -186,7 +186,7 @@ def test_prepare_datasets_lists_labels_of_other_photos(bucket: Bucket, kind: str
     else:
         imported = import_lines(bucket, *[ground_truth(name) for name in names])
     assert imported.labelled == 2
-    # When datasets are prepared of them
+    # When datasets are prepared from them
     prepared = prepare(bucket, imported)
     # Then both are counted and listed with why
     listed = {line["source-ref"].rpartition("/")[2]: line["code"] for line in bucket.lines(prepared.dropped_list)}

@@ -45,7 +45,7 @@ class Dying:
 
 
 class Audience:
-    """The channels, and what comes out of them at the other end."""
+    """The channels, and the messages and events that receivers get."""
 
     def __init__(self) -> None:
         self.sns, self.events = Dying(client("sns")), Dying(client("events"))
@@ -200,7 +200,7 @@ def test_an_event_that_the_bus_refuses_is_no_notice(
     job = ended(jobs, Status.READY)
     answer = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": code, "ErrorMessage": "no"}]}
     monkeypatch.setattr(audience.events, "put_events", lambda **_: answer, raising=False)
-    # Then the function fails, so that it is called again, and the job is not taken for told
+    # Then the function fails, so that it is called again, and the notice is not recorded as sent
     with pytest.raises(error, match=code):
         notices.notify_end(job, channels=audience.channels)
     assert jobs.get(job.id)["EndEventSent"] is None

@@ -1,4 +1,4 @@
-"""Outcomes: how an execution ended is asked for, written once, and told once."""
+"""Outcomes: the end of an execution is read, recorded once, and sent once."""
 
 import importlib
 import json

@@ -70,7 +70,7 @@ def test_a_job_stops_when_too_much_has_no_counterpart(bucket: Bucket, form: str)
     both = [("jane.jpg", "LabelsWithoutPhoto"), ("ann.jpg", "PhotoWithoutLabels")]
     assert listed(bucket) == both
     assert not bucket.has(f"manifests/{JOB}/labels.manifest")
-    # When the bar is at the share; Then the job goes on with what there is, and says the counts
+    # When the bar is at the share; Then the job continues with what there is, and reports the counts
     imported = import_file(bucket, content, names, share=0.25, rejected=["bad.jpg"])
     assert (imported.labelled, imported.labels_without_photo, imported.photos_without_label) == (3, 1, 1)
     assert listed(bucket) == both
@@ -81,7 +81,7 @@ def test_a_bad_verdict_is_counted_among_the_dropped(bucket: Bucket) -> None:
     verdict = {"type": "groundtruth/label-verification", "class-name": "bad", "creation-date": "2026-02-02T03:04:05"}
     content = manifest(line("1.jpg"), line("2.jpg"), line("3.jpg") | {"check": "1", "check-metadata": verdict})
     imported = import_file(bucket, content, ["1.jpg", "2.jpg", "3.jpg"], share=0, rejected=[])
-    # When datasets are prepared of them; Then the photo is left out, with that reason
+    # When datasets are prepared from them; Then the photo is left out, with that reason
     prepared = prepare(bucket, imported)
     assert (imported.labelled, prepared.dropped_reasons) == (2, {"VerifiedAsBad": 1})
 
@@ -91,7 +91,7 @@ def test_corners_stay_out_of_what_rekognition_reads(bucket: Bucket) -> None:
     turned = [{"bbox": [100, 100, 200, 100], "attributes": {"rotation": 90}}] * 2
     content = coco({"file_name": "1.jpg"}, {"file_name": "2.jpg"}, annotations=turned)
     imported = import_file(bucket, content, ["1.jpg", "2.jpg"], share=0, rejected=[])
-    # When datasets are prepared of them
+    # When datasets are prepared from them
     prepared = prepare(bucket, imported)
     # Then the labels keep the corners, and the training manifest has the upright box alone
     kept, trained = bucket.lines(imported.manifest)[0], bucket.lines(prepared.train_manifest)[0]
