@@ -128,7 +128,7 @@ def check(
                     manifest.write(photo_line(photo))
                     turned += photo.source_ref != original
                     continue
-                photo = Rejection("Duplicate", f"the same photo as {first.removeprefix(prefix)}")
+                photo = photos.duplicate(first.removeprefix(prefix))
             codes[photo.code] += 1
             rejected.write(json.dumps({"source-ref": original, "reason": photo.reason, "code": photo.code}))
 
