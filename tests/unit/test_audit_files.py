@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pipeline.audit import inputs, page
+from pipeline.audit import inputs, page, verify
 from rules.photos import CODES
+from tests.unit.aws_fakes import functions_use
 from tests.unit.conftest import BUCKET
 from tests.unit.histories import JOB, REJECTED, live_model
 from tests.unit.test_audit import SCHEMA, Report, made, put_files
@@ -190,3 +191,76 @@ def test_each_list_is_compared_with_the_history(s3: Any) -> None:
     assert "The list of photos was replaced." in answer
     assert "The list of rejected photos is unchanged." in answer
     assert "The list of labels no longer exists." in answer
+
+
+# --- The job's files when a report is verified -----------------------------------------------------------------------
+
+LABELS = f"labels/{JOB}/"
+
+
+def verified(s3: Any, document: Report) -> list[tuple[str, str]]:
+    """The result and the words for each labels file in the report."""
+    with functions_use(s3=s3):
+        findings = list(verify.check_files(document["inputs"]["files"]))
+    return [(found.result, found.words) for found in findings if f"/{LABELS}" in found.part]
+
+
+@pytest.mark.parametrize(
+    ("files", "result"),
+    [
+        ({"anna.schmidt.json": "[1]"}, verify.NOTED),
+        ({"anna.schmidt.json": None, "corrected.json": "[1]"}, verify.NOTED),
+        ({"a.json": "[1]", "z.json": "[2]"}, verify.OK),
+        ({"anna.schmidt.json": None}, verify.UNKNOWN),
+    ],
+)
+def test_labels_that_change_after_the_report_are_not_wrong(s3: Any, files: dict[str, Any], result: str) -> None:
+    # Given a report, and a labels file that was corrected, renamed, joined by others, or deleted later
+    put_files(s3)
+    document = made(s3, live_model())
+    for name, content in files.items():
+        if content is None:
+            s3.delete_object(Bucket=BUCKET, Key=LABELS + name)
+        else:
+            put(s3, LABELS + name, content)
+    # When the files are compared; Then the finding says so, and none is wrong
+    ((found, words),) = verified(s3, document)
+    assert found == result
+    assert ("changed or deleted after the report" in words) == (result == verify.NOTED)
+
+
+def test_a_file_after_a_page_of_others_is_not_wrong(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given more files in the folder than one page lists, all before the labels file
+    put_files(s3)
+    document = made(s3, live_model())
+    for number in range(1001):
+        put(s3, f"{LABELS}0{number:04}", "x")
+    # When the files are compared; Then the finding says that the folder is too large
+    ((result, words),) = verified(s3, document)
+    assert result == verify.UNKNOWN
+    assert "more than 1000 files or 1 GB" in words
+    # And with a higher limit, the file on the second page is found
+    monkeypatch.setattr(verify, "MOST_FOLDER_FILES", 1002)
+    ((result, _),) = verified(s3, document)
+    assert result == verify.OK
+
+
+def test_a_folder_of_labels_is_read_once(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a report with many labels files
+    put_files(s3)
+    for number in range(20):
+        put(s3, f"{LABELS}{number}.json", str(number))
+    document = made(s3, live_model())
+    # When the files are compared
+    hashed: list[str] = []
+    read = inputs.file_sha256
+    monkeypatch.setattr(inputs, "file_sha256", lambda bucket, key: hashed.append(key) or read(bucket, key))
+    results = [result for result, _ in verified(s3, document)]
+    # Then all are found, and each was read once
+    assert results == [verify.OK] * 21
+    assert sum(key.startswith(LABELS) for key in hashed) == 21
+    # And files beyond the limit of bytes are not read
+    monkeypatch.setattr(verify, "MOST_FOLDER_BYTES", 5)
+    limited = [result for result, _ in verified(s3, document)]
+    assert sorted(set(limited)) == [verify.UNKNOWN, verify.OK]
+    assert verify.WRONG not in limited

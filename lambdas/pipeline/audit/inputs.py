@@ -162,7 +162,7 @@ def read_files(job_id: str, bucket: str) -> Iterator[dict[str, Any]]:
     """
     bytes_left, count = MOST_HASHED, 0
     for folder in FOLDERS:
-        for entry in _list(f"{folder}/{job_id}/", bucket):
+        for entry in list_objects(f"{folder}/{job_id}/", bucket):
             if OTHER_ANNOTATIONS in entry["Key"]:
                 continue
             count += 1
@@ -246,7 +246,7 @@ def read_workers(job_id: str, ended: int | None, bucket: str) -> list[dict[str, 
                 raise
             return entry, None
 
-    entries = (entry for entry in _list(prefix, bucket) if own.fullmatch(entry["Key"]))
+    entries = (entry for entry in list_objects(prefix, bucket) if own.fullmatch(entry["Key"]))
     with ThreadPoolExecutor(READERS) as readers:
         for entry, content in _in_order(readers, read, entries):
             name, place = own.fullmatch(entry["Key"]).groups()  # type: ignore[union-attr]
@@ -333,7 +333,7 @@ def _in_order(pool: ThreadPoolExecutor, function: Any, entries: Iterator[Mapping
     yield from pool.map(function, page)
 
 
-def _list(prefix: str, bucket: str) -> Iterator[Mapping[str, Any]]:
+def list_objects(prefix: str, bucket: str) -> Iterator[Mapping[str, Any]]:
     """S3's listing of the objects with the key prefix, in the order of the keys."""
     for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from page.get("Contents", ())

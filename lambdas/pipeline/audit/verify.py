@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -26,9 +26,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import executions
 from pipeline.audit import answers, facts, history, inputs, page, report
-from pipeline.audit.redaction import Redactor
+from pipeline.audit.redaction import NAME, Redactor
 from pipeline.audit.store import FINAL, PROVISIONAL, Store, Version, VersionList, key, place
-from pipeline.clients import clients
 from pipeline.errors import error_code
 from rules.words import counted
 
@@ -62,6 +61,11 @@ MALFORMED = (KeyError, TypeError, AttributeError, ValueError, IndexError, Overfl
 GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket"})
 EXECUTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # Source: Step Functions API reference, StartExecution
 MOST_EARLIER = 100  # earlier reports of a job that are checked
+MOST_FOLDER_FILES, MOST_FOLDER_BYTES = 1000, 1024**3
+"""How much of a folder with redacted names is read. Uploads can add any number of files to it."""
+
+NO_CONTENT = "The file was deleted, or S3 refuses its content."
+CHANGED = "The file was changed or deleted after the report, for example to correct the labels. The report stays valid."
 
 
 class NotAReport(ValueError):
@@ -71,7 +75,8 @@ class NotAReport(ValueError):
 class Finding(NamedTuple):
     """The checked part, the result (ok, wrong, not checked or noted), and an explanation.
 
-    ``noted`` is a fact that an auditor should know, such as a later version, but that does not make the report wrong.
+    ``noted`` is a fact that an auditor should know, such as a later version or a changed file, but that does not make
+    the report wrong.
     """
 
     part: str
@@ -265,8 +270,7 @@ def check_against_aws(body: bytes, *, store: Store) -> Iterator[Finding]:
     yield _try(STORED_PAGE, lambda: _check_stored_page(document, store))
     yield from _check_earlier_reports(document, store)
     if proof.result == OK:
-        for entry in document["inputs"]["files"]:
-            yield _try(f"file {entry['object']}", lambda entry=entry: _check_file(entry))  # type: ignore[misc]
+        yield from check_files(document["inputs"]["files"])
     else:
         yield Finding("files", UNKNOWN, "The report is not proven, so its list of the job's files is not trusted.")
     redactor = Redactor()
@@ -398,20 +402,57 @@ def _check_earlier_report(
     return _check_lock(part, version, f"{uri} is the earlier report with this hash"), body
 
 
-def _check_file(entry: Mapping[str, Any]) -> Finding:
-    part = f"file {entry['object']}"
-    if entry["sha256"] is None:
-        return Finding(part, UNKNOWN, "The report has no hash of the file.")
-    bucket, key = _place(entry["object"])
-    if key.endswith("/…"):  # the file name is redacted, so compare with each file in the folder
-        listing = clients.s3.list_objects_v2(Bucket=bucket, Prefix=key.removesuffix("…"))
-        names = [entry["Key"] for entry in listing.get("Contents", ())]
-    else:
-        names = [key]
-    hashes = [_hash(bucket, name) for name in names]
-    if not any(hashes):
-        return Finding(part, UNKNOWN, "The file was deleted, or S3 refuses its content.")
-    return _finding(part, entry["sha256"] in hashes, "The file is unchanged.", "The file was changed after the report.")
+class _Folder(NamedTuple):
+    """The SHA-256 of the files that were read in a folder; ``unread`` says why others were not, if there are others."""
+
+    hashes: frozenset[str]
+    unread: str
+
+
+def check_files(entries: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Compare the job's files with the report. A file whose name is redacted may be any file in its folder."""
+    folders: dict[str, _Folder] = {}
+    for entry in entries:
+        uri, expected = str(entry["object"]), entry["sha256"]
+        if expected is None:
+            yield Finding(f"file {uri}", UNKNOWN, "The report has no hash of the file.")
+            continue
+        if uri not in folders:
+            folders[uri] = _read_folder(uri.removesuffix(NAME)) if uri.endswith(f"/{NAME}") else _read_file(uri)
+        yield _check_file(f"file {uri}", expected, folders[uri])
+
+
+def _check_file(part: str, expected: str, folder: _Folder) -> Finding:
+    if expected in folder.hashes:
+        return Finding(part, OK, "The file is unchanged.")
+    if folder.unread or not folder.hashes:
+        return Finding(part, UNKNOWN, folder.unread or NO_CONTENT)
+    return Finding(part, NOTED, CHANGED)
+
+
+def _read_file(uri: str) -> _Folder:
+    try:
+        found = _hash(*_place(uri))
+    except (ClientError, BotoCoreError) as error:
+        return _Folder(frozenset(), _not_checked(uri, error).words)
+    return _Folder(frozenset({found} if found else ()), "")
+
+
+def _read_folder(uri: str) -> _Folder:
+    bucket, prefix = _place(uri)
+    hashes: set[str | None] = set()
+    unread, left = "", MOST_FOLDER_BYTES
+    try:
+        for number, entry in enumerate(inputs.list_objects(prefix, bucket), 1):
+            left -= entry["Size"]
+            if number > MOST_FOLDER_FILES or left < 0:
+                unread = f"The folder has more than {MOST_FOLDER_FILES} files or 1 GB, and the others were not read."
+                break
+            hashes.add(_hash(bucket, entry["Key"]))
+    except (ClientError, BotoCoreError) as error:
+        unread = _not_checked(uri, error).words
+    known = frozenset(found for found in hashes if found)
+    return _Folder(known, unread or (NO_CONTENT if None in hashes else ""))
 
 
 def _hash(bucket: str, key: str) -> str | None:
