@@ -3,9 +3,12 @@
 Causes are copied to logs, messages, the job's record and an audit report that is locked for years. So a cause must not
 have the name of a photo or of a labels file. It may have the pipeline's own words, figures, codes, document types, job
 ids and keys that the pipeline chose. Names go into lists in the bucket, such as ``rejected.jsonl``. A cause quotes AWS
-only if AWS has read nothing of the job (see `quota`). Causes that other systems wrote are not copied (see `own_cause`).
+only if AWS has read nothing of the job (see `quota`). Causes that other systems wrote are not copied (see
+`is_own_cause`).
 """
 
+import re
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -39,8 +42,15 @@ DENIED_CODES = frozenset(
 REJECTED, STOPPED = "ModelRejected", "StoppedByRequest"
 """The errors of the state machine and of the API's stop. Their causes are the pipeline's own words."""
 
+STOP_CAUSE = "The job was stopped through the API."
+OTHER_ERROR = "OtherError"
+"""Replaces an error name that neither the pipeline nor AWS gave, as the name may be any text."""
+
 LAMBDA_ERRORS = ("Lambda.", "Runtime.", "Sandbox.")
 """The prefixes of Lambda's own errors, such as a timeout. Lambda has read nothing of the job."""
+
+AWS_ERROR = re.compile(r"(States|Lambda|Runtime|Sandbox)(\.[A-Za-z]+)+")
+"""The names of errors of Step Functions and Lambda."""
 
 
 class PipelineError(Exception):
@@ -159,14 +169,32 @@ class ModelTimedOut(PipelineError):
     """The model did not run before its deadline."""
 
 
-def own_cause(error: str | None, cause: str | None) -> str | None:
-    """``cause`` if the pipeline or Lambda wrote it, as the name of ``error`` shows, otherwise None.
+def own_error(error: str | None, cause: Any, *, is_stop: bool) -> str | None:
+    """Return the name of an error, or `OTHER_ERROR` for a name that neither the pipeline nor AWS gave.
 
-    A cause from Step Functions may quote the execution's input. A cause from a person in the console may be any text.
+    ``is_stop``: StopExecution wrote ``error`` and ``cause``. Its caller can give any text, so only the API's are kept.
+    """
+    if not error:
+        return error
+    is_known = _is_own_stop(error, cause) if is_stop else _is_own(error) or AWS_ERROR.fullmatch(error)
+    return error if is_known else OTHER_ERROR
+
+
+def is_own_cause(error: str | None, cause: Any, *, is_stop: bool) -> bool:
+    """Whether the pipeline or Lambda wrote ``cause``. For ``is_stop``, see `own_error`.
+
+    A cause from Step Functions may quote the execution's input.
     """
     name = error or ""
-    is_own = name in (REJECTED, STOPPED) or name in _pipeline_errors() or name.startswith(LAMBDA_ERRORS)
-    return cause if is_own else None
+    return _is_own_stop(name, cause) if is_stop else _is_own(name) or name.startswith(LAMBDA_ERRORS)
+
+
+def _is_own_stop(error: str, cause: Any) -> bool:
+    return (error, cause) == (STOPPED, STOP_CAUSE)
+
+
+def _is_own(error: str) -> bool:
+    return error == REJECTED or error in _pipeline_errors()
 
 
 def _pipeline_errors() -> set[str]:

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 
 from pipeline import executions
 from pipeline.clients import clients
-from pipeline.errors import REJECTED, own_cause
+from pipeline.errors import REJECTED, is_own_cause, own_error
 from pipeline.jobs import Job, JobNotFound, MoveRefused, ends
 from rules.states import ENDED, Status
 
@@ -39,7 +39,9 @@ def find(execution_arn: str) -> Outcome | None:
     execution = clients.stepfunctions.describe_execution(executionArn=execution_arn)
     if execution["status"] not in STATUSES:
         return None
-    status, error = STATUSES[execution["status"]], execution.get("error")
+    status, cause = STATUSES[execution["status"]], execution.get("cause")
+    is_stop = execution["status"] == "ABORTED"
+    error = own_error(execution.get("error"), cause, is_stop=is_stop)
     if error == REJECTED:
         status = Status.REJECTED
     if execution["status"] == "TIMED_OUT":
@@ -49,7 +51,7 @@ def find(execution_arn: str) -> Outcome | None:
         end_time=int(execution["stopDate"].timestamp() * 1000),
         stage=_last_stage(execution_arn),
         error=error,
-        cause=_words(own_cause(error, execution.get("cause"))),
+        cause=_words(cause) if is_own_cause(error, cause, is_stop=is_stop) else None,
     )
 
 

@@ -15,7 +15,7 @@ from time_machine import TimeMachineFixture
 
 from api import audit as api_audit
 from pipeline.audit import export, facts, inputs, page, report, verify
-from pipeline.audit.redaction import Redactor
+from pipeline.audit.redaction import CAUSE, Redactor
 from pipeline.audit.store import Store
 from pipeline.jobs import Job, Jobs, report_claims
 from rules.states import Status
@@ -88,9 +88,9 @@ SIGNED = "https://b.s3.amazonaws.com/images/j/a.jpg?X-Amz-Algorithm=AWS4&X-Amz-S
     ],
 )
 def test_secrets_are_removed_wherever_they_stand(secret: str, text: str) -> None:
-    redacted = Redactor().value({"error": "X", "deep": [{"error": "LabelsInvalid", "cause": text}]})
+    redacted = Redactor().value({"error": "StageFault", "deep": [{"error": "LabelsInvalid", "cause": text}]})
     assert secret not in json.dumps(redacted)
-    assert redacted["error"] == "X"
+    assert redacted["error"] == "StageFault"
 
 
 NAMES = ['…a"b.jpg', "…", 'O\'Brien "x". front.jpg', "anna\nschmidt.png", "a/b/c.json", "Žofie %2F.jpg", '"}{', "a\\b"]
@@ -119,8 +119,25 @@ def test_no_name_of_an_upload_stays_whatever_its_characters(folder: str, name: s
 def test_a_cause_that_the_pipeline_did_not_write_is_cut_out(error: Any, cause: Any) -> None:
     redacted = Redactor().value([{"error": error, "cause": cause}, {"error": "NotEnoughImages", "cause": "3 of 4"}])
     assert "jane" not in json.dumps(redacted)
-    assert redacted[0]["error"] == error
+    assert redacted[0]["error"] == ("OtherError" if error in ("KeyError", "by hand") else error)
     assert redacted[1]["cause"] == "3 of 4"
+
+
+@pytest.mark.parametrize("error", ["PhotosChanged", "ModelRejected", "StoppedByRequest", "Anna Schmidt", None])
+def test_a_stop_leaves_no_text_of_its_caller_in_a_report(s3: Any, error: str | None) -> None:
+    # Given a job that was stopped with an error and a cause from the caller
+    given = {"cause": "14 of 15 photos of Anna Schmidt were replaced."} | ({"error": error} if error else {})
+    history = History()
+    history.add("ExecutionStarted", input="{}", roleArn="r")
+    history.add("TaskStateEntered", name="Check images", input="{}")
+    history.add("ExecutionAborted", **given)
+    # When the report is made; Then neither event nor execution nor answer has the texts
+    document = made(s3, history, "ABORTED")
+    assert "Anna" not in json.dumps(document)
+    details = document["inputs"]["history"][-1]["details"]
+    assert details == {"cause": CAUSE} | ({"error": "OtherError"} if error else {})
+    described = Redactor().value({"status": "ABORTED", **given})
+    assert described == {"status": "ABORTED", **details}
 
 
 def test_a_token_is_known_again_in_other_places() -> None:
@@ -266,7 +283,7 @@ def test_the_page_shows_texts_as_texts(s3: Any) -> None:
     history = History()
     history.add("ExecutionStarted", input="{}", roleArn="r")
     history.add("TaskStateEntered", name="Check <b>", input="{}")
-    history.add("ExecutionFailed", error="<script>alert(1)</script>", cause="<img src=x>")
+    history.add("ExecutionFailed", error="StageFault", cause="<script>alert(1)</script><img src=x>")
     text = page.render(made(s3, history, "FAILED"))
     assert "<script>" not in text
     assert "<img" not in text

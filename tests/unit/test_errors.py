@@ -3,7 +3,16 @@
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
 
-from pipeline.errors import AccessDenied, Throttled, UnexpectedAnswer, as_pipeline_error, own_cause
+from pipeline.errors import (
+    STOP_CAUSE,
+    STOPPED,
+    AccessDenied,
+    Throttled,
+    UnexpectedAnswer,
+    as_pipeline_error,
+    is_own_cause,
+    own_error,
+)
 
 JOB = "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
 NAMES = ["jane-doe.jpg", "jane doe (1). front.jpg", 'jane\'s "id".png', "Ja\u0301ne.json", "…jane.jpg", "a\njane.jpg"]
@@ -46,11 +55,24 @@ def test_a_call_that_botocore_refuses_is_named_without_arguments() -> None:
     assert str(refused) == "The call could not be made: ParamValidationError."
 
 
-@pytest.mark.parametrize("error", ["NotEnoughImages", "ModelRejected", "StoppedByRequest", "Sandbox.Timedout"])
+@pytest.mark.parametrize("error", ["NotEnoughImages", "ModelRejected", "Sandbox.Timedout"])
 def test_causes_of_the_pipeline_are_kept(error: str) -> None:
-    assert own_cause(error, "3 of 4 photos can be used.") == "3 of 4 photos can be used."
+    cause = "3 of 4 photos can be used."
+    assert is_own_cause(error, cause, is_stop=False)
+    assert own_error(error, cause, is_stop=False) == error
 
 
 @pytest.mark.parametrize("error", [None, "", "KeyError", "States.Runtime", "States.QueryEvaluationError", "by hand"])
 def test_causes_of_other_writers_are_removed(error: str | None) -> None:
-    assert own_cause(error, 'The path is not in the input {"key": "labels/j/jane.json"}.') is None
+    cause = 'The path is not in the input {"key": "labels/j/jane.json"}.'
+    assert not is_own_cause(error, cause, is_stop=False)
+    is_known = not error or error.startswith("States.")
+    assert own_error(error, cause, is_stop=False) == (error if is_known else "OtherError")
+
+
+def test_of_a_stop_only_the_words_of_the_api_are_kept() -> None:
+    assert is_own_cause(STOPPED, STOP_CAUSE, is_stop=True)
+    assert own_error(STOPPED, STOP_CAUSE, is_stop=True) == STOPPED
+    for error, cause in ((STOPPED, "Anna left."), ("PhotosChanged", STOP_CAUSE), ("States.Timeout", None)):
+        assert not is_own_cause(error, cause, is_stop=True)
+        assert own_error(error, cause, is_stop=True) == "OtherError"

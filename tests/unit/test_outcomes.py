@@ -76,7 +76,7 @@ def setting(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Setting:
         ("FAILED", {"error": "ModelRejected", "cause": "F1 0.71 is below the bar of 0.80"}, Status.REJECTED),
         ("FAILED", {"error": "TrainingFailed", "cause": "No."}, Status.FAILED),
         ("TIMED_OUT", {}, Status.FAILED),
-        ("ABORTED", {"error": "StoppedByRequest", "cause": "Somebody stopped the job."}, Status.STOPPED),
+        ("ABORTED", {"error": "StoppedByRequest", "cause": "The job was stopped through the API."}, Status.STOPPED),
     ],
 )
 def test_an_end_is_written_with_stage_error_and_cause(
@@ -127,7 +127,20 @@ def test_a_cause_that_others_wrote_is_not_kept(setting: Setting, execution: str,
     setting.event()
     # Then neither record nor message has it
     assert setting.job["Cause"] is None
+    assert setting.job["Error"] == (error if error in (None, "States.Runtime") else "OtherError")
     assert "Brien" not in str(setting.job.attributes) + str(setting.messages)
+
+
+@pytest.mark.parametrize("error", ["PhotosChanged", "ModelRejected", "StoppedByRequest", "Anna Schmidt", "Lambda.Anna"])
+def test_a_stop_keeps_no_text_of_its_caller(setting: Setting, error: str) -> None:
+    # Given a stop with an error and a cause from its caller, under the name of an error that is known
+    setting.end("ABORTED", error=error, cause="14 of 15 photos of Anna Schmidt were replaced.")
+    # When its event comes
+    setting.event()
+    # Then the job is stopped, and neither record nor message has these texts
+    job = setting.job
+    assert (job.status, job["Error"], job["Cause"]) == (Status.STOPPED, "OtherError", None)
+    assert "Anna" not in str(job.attributes) + str(setting.messages)
 
 
 def test_doubled_and_late_events_change_and_tell_nothing_more(setting: Setting) -> None:

@@ -39,7 +39,10 @@ def _events(pages: Any, redactor: Redactor) -> Iterator[dict[str, Any]]:
                 "previousId": event.get("previousEventId", 0),
                 "time": milliseconds(event["timestamp"]),
                 "type": event["type"],
-                "details": redactor.value({name: parsed(name, part) for name, part in details.items()}),
+                "details": redactor.value(
+                    {name: parsed(name, part) for name, part in details.items()},
+                    is_stop=event["type"] == "ExecutionAborted",
+                ),
             }
 
 

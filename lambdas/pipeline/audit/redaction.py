@@ -2,7 +2,8 @@
 
 Names of photos and labels files are removed by structure: a name is the last part of a key in the folders of uploads.
 So of each value that is such a key or its URI, only folder and job are kept. A search for names in sentences cannot
-find all, because a name may have any characters. So a cause is kept only if the pipeline wrote it (`pipeline.errors`).
+find all, because a name may have any characters. So a cause is kept only if the pipeline wrote it, and an error
+only if the pipeline or AWS named it (`pipeline.errors`).
 
 An audit must identify people. So these stay: the IAM principal or the user pool's subject of an API caller, and the ids
 of workers, which are pseudonyms.
@@ -12,7 +13,7 @@ import json
 import re
 from typing import Any
 
-from pipeline.errors import own_cause
+from pipeline.errors import is_own_cause, own_error
 
 TOKEN, URL, KEY, EMAIL, STACK = "[task token]", "[signed URL]", "[access key]", "[e-mail]", "[stack trace]"
 NAME, CAUSE = "…", "[cause that the pipeline did not write]"
@@ -42,10 +43,13 @@ class Redactor:
         self._tokens: set[str] = set()
         self._cache: dict[str, str] = {}  # a history has the same texts thousands of times
 
-    def value(self, value: Any) -> Any:
-        """A JSON value without secrets, names of uploads, e-mail addresses and stack traces."""
+    def value(self, value: Any, *, is_stop: bool = False) -> Any:
+        """A JSON value without secrets, names of uploads, e-mail addresses and stack traces.
+
+        ``is_stop``: the value is the details of a stop. An execution shows a stop by its status.
+        """
         if isinstance(value, dict):
-            own = value if "cause" not in value else value | {"cause": _cause(value)}
+            own = value | _own_words(value, is_stop=is_stop or value.get("status") == "ABORTED")
             return {self.text(name): self._entry(name, part) for name, part in own.items() if name not in DROPPED}
         if isinstance(value, list):
             return [self.value(part) for part in value]
@@ -103,8 +107,13 @@ def without_name(text: str) -> str:
     return f"{bucket}{slash}{folder}/{job}/{NAME}" if named else f"{bucket}{slash}{folder}/{NAME}"
 
 
-def _cause(details: dict[str, Any]) -> Any:
-    """The cause in an event's details if the pipeline wrote it, otherwise a placeholder."""
-    cause, error = details["cause"], details.get("error")
-    is_own = cause is None or own_cause(error if isinstance(error, str) else None, "") is not None
-    return cause if is_own else CAUSE
+def _own_words(details: dict[str, Any], *, is_stop: bool) -> dict[str, Any]:
+    """Error and cause in the details, with replacements for what the pipeline or AWS did not write."""
+    error, cause = details.get("error"), details.get("cause")
+    own: dict[str, Any] = {}
+    name = error if isinstance(error, str) else None
+    if name is not None:
+        own["error"] = own_error(name, cause, is_stop=is_stop)
+    if cause is not None and not is_own_cause(name, cause, is_stop=is_stop):
+        own["cause"] = CAUSE
+    return own

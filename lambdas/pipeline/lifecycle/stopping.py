@@ -30,7 +30,7 @@ def stop(job: Job, caller: str, machine: StateMachine, *, model_parameter: str) 
         clients.stepfunctions.stop_execution(
             executionArn=execution["executionArn"],
             error=errors.STOPPED,
-            cause="The job was stopped through the API.",
+            cause=errors.STOP_CAUSE,
         )
         stopped.append("execution")
     recorded = outcomes.record(execution["executionArn"])
