@@ -8,7 +8,8 @@ CLI, curl, `ekyc`) may make any call with any key. A browser may make only these
 - Requests of an allowed web origin: to the API, and uploads to presigned URLs.
 
 A page cannot make a browser omit or forge what is checked here. Sources: Fetch standard, "`Origin` header"; Fetch
-Metadata Request Headers, "The Sec-Fetch-Site HTTP Request Header"; RFC 9110, section 7.2 (Host).
+Metadata Request Headers, "The Sec-Fetch-Site HTTP Request Header" and "The Sec-Purpose HTTP Request Header"; RFC 9110,
+section 7.2 (Host).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ PRIVATE = {
 """Headers of responses that pages of other origins must not read."""
 
 OPENED = ("none", "same-origin")  # values of Sec-Fetch-Site: opened by a person, or requested by our own page
+SPECULATION = ("Sec-Purpose", "Purpose")  # headers of requests that a browser makes before a person opens the address
 PRESIGNED_OBJECT = re.compile(r"/(?P<bucket>[^/]+)/.+")
 # Source: S3 API reference, "Authenticating Requests: Using Query Parameters", "GetObject".
 PRESIGNED_QUERY = re.compile(
@@ -81,10 +83,15 @@ class Doors:
         """The refusal of a web page's request. None if the request is allowed, or comes from a program."""
         if not is_browsers(request):
             return None
-        origin = _origin(request)
+        # A page can prefetch an address so that the request looks like one of a person, without its origin. If the
+        # browser itself prefetches an address that a person types, it requests the address again after the refusal.
+        if any(name in request.headers for name in SPECULATION):
+            return refusal(403, "Forbidden", OTHER_PAGE)
+        origin, site = _origin(request), request.headers.get("Sec-Fetch-Site")
         if origin is not None and origin not in self._origins:
-            return None if _is_allowed(origin, request) else refusal(403, "Forbidden", OTHER_PAGE)
-        site = request.headers.get("Sec-Fetch-Site")
+            # Browsers that send Sec-Fetch-Site also send Origin with each request that CORS rules can allow.
+            can_be_allowed = "Origin" in request.headers or site is None
+            return None if can_be_allowed and _is_allowed(origin, request) else refusal(403, "Forbidden", OTHER_PAGE)
         if site not in OPENED and not (site is None and origin):
             return refusal(403, "Forbidden", OTHER_PAGE)
         if f"{_path(request)}/".startswith(LABELLING):
@@ -129,7 +136,7 @@ def refusal(status: int, title: str, detail: str) -> Response:
 
 def is_browsers(request: Request) -> bool:
     """Whether a browser made the request. Old browsers send only their name; Node.js's fetch sends Sec-Fetch-Mode."""
-    headers = ("Origin", "Referer", "Sec-Fetch-Site")
+    headers = ("Origin", "Referer", "Sec-Fetch-Site", *SPECULATION)
     return any(name in request.headers for name in headers) or "Mozilla/" in request.headers.get("User-Agent", "")
 
 
@@ -142,7 +149,7 @@ def _origin(request: Request) -> str | None:
     """The origin of the requesting page, if the browser sends it."""
     if "Origin" in request.headers:
         return request.headers["Origin"]
-    if "Sec-Fetch-Site" in request.headers or "Referer" not in request.headers:
+    if "Referer" not in request.headers:
         return None
     page = urlsplit(request.headers["Referer"])
     return f"{page.scheme}://{page.netloc}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import io
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,19 @@ import pytest
 from labelling_jobs import BUCKET, begin, photo
 from playwright.sync_api import Browser, BrowserContext, Request, expect
 from test_page import drag, open_as, ready, shows
+from waiting import ENOUGH
 
 from ekyc.localaws.server import LocalAws
 
 ATTACK = (Path(__file__).parent / "hostile.js").read_text()
+PREFETCH = """(link) => {
+  const script = document.createElement("script");
+  script.type = "speculationrules";
+  script.text = JSON.stringify({
+    prefetch: [{ urls: [link], eagerness: "immediate", referrer_policy: "no-referrer" }],
+  });
+  document.head.append(script);
+}"""
 EVIL = "evil.example"  # a host name that leads to this machine: see browser.py
 
 
@@ -130,6 +140,34 @@ def test_a_hostile_page_reads_and_changes_nothing(
         labelling.get_by_role("button", name="No document here").click()
     expect(labelling.get_by_role("heading", name="All photos are labelled")).to_be_visible()
     assert [line["doctype"]["annotations"] for line in job.output()] == [[], []]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", EVIL])
+def test_a_hostile_page_can_prefetch_nothing(
+    empty_aws: LocalAws, context: BrowserContext, other_port: int, host: str
+) -> None:
+    # Given a link that a person can open, and a page of another port or of another host
+    begin(empty_aws, 1)
+    place = {"Bucket": BUCKET, "Key": "images/0.jpg"}
+    link = empty_aws.client("s3").generate_presigned_url("get_object", Params=place)
+    page = context.new_page()
+    page.goto(f"http://{host}:{other_port}/page")
+    outcomes: list[str] = []
+
+    def note(event: dict[str, str]) -> None:
+        if event["status"] != "Running":
+            outcomes.append(event["prefetchStatus"])
+
+    devtools = context.new_cdp_session(page)
+    devtools.on("Preload.prefetchStatusUpdated", note)
+    devtools.send("Preload.enable")
+    # When the page prefetches the link, which makes the browser ask as if a person had typed the address
+    page.evaluate(PREFETCH, link)
+    # Then the request is refused
+    deadline = time.monotonic() + ENOUGH
+    while not outcomes and time.monotonic() < deadline:
+        page.wait_for_timeout(50)  # lets Playwright handle events
+    assert set(outcomes) == {"PrefetchFailedNon2XX"}
 
 
 def test_an_html_file_in_a_bucket_runs_no_script(empty_aws: LocalAws, context: BrowserContext) -> None:

@@ -100,6 +100,13 @@ OTHER_PAGES = [
     ["Sec-Fetch-Site: same-origin, none"],
     ["Sec-Fetch-Site: cross-site", "Referer: http://127.0.0.1:PORT/"],
     ["Referer: https://evil.example/page"],
+    ["Sec-Fetch-Site: none", "Referer: https://evil.example/page"],
+    ["Sec-Fetch-Site: same-origin", "Referer: https://evil.example/page"],
+    ["Sec-Fetch-Site: none", f"Referer: {ORIGIN}/page"],
+    ["Sec-Fetch-Site: none", "Sec-Purpose: prefetch"],
+    ["Sec-Fetch-Site: none", "Sec-Purpose: prefetch;prerender"],
+    ["Sec-Fetch-Site: same-origin", "Purpose: prefetch"],
+    ["Sec-Purpose: prefetch"],
     ["User-Agent: Mozilla/5.0 (an old browser)"],
     ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Origin: https://evil.example"],
 ]
