@@ -8,7 +8,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.permissions import WHY, Allowed, Denied
+from stacks.permissions import WHY, Allowed, Denied, deployers
 
 READ_FOLDERS = ("manifests", "labels", "labelling", "training")
 """Folders of the photo bucket. A report has the hashes of the files in them."""
@@ -64,13 +64,6 @@ class AuditBucket(Construct):
         lifecycle of objects' and 'Required permissions' of PutBucketPolicy.
         """
         stack, objects = cdk.Stack.of(self), self.bucket.arn_for_objects("*")
-        synthesizer = stack.synthesizer
-        if not isinstance(synthesizer, cdk.DefaultStackSynthesizer):
-            raise TypeError(
-                "The audit bucket needs the role of the CDK's bootstrap stack: use DefaultStackSynthesizer."
-            )
-        deployer = cdk.Fn.sub(synthesizer.cloud_formation_execution_role_arn)
-        root = stack.format_arn(service="iam", region="", resource="root")
         statements = [
             Denied(
                 "OnlyTheExporterWrites",
@@ -107,7 +100,7 @@ class AuditBucket(Construct):
                     "s3:PutReplicationConfiguration",
                 ],
                 self.bucket.bucket_arn,
-                excepted=[deployer, root],
+                excepted=deployers(stack),
             ),
         ]
         for statement in statements:

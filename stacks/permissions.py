@@ -110,12 +110,26 @@ class Denied(iam.PolicyStatement):
         self.why = why
 
 
+def deployers(stack: cdk.Stack) -> list[str]:
+    """The ARNs of the principals that may configure a bucket: CloudFormation's role, and the account's root user.
+
+    CloudFormation's role is in the CDK's bootstrap stack. Without root, the account could lock itself out.
+    """
+    synthesizer = stack.synthesizer
+    if not isinstance(synthesizer, cdk.DefaultStackSynthesizer):
+        raise TypeError("Bucket policies need the role of the CDK's bootstrap stack: use DefaultStackSynthesizer.")
+    role = cdk.Fn.sub(synthesizer.cloud_formation_execution_role_arn)
+    return [role, stack.format_arn(service="iam", region="", resource="root")]
+
+
 def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence[str], training: Sequence[str]) -> None:
     """Deny writes to the folders that determine a model. Only the roles given for a folder, as ARNs, may write there.
 
-    Without the denial, any principal with write access to the bucket could replace these files.
+    Without the denial, any principal with write access to the bucket could replace these files. The bucket also stays
+    without versions: in a bucket with versions, an object that is replaced and restored has its old ETag and time.
     """
     bucket = storage.bucket
+    configurers = deployers(cdk.Stack.of(storage))
     statements = [
         Denied(
             sid,
@@ -149,6 +163,31 @@ def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence
                 "caller's permissions.",
             ),
         )
+    ]
+    statements += [
+        Denied(
+            "NothingRestoresAnObject",
+            "If a newer version of a photo is deleted, the older version is back with its ETag and time, so the checks "
+            "do not detect the replacement. Replication writes objects without `s3:PutObject`. Erasures and the "
+            "lifecycle rules delete objects, not versions.",
+            ["s3:DeleteObjectVersion", "s3:Replicate*"],
+            bucket.arn_for_objects("*"),
+            excepted=configurers,
+        ),
+        Denied(
+            "OnlyTheDeploymentConfigures",
+            "Versions, replication or another bucket policy would undo the statements above. CloudFormation's role in "
+            "the CDK's bootstrap stack must be able to update the bucket. The account's root user is excepted so that "
+            "the account cannot lock itself out.",
+            [
+                "s3:DeleteBucketPolicy",
+                "s3:PutBucketPolicy",
+                "s3:PutBucketVersioning",
+                "s3:PutReplicationConfiguration",
+            ],
+            bucket.bucket_arn,
+            excepted=configurers,
+        ),
     ]
     for statement in statements:
         bucket.add_to_resource_policy(statement)

@@ -30,7 +30,8 @@ def compare(manifest: ManifestReader, *, job_id: str, bucket: str) -> Iterator[t
     """Yield each photo of ``manifest``, the job's input.manifest, with its change since the check, or None.
 
     A photo is unchanged if its object has the ETag of the check and was not written after the manifest. The second
-    condition detects a photo that was replaced and restored. S3's times have a resolution of one second.
+    condition detects a photo that was replaced and restored. It needs a bucket without versions, which the bucket
+    policy ensures. S3's times have a resolution of one second.
 
     S3's listing and the manifest have the same order, so both are read in one pass. The memory does not depend on the
     number of photos.

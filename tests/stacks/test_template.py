@@ -502,6 +502,31 @@ def test_only_the_writers_write_what_determines_a_model(
     assert others == ({"BoolIfExists": {"aws:PrincipalIsAWSService": "false"}} if folders == ["training"] else {})
 
 
+def test_a_replaced_photo_cannot_be_restored(template: Template) -> None:
+    # Given what the policy of the bucket of photos denies, by statement
+    (policy,) = (
+        bucket_policy
+        for bucket_policy in template.of("AWS::S3::BucketPolicy").values()
+        if written(bucket_policy["Bucket"]).startswith("<StorageBucket")
+    )
+    bucket = written(policy["Bucket"])[1:-1]
+    denied = {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"] if "Sid" in statement}
+    restores, configures = denied["NothingRestoresAnObject"], denied["OnlyTheDeploymentConfigures"]
+    # Then no principal brings back an older version of an object, but erasures delete objects
+    assert (restores["Effect"], restores["Principal"]) == ("Deny", {"AWS": "*"})
+    assert set(restores["Action"]) == {"s3:DeleteObjectVersion", "s3:Replicate*"}
+    assert written(restores["Resource"]) == f"<{bucket}.Arn>/*"
+    # And no principal gives the bucket versions or another policy
+    assert (configures["Effect"], configures["Principal"]) == ("Deny", {"AWS": "*"})
+    assert {"s3:DeleteBucketPolicy", "s3:PutBucketPolicy", "s3:PutBucketVersioning"} <= set(configures["Action"])
+    assert written(configures["Resource"]) == f"<{bucket}.Arn>"
+    # And CloudFormation and the account's root user are excepted
+    for statement in (restores, configures):
+        deployer, root = statement["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
+        assert ":role/cdk-hnb659fds-cfn-exec-role-" in deployer["Fn::Sub"]
+        assert written(root) == "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"
+
+
 def test_photographs_and_job_records_outlive_the_stack(template: Template) -> None:
     for resource in template.resources.values():
         if resource["Type"] in ("AWS::S3::Bucket", "AWS::DynamoDB::Table"):
