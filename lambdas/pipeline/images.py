@@ -16,7 +16,7 @@ from pipeline.clients import clients
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages, error_code
 from pipeline.manifests import ManifestWriter, Photo, is_in_parts, photo_line, rejected_list_key
 from rules import names, photos
-from rules.photos import Rejection
+from rules.photos import Rejection, Seen
 from rules.uploads import LARGEST_PHOTO
 
 # Concurrent reads. 250,000 photos with two reads of 20 ms each (header and end) take 5.2 minutes.
@@ -242,7 +242,7 @@ class _Checker:
                 return look
             image_hash = self._checksum(upload) if encryption.startswith("aws:kms") else upload.etag
             turns = look.orientation != photos.AS_STORED
-            stored = self._upright_copy(upload, look.orientation) if turns else (upload.key, upload.etag)
+            stored = self._upright_copy(upload, look) if turns else (upload.key, upload.etag)
         except ClientError as error:
             if error_code(error) in CHANGED_CODES:
                 return Rejection("Changed", "the file was replaced or deleted during the check")
@@ -261,18 +261,18 @@ class _Checker:
         checksum = next((f"{name.removeprefix('Checksum')}:{answer[name]}" for name in names), None)
         return f"{checksum}:{upload.size}" if checksum else upload.etag
 
-    def _upright_copy(self, upload: Upload, orientation: int) -> tuple[str, str] | Rejection:
+    def _upright_copy(self, upload: Upload, look: Seen) -> tuple[str, str] | Rejection:
         """Find or create the photo's upright copy; returns its key and ETag, or why the photo is rejected."""
         key = f"{self._upright_prefix}{upload.key.removeprefix(self._prefix)}"
         existing = self._copies.get(key)
-        if existing and self._original_etag(existing) == upload.etag:
+        if existing and self._is_copy(existing, upload, look):
             return key, existing.etag
         with self._memory:
             # The first photo of a run is always turned, so that each run makes progress.
             if self._turned and self._seconds_left() < RESERVE_SECONDS:
                 raise PhotosLeft(f"This run turned {self._turned:,} photos upright. The next run continues.")
             content = self._get(upload)["Body"].read()
-            copy = self._turner.submit(self._turn, content, orientation).result()
+            copy = self._turner.submit(self._turn, content, look.orientation).result()
             if isinstance(copy, Rejection):
                 return copy
             body, media_type = copy
@@ -285,14 +285,22 @@ class _Checker:
             )
             return key, answer["ETag"].strip('"')
 
-    def _original_etag(self, copy: Upload) -> str | None:
-        """The ETag of the upload of which ``copy`` is the upright copy.
+    def _is_copy(self, copy: Upload, upload: Upload, look: Seen) -> bool:
+        """Whether ``copy`` names ``upload`` as its original, and is an upright photo with the size of the original.
 
         A comparison of times is not enough: an upload may be replaced while it is turned.
         """
-        answer = clients.s3.head_object(Bucket=self._bucket, Key=copy.key, IfMatch=f'"{copy.etag}"')
-        original: str | None = answer["Metadata"].get(ORIGINAL)
-        return original
+        original = ""
+
+        def read(start: int, stop: int) -> bytes:
+            nonlocal original
+            part = self._get(copy, Range=f"bytes={start}-{stop - 1}")
+            original = part["Metadata"].get(ORIGINAL, "")
+            content: bytes = part["Body"].read()
+            return content
+
+        found = photos.look(copy.size, read)
+        return original == upload.etag and found == Seen(look.width, look.height, photos.AS_STORED)
 
     def _turn(self, content: bytes, orientation: int) -> tuple[bytes, str] | Rejection:
         copy = upright.turn(content, orientation, LARGEST_PHOTO)

@@ -342,6 +342,24 @@ def test_a_copy_of_another_writer_is_not_used(bucket: Bucket) -> None:
     assert difference(stored_pixels(bucket.read(f"s3://{bucket.name}/{key}")), scene()) < 3
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [b"no photo", b"", photo(), phone_photo(scene(1), 6), phone_photo(scene(1), 1)[:-2]],
+    ids=["no photo", "empty", "another size", "not upright", "cut off"],
+)
+def test_a_copy_unlike_its_original_is_not_used(bucket: Bucket, forged: bytes) -> None:
+    # Given a phone photo, and an object in the place of its upright copy that names the photo as its original
+    bucket.put_photo("0.jpg", phone_photo(scene(), 6))
+    key = f"upright/{JOB}/0.jpg"
+    original = bucket.s3.head_object(Bucket=bucket.name, Key=f"images/{JOB}/0.jpg")["ETag"].strip('"')
+    bucket.s3.put_object(Bucket=bucket.name, Key=key, Body=forged, Metadata={images.ORIGINAL: original})
+    # When the photos are checked
+    checked = check(bucket)
+    # Then the photo is turned, and the object replaced, as it is no upright photo of this size
+    assert (checked.accepted, checked.turned) == (1, 1)
+    assert difference(stored_pixels(bucket.read(f"s3://{bucket.name}/{key}")), scene()) < 3
+
+
 def test_a_copy_of_a_replaced_upload_is_not_used(bucket: Bucket) -> None:
     # Given a photo that was replaced while an earlier run turned it, so that the copy is newer than the upload
     bucket.put_photo("0.jpg", phone_photo(scene(1), 6))
