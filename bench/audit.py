@@ -90,7 +90,7 @@ def measure(events: int, results: Any) -> None:
     with mock_aws():
         s3 = clients.s3
         s3.create_bucket(Bucket=BUCKET)
-        job = Job(JOB, Status.READY, {"StartedBy": "arn:aws:iam::123456789012:user/engineer"})
+        job = Job(JOB, Status.READY, {})
         before, started, cpu = peak_mb(), time.perf_counter(), time.process_time()
         gathered = inputs.gather(EXECUTION, job, bucket=BUCKET)
         built = report.build(gathered, job_id=JOB, stored=f"s3://{BUCKET}/report.json", previous=None)

@@ -214,7 +214,7 @@ def test_a_forgery_with_new_hashes_fails_against_awss_record(shared_pipeline: Pi
     assert verify.verdict(findings) == verify.GENUINE
     # Given a report with another starter of the job, made again from forged inputs
     inputs = copy.deepcopy(genuine["inputs"])
-    inputs["job"]["StartedBy"] = f"{ARN}somebody-else"
+    inputs["execution"]["input"]["startedBy"] = f"{ARN}somebody-else"
     inputs["history"][-1]["time"] += 1  # the last event, so that times still never go backwards
     inputs["execution"]["redriveCount"] = 7
     forged = documents.canonical(
@@ -318,7 +318,7 @@ def covered(shared_pipeline: Pipeline, ready: str) -> Iterator[tuple[dict[str, b
     """The job's genuine report and page, and forged newer versions by a principal with s3:PutObject."""
     kinds = {"json": "application/json", "html": "text/html"}
     true = {form: fetched(shared_pipeline, ready, kind) for form, kind in kinds.items()}
-    forged_report = changed(true["json"], StartedBy=f"{ARN}somebody-else")
+    forged_report = changed(true["json"], TrainingSeconds=1)
     forged = {"json": forged_report, "html": render(json.loads(forged_report)).encode()}
     s3, bucket = shared_pipeline.aws.client("s3"), shared_pipeline.outputs["AuditBucketName"]
     for form, body in forged.items():
@@ -411,7 +411,7 @@ def test_a_report_cannot_name_the_bucket_that_proves_it(shared_pipeline: Pipelin
     s3, evil = shared_pipeline.aws.client("s3"), "reports-of-a-forger"
     s3.create_bucket(Bucket=evil, ObjectLockEnabledForBucket=True)
     genuine = json.loads(fetched(shared_pipeline, ready))
-    made_from = genuine["inputs"] | {"job": {"StartedBy": f"{ARN}somebody-else"}}
+    made_from = genuine["inputs"] | {"job": {"TrainingSeconds": 1}}
     forged = documents.build(made_from, job_id=ready, stored=f"s3://{evil}/{report_key(ready)}", previous=None)
     lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": datetime.now(UTC) + timedelta(days=900)}
     metadata = {"ended": str(genuine["inputs"]["execution"]["stopDate"])}

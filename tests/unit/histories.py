@@ -83,6 +83,7 @@ def live_model(*, polls: int = 3, busy: int = 0, labelling_ended: int | None = N
     """A job that goes live, with so many polls of its training, and attempts that found no training slot."""
     history = History()
     job = {"jobId": JOB, "labels": {"provider": "ground-truth"}, "deploy": True, "minF1": 0.8, "minLabelF1": 0.5}
+    job["startedBy"] = "arn:aws:iam::123456789012:user/engineer"
     history.add("ExecutionStarted", input=json.dumps(job), roleArn="arn:aws:iam::123456789012:role/machine")
     manifest = f"s3://{BUCKET}/manifests/{JOB}"
     checked = {"manifest": f"{manifest}/input.manifest", "manifestSha256": "a" * 64}

@@ -248,6 +248,7 @@ def test_a_start_hands_the_execution_its_whole_input(api: Api) -> None:
         "minLabelF1": 0.5,
         "maxF1Drop": 0.05,
         "stopPreviousModel": False,
+        "startedBy": "anonymous",
     }
 
 
@@ -269,7 +270,12 @@ def test_a_start_accepts_options(api: Api) -> None:
     # Then the answer is the execution's ARN, and the execution has it all
     assert answer.text == execution_arn(job_id) == answer.headers["x-execution-arn"]
     labels = {"provider": "supplied", "key": f"labels/{job_id}/annotations.json"}
-    assert json.loads(api.execution(job_id)["input"]) == {"jobId": job_id, **wishes, "labels": labels}
+    assert json.loads(api.execution(job_id)["input"]) == {
+        "jobId": job_id,
+        **wishes,
+        "labels": labels,
+        "startedBy": "anonymous",
+    }
 
 
 @pytest.mark.parametrize(
@@ -321,6 +327,20 @@ def test_a_start_that_failed_can_be_repeated(api: Api) -> None:
     # Then the job runs, once
     assert json.loads(api.execution(job_id)["input"])["deploy"] is False
     assert is_problem(api.post("start", JobId=job_id), 409, "already started")
+
+
+def test_the_caller_whose_start_succeeded_is_named(api: Api) -> None:
+    # Given a start by one caller that Step Functions refused after its claim
+    job_id = api.new_job()
+    api.machine.refuse_next("start_execution", "ThrottlingException", "Rate exceeded")
+    callers = ["arn:aws:iam::123456789012:user/first", "arn:aws:iam::123456789012:user/second"]
+    for caller, status in zip(callers, (503, 200), strict=True):
+        event = proxy_event("POST", "/api/training/start", {"JobId": job_id})
+        event["requestContext"]["identity"] = {"userArn": caller}
+        # When another caller starts the job
+        assert Answer(api.function.handler(event, LambdaContext())).status == status
+    # Then the execution names the caller that started it
+    assert json.loads(api.execution(job_id)["input"])["startedBy"] == callers[1]
 
 
 def test_a_start_that_lost_the_race_is_refused(api: Api) -> None:
@@ -905,7 +925,7 @@ def test_a_resume_whose_claim_was_not_answered_is_noted_once(api: Api) -> None:
     # Given a claim that took effect and whose answer was lost
     job_id = stopped_in_training(api)
     api.get(f"jobs/{job_id}")
-    claimed = resumes.claim(job_id, api.jobs.get(job_id)["StartedBy"])
+    claimed = resumes.claim(job_id, "anonymous")
     # When the same caller asks again
     assert api.post(f"jobs/{job_id}/resume").status == 200
     # Then the execution runs, the claim holds from now on, and the record names one call

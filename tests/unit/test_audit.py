@@ -40,7 +40,7 @@ Report = dict[str, Any]
 
 def gathered(s3: Any, history: History, status: str = "SUCCEEDED", **attributes: Any) -> dict[str, Any]:
     """The inputs of the report on a history, with the record of its job."""
-    record = {"Id": JOB, "StartedBy": ENGINEER, "TrainingSeconds": 5400, "InferenceUnits": 1, **attributes}
+    record = {"Id": JOB, "TrainingSeconds": 5400, "InferenceUnits": 1, **attributes}
     job = Job(JOB, Status.READY, record)
     with functions_use(s3=s3, stepfunctions=StepFunctions(history, DEFINITION, status)):
         return inputs.gather(EXECUTION, job, bucket=BUCKET)
@@ -53,7 +53,7 @@ def made(s3: Any, history: History, status: str = "SUCCEEDED", **attributes: Any
 def second(s3: Any, history: History) -> Report:
     """The report on the second execution of the job, which an operator resumed."""
     start = int(history.events[0]["timestamp"].timestamp() * 1000)
-    record = {"Id": JOB, "StartedBy": ENGINEER, "ResumedBy": [{"By": "arn:operator", "Time": start - 900}]}
+    record = {"Id": JOB, "ResumedBy": [{"By": "arn:operator", "Time": start - 900}]}
     with functions_use(s3=s3, stepfunctions=StepFunctions(history, DEFINITION, "SUCCEEDED")):
         found = inputs.gather(f"{EXECUTION}-2", Job(JOB, Status.READY, record), bucket=BUCKET)
     return report.build(found, job_id=JOB, stored=STORED, previous=None)
@@ -157,6 +157,7 @@ def test_what_an_auditor_needs_stays() -> None:
         "manifest": f"s3://{BUCKET}/manifests/{JOB}/train.manifest",
         "output": f"s3://{BUCKET}/training/{JOB}/" + "a-long-folder/" * 20 + "summary.json",
         "worker": "private.us-east-1.0123456789abcdef",
+        "startedBy": "arn:aws:sts::123456789012:assumed-role/Engineer/anna.schmidt@example.com",
     }
     assert Redactor().value(kept) == kept
 
@@ -331,7 +332,8 @@ def set_at(*path: Any, to: Any) -> Callable[[Report], None]:
 
 TAMPERINGS: dict[str, tuple[Callable[[Report], None], str]] = {
     "the starter in the answers": (set_at("answers", 1, "answer", to="Nobody."), "answers"),
-    "the starter in the record": (set_at("inputs", "job", "StartedBy", to="arn:else"), "inputs.job"),
+    "the starter": (set_at("inputs", "execution", "input", "startedBy", to="arn:else"), "inputs.execution"),
+    "the record": (set_at("inputs", "job", "TrainingSeconds", to=1), "inputs.job"),
     "a fact": (set_at("facts", "evaluation", "f1", to=0.99), "facts"),
     "a fact added": (lambda document: document["facts"].update(extra=1), "facts"),
     "the time of an event": (set_at("inputs", "history", 5, "time", to=1), "inputs.history"),

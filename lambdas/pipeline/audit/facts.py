@@ -172,7 +172,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "cause": cause_text(execution.get("cause")),
         },
         "started": {
-            "by": job.get("StartedBy"),
+            "by": _started_by(job_input),
             "time": _first_start(inputs),
             "options": job_input,
             "resumed": _resumed(inputs),
@@ -192,7 +192,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             else 0.0,
         },
         "evaluation": _evaluation(walk, job_input),
-        "goLive": _go_live(walk, job_input, job),
+        "goLive": _go_live(walk, job_input),
         "incidents": walk.incidents,
         "path": {
             "states": _states(walk.visits, _last_time(inputs)),
@@ -200,6 +200,12 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "pauses": walk.pauses,
         },
     }
+
+
+def _started_by(job_input: Mapping[str, Any]) -> str | None:
+    """The caller of the start, as the API wrote it into the input; None for an execution that the API did not start."""
+    caller = job_input.get("startedBy")
+    return caller if isinstance(caller, str) else None
 
 
 def _first_start(inputs: Mapping[str, Any]) -> int | None:
@@ -307,7 +313,7 @@ def _labelling(walk: Walk, inputs: Mapping[str, Any], job_input: Mapping[str, An
         "labelled": result.get("labelled"),
         "fileSha256": imported.get("fileSha256"),
         "fileEtag": imported.get("fileEtag"),
-        "postedBy": inputs["job"].get("StartedBy") if at_start else (posted[-1]["By"] if posted else None),
+        "postedBy": _started_by(job_input) if at_start else (posted[-1]["By"] if posted else None),
         "postedTime": _first_start(inputs) if at_start else (posted[-1]["Time"] if posted else None),
         "atStart": at_start,
     }
@@ -359,11 +365,11 @@ def _evaluation(walk: Walk, job_input: Mapping[str, Any]) -> dict[str, Any] | No
     }
 
 
-def _go_live(walk: Walk, job_input: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+def _go_live(walk: Walk, job_input: Mapping[str, Any]) -> dict[str, Any]:
     published = walk.results.get(states.PUBLISH_MODEL.name)
     return {
         "asked": job_input.get("deploy"),
-        "askedBy": job.get("StartedBy"),
+        "askedBy": _started_by(job_input),
         "passed": (walk.results.get(states.EVALUATE_MODEL.name) or {}).get("passed"),
         "isLive": bool(published),
         "time": walk.exits.get(states.PUBLISH_MODEL.name),

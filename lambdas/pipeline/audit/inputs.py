@@ -43,7 +43,6 @@ reference, "Error responses"."""
 
 RECORD = (
     "StartTime",
-    "StartedBy",
     "StoppedBy",
     "ResumedBy",
     "LabelsPostedBy",

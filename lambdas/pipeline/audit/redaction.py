@@ -32,6 +32,9 @@ SIGNED_URL = re.compile(r"https?://[^\s\"'<>]*[?&](?:X-Amz-[A-Za-z-]+|Signature|
 ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 EMAIL_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
+CALLER = re.compile(r"arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:\S{1,700}")
+"""The ARN of an IAM principal. With some sign-in systems it ends with an e-mail address."""
+
 DROPPED = frozenset({"SdkHttpMetadata", "SdkResponseMetadata", "inputDetails", "outputDetails"})
 """The HTTP headers of Step Functions' calls, and its flags for truncated values, which are not about the job."""
 
@@ -90,6 +93,8 @@ class Redactor:
             return TOKEN
         if lower == "stacktrace":
             return STACK
+        if lower == "startedby" and isinstance(part, str) and CALLER.fullmatch(part):
+            return part
         return self.value(part)
 
 

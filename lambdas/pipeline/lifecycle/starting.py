@@ -28,7 +28,8 @@ def start(
 
     Claims the record first, so that of several starts only one succeeds. Reads the record only when something is
     missing or the claim fails. If a start fails after its claim (a crash, a throttle), the job has no execution, and
-    the next start takes over the claim.
+    the next start takes over the claim. The record may therefore be from another caller, so ``started_by`` goes into
+    the execution's input, which the audit report reads.
 
     Raises:
         JobNotFound: no job has this id.
@@ -51,7 +52,6 @@ def start(
             DetailedStatus="Starting",
             ExecutionArn=arn,
             ExecutionStartTime=now_ms(),
-            StartedBy=started_by,
             LabelProvider=labels["provider"],
         )
     except MoveRefused as refusal:
@@ -61,7 +61,7 @@ def start(
         _claim_again(refusal.job)
     try:
         clients.stepfunctions.start_execution(
-            stateMachineArn=machine.arn, name=job_id, input=json.dumps(execution_input)
+            stateMachineArn=machine.arn, name=job_id, input=json.dumps(execution_input | {"startedBy": started_by})
         )
     except ClientError as error:
         if error_code(error) == "ExecutionAlreadyExists":
