@@ -706,6 +706,17 @@ def test_a_stop_in_labelling_stops_the_people_too(api: Api) -> None:
     assert api.execution(job_id)["status"] == "ABORTED"
 
 
+def test_a_stop_after_a_stop_in_the_console_is_not_recorded(api: Api) -> None:
+    # Given a job whose execution was stopped in the console, which the record does not show yet
+    job_id = api.started()
+    api.machine.end(execution_arn(job_id), "ABORTED")
+    # When a caller stops the job
+    answer = api.post(f"jobs/{job_id}/stop")
+    # Then the caller is not recorded as the one who stopped it
+    assert (answer.status, answer.json["stopped"]) == (200, [])
+    assert api.jobs.get(job_id)["StoppedBy"] is None
+
+
 def test_a_stop_ends_a_model_that_was_not_published(api: Api) -> None:
     # Given a job whose model is starting
     job_id, _ = deploying(api, "STARTING")

@@ -102,9 +102,12 @@ def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
         if labelling["postedTime"] is None:
             yield "The job takes supplied labels, but none arrived."
             return
-        when = "at the start" if labelling["atStart"] else "while the job waited"
-        yield f"The labels were supplied {when} by {_caller(labelling['postedBy'])}, at"
-        yield f"{moment(labelling['postedTime'])}."
+        caller, time = _caller(labelling["postedBy"]), moment(labelling["postedTime"])
+        if labelling["atStart"]:
+            yield f"The labels file was named at the start by {caller}, at {time}."
+        else:
+            yield f"The last request with labels while the job waited came from {caller}, at {time}."
+            yield "A request that came after an accepted one was refused."
         if labelling["fileSha256"] is None:
             yield "Their import is not complete."
             return

@@ -21,7 +21,8 @@ def stop(job: Job, caller: str, machine: StateMachine, *, model_parameter: str) 
     execution = describe_execution(job, machine)
     if execution is None:
         raise NotAllowed("The job was never started.")
-    if job.status in RUNNING:
+    # Only a caller whose stop can take effect is recorded: the execution may have been stopped without the API.
+    if job.status in RUNNING and execution["status"] in UP:
         jobs.note_call(job.id, "StoppedBy", caller, StopRequested=now_ms())
     else:
         jobs.note_first(job.id, StopRequested=now_ms())
