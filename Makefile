@@ -39,11 +39,12 @@ demo: .venv/installed build/layer/installed  ## train a model from photos locall
 	$(BIN)/ekyc demo $(if $(PHOTOS),--photos $(PHOTOS))
 
 # The tests of a file run in one process because they share a deployed stack.
-PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-# Two runs: the local AWS patches moto in its process, and unit tests need moto unpatched.
+PYTEST := $(BIN)/pytest --dist loadfile --no-loadscope-reorder
+# Two runs: the local AWS patches moto in its process, and unit tests need moto unpatched. The processes of the second run
+# often wait for the local AWS, so three of them use two cores.
 test: .venv/installed build/layer/installed node_modules/installed  ## run all tests
-	$(PYTEST) tests/unit
-	$(PYTEST) --ignore tests/unit
+	$(PYTEST) --numprocesses 2 tests/unit
+	$(PYTEST) --numprocesses 3 --ignore tests/unit
 
 lint: .venv/installed  ## check style and types
 	$(BIN)/ruff check .
