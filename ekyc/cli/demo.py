@@ -27,6 +27,7 @@ from ekyc.localaws.synth import synthesize
 SHEET_PHOTOS = 12
 SPEED = 240  # a wait of five minutes on AWS takes little more than a second
 LOOK_EVERY = 0.25  # seconds
+FIRST_TIME = 10**12  # numbers from here on are times (Unix ms), which later stages compare
 PLAIN_PROGRESS_EVERY = 5  # seconds between progress lines if the output is not a terminal
 
 
@@ -131,7 +132,11 @@ class StateLines:
             if visit.left is None:
                 break
             self._left += 1
-            figures = [f"{name} {value}" for name, value in visit.output.items() if type(value) in (int, float)]
+            figures = [
+                f"{name} {value}"
+                for name, value in visit.output.items()
+                if type(value) in (int, float) and value < FIRST_TIME
+            ]
             if figures and visit.kind == "Task":
                 console.print(as_text(f"          {', '.join(figures)}", "dim"))
         if visits and job["status"] not in watch.ENDED:

@@ -1,6 +1,7 @@
 """The `ekyc` command as a person runs it: a process of its own, its output and its exit code."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,9 @@ def test_the_demo_trains_a_model_and_leaves_nothing_running(tmp_path: Path) -> N
         ended.stdout.index(state) for state in ("Check images", "Request labels", "Start training", "Model ready")
     ]
     assert places == sorted(places)
+    # And with their figures, but not the times that later stages compare
+    assert "accepted 32" in ended.stdout
+    assert not re.search(r"(Written|Ended) [0-9]", ended.stdout)
     # And its figures are those of a model that works, on photos that it was not trained on
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["status"], result["execution_status"]) == ("Ready", "SUCCEEDED")
