@@ -1,5 +1,7 @@
 """Shared by the fuzzers: an in-memory S3 client, and the seed corpora."""
 
+import base64
+import hashlib
 import io
 import json
 import re
@@ -10,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from botocore.exceptions import ClientError
 from PIL import Image
 
 from ekyc import samples
@@ -29,8 +32,11 @@ class Objects(dict[str, bytes]):
         headers = {"ContentLength": len(content), "LastModified": UPLOADED, "ETag": f'"{Key}"'}
         return {"Body": io.BytesIO(content), **headers}
 
-    def head_object(self, **_: Any) -> dict[str, Any]:
-        return {"LastModified": UPLOADED}
+    def head_object(self, *, Key: str, **_: Any) -> dict[str, Any]:
+        if Key not in self:
+            raise ClientError({"Error": {"Code": "404", "Message": "Not Found"}}, "HeadObject")
+        checksum = base64.b64encode(hashlib.sha256(self[Key]).digest()).decode()
+        return {"LastModified": UPLOADED, "ETag": f'"{Key}"', "ChecksumSHA256": checksum}
 
     def put_object(self, *, Key: str, Body: bytes | IO[bytes], **_: Any) -> dict[str, str]:
         self[Key] = Body if isinstance(Body, bytes) else Body.read()

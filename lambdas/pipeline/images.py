@@ -1,5 +1,6 @@
 """Checks a job's photos against Rekognition's limits, turns them upright, and lists accepted and rejected photos."""
 
+import hashlib
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from pipeline import upright
 from pipeline.clients import clients
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages, error_code
 from pipeline.manifests import ManifestWriter, Photo, is_in_parts, photo_line, rejected_list_key
+from pipeline.objects import put_once
 from rules import names, photos
 from rules.photos import Rejection, Seen
 from rules.uploads import LARGEST_PHOTO
@@ -276,14 +278,9 @@ class _Checker:
             if isinstance(copy, Rejection):
                 return copy
             body, media_type = copy
-            answer = clients.s3.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=body,
-                ContentType=media_type,
-                Metadata={ORIGINAL: upload.etag},
-            )
-            return key, answer["ETag"].strip('"')
+            sha256, metadata = hashlib.sha256(body).digest(), {ORIGINAL: upload.etag}
+            stored = put_once(self._bucket, key, body, sha256, ContentType=media_type, Metadata=metadata)
+            return key, stored.etag
 
     def _is_copy(self, copy: Upload, upload: Upload, look: Seen) -> bool:
         """Whether ``copy`` names ``upload`` as its original, and is an upright photo with the size of the original.

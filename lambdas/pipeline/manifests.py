@@ -14,6 +14,7 @@ import orjson
 
 from pipeline.clients import clients
 from pipeline.errors import ManifestChanged
+from pipeline.objects import put_once
 from rules.lines import Stream, Unusable, read_lines
 
 # The bytes that a writer keeps in memory. A larger manifest is in /tmp until it is uploaded.
@@ -173,7 +174,8 @@ class ManifestWriter:
     """Writes lines to an S3 object. The object is uploaded when the ``with`` block ends without an error.
 
     Until then the lines are in memory, or in /tmp above 4 MB. A single PUT uploads them, so an error leaves neither a
-    partial object nor an incomplete multipart upload. A manifest may have 1 GB; the limit of a PUT is 5 GB.
+    partial object nor an incomplete multipart upload. A manifest may have 1 GB; the limit of a PUT is 5 GB. An object
+    that has this content already is not written again: see `put_once`.
 
     ``sha256`` is the hex digest of the content, ``count`` the number of lines. ``written``, known after the block, is
     the time when S3 wrote the object (Unix ms, with S3's resolution of one second).
@@ -205,7 +207,5 @@ class ManifestWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with self._file:
             if kind is None:
-                self._file.seek(0)
-                clients.s3.put_object(Bucket=self._bucket, Key=self._key, Body=self._file)
-                answer = clients.s3.head_object(Bucket=self._bucket, Key=self._key)
-                self.written = _unix_ms(answer["LastModified"])
+                stored = put_once(self._bucket, self._key, self._file, self._hash.digest())
+                self.written = _unix_ms(stored.written)

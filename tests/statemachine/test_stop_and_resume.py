@@ -15,6 +15,7 @@ from ekyc.cli.main import cli
 from ekyc.localaws.clock import clock
 from ekyc.localaws.moto_patches import stepfunctions
 from ekyc.localaws.services import events, functions, rekognition
+from tests.waiting import ENOUGH
 
 SUPPLIED = {"labels": {"provider": "supplied", "key": "annotations.json"}}
 QUICK = 6000.0  # for hours in which nothing else is to happen
@@ -101,6 +102,39 @@ def held(function_id: str) -> Iterator[list[Any]]:
     finally:
         opened.set()
         functions.Runtime.invoke = invoke  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("stage", ["CheckImages", "ImportLabels", "PrepareDatasets"])
+def test_a_stage_that_outlives_a_stop_does_no_harm(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    # Given a stage that takes long at its first call, and a job that is stopped meanwhile: AWS lets the function run on
+    began, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+    invoke = functions.Runtime.invoke
+
+    def linger(self: functions.Runtime, function: Any, event: Any, *more: Any) -> functions.Answer:
+        if stage not in function.function_name or began.is_set():
+            return invoke(self, function, event, *more)
+        began.set()
+        assert goes_on.wait(ENOUGH)
+        answer = invoke(self, function, event, *more)
+        ended.set()
+        return answer
+
+    monkeypatch.setattr(functions.Runtime, "invoke", linger)
+    job_id = labelled_job(pipeline, deploy=False)
+    assert began.wait(ENOUGH)
+    stop(pipeline, job_id, by="API")
+    pipeline.reaches(job_id, "Stopped")
+    # When the job is resumed, and the function ends only after the resumed job has passed the stage
+    rekognition.current().max_trainings = 0
+    resume(pipeline, job_id)
+    eventually(lambda: pipeline.entered(job_id)[-1:] == ["Start training"])
+    goes_on.set()
+    assert ended.wait(ENOUGH)
+    rekognition.current().max_trainings = 2
+    # Then the job goes on to its end, as no list was written again
+    pipeline.reaches(job_id, "Ready")
 
 
 @pytest.mark.parametrize("by", ["API", "console"])
