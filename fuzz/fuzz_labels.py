@@ -45,7 +45,9 @@ def any_file(content: bytes) -> None:
     clients.s3 = s3
     imported = False
     try:
-        request = labels.ImportLabels(JOB, f"{MANIFESTS}/input.manifest", INPUT_SHA256, "labels/file", TYPES)
+        request = labels.ImportLabels(
+            JOB, f"{MANIFESTS}/input.manifest", INPUT_SHA256, "labels/file", TYPES, None, None
+        )
         labels.import_labels(request, bucket=BUCKET)
         imported = True
     except LabelsInvalid as error:

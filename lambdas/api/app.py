@@ -86,7 +86,7 @@ def upload_url() -> Response[str]:
     job = _job(job_id)
     _check_takes_uploads(job, [name])
     key = validation.object_key(job.id, name)
-    if not _awaits_correction(job) and lifecycle.is_uploaded(key, settings.bucket):
+    if not _awaits_correction(job) and lifecycle.uploaded_etag(key, settings.bucket):
         raise problems.conflict("A file of this name is already uploaded for the job. Upload it under another name.")
     return _text(_presigned(key))
 

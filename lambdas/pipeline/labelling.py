@@ -157,7 +157,7 @@ def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notif
     if request.provider == SUPPLIED:
         if job["PostedLabels"]:
             # The labels were the answer to the token of an earlier run, which failed after that.
-            supply_labels(job, job["PostedLabels"])
+            supply_labels(job)
         else:
             _check_deadline(request, "no labels were posted")
             detail = "Waiting for labels: upload a COCO file or a manifest and post its name"
@@ -217,12 +217,12 @@ def resume_execution(event: Mapping[str, Any], *, notify: Notify) -> None:
     _notify(job_id, description, notify)
 
 
-def supply_labels(job: Job, labels_key: str) -> bool:
-    """Answer the token with an uploaded labels file; returns False if the token was answered already.
+def supply_labels(job: Job) -> bool:
+    """Answer the token with the posted labels in ``job``; returns False if the token was answered already.
 
     The token stays in the record until the next state, `Import labels`, removes it.
     """
-    return _answer_token(job["TaskToken"], {"provider": SUPPLIED, "labelsKey": labels_key})
+    return _answer_token(job["TaskToken"], job["PostedLabels"])
 
 
 def answer(job_id: str, token: str, description: Mapping[str, Any]) -> None:

@@ -20,12 +20,19 @@ from rules.lines import LABEL_ATTRIBUTE, LEFT_OUT, Labelled, Stream, Unusable, l
 
 PROVIDER = "supplied"
 MAX_PLACES_SHOWN = 10
+ABSENT_OR_REPLACED = {
+    "NoSuchKey": "The labels file does not exist. Upload it under the name that the request gave.",
+    "PreconditionFailed": "The labels file was replaced after the request that named it. Check the file that is there "
+    "now, then resume the job to read it.",
+}
 
 
 @dataclass(frozen=True)
 class ImportLabels:
     """The request of the state `Import labels`. ``labels_key`` is the key of the uploaded file.
 
+    ``labels_etag`` is the ETag that the file had when it was named, or None if any file with this key is accepted.
+    ``posted_by`` is the caller who named it, as IAM or the user pool names the caller, or None if that is not known.
     ``images_manifest`` is the S3 URI of the manifest of the job's photos, ``images_sha256`` the hash that Check images
     returned for it.
     """
@@ -35,6 +42,8 @@ class ImportLabels:
     images_sha256: str
     labels_key: str
     document_types: list[str]
+    labels_etag: str | None
+    posted_by: str | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,8 @@ class LabelsImported:
     """The labelled manifest (S3 URI, SHA-256 in hex), and the number of photos with at least one labelled document.
 
     ``file_sha256`` (hex) and ``file_etag`` are those of the supplied file. ``labels_without_photo`` counts the labelled
-    photos that were not uploaded, ``photos_without_label`` the job's photos that are not in the file.
+    photos that were not uploaded, ``photos_without_label`` the job's photos that are not in the file. ``posted_by`` is
+    the caller of the request, for the audit report.
     """
 
     provider: str
@@ -54,6 +64,7 @@ class LabelsImported:
     file_etag: str
     labels_without_photo: int
     photos_without_label: int
+    posted_by: str | None
 
 
 class _Problems:
@@ -115,7 +126,7 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
         LabelsInvalid: the file has problems. The cause has their number and places.
         LabelsDoNotMatch: too many photos have no counterpart. The cause has both numbers.
     """
-    file = _File(bucket, request.labels_key)
+    file = _File(bucket, request.labels_key, request.labels_etag)
     photos = _photos(ManifestReader(request.images_manifest, request.images_sha256))
     uploads = f"s3://{bucket}/images/{request.job_id}/"
     class_ids = {name: index for index, name in enumerate(request.document_types)}
@@ -157,6 +168,7 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
         file.etag,
         counts.without_photo,
         counts.without_label,
+        request.posted_by,
     )
 
 
@@ -180,17 +192,16 @@ class _File:
     imported file.
     """
 
-    def __init__(self, bucket: str, key: str) -> None:
-        """Raises LabelsInvalid if the file does not exist."""
+    def __init__(self, bucket: str, key: str, etag: str | None) -> None:
+        """Raises LabelsInvalid if the file does not exist, or does not have ``etag``."""
         self._object: dict[str, Any] = {"Bucket": bucket, "Key": key}
+        condition: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {}
         try:
-            self._first = clients.s3.get_object(**self._object)
+            self._first = clients.s3.get_object(**self._object, **condition)
         except ClientError as error:
-            if error_code(error) != "NoSuchKey":
+            if error_code(error) not in ABSENT_OR_REPLACED:
                 raise
-            raise LabelsInvalid(
-                "The labels file does not exist. Upload it under the name that the request gave."
-            ) from None
+            raise LabelsInvalid(ABSENT_OR_REPLACED[error_code(error)]) from None
         self.size: int = self._first["ContentLength"]
         self.etag: str = self._first["ETag"].strip('"')
         self.uploaded: str = self._first["LastModified"].strftime("%Y-%m-%dT%H:%M:%S")
@@ -217,7 +228,7 @@ class _File:
         try:
             return clients.s3.get_object(**self._object, IfMatch=self._first["ETag"])["Body"]
         except ClientError as error:
-            if error_code(error) not in ("PreconditionFailed", "NoSuchKey"):
+            if error_code(error) not in ABSENT_OR_REPLACED:
                 raise
             raise LabelsInvalid(
                 "The labels file was replaced or deleted while it was read. Resume the job to read the new file."

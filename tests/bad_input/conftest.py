@@ -218,7 +218,9 @@ class ImportLabels(Stages):
         events = self.bucket.s3.meta.events
         if case.size:
             events.register_first("before-send.s3.GetObject", is_asked)
-        request = labels.ImportLabels(JOB, self._photos, sha256(self.bucket, self._photos), self._key, TYPES)
+        request = labels.ImportLabels(
+            JOB, self._photos, sha256(self.bucket, self._photos), self._key, TYPES, None, None
+        )
         imported: list[labels.LabelsImported] = []
         try:
             error = refusal(lambda: imported.append(labels.import_labels(request, bucket=self.bucket.name)))

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from deployed import TYPES, Pipeline, eventually
 from PIL import Image
 from test_iam_enforced import take_permission
+from test_stop_and_resume import held
 
 from ekyc.localaws.clock import clock
 from ekyc.localaws.services import rekognition
@@ -164,6 +166,33 @@ def test_the_report_has_the_hash_of_the_labels_that_were_read(pipeline: Pipeline
     assert facts["labelling"]["fileSha256"] == sha256(labels.read_bytes())
     assert facts["split"]["labelsSha256"] == sha256(imported.encode())
     assert facts["labelling"]["labelled"] == facts["split"]["trainImages"] + facts["split"]["testImages"]
+
+
+@pytest.mark.parametrize("at_start", [True, False], ids=["at start", "while it waits"])
+def test_labels_replaced_after_they_were_named(pipeline: Pipeline, at_start: bool) -> None:
+    # Given a labels file that a request has named, and that the job has not read
+    labels = pipeline.photos / "annotations.json"
+    with held("CheckImages" if at_start else "ImportLabels") as begun:
+        job_id, urls = uploaded_by_legacy_urls(pipeline, *sorted(pipeline.photos.glob("*.jpg")), labels)
+        pipeline.start(job_id, labels=SUPPLIED | ({"key": labels.name} if at_start else {}), deploy=False)
+        if not at_start:
+            pipeline.reaches(job_id, "WaitingForLabelling")
+            post_labels(pipeline, job_id)
+        eventually(lambda: begun)
+        # When it is replaced
+        put(urls[labels.name], labels.read_bytes() + b" ")
+    # Then it is not used unless the job is resumed with it
+    job = pipeline.reaches(job_id, "Failed")
+    assert (job["error"], "was replaced after the request that named it" in job["cause"]) == ("LabelsInvalid", True)
+    assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
+    pipeline.reaches(job_id, "Ready")
+    # And the report says so, and who named the file
+    document = report(pipeline, job_id)
+    (answer,) = (part["answer"] for part in document["answers"] if "abel" in part["question"])
+    assert "it was replaced before the job was resumed" in answer
+    named = document["facts"]["labelling"]
+    assert (named["atStart"], named["postedBy"]) == (at_start, document["facts"]["started"]["by"])
+    assert named["fileSha256"] == sha256(labels.read_bytes() + b" ")
 
 
 def test_labels_replaced_after_the_labelling_are_not_used(pipeline: Pipeline) -> None:

@@ -248,20 +248,18 @@ def test_a_stop_in_the_console_has_no_caller(s3: Any) -> None:
     assert (incident["what"], incident["by"]) == ("stop", None)
 
 
-def test_the_report_does_not_say_whose_labels_were_used(s3: Any) -> None:
-    # Given a job that waited for labels, and two requests with labels, of which the second was refused
+def test_the_report_says_whose_labels_were_accepted(s3: Any) -> None:
+    # Given a job that waited for labels, and was resumed with those of one of two requests
     history = History()
     history.add("ExecutionStarted", input=json.dumps({"jobId": JOB, "labels": {"provider": "supplied"}}), roleArn="r")
-    history.task("Request labels", {"jobId": JOB}, {"provider": "supplied", "labelsKey": f"labels/{JOB}/a.json"})
+    posted = {"provider": "supplied", "labelsKey": f"labels/{JOB}/a.json", "labelsEtag": "e", "postedBy": ENGINEER}
+    history.task("Request labels", {"jobId": JOB}, posted)
     history.add("ExecutionSucceeded", output="{}")
-    time = int(history.now.timestamp() * 1000)
-    calls = [{"By": ENGINEER, "Time": time - 2000}, {"By": "arn:other", "Time": time - 1000}]
     # When the report is made
-    document = made(s3, history, LabelsPostedBy=calls)
-    # Then it names the last request as such, and not as the one that was accepted
+    document = made(s3, history)
+    # Then it names the caller of the accepted request
     (answer,) = (part["answer"] for part in document["answers"] if "abel" in part["question"])
-    assert "last request with labels while the job waited came from arn:other" in answer
-    assert "after an accepted one was refused" in answer
+    assert f"named while the job waited for it by {ENGINEER}, at" in answer
 
 
 def test_a_later_execution_knows_what_it_was_given(s3: Any) -> None:

@@ -21,6 +21,7 @@ TEAM = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:workteam/private-crowd/checkers"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/labelling"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 FIRST, SECOND = "token-1", "token-2"
+POSTED = {"provider": "supplied", "labelsKey": "labels/x/a.json", "labelsEtag": "e", "postedBy": "engineer"}
 TYPES = ["ID_KTP", "MY_NRIC"]
 
 
@@ -353,22 +354,21 @@ def test_supplied_labels_are_waited_for_and_posted(setting: Setting) -> None:
     assert setting.job.status is Status.WAITING_FOR_LABELLING
     assert setting.ground_truth.calls == []
     # When they post them, twice
-    job = setting.job
-    first, second = (labelling.supply_labels(job, "labels/x/a.json") for _ in range(2))
+    job = tokens.post_labels(setting.id, POSTED)
+    first, second = (labelling.supply_labels(job) for _ in range(2))
     # Then the execution is resumed once
     assert (first, second) == (True, False)
-    assert setting.answered() == {"provider": "supplied", "labelsKey": "labels/x/a.json"}
+    assert setting.answered() == POSTED
 
 
 def test_labels_of_a_failed_attempt_are_used_by_the_next(setting: Setting) -> None:
     # Given labels that were posted while the stage's first try was about to fail
     setting.request(provider="supplied")
-    job = tokens.post_labels(setting.id, "labels/x/a.json", "engineer")
-    labelling.supply_labels(job, "labels/x/a.json")
+    labelling.supply_labels(tokens.post_labels(setting.id, POSTED))
     # When the state machine tries once more, with a new token
     setting.request(token=SECOND, provider="supplied")
     # Then the labels need not be posted again
-    assert setting.answered(SECOND) == {"provider": "supplied", "labelsKey": "labels/x/a.json"}
+    assert setting.answered(SECOND) == POSTED
 
 
 def test_supplied_labels_that_never_come_time_out(setting: Setting) -> None:

@@ -44,7 +44,8 @@ def import_file(bucket: Bucket, name: str, content: bytes | str) -> LabelsImport
     manifest = put_input_manifest(bucket, PHOTOS, rejected=["bad.jpg"])
     bucket.put(f"labels/{JOB}/{name}", content)
     return labels.import_labels(
-        ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/{name}", TYPES), bucket=bucket.name
+        ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/{name}", TYPES, None, None),
+        bucket=bucket.name,
     )
 
 
@@ -145,10 +146,11 @@ def test_coco_becomes_a_ground_truth_manifest(bucket: Bucket) -> None:
         file_etag=imported.file_etag,
         labels_without_photo=0,
         photos_without_label=1,
+        posted_by=None,
     )
     # And a second run of the stage writes the same
     manifest = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
-    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES)
+    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES, None, None)
     assert labels.import_labels(request, bucket=bucket.name) == imported
 
 
@@ -265,7 +267,7 @@ def test_a_corrected_file_leaves_no_problems_listed(bucket: Bucket) -> None:
 
 def test_a_missing_file_is_reported(bucket: Bucket) -> None:
     manifest = put_input_manifest(bucket, PHOTOS)
-    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/none.json", TYPES)
+    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/none.json", TYPES, None, None)
     with pytest.raises(LabelsInvalid, match="The labels file does not exist"):
         labels.import_labels(request, bucket=bucket.name)
 
@@ -293,7 +295,7 @@ def test_labels_replaced_while_they_are_read_are_refused(bucket: Bucket) -> None
     events = bucket.s3.meta.events
     manifest = put_input_manifest(bucket, PHOTOS)
     bucket.put(f"labels/{JOB}/annotations.json", json.dumps(coco()))
-    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES)
+    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES, None, None)
     events.register("after-call.s3.GetObject", replace)
     # When imported; Then the job says so
     with pytest.raises(LabelsInvalid, match="was replaced or deleted while it was read"):
@@ -327,7 +329,8 @@ def test_labels_of_a_turned_photo_name_its_upright_copy(bucket: Bucket, kind: st
     bucket.put(f"manifests/{JOB}/rejected.jsonl", "")
     # When imported; Then the labels are of what is trained on, the copy, and the datasets take both
     imported = labels.import_labels(
-        ImportLabels(JOB, manifest, sha256(bucket, manifest), key, TYPES), bucket=bucket.name
+        ImportLabels(JOB, manifest, sha256(bucket, manifest), key, TYPES, None, None),
+        bucket=bucket.name,
     )
     assert [line["source-ref"] for line in bucket.lines(imported.manifest)] == [upright, original]
     prepared = prepare(bucket, imported)
@@ -341,7 +344,7 @@ def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.Monk
     bucket.put(f"labels/{JOB}/a.json", json.dumps(coco()))
     # When the state machine calls the stage
     event = {"jobId": JOB, "imagesManifest": manifest, "labelsKey": f"labels/{JOB}/a.json", "documentTypes": TYPES}
-    event["imagesSha256"] = sha256(bucket, manifest)
+    event |= {"imagesSha256": sha256(bucket, manifest), "labelsEtag": None, "postedBy": "engineer"}
     environment = {"JOBS_TABLE": table, "BUCKET": bucket.name, "MAX_UNMATCHED_SHARE": "0.5"}
     result = run_stage(monkeypatch, "stages.import_labels", environment, event)
     # Then the machine gets the manifest, and the job shows who labelled and how much
@@ -355,6 +358,7 @@ def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.Monk
         "fileEtag": result["fileEtag"],
         "labelsWithoutPhoto": 0,
         "photosWithoutLabel": 1,
+        "postedBy": "engineer",
     }
     record = job_record(table)
     assert (record["Status"], record["LabelProvider"], record["Labelled"]) == ("Labelling", "supplied", "2")

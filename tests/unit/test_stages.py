@@ -217,6 +217,8 @@ def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine
             imagesManifest=f"s3://{BUCKET}/{manifest}",
             imagesSha256=hashlib.sha256(line).hexdigest(),
             labelsKey=key,
+            labelsEtag=None,
+            postedBy=None,
             documentTypes=["ID_KTP"],
         )
     assert "jane-doe" not in str(failure.value)

@@ -99,20 +99,21 @@ def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
         yield "The execution did not reach this step."
         return
     if labelling["provider"] != GROUND_TRUTH:
-        if labelling["postedTime"] is None:
+        if labelling["postedBy"] is None and labelling["postedTime"] is None:
             yield "The job takes supplied labels, but none arrived."
             return
-        caller, time = _caller(labelling["postedBy"]), moment(labelling["postedTime"])
-        if labelling["atStart"]:
-            yield f"The labels file was named at the start by {caller}, at {time}."
-        else:
-            yield f"The last request with labels while the job waited came from {caller}, at {time}."
-            yield "A request that came after an accepted one was refused."
+        when = "at the start" if labelling["atStart"] else "while the job waited for it"
+        time = moment(labelling["postedTime"]) if labelling["postedTime"] else "a time in an earlier execution"
+        yield f"The labels file was named {when} by {_caller(labelling['postedBy'])}, at {time}."
         if labelling["fileSha256"] is None:
             yield "Their import is not complete."
             return
         yield f"The labels file had the SHA-256 {labelling['fileSha256']} when it was imported. It has labels of"
         yield f"{_number(labelling['labelled'])} photos."
+        if labelling["namedEtag"] is None:
+            yield "This report does not say whether the file was replaced after it was named."
+        elif labelling["namedEtag"] != labelling["fileEtag"]:
+            yield "The file that was named was another: it was replaced before the job was resumed."
         return
     yield f"Workers in Ground Truth labelled {_number(labelling['labelled'])} photos."
     yield f"{_number(labelling['failed'])} photos failed and {_number(labelling['unlabelled'])} were not labelled."

@@ -297,24 +297,25 @@ def _labelling(walk: Walk, inputs: Mapping[str, Any], job_input: Mapping[str, An
     if not requested and not imported and not inputs["workers"] and states.REQUEST_LABELS.name not in walk.arguments:
         return None
     result = {**requested, **imported}
-    options = job_input.get("labels") if isinstance(job_input.get("labels"), dict) else {}
-    provider = (SUPPLIED if imported else result.get("provider")) or (options or {}).get("provider")
+    given = job_input.get("labels")
+    options = given if isinstance(given, dict) else {}
+    provider = (SUPPLIED if imported else result.get("provider")) or options.get("provider")
     if provider == GROUND_TRUTH:
         return {
             "provider": provider,
             **{name: result.get(name) for name in ("manifest", "labelled", "failed", "unlabelled")},
             "labellingJobs": inputs["workers"],
         }
-    at_start = bool(options and "key" in options)
-    posted = inputs["job"].get("LabelsPostedBy", [])
+    at_start = "key" in options
     return {
         "provider": provider,
         "manifest": result.get("manifest"),
         "labelled": result.get("labelled"),
         "fileSha256": imported.get("fileSha256"),
         "fileEtag": imported.get("fileEtag"),
-        "postedBy": _started_by(job_input) if at_start else (posted[-1]["By"] if posted else None),
-        "postedTime": _first_start(inputs) if at_start else (posted[-1]["Time"] if posted else None),
+        "namedEtag": options.get("etag") if at_start else requested.get("labelsEtag"),
+        "postedBy": _started_by(job_input) if at_start else result.get("postedBy"),
+        "postedTime": _first_start(inputs) if at_start else walk.exits.get(states.REQUEST_LABELS.name),
         "atStart": at_start,
     }
 

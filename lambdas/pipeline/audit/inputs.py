@@ -45,7 +45,6 @@ RECORD = (
     "StartTime",
     "StoppedBy",
     "ResumedBy",
-    "LabelsPostedBy",
     "LabelProvider",
     "LabellingJobArn",
     "TrainingSeconds",

@@ -93,7 +93,7 @@ class Redactor:
             return TOKEN
         if lower == "stacktrace":
             return STACK
-        if lower == "startedby" and isinstance(part, str) and CALLER.fullmatch(part):
+        if lower in ("startedby", "postedby") and isinstance(part, str) and CALLER.fullmatch(part):
             return part
         return self.value(part)
 

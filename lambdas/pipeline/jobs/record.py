@@ -19,7 +19,7 @@ METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1
 # The state of the job's erasure. The API shows it as ``erasure``.
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime", "ModelDeletedTime")
 # The callers of the API, for the audit report, and the last request for a report.
-CALLS = ("StoppedBy", "ResumedBy", "LabelsPostedBy", "ReportAsked", "ReportAskedTime", "ReportBefore")
+CALLS = ("StoppedBy", "ResumedBy", "ReportAsked", "ReportAskedTime", "ReportBefore")
 # Attributes that the API does not show. A holder of the task token can resume the execution.
 PRIVATE = frozenset(
     {

@@ -1,5 +1,8 @@
 """The task token with which the state machine waits for labels, in the job's record."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from aws_lambda_powertools import Logger
 from boto3.dynamodb.conditions import Attr
 
@@ -38,12 +41,10 @@ def forget(job_id: str, token: str) -> None:
         logger.info("The token has been replaced")
 
 
-def post_labels(job_id: str, labels_key: str, caller: str) -> Job:
-    """Record the labels file that ``caller`` supplies to a waiting job; returns the job, with the token to answer.
+def post_labels(job_id: str, posted: Mapping[str, Any]) -> Job:
+    """Record the answer to the token of a job that waits for supplied labels; returns the job, with the token.
 
     Raises:
         JobNotFound, MoveRefused: also when the job does not wait for supplied labels.
     """
-    return jobs.note_call(
-        job_id, "LabelsPostedBy", caller, condition=WAITS_FOR_SUPPLIED_LABELS, PostedLabels=labels_key
-    )
+    return jobs.update(job_id, {"PostedLabels": posted}, condition=WAITS_FOR_SUPPLIED_LABELS)

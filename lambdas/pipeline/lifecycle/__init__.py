@@ -8,7 +8,7 @@ from pipeline.lifecycle.execution import check_not_erased, describe_execution
 from pipeline.lifecycle.live_model import start_model, stop_model
 from pipeline.lifecycle.refusals import NotAllowed, NotBegun, NotThere, Refusal
 from pipeline.lifecycle.resuming import resume
-from pipeline.lifecycle.starting import is_uploaded, start
+from pipeline.lifecycle.starting import start, uploaded_etag
 from pipeline.lifecycle.stopping import stop
 from pipeline.lifecycle.supplying import supply_labels
 
@@ -20,11 +20,11 @@ __all__ = [
     "check_not_erased",
     "describe_execution",
     "erase",
-    "is_uploaded",
     "resume",
     "start",
     "start_model",
     "stop",
     "stop_model",
     "supply_labels",
+    "uploaded_etag",
 ]

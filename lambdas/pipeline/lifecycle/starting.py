@@ -29,7 +29,8 @@ def start(
     Claims the record first, so that of several starts only one succeeds. Reads the record only when something is
     missing or the claim fails. If a start fails after its claim (a crash, a throttle), the job has no execution, and
     the next start takes over the claim. The record may therefore be from another caller, so ``started_by`` goes into
-    the execution's input, which the audit report reads.
+    the execution's input, which the audit report reads. So does the ETag of the labels file, which `Import labels`
+    requires.
 
     Raises:
         JobNotFound: no job has this id.
@@ -37,7 +38,8 @@ def start(
         NotThere: the photos, the labels file or Ground Truth is missing.
     """
     labels = execution_input["labels"]
-    if missing := _missing_for(job_id, labels, machine, bucket, work_team):
+    labels_etag = uploaded_etag(labels["key"], bucket) if "key" in labels else None
+    if missing := _missing_for(job_id, labels, labels_etag, machine, bucket, work_team):
         job = jobs.get(job_id)  # raises JobNotFound; a started or erased job has its own error too
         check_not_erased(job)
         if job.status not in (Status.CREATED, Status.CHECKING_IMAGES):
@@ -59,9 +61,13 @@ def start(
         if refusal.job.status is not Status.CHECKING_IMAGES or describe_execution(refusal.job, machine):
             raise _already_started(refusal.job) from None
         _claim_again(refusal.job)
+    if labels_etag:
+        labels = labels | {"etag": labels_etag}
     try:
         clients.stepfunctions.start_execution(
-            stateMachineArn=machine.arn, name=job_id, input=json.dumps(execution_input | {"startedBy": started_by})
+            stateMachineArn=machine.arn,
+            name=job_id,
+            input=json.dumps(execution_input | {"labels": labels, "startedBy": started_by}),
         )
     except ClientError as error:
         if error_code(error) == "ExecutionAlreadyExists":
@@ -70,24 +76,26 @@ def start(
     return arn
 
 
-def is_uploaded(key: str, bucket: str) -> bool:
-    """Whether the bucket has this object. Listing needs no permission to read the object.
+def uploaded_etag(key: str, bucket: str) -> str | None:
+    """The object's ETag, or None if the bucket does not have it. Listing needs no permission to read the object.
 
     One entry is enough, as S3 lists keys in the order of their UTF-8 bytes: longer keys with this prefix come later.
     Source: S3 API reference, ListObjectsV2.
     """
     listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-    return any(entry["Key"] == key for entry in listed.get("Contents", ()))
+    return next((entry["ETag"].strip('"') for entry in listed.get("Contents", ()) if entry["Key"] == key), None)
 
 
-def _missing_for(job_id: str, labels: dict[str, Any], machine: StateMachine, bucket: str, work_team: str) -> str | None:
+def _missing_for(
+    job_id: str, labels: dict[str, Any], labels_etag: str | None, machine: StateMachine, bucket: str, work_team: str
+) -> str | None:
     """What is missing for a start, in words; None when nothing is missing."""
     if labels["provider"] == GROUND_TRUTH and (not work_team or machine.region not in FUNCTION_ACCOUNTS):
         return (
             "Ground Truth cannot label here: the stack has no work team, or its Region has no Ground Truth functions. "
             'Deploy it with the setting workTeam, or start with {"labels": {"provider": "supplied"}}.'
         )
-    if "key" in labels and not is_uploaded(labels["key"], bucket):
+    if "key" in labels and not labels_etag:
         return f"The labels file {labels['key'].rpartition('/')[2]!r} is not uploaded."
     photos = clients.s3.list_objects_v2(Bucket=bucket, Prefix=f"images/{job_id}/", MaxKeys=1)
     return None if photos["KeyCount"] else "The job has no photos. Upload photos, then start it."
