@@ -15,7 +15,7 @@ from test_groundtruth import Account as LabellingAccount
 from test_groundtruth import request
 
 from ekyc.localaws.server import LocalAws
-from ekyc.localaws.services import groundtruth, rekognition
+from ekyc.localaws.services import groundtruth, rekognition, work_teams
 
 JSON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -193,7 +193,7 @@ def test_the_answers_of_ground_truth(empty_aws: LocalAws, inspector: Inspector, 
     client.create_workteam(**team)
     client.describe_workteam(WorkteamName="night-shift")
     client.list_workteams(MaxResults=1)
-    assert inspector.answered == set(groundtruth.OPERATIONS)
+    assert inspector.answered == {*groundtruth.OPERATIONS, *work_teams.OPERATIONS}
 
     # And each error is in the operation's service model
     refused(client.create_labeling_job, **request())

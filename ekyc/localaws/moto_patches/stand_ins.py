@@ -16,7 +16,7 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from ekyc.localaws.errors import ServiceError
 from ekyc.localaws.moto_patches.border import add
-from ekyc.localaws.services import groundtruth, rekognition, stand_in
+from ekyc.localaws.services import groundtruth, rekognition, stand_in, work_teams
 from ekyc.localaws.services.stand_in import StandIn
 from ekyc.localaws.services.validation import checked_request
 
@@ -37,14 +37,19 @@ def patch() -> None:
             "Message": error.message,
         },
     )
-    _answer_by(
-        "sagemaker",
-        groundtruth.GroundTruth,
-        groundtruth.OPERATIONS,
-        SageMakerResponse,
-        sagemaker_backends,
-        lambda error: {"__type": error.code, "Message": error.message},
+    players: tuple[tuple[type[StandIn], Iterable[str]], ...] = (
+        (groundtruth.GroundTruth, groundtruth.OPERATIONS),
+        (work_teams.WorkTeams, work_teams.OPERATIONS),
     )
+    for player, operations in players:
+        _answer_by(
+            "sagemaker",
+            player,
+            operations,
+            SageMakerResponse,
+            sagemaker_backends,
+            lambda error: {"__type": error.code, "Message": error.message},
+        )
 
 
 def _answer_by(

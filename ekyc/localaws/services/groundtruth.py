@@ -1,4 +1,4 @@
-"""SageMaker Ground Truth: bounding-box labelling jobs and private work teams, inside the moto server.
+"""SageMaker Ground Truth: bounding-box labelling jobs, inside the moto server.
 
 A job reads its manifest, label categories and worker template from S3. The simulated workforce and people at the
 labelling page label the photos. The job writes the output manifest and the workers' answers in Ground Truth's formats,
@@ -9,17 +9,10 @@ other task types.
 from __future__ import annotations
 
 import contextlib
-import datetime
-import hashlib
-import json
-import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import ClientError
 from moto.core.base_backend import BaseBackend
 from moto.sagemaker.models import sagemaker_backends
 
@@ -27,22 +20,14 @@ from ekyc.localaws import aws, faults
 from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import ServiceError
 from ekyc.localaws.faults import What
-from ekyc.localaws.services import events, stand_in
-from ekyc.localaws.services.custom_labels_manifest import Size
-from ekyc.localaws.services.labelling_tasks import Assignment, Task, TaskError, Tasks
+from ekyc.localaws.services import events, labelling_files, stand_in
+from ekyc.localaws.services.labelling_job import JobFailed, LabelingJob
+from ekyc.localaws.services.labelling_tasks import TaskError, Tasks
 from ekyc.localaws.services.stand_in import Answer, Request, StandIn, now
-from ekyc.localaws.services.training import image_size
-from ekyc.localaws.services.workforce import DrawnBox, Workforce, consolidate, raw_answer
+from ekyc.localaws.services.work_teams import WorkTeams, invalid, invalid_token
+from ekyc.localaws.services.workforce import Workforce
 
-OPERATIONS = (
-    "CreateLabelingJob",
-    "DescribeLabelingJob",
-    "StopLabelingJob",
-    "ListLabelingJobs",
-    "CreateWorkteam",
-    "DescribeWorkteam",
-    "ListWorkteams",
-)
+OPERATIONS = ("CreateLabelingJob", "DescribeLabelingJob", "StopLabelingJob", "ListLabelingJobs")
 
 # The accounts of the built-in Lambda functions PRE-BoundingBox and ACS-BoundingBox. Other Regions have no Ground Truth.
 # Source: SageMaker API reference, HumanTaskConfig and AnnotationConsolidationConfig.
@@ -61,116 +46,12 @@ FUNCTION_ACCOUNTS = {
     "eu-central-1": "203001061592",
 }
 
-# Ground Truth guide, "Input data quotas" and "Use an input manifest file".
-MAX_OBJECTS = 100_000
-MAX_LINE_CHARACTERS = 100_000
-MAX_CATEGORIES = 50
-MAX_CATEGORY_CHARACTERS = 256
-MAX_IMAGE_BYTES = 40 * 1024 * 1024
-MAX_TASK_SECONDS = 28_800
-MAX_WORK_TEAMS = 25
+MAX_TASK_SECONDS = 28_800  # Ground Truth guide, "Input data quotas"
 JOB_LIFE_SECONDS = 30 * 24 * 3600
 LOOK_EVERY = 60  # service seconds between checks whether the simulated workers are active again
 
 workforce = Workforce()
 """The simulated workers of all jobs."""
-
-
-class JobFailed(Exception):
-    """The job fails. The message becomes its FailureReason."""
-
-
-@dataclass
-class LabelingJob:
-    """A job: its request and its state. Tasks, categories and template are set when the job is in progress."""
-
-    request: Request
-    arn: str
-    created: float
-    reference_code: str
-    status: str = "Initializing"
-    updated: float = 0.0
-    failure_reason: str = ""
-    tasks: Tasks = field(default_factory=lambda: Tasks([], 1, []))
-    categories: list[str] = field(default_factory=list)
-    template: str = ""
-    output_uri: str = ""
-
-    @property
-    def name(self) -> str:
-        """LabelingJobName."""
-        return self.request["LabelingJobName"]
-
-    @property
-    def attribute(self) -> str:
-        """LabelAttributeName."""
-        return self.request["LabelAttributeName"]
-
-    @property
-    def output_path(self) -> str:
-        """The S3 URI under which the job writes all output."""
-        return f"{self.request['OutputConfig']['S3OutputPath'].rstrip('/')}/{self.name}"
-
-    def become(self, status: str) -> None:
-        """Change the status."""
-        self.status, self.updated = status, now()
-
-    @property
-    def summary(self) -> Answer:
-        """The common part of DescribeLabelingJob and ListLabelingJobs."""
-        labelled, failed, objects = self.tasks.counts
-        optional: Answer = {}
-        if self.failure_reason:
-            optional["FailureReason"] = self.failure_reason[:1024]
-        if self.output_uri:
-            optional["LabelingJobOutput"] = {"OutputDatasetS3Uri": self.output_uri}
-        return {
-            "LabelingJobName": self.name,
-            "LabelingJobArn": self.arn,
-            "LabelingJobStatus": self.status,
-            "CreationTime": self.created,
-            "LastModifiedTime": self.updated,
-            "InputConfig": self.request["InputConfig"],
-            "LabelCounters": {
-                "TotalLabeled": labelled,
-                "HumanLabeled": labelled,
-                "MachineLabeled": 0,
-                "FailedNonRetryableError": failed,
-                "Unlabeled": objects - labelled - failed,
-            },
-            **optional,
-        }
-
-
-@dataclass(frozen=True)
-class WorkTeam:
-    """A private work team."""
-
-    arn: str
-    created: float
-    request: Request
-
-    @property
-    def description(self) -> Answer:
-        """The work team as DescribeWorkteam returns it."""
-        shown = ("WorkteamName", "MemberDefinitions", "Description", "NotificationConfiguration")
-        return {
-            "WorkteamArn": self.arn,
-            "WorkforceArn": self.arn.split(":workteam/")[0] + ":workforce/default",
-            "SubDomain": f"local.labeling.{self.arn.split(':')[3]}.sagemaker.aws",
-            "CreateDate": self.created,
-            "LastUpdatedDate": self.created,
-            **{key: self.request[key] for key in shown if key in self.request},
-        }
-
-
-DEFAULT_TEAM: Request = {
-    "WorkteamName": "specimen-labellers",
-    "Description": "The people who label specimen documents.",
-    "MemberDefinitions": [
-        {"CognitoMemberDefinition": {"UserPool": "us-east-1_Specimens", "UserGroup": "labellers", "ClientId": "local"}}
-    ],
-}
 
 
 class GroundTruth(StandIn):
@@ -182,10 +63,6 @@ class GroundTruth(StandIn):
     def __init__(self, backend: BaseBackend) -> None:
         super().__init__(backend)
         self._jobs: dict[str, LabelingJob] = {}
-        self._teams: dict[str, WorkTeam] = {}
-        self.create_workteam(DEFAULT_TEAM)
-
-    # Labelling jobs
 
     def create_labeling_job(self, request: Request) -> Answer:
         """CreateLabelingJob. Errors in reading from S3 appear later, as a FailureReason."""
@@ -224,7 +101,7 @@ class GroundTruth(StandIn):
         with self.lock:
             job = self._job(request)
             if job.status not in ("Initializing", "InProgress"):
-                raise _invalid(f"A labeling job in status {job.status} cannot be stopped.")
+                raise invalid(f"A labeling job in status {job.status} cannot be stopped.")
             job.become("Stopping")
             job.tasks.over.set()
 
@@ -246,7 +123,7 @@ class GroundTruth(StandIn):
             key=lambda summary: summary[field_name or "CreationTime"],
             reverse=request.get("SortOrder", "Descending") == "Descending",
         )
-        shown, following = stand_in.page(chosen, request, _invalid_token)
+        shown, following = stand_in.page(chosen, request, invalid_token)
         return {"LabelingJobSummaryList": shown, **following}
 
     def _job(self, request: Request) -> LabelingJob:
@@ -260,30 +137,29 @@ class GroundTruth(StandIn):
         task, source = request["HumanTaskConfig"], request["InputConfig"]["DataSource"]
         for parameter in ("StoppingConditions", "LabelingJobAlgorithmsConfig"):
             if parameter in request:
-                raise _invalid(f"The local AWS does not support {parameter}. Omit it.")
+                raise invalid(f"The local AWS does not support {parameter}. Omit it.")
         if "S3DataSource" not in source:
-            raise _invalid("InputConfig must have an S3DataSource: the local AWS does not support streaming jobs.")
+            raise invalid("InputConfig must have an S3DataSource: the local AWS does not support streaming jobs.")
         if "UiTemplateS3Uri" not in task["UiConfig"] or "LabelCategoryConfigS3Uri" not in request:
-            raise _invalid("A bounding-box job must have UiConfig.UiTemplateS3Uri and LabelCategoryConfigS3Uri.")
+            raise invalid("A bounding-box job must have UiConfig.UiTemplateS3Uri and LabelCategoryConfigS3Uri.")
         self._check_attribute(request["LabelAttributeName"])
         self._check_functions(task)
         if task["TaskTimeLimitInSeconds"] > MAX_TASK_SECONDS:
-            raise _invalid(f"TaskTimeLimitInSeconds must not be above {MAX_TASK_SECONDS} for a task with images.")
+            raise invalid(f"TaskTimeLimitInSeconds must not be above {MAX_TASK_SECONDS} for a task with images.")
         if task.get("TaskAvailabilityLifetimeInSeconds", 0) > JOB_LIFE_SECONDS:
-            raise _invalid(f"TaskAvailabilityLifetimeInSeconds must not be above {JOB_LIFE_SECONDS}.")
-        with self.lock:
-            if task["WorkteamArn"] not in {team.arn for team in self._teams.values()}:
-                raise _invalid(f"There is no work team {task['WorkteamArn']}.")
+            raise invalid(f"TaskAvailabilityLifetimeInSeconds must not be above {JOB_LIFE_SECONDS}.")
+        if not WorkTeams.of(self._backend).has(task["WorkteamArn"]):
+            raise invalid(f"There is no work team {task['WorkteamArn']}.")
         try:
             aws.client("iam").get_role(RoleName=request["RoleArn"].rsplit("/", 1)[-1])
         except ClientError:
-            raise _invalid(f"The role {request['RoleArn']} does not exist or cannot be assumed.") from None
+            raise invalid(f"The role {request['RoleArn']} does not exist or cannot be assumed.") from None
 
     def _check_attribute(self, name: str) -> None:
         """Source: SageMaker API reference, CreateLabelingJob; Ground Truth guide, "Chaining labeling jobs"."""
         if name.endswith(("-metadata", "-ref")) or name in ("source", "source-ref"):
             message = f"LabelAttributeName {name} is reserved or ends in -metadata or -ref, as no box label may."
-            raise _invalid(message)
+            raise invalid(message)
 
     def _check_functions(self, task: Request) -> None:
         account = FUNCTION_ACCOUNTS.get(self.region)
@@ -291,9 +167,7 @@ class GroundTruth(StandIn):
         for kind, arn in (("PRE", task.get("PreHumanTaskLambdaArn")), ("ACS", consolidation)):
             expected = f"arn:aws:lambda:{self.region}:{account}:function:{kind}-BoundingBox"
             if arn != expected:
-                raise _invalid(f"The local AWS supports only bounding-box jobs: {arn} must be {expected}.")
-
-    # The life of a job
+                raise invalid(f"The local AWS supports only bounding-box jobs: {arn} must be {expected}.")
 
     def _run(self, job: LabelingJob) -> None:
         self.sleep(self.start_seconds)
@@ -302,9 +176,11 @@ class GroundTruth(StandIn):
                 raise JobFailed(reason)
             if fault := faults.take_service_fault(What.LABELLING_FAILS, job.name):
                 raise JobFailed(fault.message)
-            categories = _categories(job.request["LabelCategoryConfigS3Uri"])
-            template = _template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
-            lines = _objects(job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
+            categories = labelling_files.read_categories(job.request["LabelCategoryConfigS3Uri"])
+            template = labelling_files.read_template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
+            lines = labelling_files.read_objects(
+                job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"]
+            )
             workers = job.request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"]
             # A chained job labels only objects without a label.
             given = [job.attribute in line and f"{job.attribute}-metadata" in line for line in lines]
@@ -321,7 +197,7 @@ class GroundTruth(StandIn):
                 self._label(job)
             if job.status == "Stopping":
                 self.sleep(self.stop_seconds)
-            output_uri = self._write_output(job)
+            output_uri = labelling_files.write_output(job)
             with self.lock:
                 job.output_uri = output_uri
                 job.become("Stopped" if job.status == "Stopping" else "Completed")
@@ -359,7 +235,7 @@ class GroundTruth(StandIn):
         for number in range(count):
             worker = f"specimen-labeller-{number}"
             with contextlib.suppress(TaskError):  # a person may have labelled the last photo meanwhile
-                claimed = self.claim(job, worker)
+                claimed = labelling_files.claim(job, worker)
                 if claimed is None:
                     continue
                 turn, size = claimed
@@ -370,127 +246,15 @@ class GroundTruth(StandIn):
                 else:
                     job.tasks.submit(turn.id, worker, boxes, workforce.seconds_per_photo)
 
-    def claim(self, job: LabelingJob, worker: str) -> tuple[Assignment, Size] | None:
-        """The next photo for `worker` and its size, or None.
-
-        Photos that cannot be read are marked as failed. Raises JobEnded.
-        """
-        while turn := job.tasks.claim(worker):
-            if size := self.size_of(turn):
-                return turn, size
-            reason = "ClientError: the object cannot be read, or is not a JPEG or PNG of at most 40 MB."
-            job.tasks.fail(turn.task, reason)
-        return None
-
-    def size_of(self, turn: Assignment) -> Size | None:
-        """The displayed size of the assignment's photo, or None if it cannot be read."""
-        if turn.task.size is None:
-            content = _read_uri(turn.task.line["source-ref"])
-            turn.task.size = image_size(content) if content is not None and len(content) <= MAX_IMAGE_BYTES else None
-        return turn.task.size
-
-    def photo_of(self, turn: Assignment) -> bytes | None:
-        """The assignment's photo, or None if it can no longer be read."""
-        return _read_uri(turn.task.line["source-ref"])
-
     def jobs(self) -> list[LabelingJob]:
         """All labelling jobs, newest first."""
         with self.lock:
             return list(reversed(self._jobs.values()))
 
-    def _output_line(self, job: LabelingJob, task: Task) -> dict[str, Any]:
-        """The output line of an object.
-
-        Without a label it equals the input. Source: Ground Truth guide, "Output data".
-        """
-        if task.failure:
-            return task.line | {f"{job.attribute}-metadata": {"failure-reason": task.failure}}
-        if task.given or not task.is_labelled:
-            return task.line
-        assert task.size  # noqa: S101  (set when the first worker claimed the photo)
-        self._write_answers(job, task, task.size)
-        merged = consolidate([answer.boxes for answer in task.answers])
-        return task.line | _label_of(job, merged, task.size)
-
-    def _write_answers(self, job: LabelingJob, task: Task, size: Size) -> None:
-        response = {
-            "answers": [
-                {
-                    "answerContent": raw_answer(answer.boxes, size),
-                    "acceptanceTime": _milliseconds(answer.accepted),
-                    "submissionTime": _milliseconds(answer.submitted),
-                    "timeSpentInSeconds": round((answer.submitted - answer.accepted).total_seconds(), 3),
-                    "workerId": f"private.{self.region}.{hashlib.sha256(answer.worker.encode()).hexdigest()[:16]}",
-                    "workerMetadata": {
-                        "identityData": {
-                            "identityProviderType": "Cognito",
-                            "issuer": f"https://cognito-idp.{self.region}.amazonaws.com/{self.region}_Specimens",
-                            "sub": answer.worker,
-                        }
-                    },
-                }
-                for answer in task.answers
-            ]
-        }
-        name = f"{max(answer.submitted for answer in task.answers):%Y-%m-%d_%H:%M:%S}.json"
-        folder = f"{job.output_path}/annotations/worker-response/iteration-1/{task.number}"
-        _write_uri(f"{folder}/{name}", json.dumps(response))
-
-    def _write_output(self, job: LabelingJob) -> str:
-        """Write the workers' answers and the output manifest. Returns the manifest's URI."""
-        lines = [self._output_line(job, task) for task in job.tasks.close()]
-        uri = f"{job.output_path}/manifests/output/output.manifest"
-        _write_uri(uri, "".join(json.dumps(line) + "\n" for line in lines))
-        return uri
-
-    # Work teams
-
-    def create_workteam(self, request: Request) -> Answer:
-        """CreateWorkteam of the private workforce."""
-        name = request["WorkteamName"]
-        with self.lock:
-            if name in self._teams:
-                raise ServiceError("ResourceInUse", f"A work team with the name {name} already exists.")
-            if len(self._teams) >= MAX_WORK_TEAMS:
-                raise ServiceError(
-                    "ResourceLimitExceeded", f"The account already has the maximum of {MAX_WORK_TEAMS} work teams."
-                )
-            arn = f"arn:aws:sagemaker:{self.region}:{self.account}:workteam/private-crowd/{name}"
-            self._teams[name] = WorkTeam(arn, now(), request)
-        return {"WorkteamArn": arn}
-
-    def describe_workteam(self, request: Request) -> Answer:
-        """DescribeWorkteam."""
-        name = request["WorkteamName"]
-        with self.lock:
-            if name not in self._teams:
-                raise _invalid(f"There is no work team with the name {name}.")
-            return {"Workteam": self._teams[name].description}
-
-    def list_workteams(self, request: Request) -> Answer:
-        """ListWorkteams, by default oldest first."""
-        with self.lock:
-            teams = [team.description for team in self._teams.values()]
-        chosen = [team for team in teams if request.get("NameContains", "").lower() in team["WorkteamName"].lower()]
-        chosen.sort(
-            key=lambda team: team["WorkteamName" if request.get("SortBy") == "Name" else "CreateDate"],
-            reverse=request.get("SortOrder") == "Descending",
-        )
-        shown, following = stand_in.page(chosen, request, _invalid_token)
-        return {"Workteams": shown, **following}
-
 
 def current() -> GroundTruth:
     """The current state of the local AWS. A reset replaces it."""
     return GroundTruth.of(sagemaker_backends[aws.account][aws.region])
-
-
-def _invalid(message: str) -> ServiceError:
-    return ServiceError("ValidationException", message)
-
-
-def _invalid_token() -> ServiceError:
-    return _invalid("NextToken was not returned by this operation.")
 
 
 def _task_functions(request: Request) -> Answer:
@@ -500,109 +264,3 @@ def _task_functions(request: Request) -> Answer:
         "PreHumanTaskLambdaArn": task["PreHumanTaskLambdaArn"],
         **task["AnnotationConsolidationConfig"],
     }
-
-
-def _read_uri(uri: str) -> bytes | None:
-    """The content of an object, or None if it cannot be read."""
-    match = re.fullmatch(r"s3://([^/]+)/(.+)", uri)
-    if not match:
-        return None
-    try:
-        response = aws.client("s3").get_object(Bucket=match[1], Key=match[2])
-    except (ClientError, ParamValidationError):
-        return None
-    with response["Body"] as body:
-        return body.read()
-
-
-def _write_uri(uri: str, text: str) -> None:
-    bucket, key = uri.removeprefix("s3://").split("/", 1)
-    try:
-        aws.client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode())
-    except (ClientError, ParamValidationError):
-        raise JobFailed(f"ClientError: cannot write to {uri}.") from None
-
-
-def _text(uri: str, what: str) -> str:
-    try:
-        text = (_read_uri(uri) or b"").decode("utf-8")
-    except UnicodeDecodeError:
-        text = ""
-    if not text:
-        raise JobFailed(f"ClientError: the {what} {uri} cannot be read, is empty or is not UTF-8.")
-    return text
-
-
-def _categories(uri: str) -> list[str]:
-    """The names of the label categories. Source: SageMaker API reference, LabelCategoryConfigS3Uri."""
-    try:
-        document = json.loads(_text(uri, "label category file"))
-        names = [label["label"] for label in document["labels"]]
-        if document["document-version"] != "2018-11-28" or not all(isinstance(name, str) for name in names):
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
-        message = f'ClientError: {uri} is not {{"document-version": "2018-11-28", "labels": [{{"label": …}}, …]}}.'
-        raise JobFailed(message) from None
-    if not 1 <= len(names) <= MAX_CATEGORIES or len(set(names)) < len(names):
-        raise JobFailed(f"ClientError: {uri} must have 1 to {MAX_CATEGORIES} labels, all different.")
-    if any(not 1 <= len(name) <= MAX_CATEGORY_CHARACTERS for name in names):
-        raise JobFailed(f"ClientError: a label of {uri} is empty or longer than {MAX_CATEGORY_CHARACTERS} characters.")
-    return names
-
-
-def _template(uri: str) -> str:
-    """The worker template. The built-in functions need the element that is checked here.
-
-    Source: Ground Truth guide, "Bounding box".
-    """
-    template = _text(uri, "worker template")
-    element = re.search(r"<crowd-bounding-box\b[^>]*>", template)
-    if not element or not re.search(r"""\bname=["']boundingBox["']""", element[0]):
-        raise JobFailed(f'ClientError: {uri} has no <crowd-bounding-box name="boundingBox">.')
-    return template
-
-
-def _objects(uri: str) -> list[dict[str, Any]]:
-    """The lines of the input manifest. Source: Ground Truth guide, "Use an input manifest file"."""
-    texts = _text(uri, "input manifest").removesuffix("\n").split("\n")
-    if len(texts) > MAX_OBJECTS:
-        raise JobFailed(f"ClientError: {uri} has more than {MAX_OBJECTS} objects.")
-    lines = []
-    for number, text in enumerate(texts, 1):
-        try:
-            line = json.loads(text) if len(text) <= MAX_LINE_CHARACTERS else None
-        except ValueError:
-            line = None
-        if not isinstance(line, dict) or not isinstance(line.get("source-ref"), str):
-            raise JobFailed(f"ClientError: line {number} of {uri} is not a JSON object with a source-ref.")
-        if any(key.startswith("$") for key in line):
-            raise JobFailed(f"ClientError: line {number} of {uri} has an attribute whose name starts with $.")
-        lines.append(line)
-    return lines
-
-
-def _label_of(job: LabelingJob, boxes: Sequence[tuple[DrawnBox, float]], size: Size) -> dict[str, Any]:
-    categories = job.categories
-    ids = {name: number for number, name in enumerate(categories)}
-    used = sorted({ids[box.label] for box, _ in boxes})
-    return {
-        job.attribute: {
-            "image_size": [{"width": size.width, "height": size.height, "depth": 3}],
-            "annotations": [
-                {"class_id": ids[box.label], "top": box.top, "left": box.left, "height": box.height, "width": box.width}
-                for box, _ in boxes
-            ],
-        },
-        f"{job.attribute}-metadata": {
-            "objects": [{"confidence": confidence} for _, confidence in boxes],
-            "class-map": {str(number): categories[number] for number in used},
-            "type": "groundtruth/object-detection",
-            "human-annotated": "yes",
-            "creation-date": clock.utc().strftime("%Y-%m-%dT%H:%M:%S.%f"),
-            "job-name": f"labeling-job/{job.name}",
-        },
-    }
-
-
-def _milliseconds(time: datetime.datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"

@@ -20,9 +20,9 @@ from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws.doors import PRIVATE, refusal
 from ekyc.localaws.errors import LocalAwsError
-from ekyc.localaws.services import groundtruth
+from ekyc.localaws.services import groundtruth, labelling_files
 from ekyc.localaws.services.custom_labels_manifest import Size
-from ekyc.localaws.services.groundtruth import LabelingJob
+from ekyc.localaws.services.labelling_job import LabelingJob
 from ekyc.localaws.services.labelling_tasks import Assignment, JobEnded, NoSuchAssignment, TaskError, TaskLost
 from ekyc.localaws.services.workforce import DrawnBox
 
@@ -121,7 +121,7 @@ def _list_assignments(request: Request, job: str) -> Response:
 
 def _claim(request: Request, job: str) -> Response:
     labelling_job, worker = _open_job(job), _worker(request)
-    claimed = groundtruth.current().claim(labelling_job, worker)
+    claimed = labelling_files.claim(labelling_job, worker)
     if claimed is None:
         return Response(status=204)
     return _json(_shown(claimed[0], claimed[1]))
@@ -160,7 +160,7 @@ def _photo(_request: Request, job: str, assignment: str) -> Response:
     An <img> sends no X-Worker header, so the secret id of the assignment grants access.
     """
     turn = _job(job).tasks.turn(assignment)
-    content = groundtruth.current().photo_of(turn)
+    content = labelling_files.photo_of(turn)
     if content is None:
         raise PageProblem(404, "Not Found", "The photo no longer exists.")
     # The photo is a PNG or JPEG, because its size was read.
@@ -234,7 +234,7 @@ def _worker(request: Request) -> str:
 
 
 def _size(turn: Assignment) -> Size:
-    size = groundtruth.current().size_of(turn)
+    size = labelling_files.size_of(turn)
     if size is None:
         raise PageProblem(404, "Not Found", "The photo no longer exists.")
     return size
