@@ -39,14 +39,7 @@ class Clock:
     """Service time. `speed` is the factor by which waits are shortened."""
 
     def __init__(self, speed: float = 60.0) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._speed = speed
-        self._computing = 0  # how many threads compute
-        self._set_at = time.monotonic()
-        self._time = time.time()  # the time of the clock at _set_at
-        self._timers: list[_Timer] = []  # a heap
-        self._numbers = itertools.count()
-        self._driver: threading.Thread | None = None
+        self._scheduler = _Scheduler(speed)
         self._own = threading.local()
         self._interruption = Signal(self)
         self._threads: set[threading.Thread] = set()
@@ -55,13 +48,13 @@ class Clock:
 
     def now(self) -> float:
         """Seconds since the epoch. Never less than an earlier result, and never less than the real time."""
-        with self._changed:
-            return self._now()
+        with self._scheduler.changed:
+            return self._scheduler.now()
 
     def ahead(self) -> float:
         """Seconds by which the clock is ahead of the real time."""
-        with self._changed:
-            return max(0.0, self._now() - time.time())
+        with self._scheduler.changed:
+            return max(0.0, self._scheduler.now() - time.time())
 
     def utc(self) -> datetime.datetime:
         """The time as an aware datetime."""
@@ -69,21 +62,18 @@ class Clock:
 
     def set_to_real_time(self, speed: float) -> None:
         """Set the clock to the real time and this speed. Only for a local AWS in which nothing has a date yet."""
-        with self._changed:
-            self._speed, self._time, self._set_at = speed, time.time(), time.monotonic()
-            self._changed.notify()
+        with self._scheduler.changed:
+            self._scheduler.set(time.time(), speed)
 
     @property
     def speed(self) -> float:
         """Can be changed while threads wait."""
-        return self._speed
+        return self._scheduler.speed
 
     @speed.setter
     def speed(self, speed: float) -> None:
-        with self._changed:
-            self._now()
-            self._speed = speed
-            self._changed.notify()
+        with self._scheduler.changed:
+            self._scheduler.set(self._scheduler.now(), speed)
 
     # Waiting and computing
 
@@ -106,12 +96,12 @@ class Clock:
 
         Meanwhile the clock runs at its speed, or stands still if the speed is infinite.
         """
-        if math.isinf(self._speed):
+        if math.isinf(self._scheduler.speed):
             with self.computing():
                 time.sleep(seconds)
             self.sleep(0)
         else:
-            self.sleep(seconds * self._speed)
+            self.sleep(seconds * self._scheduler.speed)
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
@@ -153,7 +143,7 @@ class Clock:
     def background(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
         """Run `work(*arguments)` in a daemon thread, which computes unless it waits. `interrupt` ends its waits."""
         thread = threading.Thread(target=self._run, args=(work, arguments), name=work.__name__, daemon=True)
-        with self._changed:
+        with self._scheduler.changed:
             thread._interruption = self._interruption  # type: ignore[attr-defined]
             self._threads.add(thread)
         self._begin_computing()  # already now, so that the clock does not look idle until the thread has started
@@ -165,13 +155,13 @@ class Clock:
 
         Then wait up to `timeout` real seconds for each background thread.
         """
-        with self._changed:
+        with self._scheduler.changed:
             interruption, self._interruption = self._interruption, Signal(self)
             threads, self._threads = self._threads, set()
-            driver = self._driver
+            driver = self._scheduler.driver
         interruption.set()
-        with self._changed:
-            self._changed.notify()  # no thread waits any more, so the driver ends
+        with self._scheduler.changed:
+            self._scheduler.changed.notify()  # no thread waits any more, so the driver ends
         for thread in [*threads, driver]:
             if thread is not None and thread is not threading.current_thread():
                 thread.join(timeout)
@@ -182,46 +172,58 @@ class Clock:
             with contextlib.suppress(Interrupted):
                 work(*arguments)
         finally:
-            with self._changed:
+            with self._scheduler.changed:
                 self._threads.discard(threading.current_thread())
             self._end_computing()
 
     def _wait(self, signals: Sequence[Signal], seconds: float | None) -> None:
         """Wait until one of `signals` is set, at most `seconds` of service time."""
-        with self._changed:
+        with self._scheduler.changed:
             if any(signal._is_set for signal in signals) or (seconds is not None and seconds <= 0):
                 return
             waiter = _Waiter(signals, self._computes())
             for signal in signals:
                 signal._waiters.add(waiter)
             if seconds is not None:
-                self._add_timer(self._now() + seconds, waiter)
+                self._scheduler.add_timer(self._scheduler.now() + seconds, waiter)
             if waiter.computes:
-                self._count(-1)
+                self._scheduler.count(-1)
         waiter.gate.acquire()
 
     def _computes(self) -> bool:
         return getattr(self._own, "computes", False)
 
     def _begin_computing(self) -> None:
-        with self._changed:
-            self._count(1)
+        with self._scheduler.changed:
+            self._scheduler.count(1)
 
     def _end_computing(self) -> None:
-        with self._changed:
-            self._count(-1)
+        with self._scheduler.changed:
+            self._scheduler.count(-1)
 
-    # With the lock held
+
+class _Scheduler:
+    """The time, its pace, and the timers of the threads that wait. All callers hold the lock `changed`."""
+
+    def __init__(self, speed: float) -> None:
+        self.changed = threading.Condition(threading.Lock())
+        self.speed = speed
+        self.computing = 0  # how many threads compute
+        self.driver: threading.Thread | None = None
+        self._set_at = time.monotonic()
+        self._time = time.time()  # the time of the clock at _set_at
+        self._timers: list[_Timer] = []  # a heap
+        self._numbers = itertools.count()
 
     @property
     def _pace(self) -> float:
-        if self._computing:
+        if self.computing:
             return 1.0
         if not self._next_timer():
             return IDLE_PACE
-        return 1.0 if math.isinf(self._speed) else self._speed
+        return 1.0 if math.isinf(self.speed) else self.speed
 
-    def _now(self) -> float:
+    def now(self) -> float:
         """The current time.
 
         Must be called before each change of the pace, because it applies the old pace until now.
@@ -229,23 +231,29 @@ class Clock:
         passed = time.monotonic() - self._set_at
         self._set_at += passed
         shown = self._time + passed * self._pace
-        if not self._computing and (timer := self._next_timer()):
+        if not self.computing and (timer := self._next_timer()):
             shown = min(shown, max(self._time, timer.due))  # until the waiter is awake
         self._time = max(time.time(), shown)
         return self._time
 
-    def _count(self, change: int) -> None:
-        if self._computing in (0, -change):  # the first or the last
-            self._now()
-        self._computing += change
-        if not self._computing:
-            self._changed.notify()
+    def set(self, time_now: float, speed: float) -> None:
+        """Continue from this time, at this speed."""
+        self._time, self._set_at, self.speed = time_now, time.monotonic(), speed
+        self.changed.notify()
 
-    def _wake(self, waiter: _Waiter) -> None:
+    def count(self, change: int) -> None:
+        """Change the number of threads that compute."""
+        if self.computing in (0, -change):  # the first or the last
+            self.now()
+        self.computing += change
+        if not self.computing:
+            self.changed.notify()
+
+    def wake(self, waiter: _Waiter) -> None:
         if not waiter.woken:
-            self._now()
+            self.now()
             if waiter.computes:
-                self._count(1)  # before it runs, so that the clock does not accelerate in between
+                self.count(1)  # before it runs, so that the clock does not accelerate in between
             waiter.woken = True
             for signal in waiter.signals:
                 signal._waiters.discard(waiter)
@@ -257,26 +265,26 @@ class Clock:
             heapq.heappop(self._timers)
         return self._timers[0] if self._timers else None
 
-    def _add_timer(self, due: float, waiter: _Waiter) -> None:
+    def add_timer(self, due: float, waiter: _Waiter) -> None:
         heapq.heappush(self._timers, _Timer(due, next(self._numbers), waiter))
-        if self._driver is None:
-            self._driver = threading.Thread(target=self._drive, name="clock", daemon=True)
-            self._driver.start()
+        if self.driver is None:
+            self.driver = threading.Thread(target=self._drive, name="clock", daemon=True)
+            self.driver.start()
         elif self._timers[0].waiter is waiter:
-            self._changed.notify()
+            self.changed.notify()
 
     def _drive(self) -> None:
         """Wake each thread that is due. Ends when no thread waits."""
-        with self._changed:
+        with self.changed:
             while timer := self._next_timer():
-                now = self._now()
+                now = self.now()
                 if timer.due <= now:
-                    self._wake(timer.waiter)
-                elif math.isinf(self._speed) and not self._computing:
+                    self.wake(timer.waiter)
+                elif math.isinf(self.speed) and not self.computing:
                     self._time, self._set_at = timer.due, time.monotonic()
                 else:
-                    self._changed.wait(min((timer.due - now) / self._pace, threading.TIMEOUT_MAX))
-            self._driver = None
+                    self.changed.wait(min((timer.due - now) / self._pace, threading.TIMEOUT_MAX))
+            self.driver = None
 
 
 class Signal:
@@ -292,10 +300,10 @@ class Signal:
 
     def set(self) -> None:
         """Wake all waiting threads, and let later waits return at once until `clear`."""
-        with self._clock._changed:
+        with self._clock._scheduler.changed:
             self._is_set = True
             for waiter in list(self._waiters):
-                self._clock._wake(waiter)
+                self._clock._scheduler.wake(waiter)
 
     def clear(self) -> None:
         self._is_set = False

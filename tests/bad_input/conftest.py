@@ -269,7 +269,7 @@ class Api:
 
     def _is_at_rest(self) -> bool:
         """Whether the setup is complete: the failed job's end notice is sent last, and nothing changes after it."""
-        return "EndEventSent" in self.everything()[self._jobs[FAILED]] and not clock._computing
+        return "EndEventSent" in self.everything()[self._jobs[FAILED]] and not clock._scheduler.computing
 
     def everything(self) -> dict[str, Any]:
         """Every job's record, object and execution."""
