@@ -1,14 +1,13 @@
 """The bucket with the audit reports."""
 
-from typing import cast
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.permissions import WHY, Allowed, Denied, deployers
+from stacks.bucket_policy import Denied, add_denials, deployers
+from stacks.permissions import Allowed
 
 READ_FOLDERS = ("manifests", "labels", "labelling", "training")
 """Folders of the photo bucket. A report has the hashes of the files in them."""
@@ -103,13 +102,7 @@ class AuditBucket(Construct):
                 excepted=deployers(stack),
             ),
         ]
-        for statement in statements:
-            self.bucket.add_to_resource_policy(statement)
-        policy = self.bucket.policy
-        if policy is None:
-            raise TypeError("The audit bucket has no bucket policy.")
-        reasons = {statement.sid: statement.why for statement in statements}
-        cast(cdk.CfnResource, policy.node.default_child).add_metadata(WHY, reasons)
+        add_denials(self.bucket, statements)
 
     def read(self) -> list[iam.PolicyStatement]:
         """Return the permissions to find, read and decrypt the first version of each report."""

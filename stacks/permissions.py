@@ -79,122 +79,6 @@ class Allowed(iam.PolicyStatement):
         self.opens = opens
 
 
-class Denied(iam.PolicyStatement):
-    """A statement of a bucket policy that denies ``actions`` to all principals except the ARNs in ``excepted``.
-
-    ``lets_services`` also excepts AWS services that make a request themselves, not on behalf of a principal.
-    """
-
-    def __init__(
-        self,
-        sid: str,
-        why: str,
-        actions: Sequence[str],
-        *resources: str,
-        excepted: Sequence[str] = (),
-        lets_services: bool = False,
-    ) -> None:
-        # For a role session, aws:PrincipalArn is the role's ARN. Source: IAM guide, "AWS global condition context
-        # keys".
-        conditions: dict[str, Any] = {"ArnNotEquals": {"aws:PrincipalArn": list(excepted)}} if excepted else {}
-        if lets_services:
-            conditions["BoolIfExists"] = {"aws:PrincipalIsAWSService": "false"}
-        super().__init__(
-            sid=sid,
-            effect=iam.Effect.DENY,
-            principals=[iam.AnyPrincipal()],
-            actions=list(actions),
-            resources=list(resources),
-            conditions=conditions or None,
-        )
-        self.why = why
-
-
-def deployers(stack: cdk.Stack) -> list[str]:
-    """The ARNs of the principals that may configure a bucket: CloudFormation's role, and the account's root user.
-
-    CloudFormation's role is in the CDK's bootstrap stack. Without root, the account could lock itself out.
-    """
-    synthesizer = stack.synthesizer
-    if not isinstance(synthesizer, cdk.DefaultStackSynthesizer):
-        raise TypeError("Bucket policies need the role of the CDK's bootstrap stack: use DefaultStackSynthesizer.")
-    role = cdk.Fn.sub(synthesizer.cloud_formation_execution_role_arn)
-    return [role, stack.format_arn(service="iam", region="", resource="root")]
-
-
-def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence[str], training: Sequence[str]) -> None:
-    """Deny writes to the folders that determine a model. Only the roles given for a folder, as ARNs, may write there.
-
-    Without the denial, any principal with write access to the bucket could replace these files. The bucket also stays
-    without versions: in a bucket with versions, an object that is replaced and restored has its old ETag and time.
-    """
-    bucket = storage.bucket
-    configurers = deployers(cdk.Stack.of(storage))
-    statements = [
-        Denied(
-            sid,
-            why,
-            ["s3:PutObject*"],
-            *(bucket.arn_for_objects(f"{folder}/*") for folder in folders),
-            excepted=writers,
-            lets_services=lets_services,
-        )
-        for sid, folders, writers, lets_services, why in (
-            (
-                "OnlyStagesWriteManifests",
-                ("manifests", "upright"),
-                manifests,
-                False,
-                "Manifests and upright copies determine what a model is trained on. Only stages may write them.",
-            ),
-            (
-                "OnlyLabellingWritesLabels",
-                ("labelling",),
-                labelling,
-                False,
-                "Ground Truth's output determines what a model is trained on. Ground Truth writes it with its role.",
-            ),
-            (
-                "OnlyTrainingWritesFigures",
-                ("training",),
-                training,
-                True,
-                "The figures of a training determine whether its model goes live. Rekognition writes them with its "
-                "caller's permissions.",
-            ),
-        )
-    ]
-    statements += [
-        Denied(
-            "NothingRestoresAnObject",
-            "If a newer version of a photo is deleted, the older version is back with its ETag and time, so the checks "
-            "do not detect the replacement. Replication writes objects without `s3:PutObject`. Erasures and the "
-            "lifecycle rules delete objects, not versions.",
-            ["s3:DeleteObjectVersion", "s3:Replicate*"],
-            bucket.arn_for_objects("*"),
-            excepted=configurers,
-        ),
-        Denied(
-            "OnlyTheDeploymentConfigures",
-            "Versions, replication or another bucket policy would undo the statements above. CloudFormation's role in "
-            "the CDK's bootstrap stack must be able to update the bucket. The account's root user is excepted so that "
-            "the account cannot lock itself out.",
-            [
-                "s3:DeleteBucketPolicy",
-                "s3:PutBucketPolicy",
-                "s3:PutBucketVersioning",
-                "s3:PutReplicationConfiguration",
-            ],
-            bucket.bucket_arn,
-            excepted=configurers,
-        ),
-    ]
-    for statement in statements:
-        bucket.add_to_resource_policy(statement)
-    policy: Any = bucket.node.find_child("Policy").node.default_child
-    policy.add_metadata(WHY, {str(statement.sid): statement.why for statement in statements})
-
-
 def attach(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
     """Add the statements to ``role``, and their reasons to the template's metadata."""
     reasons = {}
@@ -213,30 +97,11 @@ def write_logs(log_group: logs.ILogGroup) -> iam.PolicyStatement:
     )
 
 
-class Permissions:
-    """Creates the permissions on this deployment's resources, as policy statements.
+class DataPermissions:
+    """Creates the permissions on jobs' records and files, as policy statements."""
 
-    The Service Authorization Reference says which actions support resources.
-    """
-
-    def __init__(self, stack: cdk.Stack, storage: Storage, *, state_machine_name: str) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self.state_machine_arn = stack.format_arn(
-            service="states",
-            resource="stateMachine",
-            resource_name=state_machine_name,
-            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-        )
-        self._executions = stack.format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{state_machine_name}:*",
-            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-        )
-        self._projects = stack.format_arn(service="rekognition", resource="project", resource_name=f"{JOB_PREFIX}*/*")
-        self.labelling_job_prefix = stack.format_arn(
-            service="sagemaker", resource="labeling-job", resource_name=JOB_PREFIX
-        )
 
     def job_progress(self) -> iam.PolicyStatement:
         """Return the permission to update a job's record."""
@@ -342,6 +207,35 @@ class Permissions:
                 self._storage.bucket.bucket_arn,
             ),
         ]
+
+    def _objects(self, folders: tuple[str, ...]) -> list[str]:
+        return [self._storage.bucket.arn_for_objects(f"{folder}/*") for folder in folders]
+
+
+class Permissions(DataPermissions):
+    """Creates the permissions on all of this deployment's resources, as policy statements.
+
+    The Service Authorization Reference says which actions support resources.
+    """
+
+    def __init__(self, stack: cdk.Stack, storage: Storage, *, state_machine_name: str) -> None:
+        super().__init__(storage)
+        self.state_machine_arn = stack.format_arn(
+            service="states",
+            resource="stateMachine",
+            resource_name=state_machine_name,
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self._executions = stack.format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self._projects = stack.format_arn(service="rekognition", resource="project", resource_name=f"{JOB_PREFIX}*/*")
+        self.labelling_job_prefix = stack.format_arn(
+            service="sagemaker", resource="labeling-job", resource_name=JOB_PREFIX
+        )
 
     def projects(self, *actions: str, why: str) -> iam.PolicyStatement:
         """Return the permission for Rekognition's ``actions`` on the jobs' projects, datasets and models."""
@@ -451,6 +345,3 @@ class Permissions:
             self._storage.project_parameter.parameter_arn,
             self._storage.model_parameter.parameter_arn,
         )
-
-    def _objects(self, folders: tuple[str, ...]) -> list[str]:
-        return [self._storage.bucket.arn_for_objects(f"{folder}/*") for folder in folders]

@@ -9,12 +9,13 @@ from rules import states
 from rules.states import Task
 from stacks.api import Api
 from stacks.audit import AuditBucket
+from stacks.bucket_policy import let_write
 from stacks.encryption import Encryption
 from stacks.functions import Parts, PartsWithMachine, make_background, make_stages
 from stacks.labelling import LabellingRole, work_team
 from stacks.notifications import Notifications
 from stacks.observability import Observability
-from stacks.permissions import Permissions, let_write
+from stacks.permissions import Permissions
 from stacks.runtime import Runtime
 from stacks.settings import Settings
 from stacks.storage import Storage

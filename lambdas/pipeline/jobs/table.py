@@ -20,6 +20,9 @@ MOST_CALLS = 100
 
 NOT_ERASED = Attr("Erasures").not_exists()
 
+NewValue = Callable[[str, "Expressions"], str]
+"""The new value of an attribute as an expression, made from the attribute's name and the request's placeholders."""
+
 logger = Logger(child=True)
 
 
@@ -39,19 +42,24 @@ class MoveRefused(Exception):
         self.job = job
 
 
-def appended(entry: Any) -> Callable[[str, "Expressions"], str]:
+def appended(entry: Any) -> NewValue:
     """The new value of a list attribute: the list with ``entry`` added."""
     return lambda name, bind: f"list_append(if_not_exists({name}, {bind([])}), {bind([entry])})"
 
 
-def increased(by: int) -> Callable[[str, "Expressions"], str]:
+def increased(by: int) -> NewValue:
     """The new value of a number attribute, 0 at first: the number plus ``by``."""
     return lambda name, bind: f"if_not_exists({name}, {bind(0)}) + {bind(by)}"
 
 
-def increased_by_attribute(other: str) -> Callable[[str, "Expressions"], str]:
+def increased_by_attribute(other: str) -> NewValue:
     """The new value of a number attribute, 0 at first: the number plus the attribute ``other``."""
     return lambda name, bind: f"if_not_exists({name}, {bind(0)}) + {other}"
+
+
+def kept(value: Any) -> NewValue:
+    """The new value of an attribute: its present value, or ``value`` if the record lacks the attribute."""
+    return lambda name, bind: f"if_not_exists({name}, {bind(value)})"
 
 
 class Expressions:
@@ -80,6 +88,14 @@ class Expressions:
         self.names |= built.attribute_name_placeholders
         self.values |= {name: serialize(value) for name, value in built.attribute_value_placeholders.items()}
         return str(built.condition_expression)
+
+    def update(self, attributes: Mapping[str, Any], computed: Mapping[str, NewValue]) -> str:
+        """The update expression of `Jobs.update`."""
+        names = {attribute: self.name(attribute) for attribute in (*attributes, *computed)}
+        sets = [f"{names[key]} = {self(value)}" for key, value in attributes.items() if value is not None]
+        sets += [f"{names[key]} = {value(names[key], self)}" for key, value in computed.items()]
+        removes = [names[key] for key, value in attributes.items() if value is None]
+        return f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removes)}" if removes else "")
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of a request with these expressions. Empty maps are left out, as DynamoDB refuses them."""
@@ -203,7 +219,7 @@ class Jobs:
     def note_first(self, job_id: str, **attributes: Any) -> None:
         """Set those of ``attributes`` that the record lacks, so that a stage that runs twice keeps its first time."""
         try:
-            self.update(job_id, attributes, keep=True)
+            self.update(job_id, {}, computed={name: kept(value) for name, value in attributes.items()})
         except JobNotFound:
             logger.warning("Note skipped: the job has no record", extra={"attributes": sorted(attributes)})
 
@@ -249,29 +265,19 @@ class Jobs:
         *,
         allowed: Iterable[Status] | None = None,
         condition: ConditionBase | None = None,
-        keep: bool = False,
-        computed: Mapping[str, Callable[[str, Expressions], str]] | None = None,
+        computed: Mapping[str, NewValue] | None = None,
     ) -> Job:
         """Set ``attributes`` in one write if the status is in ``allowed`` and ``condition`` holds; returns the job.
 
-        None removes an attribute. With ``keep``, existing attributes stay as they are. ``computed`` has the attributes
-        whose new value depends on the old one: `appended`, `increased`. With ``allowed``, an erased job is refused too,
-        as its status must not change any more.
+        None removes an attribute. ``computed`` has the attributes whose new value depends on the old one: `appended`,
+        `increased`, `kept`. With ``allowed``, an erased job is refused too, as its status must not change any more.
 
         Raises:
             JobNotFound: no job has this id.
             MoveRefused: the status or ``condition`` does not allow the write.
         """
         expressions = Expressions()
-        sets, removes = [f"UpdatedTime = {expressions(now_ms())}"], []
-        for attribute, value in attributes.items():
-            name = expressions.name(attribute)
-            if value is None:
-                removes.append(name)
-            else:
-                bound = expressions(value)
-                sets.append(f"{name} = " + (f"if_not_exists({name}, {bound})" if keep else bound))
-        sets += [f"{name} = {value(name, expressions)}" for name, value in (computed or {}).items()]
+        update = expressions.update({"UpdatedTime": now_ms(), **attributes}, computed or {})
         needed: ConditionBase = Attr("Id").exists()
         if allowed is not None:
             needed = needed & Attr("Status").is_in(list(allowed)) & NOT_ERASED
@@ -281,7 +287,7 @@ class Jobs:
             answer = clients.dynamodb.update_item(
                 TableName=self.table,
                 Key={"Id": {"S": job_id}},
-                UpdateExpression=f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removes)}" if removes else ""),
+                UpdateExpression=update,
                 ConditionExpression=expressions.condition(needed),
                 **expressions.arguments(),
                 ReturnValues="ALL_NEW",
