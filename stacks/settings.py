@@ -109,6 +109,9 @@ Seconds = Annotated[int | float, Field(ge=1, le=DAY), Takes(f"a number from 1 to
 Growth = Annotated[int | float, Field(ge=1, le=10), Takes("a number from 1 to 10")]
 PollDeadline = Annotated[int, Field(ge=1, le=30 * DAY), Takes(f"a whole number from 1 to {30 * DAY}")]
 LabellingSeconds = Annotated[int, Field(ge=60, le=365 * DAY), Takes(f"a whole number from 60 to {365 * DAY}")]
+Origin = Annotated[
+    str, Field(pattern=r"^(https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|http://localhost)(:\d{1,5})?$")
+]
 Switch = Annotated[bool, Takes("true or false")]
 
 
@@ -265,12 +268,7 @@ class Settings(_Group):
         "role and sets it, which replaces a role that is already set. The role is retained when the stack is deleted."
     )
     web_origins: Annotated[
-        tuple[
-            Annotated[
-                str, Field(pattern=r"^(https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|http://localhost)(:\d{1,5})?$")
-            ],
-            ...,
-        ],
+        tuple[Origin, ...],
         Field(max_length=20),
         BeforeValidator(_listed),
         AfterValidator(_different),
@@ -352,26 +350,15 @@ class Settings(_Group):
             SettingsError: names all missing keys, unknown keys, invalid values and contradictions.
         """
         given = _flat({key: value for key, value in context.items() if not re.search("[:@/]", key)})
-        faults: dict[str, str] = {}
         settings: Self | None = None
+        faults: Mapping[str, str] = {}
         try:
             settings = cls.model_validate(_nested(given))
         except ValidationError as error:
-            for detail in error.errors():
-                key = _key([str(part) for part in detail["loc"]])
-                faults.setdefault(key, _fault(key, given, detail))
-        usable = {key: value for key, value in given.items() if key not in faults}
-        if not usable.get("region"):
-            usable["region"] = region
-        contradictions = [
-            sentence
-            for keys, rule in CONTRADICTIONS
-            if all(key in usable for key in keys)
-            for sentence in rule(*(usable[key] for key in keys))
-        ]
-        order = list(LEAVES)
-        faulty_keys = sorted(faults, key=lambda key: order.index(key) if key in order else -1)
-        sentences = [f"{key} {faults[key]}" for key in faulty_keys] + contradictions
+            faults = _faults(error, given)
+        valid = {key: value for key, value in given.items() if key not in faults}
+        valid["region"] = valid.get("region") or region
+        sentences = [*(f"{key} {fault}" for key, fault in faults.items()), *_contradictions(valid)]
         if sentences or settings is None:
             listed = "\n".join(f"- {sentence}" for sentence in sentences)
             raise SettingsError(f"The CDK context (cdk.json) is wrong:\n{listed}")
@@ -439,6 +426,17 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
+def _faults(error: ValidationError, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with each setting that is not valid by itself: unknown keys first, then in the order of
+    `LEAVES`."""
+    faults: dict[str, str] = {}
+    for detail in error.errors():
+        key = _key([str(part) for part in detail["loc"]])
+        faults.setdefault(key, _fault(key, given, detail))
+    order = list(LEAVES)
+    return dict(sorted(faults.items(), key=lambda fault: order.index(fault[0]) if fault[0] in order else -1))
+
+
 def _key(path: list[str]) -> str:
     """Return the setting that a validation error is about. For an error inside a list, this is the list."""
     for length in range(1, len(path) + 1):
@@ -468,6 +466,13 @@ Contradiction = Callable[..., Iterator[str]]
 """
 
 CONTRADICTIONS: list[tuple[tuple[str, ...], Contradiction]] = []
+
+
+def _contradictions(valid: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the combinations of these values. A rule applies if it has all its values."""
+    for keys, rule in CONTRADICTIONS:
+        if all(key in valid for key in keys):
+            yield from rule(*(valid[key] for key in keys))
 
 
 def _together(*keys: str) -> Callable[[Contradiction], Contradiction]:
