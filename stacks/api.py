@@ -18,6 +18,7 @@ from stacks.functions import PartsWithMachine, api
 from stacks.gateway_responses import gateway_responses, headers_for
 from stacks.openapi import Description, Operation
 from stacks.runtime import PipelineFunction, Runtime
+from stacks.settings import Settings
 
 BY_IAM = "iam"
 
@@ -72,7 +73,6 @@ class Api(Construct):
         super().__init__(scope, id)
         self.function = PipelineFunction(self, "Api", api(parts), runtime=runtime)
         settings = parts.settings
-        by_user_pool = settings.api_authorization != BY_IAM
         description = Description.read()
         # API Gateway writes logs with a role that is set once per account and Region, not per API. The role is retained
         # when the stack is deleted, because other APIs may use it by then. It has the AWS managed policy that the guide
@@ -85,44 +85,13 @@ class Api(Construct):
             endpoint_types=[apigateway.EndpointType.REGIONAL],
             cloud_watch_role=settings.api_log_role == "create",
             cloud_watch_role_removal_policy=cdk.RemovalPolicy.RETAIN if settings.api_log_role == "create" else None,
-            deploy_options=apigateway.StageOptions(
-                stage_name=settings.stage,
-                throttling_rate_limit=CALLS_PER_SECOND,
-                throttling_burst_limit=BURST,
-                method_options={
-                    f"{operation.path}/{operation.method}": apigateway.MethodDeploymentOptions(
-                        throttling_rate_limit=RARE_CALLS_PER_SECOND, throttling_burst_limit=RARE_BURST
-                    )
-                    for operation in description.operations()
-                    if operation.id in RARE_CALLS
-                },
-                # A trace would contain the caller's IP address and the URL with its query string, which has the names
-                # of customers' photos (API Gateway guide, 'Trace user requests to REST APIs using X-Ray').
-                tracing_enabled=False,
-                access_log_destination=apigateway.LogGroupLogDestination(
-                    logs.LogGroup(
-                        self,
-                        "AccessLog",
-                        retention=logs.RetentionDays.ONE_YEAR,
-                        encryption_key=runtime.encryption.key,
-                    )
-                ),
-                access_log_format=apigateway.AccessLogFormat.custom(access_log(user_pool=by_user_pool)),
-            ),
+            deploy_options=self._stage_options(description, settings, runtime),
         )
         # RestApi has no parameter for these two properties.
         rest_api = cast(apigateway.CfnRestApi, self.gateway.node.default_child)
         rest_api.security_policy, rest_api.endpoint_access_mode = SECURITY_POLICY, "STRICT"
         self.gateway.node.try_remove_child("Endpoint")  # RestApi's output; the stack's own output is ApiUrl
-        for response in gateway_responses(user_pool=by_user_pool):
-            self.gateway.add_gateway_response(
-                response.type.response_type,
-                type=response.type,
-                status_code=None if response.status is None else str(response.status),
-                response_headers=headers_for(response, settings.web_origins),
-                # API Gateway selects a template by the Accept header; this one is also the fallback.
-                templates={"application/json": response.template()},
-            )
+        self._add_responses(settings)
         self._integration = apigateway.LambdaIntegration(self.function, scope_permission_to_method=False)
         self._add_methods(description, self._authorization(settings.api_authorization))
         if settings.web_origins:
@@ -139,6 +108,43 @@ class Api(Construct):
             wafv2.CfnWebACLAssociation(
                 self, "WebAcl", resource_arn=self.stage_arn, web_acl_arn=settings.web_acl_arn
             ).node.add_dependency(self.gateway.deployment_stage)
+
+    def _stage_options(self, description: Description, settings: Settings, runtime: Runtime) -> apigateway.StageOptions:
+        return apigateway.StageOptions(
+            stage_name=settings.stage,
+            throttling_rate_limit=CALLS_PER_SECOND,
+            throttling_burst_limit=BURST,
+            method_options={
+                f"{operation.path}/{operation.method}": apigateway.MethodDeploymentOptions(
+                    throttling_rate_limit=RARE_CALLS_PER_SECOND, throttling_burst_limit=RARE_BURST
+                )
+                for operation in description.operations()
+                if operation.id in RARE_CALLS
+            },
+            # A trace would contain the caller's IP address and the URL with its query string, which has the names
+            # of customers' photos (API Gateway guide, 'Trace user requests to REST APIs using X-Ray').
+            tracing_enabled=False,
+            access_log_destination=apigateway.LogGroupLogDestination(
+                logs.LogGroup(
+                    self,
+                    "AccessLog",
+                    retention=logs.RetentionDays.ONE_YEAR,
+                    encryption_key=runtime.encryption.key,
+                )
+            ),
+            access_log_format=apigateway.AccessLogFormat.custom(access_log(user_pool=_by_user_pool(settings))),
+        )
+
+    def _add_responses(self, settings: Settings) -> None:
+        for response in gateway_responses(user_pool=_by_user_pool(settings)):
+            self.gateway.add_gateway_response(
+                response.type.response_type,
+                type=response.type,
+                status_code=None if response.status is None else str(response.status),
+                response_headers=headers_for(response, settings.web_origins),
+                # API Gateway selects a template by the Accept header; this one is also the fallback.
+                templates={"application/json": response.template()},
+            )
 
     def _authorization(self, setting: str) -> apigateway.MethodOptions:
         """Return the authorization of all methods: IAM, or the user pool whose ARN ``setting`` is."""
@@ -192,3 +198,7 @@ class Api(Construct):
             self.gateway.root.resource_for_path(path).add_method(
                 "OPTIONS", self._integration, authorization_type=apigateway.AuthorizationType.NONE
             )
+
+
+def _by_user_pool(settings: Settings) -> bool:
+    return settings.api_authorization != BY_IAM

@@ -14,6 +14,7 @@ HOW_TO_SIGN_IN = (
     "Send the ID token of a user of the user pool in the header Authorization. "
     "GET /api/training/openapi.json lists the calls."
 )
+KINDS = apigateway.ResponseType
 
 
 @dataclass(frozen=True)
@@ -44,32 +45,50 @@ class GatewayResponse:
 
 def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
     """Yield every response that API Gateway may send instead of the function. Some say how to authorize a call."""
-    kinds = apigateway.ResponseType
     how = HOW_TO_SIGN_IN if user_pool else HOW_TO_SIGN
+    yield from _invalid_calls()
+    yield from _unauthorized_calls(how)
+    yield from _limits()
     yield GatewayResponse(
-        kinds.BAD_REQUEST_PARAMETERS,
+        KINDS.DEFAULT_4_XX, None, "refused", "Refused", f"API Gateway refused the call ($context.error.message). {how}"
+    )
+    yield GatewayResponse(
+        KINDS.DEFAULT_5_XX,
+        None,
+        "internal",
+        "Failed",
+        "The request was valid, but the service failed. Tell the operator this request id: $context.requestId",
+    )
+
+
+def _invalid_calls() -> Iterator[GatewayResponse]:
+    yield GatewayResponse(
+        KINDS.BAD_REQUEST_PARAMETERS,
         400,
         "bad-request",
         "Bad Request",
         "The call lacks something ($context.error.message). GET /api/training/openapi.json lists what it takes.",
     )
     yield GatewayResponse(
-        kinds.BAD_REQUEST_BODY,
+        KINDS.BAD_REQUEST_BODY,
         400,
         "bad-request",
         "Bad Request",
         "The body is not the JSON that this call takes: a field is missing or unknown, or has another type or size. "
         "GET /api/training/openapi.json lists its fields.",
     )
+
+
+def _unauthorized_calls(how: str) -> Iterator[GatewayResponse]:
     yield GatewayResponse(
-        kinds.UNAUTHORIZED, 401, "unauthorized", "Unauthorized", f"The call has no valid token. {how}"
+        KINDS.UNAUTHORIZED, 401, "unauthorized", "Unauthorized", f"The call has no valid token. {how}"
     )
-    yield GatewayResponse(kinds.ACCESS_DENIED, 403, "forbidden", "Forbidden", f"You may not make this call. {how}")
+    yield GatewayResponse(KINDS.ACCESS_DENIED, 403, "forbidden", "Forbidden", f"You may not make this call. {how}")
     yield GatewayResponse(
-        kinds.EXPIRED_TOKEN, 403, "credentials-expired", "Forbidden", "Your credentials have expired: get new ones."
+        KINDS.EXPIRED_TOKEN, 403, "credentials-expired", "Forbidden", "Your credentials have expired: get new ones."
     )
     yield GatewayResponse(
-        kinds.INVALID_SIGNATURE,
+        KINDS.INVALID_SIGNATURE,
         403,
         "signature-wrong",
         "Forbidden",
@@ -77,24 +96,27 @@ def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
         "the call after it was signed.",
     )
     yield GatewayResponse(
-        kinds.WAF_FILTERED,
+        KINDS.WAF_FILTERED,
         403,
         "filtered",
         "Forbidden",
         "The web firewall refused this call. Tell the operator this request id: $context.requestId",
     )
     # API Gateway sends this response for an unknown route and, with IAM, for a known route without a signature.
-    yield GatewayResponse(kinds.MISSING_AUTHENTICATION_TOKEN, 404, "unknown-route", "Not Found", f"No such call. {how}")
-    yield GatewayResponse(kinds.RESOURCE_NOT_FOUND, 404, "unknown-route", "Not Found", f"No such call. {how}")
+    yield GatewayResponse(KINDS.MISSING_AUTHENTICATION_TOKEN, 404, "unknown-route", "Not Found", f"No such call. {how}")
+    yield GatewayResponse(KINDS.RESOURCE_NOT_FOUND, 404, "unknown-route", "Not Found", f"No such call. {how}")
+
+
+def _limits() -> Iterator[GatewayResponse]:
     yield GatewayResponse(
-        kinds.REQUEST_TOO_LARGE,
+        KINDS.REQUEST_TOO_LARGE,
         413,
         "body-too-large",
         "Content Too Large",
         "The call is larger than 10 MB. Ask for fewer names at a time; photos go to the URLs that the API answers.",
     )
     yield GatewayResponse(
-        kinds.THROTTLED,
+        KINDS.THROTTLED,
         429,
         "throttled",
         "Too Many Requests",
@@ -102,21 +124,11 @@ def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
         {"Retry-After": "'1'"},
     )
     yield GatewayResponse(
-        kinds.INTEGRATION_TIMEOUT,
+        KINDS.INTEGRATION_TIMEOUT,
         504,
         "timed-out",
         "Gateway Timeout",
         "The call took too long. Look at the job before you try again: it may have been done.",
-    )
-    yield GatewayResponse(
-        kinds.DEFAULT_4_XX, None, "refused", "Refused", f"API Gateway refused the call ($context.error.message). {how}"
-    )
-    yield GatewayResponse(
-        kinds.DEFAULT_5_XX,
-        None,
-        "internal",
-        "Failed",
-        "The request was valid, but the service failed. Tell the operator this request id: $context.requestId",
     )
 
 

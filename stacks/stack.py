@@ -1,5 +1,6 @@
 """The stack, composed of the constructs in this package."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -12,11 +13,11 @@ from stacks.audit import AuditBucket
 from stacks.bucket_policy import let_write
 from stacks.encryption import Encryption
 from stacks.functions import Parts, PartsWithMachine, make_background, make_stages
-from stacks.labelling import LabellingRole, work_team
+from stacks.labelling import LabellingRole, WorkTeam, work_team
 from stacks.notifications import Notifications
 from stacks.observability import Observability
 from stacks.permissions import Permissions
-from stacks.runtime import Runtime
+from stacks.runtime import PipelineFunction, Runtime
 from stacks.settings import Settings
 from stacks.storage import Storage
 from stacks.training import TrainingStateMachine
@@ -46,7 +47,6 @@ class TrainingStack(cdk.Stack):
             web_origins=settings.web_origins,
             key=encryption.key,
         )
-        permissions = Permissions(self, self.storage, state_machine_name=settings.stack_name)
         runtime = Runtime(self, "Runtime", layer=layer, encryption=encryption)
         notifications = Notifications(self, "Notifications", settings=settings, key=encryption.key)
         team = work_team(self, "Labellers", settings=settings)
@@ -61,27 +61,17 @@ class TrainingStack(cdk.Stack):
             settings=settings,
             encryption=encryption,
             storage=self.storage,
-            permissions=permissions,
+            permissions=Permissions(self, self.storage, state_machine_name=settings.stack_name),
             notifications=notifications,
             audit=self.audit,
             labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage, encryption=encryption),
             work_team_arn=team.arn,
         )
         stages = make_stages(Construct(self, "Stages"), parts, runtime)
-
-        def roles(*tasks: Task) -> list[str]:
-            return [stages[task.function].role_arn for task in tasks]
-
-        let_write(
-            self.storage,
-            manifests=roles(states.CHECK_IMAGES, states.IMPORT_LABELS, states.PREPARE_DATASETS),
-            labelling=[parts.labelling_role.role_arn, *roles(states.REQUEST_LABELS)],
-            training=roles(states.START_TRAINING),
-        )
         state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
         more_parts = PartsWithMachine(**vars(parts), state_machine=state_machine)
         make_background(self, more_parts, runtime)
-        self.audit.guard(more_parts.functions["ExportAudit"].role_arn)
+        self._restrict_writes(more_parts, stages)
         self.api = Api(self, "HttpApi", parts=more_parts, runtime=runtime)
         Observability(
             self,
@@ -93,6 +83,25 @@ class TrainingStack(cdk.Stack):
             background=list(more_parts.functions.values()),
             api=self.api.function,
         )
+        self._add_outputs(notifications, state_machine, team)
+        for key, value in settings.tags.items():
+            cdk.Tags.of(self).add(key, value)
+
+    def _restrict_writes(self, parts: PartsWithMachine, stages: Mapping[str, PipelineFunction]) -> None:
+        """Let only the functions that write manifests, labels, figures and audit reports write them."""
+
+        def roles(*tasks: Task) -> list[str]:
+            return [stages[task.function].role_arn for task in tasks]
+
+        let_write(
+            self.storage,
+            manifests=roles(states.CHECK_IMAGES, states.IMPORT_LABELS, states.PREPARE_DATASETS),
+            labelling=[parts.labelling_role.role_arn, *roles(states.REQUEST_LABELS)],
+            training=roles(states.START_TRAINING),
+        )
+        self.audit.guard(parts.functions["ExportAudit"].role_arn)
+
+    def _add_outputs(self, notifications: Notifications, state_machine: TrainingStateMachine, team: WorkTeam) -> None:
         for name, value in {
             "ApiUrl": self.api.url,
             "ApiStageArn": self.api.stage_arn,
@@ -106,5 +115,3 @@ class TrainingStack(cdk.Stack):
             **team.outputs,
         }.items():
             cdk.CfnOutput(self, name, value=value)
-        for key, value in settings.tags.items():
-            cdk.Tags.of(self).add(key, value)

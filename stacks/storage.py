@@ -59,29 +59,7 @@ class Storage(Construct):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             server_access_logs_bucket=self.access_logs,
-            # The labelling page loads photos from presigned URLs; without this rule its tasks fail.
-            # Source: SageMaker guide, 'CORS Permission Requirement'.
-            cors=[
-                s3.CorsRule(
-                    allowed_methods=[s3.HttpMethods.GET],
-                    allowed_origins=["*"],
-                    allowed_headers=[],
-                    exposed_headers=["Access-Control-Allow-Origin"],
-                ),
-                *(
-                    # Web pages upload photos to presigned URLs and compare the hashes of uploads.
-                    [
-                        s3.CorsRule(
-                            allowed_methods=[s3.HttpMethods.HEAD, s3.HttpMethods.PUT],
-                            allowed_origins=list(web_origins),
-                            allowed_headers=list(uploads.HEADERS),
-                            exposed_headers=[uploads.HASH_HEADER],
-                        )
-                    ]
-                    if web_origins
-                    else []
-                ),
-            ],
+            cors=_cors_rules(web_origins),
             lifecycle_rules=[
                 s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(1)),
                 *(
@@ -96,7 +74,16 @@ class Storage(Construct):
         cast(s3.CfnBucket, self.bucket.node.default_child).add_property_override(
             "NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True
         )
-        self.table = dynamodb.Table(
+        self.table = self._jobs_table(key)
+        self.project_parameter = self._live_model_parameter(
+            "ProjectParameter", f"/{stack_name}/rekognition-project-arn", "The live model's Rekognition project."
+        )
+        self.model_parameter = self._live_model_parameter(
+            "ModelParameter", f"/{stack_name}/rekognition-project-version-arn", "The live model."
+        )
+
+    def _jobs_table(self, key: kms.IKey | None) -> dynamodb.Table:
+        table = dynamodb.Table(
             self,
             "Jobs",
             partition_key=dynamodb.Attribute(name="Id", type=dynamodb.AttributeType.STRING),
@@ -108,18 +95,13 @@ class Storage(Construct):
             ),
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
-        self.table.add_global_secondary_index(
+        table.add_global_secondary_index(
             index_name=JOBS_INDEX,
             partition_key=dynamodb.Attribute(name="Kind", type=dynamodb.AttributeType.STRING),
             sort_key=dynamodb.Attribute(name="StartTime", type=dynamodb.AttributeType.NUMBER),
             projection_type=dynamodb.ProjectionType.ALL,
         )
-        self.project_parameter = self._live_model_parameter(
-            "ProjectParameter", f"/{stack_name}/rekognition-project-arn", "The live model's Rekognition project."
-        )
-        self.model_parameter = self._live_model_parameter(
-            "ModelParameter", f"/{stack_name}/rekognition-project-version-arn", "The live model."
-        )
+        return table
 
     def _live_model_parameter(self, id: str, name: str, description: str) -> ssm.StringParameter:
         return ssm.StringParameter(
@@ -130,3 +112,27 @@ class Storage(Construct):
             "yet.",
             string_value="default",
         )
+
+
+def _cors_rules(web_origins: Sequence[str]) -> list[s3.CorsRule]:
+    # The labelling page loads photos from presigned URLs; without this rule its tasks fail.
+    # Source: SageMaker guide, 'CORS Permission Requirement'.
+    rules = [
+        s3.CorsRule(
+            allowed_methods=[s3.HttpMethods.GET],
+            allowed_origins=["*"],
+            allowed_headers=[],
+            exposed_headers=["Access-Control-Allow-Origin"],
+        )
+    ]
+    if web_origins:
+        # Web pages upload photos to presigned URLs and compare the hashes of uploads.
+        rules.append(
+            s3.CorsRule(
+                allowed_methods=[s3.HttpMethods.HEAD, s3.HttpMethods.PUT],
+                allowed_origins=list(web_origins),
+                allowed_headers=list(uploads.HEADERS),
+                exposed_headers=[uploads.HASH_HEADER],
+            )
+        )
+    return rules
