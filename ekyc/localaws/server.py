@@ -21,7 +21,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from werkzeug.exceptions import BadRequest, InternalServerError, NotFound, ServiceUnavailable
-from werkzeug.serving import ThreadedWSGIServer
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, calls, deploy, moto_patches, presigned
@@ -290,90 +290,91 @@ def _terminate_cleanly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+class _KeepAlive(WSGIRequestHandler):
+    """Adds keep-alive connections to moto's request handler.
+
+    werkzeug's server does not support keep-alive, because it cannot find the end of a body that was not read. This
+    handler reads every body first.
+    """
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # send headers and body together
+
+    def run_wsgi(self) -> None:
+        if self.headers.get("Expect", "").lower().strip() == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.wfile.flush()
+        environ = self.make_environ()
+        try:
+            body = self._read_body(environ)
+        except ConnectionError:
+            raise
+        except (OSError, ValueError):  # werkzeug raises OSError for chunks, int raises ValueError for a length
+            self.close_connection = True  # the start of the next request is unknown
+            answer = BadRequest("The request's body does not match its headers: its length or a chunk is wrong.")
+            self._send(answer.get_response(environ), environ)
+            return
+        if body is None:  # the client closed the connection: for example, a killed function
+            self.close_connection = True
+            return
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        try:
+            response = Response.from_app(self.server.app, environ, buffered=True)
+        except calls.ConnectionDropped:
+            self.close_connection = True
+            return
+        except functions.StoppedError:
+            response = ServiceUnavailable().get_response(environ)
+        except Exception:
+            logger.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            response = InternalServerError().get_response(environ)
+        self._send(response, environ)
+
+    def _read_body(self, environ: dict[str, Any]) -> bytes | None:
+        """The request's body. None if the client closed the connection before the end of the body.
+
+        Raises:
+            OSError, ValueError: the body's length or chunks are malformed.
+        """
+        stream = environ["wsgi.input"]
+        if environ.get("wsgi.input_terminated"):
+            chunks: bytes = stream.read()
+            return chunks
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        if length < 0:
+            raise ValueError(length)
+        body: bytes = stream.read(length)
+        return body if len(body) == length else None
+
+    def _send(self, response: Response, environ: dict[str, Any]) -> None:
+        data = response.get_data()
+        self.send_response(response.status_code)
+        for name, value in response.headers:
+            self.send_header(name, value)
+        if "Content-Length" not in response.headers:
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if environ["REQUEST_METHOD"] != "HEAD":
+            self.wfile.write(data)
+        self.wfile.flush()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        # This is the value of the header Date.
+        return super().date_time_string(clock.now() if timestamp is None else timestamp)
+
+    def handle_expect_100(self) -> bool:
+        return True  # run_wsgi sends this response itself
+
+    def log(self, _kind: str, _message: str, *args: Any) -> None:
+        """Log nothing, because request lines contain tokens, signatures and file names."""
+
+
 def _request_handler() -> type:
     from moto.server import MotoRequestHandler
 
-    class RequestHandler(MotoRequestHandler):
-        """moto's request handler with keep-alive connections.
-
-        werkzeug's server does not support keep-alive, because it cannot find the end of a body that was not read. This
-        handler reads every body first.
-        """
-
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-        wbufsize = -1  # send headers and body together
-
-        def run_wsgi(self) -> None:
-            if self.headers.get("Expect", "").lower().strip() == "100-continue":
-                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                self.wfile.flush()
-            environ = self.make_environ()
-            try:
-                body = self._read_body(environ)
-            except ConnectionError:
-                raise
-            except (OSError, ValueError):  # werkzeug raises OSError for chunks, int raises ValueError for a length
-                self.close_connection = True  # the start of the next request is unknown
-                answer = BadRequest("The request's body does not match its headers: its length or a chunk is wrong.")
-                self._send(answer.get_response(environ), environ)
-                return
-            if body is None:  # the client closed the connection: for example, a killed function
-                self.close_connection = True
-                return
-            environ["wsgi.input"] = io.BytesIO(body)
-            environ["CONTENT_LENGTH"] = str(len(body))
-            try:
-                response = Response.from_app(self.server.app, environ, buffered=True)
-            except calls.ConnectionDropped:
-                self.close_connection = True
-                return
-            except functions.StoppedError:
-                response = ServiceUnavailable().get_response(environ)
-            except Exception:
-                logger.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
-                response = InternalServerError().get_response(environ)
-            self._send(response, environ)
-
-        def _read_body(self, environ: dict[str, Any]) -> bytes | None:
-            """The request's body. None if the client closed the connection before the end of the body.
-
-            Raises:
-                OSError, ValueError: the body's length or chunks are malformed.
-            """
-            stream = environ["wsgi.input"]
-            if environ.get("wsgi.input_terminated"):
-                chunks: bytes = stream.read()
-                return chunks
-            length = int(environ.get("CONTENT_LENGTH") or 0)
-            if length < 0:
-                raise ValueError(length)
-            body: bytes = stream.read(length)
-            return body if len(body) == length else None
-
-        def _send(self, response: Response, environ: dict[str, Any]) -> None:
-            data = response.get_data()
-            self.send_response(response.status_code)
-            for name, value in response.headers:
-                self.send_header(name, value)
-            if "Content-Length" not in response.headers:
-                self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if environ["REQUEST_METHOD"] != "HEAD":
-                self.wfile.write(data)
-            self.wfile.flush()
-
-        def date_time_string(self, timestamp: float | None = None) -> str:
-            # This is the value of the header Date.
-            return super().date_time_string(clock.now() if timestamp is None else timestamp)
-
-        def handle_expect_100(self) -> bool:
-            return True  # run_wsgi sends this response itself
-
-        def log(self, _kind: str, _message: str, *args: Any) -> None:
-            """Log nothing, because request lines contain tokens, signatures and file names."""
-
-    return RequestHandler
+    return type("RequestHandler", (_KeepAlive, MotoRequestHandler), {})
 
 
 class _Server(ThreadedWSGIServer):

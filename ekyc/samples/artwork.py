@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -20,6 +20,17 @@ class Sprite:
     image: np.ndarray
     mask: np.ndarray
     pixels_per_mm: float
+
+
+@dataclass(frozen=True)
+class TextStyle:
+    """How text looks: its size in pixels, colour, weight, face, and which end of it is at the given point."""
+
+    size: int
+    colour: Ink
+    weight: int = 400
+    face: Literal["sans", "italic"] = "sans"
+    align: Literal["left", "centre", "right"] = "left"
 
 
 def ink(hex_rgb: str) -> Ink:
@@ -42,31 +53,21 @@ def _font(name: str) -> cv2.FontFace:
     return fonts[name]
 
 
-def text(
-    image: np.ndarray,
-    words: str,
-    x: float,
-    y: float,
-    size: int,
-    colour: Ink,
-    weight: int = 400,
-    face: Literal["sans", "italic"] = "sans",
-    align: Literal["left", "centre", "right"] = "left",
-) -> None:
-    """Write on `image` with the baseline at y. `size` is in pixels. OpenCV's own fonts cover Latin and Chinese."""
-    font = _font(face)
-    if align != "left":
-        width = cv2.getTextSize((0, 0), words, (0, 0), font, size, weight)[2]
-        x -= width / 2 if align == "centre" else width
-    cv2.putText(image, words, (round(x), round(y)), colour, font, size, weight)
+def text(image: np.ndarray, words: str, at: tuple[float, float], style: TextStyle) -> None:
+    """Write on `image`, from the point `at` on the baseline. OpenCV's own fonts cover Latin and Chinese."""
+    font, (x, y) = _font(style.face), at
+    if style.align != "left":
+        width = cv2.getTextSize((0, 0), words, (0, 0), font, style.size, style.weight)[2]
+        x -= width / 2 if style.align == "centre" else width
+    cv2.putText(image, words, (round(x), round(y)), style.colour, font, style.size, style.weight)
 
 
-def spaced_text(
-    image: np.ndarray, words: str, x: float, y: float, size: int, pitch: float, colour: Ink, weight: int = 500
-) -> None:
+def spaced_text(image: np.ndarray, words: str, at: tuple[float, float], pitch: float, style: TextStyle) -> None:
     """Write each character centred in a cell of `pitch` pixels, as in a machine-readable zone."""
+    x, y = at
+    centred = replace(style, align="centre")
     for place, character in enumerate(words):
-        text(image, character, x + (place + 0.5) * pitch, y, size, colour, weight, align="centre")
+        text(image, character, (x + (place + 0.5) * pitch, y), centred)
 
 
 def curve(image: np.ndarray, points: np.ndarray, colour: Ink, width: int = 1, closed: bool = False) -> None:
@@ -161,9 +162,15 @@ def blend(first: Ink, second: Ink, share: np.ndarray) -> np.ndarray:
 
 
 def rosette(
-    image: np.ndarray, x: float, y: float, radius: float, petals: int, colour: Ink, strands: int = 9, depth: float = 0.3
+    image: np.ndarray,
+    circle: tuple[float, float, float],
+    petals: int,
+    colour: Ink,
+    strands: int = 9,
+    depth: float = 0.3,
 ) -> None:
-    """Draw a guilloche rosette: closed wavy lines that interlace around (x, y)."""
+    """Draw a guilloche rosette: closed wavy lines that interlace in `circle` (centre x and y, radius)."""
+    x, y, radius = circle
     angle = np.linspace(0, 2 * np.pi, 40 * petals, endpoint=False)
     for strand in range(strands):
         phase = 2 * np.pi * strand / strands
@@ -173,16 +180,14 @@ def rosette(
 
 def ribbon(
     image: np.ndarray,
-    left: float,
-    right: float,
-    y: float,
-    height: float,
+    band: tuple[float, float, float, float],
     waves: float,
     colour: Ink,
     strands: int = 7,
     drift: float = 0.0,
 ) -> None:
-    """Draw a horizontal band of interlaced waves. `drift` shortens the waves from left to right."""
+    """Draw interlaced waves in `band` (left, right, middle y, height). `drift` shortens them from left to right."""
+    left, right, y, height = band
     along = np.linspace(0, 1, 600)
     turn = 2 * np.pi * waves * (along + drift * along**2)
     for strand in range(strands):

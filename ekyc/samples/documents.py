@@ -17,6 +17,7 @@ from ekyc.samples import people, portraits
 from ekyc.samples.artwork import (
     Ink,
     Sprite,
+    TextStyle,
     blend,
     clouds,
     contours,
@@ -102,52 +103,57 @@ def _wash(image: np.ndarray, rng: np.random.Generator, colours: tuple[str, str, 
     stain(image, np.clip(y / height * 0.7 + 0.5 * noise(rng, height, width, 3, 4) - 0.35, 0, 1), third)
 
 
-def _mark(
-    image: np.ndarray,
-    centre: tuple[float, float],
-    size: int,
-    degrees: float,
-    colour: str,
-    style: Literal["outlined", "striped", "inlined", "slanted"],
-    words: str = "SPECIMEN",
-    strength: float = 0.75,
-) -> None:
-    """Write the big SPECIMEN. Its four styles keep the word from making two types look alike."""
+@dataclass(frozen=True)
+class Mark:
+    """The look of the big SPECIMEN. Its four styles keep the word from making two types look alike."""
+
+    colour: str
+    style: Literal["outlined", "striped", "inlined", "slanted"]
+    words: str = "SPECIMEN"
+    strength: float = 0.75
+
+
+def _mark(image: np.ndarray, centre: tuple[float, float], size: int, degrees: float, mark: Mark) -> None:
+    """Write the big SPECIMEN, turned by `degrees`."""
     height, width = image.shape[:2]
     mask = np.zeros((height, width, 3), np.uint8)
-    face: Literal["italic", "sans"] = "italic" if style in ("striped", "slanted") else "sans"
-    text(mask, words, width / 2, height / 2 + size * 0.36, size, (255, 255, 255), 850, face, "centre")
+    face: Literal["italic", "sans"] = "italic" if mark.style in ("striped", "slanted") else "sans"
+    text(
+        mask,
+        mark.words,
+        (width / 2, height / 2 + size * 0.36),
+        TextStyle(size, (255, 255, 255), 850, face=face, align="centre"),
+    )
     shape: np.ndarray = mask[..., 0]
-    if style == "outlined":
+    if mark.style == "outlined":
         shape = cv2.morphologyEx(shape, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
-    elif style == "striped":
+    elif mark.style == "striped":
         stripes = np.arange(height, dtype=np.float32)[:, None] % 9 < 6
         shape = (shape * stripes).astype(np.uint8)
-    elif style == "inlined":
+    elif mark.style == "inlined":
         core = cv2.erode(shape, np.ones((9, 9), np.uint8))
         shape = cv2.subtract(shape, (core * 0.75).astype(np.uint8))
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
     matrix[:, 2] += np.array(centre) - (width / 2, height / 2)
     turned = cv2.warpAffine(shape, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    stain(image, turned.astype(np.float32) / 255 * strength, ink(colour))
+    stain(image, turned.astype(np.float32) / 255 * mark.strength, ink(mark.colour))
 
 
-def _small_print(
-    image: np.ndarray, left: float, right: float, y: float, words: str, colour: Ink, size: int = 10
-) -> None:
-    """Write a line of tiny words, repeated from left to right."""
+def _small_print(image: np.ndarray, line: tuple[float, float, float], words: str, colour: Ink, size: int = 10) -> None:
+    """Write tiny words, repeated along `line` (left, right, y)."""
+    left, right, y = line
     strip = image[:, : round(right)]
-    text(strip, (words + " ") * 12, left, y, size, colour, 500)
+    text(strip, (words + " ") * 12, (left, y), TextStyle(size, colour, 500))
 
 
 def _labels(image: np.ndarray, labels: list[tuple[str, float, float]], colour: Ink, size: int = 14) -> None:
     for words, x, y in labels:
-        text(image, words, x, y, size, colour, 500)
+        text(image, words, (x, y), TextStyle(size, colour, 500))
 
 
 def _values(image: np.ndarray, values: list[tuple[str, float, float]], size: int = 22, weight: int = 600) -> None:
     for words, x, y in values:
-        text(image, words, x, y, size, _BLACK, weight)
+        text(image, words, (x, y), TextStyle(size, _BLACK, weight))
 
 
 def _portrait(
@@ -193,7 +199,7 @@ def _chip(image: np.ndarray, left: int, top: int) -> None:
 
 def _zone(image: np.ndarray, lines: tuple[str, ...], left: float, first: float, step: float, pitch: float) -> None:
     for place, line in enumerate(lines):
-        spaced_text(image, line, left, first + place * step, round(pitch * 1.35), pitch, _BLACK)
+        spaced_text(image, line, (left, first + place * step), pitch, TextStyle(round(pitch * 1.35), _BLACK, 500))
 
 
 def _flower(image: np.ndarray, x: float, y: float, size: float, petals: int, colours: tuple[str, str, str]) -> None:
@@ -219,30 +225,30 @@ def _paint_id_ktp(image: np.ndarray, rng: np.random.Generator) -> None:
     weave = 1.7 * np.abs(np.sin(np.pi * u) * np.cos(np.pi * v)) + 1.1 * np.abs(np.cos(np.pi * u) * np.sin(np.pi * v))
     stain(image, contours(weave * 2.2, 1.1) * 0.5, ink("3b7fb0"))
     for cx, cy, radius, petals in ((250, 330, 150, 9), (470, 250, 95, 13), (500, 450, 70, 7)):
-        rosette(image, cx, cy, radius, petals, ink("5f9cc6"), 7, 0.34)
-    _mark(image, (325, 350), 100, 17, "c2384a", "outlined")
-    ribbon(image, 0, 856, 112, 18, 17, ink("2b6a9b"), 6, 0.6)
-    ribbon(image, 0, 856, 524, 22, 11, ink("2b6a9b"), 6, -0.3)
+        rosette(image, (cx, cy, radius), petals, ink("5f9cc6"), 7, 0.34)
+    _mark(image, (325, 350), 100, 17, Mark("c2384a", "outlined"))
+    ribbon(image, (0, 856, 112, 18), 17, ink("2b6a9b"), 6, 0.6)
+    ribbon(image, (0, 856, 524, 22), 11, ink("2b6a9b"), 6, -0.3)
     _flower(image, 72, 58, 44, 5, ("fdf3cf", "a8762c", "f0b429"))
     _flower(image, 786, 58, 34, 8, ("f8d9c8", "a84b3a", "fff4dd"))
-    text(image, "PROVINSI CONTOH", 428, 44, 32, ink("123a5c"), 800, align="centre")
-    text(image, "KARTU PENDUDUK TELADAN", 428, 82, 25, ink("123a5c"), 700, align="centre")
-    text(image, "NIK", 36, 162, 30, ink("123a5c"), 800)
+    text(image, "PROVINSI CONTOH", (428, 44), TextStyle(32, ink("123a5c"), 800, align="centre"))
+    text(image, "KARTU PENDUDUK TELADAN", (428, 82), TextStyle(25, ink("123a5c"), 700, align="centre"))
+    text(image, "NIK", (36, 162), TextStyle(30, ink("123a5c"), 800))
     names = ["Nama", "Lahir", "Kelamin", "Alamat", "Agama", "Status", "Pekerjaan", "Warga", "Berlaku"]
     _labels(image, [(name, 36, 204 + 33 * row) for row, name in enumerate(names)], ink("123a5c"), 19)
     _labels(image, [(":", 150, 204 + 33 * row) for row in range(len(names))], ink("123a5c"), 19)
     for row in range(5):
-        _small_print(image, 600, 840, 462 + 12 * row, f"CONTOH {row} " + _SMALL_PRINT, ink("2b6a9b"), 9)
+        _small_print(image, (600, 840, 462 + 12 * row), f"CONTOH {row} " + _SMALL_PRINT, ink("2b6a9b"), 9)
 
 
 def _fill_id_ktp(image: np.ndarray, person: people.Person, rng: np.random.Generator) -> None:
     _portrait(image, rng, person, (622, 140, 196, 256))
-    text(image, person.number + "0000", 152, 162, 30, _BLACK, 700)
+    text(image, person.number + "0000", (152, 162), TextStyle(30, _BLACK, 700))
     sex = {"F": "PEREMPUAN", "M": "LAKI-LAKI"}[person.sex]
     rows = [person.full_name, f"{person.place}, {people.day(person.born)}", sex, person.address, "-", "CONTOH"]
     rows += [str(rng.choice(["GURU", "PETANI", "DOKTER", "PELUKIS"])), "XXA", people.day(person.expires)]
     _values(image, [(words, 168, 204 + 33 * row) for row, words in enumerate(rows)], 19)
-    text(image, people.day(person.issued), 720, 428, 18, _BLACK, 500, align="centre")
+    text(image, people.day(person.issued), (720, 428), TextStyle(18, _BLACK, 500, align="centre"))
 
 
 # --- MY_NRIC: green and violet card with a chip, diamond lattice, portrait on the right
@@ -257,7 +263,7 @@ def _paint_my_nric(image: np.ndarray, rng: np.random.Generator) -> None:
     lattice = np.maximum(np.abs(one - np.round(one)), np.abs(two - np.round(two))) * 2
     stain(image, contours(lattice * 3.4, 1.2) * 0.42, ink("4b3f8f"))
     for cx, cy, radius, petals, colour in ((520, 330, 190, 12, "6a5fae"), (330, 440, 90, 8, "2f8b6b")):
-        rosette(image, cx, cy, radius, petals, ink(colour), 9, 0.22)
+        rosette(image, (cx, cy, radius), petals, ink(colour), 9, 0.22)
     image[:92] = blend(ink("0d5b4d"), ink("3e3a86"), np.repeat(np.linspace(0, 1, 856)[None], 92, axis=0))
     star = [
         (60 + r * np.cos(t), 46 + r * np.sin(t))
@@ -265,26 +271,26 @@ def _paint_my_nric(image: np.ndarray, rng: np.random.Generator) -> None:
     ]
     fill(image, star, ink("f1d28a"))
     disc(image, 60, 46, 11, ink("0d5b4d"))
-    text(image, "KAD PENGENALAN CONTOH", 116, 44, 33, (255, 255, 255), 800)
-    text(image, "SPESIMEN  -  IDENTITY CARD OF NO STATE", 118, 76, 19, ink("f1d28a"), 600)
-    ribbon(image, 640, 850, 46, 62, 6, ink("7fb8a6"), 8, 0.9)
-    _mark(image, (336, 318), 94, 0, "b03a7c", "striped", strength=0.62)
+    text(image, "KAD PENGENALAN CONTOH", (116, 44), TextStyle(33, (255, 255, 255), 800))
+    text(image, "SPESIMEN  -  IDENTITY CARD OF NO STATE", (118, 76), TextStyle(19, ink("f1d28a"), 600))
+    ribbon(image, (640, 850, 46, 62), 6, ink("7fb8a6"), 8, 0.9)
+    _mark(image, (336, 318), 94, 0, Mark("b03a7c", "striped", strength=0.62))
     _chip(image, 46, 176)
     for row, name in enumerate(["Nama / Name", "Alamat / Address", "Lahir / Born"]):
-        text(image, name, 44, (364, 424, 486)[row], 14, ink("4b3f8f"), 600)
-    ribbon(image, 0, 856, 530, 14, 23, ink("0d5b4d"), 5, 0.4)
+        text(image, name, (44, (364, 424, 486)[row]), TextStyle(14, ink("4b3f8f"), 600))
+    ribbon(image, (0, 856, 530, 14), 23, ink("0d5b4d"), 5, 0.4)
     for row in range(4):
-        _small_print(image, 190, 560, 184 + row * 21, f"{row} PENGENALAN CONTOH " + _SMALL_PRINT, ink("6a5fae"), 10)
+        _small_print(image, (190, 560, 184 + row * 21), f"{row} PENGENALAN CONTOH " + _SMALL_PRINT, ink("6a5fae"), 10)
 
 
 def _fill_my_nric(image: np.ndarray, person: people.Person, rng: np.random.Generator) -> None:
     picture = _portrait(image, rng, person, (624, 126, 198, 262))
     _ghost(image, picture, (520, 280, 84, 108), "4b3f8f")
     number = f"{person.born:%y%m%d}-99-{person.number[-4:]}"
-    text(image, number, 46, 150, 38, _BLACK, 700)
+    text(image, number, (46, 150), TextStyle(38, _BLACK, 700))
     _values(image, [(person.full_name, 44, 392), (person.address, 44, 452), (people.day(person.born), 44, 512)], 24)
-    text(image, "WARGA CONTOH", 722, 430, 20, _BLACK, 600, align="centre")
-    text(image, {"F": "PEREMPUAN", "M": "LELAKI"}[person.sex], 722, 462, 20, _BLACK, 600, align="centre")
+    text(image, "WARGA CONTOH", (722, 430), TextStyle(20, _BLACK, 600, align="centre"))
+    text(image, {"F": "PEREMPUAN", "M": "LELAKI"}[person.sex], (722, 462), TextStyle(20, _BLACK, 600, align="centre"))
 
 
 # --- AU_PASSPORT: sand and sea page, contour lines as on a map
@@ -296,9 +302,9 @@ def _paint_au_passport(image: np.ndarray, rng: np.random.Generator) -> None:
     stain(image, contours(land * 26, 1.2) * 0.5, ink("a06a34"))
     stain(image, contours(land * 26 + 0.5, 0.9) * 0.35, ink("1d6f7f"))
     image[:78] = ink("16324f")
-    ribbon(image, 0, 1000, 78, 26, 19, ink("c99a4a"), 7, 0.5)
-    text(image, "PASSPORT", 40, 56, 44, ink("f3dfae"), 900)
-    text(image, "STATE OF SPECIMEN - TRAVEL DOCUMENT", 330, 52, 25, ink("f3dfae"), 600)
+    ribbon(image, (0, 1000, 78, 26), 19, ink("c99a4a"), 7, 0.5)
+    text(image, "PASSPORT", (40, 56), TextStyle(44, ink("f3dfae"), 900))
+    text(image, "STATE OF SPECIMEN - TRAVEL DOCUMENT", (330, 52), TextStyle(25, ink("f3dfae"), 600))
     sprig = np.stack([830 + 90 * np.linspace(0, 1, 20), 250 - 150 * np.linspace(0, 1, 20) ** 1.3], axis=1)
     curve(image, sprig, ink("2f5d46"), 6)
     for place in range(2, 19, 2):
@@ -309,7 +315,7 @@ def _paint_au_passport(image: np.ndarray, rng: np.random.Generator) -> None:
     for ring in range(8):
         for dot in np.linspace(0, 2 * np.pi, 12 + 7 * ring, endpoint=False):
             disc(image, 560 + (26 + 19 * ring) * np.cos(dot), 360 + (26 + 19 * ring) * np.sin(dot), 3.4, ink("c0773a"))
-    _mark(image, (610, 410), 128, 24, "1b4e8f", "inlined", strength=0.6)
+    _mark(image, (610, 410), 128, 24, Mark("1b4e8f", "inlined", strength=0.6))
     names = [
         "Surname",
         "Given names",
@@ -323,7 +329,7 @@ def _paint_au_passport(image: np.ndarray, rng: np.random.Generator) -> None:
     _labels(image, [(name, 330, 128 + 56 * row) for row, name in enumerate(names)], ink("16324f"), 15)
     _labels(image, [("Document No.", 640, 128), ("Date of expiry", 640, 464), ("Code", 640, 240)], ink("16324f"), 15)
     for row in range(3):
-        _small_print(image, 40, 960, 570 + row * 13, f"OUTBACK AND OCEAN {row} " + _SMALL_PRINT, ink("8a5a2b"), 11)
+        _small_print(image, (40, 960, 570 + row * 13), f"OUTBACK AND OCEAN {row} " + _SMALL_PRINT, ink("8a5a2b"), 11)
     image[608:] = blend(ink("f6efe0"), ink("e9f0ee"), np.repeat(np.linspace(0, 1, 1000)[None], 96, axis=0))
 
 
@@ -336,7 +342,7 @@ def _fill_au_passport(image: np.ndarray, person: people.Person, rng: np.random.G
     _values(
         image, [("X" + person.number[-8:], 640, 152), (people.day(person.expires), 640, 488), ("XAU", 640, 264)], 23
     )
-    text(image, person.full_name.title(), 168, 510, 30, ink("1d2f6f"), 300, "italic", "centre")
+    text(image, person.full_name.title(), (168, 510), TextStyle(30, ink("1d2f6f"), 300, face="italic", align="centre"))
     _zone(image, people.passport_zone(person, "XAU"), 32, 648, 38, 21.2)
 
 
@@ -361,11 +367,11 @@ def _paint_kh_ic(image: np.ndarray, rng: np.random.Generator) -> None:
         )
         curve(image, shape, ink("a8442f"), 2, closed=True)
         curve(image, petal(560, 300, 150, 40, float(turn)), ink("c97545"), 1, closed=True)
-    rosette(image, 560, 300, 64, 11, ink("8f3b1f"), 9, 0.4)
-    ribbon(image, 240, 856, 84, 26, 9, ink("9a4a1c"), 8, 0.8)
+    rosette(image, (560, 300, 64), 11, ink("8f3b1f"), 9, 0.4)
+    ribbon(image, (240, 856, 84, 26), 9, ink("9a4a1c"), 8, 0.8)
     _flower(image, 792, 46, 38, 12, ("f9c9c0", "a33a4a", "ffe9a8"))
-    text(image, "KINGDOM OF EXAMPLES", 250, 42, 28, ink("7a2413"), 900)
-    text(image, "IDENTITY CARD  -  SPECIMEN ONLY", 250, 70, 19, ink("7a2413"), 600)
+    text(image, "KINGDOM OF EXAMPLES", (250, 42), TextStyle(28, ink("7a2413"), 900))
+    text(image, "IDENTITY CARD  -  SPECIMEN ONLY", (250, 70), TextStyle(19, ink("7a2413"), 600))
     image[:108, :232] = blend(ink("8a2f1d"), ink("b8552c"), np.repeat(np.linspace(0, 1, 232)[None], 108, axis=0))
     for step in range(6):
         curve(
@@ -382,15 +388,15 @@ def _paint_kh_ic(image: np.ndarray, rng: np.random.Generator) -> None:
             ink("f0c27a"),
             2,
         )
-    _mark(image, (560, 262), 92, -11, "2f6a4f", "slanted", strength=0.55)
+    _mark(image, (560, 262), 92, -11, Mark("2f6a4f", "slanted", strength=0.55))
     _labels(
         image, [("Name", 256, 138), ("Born", 256, 192), ("Sex", 520, 192), ("Address", 256, 246)], ink("7a2413"), 14
     )
     _labels(image, [("Valid", 256, 300), ("Height", 520, 300), ("No.", 600, 138)], ink("7a2413"), 14)
     for line in range(3):
-        _small_print(image, 250, 840, 346 + line * 12, f"LOTUS {line} " + _SMALL_PRINT, ink("9a4a1c"), 10)
+        _small_print(image, (250, 840, 346 + line * 12), f"LOTUS {line} " + _SMALL_PRINT, ink("9a4a1c"), 10)
     image[396:] = blend(ink("fdf3e0"), ink("faead2"), np.repeat(np.linspace(0, 1, 856)[None], 144, axis=0))
-    ribbon(image, 0, 856, 396, 16, 27, ink("9a4a1c"), 5, -0.4)
+    ribbon(image, (0, 856, 396, 16), 27, ink("9a4a1c"), 5, -0.4)
 
 
 def _fill_kh_ic(image: np.ndarray, person: people.Person, rng: np.random.Generator) -> None:
@@ -418,18 +424,18 @@ def _paint_prc_passport(image: np.ndarray, rng: np.random.Generator) -> None:
         spiral = np.where(reach < nearest, reach / 15 + turn, spiral)
         nearest = np.minimum(reach, nearest)
     stain(image, contours(spiral, 1.5) * 0.45, ink("9b4f8c"))
-    rosette(image, 700, 330, 190, 16, ink("c06a8e"), 8, 0.18)
-    rosette(image, 700, 330, 105, 5, ink("7a3b78"), 10, 0.38)
+    rosette(image, (700, 330, 190), 16, ink("c06a8e"), 8, 0.18)
+    rosette(image, (700, 330, 105), 5, ink("7a3b78"), 10, 0.38)
     for branch in range(5):
         _flower(image, 830 + 38 * branch % 130, 130 + 34 * branch, 30 - 3 * branch, 5, ("f4a9b8", "8f2347", "ffe08a"))
     curve(image, np.array([(980, 100), (900, 150), (860, 220), (880, 300), (820, 360)]), ink("5b3a35"), 5)
-    text(image, "样本护照", 330, 60, 46, ink("7a1e4a"), 800)
-    text(image, "SPECIMEN REPUBLIC PASSPORT", 540, 54, 25, ink("7a1e4a"), 800)
-    ribbon(image, 0, 1000, 86, 22, 14, ink("7a1e4a"), 7, 1.1)
+    text(image, "样本护照", (330, 60), TextStyle(46, ink("7a1e4a"), 800))
+    text(image, "SPECIMEN REPUBLIC PASSPORT", (540, 54), TextStyle(25, ink("7a1e4a"), 800))
+    ribbon(image, (0, 1000, 86, 22), 14, ink("7a1e4a"), 7, 1.1)
     for step in range(4):
         disc(image, 150, 10, 60 + step * 14, ink("9b4f8c"), 2)
         disc(image, 40, 20, 30 + step * 12, ink("c06a8e"), 2)
-    _mark(image, (650, 400), 94, -19, "7d2a8c", "outlined", "样本 SPECIMEN", 0.8)
+    _mark(image, (650, 400), 94, -19, Mark("7d2a8c", "outlined", words="样本 SPECIMEN", strength=0.8))
     rows = [
         "姓 / Surname",
         "名 / Given names",
@@ -451,7 +457,7 @@ def _paint_prc_passport(image: np.ndarray, rng: np.random.Generator) -> None:
         16,
     )
     for line in range(2):
-        _small_print(image, 0, 1000, 588 + line * 13, f"PLUM {line} CLOUD " + _SMALL_PRINT, ink("9b4f8c"), 11)
+        _small_print(image, (0, 1000, 588 + line * 13), f"PLUM {line} CLOUD " + _SMALL_PRINT, ink("9b4f8c"), 11)
     image[606:] = blend(ink("faf5ee"), ink("f5ecf2"), np.repeat(np.linspace(0, 1, 1000)[None], 98, axis=0))
 
 
@@ -464,7 +470,7 @@ def _fill_prc_passport(image: np.ndarray, person: people.Person, rng: np.random.
         [("X" + person.number[-8:], 660, 152), ("SPECIMEN", 660, 280), (people.day(person.expires), 660, 472)],
         23,
     )
-    text(image, person.full_name.title(), 170, 500, 32, ink("2a2a58"), 300, "italic", "centre")
+    text(image, person.full_name.title(), (170, 500), TextStyle(32, ink("2a2a58"), 300, face="italic", align="centre"))
     _zone(image, people.passport_zone(person, "XPR"), 40, 646, 38, 20.9)
 
 
@@ -483,19 +489,19 @@ def _paint_sg_passport(image: np.ndarray, rng: np.random.Generator) -> None:
     for wave in range(5):
         swell = np.linspace(74, 1000, 300)
         curve(image, np.stack([swell, 84 + wave * 5 + 6 * np.sin(swell / (34 + 4 * wave))], axis=1), ink("b5322f"), 2)
-    text(image, "SPECIMEN ISLES", 100, 40, 34, ink("7c1f33"), 900)
-    text(image, "PASSPORT  /  PASPORT  /  护照", 100, 70, 21, ink("7c1f33"), 600)
+    text(image, "SPECIMEN ISLES", (100, 40), TextStyle(34, ink("7c1f33"), 900))
+    text(image, "PASSPORT  /  PASPORT  /  护照", (100, 70), TextStyle(21, ink("7c1f33"), 600))
     trunk = np.array([(520, 520), (528, 420), (512, 380), (540, 380), (548, 430), (560, 520)], np.float32)
     fill(image, trunk, ink("c79a86"))
     for cx, cy, size in ((450, 330, 62), (520, 282, 84), (606, 318, 70), (560, 352, 60), (480, 366, 44)):
-        rosette(image, cx, cy, size, 8, ink("b85a4a"), 6, 0.26)
+        rosette(image, (cx, cy, size), 8, ink("b85a4a"), 6, 0.26)
     _flower(image, 930, 54, 40, 6, ("f2b6c6", "8c2a50", "fbe7a1"))
-    _mark(image, (400, 440), 108, 9, "33546e", "striped", strength=0.7)
+    _mark(image, (400, 440), 108, 9, Mark("33546e", "striped", strength=0.7))
     rows = ["Name", "Nationality", "Date of birth", "Sex", "Place of birth", "Issued", "Authority"]
     _labels(image, [(name, 104, 142 + 62 * row) for row, name in enumerate(rows)], ink("7c1f33"), 15)
     _labels(image, [("No.", 420, 204), ("Expiry", 420, 452), ("Type", 420, 266), ("Code", 520, 266)], ink("7c1f33"), 15)
     for line in range(4):
-        _small_print(image, 660, 970, 552 + line * 13, f"{line} ISLES RAIN TREE " + _SMALL_PRINT, ink("a33c3a"), 11)
+        _small_print(image, (660, 970, 552 + line * 13), f"{line} ISLES RAIN TREE " + _SMALL_PRINT, ink("a33c3a"), 11)
     image[606:, 74:] = blend(ink("fbf3f0"), ink("eef2f4"), np.repeat(np.linspace(0, 1, 926)[None], 98, axis=0))
 
 
@@ -507,7 +513,7 @@ def _fill_sg_passport(image: np.ndarray, person: people.Person, rng: np.random.G
     _values(image, [(words, 104, 167 + 62 * row) for row, words in enumerate(rows)], 23)
     _values(image, [("X" + person.number[-8:], 420, 229), (people.day(person.expires), 420, 477)], 23)
     _values(image, [("PX", 420, 291), ("XSG", 520, 291)], 23)
-    text(image, person.full_name.title(), 830, 500, 32, ink("2a2a58"), 300, "italic", "centre")
+    text(image, person.full_name.title(), (830, 500), TextStyle(32, ink("2a2a58"), 300, face="italic", align="centre"))
     _zone(image, people.passport_zone(person, "XSG"), 94, 646, 38, 19.8)
 
 
@@ -521,18 +527,18 @@ def _paint_thai_id_front(image: np.ndarray, rng: np.random.Generator) -> None:
     flame = np.abs((x / 74 + bend) % 1 - 0.5)
     stain(image, contours(y / 13 + 3.2 * flame + 5 * bend + np.sin(x / 57), 1.2) * 0.48, ink("2a7f96"))
     for cx, cy, size, petals in ((430, 330, 165, 18), (600, 190, 80, 10), (200, 460, 74, 6)):
-        rosette(image, cx, cy, size, petals, ink("7d78c4"), 8, 0.16)
+        rosette(image, (cx, cy, size), petals, ink("7d78c4"), 8, 0.16)
     image[:14] = ink("1f4f8f")
     image[14:22] = ink("e9b949")
     shell = [petal(78, 100, 62, 24, float(turn)) for turn in np.linspace(-np.pi, 0, 9)]
     for shape in shell:
         fill(image, shape, ink("f6d98c"))
         curve(image, shape, ink("8f6a1d"), 2, closed=True)
-    text(image, "SAMPLE IDENTIFICATION CARD", 146, 62, 31, ink("1f3f7a"), 800)
-    text(image, "Land of Specimens  -  front side", 146, 94, 20, ink("1f3f7a"), 500, "italic")
-    ribbon(image, 140, 856, 110, 14, 15, ink("1f4f8f"), 6, 0.7)
+    text(image, "SAMPLE IDENTIFICATION CARD", (146, 62), TextStyle(31, ink("1f3f7a"), 800))
+    text(image, "Land of Specimens  -  front side", (146, 94), TextStyle(20, ink("1f3f7a"), 500, face="italic"))
+    ribbon(image, (140, 856, 110, 14), 15, ink("1f4f8f"), 6, 0.7)
     _chip(image, 52, 190)
-    _mark(image, (400, 420), 96, 12, "d0662a", "inlined", strength=0.6)
+    _mark(image, (400, 420), 96, 12, Mark("d0662a", "inlined", strength=0.6))
     _labels(
         image, [("Identification number", 212, 142), ("Name", 212, 196), ("Last name", 212, 246)], ink("1f3f7a"), 15
     )
@@ -540,9 +546,9 @@ def _paint_thai_id_front(image: np.ndarray, rng: np.random.Generator) -> None:
     _labels(image, [("Date of expiry", 330, 420), ("Religion: not recorded", 60, 488)], ink("1f3f7a"), 15)
     for line in range(8):
         curve(image, np.array([(640, 214 + line * 34), (836, 214 + line * 34)]), ink("5b6fae"), 1)
-        text(image, str(180 - 10 * line), 838, 219 + line * 34, 11, ink("1f3f7a"), 500, align="right")
+        text(image, str(180 - 10 * line), (838, 219 + line * 34), TextStyle(11, ink("1f3f7a"), 500, align="right"))
     for line in range(2):
-        _small_print(image, 0, 856, 522 + line * 12, f"SHELL {line} FLAME " + _SMALL_PRINT, ink("2a5f96"), 10)
+        _small_print(image, (0, 856, 522 + line * 12), f"SHELL {line} FLAME " + _SMALL_PRINT, ink("2a5f96"), 10)
 
 
 def _fill_thai_id_front(image: np.ndarray, person: people.Person, rng: np.random.Generator) -> None:
@@ -556,7 +562,7 @@ def _fill_thai_id_front(image: np.ndarray, person: people.Person, rng: np.random
         [(person.address, 60, 378), (people.day(person.issued), 60, 450), (people.day(person.expires), 330, 450)],
         22,
     )
-    text(image, person.number[-10:-2], 731, 472, 18, _BLACK, 500, align="centre")
+    text(image, person.number[-10:-2], (731, 472), TextStyle(18, _BLACK, 500, align="centre"))
 
 
 # --- THAI_ID_BACK: lilac card with a magnetic stripe, rays, no portrait
@@ -569,11 +575,13 @@ def _paint_thai_id_back(image: np.ndarray, rng: np.random.Generator) -> None:
     turn, reach = np.arctan2(y - 345, x - 200), np.hypot(x - 200, y - 345)
     stain(image, contours(turn / (2 * np.pi) * 64 + 2.4 * bend + 1.3 * np.sin(reach / 42), 1.2) * 0.42, ink("6a4fa0"))
     stain(image, contours(reach / 31 + 2.2 * bend, 1.1) * 0.34, ink("2f7f8f"))
-    rosette(image, 200, 345, 118, 24, ink("7a5ab0"), 10, 0.2)
-    rosette(image, 200, 345, 62, 7, ink("2f7f8f"), 8, 0.42)
+    rosette(image, (200, 345, 118), 24, ink("7a5ab0"), 10, 0.2)
+    rosette(image, (200, 345, 62), 7, ink("2f7f8f"), 8, 0.42)
     image[34:122] = blend(ink("2a2422"), ink("3b3430"), noise(rng, 88, 856, 2, 90))
-    text(image, "SAMPLE IDENTIFICATION CARD  -  REVERSE SIDE  -  FICTITIOUS", 30, 24, 15, ink("3f2f78"), 700)
-    _mark(image, (440, 182), 96, -3, "a82a3a", "outlined", strength=0.85)
+    text(
+        image, "SAMPLE IDENTIFICATION CARD  -  REVERSE SIDE  -  FICTITIOUS", (30, 24), TextStyle(15, ink("3f2f78"), 700)
+    )
+    _mark(image, (440, 182), 96, -3, Mark("a82a3a", "outlined", strength=0.85))
     block = [
         "This card is a drawing. It identifies nobody and opens no door.",
         "Whoever finds it may keep it, fold it or feed it to a detector.",
@@ -581,24 +589,24 @@ def _paint_thai_id_back(image: np.ndarray, rng: np.random.Generator) -> None:
         "Return to: Office of Specimens, Paper Street 1, Nowhere.",
     ]
     for row, words in enumerate(block):
-        text(image, words, 382, 264 + row * 25, 14, ink("33285f"), 500)
+        text(image, words, (382, 264 + row * 25), TextStyle(14, ink("33285f"), 500))
     cv2.rectangle(image, (366, 236), (836, 352), ink("6a4fa0"), 2, cv2.LINE_AA)
     cv2.rectangle(image, (372, 372), (836, 470), (250, 250, 250), -1)
-    ribbon(image, 366, 836, 226, 16, 13, ink("6a4fa0"), 6, 0.8)
+    ribbon(image, (366, 836, 226, 16), 13, ink("6a4fa0"), 6, 0.8)
     _flower(image, 84, 182, 38, 10, ("cfe8e4", "2f5f7f", "f6d98c"))
     for line in range(3):
-        _small_print(image, 0, 856, 506 + line * 13, f"{line} REVERSE RAYS " + _SMALL_PRINT, ink("5a3f98"), 11)
+        _small_print(image, (0, 856, 506 + line * 13), f"{line} REVERSE RAYS " + _SMALL_PRINT, ink("5a3f98"), 11)
 
 
 def _fill_thai_id_back(image: np.ndarray, person: people.Person, rng: np.random.Generator) -> None:
     code = f"XX{person.number[2]}-{person.number[3:10]}-{person.number[10:]}"
-    spaced_text(image, code, 24, 490, 30, 20, _BLACK, 700)
+    spaced_text(image, code, (24, 490), 20, TextStyle(30, _BLACK, 700))
     left = 392
     while left < 812:  # bars and gaps of one to four units
         bar, gap = rng.integers(1, 5, 2) * 3
         image[384:440, left : min(left + bar, 816)] = _BLACK
         left += int(bar + gap)
-    text(image, code, 604, 462, 18, _BLACK, 500, align="centre")
+    text(image, code, (604, 462), TextStyle(18, _BLACK, 500, align="centre"))
 
 
 TYPES = {

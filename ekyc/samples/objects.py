@@ -10,6 +10,7 @@ from ekyc.samples import people, surfaces
 from ekyc.samples.artwork import (
     Ink,
     Sprite,
+    TextStyle,
     blend,
     curve,
     disc,
@@ -82,12 +83,8 @@ def coin(rng: np.random.Generator) -> Object:
     text(
         image,
         str(rng.choice([1, 2, 5, 10, 20])),
-        middle,
-        middle * 1.3,
-        round(middle * 0.8),
-        mix(metal, (0, 0, 0), 0.6),
-        800,
-        align="centre",
+        (middle, middle * 1.3),
+        TextStyle(round(middle * 0.8), mix(metal, (0, 0, 0), 0.6), 800, align="centre"),
     )
     mask = np.zeros(image.shape[:2], np.uint8)
     cv2.circle(mask, (int(middle), int(middle)), int(middle) - 1, 255, -1, cv2.LINE_AA)
@@ -100,7 +97,7 @@ def sticky_note(rng: np.random.Generator) -> Object:
     image = _canvas(70, 70, scale, _colour(rng, "f7e27a", "f5a9b8", "a9e0c4", "9fd0f2"))
     for row in range(int(rng.integers(2, 5))):
         words = f"{people.word(rng)} {people.word(rng)}"
-        text(image, words, 24, 70 + 52 * row, 34, ink("3a3f5a"), 300, "italic")
+        text(image, words, (24, 70 + 52 * row), TextStyle(34, ink("3a3f5a"), 300, face="italic"))
     return _slab(image, scale, 0.5, 1)
 
 
@@ -113,10 +110,10 @@ def receipt(rng: np.random.Generator) -> Object:
     """A till receipt."""
     scale = 4.0
     image = _canvas(58, 130, scale, (246, 248, 248))
-    text(image, people.word(rng).upper(), 116, 50, 34, (60, 60, 60), 800, align="centre")
+    text(image, people.word(rng).upper(), (116, 50), TextStyle(34, (60, 60, 60), 800, align="centre"))
     for row in range(15):
-        text(image, people.word(rng), 20, 100 + 25 * row, 18, (70, 70, 70), 400)
-        text(image, f"{rng.uniform(1, 40):.2f}", 212, 100 + 25 * row, 18, (70, 70, 70), 400, align="right")
+        text(image, people.word(rng), (20, 100 + 25 * row), TextStyle(18, (70, 70, 70), 400))
+        text(image, f"{rng.uniform(1, 40):.2f}", (212, 100 + 25 * row), TextStyle(18, (70, 70, 70), 400, align="right"))
     return _slab(image, scale, 0.3, 1)
 
 
@@ -127,8 +124,8 @@ def notebook(rng: np.random.Generator) -> Object:
     image = _canvas(100, 146, scale, cover)
     cv2.rectangle(image, (0, 0), (26, image.shape[0]), mix(cover, (0, 0, 0), 0.25), -1)
     cv2.rectangle(image, (300, 0), (312, image.shape[0]), mix(cover, (0, 0, 0), 0.5), -1)
-    text(image, people.word(rng).title(), 60, 130, 36, mix(cover, (255, 255, 255), 0.65), 600)
-    ribbon(image, 60, 270, 170, 24, 6, mix(cover, (255, 255, 255), 0.5), 4)
+    text(image, people.word(rng).title(), (60, 130), TextStyle(36, mix(cover, (255, 255, 255), 0.65), 600))
+    ribbon(image, (60, 270, 170, 24), 6, mix(cover, (255, 255, 255), 0.5), 4)
     return _slab(image, scale, 4, 6)
 
 
@@ -150,12 +147,8 @@ def phone(rng: np.random.Generator) -> Object:
         text(
             image,
             f"{rng.integers(8, 20)}:{rng.integers(10, 59)}",
-            width / 2,
-            120,
-            66,
-            (255, 255, 255),
-            300,
-            align="centre",
+            (width / 2, 120),
+            TextStyle(66, (255, 255, 255), 300, align="centre"),
         )
     else:
         fill(image, [(12, 16), (150, 16), (12, 330)], (58, 55, 54))
@@ -197,11 +190,8 @@ def keyboard(rng: np.random.Generator) -> Object:
             text(
                 image,
                 str(rng.choice(list("QWERTYUIOPASDFGHJKLZXCVBNM0123456789"))),
-                left + 12,
-                top + 30,
-                22,
-                letter,
-                500,
+                (left + 12, top + 30),
+                TextStyle(22, letter, 500),
             )
     return _slab(image, scale, 5, 8)
 
@@ -264,35 +254,35 @@ def loyalty_card(rng: np.random.Generator) -> Object:
     light = (255, 255, 255) if sum(first) < 420 else (50, 45, 45)
     style = int(rng.integers(4))
     if style == 0:  # ten stamps
-        text(image, f"{people.word(rng).title()} Coffee", 40, 84, 56, light, 800)
+        text(image, f"{people.word(rng).title()} Coffee", (40, 84), TextStyle(56, light, 800))
         for place in range(10):
             x, y = 78 + 132 * (place % 5), 200 + 130 * (place // 5)
             disc(image, x, y, 46, second, 4)
             if place < rng.integers(2, 10):
                 fill(image, oval(x, y, 24, 32, 0.5), second)
-        text(image, "THE TENTH CUP IS ON US", 40, 414, 24, light, 500)
+        text(image, "THE TENTH CUP IS ON US", (40, 414), TextStyle(24, light, 500))
     elif style == 1:  # waves and a number
         for wave in range(6):
             along = np.linspace(0, width, 60)
             edge = 200 + 42 * wave + 34 * np.sin(along / rng.uniform(70, 140) + wave)
             outline = np.concatenate([np.stack([along, edge], axis=1), [(width, height), (0, height)]])
             fill(image, outline, mix(first, second, (wave + 1) / 7))
-        text(image, people.word(rng).upper() + " CLUB", 40, 90, 58, light, 900)
-        spaced_text(image, "".join(str(d) for d in rng.integers(0, 10, 14)), 40, 380, 34, 30, light, 600)
+        text(image, people.word(rng).upper() + " CLUB", (40, 90), TextStyle(58, light, 900))
+        spaced_text(image, "".join(str(d) for d in rng.integers(0, 10, 14)), (40, 380), 30, TextStyle(34, light, 600))
     elif style == 2:  # library card with a barcode
         image[:] = (244, 246, 246)
         cv2.rectangle(image, (0, 0), (width, 120), first, -1)
-        text(image, f"{people.word(rng).title()} Library", 36, 80, 54, light, 700)
+        text(image, f"{people.word(rng).title()} Library", (36, 80), TextStyle(54, light, 700))
         left = 50
         while left < 620:
             bar, gap = rng.integers(3, 12, 2)
             cv2.rectangle(image, (left, 190), (left + int(bar), 320), (30, 30, 30), -1)
             left += int(bar + gap)
-        text(image, "borrow - read - return", 50, 380, 30, (90, 80, 80), 400, "italic")
+        text(image, "borrow - read - return", (50, 380), TextStyle(30, (90, 80, 80), 400, face="italic"))
     else:  # diagonal halves
         fill(image, [(0, height), (width * 0.35, 0), (width, 0), (width, height)], second)
-        text(image, people.word(rng).upper(), 36, 240, 80, light, 900, "italic")
-        text(image, "MEMBER", width - 40, height - 40, 40, first, 700, align="right")
+        text(image, people.word(rng).upper(), (36, 240), TextStyle(80, light, 900, face="italic"))
+        text(image, "MEMBER", (width - 40, height - 40), TextStyle(40, first, 700, align="right"))
         disc(image, width - 110, 110, 60, first)
         disc(image, width - 110, 110, 36, second)
     return _slab(image, scale, 3.2, 0.8)

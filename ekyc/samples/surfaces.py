@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ekyc.samples import people
-from ekyc.samples.artwork import Ink, blend, clouds, contours, disc, fill, ink, mix, noise, oval, stain, text
+from ekyc.samples.artwork import Ink, TextStyle, blend, clouds, contours, disc, fill, ink, mix, noise, oval, stain, text
 
 SIDE_MM = 260.0
 _SIDE = 840
@@ -121,7 +121,10 @@ def page(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     dark = _choose(rng, ("2a2a30", "3a3f4d", "4b423a"))
     margin, size = round(width * 0.1), max(8, round(width * rng.uniform(0.02, 0.03)))
     text(
-        image, f"{people.word(rng)} {people.word(rng)}".title(), margin, margin + size * 2, round(size * 1.7), dark, 700
+        image,
+        f"{people.word(rng)} {people.word(rng)}".title(),
+        (margin, margin + size * 2),
+        TextStyle(round(size * 1.7), dark, 700),
     )
     vocabulary = [people.word(rng) for _ in range(24)]
     y = margin + size * 5
@@ -129,7 +132,7 @@ def page(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
         if rng.random() < 0.12:
             y += size
         words = " ".join(str(w) for w in rng.choice(vocabulary, 18))
-        text(image[:, : width - margin], words, margin, y, size, dark, 400)
+        text(image[:, : width - margin], words, (margin, y), TextStyle(size, dark, 400))
         y += round(size * 1.55)
     return image
 
@@ -189,7 +192,7 @@ def _cutting_mat(rng: np.random.Generator) -> np.ndarray:
         cv2.line(image, (at, 0), (at, _SIDE), pale, width)
         cv2.line(image, (0, at), (_SIDE, at), pale, width)
         if place % 5 == 0:
-            text(image, str(place), at + 4, 20, 16, pale, 500)
+            text(image, str(place), (at + 4, 20), TextStyle(16, pale, 500))
     return image
 
 

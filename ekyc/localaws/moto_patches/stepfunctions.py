@@ -133,40 +133,42 @@ def _fix_executions() -> None:
     replace(StepFunctionsParserBackend, "describe_execution", describe_execution)
 
     # moto creates the environment in the execution's own thread; until then, SendTask… and StopExecution return 500.
-    def start(self: Execution) -> None:
-        self.start_date = _now()
-        self.redrive_count = 0
-        self.redrive_date = None
-        self.__dict__.setdefault("map_run", None)  # a child has it before it starts
-        self.exec_worker = self._get_start_execution_worker()
-        self.exec_status = ExecutionStatus.RUNNING
-        worker = self.exec_worker
-        worker.env = worker._get_evaluation_environment()
-        _tell_context(worker.env, self)
-        program = AmazonStateLanguageParser.parse(self.state_machine.definition)[0]
-        worker.env.next_state_name = program.start_at.start_at_name
-        worker.env.event_manager.add_event(
-            worker.env.event_history_context,
-            api.HistoryEventType.ExecutionStarted,
-            EventDetails(
-                executionStartedEventDetails=api.ExecutionStartedEventDetails(
-                    input=to_json_str(self.input_data, separators=(",", ":")),
-                    inputDetails=api.HistoryEventExecutionDataDetails(truncated=False),
-                    roleArn=self.role_arn,
-                )
-            ),
-            update_source_event_id=False,
-        )
-        _emit_status_change(self)
-        _run(self, program)
+    replace(Execution, "start", _start)
+    replace(Execution, "stop", _stop)
 
-    def stop(self: Execution, stop_date: datetime.datetime, error: str | None, cause: str | None) -> None:
-        env = self.exec_worker.env
-        env.set_stop(stop_date, cause, error)
-        _finish(self, env)
 
-    replace(Execution, "start", start)
-    replace(Execution, "stop", stop)
+def _start(execution: Execution) -> None:
+    execution.start_date = _now()
+    execution.redrive_count = 0
+    execution.redrive_date = None
+    execution.__dict__.setdefault("map_run", None)  # a child has it before it starts
+    execution.exec_worker = execution._get_start_execution_worker()
+    execution.exec_status = ExecutionStatus.RUNNING
+    worker = execution.exec_worker
+    worker.env = worker._get_evaluation_environment()
+    _tell_context(worker.env, execution)
+    program = AmazonStateLanguageParser.parse(execution.state_machine.definition)[0]
+    worker.env.next_state_name = program.start_at.start_at_name
+    worker.env.event_manager.add_event(
+        worker.env.event_history_context,
+        api.HistoryEventType.ExecutionStarted,
+        EventDetails(
+            executionStartedEventDetails=api.ExecutionStartedEventDetails(
+                input=to_json_str(execution.input_data, separators=(",", ":")),
+                inputDetails=api.HistoryEventExecutionDataDetails(truncated=False),
+                roleArn=execution.role_arn,
+            )
+        ),
+        update_source_event_id=False,
+    )
+    _emit_status_change(execution)
+    _run(execution, program)
+
+
+def _stop(execution: Execution, stop_date: datetime.datetime, error: str | None, cause: str | None) -> None:
+    env = execution.exec_worker.env
+    env.set_stop(stop_date, cause, error)
+    _finish(execution, env)
 
 
 def _check_input(text: str) -> None:
@@ -399,98 +401,107 @@ def _with_endpoint(backend: Any, task_token: str, tell: Any) -> None:
 def _fix_answers() -> None:
     # moto's responses lack stop dates, redrive members, error and cause of a stop, and pages of the history. Its page
     # tokens are also valid for other lists.
-    def describe_execution(self: Any) -> ActionResult:
-        return ActionResult(_description(self.stepfunction_backend.describe_execution(self._get_param("executionArn"))))
-
-    def list_executions(self: Any) -> ActionResult:
-        arn, executions = _asked_for(self)
-        status = self._get_param("statusFilter")
-        matching = [item for item in executions if status in (None, item.status)]
-        matching.sort(key=lambda item: item.start_date, reverse=True)
-        listed, next_token = _page(self, matching, lambda item: item.exec_arn, f"{arn} {status}")
-        members = (
-            "executionArn",
-            "stateMachineArn",
-            "name",
-            "status",
-            "startDate",
-            "stopDate",
-            "redriveCount",
-            "redriveDate",
-            "mapRunArn",
-        )
-        entries = [
-            {name: value for name, value in _description(item).items() if name in members}
-            | ({"itemCount": 1} if item.map_run else {})
-            for item in listed
-        ]
-        return ActionResult({"executions": entries, "nextToken": next_token})
-
-    def describe_map_run(self: Any) -> ActionResult:
-        return ActionResult(_map_run(self).describe())
-
-    def list_state_machines(self: Any) -> ActionResult:
-        machines = sorted(self.stepfunction_backend.state_machines, key=lambda machine: machine.name)
-        listed, next_token = _page(self, machines, lambda machine: machine.arn, "state machines")
-        entries = [
-            {
-                "stateMachineArn": machine.arn,
-                "name": machine.name,
-                "type": machine.type,
-                "creationDate": machine.creation_date,
-            }
-            for machine in listed
-        ]
-        return ActionResult({"stateMachines": entries, "nextToken": next_token})
-
-    def stop_execution(self: Any) -> ActionResult:
-        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
-        execution.stop(_now(), self._get_param("error"), self._get_param("cause"))
-        return ActionResult({"stopDate": execution.stop_date})
-
-    def redrive_execution(self: Any) -> ActionResult:
-        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
-        return ActionResult({"redriveDate": _redrive(execution, self._get_param("clientToken"))})
-
-    def get_execution_history(self: Any) -> str:
-        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
-        manager = execution.exec_worker.env.event_manager
-        with manager._mutex:  # moto makes a deep copy, which is not needed because events do not change
-            history = list(manager._history_event_list)
-        reverse = bool(self._get_param("reverseOrder"))
-        if reverse:
-            history.reverse()
-        listing = f"{execution.exec_arn} {reverse}"
-        listed, next_token = _page(self, history, lambda event: event["id"], listing, limit=LONGEST_PAGE)
-        # moto's own serialization takes ten times as long, and the history is the most frequent call.
-        answer: dict[str, Any] = {
-            "events": [
-                {**event, "timestamp": datetime.datetime.fromisoformat(event["timestamp"]).timestamp()}
-                for event in listed
-            ]
-        }
-        if next_token:
-            answer["nextToken"] = next_token
-        return json.dumps(answer)
-
-    def send_task_failure(self: Any) -> EmptyResult:
-        self.stepfunction_backend.send_task_failure(
-            self._get_param("taskToken"), error=self._get_param("error"), cause=self._get_param("cause")
-        )
-        return EmptyResult()
-
     patches = (
-        describe_execution,
-        list_executions,
-        describe_map_run,
-        list_state_machines,
-        stop_execution,
-        get_execution_history,
-        send_task_failure,
+        _describe_execution,
+        _list_executions,
+        _describe_map_run,
+        _list_state_machines,
+        _stop_execution,
+        _get_execution_history,
+        _send_task_failure,
     )
     for function in patches:
-        replace(responses.StepFunctionResponse, function.__name__, function)
-    add(responses.StepFunctionResponse, "redrive_execution", redrive_execution)
+        replace(responses.StepFunctionResponse, function.__name__.removeprefix("_"), function)
+    add(responses.StepFunctionResponse, "redrive_execution", _redrive_execution)
+
+
+def _describe_execution(response: Any) -> ActionResult:
+    return ActionResult(
+        _description(response.stepfunction_backend.describe_execution(response._get_param("executionArn")))
+    )
+
+
+def _list_executions(response: Any) -> ActionResult:
+    arn, executions = _asked_for(response)
+    status = response._get_param("statusFilter")
+    matching = [item for item in executions if status in (None, item.status)]
+    matching.sort(key=lambda item: item.start_date, reverse=True)
+    listed, next_token = _page(response, matching, lambda item: item.exec_arn, f"{arn} {status}")
+    members = (
+        "executionArn",
+        "stateMachineArn",
+        "name",
+        "status",
+        "startDate",
+        "stopDate",
+        "redriveCount",
+        "redriveDate",
+        "mapRunArn",
+    )
+    entries = [
+        {name: value for name, value in _description(item).items() if name in members}
+        | ({"itemCount": 1} if item.map_run else {})
+        for item in listed
+    ]
+    return ActionResult({"executions": entries, "nextToken": next_token})
+
+
+def _describe_map_run(response: Any) -> ActionResult:
+    return ActionResult(_map_run(response).describe())
+
+
+def _list_state_machines(response: Any) -> ActionResult:
+    machines = sorted(response.stepfunction_backend.state_machines, key=lambda machine: machine.name)
+    listed, next_token = _page(response, machines, lambda machine: machine.arn, "state machines")
+    entries = [
+        {
+            "stateMachineArn": machine.arn,
+            "name": machine.name,
+            "type": machine.type,
+            "creationDate": machine.creation_date,
+        }
+        for machine in listed
+    ]
+    return ActionResult({"stateMachines": entries, "nextToken": next_token})
+
+
+def _stop_execution(response: Any) -> ActionResult:
+    execution = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
+    execution.stop(_now(), response._get_param("error"), response._get_param("cause"))
+    return ActionResult({"stopDate": execution.stop_date})
+
+
+def _redrive_execution(response: Any) -> ActionResult:
+    execution = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
+    return ActionResult({"redriveDate": _redrive(execution, response._get_param("clientToken"))})
+
+
+def _get_execution_history(response: Any) -> str:
+    execution = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
+    manager = execution.exec_worker.env.event_manager
+    with manager._mutex:  # moto makes a deep copy, which is not needed because events do not change
+        history = list(manager._history_event_list)
+    reverse = bool(response._get_param("reverseOrder"))
+    if reverse:
+        history.reverse()
+    listing = f"{execution.exec_arn} {reverse}"
+    listed, next_token = _page(response, history, lambda event: event["id"], listing, limit=LONGEST_PAGE)
+    # moto's own serialization takes ten times as long, and the history is the most frequent call.
+    answer: dict[str, Any] = {
+        "events": [
+            {**event, "timestamp": datetime.datetime.fromisoformat(event["timestamp"]).timestamp()} for event in listed
+        ]
+    }
+    if next_token:
+        answer["nextToken"] = next_token
+    return json.dumps(answer)
+
+
+def _send_task_failure(response: Any) -> EmptyResult:
+    response.stepfunction_backend.send_task_failure(
+        response._get_param("taskToken"), error=response._get_param("error"), cause=response._get_param("cause")
+    )
+    return EmptyResult()
 
 
 def _asked_for(response: Any) -> tuple[str, list[Any]]:
