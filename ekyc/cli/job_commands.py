@@ -95,8 +95,6 @@ def train(
 
     Example: ekyc train photos --type ID_KTP --type AU_PASSPORT --min-f1 0.9
     """
-    from contextlib import ExitStack
-
     if label and labels:
         raise CommandError(
             "Give either --labels (a file with labels) or --label (label the photos yourself), not both."
@@ -110,35 +108,40 @@ def train(
     if document_types := types or (list(checked_labels.types) if checked_labels else None):
         options["documentTypes"] = document_types
     options["labels"] = {"provider": "supplied", "key": labels.name} if labels else {"provider": "ground-truth"}
-    with ExitStack() as stack:
-        if not label:
-            code = _train(connect(context), folder, checked.photos, labels, options, as_json)
-        else:
-            from ekyc.cli import labelling_page
-            from ekyc.cli.api import Api
-            from ekyc.cli.terminal import human
+    if label:
+        raise typer.Exit(_label_and_train(checked, bars, options, labels_out, browser, as_json))
+    raise typer.Exit(_train(connect(context), checked, labels, options, as_json))
 
-            # A job cannot have lower bars than its deployment, so the local deployment has the bars of the options.
-            local = stack.enter_context(labelling_page.local_aws(bars))
-            api = Api(local.api_url)
 
-            def open_page(job_id: str) -> None:
-                labelling_page.open_page(local, api, job_id, browser)
-                stack.callback(save_labels, job_id)
+def _label_and_train(
+    checked: Checked, bars: dict[str, Any], options: dict[str, Any], labels_out: Path, browser: bool, as_json: bool
+) -> int:
+    """Run a complete job on a temporary local AWS, whose labelling page this process opens. Returns the exit code."""
+    from contextlib import ExitStack
 
-            def save_labels(job_id: str) -> None:
-                if manifest := labelling_page.save_labels(job_id, labels_out):
-                    command = f"ekyc train {folder} --labels {manifest}"
-                    human.print(f"The labels are in {manifest}. To train on them: {command}")
+    from ekyc.cli import labelling_page
+    from ekyc.cli.api import Api
+    from ekyc.cli.terminal import human
 
-            code = _train(api, folder, checked.photos, None, options, as_json, open_page)
-    raise typer.Exit(code)
+    # A job cannot have lower bars than its deployment, so the local deployment has the bars of the options.
+    with labelling_page.local_aws(bars) as local, ExitStack() as stack:
+        api = Api(local.api_url)
+
+        def open_page(job_id: str) -> None:
+            labelling_page.open_page(local, api, job_id, browser)
+            stack.callback(save_labels, job_id)
+
+        def save_labels(job_id: str) -> None:
+            if manifest := labelling_page.save_labels(job_id, labels_out):
+                command = f"ekyc train {checked.folder} --labels {manifest}"
+                human.print(f"The labels are in {manifest}. To train on them: {command}")
+
+        return _train(api, checked, None, options, as_json, open_page)
 
 
 def _train(
     api: Api,
-    folder: Path,
-    photos: list[Photo],
+    checked: Checked,
     labels: Path | None,
     options: dict[str, Any],
     as_json: bool,
@@ -153,9 +156,9 @@ def _train(
 
     job_id = api.create()["id"]
     human.print(f"Job {job_id}")
-    upload_command = f"ekyc upload {job_id} {folder}"
+    upload_command = f"ekyc upload {job_id} {checked.folder}"
     try:
-        _upload(api, job_id, photos, upload_command)
+        _upload(api, job_id, checked.photos, upload_command)
         if labels:
             _upload_file(api, job_id, labels)
         api.start(job_id, options)
@@ -463,7 +466,7 @@ def _check_photos(folder: Path) -> Checked:
 
     paths, _ = photo_checks.files(folder)
     with progress(f"Checking {len(paths):,} photos in {folder}", len(paths), human) as steps:
-        checked = photo_checks.check(folder, lambda _total: steps.advance)
+        checked = photo_checks.check(folder, steps.advance)
     for photo in checked.rejected:
         human.print(f"  {photo.path.relative_to(folder)}: {photo.reason} ({photo.code})")
     if checked.rejected:

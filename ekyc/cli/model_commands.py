@@ -89,20 +89,10 @@ def detect(
 
     Example: ekyc detect photo.jpg --out crops
     """
-    import cv2
-    import numpy as np
-
-    from ekyc.cli import contact_sheet, crops, detection
+    from ekyc.cli import crops, detection
     from ekyc.cli.terminal import console, human, print_json, progress
 
-    failed: dict[Path, str] = {}
-    for image in images:
-        try:
-            detection.read_file(image)  # finds unreadable files before the first call to the model
-        except CommandError as error:
-            failed[image] = str(error)
-    if len(failed) == len(set(images)):
-        raise CommandError(" ".join(failed.values()))
+    failed = _find_unreadable(images)
     model = model or connect(context).model()["projectVersionArn"]
     if model is None:
         raise CommandError("No model is live yet. Train one first, or name one with --model.")
@@ -117,13 +107,7 @@ def detect(
             rows.append(_write_crops(folder, name, image, result))
             if not isinstance(result, CommandError):
                 detections.append((image, result))
-    sheet: Path | None = None
-    if detections:
-        pixels = np.asarray(contact_sheet.draw(detections))
-        try:
-            sheet = folder.write("contact-sheet", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))  # type: ignore[arg-type]
-        except CommandError as error:
-            human.print(str(error))
+    sheet = _write_contact_sheet(folder, detections)
     errors = [row["error"] for row in rows if "error" in row]
     for message in errors:
         human.print(message)
@@ -135,6 +119,43 @@ def detect(
             console.print(f"The crops are in {out}, the contact sheet is {sheet}.")
     if errors or not sheet:
         raise typer.Exit(ERROR)
+
+
+def _find_unreadable(images: list[Path]) -> dict[Path, str]:
+    """The error of each file that is not a photo, found before the first call to the model.
+
+    Raises:
+        CommandError: no file is a photo.
+    """
+    from ekyc.cli import detection
+
+    failed: dict[Path, str] = {}
+    for image in images:
+        try:
+            detection.read_file(image)
+        except CommandError as error:
+            failed[image] = str(error)
+    if len(failed) == len(set(images)):
+        raise CommandError(" ".join(failed.values()))
+    return failed
+
+
+def _write_contact_sheet(folder: crops.Folder, detections: list[tuple[Path, list[detection.Document]]]) -> Path | None:
+    """Write the contact sheet. Returns its path, or None if there is nothing on it or it cannot be written."""
+    import cv2
+    import numpy as np
+
+    from ekyc.cli import contact_sheet
+    from ekyc.cli.terminal import human
+
+    if not detections:
+        return None
+    pixels = np.asarray(contact_sheet.draw(detections))
+    try:
+        return folder.write("contact-sheet", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))  # type: ignore[arg-type]
+    except CommandError as error:
+        human.print(str(error))
+        return None
 
 
 def _write_crops(

@@ -45,6 +45,7 @@ class Rejected:
 class Checked:
     """The photos of a folder, sorted by name. ``others`` are files that are not photos."""
 
+    folder: Path
     photos: list[Photo]
     rejected: list[Rejected]
     others: list[Path]
@@ -83,16 +84,13 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (Path(root, name) for name in names if not name.startswith("."))
 
 
-def check(folder: Path, progress: Callable[[int], Callable[[], None]]) -> Checked:
-    """Check every photo in ``folder``.
-
-    ``progress`` is called once with the number of photos. The function that it returns is called for each photo.
+def check(folder: Path, advance: Callable[[], None]) -> Checked:
+    """Check every photo in ``folder``. Calls ``advance`` after each photo.
 
     Raises:
         CommandError: as `files`.
     """
     photos, others = files(folder)
-    advance = progress(len(photos))
 
     def check_one(path: Path) -> Photo | Rejected:
         photo = check_photo(path)
@@ -113,7 +111,7 @@ def check(folder: Path, progress: Callable[[int], Callable[[], None]]) -> Checke
                 good.append(photo)
     finally:
         pool.shutdown(cancel_futures=True)
-    return Checked(good, rejected, others)
+    return Checked(folder, good, rejected, others)
 
 
 def check_photo(path: Path) -> Photo | Rejected:

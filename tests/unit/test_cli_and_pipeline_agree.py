@@ -42,7 +42,7 @@ def test_the_cli_and_the_stage_reject_photos_alike(tmp_path: Path, s3: Any) -> N
     for path in tmp_path.iterdir():
         s3.put_object(Bucket=BUCKET, Key=f"images/{JOB}/{path.name}", Body=path.read_bytes())
     # When the command line looks at them, and the state Check images
-    before = photo_checks.check(tmp_path, lambda _total: lambda: None)
+    before = photo_checks.check(tmp_path, lambda: None)
     after = check(CheckImages(JOB), bucket=BUCKET, min_images=1, max_rejected_share=1, seconds_left=lambda: 900)
     # Then both reject the same ones with the same codes
     body = s3.get_object(Bucket=BUCKET, Key=after.rejected_list.split("/", 3)[3])["Body"].read().decode()
