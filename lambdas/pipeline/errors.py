@@ -69,6 +69,10 @@ class UnexpectedAnswer(PipelineError):
     """A service gave an answer that the stage cannot handle. The message has the answer's code."""
 
 
+class SettingsInvalid(PipelineError):
+    """The function's environment lacks variables or has malformed ones. The message names all of them."""
+
+
 class StageFault(PipelineError):
     """The stage has a bug. The message has the exception's class; the stage's log has the lines of the trace."""
 

@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from pipeline.errors import SettingsInvalid
+
 TRUE_WORDS = {"true": True, "false": False}
-
-
-class SettingsInvalid(Exception):
-    """The function's environment lacks variables or has malformed ones. The message names all of them."""
 
 
 def _read(kind: Any, text: str) -> Any:

@@ -226,6 +226,11 @@ BY_ERROR: Mapping[str, Advice] = {
         "the call in CloudTrail.",
         "Ask the operator to add the permission to the role, then resume the job.",
     ),
+    "SettingsInvalid": Advice(
+        ANY,
+        "The environment of the stage's function lacks a variable or has a malformed one. The cause names it.",
+        "Ask the operator to deploy the stack again, then resume the job.",
+    ),
     "UnexpectedAnswer": Advice(
         ANY,
         "A service returned an error that no stage handles. The cause has the error code.",
