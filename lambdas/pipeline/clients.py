@@ -5,13 +5,18 @@ The SDK retries short throttling. The state machine retries longer throttling.
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from functools import cached_property, wraps
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+import botocore.session
+import orjson
 from botocore.config import Config
+from botocore.loaders import JSONFileLoader, Loader
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -54,44 +59,72 @@ def _client(make: Callable[[Clients], Client]) -> cached_property[Client]:
     return cached_property(make_under_lock)
 
 
+class _Files(JSONFileLoader):
+    """Reads the SDK's descriptions of services and endpoints with orjson, three times as fast as botocore."""
+
+    def load_file(self, file_path: str) -> Any:
+        """The content of ``file_path``, which has no extension, or None if there is no such file."""
+        for extension, open_file in ((".json", open), (".json.gz", gzip.open)):
+            try:
+                with open_file(file_path + extension, "rb") as file:
+                    return orjson.loads(file.read())
+            except FileNotFoundError:
+                continue
+        return None
+
+
+class _Descriptions(Loader):
+    """Finds these files without reading the folders of all 400 services, as botocore does for each type of file."""
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the name is botocore's
+        """The names of all services, also of those that have no file of the type."""
+        return [folder.name for path in map(Path, self.search_paths) if path.is_dir() for folder in path.iterdir()]
+
+
 class Clients:
     """The clients as attributes. Threads may share them."""
 
+    @cached_property
+    def _session(self) -> boto3.Session:
+        session = botocore.session.Session()
+        session.register_component("data_loader", _Descriptions(file_loader=_Files()))
+        return boto3.Session(botocore_session=session)
+
     @_client
     def dynamodb(self) -> DynamoDBClient:
-        return boto3.client("dynamodb", config=CONFIG)
+        return self._session.client("dynamodb", config=CONFIG)
 
     @_client
     def events(self) -> EventBridgeClient:
-        return boto3.client("events", config=CONFIG)
+        return self._session.client("events", config=CONFIG)
 
     @_client
     def lambda_(self) -> LambdaClient:
-        return boto3.client("lambda", config=CONFIG)
+        return self._session.client("lambda", config=CONFIG)
 
     @_client
     def rekognition(self) -> RekognitionClient:
-        return boto3.client("rekognition", config=REKOGNITION_CONFIG)
+        return self._session.client("rekognition", config=REKOGNITION_CONFIG)
 
     @_client
     def s3(self) -> S3Client:
-        return boto3.client("s3", config=CONFIG)
+        return self._session.client("s3", config=CONFIG)
 
     @_client
     def sagemaker(self) -> SageMakerClient:
-        return boto3.client("sagemaker", config=CONFIG)
+        return self._session.client("sagemaker", config=CONFIG)
 
     @_client
     def sns(self) -> SNSClient:
-        return boto3.client("sns", config=CONFIG)
+        return self._session.client("sns", config=CONFIG)
 
     @_client
     def ssm(self) -> SSMClient:
-        return boto3.client("ssm", config=CONFIG)
+        return self._session.client("ssm", config=CONFIG)
 
     @_client
     def stepfunctions(self) -> SFNClient:
-        return boto3.client("stepfunctions", config=CONFIG)
+        return self._session.client("stepfunctions", config=CONFIG)
 
 
 clients = Clients()

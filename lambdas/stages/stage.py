@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger, Metrics
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import errors, payload
+from pipeline.clients import clients
 
 logger = Logger()
 metrics = Metrics()  # writes the embedded metric format to stdout, from which CloudWatch extracts metrics
@@ -44,6 +45,7 @@ def stage(function: Callable[..., Any]) -> Callable[[Mapping[str, Any], Any], di
     """
     request_type = next(kind for name, kind in get_type_hints(function).items() if name != "return")
     takes_context = len(signature(function).parameters) == 2
+    _ = clients.dynamodb  # every stage needs it; Lambda gives the import a full core, and a request a part of one
 
     @wraps(function)
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def moto_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    for name in (name for name, made in vars(Clients).items() if isinstance(made, cached_property)):
+    made_once = (name for name, made in vars(Clients).items() if isinstance(made, cached_property))
+    for name in (name for name in made_once if not name.startswith("_")):
         monkeypatch.setitem(vars(clients), name, client(name.rstrip("_")))
     monkeypatch.setitem(vars(table), "table", TABLE)
     with mock_aws():

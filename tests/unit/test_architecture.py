@@ -204,9 +204,18 @@ for module, environment in json.load(sys.stdin).items():
     if os.wait()[1]:
         sys.exit(1)
 """
-# What boto3, Powertools and the settings of a function bring; each package costs every cold start its time.
-EVERY_FUNCTION = {"aws_lambda_powertools", "boto3", "botocore", "certifi", "dateutil", "jmespath", "s3transfer", "six"}
-EVERY_FUNCTION |= {"typing_extensions", "urllib3"}
+# What the AWS clients, Powertools and the settings of a function bring; each package costs every cold start its time.
+EVERY_FUNCTION = {
+    "aws_lambda_powertools",
+    "boto3",
+    "botocore",
+    "certifi",
+    "dateutil",
+    "jmespath",
+    "orjson",
+    "s3transfer",
+}
+EVERY_FUNCTION |= {"six", "typing_extensions", "urllib3"}
 
 
 @dataclass(frozen=True)
@@ -254,16 +263,10 @@ def test_each_functions_environment_is_what_its_settings_ask_for(functions: dict
 def test_a_function_imports_only_what_it_needs_to_start(functions: dict[str, Imported]) -> None:
     # Given what is installed, without the hooks of the installation itself and our own rules
     packages = {name for name in packages_distributions() if not name.startswith("_")} - EVERY_FUNCTION - {"rules"}
-    # Then none imports a package beyond the common ones, but those that read photos and manifests
+    # Then none imports a package beyond the common ones, but the one that reads photos
     imported = {module: {name.split(".")[0] for name in function.modules} for module, function in functions.items()}
     more = {module: names & packages for module, names in imported.items() if names & packages}
-    assert more == {
-        "events.export_audit": {"orjson"},
-        "stages.check_images": {"PIL", "orjson"},
-        "stages.evaluate_model": {"orjson"},
-        "stages.import_labels": {"orjson"},
-        "stages.prepare_datasets": {"orjson"},
-    }
+    assert more == {"stages.check_images": {"PIL"}}
     # And Powertools' routes, half of its time, are for the API alone
     with_routes = {
         module for module, function in functions.items() if "aws_lambda_powertools.event_handler" in function.modules

@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,18 +16,23 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
-from pipeline.clients import Clients
+from pipeline.clients import CONFIG, Clients
 
 PLACE = {"Bucket": "photos", "Key": "images/job/photo.jpg"}
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
-    """An S3 client in a Region other than the first, made with the given endpoint."""
+def account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials, and a Region other than the first."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+
+
+@pytest.fixture
+def s3(account: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
+    """An S3 client made with the given endpoint."""
     if request.param:
         monkeypatch.setenv("AWS_ENDPOINT_URL", request.param)
     return Clients().s3
@@ -65,12 +73,9 @@ class Body(io.BytesIO):
     ],
 )
 def test_throttles_of_rekognition_are_retried_but_not_quotas(
-    monkeypatch: pytest.MonkeyPatch, code: str, asked: int
+    account: None, monkeypatch: pytest.MonkeyPatch, code: str, asked: int
 ) -> None:
     # Given a Rekognition that always refuses
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _seconds: None)
     rekognition = Clients().rekognition
     urls = []
@@ -95,7 +100,7 @@ def test_threads_make_one_client_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
     # Given a boto3 that notes when two threads make a client at the same time
     barrier, met = Barrier(2), []
 
-    def client(service: str, **_: Any) -> str:
+    def client(_session: boto3.Session, service: str, **_: Any) -> str:
         try:
             barrier.wait(timeout=1)
             met.append(service)
@@ -103,7 +108,7 @@ def test_threads_make_one_client_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
             pass  # the other thread did not come
         return service
 
-    monkeypatch.setattr(boto3, "client", client)
+    monkeypatch.setattr(boto3.Session, "client", client)
     # When two threads need a client each
     clients = Clients()
     with ThreadPoolExecutor(2) as threads:
@@ -111,3 +116,35 @@ def test_threads_make_one_client_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
     # Then each got its own, and the second was made after the first
     assert names == ["s3", "ssm"]
     assert met == []
+
+
+SERVICES = [name for name, made in vars(Clients).items() if isinstance(made, cached_property) and name[0] != "_"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_client_is_the_one_that_boto3_makes(account: None, name: str) -> None:
+    # Given boto3's own client of the service
+    usual = boto3.Session().client(name.rstrip("_"), config=CONFIG)
+    # When a function makes its client
+    client = getattr(Clients(), name)
+    # Then it has the same operations and shapes, lists the same by pages, and calls the same host
+    model, usual_model = client.meta.service_model, usual.meta.service_model
+    assert model.operation_names == usual_model.operation_names
+    assert {shape: model.shape_for(shape).metadata for shape in model.shape_names} == {
+        shape: usual_model.shape_for(shape).metadata for shape in usual_model.shape_names
+    }
+    operations = list(usual.meta.method_to_api_mapping)
+    assert [client.can_paginate(name) for name in operations] == [usual.can_paginate(name) for name in operations]
+    assert client.meta.endpoint_url == usual.meta.endpoint_url
+
+
+def test_a_client_reads_the_folders_of_its_own_service(account: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a count of the folders that Python lists
+    listed, list_folder = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path=".": listed.append(str(path)) or list_folder(path))
+    # When a function makes a client
+    assert Clients().dynamodb
+    # Then no folder of another service was listed
+    folders = [Path(path) for path in listed if "botocore/data/" in path]
+    assert folders
+    assert {folder.name for folder in folders} == {"dynamodb"}
