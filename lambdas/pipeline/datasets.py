@@ -6,12 +6,12 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from typing import IO
 
 from pipeline.checked_photos import compare
 from pipeline.errors import NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
-from pipeline.manifests import SPOOLED_BYTES, ManifestReader, ManifestWriter, rejected_list_key
+from pipeline.manifests import ManifestReader, ManifestWriter, rejected_list_key
 from rules.entries import UNKNOWN
 from rules.lines import Labelled, Unusable, clamp, decode, line_end, line_start, parse
 
@@ -92,7 +92,7 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
         TooFewImagesPerLabel: a document type has too few photos. The cause has the types and their numbers.
     """
     class_ids = {name: index for index, name in enumerate(request.document_types)}
-    with SpooledTemporaryFile(SPOOLED_BYTES) as starts:
+    with TemporaryFile() as starts:
         with ManifestWriter(bucket, f"manifests/{request.job_id}/dropped.jsonl") as file:
             dropped = _DroppedList(file)
             photos = _Photos(request, bucket)
@@ -110,7 +110,7 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
         in_test = split(ranks, types)
 
         starts.seek(0)
-        end = line_end({str(index): name for name, index in class_ids.items() if images_per_type[name]})
+        end = line_end({str(index): name for name, index in class_ids.items() if images_per_type[name]}).encode()
         train, test = _write_manifests(f"manifests/{request.job_id}", bucket, starts, in_test, end)
 
     return DatasetsPrepared(
@@ -300,7 +300,7 @@ def _clean(
 
 
 def _write_manifests(
-    folder: str, bucket: str, starts: Iterable[bytes], in_test: Sequence[bool], end: str
+    folder: str, bucket: str, starts: Iterable[bytes], in_test: Sequence[bool], end: bytes
 ) -> tuple[ManifestWriter, ManifestWriter]:
     """Write the lines of ``starts``, each with the class map ``end``, to train.manifest and test.manifest."""
     with (
@@ -308,7 +308,7 @@ def _write_manifests(
         ManifestWriter(bucket, f"{folder}/test.manifest") as test,
     ):
         for start, is_test in zip(starts, in_test, strict=True):
-            (test if is_test else train).write(start.decode().removesuffix("\n") + end)
+            (test if is_test else train).write_bytes(start[:-1] + end)
     return train, test
 
 

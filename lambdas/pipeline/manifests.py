@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
@@ -16,9 +16,6 @@ from pipeline.clients import clients
 from pipeline.errors import ManifestChanged
 from pipeline.objects import put_once
 from rules.lines import Stream, Unusable, read_lines
-
-# The bytes that a writer keeps in memory. A larger manifest is in /tmp until it is uploaded.
-SPOOLED_BYTES = 4 * 1024 * 1024
 
 
 class Photo(NamedTuple):
@@ -173,9 +170,9 @@ def photo_line(photo: Photo) -> str:
 class ManifestWriter:
     """Writes lines to an S3 object. The object is uploaded when the ``with`` block ends without an error.
 
-    Until then the lines are in memory, or in /tmp above 4 MB. A single PUT uploads them, so an error leaves neither a
-    partial object nor an incomplete multipart upload. A manifest may have 1 GB; the limit of a PUT is 5 GB. An object
-    that has this content already is not written again: see `put_once`.
+    Until then the lines are in /tmp. A single PUT uploads them, so an error leaves neither a partial object nor an
+    incomplete multipart upload. A manifest may have 1 GB; the limit of a PUT is 5 GB. An object that has this content
+    already is not written again: see `put_once`.
 
     ``sha256`` is the hex digest of the content, ``count`` the number of lines. ``written``, known after the block, is
     the time when S3 wrote the object (Unix ms, with S3's resolution of one second).
@@ -188,7 +185,7 @@ class ManifestWriter:
         self.count = 0
         self._bucket, self._key = bucket, key
         self._hash = hashlib.sha256()
-        self._file: IO[bytes] = SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115 - closed by __exit__
+        self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by __exit__
 
     @property
     def sha256(self) -> str:
@@ -196,7 +193,11 @@ class ManifestWriter:
 
     def write(self, line: str) -> None:
         """Add a line, given without its line end."""
-        data = line.encode() + b"\n"
+        self.write_bytes(line.encode())
+
+    def write_bytes(self, line: bytes) -> None:
+        """Add a line in UTF-8, given without its line end."""
+        data = line + b"\n"
         self._hash.update(data)
         self._file.write(data)
         self.count += 1

@@ -260,7 +260,10 @@ def _name_invalid(annotation: object, item: object) -> str:
 
 def is_frame(values: Iterable[Any]) -> bool:
     """Whether all ``values`` are numbers, not booleans, within `MAX_COORDINATE`."""
-    return all(type(value) in NUMBERS and -MAX_COORDINATE < value < MAX_COORDINATE for value in values)
+    for value in values:  # noqa: SIM110 - twice as fast as all()
+        if type(value) not in NUMBERS or not -MAX_COORDINATE < value < MAX_COORDINATE:
+            return False
+    return True
 
 
 def clamp(box: Box, width: int, height: int) -> Box | Unusable:
