@@ -20,13 +20,14 @@ from cogapp import Cog
 from pydantic import BaseModel
 
 from rules import advice
+from rules.ground_truth_regions import FUNCTION_ACCOUNTS
 from rules.states import MOVES, RESUMABLE, RUNNING, Status, Task
 from stacks import definition
 from stacks.combinations import COMBINATIONS, synthesize
 from stacks.openapi import Description
 from stacks.permissions import WHY, WITHOUT_SID
 from stacks.runtime import check_environment
-from stacks.settings import CONTRADICTIONS, GROUND_TRUTH_REGIONS, Settings, committed, takes
+from stacks.settings import CONTRADICTIONS, Settings, committed, takes
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("statemachine/*.md")])
@@ -54,7 +55,7 @@ def settings_rules() -> str:
     sentences = [*(rule.__doc__ for _, rule in CONTRADICTIONS), check_environment.__doc__]
     rules = dict.fromkeys(sentence for sentence in sentences if sentence)
     return "".join(f"- {rule}\n" for rule in rules) + (
-        f"\nGround Truth's built-in functions exist in {', '.join(sorted(GROUND_TRUTH_REGIONS))}. The Region is the "
+        f"\nGround Truth's built-in functions exist in {', '.join(sorted(FUNCTION_ACCOUNTS))}. The Region is the "
         "setting `region`, or else the Region of the credentials. If neither is known, rules about the Region are not "
         "checked.\n"
     )

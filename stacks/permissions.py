@@ -10,8 +10,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
-from rules.names import JOB_PREFIX
-from stacks.settings import JOB_TAG
+from rules.names import JOB_PREFIX, JOB_TAG
 from stacks.storage import JOBS_INDEX, Storage
 
 WHY = "Why"

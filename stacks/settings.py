@@ -16,6 +16,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
+from rules.ground_truth_regions import FUNCTION_ACCOUNTS
+from rules.names import JOB_TAG
 from rules.types import MOST_TYPES, TYPE_PATTERN, TYPE_RULE
 
 CDK_JSON = Path(__file__).resolve().parent.parent / "cdk.json"
@@ -41,30 +43,6 @@ WAIT_FOR_A_QUOTA = 7 * DAY
 
 LONGEST_EXECUTION_HOURS = 1440
 """The state machine's ``TimeoutSeconds`` in hours: 60 days."""
-
-JOB_TAG = "ekyc-job"
-"""The tag on projects, models and labelling jobs whose value is the id of their job."""
-
-GROUND_TRUTH_REGIONS = frozenset(
-    {
-        "ap-northeast-1",
-        "ap-northeast-2",
-        "ap-south-1",
-        "ap-southeast-1",
-        "ap-southeast-2",
-        "ca-central-1",
-        "eu-central-1",
-        "eu-west-1",
-        "eu-west-2",
-        "us-east-1",
-        "us-east-2",
-        "us-west-2",
-    }
-)
-"""The Regions with AWS's built-in Lambda functions for bounding boxes, which a labelling job needs.
-
-Source: SageMaker API reference, HumanTaskConfig, PreHumanTaskLambdaArn.
-"""
 
 
 class SettingsError(Exception):
@@ -559,7 +537,7 @@ def _an_alarm_waits_for_people(execution_hours: int, deadline: int) -> Iterator[
 @_together("region", "labelProvider", "workTeam")
 def _ground_truth_is_there(region: str, label_provider: str, work_team: str) -> Iterator[str]:
     """The label provider `ground-truth` and a `workTeam` require a Region with Ground Truth's built-in functions."""
-    if not region or region in GROUND_TRUTH_REGIONS:
+    if not region or region in FUNCTION_ACCOUNTS:
         return
     users = {'labelProvider "ground-truth"': label_provider == "ground-truth", "workTeam": bool(work_team)}
     for setting, is_wanted in users.items():
@@ -567,7 +545,7 @@ def _ground_truth_is_there(region: str, label_provider: str, work_team: str) -> 
             yield (
                 f"{setting} requires Ground Truth, which has no built-in functions in {region}: give one of the "
                 "Regions "
-                f'{", ".join(sorted(GROUND_TRUTH_REGIONS))}, or labelProvider "supplied" and no workTeam'
+                f'{", ".join(sorted(FUNCTION_ACCOUNTS))}, or labelProvider "supplied" and no workTeam'
             )
 
 

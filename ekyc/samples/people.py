@@ -66,12 +66,7 @@ def check_digit(characters: str) -> str:
 def passport_zone(person: Person, state: str) -> tuple[str, str]:
     """The two lines of 44 characters of a passport page. Source: ICAO Doc 9303 part 4."""
     first = f"P<{state}{person.family}<<{person.given}".ljust(44, "<")[:44]
-    number = "X" + person.number[-8:]
-    number += check_digit(number)
-    born = f"{person.born:%y%m%d}"
-    born += check_digit(born)
-    expires = f"{person.expires:%y%m%d}"
-    expires += check_digit(expires)
+    number, born, expires = _checked_parts(person)
     optional = "<" * 14 + check_digit("<" * 14)
     second = f"{number}{state}{born}{person.sex}{expires}{optional}"
     return first, second + check_digit(number + born + expires + optional)
@@ -79,13 +74,14 @@ def passport_zone(person: Person, state: str) -> tuple[str, str]:
 
 def card_zone(person: Person, state: str) -> tuple[str, str, str]:
     """The three lines of 30 characters of a card. Source: ICAO Doc 9303 part 5."""
-    number = "X" + person.number[-8:]
-    number += check_digit(number)
-    born = f"{person.born:%y%m%d}"
-    born += check_digit(born)
-    expires = f"{person.expires:%y%m%d}"
-    expires += check_digit(expires)
+    number, born, expires = _checked_parts(person)
     first = f"ID{state}{number}".ljust(30, "<")
     second = f"{born}{person.sex}{expires}{state}".ljust(29, "<")
     overall = check_digit(first[5:] + born + expires + second[18:29])
     return first, second + overall, f"{person.family}<<{person.given}".ljust(30, "<")[:30]
+
+
+def _checked_parts(person: Person) -> list[str]:
+    """The document number, date of birth and date of expiry, each followed by its check digit."""
+    parts = ("X" + person.number[-8:], f"{person.born:%y%m%d}", f"{person.expires:%y%m%d}")
+    return [part + check_digit(part) for part in parts]

@@ -28,6 +28,7 @@ from pipeline.errors import (
 )
 from pipeline.jobs import Job, JobNotFound, MoveRefused, jobs, tokens
 from pipeline.tags import tags
+from rules.ground_truth_regions import FUNCTION_ACCOUNTS
 from rules.states import REQUEST_LABELS, Status
 
 if TYPE_CHECKING:
@@ -43,22 +44,6 @@ NO_SUCH_LABELLING_JOB = frozenset({"ResourceNotFound", "ValidationException"})
 # The errors for a token that was answered, has expired or is invalid. Source: Step Functions API reference,
 # SendTaskSuccess.
 ALREADY_RESUMED = frozenset({"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"})
-# The accounts that own the PRE-BoundingBox and ACS-BoundingBox functions, for all Regions that have them. Source:
-# SageMaker API reference, CreateLabelingJob.
-FUNCTION_ACCOUNTS: Mapping[str, str] = {
-    "us-east-1": "432418664414",
-    "us-east-2": "266458841044",
-    "us-west-2": "081040173940",
-    "ca-central-1": "918755190332",
-    "eu-west-1": "568282634449",
-    "eu-west-2": "487402164563",
-    "eu-central-1": "203001061592",
-    "ap-northeast-1": "477331159723",
-    "ap-northeast-2": "845288260483",
-    "ap-south-1": "565803892007",
-    "ap-southeast-1": "377565633583",
-    "ap-southeast-2": "454466003867",
-}
 TASK_SECONDS = 30 * 60  # a photo takes a minute; after this time an unfinished task goes back to the team
 AVAILABILITY_SECONDS = 30 * 24 * 3600  # the maximum for a private or vendor team
 CONCURRENT_TASKS = 1000  # the default quota

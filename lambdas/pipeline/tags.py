@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-JOB_TAG = "ekyc-job"
+from rules.names import JOB_TAG
 
 
 def tags(job_id: str, cost_tags: Sequence[str]) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """Checks the account: access to services, quotas, and the resources that the settings name."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ekyc.cli.account import NOT_SIMULATED, UP
-from ekyc.cli.doctor.context import PROJECTS, RUNNING_MODELS, TRAININGS, CheckContext, Checks
+from ekyc.cli.doctor.context import PROJECTS, RUNNING_MODELS, TRAININGS, CheckContext, Checks, Quota
 from ekyc.cli.doctor.findings import Finding, ok, problem, skipped, warning
 
 # The least version that the templates of aws-cdk-lib accept. Source: the rule CheckBootstrapVersion in each template.
@@ -145,22 +145,30 @@ def _check_members(context: CheckContext, team: Mapping[str, Any]) -> Finding:
 
 @CHECKS.add("Trainings")
 def trainings(context: CheckContext) -> Finding:
-    used = sum(model["Status"] == "TRAINING_IN_PROGRESS" for model in context.models)
-    most, source = context.quota(TRAININGS)
-    usage = f"{used} of {most} concurrent ({source})"
-    if used >= most:
-        return warning(usage, "A new training waits up to a week for a free slot. Wait, or raise the quota.")
-    return ok(usage)
+    return _concurrent(
+        context,
+        ["TRAINING_IN_PROGRESS"],
+        TRAININGS,
+        "A new training waits up to a week for a free slot. Wait, or raise the quota.",
+    )
 
 
 @CHECKS.add("Running models")
 def running_models(context: CheckContext) -> Finding:
-    used = sum(model["Status"] in UP for model in context.models)
-    most, source = context.quota(RUNNING_MODELS)
+    return _concurrent(
+        context,
+        UP,
+        RUNNING_MODELS,
+        "A job waits up to a week to start its model. Stop unused models; each is billed.",
+    )
+
+
+def _concurrent(context: CheckContext, statuses: Sequence[str], quota: Quota, advice: str) -> Finding:
+    """Compare the number of models in ``statuses`` with the quota."""
+    used = sum(model["Status"] in statuses for model in context.models)
+    most, source = context.quota(quota)
     usage = f"{used} of {most} concurrent ({source})"
-    if used >= most:
-        return warning(usage, "A job waits up to a week to start its model. Stop unused models; each is billed.")
-    return ok(usage)
+    return warning(usage, advice) if used >= most else ok(usage)
 
 
 @CHECKS.add("Projects")

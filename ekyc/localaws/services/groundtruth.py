@@ -26,25 +26,9 @@ from ekyc.localaws.services.labelling_tasks import TaskError, Tasks
 from ekyc.localaws.services.stand_in import Answer, Request, StandIn, now
 from ekyc.localaws.services.work_teams import WorkTeams, invalid, invalid_token
 from ekyc.localaws.services.workforce import Workforce
+from rules.ground_truth_regions import FUNCTION_ACCOUNTS
 
 OPERATIONS = ("CreateLabelingJob", "DescribeLabelingJob", "StopLabelingJob", "ListLabelingJobs")
-
-# The accounts of the built-in Lambda functions PRE-BoundingBox and ACS-BoundingBox. Other Regions have no Ground Truth.
-# Source: SageMaker API reference, HumanTaskConfig and AnnotationConsolidationConfig.
-FUNCTION_ACCOUNTS = {
-    "us-east-1": "432418664414",
-    "us-east-2": "266458841044",
-    "us-west-2": "081040173940",
-    "ca-central-1": "918755190332",
-    "eu-west-1": "568282634449",
-    "eu-west-2": "487402164563",
-    "ap-northeast-1": "477331159723",
-    "ap-northeast-2": "845288260483",
-    "ap-south-1": "565803892007",
-    "ap-southeast-1": "377565633583",
-    "ap-southeast-2": "454466003867",
-    "eu-central-1": "203001061592",
-}
 
 MAX_TASK_SECONDS = 28_800  # Ground Truth guide, "Input data quotas"
 JOB_LIFE_SECONDS = 30 * 24 * 3600

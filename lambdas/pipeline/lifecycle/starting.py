@@ -9,9 +9,10 @@ from pipeline.clients import clients
 from pipeline.errors import error_code
 from pipeline.executions import StateMachine
 from pipeline.jobs import Job, MoveRefused, jobs, now_ms
-from pipeline.labelling import FUNCTION_ACCOUNTS, GROUND_TRUTH
+from pipeline.labelling import GROUND_TRUTH
 from pipeline.lifecycle.execution import check_not_erased, describe_execution
 from pipeline.lifecycle.refusals import NotAllowed, NotThere
+from rules.ground_truth_regions import FUNCTION_ACCOUNTS
 from rules.states import Status
 
 
