@@ -17,7 +17,7 @@ from pipeline.lifecycle import NotAllowed
 from rules import advice, states
 from rules.states import Status
 from stacks.openapi import Description
-from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
+from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client, store
 from tests.unit.conftest import BUCKET, INDEX, TABLE
 from tests.unit.test_outcomes import MACHINE, LambdaContext
 
@@ -81,8 +81,8 @@ def proxy_event(method: str, path: str, query: dict[str, str] | None = None, bod
 class Api:
     """The API function with the services around it."""
 
-    def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
-        self.jobs, self.s3 = jobs, s3
+    def __init__(self, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
+        self.jobs = jobs
         self.rekognition, self.ground_truth, self.machine = FakeRekognition(), FakeSageMaker(), FakeStepFunctions()
         self.ssm = client("ssm")
         for name in (PROJECT, MODEL):
@@ -124,7 +124,7 @@ class Api:
         return job_id
 
     def upload(self, key: str) -> None:
-        self.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x")
+        store(BUCKET, key, b"x")
 
     def execution(self, job_id: str) -> dict[str, Any]:
         return self.machine.executions[execution_arn(job_id)]
@@ -154,7 +154,7 @@ def execution_arn(job_id: str) -> str:
 
 @pytest.fixture
 def api(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Api:
-    return Api(jobs, s3, monkeypatch)
+    return Api(jobs, monkeypatch)
 
 
 def is_problem(answer: Answer, status: int, words: str) -> bool:
@@ -302,7 +302,7 @@ def test_a_start_cannot_lower_the_deployments_bars(api: Api, wish: dict[str, Any
 def test_a_start_may_stop_the_old_model_if_the_deployment_does(
     jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api = Api(jobs, s3, monkeypatch, STOP_PREVIOUS_MODEL="true")
+    api = Api(jobs, monkeypatch, STOP_PREVIOUS_MODEL="true")
     for wish in (True, False):
         job_id = api.new_job()
         assert api.post("start", {"stopPreviousModel": wish}, JobId=job_id).status == 200
@@ -366,7 +366,7 @@ def test_a_start_without_the_labels_that_it_names(api: Api) -> None:
 
 def test_ground_truth_needs_a_work_team(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a stack without a work team
-    api = Api(jobs, s3, monkeypatch, WORK_TEAM_ARN="")
+    api = Api(jobs, monkeypatch, WORK_TEAM_ARN="")
     job_id = api.new_job()
     # Then only supplied labels can start a job
     assert is_problem(api.post("start", JobId=job_id), 422, "the setting workTeam")
@@ -374,7 +374,7 @@ def test_ground_truth_needs_a_work_team(jobs: Jobs, s3: Any, monkeypatch: pytest
 
 
 def test_a_stack_may_default_to_supplied_labels(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    api = Api(jobs, s3, monkeypatch, WORK_TEAM_ARN="", LABEL_PROVIDER="supplied")
+    api = Api(jobs, monkeypatch, WORK_TEAM_ARN="", LABEL_PROVIDER="supplied")
     job_id = api.new_job()
     assert api.post("start", JobId=job_id).text == execution_arn(job_id)
 
@@ -1066,7 +1066,7 @@ def test_the_routes_are_the_calls_of_the_description(api: Api) -> None:
 
 def test_only_the_pages_of_the_deployment_read_answers(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a deployment for two origins
-    api = Api(jobs, s3, monkeypatch, WEB_ORIGINS="https://a.example,https://b.example")
+    api = Api(jobs, monkeypatch, WEB_ORIGINS="https://a.example,https://b.example")
 
     def from_page(origin: str, method: str = "GET") -> Answer:
         event = proxy_event(method, "/api/training/list") | {"multiValueHeaders": {"origin": [origin]}}

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from pipeline.audit import inputs, page, verify
 from rules.photos import CODES
-from tests.unit.aws_fakes import functions_use
+from tests.unit.aws_fakes import functions_use, store
 from tests.unit.conftest import BUCKET
 from tests.unit.histories import JOB, REJECTED, live_model
 from tests.unit.test_audit import SCHEMA, Report, made, put_files
@@ -234,7 +234,7 @@ def test_a_file_after_a_page_of_others_is_not_wrong(s3: Any, monkeypatch: pytest
     put_files(s3)
     document = made(s3, live_model())
     for number in range(1001):
-        put(s3, f"{LABELS}0{number:04}", "x")
+        store(BUCKET, f"{LABELS}0{number:04}", b"x")
     # When the files are compared; Then the finding says that the folder is too large
     ((result, words),) = verified(s3, document)
     assert result == verify.UNKNOWN
