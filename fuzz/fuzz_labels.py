@@ -46,7 +46,7 @@ def any_file(content: bytes) -> None:
     imported = False
     try:
         request = labels.ImportLabels(
-            JOB, f"{MANIFESTS}/input.manifest", INPUT_SHA256, "labels/file", TYPES, None, None
+            JOB, f"{MANIFESTS}/input.manifest", INPUT_SHA256, "labels/file", TYPES, None, None, False
         )
         labels.import_labels(request, bucket=BUCKET)
         imported = True

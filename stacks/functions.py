@@ -299,7 +299,7 @@ def publish_model(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.publish_model",
         "Writes the model's ARNs to the parameters that document-checking services read.",
-        {**p.jobs, **p.live_model, "STOP_PREVIOUS_MODEL": p.settings.stop_previous_model},
+        {**p.jobs, **p.live_model, **p.bars, "STOP_PREVIOUS_MODEL": p.settings.stop_previous_model},
         [
             p.permissions.job_record(),
             p.permissions.projects(

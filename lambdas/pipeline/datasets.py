@@ -4,10 +4,10 @@ import hashlib
 import json
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 from pipeline.checked_photos import compare
 from pipeline.errors import NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
@@ -52,7 +52,8 @@ class DatasetsPrepared:
 
     ``labels_manifest`` is the labelled manifest that was read, and ``labels_sha256`` its hash. ``dropped`` counts the
     dropped photos and lines. ``dropped_reasons`` counts them by code; its codes ``BoxOutside`` and ``BoxTooSmall``
-    count boxes that were dropped from a line. ``images_per_type`` counts the photos of both sets.
+    count boxes that were dropped from a line. ``images_per_type`` has ``{label, images}`` for each
+    document type, with the number of photos in both sets.
     """
 
     train_manifest: str
@@ -66,7 +67,7 @@ class DatasetsPrepared:
     dropped: int
     dropped_list: str
     dropped_reasons: dict[str, int]
-    images_per_type: dict[str, int]
+    images_per_type: Sequence[Mapping[str, Any]]
     labels_manifest: str
     labels_sha256: str
 
@@ -125,7 +126,7 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
         dropped=dropped.lines,
         dropped_list=dropped.uri,
         dropped_reasons=dict(dropped.reasons),
-        images_per_type={name: images_per_type[name] for name in request.document_types},
+        images_per_type=[{"label": name, "images": images_per_type[name]} for name in request.document_types],
         labels_manifest=request.labels_manifest,
         labels_sha256=labels.sha256,
     )

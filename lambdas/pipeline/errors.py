@@ -161,6 +161,10 @@ class EvaluationMissing(PipelineError):
     """The trained model has no evaluation result."""
 
 
+class EvaluationOutdated(PipelineError):
+    """Another model went live, or the deployment's bars were raised, after the model's evaluation."""
+
+
 class RunningModelsLimit(PipelineError):
     """The account's quota of running models is in use. The state machine retries."""
 

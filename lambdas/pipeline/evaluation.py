@@ -12,6 +12,7 @@ from pipeline.checked_photos import DELETED, REPLACED, compare
 from pipeline.errors import EvaluationMissing, PhotosChanged, UnexpectedAnswer
 from pipeline.manifests import ManifestReader
 from pipeline.publishing import read_parameter
+from rules.bars import Bars
 from rules.lines import Unusable
 from rules.words import counted
 
@@ -24,6 +25,7 @@ class EvaluateModel:
     """The request of the state `Evaluate model`. F1 figures are from 0 to 1.
 
     Each manifest is an S3 URI, with the SHA-256 (hex) and the time (Unix ms) that its stage returned.
+    ``images_per_type`` is from Prepare datasets.
     """
 
     job_id: str
@@ -42,24 +44,7 @@ class EvaluateModel:
     test_manifest: str
     test_sha256: str
     test_written: int
-    images_per_type: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Bars:
-    """The lowest F1 of the model and of each document type, and the largest drop below the live model's F1; 0 to 1."""
-
-    min_f1: float
-    min_label_f1: float
-    max_f1_drop: float
-
-    def raised_to(self, other: "Bars") -> "Bars":
-        """The stricter value of each bar."""
-        return Bars(
-            min_f1=max(self.min_f1, other.min_f1),
-            min_label_f1=max(self.min_label_f1, other.min_label_f1),
-            max_f1_drop=min(self.max_f1_drop, other.max_f1_drop),
-        )
+    images_per_type: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -194,7 +179,7 @@ def _require_own_figures(
             f"The evaluation summary has the F1 {figures['F1Score']}, but DescribeProjectVersions has {f1}. "
             "Rekognition did not write this file."
         )
-    trained = {name for name, images in request.images_per_type.items() if images}
+    trained = {entry["label"] for entry in request.images_per_type if entry["images"]}
     if missing := trained - {label["label"] for label in labels}:
         raise EvaluationMissing(f"The evaluation summary lacks figures for {counted(len(missing), 'document type')}.")
 

@@ -58,7 +58,6 @@ def next_input(execution: Mapping[str, Any], *, again_from: Task | None) -> dict
 
     It is the input of ``execution`` with ``resumed``: the results of the tasks to skip, by the names of their
     variables, and ``redrives``, the number of resumes so far. ``again_from`` is the first completed task to run again.
-    The ETags of the labels file are left out, as the file may have been corrected before the resume.
     """
     job: dict[str, Any] = json.loads(execution["input"])
     before = job.get("resumed", {})
@@ -72,12 +71,11 @@ def next_input(execution: Mapping[str, Any], *, again_from: Task | None) -> dict
         # Import labels needs the result of Request labels, which has the name of the supplied file, to run again.
         if variable not in known or (variable == again and "labelsKey" not in known[variable]):
             break
-        results[variable] = {name: part for name, part in known[variable].items() if name != "labelsEtag"}
+        results[variable] = known[variable]
         if variable == again:
             break
     redrives = before.get("redrives", 0) + execution.get("redriveCount", 0) + 1
-    labels = {name: part for name, part in job["labels"].items() if name != "etag"}
-    return job | {"labels": labels, "resumed": {"redrives": redrives, **results}}
+    return job | {"resumed": {"redrives": redrives, **results}}
 
 
 def _results(execution_arn: str) -> dict[str, Any]:

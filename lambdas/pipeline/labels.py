@@ -31,8 +31,9 @@ ABSENT_OR_REPLACED = {
 class ImportLabels:
     """The request of the state `Import labels`. ``labels_key`` is the key of the uploaded file.
 
-    ``labels_etag`` is the ETag that the file had when it was named, or None if any file with this key is accepted.
-    ``posted_by`` is the caller who named it, as IAM or the user pool names the caller, or None if that is not known.
+    ``labels_etag`` is the ETag of the file that a request named, ``posted_by`` the caller of the request, as IAM or the
+    user pool names the caller. Both are None if the execution was started without the API. ``is_resumed``: the job was
+    resumed after the request, so the file may be another.
     ``images_manifest`` is the S3 URI of the manifest of the job's photos, ``images_sha256`` the hash that Check images
     returned for it.
     """
@@ -44,6 +45,7 @@ class ImportLabels:
     document_types: list[str]
     labels_etag: str | None
     posted_by: str | None
+    is_resumed: bool
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class LabelsImported:
     """The labelled manifest (S3 URI, SHA-256 in hex), and the number of photos with at least one labelled document.
 
     ``file_sha256`` (hex) and ``file_etag`` are those of the supplied file. ``labels_without_photo`` counts the labelled
-    photos that were not uploaded, ``photos_without_label`` the job's photos that are not in the file. ``posted_by`` is
-    the caller of the request, for the audit report.
+    photos that were not uploaded, ``photos_without_label`` the job's photos that are not in the file. The audit report
+    uses ``named_etag`` and ``posted_by``, which are the request's ``labels_etag`` and ``posted_by``.
     """
 
     provider: str
@@ -64,6 +66,7 @@ class LabelsImported:
     file_etag: str
     labels_without_photo: int
     photos_without_label: int
+    named_etag: str | None
     posted_by: str | None
 
 
@@ -126,7 +129,7 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
         LabelsInvalid: the file has problems. The cause has their number and places.
         LabelsDoNotMatch: too many photos have no counterpart. The cause has both numbers.
     """
-    file = _File(bucket, request.labels_key, request.labels_etag)
+    file = _File(bucket, request.labels_key, None if request.is_resumed else request.labels_etag)
     photos = _photos(ManifestReader(request.images_manifest, request.images_sha256))
     uploads = f"s3://{bucket}/images/{request.job_id}/"
     class_ids = {name: index for index, name in enumerate(request.document_types)}
@@ -168,6 +171,7 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
         file.etag,
         counts.without_photo,
         counts.without_label,
+        request.labels_etag,
         request.posted_by,
     )
 

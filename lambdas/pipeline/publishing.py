@@ -6,7 +6,9 @@ from aws_lambda_powertools import Logger
 
 from pipeline import models
 from pipeline.clients import clients
+from pipeline.errors import EvaluationOutdated
 from pipeline.jobs import Job, jobs, live_lock, model_hours
+from rules.bars import Bars
 
 logger = Logger(child=True)
 
@@ -15,12 +17,20 @@ NONE_YET = "default"  # the parameters' value before the first model; existing s
 
 @dataclass(frozen=True)
 class PublishModel:
-    """The request of the state `Publish model`."""
+    """The request of the state `Publish model`.
+
+    ``live_model`` is the live model with which `Evaluate model` compared the job's model, or None. The bars are those
+    that it applied.
+    """
 
     job_id: str
     project_arn: str
     project_version_arn: str
     stop_previous: bool
+    live_model: str | None
+    min_f1: float
+    min_label_f1: float
+    max_f1_drop: float
 
 
 @dataclass(frozen=True)
@@ -39,21 +49,29 @@ def read_parameter(name: str) -> str | None:
 
 
 def publish(
-    request: PublishModel, *, may_stop_previous: bool, project_parameter: str, model_parameter: str
+    request: PublishModel, *, floors: Bars, may_stop_previous: bool, project_parameter: str, model_parameter: str
 ) -> ModelPublished:
     """Make the job's model the live model, and stop the previous live model if the request and the deployment allow it.
 
-    ``may_stop_previous`` is the deployment's setting.
+    ``floors`` and ``may_stop_previous`` are the deployment's settings.
 
     The job's record gets the previous model before the first parameter changes, and keeps it: a second run reads it
     from there, and does not take the job's own model for the previous one. The lock lets jobs publish one at a time.
     Without it, two jobs could record the same previous model, or each write one of the two parameters last.
 
+    A job may wait for days between its evaluation and this stage. So the evaluation must still hold::
+
+        this job      evaluated: better than model A                          refused
+        another job                                    model B goes live
+
     Raises:
+        EvaluationOutdated: another model went live, or the deployment's bars were raised, after the evaluation.
         Throttled: another job holds the lock on the live model.
     """
     with live_lock.hold(request.job_id):
         live_project, live = read_parameter(project_parameter), read_parameter(model_parameter)
+        if live != request.project_version_arn:
+            _require_valid_evaluation(request, live, floors)
         if live_project != request.project_arn and live != request.project_version_arn:
             jobs.note(request.job_id, PreviousProject=live_project, PreviousModel=live)
         clients.ssm.put_parameter(Name=project_parameter, Value=request.project_arn, Type="String", Overwrite=True)
@@ -69,6 +87,14 @@ def publish(
         if stopped:
             model_hours.record_stop(models.job_id(previous))
     return ModelPublished(request.project_version_arn, previous, stopped)
+
+
+def _require_valid_evaluation(request: PublishModel, live: str | None, floors: Bars) -> None:
+    if live != request.live_model:
+        raise EvaluationOutdated("Another model went live after the evaluation of the job's model.")
+    bars = Bars(request.min_f1, request.min_label_f1, request.max_f1_drop)
+    if bars.raised_to(floors) != bars:
+        raise EvaluationOutdated("The deployment's bars were raised after the evaluation of the job's model.")
 
 
 def restore_project(job: Job, *, project_parameter: str, model_parameter: str) -> None:

@@ -17,6 +17,7 @@ from rules.states import (
     EVALUATE_MODEL,
     IMPORT_LABELS,
     PREPARE_DATASETS,
+    PUBLISH_MODEL,
     REQUEST_LABELS,
     START_MODEL,
     START_TRAINING,
@@ -202,6 +203,12 @@ BY_ERROR: Mapping[str, Advice] = {
         (START_MODEL,),
         "The account has reached its limit of running models. Retried for a week.",
         "Stop a model that you do not need, then resume the job.",
+    ),
+    "EvaluationOutdated": Advice(
+        (PUBLISH_MODEL,),
+        "Another model went live, or the deployment's bars were raised, after the evaluation of the job's model.",
+        "Resume the job. It evaluates its model again, with the model that is live now.",
+        anew=True,
     ),
     "ModelFailed": Advice(
         (CHECK_MODEL,),

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from pipeline import evaluation
-from pipeline.evaluation import Bars, EvaluateModel, ModelEvaluated
+from pipeline.evaluation import EvaluateModel, ModelEvaluated
 from pipeline.jobs import jobs
 from pipeline.settings import Settings as BaseSettings
 from rules import states
+from rules.bars import Bars
 from stages.stage import measure, stage
 
 

@@ -219,7 +219,7 @@ class ImportLabels(Stages):
         if case.size:
             events.register_first("before-send.s3.GetObject", is_asked)
         request = labels.ImportLabels(
-            JOB, self._photos, sha256(self.bucket, self._photos), self._key, TYPES, None, None
+            JOB, self._photos, sha256(self.bucket, self._photos), self._key, TYPES, None, None, False
         )
         imported: list[labels.LabelsImported] = []
         try:

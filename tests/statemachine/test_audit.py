@@ -146,6 +146,26 @@ def test_the_report_of_a_live_model_answers_what_an_auditor_asks(shared_pipeline
         assert "Signature=" not in text
 
 
+def test_a_report_has_all_types_whatever_they_look_like(pipeline: Pipeline, tmp_path: Path) -> None:
+    # Given a job whose document types look like an access key or like the names of fields
+    types, coco = ["cause", "inputDetails", "AKIAABCDEFGHIJKLMNOP"], pipeline.coco
+    for category, name in zip(coco["categories"], types, strict=True):
+        category["name"] = name
+    labels = tmp_path / "annotations.json"
+    labels.write_text(json.dumps(coco))
+    job_id = pipeline.uploaded(*sorted(pipeline.photos.glob("*.jpg")), labels)
+    supplied = {"provider": "supplied", "key": labels.name}
+    pipeline.start(job_id, documentTypes=types, labels=supplied, deploy=False)
+    # When it ends
+    pipeline.reaches(job_id, "Ready")
+    report = json.loads(fetched(pipeline, job_id))
+    # Then the report has the number of photos of each
+    Draft202012Validator(SCHEMA).validate(report)
+    per_type = {entry["label"]: entry["images"] for entry in report["facts"]["split"]["imagesPerType"]}
+    assert per_type.keys() == set(types)
+    assert set(per_type.values()) == {5}
+
+
 def test_the_page_needs_nothing_else(shared_pipeline: Pipeline, ready: str) -> None:
     report = json.loads(fetched(shared_pipeline, ready))
     page = fetched(shared_pipeline, ready, "text/html").decode()

@@ -5,16 +5,19 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from deployed import Pipeline, eventually
+from deployed import Pipeline, deployed, eventually
 from typer.testing import CliRunner
 
 from ekyc.cli.main import cli
 from ekyc.localaws.clock import clock
 from ekyc.localaws.moto_patches import stepfunctions
+from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import events, functions, rekognition
+from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 from tests.waiting import ENOUGH
 
 SUPPLIED = {"labels": {"provider": "supplied", "key": "annotations.json"}}
@@ -406,3 +409,30 @@ def record(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
     table = pipeline.outputs["JobsTable"]
     item: dict[str, Any] = pipeline.aws.client("dynamodb").get_item(TableName=table, Key={"Id": {"S": job_id}})["Item"]
     return item
+
+
+def test_a_model_that_another_overtook_does_not_go_live(local_aws: LocalAws, photos: Path, tmp_path: Path) -> None:
+    # Given a deployment with low bars, and a job with a poor model that waits to be started
+    bars = {"minF1": 0, "minLabelF1": 0, "maxF1Drop": 0.05}
+    with deployed(local_aws, synthesize(tmp_path / "cdk.out", LOCAL_SETTINGS | bars), photos) as pipeline:
+        aws = rekognition.current()
+        pipeline.confuse_labels(tmp_path)
+        aws.max_running_models = 0
+        poor = pipeline.uploaded()
+        pipeline.start(poor)
+        eventually(lambda: pipeline.entered(poor)[-1:] == ["Start model"])
+        # And another job whose model goes live meanwhile
+        aws.learns = False
+        pipeline.aws.workforce.answer_from(photos / "annotations.json", unanswered_share=0)
+        aws.max_running_models = 1
+        good = labelled_job(pipeline)
+        pipeline.reaches(good, "Ready")
+        live = pipeline.parameters()
+        # When the first model can be started; Then it is not published, and its job says why
+        aws.max_running_models = 2
+        assert pipeline.reaches(poor, "Failed")["error"] == "EvaluationOutdated"
+        assert pipeline.parameters() == live
+        # And a resume evaluates it again, with the model that is live now
+        resume(pipeline, poor)
+        assert "below the live model's" in pipeline.reaches(poor, "Rejected")["cause"]
+        assert pipeline.parameters() == live

@@ -98,7 +98,7 @@ def live_model(*, polls: int = 3, busy: int = 0, labelling_ended: int | None = N
     history.task("Request labels", {"jobId": JOB, "taskToken": TOKEN}, made, takes=3600)
     history.pass_by("Choice", "Labels posted?")
     split = {"trainImages": 79, "testImages": 20, "dropped": 1, "droppedReasons": {"Failed": 1}}
-    split |= {"imagesPerType": {"ID_KTP": 99}, "trainSha256": "b" * 64, "testSha256": "c" * 64}
+    split |= {"imagesPerType": [{"label": "ID_KTP", "images": 99}], "trainSha256": "b" * 64, "testSha256": "c" * 64}
     split |= {"trainManifest": f"{manifest}/train.manifest", "testManifest": f"{manifest}/test.manifest"}
     split |= {"labelsManifest": f"s3://{BUCKET}/o", "labelsSha256": "d" * 64}
     history.task("Prepare datasets", {"jobId": JOB}, split)

@@ -252,7 +252,7 @@ def test_a_start_hands_the_execution_its_whole_input(api: Api) -> None:
     }
 
 
-def test_a_start_accepts_options(api: Api) -> None:
+def test_a_start_accepts_options(api: Api, s3: Any) -> None:
     # Given uploaded labels
     job_id = api.new_job()
     api.upload(f"labels/{job_id}/annotations.json")
@@ -270,7 +270,7 @@ def test_a_start_accepts_options(api: Api) -> None:
     # Then the answer is the execution's ARN, and the execution has it all
     assert answer.text == execution_arn(job_id) == answer.headers["x-execution-arn"]
     key = f"labels/{job_id}/annotations.json"
-    etag = api.s3.head_object(Bucket=BUCKET, Key=key)["ETag"].strip('"')
+    etag = s3.head_object(Bucket=BUCKET, Key=key)["ETag"].strip('"')
     assert json.loads(api.execution(job_id)["input"]) == {
         "jobId": job_id,
         **wishes,

@@ -114,6 +114,18 @@ def test_no_name_of_an_upload_stays_whatever_its_characters(folder: str, name: s
     assert redacted[told[0]] == 1
 
 
+TYPES_LIKE_SECRETS = ["AKIAABCDEFGHIJKLMNOP", "AKIAABCDEFGHIJKLMNOQ", "cause", "stackTrace", "a" * 200, "b" * 255]
+
+
+def test_document_types_stay_whatever_they_look_like() -> None:
+    # Given values with document types that look like secrets or like the names of fields
+    counts = [{"label": name, "images": 5} for name in TYPES_LIKE_SECRETS]
+    values = {"documentTypes": TYPES_LIKE_SECRETS, "imagesPerType": counts}
+    # Then they stay, but nothing that is no document type does
+    assert Redactor().value(values) == values
+    assert "jane" not in json.dumps(Redactor().value({"label": "jane@bank.example", "documentTypes": ["jane@bank.id"]}))
+
+
 @pytest.mark.parametrize("error", ["States.Runtime", "KeyError", "by hand", None, 7])
 @pytest.mark.parametrize("cause", ['the input holds jane\'s "id".jpg', {"errorMessage": 'jane\'s "id".jpg'}])
 def test_a_cause_that_the_pipeline_did_not_write_is_cut_out(error: Any, cause: Any) -> None:
@@ -463,7 +475,8 @@ class ReportApi(Api):
     """The API with a bucket of reports, and the function that makes them, which only notes that it was called."""
 
     def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(jobs, s3, monkeypatch)
+        super().__init__(jobs, monkeypatch)
+        self.s3 = s3
         self.exporting = FakeLambda()
         s3.create_bucket(Bucket=REPORTS)
         s3.put_bucket_versioning(Bucket=REPORTS, VersioningConfiguration={"Status": "Enabled"})

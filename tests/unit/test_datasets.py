@@ -125,6 +125,11 @@ def job(bucket: Bucket) -> Job:
     return Job(bucket)
 
 
+def per_type(**images: int) -> list[dict[str, Any]]:
+    """What the stage returns as the number of photos of each document type."""
+    return [{"label": name, "images": count} for name, count in images.items()]
+
+
 def names(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     return [line["source-ref"].rpartition("/")[2] for line in lines]
 
@@ -166,7 +171,7 @@ def test_lines_are_written_as_rekognition_asks(job: Job) -> None:
         dropped=0,
         dropped_list=f"s3://{job.bucket.name}/manifests/{JOB}/dropped.jsonl",
         dropped_reasons={},
-        images_per_type={"ID_KTP": 5, "MY_NRIC": 5, "KH_IC": 0},
+        images_per_type=per_type(ID_KTP=5, MY_NRIC=5, KH_IC=0),
         labels_manifest=f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest",
         labels_sha256=sha256(job.bucket, f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest"),
     )
@@ -260,7 +265,7 @@ def test_boxes_are_clamped_and_empty_boxes_removed(job: Job) -> None:
     # And no photo counts as dropped
     assert prepared.dropped == 0
     assert prepared.dropped_reasons == {"BoxOutside": 1, "BoxTooSmall": 1}
-    assert prepared.images_per_type["MY_NRIC"] == 5
+    assert {"label": "MY_NRIC", "images": 5} in prepared.images_per_type
 
 
 def test_no_usable_line(job: Job) -> None:
@@ -501,6 +506,6 @@ def test_the_stage_records_the_counts(job: Job, monkeypatch: pytest.MonkeyPatch)
     result = run_stage(monkeypatch, "stages.prepare_datasets", environment, event)
     # Then it gets URIs, hashes and counts as JSON, and the job shows them
     assert json.loads(json.dumps(result))["trainImages"] == 8
-    assert result["imagesPerType"] == {"ID_KTP": 5, "MY_NRIC": 5, "KH_IC": 0}
+    assert result["imagesPerType"] == per_type(ID_KTP=5, MY_NRIC=5, KH_IC=0)
     record = job_record(table)
     assert (record["Status"], record["TrainImages"], record["TestImages"]) == ("CreatingDataset", "8", "2")

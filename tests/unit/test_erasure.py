@@ -356,8 +356,8 @@ class FakeLambda(FakeService):
 class ErasingApi(Api):
     """The API function, called by an auditor."""
 
-    def __init__(self, jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(jobs, s3, monkeypatch)
+    def __init__(self, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(jobs, monkeypatch)
         self.functions = FakeLambda()
 
     def delete(
@@ -402,7 +402,7 @@ def request_erasure(api: ErasingApi, job: Job) -> Job:
 
 @pytest.fixture
 def api(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> ErasingApi:
-    return ErasingApi(jobs, s3, monkeypatch)
+    return ErasingApi(jobs, monkeypatch)
 
 
 @pytest.mark.parametrize(

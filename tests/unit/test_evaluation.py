@@ -7,7 +7,8 @@ import pytest
 
 from pipeline import evaluation
 from pipeline.errors import EvaluationMissing, UnexpectedAnswer
-from pipeline.evaluation import Bars, EvaluateModel, ModelEvaluated
+from pipeline.evaluation import EvaluateModel, ModelEvaluated
+from rules.bars import Bars
 from tests.unit.aws_fakes import FakeRekognition, client
 from tests.unit.conftest import BUCKET
 
@@ -68,7 +69,7 @@ class Setting:
         return evaluation.evaluate(
             EvaluateModel(
                 *(JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop, *manifests),
-                images_per_type={"ID_KTP": 10, "MY_NRIC": 0},
+                images_per_type=[{"label": "ID_KTP", "images": 10}, {"label": "MY_NRIC", "images": 0}],
             ),
             floors=floors,
             project_parameter=PROJECT,

@@ -26,6 +26,7 @@ from tests.unit.photo_jobs import (
 
 TYPES = ["ID_KTP", "MY_NRIC", "KH_IC"]
 PHOTOS = {f"{number}.jpg": (f"hash-{number}", 640, 480) for number in range(1, 5)}
+NAMED = f"labels/{JOB}/annotations.json"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def import_file(bucket: Bucket, name: str, content: bytes | str) -> LabelsImport
     manifest = put_input_manifest(bucket, PHOTOS, rejected=["bad.jpg"])
     bucket.put(f"labels/{JOB}/{name}", content)
     return labels.import_labels(
-        ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/{name}", TYPES, None, None),
+        ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/{name}", TYPES, None, None, False),
         bucket=bucket.name,
     )
 
@@ -146,11 +147,14 @@ def test_coco_becomes_a_ground_truth_manifest(bucket: Bucket) -> None:
         file_etag=imported.file_etag,
         labels_without_photo=0,
         photos_without_label=1,
+        named_etag=None,
         posted_by=None,
     )
     # And a second run of the stage writes the same
     manifest = f"s3://{bucket.name}/manifests/{JOB}/input.manifest"
-    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES, None, None)
+    request = ImportLabels(
+        JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES, None, None, False
+    )
     assert labels.import_labels(request, bucket=bucket.name) == imported
 
 
@@ -267,7 +271,7 @@ def test_a_corrected_file_leaves_no_problems_listed(bucket: Bucket) -> None:
 
 def test_a_missing_file_is_reported(bucket: Bucket) -> None:
     manifest = put_input_manifest(bucket, PHOTOS)
-    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/none.json", TYPES, None, None)
+    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/none.json", TYPES, None, None, False)
     with pytest.raises(LabelsInvalid, match="The labels file does not exist"):
         labels.import_labels(request, bucket=bucket.name)
 
@@ -295,7 +299,9 @@ def test_labels_replaced_while_they_are_read_are_refused(bucket: Bucket) -> None
     events = bucket.s3.meta.events
     manifest = put_input_manifest(bucket, PHOTOS)
     bucket.put(f"labels/{JOB}/annotations.json", json.dumps(coco()))
-    request = ImportLabels(JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES, None, None)
+    request = ImportLabels(
+        JOB, manifest, sha256(bucket, manifest), f"labels/{JOB}/annotations.json", TYPES, None, None, False
+    )
     events.register("after-call.s3.GetObject", replace)
     # When imported; Then the job says so
     with pytest.raises(LabelsInvalid, match="was replaced or deleted while it was read"):
@@ -329,7 +335,7 @@ def test_labels_of_a_turned_photo_name_its_upright_copy(bucket: Bucket, kind: st
     bucket.put(f"manifests/{JOB}/rejected.jsonl", "")
     # When imported; Then the labels are of what is trained on, the copy, and the datasets take both
     imported = labels.import_labels(
-        ImportLabels(JOB, manifest, sha256(bucket, manifest), key, TYPES, None, None),
+        ImportLabels(JOB, manifest, sha256(bucket, manifest), key, TYPES, None, None, False),
         bucket=bucket.name,
     )
     assert [line["source-ref"] for line in bucket.lines(imported.manifest)] == [upright, original]
@@ -344,7 +350,8 @@ def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.Monk
     bucket.put(f"labels/{JOB}/a.json", json.dumps(coco()))
     # When the state machine calls the stage
     event = {"jobId": JOB, "imagesManifest": manifest, "labelsKey": f"labels/{JOB}/a.json", "documentTypes": TYPES}
-    event |= {"imagesSha256": sha256(bucket, manifest), "labelsEtag": None, "postedBy": "engineer"}
+    event |= {"imagesSha256": sha256(bucket, manifest), "labelsEtag": None}
+    event |= {"postedBy": "engineer", "isResumed": False}
     environment = {"JOBS_TABLE": table, "BUCKET": bucket.name, "MAX_UNMATCHED_SHARE": "0.5"}
     result = run_stage(monkeypatch, "stages.import_labels", environment, event)
     # Then the machine gets the manifest, and the job shows who labelled and how much
@@ -358,6 +365,7 @@ def test_the_stage_records_the_provider(bucket: Bucket, monkeypatch: pytest.Monk
         "fileEtag": result["fileEtag"],
         "labelsWithoutPhoto": 0,
         "photosWithoutLabel": 1,
+        "namedEtag": None,
         "postedBy": "engineer",
     }
     record = job_record(table)

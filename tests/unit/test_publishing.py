@@ -6,12 +6,14 @@ import pytest
 
 from pipeline import publishing
 from pipeline.clients import clients
-from pipeline.errors import Throttled
+from pipeline.errors import EvaluationOutdated, Throttled
 from pipeline.jobs import Jobs, live_lock, now_ms
 from pipeline.publishing import ModelPublished, PublishModel, read_parameter
+from rules.bars import Bars
 from tests.unit.aws_fakes import FakeRekognition, client
 
 PROJECT, MODEL = "/ekyc/project", "/ekyc/model"
+BARS = Bars(min_f1=0.8, min_label_f1=0.5, max_f1_drop=0.05)
 
 
 class Setting:
@@ -30,10 +32,14 @@ class Setting:
         return job_id, project, self.rekognition.add_version(project, job_id, "RUNNING")
 
     def publish(
-        self, model: tuple[str, str, str], *, stop_previous: bool = False, may_stop: bool = True
+        self, model: tuple[str, str, str], *, stop_previous: bool = False, may_stop: bool = True, **evaluated: Any
     ) -> ModelPublished:
+        """Publish a model that was evaluated just now, except for what ``evaluated`` says."""
+        bars = {"min_f1": BARS.min_f1, "min_label_f1": BARS.min_label_f1, "max_f1_drop": BARS.max_f1_drop}
+        live = {"live_model": read_parameter(MODEL)}
         return publishing.publish(
-            PublishModel(*model, stop_previous),
+            PublishModel(*model, stop_previous, **(live | bars | evaluated)),
+            floors=BARS,
             may_stop_previous=may_stop,
             project_parameter=PROJECT,
             model_parameter=MODEL,
@@ -68,6 +74,29 @@ def test_the_previous_model_is_remembered_and_stopped_if_asked(setting: Setting,
     assert setting.jobs.get(new[0])["PreviousModel"] == old[2]
     assert setting.rekognition.versions[old[0]]["Status"] == ("STOPPING" if stop_previous else "RUNNING")
     assert (setting.jobs.get(old[0])["ModelStartTime"] is None) is stop_previous
+
+
+@pytest.mark.parametrize("raised", [{"min_f1": 0.7}, {"min_label_f1": 0.4}, {"max_f1_drop": 0.1}])
+def test_a_model_evaluated_with_lower_bars_is_refused(setting: Setting, raised: dict[str, float]) -> None:
+    # Given a model that was evaluated before the deployment raised a bar
+    model = setting.model()
+    # Then it does not go live
+    with pytest.raises(EvaluationOutdated, match="bars were raised after the evaluation"):
+        setting.publish(model, **raised)
+    assert setting.live() == (None, None)
+
+
+def test_a_model_is_refused_if_another_went_live_meanwhile(setting: Setting) -> None:
+    # Given a model that was evaluated before another one went live
+    old, new = setting.model(), setting.model()
+    setting.publish(old)
+    # Then it does not go live
+    with pytest.raises(EvaluationOutdated, match="Another model went live after the evaluation"):
+        setting.publish(new, live_model=None)
+    assert setting.live() == old[1:]
+    # And a model that is live already stays live when its stage runs again
+    setting.publish(old, live_model=None)
+    assert setting.live() == old[1:]
 
 
 def test_no_job_stops_the_old_model_unless_the_deployment_does(setting: Setting) -> None:

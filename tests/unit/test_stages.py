@@ -152,8 +152,9 @@ def test_from_labels_to_a_live_model(machine: Machine) -> None:
 
     # And found good enough
     model = {**project, "projectVersionArn": started["projectVersionArn"]}
-    bars = {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05, "imagesPerType": {}}
-    evaluated = machine.call("stages.evaluate_model", **model, **version, **bars, **put_manifests(machine))
+    bars = {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}
+    lists = {"imagesPerType": [], **put_manifests(machine)}
+    evaluated = machine.call("stages.evaluate_model", **model, **version, **bars, **lists)
     assert (evaluated["passed"], evaluated["f1"], evaluated["liveModel"]) == (True, 0.97, None)
 
     # And started and published
@@ -161,7 +162,7 @@ def test_from_labels_to_a_live_model(machine: Machine) -> None:
     assert machine.call("stages.check_model", **project, **version, **wait) == {"status": "STARTING"}
     machine.rekognition.versions[machine.id]["Status"] = "RUNNING"
     assert machine.call("stages.check_model", **project, **version, **wait) == {"status": "RUNNING"}
-    published = machine.call("stages.publish_model", **model, stopPrevious=True)
+    published = machine.call("stages.publish_model", **model, stopPrevious=True, liveModel=None, **bars)
     assert published == {
         "projectVersionArn": started["projectVersionArn"],
         "previousModel": None,
@@ -219,6 +220,7 @@ def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine
             labelsKey=key,
             labelsEtag=None,
             postedBy=None,
+            isResumed=False,
             documentTypes=["ID_KTP"],
         )
     assert "jane-doe" not in str(failure.value)

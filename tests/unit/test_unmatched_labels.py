@@ -37,7 +37,7 @@ def import_file(bucket: Bucket, content: bytes, names: list[str], share: float, 
     """Import ``content`` as the labels of a job with photos of these names."""
     images = put_input_manifest(bucket, {name: (f"hash of {name}", 400, 300) for name in names}, rejected)
     bucket.put(f"labels/{JOB}/a.json", content)
-    request = ImportLabels(JOB, images, sha256(bucket, images), f"labels/{JOB}/a.json", TYPES, None, None)
+    request = ImportLabels(JOB, images, sha256(bucket, images), f"labels/{JOB}/a.json", TYPES, None, None, False)
     return labels.import_labels(request, bucket=bucket.name, max_unmatched_share=share)
 
 

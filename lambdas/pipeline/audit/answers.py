@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from pipeline.audit.facts import EQUAL, MISSING, REPLACED, UNREAD
@@ -111,7 +112,7 @@ def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"The labels file had the SHA-256 {labelling['fileSha256']} when it was imported. It has labels of"
         yield f"{_number(labelling['labelled'])} photos."
         if labelling["namedEtag"] is None:
-            yield "This report does not say whether the file was replaced after it was named."
+            yield "No request named it by its ETag, as the execution was started without the API."
         elif labelling["namedEtag"] != labelling["fileEtag"]:
             yield "The file that was named was another: it was replaced before the job was resumed."
         return
@@ -144,7 +145,8 @@ def _split(facts: Mapping[str, Any]) -> Iterator[str]:
     reasons = ", ".join(f"{count} {code}" for code, count in sorted((split["droppedReasons"] or {}).items()))
     yield f"{split['trainImages']} photos are for training and {split['testImages']} for the test."
     yield f"{split['dropped']} were dropped{f' ({reasons})' if reasons else ''}."
-    per_type = ", ".join(f"{name} {count}" for name, count in sorted((split["imagesPerType"] or {}).items()))
+    types = split["imagesPerType"] or ()
+    per_type = ", ".join(f"{entry['label']} {entry['images']}" for entry in sorted(types, key=itemgetter("label")))
     yield f"By type: {per_type}. The manifests have the SHA-256 {split['trainSha256']} (training) and"
     yield f"{split['testSha256']} (test). They were made from the labelled manifest with the SHA-256"
     yield f"{split['labelsSha256']}."

@@ -69,7 +69,7 @@ def walk_history(inputs: Mapping[str, Any]) -> Walk:
     job_input = inputs["execution"].get("input")
     for variable, result in (job_input.get("resumed", {}) if isinstance(job_input, dict) else {}).items():
         if variable in RESUMED:
-            is_request = variable == "labels" and "provider" in result
+            is_request = variable == "labels" and "fileSha256" not in result
             walk.results[(states.REQUEST_LABELS if is_request else RESUMED[variable]).name] = result
     before, ended_at, redriven = "", 0, False
     visit: Visit | None = None
@@ -313,7 +313,7 @@ def _labelling(walk: Walk, inputs: Mapping[str, Any], job_input: Mapping[str, An
         "labelled": result.get("labelled"),
         "fileSha256": imported.get("fileSha256"),
         "fileEtag": imported.get("fileEtag"),
-        "namedEtag": options.get("etag") if at_start else requested.get("labelsEtag"),
+        "namedEtag": imported.get("namedEtag"),
         "postedBy": _started_by(job_input) if at_start else result.get("postedBy"),
         "postedTime": _first_start(inputs) if at_start else walk.exits.get(states.REQUEST_LABELS.name),
         "atStart": at_start,

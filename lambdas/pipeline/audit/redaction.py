@@ -5,6 +5,8 @@ So of each value that is such a key or its URI, only folder and job are kept. A 
 find all, because a name may have any characters. So a cause is kept only if the pipeline wrote it, and an error
 only if the pipeline or AWS named it (`pipeline.errors`).
 
+Document types stay, because an audit must show what the model was trained for.
+
 An audit must identify people. So these stay: the IAM principal or the user pool's subject of an API caller, and the ids
 of workers, which are pseudonyms.
 """
@@ -14,6 +16,7 @@ import re
 from typing import Any
 
 from pipeline.errors import is_own_cause, own_error
+from rules.types import fault_of_type
 
 TOKEN, URL, KEY, EMAIL, STACK = "[task token]", "[signed URL]", "[access key]", "[e-mail]", "[stack trace]"
 NAME, CAUSE = "…", "[cause that the pipeline did not write]"
@@ -95,7 +98,15 @@ class Redactor:
             return STACK
         if lower in ("startedby", "postedby") and isinstance(part, str) and CALLER.fullmatch(part):
             return part
+        if lower in ("label", "documenttypes"):
+            return self._types(part)
         return self.value(part)
+
+    def _types(self, part: Any) -> Any:
+        """Keep document types, which may look like a key or a token: two types must not become one."""
+        if isinstance(part, list):
+            return [self._types(name) for name in part]
+        return self.value(part) if fault_of_type(part) else part
 
 
 def without_name(text: str) -> str:
