@@ -156,15 +156,22 @@ class Api:
         yield from self._pages(f"jobs/{job_id}/uploads")
 
     def upload_targets(
-        self, job_id: str, sha256: Mapping[str, str], sizes: Mapping[str, int]
+        self,
+        job_id: str,
+        sha256: Mapping[str, str],
+        sizes: Mapping[str, int],
+        subjects: Mapping[str, str] | None = None,
     ) -> dict[str, dict[str, Any]]:
         """A presigned PUT URL and its headers for each name, at most 1,000.
 
         Args:
             sha256: the SHA-256 of each file's content, in hex, by name.
             sizes: the size of each file in bytes, by name.
+            subjects: the subject of each photo that has one, by name.
         """
         body = {"names": list(sha256), "sha256": dict(sha256), "sizes": dict(sizes)}
+        if subjects:
+            body["subjects"] = dict(subjects)
         return self._call("POST", f"jobs/{job_id}/urls", json=body).json()
 
     def supply_labels(self, job_id: str, name: str) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 
     from ekyc.cli.api import Api
     from ekyc.cli.label_files import Labels
-    from ekyc.cli.photo_checks import Checked, Photo
+    from ekyc.cli.photo_checks import Checked
+    from ekyc.cli.upload import File
     from rules.entries import Size
 
 Photos = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with photos, JPEG or PNG. Includes subfolders.")]
@@ -62,7 +65,42 @@ StopPrevious = Annotated[
     typer.Option("--stop-previous/--keep-previous", help="Stop the model that is live now, or leave it running."),
 ]
 
+
+def _subject_rule(text: str) -> re.Pattern[str]:
+    """Return the regular expression in the option.
+
+    Raises:
+        typer.BadParameter: the expression is not valid or has no group.
+    """
+    try:
+        rule = re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise typer.BadParameter(f"The expression {text} is not valid: {error}.") from None
+    if not rule.groups:
+        raise typer.BadParameter(
+            f"The expression {text} has no group. The first group is the subject, such as (\\d+) in '(\\d+)_'."
+        )
+    return rule
+
+
+SubjectFrom = Annotated[
+    re.Pattern[str] | None,
+    typer.Option(
+        metavar="REGEX",
+        help="Regular expression. Its first group, found in a photo's file name, is the photo's subject. Photos of one "
+        "subject are all used for training or all for the test.",
+        parser=_subject_rule,
+    ),
+]
+
 MOST_SHOWN = 50
+
+
+class _Upload(NamedTuple):
+    """Files to upload, and the arguments with which `ekyc upload` continues the upload, as a shell reads them."""
+
+    files: list[File]
+    arguments: str
 
 
 def train(
@@ -86,6 +124,7 @@ def train(
     ),
     browser: Annotated[bool, typer.Option(help="With --label: open the page in the browser.")] = True,
     max_unmatched: MaxUnmatched = None,
+    subject_from: SubjectFrom = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a complete job: check the photos, create, upload, start, and watch until it ends.
@@ -102,6 +141,7 @@ def train(
     if not label and labels is None and (folder / "annotations.json").is_file():
         labels = folder / "annotations.json"
     checked = _check_photos(folder)
+    upload = _plan_upload(checked, subject_from)
     checked_labels = _check_labels(labels, _sizes(checked), types, max_unmatched) if labels else None
     bars = _bars(min_f1, min_label_f1, max_f1_drop, stop_previous)
     options: dict[str, Any] = {"deploy": deploy, **bars}
@@ -109,12 +149,12 @@ def train(
         options["documentTypes"] = document_types
     options["labels"] = {"provider": "supplied", "key": labels.name} if labels else {"provider": "ground-truth"}
     if label:
-        raise typer.Exit(_label_and_train(checked, bars, options, labels_out, browser, as_json))
-    raise typer.Exit(_train(connect(context), checked, labels, options, as_json))
+        raise typer.Exit(_label_and_train(upload, bars, options, labels_out, browser, as_json))
+    raise typer.Exit(_train(connect(context), upload, labels, options, as_json))
 
 
 def _label_and_train(
-    checked: Checked, bars: dict[str, Any], options: dict[str, Any], labels_out: Path, browser: bool, as_json: bool
+    upload: _Upload, bars: dict[str, Any], options: dict[str, Any], labels_out: Path, browser: bool, as_json: bool
 ) -> int:
     """Run a complete job on a temporary local AWS, whose labelling page this process opens. Returns the exit code."""
     from contextlib import ExitStack
@@ -133,15 +173,15 @@ def _label_and_train(
 
         def save_labels(job_id: str) -> None:
             if manifest := labelling_page.save_labels(job_id, labels_out):
-                command = f"ekyc train {checked.folder} --labels {manifest}"
+                command = f"ekyc train {upload.arguments} --labels {manifest}"
                 human.print(f"The labels are in {manifest}. To train on them: {command}")
 
-        return _train(api, checked, None, options, as_json, open_page)
+        return _train(api, upload, None, options, as_json, open_page)
 
 
 def _train(
     api: Api,
-    checked: Checked,
+    upload: _Upload,
     labels: Path | None,
     options: dict[str, Any],
     as_json: bool,
@@ -156,9 +196,9 @@ def _train(
 
     job_id = api.create()["id"]
     human.print(f"Job {job_id}")
-    upload_command = f"ekyc upload {job_id} {checked.folder}"
+    upload_command = f"ekyc upload {job_id} {upload.arguments}"
     try:
-        _upload(api, job_id, checked.photos, upload_command)
+        _upload(api, job_id, upload.files, upload_command)
         if labels:
             _upload_file(api, job_id, labels)
         api.start(job_id, options)
@@ -190,7 +230,9 @@ def create(context: typer.Context, as_json: AsJson = False) -> None:
         print(printable(job["id"]))
 
 
-def upload(context: typer.Context, job: JobId, folder: Photos, as_json: AsJson = False) -> None:
+def upload(
+    context: typer.Context, job: JobId, folder: Photos, subject_from: SubjectFrom = None, as_json: AsJson = False
+) -> None:
     """Upload the photos in a folder. Continues an interrupted upload.
 
     Photos that Rekognition would reject are listed and not sent. Photos already uploaded with the same content are
@@ -202,7 +244,8 @@ def upload(context: typer.Context, job: JobId, folder: Photos, as_json: AsJson =
     from ekyc.cli.terminal import print_json
 
     checked = _check_photos(folder)
-    counts = _upload(connect(context), job, checked.photos, f"ekyc upload {job} {folder}")
+    planned = _plan_upload(checked, subject_from)
+    counts = _upload(connect(context), job, planned.files, f"ekyc upload {job} {planned.arguments}")
     if as_json:
         rejected = [{"file": str(photo.path), "code": photo.code, "reason": photo.reason} for photo in checked.rejected]
         print_json({"id": job, **counts, "rejected": rejected})
@@ -525,7 +568,29 @@ def _check_labels(
     return labels
 
 
-def _upload(api: Api, job_id: str, photos: list[Photo], command: str) -> dict[str, int]:
+def _plan_upload(checked: Checked, subject_from: re.Pattern[str] | None) -> _Upload:
+    """The photos as files to upload, with their subjects. Prints how many photos have one.
+
+    Raises:
+        CommandError: a subject is not allowed.
+    """
+    from ekyc.cli.subjects import subjects
+    from ekyc.cli.terminal import human
+    from ekyc.cli.upload import File
+    from rules.words import counted
+
+    found: dict[str, str] = {}
+    arguments = str(checked.folder)
+    if subject_from:
+        found = subjects((photo.name for photo in checked.photos), subject_from)
+        number = counted(len(set(found.values())), "subject")
+        human.print(f"--subject-from finds {number} in the names of {len(found):,} of {len(checked.photos):,} photos.")
+        arguments += f" --subject-from {shlex.quote(subject_from.pattern)}"
+    files = [File(photo.path, photo.size, photo.sha256, found.get(photo.name)) for photo in checked.photos]
+    return _Upload(files, arguments)
+
+
+def _upload(api: Api, job_id: str, files: list[File], command: str) -> dict[str, int]:
     """Send the photos that are not uploaded yet. Returns the numbers of photos uploaded and skipped.
 
     ``command`` is the command that continues an interrupted upload.
@@ -533,7 +598,6 @@ def _upload(api: Api, job_id: str, photos: list[Photo], command: str) -> dict[st
     from ekyc.cli import upload as uploading
     from ekyc.cli.terminal import human, progress
 
-    files = [uploading.File(photo.path, photo.size, photo.sha256) for photo in photos]
     to_send = uploading.missing(api, job_id, files)
     skipped = len(files) - len(to_send)
     try:

@@ -16,7 +16,8 @@ import httpx
 
 from ekyc.cli.api import Api
 from ekyc.cli.errors import CommandError, Unreachable
-from rules.uploads import HASH_HEADER
+from rules.subjects import subject_hash
+from rules.uploads import HASH_HEADER, SUBJECT_HEADER
 
 # The API accepts 1,000. With fewer, the first PUT starts sooner and URLs do not expire on a slow connection.
 NAMES_PER_CALL = 200
@@ -28,11 +29,12 @@ MOST_LISTED = 20
 
 @dataclass(frozen=True)
 class File:
-    """A file to upload. ``size`` is in bytes, ``sha256`` in hex."""
+    """A file to upload. ``size`` is in bytes, ``sha256`` in hex. ``subject`` is the subject of a photo that has one."""
 
     path: Path
     size: int
     sha256: str
+    subject: str | None = None
 
     @property
     def name(self) -> str:
@@ -62,7 +64,7 @@ def missing(api: Api, job_id: str, files: Sequence[File]) -> list[File]:
     by_name = {file.name: file for file in files}
     uploaded = [(by_name[entry["name"]], entry) for entry in api.uploads(job_id) if entry["name"] in by_name]
     with _storage() as storage, ThreadPoolExecutor(PARALLEL) as pool:
-        differences = list(pool.map(lambda pair: _difference(storage, *pair), uploaded))
+        differences = list(pool.map(lambda pair: _difference(storage, job_id, *pair), uploaded))
     clashes = [
         f"{file.name} ({difference})" for (file, _), difference in zip(uploaded, differences, strict=True) if difference
     ]
@@ -77,8 +79,8 @@ def missing(api: Api, job_id: str, files: Sequence[File]) -> list[File]:
     return [file for file in files if file.name not in names]
 
 
-def _difference(storage: httpx.Client, file: File, entry: Mapping[str, Any]) -> str | None:
-    """How the upload differs from the file of the same name. None if the content is the same."""
+def _difference(storage: httpx.Client, job_id: str, file: File, entry: Mapping[str, Any]) -> str | None:
+    """How the upload differs from the file of the same name. None if the content and the subject are the same."""
     if entry["size"] != file.size:
         return f"the upload has {entry['size']:,} bytes, the file {file.size:,}"
     answer = _request(lambda: storage.head(entry["head"]), f"HEAD of {file.name}")
@@ -86,7 +88,10 @@ def _difference(storage: httpx.Client, file: File, entry: Mapping[str, Any]) -> 
         return f"S3 answered {answer.status_code} to the request for its content hash"
     if HASH_HEADER not in answer.headers:
         return "another program uploaded it without a content hash"
-    return None if answer.headers[HASH_HEADER] == file.sha256 else "the same size but other content"
+    if answer.headers[HASH_HEADER] != file.sha256:
+        return "the same size but other content"
+    subject = None if file.subject is None else subject_hash(job_id, file.subject)
+    return None if answer.headers.get(SUBJECT_HEADER) == subject else "it was uploaded with another --subject-from"
 
 
 def send(api: Api, job_id: str, files: Sequence[File], sent: Callable[[File], None]) -> None:
@@ -153,12 +158,13 @@ def _storage() -> httpx.Client:
 
 def _targets(api: Api, job_id: str, page: Sequence[File]) -> dict[str, dict[str, Any]]:
     hashes, sizes = {file.name: file.sha256 for file in page}, {file.name: file.size for file in page}
+    subjects = {file.name: file.subject for file in page if file.subject is not None}
     for attempt in range(TRIES - 1):
         try:
-            return api.upload_targets(job_id, hashes, sizes)
+            return api.upload_targets(job_id, hashes, sizes, subjects)
         except Unreachable:
             time.sleep(_pause(attempt))
-    return api.upload_targets(job_id, hashes, sizes)
+    return api.upload_targets(job_id, hashes, sizes, subjects)
 
 
 def _put(storage: httpx.Client, api: Api, job_id: str, photo: File, target: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from pipeline.lifecycle import NotAllowed, NotBegun, NotThere
 from pipeline.settings import Settings as BaseSettings
 from rules import advice
 from rules.states import Status
+from rules.subjects import subject_hash
 from rules.uploads import is_labels
 
 UPLOAD_SECONDS = 15 * 60
@@ -152,13 +153,16 @@ def erase(job_id: str) -> Response[str]:
 def upload_urls(job_id: str) -> Response[str]:
     document = _body()
     names, hashes = validation.file_names(document), validation.content_hashes(document)
-    sizes = validation.content_sizes(document)
+    sizes, subjects = validation.content_sizes(document), validation.photo_subjects(document)
     job = _job(job_id)
     _check_takes_uploads(job, names)
     once = not _awaits_correction(job)
     targets = {}
     for name in names:
-        signed, headers = uploads.conditions(name, once=once, sha256=hashes.get(name), size=sizes.get(name))
+        subject = subject_hash(job.id, subjects[name]) if name in subjects else None
+        signed, headers = uploads.conditions(
+            name, once=once, sha256=hashes.get(name), size=sizes.get(name), subject=subject
+        )
         targets[name] = {"url": _presigned(validation.object_key(job.id, name), **signed), "headers": headers}
     answer = _json(targets)
     if answers.size(answer.body or "") > answers.LARGEST:

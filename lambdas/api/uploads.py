@@ -16,13 +16,22 @@ from pipeline.clients import clients
 from pipeline.jobs import PageTokenInvalid
 from pipeline.lifecycle.refusals import NotAllowed
 from rules.names import LONGEST_NAME_BYTES
-from rules.uploads import CHECKSUM_HEADER, HASH_HEADER, HASH_METADATA, media_type
+from rules.uploads import (
+    CHECKSUM_HEADER,
+    HASH_HEADER,
+    HASH_METADATA,
+    SUBJECT_HEADER,
+    SUBJECT_METADATA,
+    media_type,
+)
 
 PAGE = 1000
 FOLDERS = ("images", "labels")
 
 
-def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -> tuple[dict[str, Any], dict[str, str]]:
+def conditions(
+    name: str, *, once: bool, sha256: str | None, size: int | None, subject: str | None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The signed parameters of a PUT of this file, and the headers that the client must send.
 
     A signed size adds no header, as every HTTP client sends Content-Length.
@@ -31,16 +40,21 @@ def conditions(name: str, *, once: bool, sha256: str | None, size: int | None) -
         once: whether S3 refuses an upload if the file exists already.
         sha256: the SHA-256 of the content in hex, which S3 then checks.
         size: in bytes; S3 then refuses any other size.
+        subject: the hash of the photo's subject.
     """
     kind = media_type(name)
-    signed: dict[str, Any] = {"ContentType": kind}
+    metadata: dict[str, str] = {}
+    signed: dict[str, Any] = {"ContentType": kind, "Metadata": metadata}
     headers = {"Content-Type": kind}
     if once:
         signed["IfNoneMatch"] = headers["If-None-Match"] = "*"
     if sha256 is not None:
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
-        signed |= {"ChecksumSHA256": checksum, "Metadata": {HASH_METADATA: sha256}}
+        signed["ChecksumSHA256"] = checksum
+        metadata[HASH_METADATA] = sha256
         headers |= {CHECKSUM_HEADER: checksum, HASH_HEADER: sha256}
+    if subject is not None:
+        metadata[SUBJECT_METADATA] = headers[SUBJECT_HEADER] = subject
     if size is not None:
         signed["ContentLength"] = size
     return signed, headers

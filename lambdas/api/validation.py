@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from api.problems import bad_request, too_large, unknown_job
 from pipeline.labelling import GROUND_TRUTH, SUPPLIED
 from rules.names import fault_of_file_name
+from rules.subjects import SUBJECT_RULE, is_subject
 from rules.types import MOST_TYPES, TYPE_RULE, fault_of_type
 from rules.uploads import LABELS, PHOTOS, is_labels, largest
 
@@ -100,7 +101,7 @@ def object_key(job: str, name: str) -> str:
 
 def file_names(document: Mapping[str, Any]) -> list[str]:
     """``{"names": [...]}``: 1 to 1,000 different file names."""
-    _only(document, "names", "sha256", "sizes")
+    _only(document, "names", "sha256", "sizes", "subjects")
     names = document.get("names")
     if not isinstance(names, list) or not 1 <= len(names) <= MOST_NAMES:
         raise bad_request(f"names must be a list of 1 to {MOST_NAMES} file names.")
@@ -144,6 +145,25 @@ def content_sizes(document: Mapping[str, Any]) -> dict[str, int]:
                 f"{'labels' if is_labels(name) else 'a photo'}."
             )
     return sizes
+
+
+def photo_subjects(document: Mapping[str, Any]) -> dict[str, str]:
+    """``{"subjects": {name: subject}}`` of a body that `file_names` accepted: subjects of some or all photos."""
+    subjects = document.get("subjects", {})
+    if not isinstance(subjects, dict):
+        raise bad_request(
+            'subjects must be an object of file names and subjects, such as {"photo-1.jpg": "customer-17"}.'
+        )
+    names = set(document["names"])
+    for name, subject in subjects.items():
+        shown = ascii(name)[:80]
+        if name not in names:
+            raise bad_request(f"subjects has the file name {shown}, which is not in names.")
+        if is_labels(name):
+            raise bad_request(f"subjects has {shown}, which is a labels file. Only a photo has a subject.")
+        if not is_subject(subject):
+            raise bad_request(f"The subject of {shown} must be a string of {SUBJECT_RULE}.")
+    return subjects
 
 
 def labels_name(document: Mapping[str, Any]) -> str:

@@ -12,7 +12,10 @@ HASH_HEADER = f"x-amz-meta-{HASH_METADATA}"
 """Metadata with the content's SHA-256 in hex, which a HEAD request returns."""
 CHECKSUM_HEADER = "x-amz-checksum-sha256"
 """The content's SHA-256 in base64. S3 refuses an upload with another content."""
-HEADERS = ("Content-Type", "If-None-Match", CHECKSUM_HEADER, HASH_HEADER)
+SUBJECT_METADATA = "subject"
+SUBJECT_HEADER = f"x-amz-meta-{SUBJECT_METADATA}"
+"""Metadata with the hash of the photo's subject."""
+HEADERS = ("Content-Type", "If-None-Match", CHECKSUM_HEADER, HASH_HEADER, SUBJECT_HEADER)
 """The headers that a client sends with a PUT.
 
 S3 refuses other ``x-amz-`` headers, because the URL does not sign them.

@@ -22,6 +22,7 @@ from ekyc import samples
 from ekyc.localaws import presigned
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
+from rules.subjects import subject_hash
 from tests.command import ekyc, environment_without_aws
 from tests.waiting import ENOUGH
 
@@ -165,6 +166,53 @@ def test_names_that_clash_are_listed_before_the_first_byte(terminal: Terminal, t
     _, err = terminal.run("upload", job_id, tmp_path, code=1)
     assert f"b.png and {Path('more') / 'b.png'}" in err
     assert terminal.names(job_id) == ["a.png"]
+
+
+def test_subjects_come_from_the_names_of_photos(terminal: Terminal, tmp_path: Path) -> None:
+    # Given photos of two customers, and one without a customer in its name
+    names = ["17_front.png", "17_back.png", "18_front.png", "scene.png"]
+    for number, name in enumerate(names):
+        Image.new("RGB", (80, 80), (number, 0, 9)).save(tmp_path / name)
+    job_id = terminal.run("create")[0].strip()
+    # When they are uploaded with a rule on the name
+    rule = ("--subject-from", r"(\d+)_")
+    _, err = terminal.run("upload", job_id, tmp_path, *rule)
+    assert "2 subjects in the names of 3 of 4 photos" in err
+    # Then S3 has a hash for each photo of a customer, which the job's photos of that customer share
+    entries = terminal.http.get(f"jobs/{job_id}/uploads").json()
+    subjects = {entry["name"]: httpx.head(entry["head"]).headers.get("x-amz-meta-subject") for entry in entries}
+    assert subjects == {
+        "17_front.png": subject_hash(job_id, "17"),
+        "17_back.png": subject_hash(job_id, "17"),
+        "18_front.png": subject_hash(job_id, "18"),
+        "scene.png": None,
+    }
+    # And the same command sends nothing again, but one with other subjects is refused
+    assert terminal.json("upload", job_id, tmp_path, *rule)["skipped"] == 4
+    _, err = terminal.run("upload", job_id, tmp_path, code=1)
+    assert "17_back.png (it was uploaded with another --subject-from)" in err
+    assert "scene.png" not in err
+
+
+def test_an_upload_must_send_the_subject_that_was_signed(terminal: Terminal) -> None:
+    # Given a URL for a photo with a subject
+    job_id = terminal.run("create")[0].strip()
+    body = {"names": ["a.jpg"], "subjects": {"a.jpg": "17"}}
+    target = terminal.http.post(f"jobs/{job_id}/urls", json=body).json()["a.jpg"]
+    # Then an upload without the subject, or with another one, is refused
+    others = {name: value for name, value in target["headers"].items() if name != "x-amz-meta-subject"}
+    for headers in (others, others | {"x-amz-meta-subject": subject_hash(job_id, "18")}):
+        assert httpx.put(target["url"], headers=headers, content=b"photo").status_code == 403
+    assert httpx.put(target["url"], headers=target["headers"], content=b"photo").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"), [(r"(\d+", "is not valid: missing )"), (r"\d+_", "has no group"), ("", "has no group")]
+)
+def test_a_rule_that_finds_no_subject_is_wrong_usage(terminal: Terminal, tmp_path: Path, rule: str, words: str) -> None:
+    for command in (("train", tmp_path), ("upload", "ekyc-20261124034524-0ac337ddb8d23c1c", tmp_path)):
+        _, err = terminal.run(*command, "--subject-from", rule, code=2)
+        assert words in " ".join(err.split())
 
 
 class Relay:

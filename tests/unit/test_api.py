@@ -16,6 +16,7 @@ from pipeline.jobs import Job, Jobs, ends, now_ms, resumes, tokens
 from pipeline.lifecycle import NotAllowed
 from rules import advice, states
 from rules.states import Status
+from rules.subjects import subject_hash
 from stacks.openapi import Description
 from tests.unit.aws_fakes import ACCOUNT, REGION, FakeRekognition, FakeSageMaker, FakeStepFunctions, client, store
 from tests.unit.conftest import BUCKET, INDEX, TABLE
@@ -1049,6 +1050,47 @@ def test_a_page_of_long_names_is_shorter(api: Api, monkeypatch: pytest.MonkeyPat
 def test_a_hash_that_cannot_be_is_refused(api: Api, hashes: Any, words: str) -> None:
     job_id = api.new_job(photos=0)
     assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.jpg"], "sha256": hashes}), 400, words)
+
+
+def test_a_subject_is_signed_as_a_hash_of_the_job(api: Api) -> None:
+    # When two jobs ask for URLs of photos, one of them with its subject
+    first, second = api.new_job(photos=0), api.new_job(photos=0)
+    body = {"names": ["a.jpg", "b.jpg", "c.jpg"], "subjects": {"a.jpg": "customer-17", "b.jpg": "customer-17"}}
+    answers = {job_id: api.post(f"jobs/{job_id}/urls", body) for job_id in (first, second)}
+    # Then the upload of a photo with a subject must send its hash
+    targets = answers[first].json
+    signed = {name: parse_qs(urlsplit(targets[name]["url"]).query)["X-Amz-SignedHeaders"][0] for name in targets}
+    assert ["x-amz-meta-subject" in signed[name].split(";") for name in targets] == [True, True, False]
+    assert targets["a.jpg"]["headers"]["x-amz-meta-subject"] == targets["b.jpg"]["headers"]["x-amz-meta-subject"]
+    assert "x-amz-meta-subject" not in targets["c.jpg"]["headers"]
+    # And the hash shows neither the subject nor that another job has the same
+    assert "customer-17" not in answers[first].text
+    hashes = {answers[job_id].json["a.jpg"]["headers"]["x-amz-meta-subject"] for job_id in (first, second)}
+    assert hashes == {subject_hash(first, "customer-17"), subject_hash(second, "customer-17")}
+    assert len(hashes) == 2
+
+
+@pytest.mark.parametrize(
+    ("subjects", "words"),
+    [
+        ({"b.jpg": "jane"}, "not in names"),
+        ({"a.json": "jane"}, "'a.json', which is a labels file"),
+        ({"a.jpg": "jane" * 33}, "1 to 128 letters"),
+        ({"a.jpg": ""}, "1 to 128 letters"),
+        ({"a.jpg": "jane doe"}, "1 to 128 letters"),
+        ({"a.jpg": "jane\n"}, "1 to 128 letters"),
+        ({"a.jpg": "jäne"}, "1 to 128 letters"),
+        ({"a.jpg": 17}, "1 to 128 letters"),
+        ({"a.jpg": None}, "1 to 128 letters"),
+        (["jane"], "must be an object"),
+    ],
+)
+def test_a_subject_that_cannot_be_is_refused(api: Api, logs: io.StringIO, subjects: Any, words: str) -> None:
+    job_id = api.new_job(photos=0)
+    answer = api.post(f"jobs/{job_id}/urls", {"names": ["a.jpg", "a.json"], "subjects": subjects})
+    # Then the answer says why, and neither it nor the log has the subject, which may be personal
+    assert is_problem(answer, 400, words)
+    assert not re.search("jane|jäne", answer.text + logs.getvalue())
 
 
 # --- Web pages, routes and logs --------------------------------------------------------------------------------------
