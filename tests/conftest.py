@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import hypothesis
 import pytest
 from xdist.remote import Producer
@@ -26,12 +28,24 @@ os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "tests")
 # Waiting in tests: a minute on AWS is a tenth of a second here.
 SPEED = 600.0
 
+# For each client, httpx reads all of certifi's certificates of authorities, which takes longer than most calls. Tests
+# call no https address, so one certificate is enough for them and for the commands that they run.
+END = "-----END CERTIFICATE-----\n"
+ONE_CERTIFICATE = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 - deleted when the process ends
+ONE_CERTIFICATE.write(certifi.contents().partition(END)[0] + END)
+ONE_CERTIFICATE.flush()
+os.environ["SSL_CERT_FILE"] = ONE_CERTIFICATE.name
+
 gc.disable()  # until all is imported: that stays, and to look through it for garbage takes a quarter of the time
 
 
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.freeze()  # pytest looks through everything five times more, which takes seconds
 
 
 # What takes longest comes first, so that no core waits for the last.

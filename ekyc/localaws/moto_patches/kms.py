@@ -1,7 +1,8 @@
-"""Patches moto's KMS: signatures of digests, which moto hashes again, and KMS's salt length in PSS."""
+"""Patches moto's KMS: signatures of digests, which moto hashes again, the salt length in PSS, and slow key creation."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +22,7 @@ class Digest(bytes):
 
 def patch() -> None:
     """Patch moto's KMS, once per process."""
+    from moto.kms import models
     from moto.kms.exceptions import ValidationException
     from moto.kms.responses import KmsResponse
     from moto.kms.utils import ECDSAPrivateKey, RSAPrivateKey
@@ -62,6 +64,14 @@ def patch() -> None:
             return False
         return True
 
+    # moto generates an RSA key pair for each symmetric key too, which takes a third of a deployment's time.
+    generate = models.generate_private_key
+    generate_once = functools.cache(generate)
+
+    def generate_private_key(key_spec: str) -> Any:
+        return generate_once(key_spec) if key_spec == "SYMMETRIC_DEFAULT" else generate(key_spec)
+
+    replace(models, "generate_private_key", generate_private_key)
     replace(KmsResponse, "_get_param", get_marked_param)
     for kind in (RSAPrivateKey, ECDSAPrivateKey):
         replace(kind, "sign", sign)
