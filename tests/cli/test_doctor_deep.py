@@ -138,12 +138,12 @@ def test_a_twin_has_the_deployed_policies(deployed: Deployed, a_probe: Probe) ->
     twin = twins.find_or_make(a_probe, "RequestLabels")
     by_sid = statements(deployed, "RequestLabels")
     # Then its twin has the same, but for the state machine and the source of events
-    twins_own = {one.get("Sid"): one for policy in twin.policies for one in policy["Statement"]}
-    assert twins_own.keys() == by_sid.keys()
-    changed = {sid for sid, statement in twins_own.items() if statement != by_sid[sid]}
+    own_statements = {one.get("Sid"): one for policy in twin.policies for one in policy["Statement"]}
+    assert own_statements.keys() == by_sid.keys()
+    changed = {sid for sid, statement in own_statements.items() if statement != by_sid[sid]}
     assert changed == {"AnswerTask", "TellSystems"}
-    assert twins_own["AnswerTask"]["Resource"].endswith(f":stateMachine:{a_probe.name}")
-    assert '"events:source": "ekyc.doctor"' in json.dumps(twins_own["TellSystems"]["Condition"])
+    assert own_statements["AnswerTask"]["Resource"].endswith(f":stateMachine:{a_probe.name}")
+    assert '"events:source": "ekyc.doctor"' in json.dumps(own_statements["TellSystems"]["Condition"])
     # And the user alone may take it on, and Step Functions
     role = deployed.aws.client("iam").get_role(RoleName=twin.name)["Role"]
     user, machine = role["AssumeRolePolicyDocument"]["Statement"]

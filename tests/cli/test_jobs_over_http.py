@@ -120,13 +120,13 @@ def test_an_interrupted_upload_continues_without_repeats(
     for number in range(200):
         Image.new("RGB", (80, 80), (number, 0, 7)).save(tmp_path / f"{number:03}.png")
     job_id = terminal.run("create")[0].strip()
-    numbers, is_waiting, goes_on = itertools.count(), threading.Event(), threading.Event()
+    numbers, is_waiting, may_continue = itertools.count(), threading.Event(), threading.Event()
     refuse = presigned.refuse
 
     def wait_and_refuse(environ: dict[str, Any]) -> Any:
         if environ["REQUEST_METHOD"] == "PUT" and next(numbers) >= 20:
             is_waiting.set()
-            goes_on.wait(ENOUGH)
+            may_continue.wait(ENOUGH)
         return refuse(environ)
 
     monkeypatch.setattr(presigned, "refuse", wait_and_refuse)
@@ -134,7 +134,7 @@ def test_an_interrupted_upload_continues_without_repeats(
     process = terminal.start("upload", job_id, tmp_path)
     assert is_waiting.wait(ENOUGH), process.communicate()
     process.send_signal(signal.SIGINT)
-    goes_on.set()
+    may_continue.set()
     _, err = process.communicate(timeout=ENOUGH)
     there = terminal.names(job_id)
     # Then it says how to go on

@@ -375,15 +375,15 @@ def run(bench: Bench, batch: list[Cell]) -> list[Result]:
     """
     first = batch[0]
     for _ in range(CHANCES):
-        outcome, struck, planned = list[str](), list[Fault](), list[Fault]()
+        outcome, occurred, planned = list[str](), list[Fault](), list[Fault]()
 
         def faults_of(job: Job, planned: list[Fault] = planned) -> list[Fault]:
             planned += [fault_of(bench, cell, job) for cell in batch]
             return planned
 
-        problems = try_faults(bench, WAYS[first.way], faults_of, first, struck, outcome)
+        problems = try_faults(bench, WAYS[first.way], faults_of, first, occurred, outcome)
         # No fault is planned if the job could not be created.
-        happened = [cell for cell, fault in zip(batch, planned, strict=False) if fault in struck]
+        happened = [cell for cell, fault in zip(batch, planned, strict=False) if fault in occurred]
         if problems or happened or len(batch) > 1:
             break
     if len(batch) > 1 and (problems or not happened):
@@ -403,13 +403,13 @@ def try_faults(
     way: Way,
     faults_of: Callable[[Job], list[Fault]],
     cell: Cell | None,
-    struck: list[Fault],
+    occurred: list[Fault],
     outcome: list[str],
 ) -> list[str]:
     """Run a job with injected faults. Return what is wrong with its end.
 
-    Adds the faults that happened to ``struck``. Adds "failed" to ``outcome`` if a fault became visible: the job failed,
-    the API refused a call, or an event went to a dead-letter queue.
+    Adds the faults that happened to ``occurred``. Adds "failed" to ``outcome`` if a fault became visible: the job
+    failed, the API refused a call, or an event went to a dead-letter queue.
     """
     permanent = cell is not None and cell.column.is_permanent
     module = cell.row.module if cell else ""
@@ -457,16 +457,16 @@ def try_faults(
     except (Hangs, ApiFailed) as problem:
         return [str(problem)]
     finally:
-        struck += happened
+        occurred += happened
 
 
 @contextlib.contextmanager
-def _freed(struck: list[Fault], stack: contextlib.ExitStack) -> Iterator[None]:
+def _freed(occurred: list[Fault], stack: contextlib.ExitStack) -> Iterator[None]:
     """Free a used-up quota after `REFUSALS` refusals, while the block runs."""
     over = threading.Event()
 
     def free() -> None:
-        while len(struck) < REFUSALS and not over.wait(0.01):
+        while len(occurred) < REFUSALS and not over.wait(0.01):
             pass
         stack.close()
 

@@ -145,10 +145,10 @@ def test_after_a_dropped_connection_the_sdk_repeats_the_call(pipeline: Bench) ->
     job = pipeline.create("dropped")
     fault = Fault(What.DROPPED, pipeline.functions["stages.create_datasets"], (job.id,), operation="CreateProject")
     # When the job runs
-    with calls.recorded() as recorded_calls, faults.injected(fault) as struck:
+    with calls.recorded() as recorded_calls, faults.injected(fault) as happened:
         WAYS[SUPPLIED].run(pipeline, job)
     # Then the function has called twice in one invocation
-    assert struck == [fault]
+    assert happened == [fault]
     creations = [call for call in recorded_calls if call.operation == "CreateProject"]
     assert [call.attempt for call in creations] == [1, 2]
     assert len({call.invocation.id for call in creations}) == 1

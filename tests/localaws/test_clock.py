@@ -132,11 +132,11 @@ def test_a_signal_ends_a_wait_early_and_its_time_does_not_pass() -> None:
     # Given a thread that waits up to a day for a signal
     clock = Clock(speed=math.inf)
     signal = Signal(clock)
-    heard: list[tuple[bool, float]] = []
+    results: list[tuple[bool, float]] = []
     began = clock.now()
 
     def listen() -> None:
-        heard.append((signal.wait(DAY), clock.now() - began))
+        results.append((signal.wait(DAY), clock.now() - began))
 
     with clock.computing():
         listener = clock.background(listen)
@@ -145,7 +145,7 @@ def test_a_signal_ends_a_wait_early_and_its_time_does_not_pass() -> None:
         signal.set()
     listener.join(ENOUGH)
     # Then it was heard, long before the day was over
-    ((was_set, seconds),) = heard
+    ((was_set, seconds),) = results
     assert was_set
     assert seconds < 3600
     # And without one the wait lasts its time

@@ -130,9 +130,9 @@ CASES: dict[str, tuple[Any, list[str], list[str | int]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_wrong_with_a_line_is_noted_where_it_is(case: str) -> None:
     # Given a line that one thing is wrong with
-    spoil, codes, place = CASES[case]
+    corrupt, codes, place = CASES[case]
     bad = line()
-    spoil(bad)
+    corrupt(bad)
 
     # When it is checked
     checked = check_line(bad)

@@ -92,21 +92,21 @@ def test_function_finds_its_own_environment_and_context(
     monkeypatch.setenv("SECRET_OF_THIS_MACHINE", "x")
     name = deploy(CODE, {"Tell": function("app.tell", timeout=7, GREETING="hello")})["Tell"]
     # When it is invoked
-    told, error = invoke(local_aws, name, {"a": ["ü", None]})
+    response, error = invoke(local_aws, name, {"a": ["ü", None]})
     # Then it got the event, its own variable, what Lambda gives, and nothing of the machine
     assert error is None
-    assert told["event"] == {"a": ["ü", None]}
-    environment = told["environment"]
+    assert response["event"] == {"a": ["ü", None]}
+    environment = response["environment"]
     assert environment["GREETING"] == "hello"
     assert environment["AWS_LAMBDA_FUNCTION_NAME"] == name
     assert environment["AWS_ENDPOINT_URL"] == local_aws.endpoint
     assert environment["_HANDLER"] == "app.tell"
     assert not {"SECRET_OF_THIS_MACHINE", "HOME", "PYTHONPATH", "MOTO_PORT"} & set(environment)
     # And the context is that of the function, the asset its directory, and this project is not imported in it
-    assert (told["name"], told["memory"], told["path"]) == (name, "256", True)
-    assert told["arn"].endswith(f":function:{name}")
-    assert 6000 < told["left"] <= 7000
-    assert told["modules"] == []
+    assert (response["name"], response["memory"], response["path"]) == (name, "256", True)
+    assert response["arn"].endswith(f":function:{name}")
+    assert 6000 < response["left"] <= 7000
+    assert response["modules"] == []
 
 
 def test_function_is_warm_the_second_time(deploy: Deploy, local_aws: LocalAws) -> None:

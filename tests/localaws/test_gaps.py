@@ -126,8 +126,8 @@ def test_moto_still_lacks_what_is_patched() -> None:
     # When it is looked at
     found = json.loads(run.stdout)
     # Then no patch has become needless
-    gained = [name for name, still_lacking in found.items() if not still_lacking]
-    assert not gained, f"moto has gained this; take the patch out of ekyc/localaws/moto_patches: {gained}"
+    fixed = [name for name, is_lacking in found.items() if not is_lacking]
+    assert not fixed, f"moto has gained this; take the patch out of ekyc/localaws/moto_patches: {fixed}"
 
 
 if __name__ == "__main__":

@@ -371,12 +371,12 @@ def test_a_job_can_be_made_to_end_with_nothing_labelled(account: Account, what: 
     account.workforce.answer_from(account.answers, unanswered_share=0)
 
     # When a fault is injected by which no photo is labelled, or by which the job is stopped
-    with faults.injected(Fault(what, about=("job-1",))) as struck:
+    with faults.injected(Fault(what, about=("job-1",))) as happened:
         account.sagemaker.create_labeling_job(**request())
         job = account.end()
 
     # Then it ends so, with an output in which no photo has a label
-    assert [fault.what for fault in struck] == [what]
+    assert [fault.what for fault in happened] == [what]
     assert job["LabelingJobStatus"] == status
     assert (job["LabelCounters"]["TotalLabeled"], job["LabelCounters"]["FailedNonRetryableError"]) == (0, failed)
     output = account.output(job)

@@ -85,15 +85,15 @@ def test_an_explicit_denial_wins() -> None:
 
 
 def test_either_kind_of_policy_allows_within_an_account() -> None:
-    nothing, need = '{"Statement": []}', Need("s3:GetObject", PHOTO)
+    no_statements, need = '{"Statement": []}', Need("s3:GetObject", PHOTO)
     # Given a bucket policy that names the role
-    assert denied(nothing, need, policy("s3:GetObject", "*", Principal={"AWS": ROLE})) is None
+    assert denied(no_statements, need, policy("s3:GetObject", "*", Principal={"AWS": ROLE})) is None
     # And a policy that names the account, which delegates to the identity's policies
-    assert denied(nothing, need, policy("s3:GetObject", "*", Principal={"AWS": ROOT})) == (
+    assert denied(no_statements, need, policy("s3:GetObject", "*", Principal={"AWS": ROOT})) == (
         "because no identity-based policy allows the s3:GetObject action"
     )
     # And one for another role
-    assert denied(nothing, need, policy("s3:GetObject", "*", Principal={"AWS": f"{ROLE}2"}))
+    assert denied(no_statements, need, policy("s3:GetObject", "*", Principal={"AWS": f"{ROLE}2"}))
 
 
 def test_a_key_needs_its_own_policys_word() -> None:

@@ -469,11 +469,11 @@ def test_a_fault_affects_one_child_only(maps: Maps, executions: Executions) -> N
     fault = Fault(What.DENIED, operation="GetObject", about=('"id": "b"',), lasts=Lasts.INVOCATION)
     batches = [{"id": name, "reads": "job/batches.json"} for name in "ab"]
     # When the machine runs
-    with faults.injected(fault) as struck:
+    with faults.injected(fault) as happened:
         execution = maps.start(batches)
         assert executions.end(execution)["error"] == EXCEEDED[0]
     # Then it has happened in that batch's child only
-    assert struck == [fault]
+    assert happened == [fault]
     (failed,) = maps.children(execution, statusFilter="FAILED")
     assert json.loads(failed["input"])["batch"]["id"] == "b"
     # And the redrive completes the map

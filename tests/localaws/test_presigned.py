@@ -145,7 +145,7 @@ def test_a_bucket_may_be_listed_by_a_url(empty_aws: LocalAws, s3: Any, version: 
 
 def test_a_url_of_another_key_is_taken(s3: Any, empty_aws: LocalAws) -> None:
     # The local AWS takes calls with any key, and knows no secret of theirs.
-    stranger = boto3.client(
+    other_client = boto3.client(
         "s3",
         endpoint_url=empty_aws.endpoint,
         aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
@@ -153,4 +153,4 @@ def test_a_url_of_another_key_is_taken(s3: Any, empty_aws: LocalAws) -> None:
         region_name=aws.region,
         config=Config(signature_version="v4"),
     )
-    assert httpx.put(presigned(stranger, "a.jpg"), content=b"abc").status_code == 200
+    assert httpx.put(presigned(other_client, "a.jpg"), content=b"abc").status_code == 200

@@ -355,8 +355,8 @@ def test_quotas_and_names(account: Account) -> None:
     # Given datasets, and trainings that take their time
     line = manifest_line("a.jpg", photo("ID_CARD", 1))
     account.datasets_of_lines([line], [line])
-    knobs = rekognition.current()
-    knobs.training_seconds = 10_000_000
+    service = rekognition.current()
+    service.training_seconds = 10_000_000
 
     # When the same is made twice, then that is refused by the name that AWS has for it
     assert code_of(account.rekognition.create_project, ProjectName="documents") == "ResourceInUseException"
@@ -369,7 +369,7 @@ def test_quotas_and_names(account: Account) -> None:
     assert code_of(account.train, name="v3") == "LimitExceededException"
 
     # When there are as many projects and versions as may be, then the limit is exceeded too
-    knobs.max_trainings, knobs.max_versions, knobs.max_projects = 10, 2, 1
+    service.max_trainings, service.max_versions, service.max_projects = 10, 2, 1
     assert code_of(account.train, name="v3") == "LimitExceededException"
     assert code_of(account.rekognition.create_project, ProjectName="another") == "LimitExceededException"
 
@@ -393,8 +393,11 @@ def test_requests_are_checked_against_the_services_model(account: Account) -> No
     assert "'tags.aws:reserved.key'" in error["Message"]
 
     # When an ARN is sound and names nothing, then there is no such resource
-    nothing = account.project.replace("documents", "nothing")
-    assert code_of(account.rekognition.describe_project_versions, ProjectArn=nothing) == "ResourceNotFoundException"
+    unknown_project = account.project.replace("documents", "nothing")
+    assert (
+        code_of(account.rekognition.describe_project_versions, ProjectArn=unknown_project)
+        == "ResourceNotFoundException"
+    )
 
 
 def test_a_project_goes_with_its_datasets(account: Account) -> None:

@@ -106,11 +106,11 @@ def test_a_fresh_local_aws_tells_the_real_time(local_aws: LocalAws, resources: d
     time.sleep(0.5)
     # When a function and a service are asked for their time
     before = time.time()
-    told = time_in_function(local_aws, resources["Function"])
+    reported = time_in_function(local_aws, resources["Function"])
     header = date_header(local_aws)
     after = time.time()
     # Then it is the client's time; the header has whole seconds
-    assert before - 0.1 <= told <= after + 0.1
+    assert before - 0.1 <= reported <= after + 0.1
     assert before - 1.1 <= header <= after + 0.1
 
 
@@ -162,8 +162,8 @@ def test_lambda_dates_a_deployment_by_the_same_time(deploy: Deploy, local_aws: L
     before = clock.now()
     name = deploy_function(deploy)
     # Then its date is of that moment, not of the client's clock
-    told = local_aws.client("lambda").get_function_configuration(FunctionName=name)["LastModified"]
-    assert before - 1 <= datetime.fromisoformat(told).timestamp() <= clock.now()
+    reported = local_aws.client("lambda").get_function_configuration(FunctionName=name)["LastModified"]
+    assert before - 1 <= datetime.fromisoformat(reported).timestamp() <= clock.now()
 
 
 def deploy_function(deploy: Deploy) -> str:

@@ -65,7 +65,7 @@ def test_a_missing_permission_fails_the_job_by_name(pipeline: Pipeline) -> None:
 def test_a_denied_event_neither_stops_nor_repeats_a_message(pipeline: Pipeline) -> None:
     # Given functions that may not put events on the bus
     listener, functions = Listener(pipeline), pipeline.aws.client("lambda")
-    give_back = [take_permission(pipeline.aws, name, "events:PutEvents") for name in ("RecordOutcome", "SettleJob")]
+    restores = [take_permission(pipeline.aws, name, "events:PutEvents") for name in ("RecordOutcome", "SettleJob")]
 
     def settle() -> bool:
         """Invoke the function as its schedule does; whether it came through."""
@@ -85,8 +85,8 @@ def test_a_denied_event_neither_stops_nor_repeats_a_message(pipeline: Pipeline) 
     assert len(listener.messages()) == 1
     assert listener.events() == {}
     # And after the permission is given, the event is sent once
-    for give in give_back:
-        give()
+    for restore in restores:
+        restore()
     assert [settle() for _ in range(2)] == [True] * 2
     assert listener.event("Training Job Failed")["detail"]["jobId"] == job_id
     assert (len(listener.arrived), len(listener.messages())) == (1, 1)

@@ -24,10 +24,10 @@ SHORT_LABELLING = {"heartbeat": 21600, "deadline": 172800}
 
 
 @pytest.fixture(scope="module")
-def impatient_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def short_deadline_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stack with short deadlines and with ten retries where the real one asks for a week."""
     settings = {**LOCAL_SETTINGS, "polls": SHORT_POLLS, "labelling": SHORT_LABELLING}
-    folder = synthesize(tmp_path_factory.mktemp("impatient"), settings)
+    folder = synthesize(tmp_path_factory.mktemp("short_deadlines"), settings)
     (template,) = folder.glob("*.template.json")
     text = template.read_text()
     assert text.count('\\"MaxAttempts\\": 680') == 3
@@ -36,9 +36,9 @@ def impatient_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def impatient(local_aws: LocalAws, impatient_assembly: Path, photos: Path) -> Iterator[Pipeline]:
+def short_deadlines(local_aws: LocalAws, short_deadline_assembly: Path, photos: Path) -> Iterator[Pipeline]:
     """The pipeline with short deadlines; its clock jumps, its trainings learn nothing."""
-    with deployed(local_aws, impatient_assembly, photos) as pipeline:
+    with deployed(local_aws, short_deadline_assembly, photos) as pipeline:
         clock.speed = math.inf
         rekognition.current().learns = False
         yield pipeline
@@ -55,7 +55,7 @@ def ended(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("knob", "error", "state"),
+    ("duration", "error", "state"),
     [
         ("dataset_seconds", "DatasetTimedOut", "Check datasets"),
         ("training_seconds", "TrainingTimedOut", "Check training"),
@@ -63,33 +63,33 @@ def ended(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
     ],
 )
 def test_a_loop_ends_at_its_deadline_and_a_resume_waits_again(
-    impatient: Pipeline, knob: str, error: str, state: str
+    short_deadlines: Pipeline, duration: str, error: str, state: str
 ) -> None:
     # Given a step of Rekognition that takes half an hour, and a deadline before that
-    setattr(rekognition.current(), knob, 1800.0)
+    setattr(rekognition.current(), duration, 1800.0)
     # When a job runs
-    job_id = impatient.uploaded()
-    impatient.start(job_id)
+    job_id = short_deadlines.uploaded()
+    short_deadlines.start(job_id)
     # Then it fails by the deadline's name, at the state that looked
-    job = ended(impatient, job_id)
+    job = ended(short_deadlines, job_id)
     assert (job["error"], job["stage"]) == (error, state)
     # And when it is resumed until the step is done, then it goes on to its end, with nothing made twice
     while job["status"] == "Failed":
         assert job["error"] == error
-        assert impatient.http.post(f"jobs/{job_id}/resume").status_code == 200
-        job = ended(impatient, job_id)
-    assert impatient.entered(job_id).count("Create datasets") == 1
-    assert impatient.entered(job_id).count("Start training") == 1
+        assert short_deadlines.http.post(f"jobs/{job_id}/resume").status_code == 200
+        job = ended(short_deadlines, job_id)
+    assert short_deadlines.entered(job_id).count("Create datasets") == 1
+    assert short_deadlines.entered(job_id).count("Start training") == 1
 
 
-def test_a_job_without_labels_ends_at_the_labelling_deadline(impatient: Pipeline) -> None:
+def test_a_job_without_labels_ends_at_the_labelling_deadline(short_deadlines: Pipeline) -> None:
     # Given a job that waits for labels, which are never posted
-    job_id = impatient.uploaded()
-    impatient.start(job_id, labels={"provider": "supplied"})
+    job_id = short_deadlines.uploaded()
+    short_deadlines.start(job_id, labels={"provider": "supplied"})
     # Then it fails after two days, and looked every six hours
-    job = ended(impatient, job_id)
+    job = ended(short_deadlines, job_id)
     assert (job["error"], job["stage"]) == ("LabellingTimedOut", "Request labels")
-    kinds = [event["type"] for event in impatient.history(job_id)]
+    kinds = [event["type"] for event in short_deadlines.history(job_id)]
     assert kinds.count("TaskTimedOut") == 8
     # And each poll needs as many history events as the settings count, before the poll that fails
     waited = kinds[len(kinds) - kinds[::-1].index("TaskStateEntered") :]
@@ -105,15 +105,17 @@ def test_a_job_without_labels_ends_at_the_labelling_deadline(impatient: Pipeline
     ],
 )
 def test_a_quota_that_never_has_room_ends_the_job_in_its_name(
-    impatient: Pipeline, quota: str, error: str, state: str
+    short_deadlines: Pipeline, quota: str, error: str, state: str
 ) -> None:
     # Given a quota that others use up
     setattr(rekognition.current(), quota, 0)
     # When a job has asked as often as it may
-    job_id = impatient.uploaded()
-    impatient.start(job_id)
-    job = ended(impatient, job_id)
+    job_id = short_deadlines.uploaded()
+    short_deadlines.start(job_id)
+    job = ended(short_deadlines, job_id)
     # Then it fails with the quota's name
     assert (job["error"], job["stage"]) == (error, state)
-    failures = [event["taskFailedEventDetails"] for event in impatient.history(job_id) if event["type"] == "TaskFailed"]
+    failures = [
+        event["taskFailedEventDetails"] for event in short_deadlines.history(job_id) if event["type"] == "TaskFailed"
+    ]
     assert [failure["error"] for failure in failures] == [error] * 11

@@ -87,7 +87,7 @@ def labelled_lines(pipeline: Pipeline, job_id: str) -> list[dict[str, Any]]:
     return [line for kind in ("train", "test") for line in lines(pipeline, f"manifests/{job_id}/{kind}.manifest")]
 
 
-def check_that_all_agree(pipeline: Pipeline, job_id: str, seen: Path, most_off: float) -> None:
+def check_that_all_agree(pipeline: Pipeline, job_id: str, seen: Path, tolerance: float) -> None:
     """That every line trained on has the size, the pixels and the boxes of the photo as people see it in ``seen``.
 
     Boxes may be ``most_off`` pixels off.
@@ -112,7 +112,7 @@ def check_that_all_agree(pipeline: Pipeline, job_id: str, seen: Path, most_off: 
         assert difference.mean() < 3
         truths = sorted(one["bbox"] for one in coco["annotations"] if one["image_id"] == image["id"])
         boxes = sorted([box["left"], box["top"], box["width"], box["height"]] for box in line["doctype"]["annotations"])
-        assert np.abs(np.array(boxes) - np.array(truths)).max() <= most_off
+        assert np.abs(np.array(boxes) - np.array(truths)).max() <= tolerance
         turned = Image.open(pipeline.photos / name).getexif()[ORIENTATION] != 1
         assert folder == f"s3://{bucket}/{'upright' if turned else 'images'}/{job_id}"
         if turned:
@@ -133,7 +133,7 @@ def test_a_model_of_phone_photos_works_in_every_orientation(
     # Then the photos that needed it were turned, and manifests, pixels and boxes agree
     turned = [line for line in lines(phones, f"manifests/{job_id}/input.manifest") if "/upright/" in line["source-ref"]]
     assert job["turned"] == len(turned) >= 7
-    check_that_all_agree(phones, job_id, photos, most_off=1.5)
+    check_that_all_agree(phones, job_id, photos, tolerance=1.5)
     # And an unseen photo's document is found where people see it, however the phone stores the photo
     seen = Image.open(photos / unseen["file_name"])
     for orientation in range(1, 9):
@@ -162,7 +162,7 @@ def test_workers_label_phone_photos_as_they_see_them(phones: Pipeline, photos: P
     phones.start(job_id, deploy=False)
     eventually(lambda: "Create datasets" in phones.entered(job_id))
     # Then the boxes are on the very pixels that are trained on, but for their shaky hands
-    check_that_all_agree(phones, job_id, photos, most_off=12)
+    check_that_all_agree(phones, job_id, photos, tolerance=12)
     phones.http.post(f"jobs/{job_id}/stop")
 
 

@@ -257,7 +257,7 @@ def test_a_start_accepts_options(api: Api, s3: Any) -> None:
     # Given uploaded labels
     job_id = api.new_job()
     api.upload(f"labels/{job_id}/annotations.json")
-    wishes = {
+    options = {
         "labels": {"provider": "supplied", "key": "annotations.json"},
         "documentTypes": ["alb_id", "aze_passport"],
         "deploy": False,
@@ -267,21 +267,21 @@ def test_a_start_accepts_options(api: Api, s3: Any) -> None:
         "stopPreviousModel": False,
     }
     # When the job is started with everything said
-    answer = api.post("start", wishes, JobId=job_id)
+    answer = api.post("start", options, JobId=job_id)
     # Then the answer is the execution's ARN, and the execution has it all
     assert answer.text == execution_arn(job_id) == answer.headers["x-execution-arn"]
     key = f"labels/{job_id}/annotations.json"
     etag = s3.head_object(Bucket=BUCKET, Key=key)["ETag"].strip('"')
     assert json.loads(api.execution(job_id)["input"]) == {
         "jobId": job_id,
-        **wishes,
+        **options,
         "labels": {"provider": "supplied", "key": key, "etag": etag},
         "startedBy": "anonymous",
     }
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("options", "words"),
     [
         ({"minF1": 0.79}, "minF1 is 0.79, below the deployment's 0.8: a job may raise this bar, not lower it."),
         ({"minF1": 0}, "minF1 is 0, below the deployment's 0.8"),
@@ -291,11 +291,11 @@ def test_a_start_accepts_options(api: Api, s3: Any) -> None:
         ({"minF1": 0, "maxF1Drop": 1, "stopPreviousModel": True, "deploy": True}, "minF1 is 0"),
     ],
 )
-def test_a_start_cannot_lower_the_deployments_bars(api: Api, wish: dict[str, Any], words: str) -> None:
+def test_a_start_cannot_lower_the_deployments_bars(api: Api, options: dict[str, Any], words: str) -> None:
     # Given a job that could be started
     job_id = api.new_job()
     # When its caller asks for less than the deployment does; Then nothing starts, and the job can still be started
-    assert is_problem(api.post("start", wish, JobId=job_id), 400, words)
+    assert is_problem(api.post("start", options, JobId=job_id), 400, words)
     assert api.machine.executions == {}
     assert api.post("start", JobId=job_id).status == 200
 
@@ -304,10 +304,10 @@ def test_a_start_may_stop_the_old_model_if_the_deployment_does(
     jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = Api(jobs, monkeypatch, STOP_PREVIOUS_MODEL="true")
-    for wish in (True, False):
+    for stop_previous in (True, False):
         job_id = api.new_job()
-        assert api.post("start", {"stopPreviousModel": wish}, JobId=job_id).status == 200
-        assert json.loads(api.execution(job_id)["input"])["stopPreviousModel"] is wish
+        assert api.post("start", {"stopPreviousModel": stop_previous}, JobId=job_id).status == 200
+        assert json.loads(api.execution(job_id)["input"])["stopPreviousModel"] is stop_previous
 
 
 def test_a_second_start_is_refused(api: Api) -> None:
@@ -801,13 +801,13 @@ def test_a_resume_that_could_only_fail_again_is_refused(api: Api, error: str, pr
     # Given a job that failed
     job_id = api.started({"labels": {"provider": provider}})
     api.machine.end(execution_arn(job_id), "FAILED", error=error, cause="why")
-    told = advice.for_job(Status.FAILED, error, provider)
+    advised = advice.for_job(Status.FAILED, error, provider)
     # When it is shown and resumed
     shown, resumed = api.get(f"jobs/{job_id}").json, api.post(f"jobs/{job_id}/resume")
     # Then the job says what to do, and so does the refusal of what cannot help
-    assert shown["advice"] == {"text": told.text, "resume": told.resume}
-    if told.resume is advice.Resume.IMPOSSIBLE:
-        assert is_problem(resumed, 409, told.text)
+    assert shown["advice"] == {"text": advised.text, "resume": advised.resume}
+    if advised.resume is advice.Resume.IMPOSSIBLE:
+        assert is_problem(resumed, 409, advised.text)
         assert api.get(f"jobs/{job_id}").json["status"] == shown["status"]
     else:
         assert resumed.status == 200

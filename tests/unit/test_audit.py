@@ -106,12 +106,12 @@ def test_no_name_of_an_upload_stays_whatever_its_characters(folder: str, name: s
     # When they are redacted
     redacted = Redactor().value({"output": [places, variables], key: 1})
     # Then folder and job stay, and the name does not
-    told = redacted["output"][0]
-    assert told == [f"{folder}/{JOB}/…", f"s3://{BUCKET}/{folder}/{JOB}/…", f"arn:aws:s3:::{BUCKET}/{folder}/{JOB}/…",
+    paths = redacted["output"][0]
+    assert paths == [f"{folder}/{JOB}/…", f"s3://{BUCKET}/{folder}/{JOB}/…", f"arn:aws:s3:::{BUCKET}/{folder}/{JOB}/…",
                     f"{folder}/…"]  # fmt: skip
     inside = json.loads(redacted["output"][1]["assignedVariables"]["labels"])
-    assert (inside["labelsKey"], json.loads(inside["deep"])) == (told[0], [told])
-    assert redacted[told[0]] == 1
+    assert (inside["labelsKey"], json.loads(inside["deep"])) == (paths[0], [paths])
+    assert redacted[paths[0]] == 1
 
 
 TYPES_LIKE_SECRETS = ["AKIAABCDEFGHIJKLMNOP", "AKIAABCDEFGHIJKLMNOQ", "cause", "stackTrace", "a" * 200, "b" * 255]

@@ -355,8 +355,8 @@ def test_writers_at_the_same_time_only_make_moves_of_the_table(writers: list[lis
                     transitions.append((before, jobs.get(job.id).status))
                     return answer
 
-        def write(wishes: list[Status]) -> None:
-            for status in wishes:
+        def write(statuses: list[Status]) -> None:
+            for status in statuses:
                 with suppress(MoveRefused):
                     jobs.move(job.id, status)
 
