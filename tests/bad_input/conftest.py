@@ -141,13 +141,13 @@ class PrepareDatasets(Stages):
             return self._dropped.get(self._numbers[case.id], ("kept", ""))
         bucket = Bucket(self.bucket.s3)
         self._put(bucket, [f"{number}.jpg" for number in range(1, 5)])
-        told: list[str] = []
+        reported: list[str] = []
 
         def prepare() -> None:
             reasons = self._prepare(bucket, case.lines).dropped_reasons
-            told.append(", ".join(f"{code} {reasons[code]}" for code in sorted(reasons)))
+            reported.append(", ".join(f"{code} {reasons[code]}" for code in sorted(reasons)))
 
-        return refusal(prepare) or ("prepared", told[0])
+        return refusal(prepare) or ("prepared", reported[0])
 
     @staticmethod
     def _put(bucket: Bucket, names: list[str]) -> None:
@@ -235,7 +235,7 @@ class ImportLabels(Stages):
         name, cause = error
         # The cause is shown to everybody who may see the job: it names no file, no photo and no class.
         assert cause.startswith("The labels file ")
-        assert not [told for told in ("jane", ".jpg", "CAT") if told in cause]
+        assert not [leak for leak in ("jane", ".jpg", "CAT") if leak in cause]
         if "label-problems.jsonl" not in cause:
             return name, cause
         [*problems] = self.codes("label-problems.jsonl", "code").values()

@@ -34,7 +34,7 @@ def test_no_log_line_names_what_was_sent_or_has_a_stack_trace(api: Api) -> None:
     # Given all the calls above; Then the logs have neither names, which may be those of people, nor insides
     logs = api.pipeline.logs()
     assert "Answered" in logs
-    assert not [told for told in ("jane", "X-Amz-Signature", "Traceback", "The API failed") if told in logs]
+    assert not [leak for leak in ("jane", "X-Amz-Signature", "Traceback", "The API failed") if leak in logs]
 
 
 def test_every_case_has_a_name_of_its_own() -> None:

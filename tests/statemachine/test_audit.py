@@ -416,14 +416,14 @@ def test_a_page_that_was_changed_is_wrong(shared_pipeline: Pipeline, ready: str,
     # Given the page as it was saved, and a copy in which the starter is another
     page = fetched(shared_pipeline, ready, "text/html")
     files = {"true": page, "changed": page.replace(b"user/engineer", b"user/else"), "other": b"<!DOCTYPE html><p>"}
-    told = {}
+    runs = {}
     for name, body in files.items():
         (tmp_path / name).write_bytes(body)
-        told[name] = ekyc_audit(shared_pipeline, "verify", str(tmp_path / name))
+        runs[name] = ekyc_audit(shared_pipeline, "verify", str(tmp_path / name))
     # Then the one is genuine, the other wrong, and any other page is refused
-    assert [run.returncode for run in told.values()] == [0, 6, 1], "".join(run.stdout for run in told.values())
-    assert "not the page of a report that is stored" in told["changed"].stdout
-    assert "not the page of an audit report" in told["other"].stderr
+    assert [run.returncode for run in runs.values()] == [0, 6, 1], "".join(run.stdout for run in runs.values())
+    assert "not the page of a report that is stored" in runs["changed"].stdout
+    assert "not the page of an audit report" in runs["other"].stderr
 
 
 def test_a_report_cannot_name_the_bucket_that_proves_it(shared_pipeline: Pipeline, ready: str, tmp_path: Path) -> None:
@@ -570,8 +570,8 @@ def test_failures_redrives_and_stops_name_their_caller(shared_pipeline: Pipeline
     assert [one["what"] for one in before["facts"]["incidents"]] == ["failure", "end"]
     incidents = report["facts"]["incidents"]
     # a busy machine may miss a heartbeat, which is 36 seconds here
-    told = [one for one in incidents if one["error"] not in ("States.HeartbeatTimeout", "States.Timeout")]
-    said = [(one["what"], one["error"], one["by"]) for one in told]
+    expected_incidents = [one for one in incidents if one["error"] not in ("States.HeartbeatTimeout", "States.Timeout")]
+    said = [(one["what"], one["error"], one["by"]) for one in expected_incidents]
     assert said == [
         ("failure", "LabellingFailed", None),
         ("end", "LabellingFailed", None),

@@ -385,9 +385,9 @@ def test_a_failed_event_is_kept_with_its_reason_and_replayed(
     answer = CliRunner().invoke(cli, ["redeliver", "--json"])
     # Then the command says whose it was and why, and nothing of what is in it
     lines = [json.loads(line) for line in answer.stdout.splitlines()]
-    (told,) = [line for line in lines if line["job"] == job_id]
-    assert (told["function"], told["redelivered"]) == ("RecordOutcome", True), lines
-    assert "AccessDenied" in told["reason"]
+    (entry,) = [line for line in lines if line["job"] == job_id]
+    assert (entry["function"], entry["redelivered"]) == ("RecordOutcome", True), lines
+    assert "AccessDenied" in entry["reason"]
     assert "stateMachineArn" not in answer.stdout
     # And the end is recorded now, without anybody looking at the job, and the queue is empty
     eventually(lambda: record(pipeline, job_id)["Status"]["S"] == "Failed")

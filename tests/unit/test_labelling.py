@@ -31,7 +31,7 @@ class Setting:
     def __init__(self, jobs: Jobs, s3: Any) -> None:
         self.jobs, self.s3 = jobs, s3
         self.ground_truth, self.machine = FakeSageMaker(), FakeStepFunctions()
-        self.told: list[tuple[int, int, int]] = []  # attempt, photos labelled, tokens that were answered by then
+        self.notices: list[tuple[int, int, int]] = []  # attempt, photos labelled, tokens that were answered by then
         self.cannot_tell = 0  # so often
         self.id = jobs.create().id
         jobs.advance(self.id, states.CHECK_IMAGES)
@@ -78,7 +78,7 @@ class Setting:
             self.cannot_tell -= 1
             raise Throttled("The event bus is busy.")
         assert job_id == self.id
-        self.told.append((attempt, made.labelled, len(self.machine.answers)))
+        self.notices.append((attempt, made.labelled, len(self.machine.answers)))
 
     @property
     def job(self) -> Job:
@@ -387,7 +387,7 @@ def test_finished_labelling_is_notified_after_the_job_continues(setting: Setting
     # Then the execution still continues, and Lambda's second attempt sends the notice
     assert setting.answered()["labelled"] == 4
     setting.event()
-    assert setting.told == [(1, 4, 1)]
+    assert setting.notices == [(1, 4, 1)]
 
 
 def test_labels_found_at_once_are_notified_before_the_answer(setting: Setting) -> None:
@@ -397,7 +397,7 @@ def test_labels_found_at_once_are_notified_before_the_answer(setting: Setting) -
     # When the stage looks itself
     setting.request("token-2")
     # Then nothing is lost if it dies between the two
-    assert setting.told == [(1, 4, 0)]
+    assert setting.notices == [(1, 4, 0)]
     assert setting.answered("token-2")["labelled"] == 4
 
 
@@ -413,7 +413,7 @@ def test_labelling_without_labels_sends_only_the_failure(setting: Setting) -> No
     setting.request()
     setting.ground_truth.finish(f"{setting.id}-1", "Stopped")
     setting.event(status="Stopped")
-    assert setting.told == []
+    assert setting.notices == []
 
 
 def test_the_record_keeps_when_labels_were_asked_for_first(setting: Setting) -> None:

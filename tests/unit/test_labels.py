@@ -218,7 +218,7 @@ def refusal(bucket: Bucket, name: str, content: bytes | str) -> str:
         import_file(bucket, name, content)
     cause = str(error.value)
     assert cause.startswith("The labels file ")
-    assert not [told for told in (name, "1.jpg", "2.jpg", "CAT", "bounding-box", f"labels/{JOB}") if told in cause]
+    assert not [leak for leak in (name, "1.jpg", "2.jpg", "CAT", "bounding-box", f"labels/{JOB}") if leak in cause]
     assert not bucket.has(f"manifests/{JOB}/labels.manifest")
     return cause
 

@@ -64,7 +64,7 @@ class Audience:
         return [(subject, message) for _, message, subject, *_ in sent]
 
     @property
-    def told(self) -> list[dict[str, Any]]:
+    def bus_events(self) -> list[dict[str, Any]]:
         """The events that the bus got."""
         return [event for event in events_backends[ACCOUNT][REGION].archives["all"].events if "noticeId" in str(event)]
 
@@ -98,7 +98,7 @@ def test_the_notice_of_a_ready_model_has_figures_and_cost(jobs: Jobs, audience: 
     for line in ("Photos: 90", "Photos rejected: 2", "F1: 0.9731", "Training cost: 1.50 USD at list price"):
         assert line in text.splitlines()
     # And systems get the same
-    (event,) = audience.told
+    (event,) = audience.bus_events
     assert (event["source"], event["detail-type"]) == ("ekyc.training", "Training Job Ready")
     assert event["resources"] == [EXECUTION]
     assert event["detail"] == {
@@ -120,7 +120,7 @@ def test_a_rejected_model_is_reported_with_the_missed_bars(jobs: Jobs, audience:
     notices.notify_end(job, channels=audience.channels)
     ((_, text),) = audience.messages
     assert f"- {reasons[0]}" in text.splitlines()
-    assert audience.told[0]["detail"]["reasons"] == reasons
+    assert audience.bus_events[0]["detail"]["reasons"] == reasons
 
 
 def test_a_failure_is_reported_with_stage_and_cause(jobs: Jobs, audience: Audience) -> None:
@@ -131,7 +131,7 @@ def test_a_failure_is_reported_with_stage_and_cause(jobs: Jobs, audience: Audien
     # Then the notice has stage, error and cause
     ((_, text),) = audience.messages
     assert "It failed at the stage Check images with TooManyBadImages: 9 of 9 photos" in text
-    detail = audience.told[0]["detail"]
+    detail = audience.bus_events[0]["detail"]
     assert (detail["stage"], detail["error"], detail["cause"]) == ("Check images", "TooManyBadImages", cause)
 
 
@@ -145,12 +145,12 @@ def test_a_callers_reason_of_a_stop_stays_in_the_record(jobs: Jobs, audience: Au
 
 def test_each_finished_labelling_job_is_notified_once(jobs: Jobs, audience: Audience) -> None:
     job = jobs.create()
-    told = [notices.notify_labelled(job.id, n, MADE, channels=audience.channels) for n in (1, 1, 2, 1)]
-    assert told == [True, False, True, False]
+    was_sent = [notices.notify_labelled(job.id, n, MADE, channels=audience.channels) for n in (1, 1, 2, 1)]
+    assert was_sent == [True, False, True, False]
     ((subject, text), _) = audience.messages
     assert subject == f"eKYC training labelled: {job.id}"
     assert "Labelled: 88" in text.splitlines()
-    assert audience.told[0]["detail"]["labellingJob"] == f"{job.id}-1"
+    assert audience.bus_events[0]["detail"]["labellingJob"] == f"{job.id}-1"
 
 
 @pytest.mark.parametrize(("service", "call"), [("events", "put_events"), ("sns", "publish")])
@@ -165,7 +165,7 @@ def test_a_function_that_dies_loses_no_notice(jobs: Jobs, audience: Audience, se
     assert not notices.notify_end(jobs.get(job.id), channels=audience.channels)
     # Then both channels got the notice. The one that did not crash got it once; a repeated event has the same id.
     assert len(audience.messages) == (2 if call == "publish" else 1)
-    assert {event["detail"]["noticeId"] for event in audience.told} == {f"{job.id}/Failed/{job['EndTime']}"}
+    assert {event["detail"]["noticeId"] for event in audience.bus_events} == {f"{job.id}/Failed/{job['EndTime']}"}
 
 
 @pytest.mark.parametrize(("service", "call"), [("events", "put_events"), ("sns", "publish")])
@@ -185,11 +185,11 @@ def test_message_and_event_do_not_wait_for_each_other(
             with pytest.raises(ClientError, match="AccessDeniedException"):
                 notices.notify_end(jobs.get(job.id), channels=audience.channels)
         # Then what it may send was sent once
-        assert (len(audience.messages), len(audience.told)) == ((1, 0) if call == "put_events" else (0, 1))
+        assert (len(audience.messages), len(audience.bus_events)) == ((1, 0) if call == "put_events" else (0, 1))
     # And when it may send both, then the other is sent, once
-    told = [notices.notify_end(jobs.get(job.id), channels=audience.channels) for _ in range(2)]
-    assert told == [True, False]
-    assert (len(audience.messages), len(audience.told)) == (1, 1)
+    was_sent = [notices.notify_end(jobs.get(job.id), channels=audience.channels) for _ in range(2)]
+    assert was_sent == [True, False]
+    assert (len(audience.messages), len(audience.bus_events)) == (1, 1)
 
 
 @pytest.mark.parametrize(("code", "error"), [("ThrottlingException", Throttled), ("MalformedDetail", UnexpectedAnswer)])

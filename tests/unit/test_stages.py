@@ -80,15 +80,15 @@ def put_manifests(machine: Machine) -> dict[str, Any]:
     photo, etag = f"images/{machine.id}/1.jpg", hashlib.md5(b"x").hexdigest()  # noqa: S324 - S3's ETag is an MD5
     machine.s3.put_object(Bucket=BUCKET, Key=photo, Body=b"x")
     line = photo_line(Photo(f"s3://{BUCKET}/{photo}", etag, 640, 480, etag)).encode()
-    told: dict[str, Any] = {}
+    manifests: dict[str, Any] = {}
     for name, file in (("images", "input"), ("train", "train"), ("test", "test")):
         key = f"manifests/{machine.id}/{file}.manifest"
         machine.s3.put_object(Bucket=BUCKET, Key=key, Body=line)
-        told[f"{name}Manifest"] = f"s3://{BUCKET}/{key}"
-        told[f"{name}Sha256"] = hashlib.sha256(line).hexdigest()
+        manifests[f"{name}Manifest"] = f"s3://{BUCKET}/{key}"
+        manifests[f"{name}Sha256"] = hashlib.sha256(line).hexdigest()
         modified = machine.s3.head_object(Bucket=BUCKET, Key=key)["LastModified"]
-        told[f"{name}Written"] = round(modified.timestamp() * 1000)
-    return told
+        manifests[f"{name}Written"] = round(modified.timestamp() * 1000)
+    return manifests
 
 
 def test_from_labels_to_a_live_model(machine: Machine) -> None:

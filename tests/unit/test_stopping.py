@@ -75,7 +75,7 @@ class Settling:
         return self.rekognition.versions[self.id]
 
     @property
-    def told(self) -> list[str]:
+    def subjects(self) -> list[str]:
         """The subjects of the messages about the job."""
         sent = sns_backends[ACCOUNT][REGION].topics[self.topic].sent_notifications
         return [subject for _, _, subject, *_ in sent]
@@ -261,7 +261,7 @@ def test_an_end_without_an_event_is_recorded_and_notified_once(settling: Settlin
     # Then the end is recorded and notified once
     job = settling.jobs.get(settling.id)
     assert (job.status, job["Error"]) == (Status.FAILED, "TrainingFailed")
-    assert len(settling.told) == 1
+    assert len(settling.subjects) == 1
     # And the audit report is made, which the event would have had made
     assert settling.exporting.invoked == [("export", "Event", {"executionArn": settling.arn})]
 
@@ -279,7 +279,7 @@ def test_a_denied_stop_is_still_notified(settling: Settling, monkeypatch: pytest
     with pytest.raises(errors.AccessDenied):
         settling.function.handler({}, LambdaContext())
     # Then people know of the failure, and it is looked at again
-    assert len(settling.told) == 1
+    assert len(settling.subjects) == 1
     assert not settling.is_settled
 
 
