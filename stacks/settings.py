@@ -134,8 +134,8 @@ class Labelling(_Group):
     """The time limits of labelling."""
 
     heartbeat: LabellingSeconds = Field(
-        description="The time, in seconds, after which the pipeline itself asks Ground Truth whether labelling has "
-        "ended. This covers a lost event."
+        description="The time, in seconds, after which the pipeline asks Ground Truth whether labelling has ended, in "
+        "case the event about the end was lost."
     )
     deadline: LabellingSeconds = Field(
         description="The time, in seconds, after which a job without labels fails. Ground Truth ends a labelling job "
@@ -196,33 +196,33 @@ class Settings(_Group):
         "worker's labels are billed."
     )
     min_images: Annotated[int, Field(ge=1, le=250_000), Takes("a whole number from 1 to 250000")] = Field(
-        description="The fewest usable photos of a job. A job with fewer fails before labelling."
+        description="The minimum number of usable photos of a job. A job with fewer fails before labelling."
     )
     max_rejected_share: Share = Field(
-        description="The largest share of a job's photos that may be unusable (too large, too small, not a JPEG or "
-        "PNG). The same share of the accepted photos may be replaced or deleted between their check and the training. "
-        "Above it the job fails."
+        description="The maximum share of a job's photos that can be unusable (too large, too small, not a JPEG or "
+        "PNG). Also the maximum share of the accepted photos that can be replaced or deleted between their check and "
+        "the preparation of the datasets. If a share is higher, the job fails."
     )
     max_unmatched_share: Share = Field(
-        description="The largest share of supplied labels that may have no uploaded photo, and of photos that may be "
-        "missing in the labels file. Above it the job fails before training."
+        description="The maximum share of supplied labels without an uploaded photo, and of photos that are not in the "
+        "labels file. If a share is higher, the job fails before training."
     )
     min_f1: Share = Field(
-        description="The bar for the F1 over all document types. A model below it is rejected. A job may set a higher "
-        "bar."
+        description="The minimum F1 over all document types. A model with a lower F1 is rejected. A job can set a "
+        "higher minimum."
     )
     min_label_f1: Share = Field(
-        description="The bar for the F1 of each document type. A model with a type below it is rejected. A job may set "
-        "a higher bar."
+        description="The minimum F1 of each document type. A model with a lower F1 for any type is rejected. A job can "
+        "set a higher minimum."
     )
     max_f1_drop: Share = Field(
-        description="The largest drop of the F1 from the live model's F1. A model with a larger drop is rejected. A "
-        "job may set a smaller drop."
+        description="The maximum drop from the live model's F1. A model with a larger drop is rejected. A job can set "
+        "a smaller maximum."
     )
     stop_previous_model: Switch = Field(
         description="Whether the previous live model is stopped after a new model has gone live. A running model is "
         "billed by the hour. A service that still uses the previous model fails when the model stops. If this is true, "
-        "a job may still leave the previous model running; if it is false, no job may stop it."
+        "a job can still leave the previous model running. If this is false, no job can stop it."
     )
     # Source: AWS General Reference, 'Amazon Rekognition endpoints and quotas', inference units per started model.
     inference_units: Annotated[int, Field(ge=1, le=5), Takes("a whole number from 1 to 5")] = Field(

@@ -1,4 +1,4 @@
-"""The routes of the HTTP API. Existing clients rely on the exact answers of `create`, `url`, `start` and `list`."""
+"""The routes of the HTTP API. Existing clients rely on the exact responses of `create`, `url`, `start` and `list`."""
 
 import base64
 import binascii
@@ -30,7 +30,7 @@ from rules.uploads import is_labels
 
 UPLOAD_SECONDS = 15 * 60
 ANONYMOUS = "anonymous"  # the caller of an unsigned request, which only the local AWS accepts
-PREFLIGHT_SECONDS = 600  # how long a browser caches the answer to a preflight
+PREFLIGHT_SECONDS = 600  # how long a browser caches the response to a preflight request
 DESCRIPTION = Path(__file__).parent / "openapi.json"  # generated from openapi.yaml when the code is packaged
 
 
@@ -273,13 +273,13 @@ def answer_page_token(error: PageTokenInvalid) -> Response[str]:
 
 @app.exception_handler(Exception)
 def answer_failure(error: Exception) -> Response[str]:
-    """503 for a throttled service, 500 for any other fault. Neither answer shows internal details."""
+    """503 for a throttled service, 500 for any other error. Neither response shows internal details."""
     failure = errors.as_pipeline_error(error) if isinstance(error, (ClientError, BotoCoreError)) else error
     name = type(failure).__name__
     if isinstance(failure, errors.Throttled):
         logger.warning("A service is busy", extra={"error": name})
         return problems.busy().response()
-    # The log gets the lines of the trace without the error's message, which may have the name of a photo or a token.
+    # The log gets the lines of the stack trace, but not the error's message, which may have a token or a photo's name.
     logger.error("The API failed", extra={"error": name, "lines": traceback.format_tb(error.__traceback__)})
     return problems.internal(app.lambda_context.aws_request_id).response()
 
@@ -287,7 +287,7 @@ def answer_failure(error: Exception) -> Response[str]:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     answer = app.resolve(event, context)
-    # The log gets the route only, as the path and the query may have the name of a photo.
+    # The log gets only the route, because the path and the query may have the name of a photo.
     extra = {"method": event["httpMethod"], "route": event["resource"], "status": answer["statusCode"]}
     logger.info("Answered", extra=extra)
     return answer
@@ -322,7 +322,7 @@ def _body() -> dict[str, Any]:
 
 
 def _caller() -> str | None:
-    """The caller as API Gateway authenticated it: an IAM principal's ARN or a user pool's subject."""
+    """The caller that API Gateway authenticated: an IAM principal's ARN or a Cognito user's subject, or None."""
     context = app.current_event.raw_event["requestContext"]
     claims = (context.get("authorizer") or {}).get("claims") or {}
     caller = claims.get("sub") or (context.get("identity") or {}).get("userArn")
@@ -330,7 +330,15 @@ def _caller() -> str | None:
 
 
 def _check_takes_uploads(job: Job, names: list[str]) -> None:
-    """A job takes photos until its start. It also takes labels while it waits for labels or for corrected labels."""
+    """Check that the job accepts these files.
+
+    A job accepts photos and labels files until its start. While it waits for labels or for corrected labels, it accepts
+    labels files only.
+
+    Raises:
+        NotAllowed: the job was erased, or does not read a file of this name.
+        Problem: 409 if the job accepts no more files, or labels files only.
+    """
     lifecycle.check_not_erased(job)
     if job.status is Status.CREATED:
         return
@@ -341,7 +349,7 @@ def _check_takes_uploads(job: Job, names: list[str]) -> None:
         if awaits_correction:
             uploads.check_replaces_labels(job.id, names, settings.bucket)
         return
-    takes = "it takes labels only, no photos" if takes_labels else "it takes no more files"
+    takes = "it accepts only labels files, no photos" if takes_labels else "it accepts no more files"
     raise problems.conflict(f"The job is {job.status}: {takes}. Create a new job for new photos.")
 
 
@@ -353,7 +361,7 @@ def _awaits_correction(job: Job) -> bool:
 
 
 def _presigned(key: str, **signed: Any) -> str:
-    """A URL that takes one PUT to ``key`` for 15 minutes."""
+    """A URL that accepts a PUT to ``key`` for 15 minutes."""
     url: str = clients.s3.generate_presigned_url(
         "put_object", Params={"Bucket": settings.bucket, "Key": key, **signed}, ExpiresIn=UPLOAD_SECONDS
     )

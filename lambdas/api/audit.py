@@ -1,6 +1,7 @@
-"""Answers with a link to the audit report of a job, or that the report is being made.
+"""Returns a link to a job's audit report, or says that the report is being made.
 
-The report grows with the history, so the API's function neither makes the report nor returns its content.
+A report can be larger than a response of the API, and can take longer to make than the API's timeout. So another
+function makes the report, and the API returns a link to it.
 """
 
 import json
@@ -33,7 +34,7 @@ def form(accept: str) -> str:
 
 
 def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, export_function: str) -> Response[str]:
-    """A redirect to the report on the current state of the job's last execution; 202 while the report is being made.
+    """Redirect to the report on the current state of the job's last execution; 202 while the report is being made.
 
     The link names a version of the object, so a later version or a delete marker does not affect it.
 
@@ -54,7 +55,7 @@ def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, e
     target = store.page_of(report) if report and form(accept) == "html" else report
     if target:
         if folder == PROVISIONAL:
-            # From now on, this report answers requests for FRESH_SECONDS only.
+            # From now on, this report is returned only while it is younger than FRESH_SECONDS.
             jobs.note(job.id, ReportAsked=f"{state}{ANSWERED}")
         return Response(HTTPStatus.SEE_OTHER.value, headers={"Location": _link(target, audit_bucket), **UNCACHED})
     if execution is None:
@@ -71,9 +72,9 @@ def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, e
 
 
 def _current(versions: VersionList, job: Job, state: str) -> Version | None:
-    """The report that the last request had made on a running execution, if it is fresh or was not returned yet.
+    """The report on a running execution that the last request caused, if it is fresh or was not returned yet.
 
-    An older report is returned once, as a client may wait longer than `FRESH_SECONDS` between its calls.
+    An older report is returned once, because a client may wait longer than `FRESH_SECONDS` between its calls.
     """
     if job["ReportAsked"] not in (state, f"{state}{ANSWERED}"):
         return None

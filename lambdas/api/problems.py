@@ -11,7 +11,7 @@ RETRY_SECONDS = 5
 
 
 class Problem(Exception):
-    """An answer other than success. ``kind`` is a slug by which programs distinguish problems."""
+    """An error response. ``kind`` is a fixed word that tells programs which problem it is."""
 
     def __init__(self, status: HTTPStatus, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -47,17 +47,17 @@ def unmet(detail: str) -> Problem:
 
 
 def unknown_job(job_id: str) -> Problem:
-    """404: no such job."""
+    """404: the job does not exist."""
     return Problem(HTTPStatus.NOT_FOUND, "unknown-job", f"There is no job {job_id[:80]!r}.")
 
 
 def unknown_caller() -> Problem:
-    """403: the request is unsigned, so an audit could not name its caller."""
-    return Problem(HTTPStatus.FORBIDDEN, "unknown-caller", "The record of an erasure has its caller. Sign the request.")
+    """403: the request is unsigned, so the record could not name its caller."""
+    return Problem(HTTPStatus.FORBIDDEN, "unknown-caller", "An erasure records its caller. Sign the request.")
 
 
 def unknown_route(path: str) -> Problem:
-    """404: no such path."""
+    """404: the path does not exist."""
     return Problem(HTTPStatus.NOT_FOUND, "unknown-route", f"The API has no path {path[:200]!r}.")
 
 
@@ -71,11 +71,11 @@ def too_large(limit: int) -> Problem:
 
 
 def answer_too_large(limit: int) -> Problem:
-    """413: the answer would be too large for a function to return."""
+    """413: the response would be too large for a function to return."""
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "answer-too-large",
-        f"The answer would have more than {limit} bytes, as the names are long. Ask for fewer at a time.",
+        f"The response would have more than {limit} bytes because the names are long. Ask for fewer names at a time.",
     )
 
 

@@ -14,14 +14,14 @@ from rules.states import IMPORT_LABELS, LOOPS, REQUEST_LABELS, RUNNING, TASKS
 if TYPE_CHECKING:
     from types_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 
-PAGE = 1000  # the most events that one call returns
+PAGE = 1000  # the maximum number of events that one call returns
 
 
 def view(job: Job, machine: StateMachine) -> dict[str, Any]:
     """The tasks in order, each ``done``, ``current`` or ``next``, with times in Unix ms.
 
-    Reads only the first and the last 1,000 events of a longer history: the events between them are polls of the loop
-    that waits for the training. A Choice state may still skip a ``next`` task.
+    Of a history with more than 2,000 events, reads only the first and the last 1,000: the events between them are polls
+    of the loop that waits for the training. A Choice state can still skip a ``next`` task.
     """
     plan = [task.name for task in TASKS]
     events = _events(machine.last_execution_arn(job))

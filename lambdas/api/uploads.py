@@ -34,7 +34,7 @@ def conditions(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The signed parameters of a PUT of this file, and the headers that the client must send.
 
-    A signed size adds no header, as every HTTP client sends Content-Length.
+    A signed size adds no header, because every HTTP client sends Content-Length.
 
     Args:
         once: whether S3 refuses an upload if the file exists already.
@@ -63,7 +63,7 @@ def conditions(
 def page(job_id: str, token: str | None, seconds: int, bucket: str) -> tuple[list[dict[str, Any]], str | None]:
     """Up to 1,000 photos by name, then up to 1,000 labels files, and the token of the next page or None.
 
-    A page is shorter if long names would make the answer too large. Each entry has a URL for HEAD, valid for
+    A page is shorter if long names would make the response too large. Each entry has a URL for HEAD, valid for
     ``seconds``.
 
     Raises:

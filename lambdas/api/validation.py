@@ -33,7 +33,7 @@ class StartDefaults:
 
 
 def job_id(text: str) -> str:
-    """The id, which must have the form of a job id."""
+    """Return ``text`` if it has the form of a job id."""
     if not JOB_ID.fullmatch(text):
         raise unknown_job(text)
     return text
@@ -114,7 +114,7 @@ def file_names(document: Mapping[str, Any]) -> list[str]:
 
 
 def content_hashes(document: Mapping[str, Any]) -> dict[str, str]:
-    """``{"sha256": {name: hash}}`` of a body that `file_names` accepted: SHA-256 in hex of some or all files."""
+    """Read ``{"sha256": {name: hash}}`` from a body that `file_names` accepted: SHA-256 in hex of some or all files."""
     hashes = document.get("sha256", {})
     if not isinstance(hashes, dict):
         raise bad_request('sha256 must be an object of file names and hashes, such as {"photo-1.jpg": "9f86d0…"}.')
@@ -128,7 +128,7 @@ def content_hashes(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def content_sizes(document: Mapping[str, Any]) -> dict[str, int]:
-    """``{"sizes": {name: bytes}}`` of a body that `file_names` accepted: sizes of some or all files."""
+    """Read ``{"sizes": {name: bytes}}`` from a body that `file_names` accepted: sizes of some or all files."""
     sizes = document.get("sizes", {})
     if not isinstance(sizes, dict):
         raise bad_request('sizes must be an object of file names and bytes, such as {"photo-1.jpg": 201334}.')
@@ -231,14 +231,14 @@ def _flag(document: Mapping[str, Any], name: str, default: bool) -> bool:
 def _at_least(document: Mapping[str, Any], name: str, floor: float) -> float:
     value = _share(document, name, floor)
     if value < floor:
-        raise bad_request(f"{name} is {value}, below the deployment's {floor}: a job may raise this bar, not lower it.")
+        raise bad_request(f"{name} is {value}, below the deployment's {floor}: a job can raise this bar, not lower it.")
     return value
 
 
 def _at_most(document: Mapping[str, Any], name: str, most: float) -> float:
     value = _share(document, name, most)
     if value > most:
-        raise bad_request(f"{name} is {value}, above the deployment's {most}: a job may allow a smaller drop only.")
+        raise bad_request(f"{name} is {value}, above the deployment's {most}: a job can only set a smaller drop.")
     return value
 
 

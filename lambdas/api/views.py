@@ -17,7 +17,7 @@ HOUR_MS = 3_600_000
 
 
 def with_end_recorded(job: Job, machine: StateMachine) -> Job:
-    """The job. Records its execution's end first, as the event about the end may be late or lost."""
+    """Record the end of the job's execution if it has ended; returns the job. The event about the end may be lost."""
     if job.status not in RUNNING:
         return job
     arn = machine.last_execution_arn(job)

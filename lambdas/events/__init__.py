@@ -1,1 +1,1 @@
-"""Functions that EventBridge invokes. An event is a trigger; each function asks the service for its state."""
+"""Functions that EventBridge invokes. An event is only a trigger: each function reads the state from the service."""

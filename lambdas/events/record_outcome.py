@@ -31,7 +31,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
     if job is None:
         return
     try:
-        # Stop what costs money first: a model must not go on running because a message cannot be sent.
+        # Stop what costs money first: a model must not keep running because a message cannot be sent.
         if job.status is not Status.READY:
             stopping.stop_what_runs(job, model_parameter=settings.model_parameter)
     finally:

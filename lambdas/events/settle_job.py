@@ -65,7 +65,7 @@ def _settle(job_id: str) -> None:
 
 
 def _export(job: Job) -> None:
-    """Invoke ExportAudit, which the lost event did not. An existing report stays."""
+    """Invoke ExportAudit, because the event that invokes it was lost. An existing report is kept."""
     clients.lambda_.invoke(
         FunctionName=settings.export_function,
         InvocationType="Event",

@@ -32,7 +32,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
 
     Raises:
         PipelineError: a project could not be read or a model could not be stopped. All others are handled first. With
-            ``remind``, the message lists such projects instead, as Lambda's retry would send it again.
+            ``remind``, nothing is raised, because Lambda's retry would send the message again: it lists such projects.
     """
     executions = running.executions(settings.state_machine_arn)
     metrics.add_metric(name="RunningExecutions", unit="Count", value=executions.count)

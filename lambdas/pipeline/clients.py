@@ -37,8 +37,8 @@ CONFIG = Config(
     signature_version="v4",
     s3={"addressing_style": "virtual"},  # with the Region's host in presigned URLs, S3 does not redirect
 )
-# Standard mode retries Rekognition's LimitExceededException as throttling; legacy mode does not. The error means that a
-# quota is used up, perhaps for hours.
+# Standard mode treats Rekognition's LimitExceededException as throttling and retries it; legacy mode does not. The
+# error means that a quota is used up, possibly for hours.
 REKOGNITION_CONFIG = CONFIG.merge(Config(retries={"mode": "legacy", "total_max_attempts": 4}))
 
 Client = TypeVar("Client")

@@ -1,6 +1,6 @@
 """Erases a job's personal data: its objects in the bucket, its datasets at Rekognition and, on request, its model.
 
-The record stays. An erasure may run again: it deletes what it finds, so it goes on where a failed run stopped.
+The record is kept. An erasure can run again: it deletes what it finds, so it continues where a failed run stopped.
 """
 
 import time
@@ -20,9 +20,9 @@ FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
 # Concurrent calls of DeleteObjects. Each deletes 1,000 keys, the most allowed (S3 API reference). S3 supports 3,500
 # deletions a second per prefix (S3 guide, "Optimizing performance").
 DELETERS = 4
-# The most pages of keys in memory.
+# The maximum number of pages of keys in memory.
 PAGES_AHEAD = 2 * DELETERS
-# The most listings of a folder. Two are enough (the second finds nothing) unless S3 throttles deletions.
+# The maximum number of listings of a folder. Two are enough (the second finds nothing) unless S3 throttles deletions.
 LISTINGS = 6
 # Objects may be added for up to 15 minutes after the request, by upload URLs and by running functions of a stopped job.
 # Only a run that begins this long after the request completes the erasure.
@@ -111,8 +111,8 @@ def _pages(prefix: str, bucket: str) -> Iterator[list[str]]:
 def _delete(keys: list[str], bucket: str) -> tuple[int, Counter[str]]:
     """Delete the objects; returns as `_delete_listed`.
 
-    DeleteObjects succeeds even if it deletes nothing: its answer has an error for each object that it did not delete. A
-    failed call counts as an error for each object, so that the deletions of the other calls are still recorded.
+    DeleteObjects succeeds even if it deletes nothing: its response has an error for each object that it did not delete.
+    A failed call counts as an error for each object, so that the deletions of the other calls are still recorded.
     """
     try:
         answer = clients.s3.delete_objects(
@@ -126,9 +126,9 @@ def _delete(keys: list[str], bucket: str) -> tuple[int, Counter[str]]:
 
 
 def _delete_datasets(job_id: str) -> int:
-    """Delete the datasets of the job's project, as they have labels and names of photos; returns their number.
+    """Delete the datasets of the job's project, which have labels and names of photos; returns their number.
 
-    Takes the datasets from Rekognition, as a stage that failed may have created one that is not in the record.
+    Reads the datasets from Rekognition, because a stage that failed may have created one that is not in the record.
     """
     deleted = 0
     for project in clients.rekognition.describe_projects(ProjectNames=[job_id])["ProjectDescriptions"]:

@@ -1,10 +1,10 @@
 """All errors that an operator may see. The name of a class is the error's name in the execution, the ASL and the job.
 
 Causes are copied to logs, messages, the job's record and an audit report that is locked for years. So a cause must not
-have the name of a photo or of a labels file. It may have the pipeline's own words, figures, codes, document types, job
-ids and keys that the pipeline chose. Names go into lists in the bucket, such as ``rejected.jsonl``. A cause quotes AWS
-only if AWS has read nothing of the job (see `quota`). Causes that other systems wrote are not copied (see
-`is_own_cause`).
+contain the name of a photo or of a labels file. It can contain the pipeline's own words, figures, codes, document
+types, job ids, and keys that the pipeline chose. Names of files go into lists in the bucket, such as
+``rejected.jsonl``. A cause quotes a message of AWS only if AWS had read none of the job's files (see `quota`). Causes
+that other systems wrote are not copied (see `is_own_cause`).
 """
 
 import re
@@ -34,7 +34,7 @@ TRANSIENT_CODES = frozenset(
         "TransactionInProgressException",
     }
 )
-# S3 answers HeadObject without a body, so its code is "403". "AuthorizationError" is the code of SNS.
+# S3's response to HeadObject has no body, so its error code is "403". "AuthorizationError" is the code of SNS.
 DENIED_CODES = frozenset(
     {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
 )
@@ -44,10 +44,10 @@ REJECTED, STOPPED = "ModelRejected", "StoppedByRequest"
 
 STOP_CAUSE = "The job was stopped through the API."
 OTHER_ERROR = "OtherError"
-"""Replaces an error name that neither the pipeline nor AWS gave, as the name may be any text."""
+"""Replaces an error name that neither the pipeline nor AWS gave, because such a name can be any text."""
 
 LAMBDA_ERRORS = ("Lambda.", "Runtime.", "Sandbox.")
-"""The prefixes of Lambda's own errors, such as a timeout. Lambda has read nothing of the job."""
+"""The prefixes of Lambda's own errors, such as a timeout. Lambda reads none of the job's files."""
 
 AWS_ERROR = re.compile(r"(States|Lambda|Runtime|Sandbox)(\.[A-Za-z]+)+")
 """The names of errors of Step Functions and Lambda."""
@@ -66,7 +66,7 @@ class AccessDenied(PipelineError):
 
 
 class UnexpectedAnswer(PipelineError):
-    """A service gave an answer that the stage cannot handle. The message has the answer's code."""
+    """A service returned a response that the stage cannot handle. The message has the error code."""
 
 
 class SettingsInvalid(PipelineError):
@@ -74,7 +74,7 @@ class SettingsInvalid(PipelineError):
 
 
 class StageFault(PipelineError):
-    """The stage has a bug. The message has the exception's class; the stage's log has the lines of the trace."""
+    """The stage has a bug. The message has the exception's class; the stage's log has the lines of the stack trace."""
 
 
 class ImagesNotFound(PipelineError):
@@ -98,7 +98,7 @@ class PhotosChanged(PipelineError):
 
 
 class ManifestChanged(PipelineError):
-    """A manifest does not have the hash that its stage returned, or was written again."""
+    """A manifest's hash is not the one that its stage returned, or the manifest was written again."""
 
 
 class LabelsInvalid(PipelineError):
@@ -126,7 +126,7 @@ class LabellingUnavailable(PipelineError):
 
 
 class NoUsableLabels(PipelineError):
-    """Rekognition could train on none of the labelled manifest's lines."""
+    """No line of the labelled manifest can be used for training."""
 
 
 class TooFewImagesPerLabel(PipelineError):
@@ -180,7 +180,8 @@ class ModelTimedOut(PipelineError):
 def own_error(error: str | None, cause: Any, *, is_stop: bool) -> str | None:
     """Return the name of an error, or `OTHER_ERROR` for a name that neither the pipeline nor AWS gave.
 
-    ``is_stop``: StopExecution wrote ``error`` and ``cause``. Its caller can give any text, so only the API's are kept.
+    ``is_stop``: StopExecution wrote ``error`` and ``cause``. Its caller can give any text, so only those of the API are
+    kept.
     """
     if not error:
         return error
@@ -215,9 +216,9 @@ def error_code(error: ClientError) -> str:
 
 
 def quota(error: ClientError) -> str:
-    """AWS's message about a quota that is in use, such as "2 of 2 trainings run".
+    """AWS's message about a quota that is used up, such as "2 of 2 trainings run".
 
-    Call this only for the error codes of quotas: AWS refuses such a call before it reads a photo, a manifest or labels.
+    Call this only for the error codes of quotas: AWS returns them before it reads a photo, a manifest or labels.
     """
     return error.response.get("Error", {}).get("Message", "")
 
@@ -225,15 +226,15 @@ def quota(error: ClientError) -> str:
 def as_pipeline_error(error: ClientError | BotoCoreError) -> PipelineError:
     """Convert a botocore error that no stage handled into a `PipelineError`.
 
-    Throttling, internal errors and lost connections become `Throttled`, as AWS recommends retries for them (Rekognition
-    Developer Guide, "Error handling"). A denial becomes `AccessDenied`, any other error `UnexpectedAnswer`. The cause
-    has the operation, the code and the request id, with which CloudTrail and AWS Support find the call. It does not
-    have AWS's message, which quotes keys and arguments.
+    Throttling, internal errors and lost connections become `Throttled`, because AWS recommends retries for them
+    (Rekognition Developer Guide, "Error handling"). A denial becomes `AccessDenied`, any other error
+    `UnexpectedAnswer`. The cause has the operation, the code and the request id, which identifies the call in
+    CloudTrail and for AWS Support. It does not have AWS's message, which quotes keys and arguments.
     """
     if isinstance(error, ClientError):
         code, metadata = error_code(error), error.response.get("ResponseMetadata", {})
         request = f" (request {metadata['RequestId']})" if metadata.get("RequestId") else ""
-        words = f"{error.operation_name} answered {code}{request}."
+        words = f"{error.operation_name} returned {code}{request}."
         if code in TRANSIENT_CODES or metadata.get("HTTPStatusCode", 0) >= 500:
             return Throttled(words)
         if code in DENIED_CODES:

@@ -1,4 +1,4 @@
-"""Compares the figures of the trained model with the bars and the live model's F1, and decides if it passes."""
+"""Compares the figures of the trained model with the bars and the live model's F1, and decides whether it passes."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,7 +52,8 @@ class ModelEvaluated:
     """The decision, the figures, and the bars that applied.
 
     ``labels`` has ``{label, f1, precision, recall, threshold, testingImages}`` for each document type. ``live_f1`` is
-    None if there is no live model, or if Rekognition has no figures of it. ``reasons`` are the missed bars.
+    None if there is no live model, or if Rekognition has no figures for it. ``reasons`` has a sentence for each missed
+    bar.
     """
 
     passed: bool
@@ -106,7 +107,7 @@ def _changes(lines: Iterable[tuple[int, str | Unusable]], changes: Mapping[str, 
 
 
 def evaluate(request: EvaluateModel, *, floors: Bars, project_parameter: str, model_parameter: str) -> ModelEvaluated:
-    """Read the model's evaluation summary and decide if the model passes.
+    """Read the model's evaluation summary and decide whether the model passes.
 
     ``floors`` are the deployment's bars. A bar of the job applies only if it is stricter, so that an execution that was
     started without the API cannot lower the bars.
@@ -187,7 +188,7 @@ def _require_own_figures(
 def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
     """Read the overall figures and those of each label from the summary file.
 
-    The overall figures may or may not be under ``Metrics``, as AWS's pages differ. Sources: Custom Labels guide,
+    The overall figures may or may not be under ``Metrics``: AWS's pages differ. Sources: Custom Labels guide,
     "Accessing the summary file"; Custom Labels guide, "Reference: training results summary file".
     """
     location = version.get("EvaluationResult", {}).get("Summary", {}).get("S3Object")

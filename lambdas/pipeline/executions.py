@@ -54,7 +54,7 @@ def job_id(execution_arn: str) -> str:
 
 
 def next_input(execution: Mapping[str, Any], *, again_from: Task | None) -> dict[str, Any]:
-    """The input of the execution that goes on where ``execution`` (from DescribeExecution) ended.
+    """The input of the execution that continues where ``execution`` (from DescribeExecution) ended.
 
     It is the input of ``execution`` with ``resumed``: the results of the tasks to skip, by the names of their
     variables, and ``redrives``, the number of resumes so far. ``again_from`` is the first completed task to run again.
@@ -68,7 +68,7 @@ def next_input(execution: Mapping[str, Any], *, again_from: Task | None) -> dict
     again = again_from.result if again_from else None
     results = {}
     for variable in dict.fromkeys(RESULTS.values()):
-        # Import labels needs the result of Request labels, which has the name of the supplied file, to run again.
+        # To run again, Import labels needs the result of Request labels, which has the name of the supplied file.
         if variable not in known or (variable == again and "labelsKey" not in known[variable]):
             break
         results[variable] = known[variable]

@@ -1,6 +1,7 @@
 """Finds or creates the Ground Truth labelling job, and answers the task token of `Request labels` with the labels.
 
-A task token is a secret, because any principal that has it can continue the execution. It is never logged.
+To answer a token is to call SendTaskSuccess or SendTaskFailure with it. A task token is a secret, because any principal
+that has it can continue the execution. It is never logged.
 """
 
 import json
@@ -39,12 +40,12 @@ LABEL_ATTRIBUTE = "doctype"
 TEMPLATE = Path(__file__).with_name("labelling_template.liquid")
 ENDED = ("Completed", "Failed", "Stopped")
 # DescribeLabelingJob's errors for a labelling job that does not exist. The service model has ResourceNotFound.
-# SageMaker answers ValidationException for unknown jobs of other types, and our names are never invalid.
+# SageMaker returns ValidationException for unknown jobs of other types, and our names are never invalid.
 NO_SUCH_LABELLING_JOB = frozenset({"ResourceNotFound", "ValidationException"})
 # The errors for a token that was answered, has expired or is invalid. Source: Step Functions API reference,
 # SendTaskSuccess.
 ALREADY_RESUMED = frozenset({"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"})
-TASK_SECONDS = 30 * 60  # a photo takes a minute; after this time an unfinished task goes back to the team
+TASK_SECONDS = 30 * 60  # a photo takes a minute; after 30, another worker of the team gets an unfinished task
 AVAILABILITY_SECONDS = 30 * 24 * 3600  # the maximum for a private or vendor team
 CONCURRENT_TASKS = 1000  # the default quota
 
@@ -67,7 +68,7 @@ class RequestLabels:
 
 @dataclass(frozen=True)
 class LabelsRequested:
-    """The function's result. The state's result is the answer to the token, not this."""
+    """The function's result, which the state ignores: the state's result is the answer to the token."""
 
     waits_for: str
 
@@ -89,7 +90,7 @@ class LabelsMade:
 
 
 Notify = Callable[[str, int, LabelsMade], object]
-"""Sends the notices that this attempt (labelling job) of the job has ended. It may be called any number of times."""
+"""Sends the notices that this attempt (labelling job) of the job has ended. Can be called any number of times."""
 
 
 def job_name(job_id: str, attempt: int) -> str:
@@ -104,7 +105,7 @@ def job_arn(state_machine_arn: str, job_id: str) -> str:
 
 
 def describe(name: str) -> "DescribeLabelingJobResponseTypeDef | None":
-    """DescribeLabelingJob's answer, or None if the labelling job does not exist."""
+    """DescribeLabelingJob's response, or None if the labelling job does not exist."""
     try:
         return clients.sagemaker.describe_labeling_job(LabelingJobName=name)
     except ClientError as error:
@@ -127,7 +128,7 @@ def parse_time(text: str) -> float:
 def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notify: Notify) -> LabelsRequested:
     """Store the token, find or create the labelling job, and answer the token if there are labels already.
 
-    May run any number of times for a job. A later run finds the labelling job of an earlier run.
+    Can run any number of times for a job. A later run finds the labelling job of an earlier run.
 
     Raises:
         LabellingUnavailable: the stack has no work team, or the Region has no Ground Truth functions.
@@ -141,7 +142,7 @@ def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notif
     jobs.note_first(request.job_id, LabelsRequestedTime=int(parse_time(request.requested_at) * 1000))
     if request.provider == SUPPLIED:
         if job["PostedLabels"]:
-            # The labels were the answer to the token of an earlier run, which failed after that.
+            # The labels were posted for the token of an earlier run, which then failed.
             supply_labels(job)
         else:
             _check_deadline(request, "no labels were posted")
@@ -181,7 +182,7 @@ def resume_execution(event: Mapping[str, Any], *, notify: Notify) -> None:
 
     Takes the status from DescribeLabelingJob, not from the event. Ignores labelling jobs of other systems and labelling
     jobs that the job's record does not name: `request_labels` checks a new one itself, and older attempts do not count.
-    If Lambda calls again after a crash, the notices are sent even if the token was answered.
+    If Lambda invokes the function again after a crash, sends the notices even if the token was answered already.
     """
     arn = event["resources"][0]
     name = arn.rpartition("/")[2]
@@ -222,7 +223,7 @@ def answer(job_id: str, token: str, description: Mapping[str, Any]) -> None:
 
 
 def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
-    """The result of a labelling job that has ended, from DescribeLabelingJob's answer.
+    """The result of a labelling job that has ended, from DescribeLabelingJob's response.
 
     The counters decide, because a labelling job may be ``Completed`` with unlabelled photos ("Complete with labeling
     errors").
@@ -285,8 +286,8 @@ class GroundTruth:
     def find_or_create(self, request: RequestLabels) -> "DescribeLabelingJobResponseTypeDef":
         """Find or create the labelling job to wait for; returns its description.
 
-        Each resume allows one more attempt. Returns the first attempt that neither failed nor was stopped, or the last
-        allowed attempt whatever its status.
+        Each resume allows one more attempt. Returns the first attempt that neither failed nor was stopped. If there is
+        none, returns the last allowed attempt.
         """
         for attempt in range(1, request.redrives + 1):
             description = self._find_or_create(request, attempt)
@@ -361,7 +362,7 @@ class GroundTruth:
 
 
 def _notify(job_id: str, description: Mapping[str, Any], notify: Notify) -> None:
-    """Notify that the photos are labelled. Without labels the execution fails, and there is a notice about its end."""
+    """Notify that the photos are labelled. Without labels, the execution fails, and its end has a notice of its own."""
     try:
         labels = read_outcome(description)
     except PipelineError:

@@ -71,7 +71,7 @@ class LabelsImported:
 
 
 class _Problems:
-    """Collects the problems of the file. The list in the bucket has all of them, the error their number and places."""
+    """Collects the problems of the file. The list in the bucket has all problems, the error their number and places."""
 
     def __init__(self, file: ManifestWriter) -> None:
         self._file = file
@@ -179,7 +179,7 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
 def _require_matches(counts: labels.Counts, max_unmatched_share: float, *, entries: int, problems_list: str) -> None:
     if counts.above(max_unmatched_share):
         raise LabelsDoNotMatch(
-            f"{counts.words}. The largest share allowed is {max_unmatched_share:.3g} of either. {problems_list} lists "
+            f"{counts.words}. The largest allowed share of each is {max_unmatched_share:.3g}. {problems_list} lists "
             "them. Labels belong to the photo with the same file name."
         )
     if not counts.marked:

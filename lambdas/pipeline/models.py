@@ -144,7 +144,7 @@ def start_training(
     """Find or create the job's project version. Creating it starts its training.
 
     If an earlier execution of the job has trained a model or is training it, this finds that version. A version whose
-    training failed stays and keeps its name, so each execution gives its version a name of its own.
+    training failed still has its name, so each execution gives its version another name.
 
     The model is tagged with ``cost_tags`` (``key=value``) and the job's id. Rekognition encrypts its copies of photos
     and manifests, and its output in ``bucket``, with ``kms_key_arn``; if this is empty, with a key that AWS owns.
@@ -179,9 +179,9 @@ def start_training(
 
 
 def _find_version(request: StartTraining) -> str | None:
-    """The ARN of the project's newest version that is trained or in training, otherwise of the execution's version.
+    """The ARN of the project's newest version that is trained or in training, else of the execution's own version.
 
-    The execution's version may have failed in the meantime, which Check training then reports.
+    The training of the execution's own version may have failed; Check training then reports the failure.
     """
     status_of = {version["ProjectVersionArn"]: version["Status"] for version in versions(request.project_arn)}
     usable = [arn for arn, status in status_of.items() if status not in NOT_TRAINED]
@@ -285,7 +285,7 @@ def read_json(location: Mapping[str, str]) -> Any:
 
 
 def _reason(request: CheckTraining | CheckModel, version: Mapping[str, Any]) -> str:
-    """How to read Rekognition's message. The cause does not have the message, as it may have names of photos."""
+    """How to read Rekognition's message. The cause does not have the message, because it may have names of photos."""
     if not version.get("StatusMessage"):
         return "Rekognition gave no reason."
     return (
@@ -296,7 +296,7 @@ def _reason(request: CheckTraining | CheckModel, version: Mapping[str, Any]) -> 
 
 
 def _manifest_faults(version: Mapping[str, Any]) -> str:
-    """A sentence with the error codes of the manifest summary, or "". Only faults of a manifest's content have one.
+    """A sentence with the error codes of the manifest summary, or "". Only errors in a manifest's content have codes.
 
     Source: Custom Labels guide, "Understanding the manifest summary".
     """

@@ -1,10 +1,11 @@
 """Sends notices of each outcome: a message on the topic for people, and an event with the same content for programs.
 
-Message and event are sent and marked independently: if one fails, the other is still sent, and is not sent again. Each
-is marked after it is sent, so a function that crashes in between sends it again in the next run. A repeated notice does
-little harm, as its event has the same ``noticeId``. A lost notice could hide a failed job or a model that costs money.
+Message and event are sent and marked independently: if one fails, the other is still sent, and a later run sends only
+the one that failed. Each is marked after it is sent, so a function that crashes in between sends it again in the next
+run. A repeated notice does little harm, because its event has the same ``noticeId``. A lost notice could hide a failed
+job or a model that costs money.
 
-Messages have figures and causes, which name no file (`pipeline.errors`), and no other personal data.
+Messages contain figures and causes, which name no file (`pipeline.errors`), and no personal data.
 """
 
 import json
@@ -187,7 +188,7 @@ def end_notice(job: Job) -> Notice:
 def labelled_notice(job: Job, attempt: int, labels: LabelsMade) -> Notice:
     """The notice of a labelling job that has ended with labels."""
     lines = [
-        f"People have labelled the photos of training job {job.id}. The job goes on by itself.",
+        f"People have labelled the photos of training job {job.id}. The job continues without further action.",
         "",
         f"Labelled: {labels.labelled}",
         f"Could not be labelled: {labels.failed}",
@@ -209,7 +210,7 @@ def labelled_notice(job: Job, attempt: int, labels: LabelsMade) -> Notice:
 
 def _model_in_words(job: Job) -> str:
     if not job["PublishedTime"]:
-        return "Its model is good enough. It was not started, as the job has deploy false."
+        return "Its model is good enough. It was not started, because the job has deploy false."
     dollars = prices.model_hour(job["InferenceUnits"])
     return (
         f"Its model is the live model and costs {dollars:.2f} USD an hour until it is stopped. See docs/operations.md, "

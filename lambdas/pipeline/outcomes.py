@@ -18,7 +18,7 @@ STATUSES: Mapping[str, Status] = {
     "TIMED_OUT": Status.FAILED,
     "ABORTED": Status.STOPPED,
 }
-HISTORY_PAGE = 1000  # events; the entry of the last state is among them unless it had more than some 300 retries
+HISTORY_PAGE = 1000  # events; they include the entry of the last state unless it had more than about 300 retries
 
 logger = Logger(child=True)
 
@@ -58,8 +58,8 @@ def find(execution_arn: str) -> Outcome | None:
 def record(execution_arn: str) -> Job | None:
     """Record the execution's end; returns the job, or None if the execution runs or is not a job's last execution.
 
-    May be called at any time and any number of times, as it takes the end from Step Functions. It replaces neither a
-    later end nor the end of a later execution.
+    Can be called at any time and any number of times, because it reads the end from Step Functions. It replaces neither
+    a later end nor the end of a later execution.
     """
     outcome = find(execution_arn)
     if outcome is None:
@@ -98,7 +98,7 @@ def _last_stage(execution_arn: str) -> str | None:
 
 
 def _words(cause: str | None) -> str | None:
-    """The cause for people: of a Lambda function's JSON error, the message only."""
+    """The cause as text for people. If it is the JSON error of a Lambda function, only its message."""
     if cause is None:
         return None
     try:

@@ -29,5 +29,5 @@ def read(kind: type[Request], payload: Mapping[str, Any]) -> Request:
 
 
 def write(result: Any) -> dict[str, Any]:
-    """The dataclass ``result`` as a payload in camelCase; keys of plain dicts inside it stay as they are."""
+    """The dataclass ``result`` as a payload in camelCase. Keys of dicts inside it are unchanged."""
     return {camel(name): value for name, value in asdict(result).items()}

@@ -78,9 +78,10 @@ def create_datasets(request: CreateDatasets, *, cost_tags: Sequence[str]) -> Dat
     """Find or create the job's project, tagged with ``cost_tags`` (``key=value``) and the job's id, and both datasets.
 
     Raises:
-        DatasetFailed: the quota of projects is in use, or Rekognition cannot read a manifest.
-        DatasetSlotsBusy: a quota of datasets is in use.
-        Throttled: the project is not ready for a dataset, or a failed dataset is being deleted. A retry creates it.
+        DatasetFailed: the quota of projects is used up, or Rekognition cannot read a manifest.
+        DatasetSlotsBusy: a quota of datasets is used up.
+        Throttled: the project is not ready for a dataset, or a failed dataset is being deleted. A retry creates the
+            dataset.
     """
     project_arn = _find_or_make_project(request.job_id, cost_tags)
     return DatasetsCreated(
@@ -103,7 +104,7 @@ def check_datasets(request: CheckDatasets) -> DatasetsChecked:
         statuses[kind] = description["Status"]
         if description["Status"] in FAILED:
             reason = "Rekognition gave no reason."
-            if description.get("StatusMessage"):  # not quoted, as it may have names of photos
+            if description.get("StatusMessage"):  # not quoted, because it may have names of photos
                 reason = (
                     "To read Rekognition's reason: aws rekognition describe-dataset "
                     f"--dataset-arn {arn} --query DatasetDescription.StatusMessage"
@@ -161,13 +162,13 @@ def _find_or_make_dataset(name: str, project_arn: str, kind: "DatasetTypeType", 
             raise
         project = _project(name)
         if project["ProjectArn"] != project_arn:
-            raise UnexpectedAnswer(f"Project {name} was deleted and created again in the meantime.") from error
+            raise UnexpectedAnswer(f"Project {name} was deleted and created again during the job.") from error
         for dataset in project.get("Datasets", []):
             if dataset["DatasetType"] != kind or dataset["Status"] == "DELETE_IN_PROGRESS":
                 continue
             if dataset["Status"] not in FAILED:
                 return str(dataset["DatasetArn"])
             clients.rekognition.delete_dataset(DatasetArn=dataset["DatasetArn"])
-            raise Throttled(f"The {kind} dataset is {dataset['Status']}. It is deleted, then created again.") from error
+            raise Throttled(f"The {kind} dataset is {dataset['Status']}. A retry creates it again.") from error
         raise Throttled(f"Project {name} is not ready for a {kind} dataset: {error_code(error)}.") from error
     return arn

@@ -12,7 +12,7 @@ from rules.bars import Bars
 
 logger = Logger(child=True)
 
-NONE_YET = "default"  # the parameters' value before the first model; existing services expect this word
+NONE_YET = "default"  # the parameters' value until a model is live; existing services expect this word
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def publish(
 
     ``floors`` and ``may_stop_previous`` are the deployment's settings.
 
-    The job's record gets the previous model before the first parameter changes, and keeps it: a second run reads it
-    from there, and does not take the job's own model for the previous one. The lock lets jobs publish one at a time.
-    Without it, two jobs could record the same previous model, or each write one of the two parameters last.
+    Records the previous model in the job's record before the first parameter changes. A second run reads it from there,
+    because the parameters may already name the job's own model. The lock lets one job publish at a time. Without it,
+    two jobs could record the same previous model, or the two parameters could name models of different jobs.
 
     A job may wait for days between its evaluation and this stage. So the evaluation must still hold::
 

@@ -2,7 +2,7 @@
 
 Rekognition does not report when a model was started. If the pipeline started the model, the job's record has the time.
 For a model that was started elsewhere (the console, the CLI), the record gets the time at which this module first finds
-it running. For a model that was stopped elsewhere, this module records the stop, so that a later start counts anew.
+it running. For a model that was stopped elsewhere, this module records the stop, so that a later start gets a new time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,7 @@ class Model:
 
     @property
     def dollars_an_hour(self) -> float:
-        """USD an hour at list price, for the least number of inference units."""
+        """The list price in USD an hour, for the minimum number of inference units."""
         return prices.model_hour(self.inference_units)
 
 
@@ -104,7 +104,7 @@ def stop_long_running(running: Sequence[Model], most_hours: int, *, channels: Ch
 
     Does not stop models with an unknown start and models of running jobs. Sends the notice before the stop, so that no
     model is stopped without a notice; a retry after a crash in between sends it again. If the message cannot be sent,
-    the model is not stopped. If only the event cannot be sent, it is.
+    the model is not stopped. If only the event cannot be sent, the model is stopped.
     """
     failures: list[PipelineError] = []
 
@@ -136,7 +136,7 @@ def stopping_notice(model: Model, most_hours: int) -> Notice:
     effect = "It is the live model: services cannot check documents until a model is started." if model.is_live else ""
     lines = [
         f"The model of training job {model.job.id} has run for {model.hours:.1f} hours, more than the {most_hours} of "
-        "the setting modelHours. The pipeline stops it, as the setting longRunningModels says.",
+        "the setting modelHours. The pipeline stops it, because the setting longRunningModels is stop.",
         *([effect] if effect else []),
         "",
         "To start it again:",

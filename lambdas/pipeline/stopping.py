@@ -1,7 +1,7 @@
 """Stops what an ended job left running: its labelling jobs and its model. Never stops a model that is or was live.
 
-All ends of a job (a stop through the API or in the console, a failure, a timeout) are handled alike: once when the end
-is recorded, and again some minutes later for what could not be stopped before.
+All ends of a job (a stop through the API or in the console, a failure, a timeout) are handled in the same way: once
+when the end is recorded, and again some minutes later for what could not be stopped at first.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ from rules.states import ENDED, PUBLISH_MODEL, Status
 # something have a timeout of one minute.
 LATE_MS = 5 * 60_000
 
-MODEL = "model"  # the name of a stopped model in the API's answer
+MODEL = "model"  # the name of a stopped model in the API's response
 LABELLING_RUNS = ("Initializing", "InProgress")
 
 logger = Logger(child=True)
@@ -52,9 +52,9 @@ class Parts:
 def stop_what_runs(job: Job, *, model_parameter: str) -> tuple[list[str], list[str]]:
     """Stop what the ended job left running; returns what was stopped, and sentences about what cannot be stopped yet.
 
-    May be called any number of times. Does not stop the labelling of a job that failed, as a resume can use the labels.
-    Finds labelling jobs and models by the job's id, as a stage that was interrupted may have created one that is not in
-    the record.
+    Can be called any number of times. Does not stop the labelling of a job that failed, because a resume can use the
+    labels. Finds labelling jobs and models by the job's id, because a stage that was interrupted may have created one
+    that is not in the record.
 
     Raises:
         ClientError, BotoCoreError: a service refused a part. The other parts were tried.
@@ -80,10 +80,10 @@ def _stop_model(
     arn, status = version["ProjectVersionArn"], version["Status"]
     if status == "TRAINING_IN_PROGRESS":
         deletion = " The model is deleted when the training ends." if _is_stopped(job) else ""
-        remaining.append(f"The training goes on, as Rekognition cannot cancel it.{deletion}")
+        remaining.append(f"The training continues, because Rekognition cannot cancel it.{deletion}")
     elif status in models.UP and not _was_live(job, arn, model_parameter):
         if _may_be_publishing(job):
-            remaining.append("The model may be going live now. Otherwise, it is stopped in some minutes.")
+            remaining.append("The model may be going live now. If it does not, it is stopped in a few minutes.")
         elif models.stop_model(job["ProjectArn"], arn) in models.DOWN:
             model_hours.record_stop(job.id)
             stopped.append(MODEL)
@@ -107,7 +107,7 @@ def record_end(job_id: str) -> Job | None:
 
 
 def settle(job: Job, *, project_parameter: str, model_parameter: str) -> None:
-    """Stop and delete what an earlier stop could not, if the job was not resumed since its end.
+    """Stop and delete what an earlier stop could not stop, if the job was not resumed since its end.
 
     Rekognition cannot cancel a training, so this deletes the model of a stopped job after its training. A resumed job
     keeps its model: `ends.discard_model` decides whether the resume or the deletion came first.
@@ -156,7 +156,7 @@ def _is_late(job: Job) -> bool:
 
 
 def _trained_after_stop(job: Job, version: Mapping[str, Any]) -> bool:
-    """Whether the training went on after the job was stopped, and has succeeded."""
+    """Whether the training continued after the job was stopped, and has succeeded."""
     if not _is_stopped(job) or version["Status"] != "TRAINING_COMPLETED":
         return False
     stop_time: int = max(job["EndTime"], job["StopRequested"] or 0)  # a job may be stopped after it has failed
@@ -180,7 +180,7 @@ def _stop_labelling(job_id: str) -> bool:
             except ClientError:
                 if labelling.status(name) in LABELLING_RUNS:
                     raise
-                # the labelling job has ended or was stopped since the first look
+                # the labelling job has ended or was stopped after its status was read
             stopped = True
         attempt += 1
     return stopped

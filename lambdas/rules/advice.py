@@ -39,7 +39,7 @@ class Advice:
     """The tasks that raise an error (empty: any task), what the error means, and what to do about it.
 
     ``anew``: a redrive would fail again, so a resume starts the job's next execution. ``again_from`` is the first task
-    that the next execution repeats; None stands for the task that failed.
+    that the next execution repeats; None means the task that failed.
     """
 
     tasks: tuple[Task, ...]
@@ -56,8 +56,8 @@ LABEL_ANEW = "Start a new job and have its photos labelled again."
 WAIT_AGAIN = "Resume the job. It waits again, with a new deadline."
 DEFINITION_FAULT = Advice(
     ANY,
-    "The state machine's definition does not fit an expression, a result or the execution's history.",
-    "Ask the operator to deploy a corrected state machine, then resume the job. It continues with the corrected one.",
+    "An expression in the state machine's definition failed, or the execution exceeded a limit of Step Functions.",
+    "Ask the operator to deploy a corrected state machine, then resume the job. It continues with the new definition.",
     anew=True,
 )
 
@@ -77,15 +77,16 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "TooManyBadImages": Advice(
         (CHECK_IMAGES,),
-        "A larger share of the photos was rejected than the setting `maxRejectedShare` allows. `rejected.jsonl` says "
-        "why each photo was rejected.",
-        "Start a new job without the rejected photos. If you uploaded the wrong folder, start it with the right one.",
+        "The share of rejected photos exceeds the setting `maxRejectedShare`. `rejected.jsonl` says why each photo was "
+        "rejected.",
+        "Start a new job without the rejected photos. If you uploaded the wrong folder, upload the right one to the "
+        "new job.",
         Resume.IMPOSSIBLE,
     ),
     "PhotosLeft": Advice(
         (CHECK_IMAGES,),
-        "The job has more photos to turn upright than one run has time for. Retried at once, as long as each run turns "
-        "some photos.",
+        "The stage had no time to turn all sideways photos upright. The state machine runs it again at once, as long "
+        "as each run turns some photos.",
         "Resume the job. It continues with the remaining photos.",
     ),
     "LabelsInvalid": Advice(
@@ -97,8 +98,8 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "LabelsDoNotMatch": Advice(
         (IMPORT_LABELS,),
-        "A larger share of the labelled photos was not uploaded, or of the uploaded photos has no labels, than the "
-        "setting `maxUnmatchedShare` allows. `label-problems.jsonl` names these photos.",
+        "The share of labelled photos that were not uploaded, or of uploaded photos without labels, exceeds the "
+        "setting `maxUnmatchedShare`. `label-problems.jsonl` names these photos.",
         CORRECT_LABELS + " The file must name the photos as they were uploaded. If photos were not uploaded, start a "
         "new job with all photos.",
         Resume.AFTER_LABELS,
@@ -142,8 +143,8 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "PhotosChanged": Advice(
         (PREPARE_DATASETS, EVALUATE_MODEL),
-        "After the photos were checked, more than `maxRejectedShare` of them were replaced or deleted, or at least one "
-        "photo of the training or test set was. No model goes live.",
+        "After the check, more than `maxRejectedShare` of the photos were replaced or deleted, or at least one photo "
+        "of the training or test set was replaced or deleted. No model goes live.",
         "Find out what writes to the bucket, then start a new job with the photos.",
         Resume.IMPOSSIBLE,
     ),
@@ -163,7 +164,8 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "DatasetSlotsBusy": Advice(
         (CREATE_DATASETS,),
-        "The account has reached its limit of datasets. The cause has Rekognition's message. Retried for a week.",
+        "The account has reached its limit of datasets. The cause has Rekognition's message. The task retried for a "
+        "week.",
         "Delete projects of old jobs or request a higher quota, then resume the job.",
     ),
     "DatasetTimedOut": Advice(
@@ -173,7 +175,7 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "TrainingSlotsBusy": Advice(
         (START_TRAINING,),
-        "The account has reached its limit of concurrent trainings. Retried for a week.",
+        "The account has reached its limit of concurrent trainings. The task retried for a week.",
         "Resume the job after another training has ended.",
     ),
     "TrainingFailed": Advice(
@@ -181,7 +183,7 @@ BY_ERROR: Mapping[str, Advice] = {
         "The training failed, or the model was deleted. The cause has the codes of the manifest's errors and says how "
         "to read Rekognition's message.",
         "Correct what the cause names, then resume the job. It trains again, and the new training is billed. If the "
-        "photos or labels are the cause, start a new job with other ones.",
+        "photos or labels are the problem, start a new job with corrected photos or labels.",
     ),
     "TrainingTimedOut": Advice(
         (CHECK_TRAINING,),
@@ -201,7 +203,7 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "RunningModelsLimit": Advice(
         (START_MODEL,),
-        "The account has reached its limit of running models. Retried for a week.",
+        "The account has reached its limit of running models. The task retried for a week.",
         "Stop a model that you do not need, then resume the job.",
     ),
     "EvaluationOutdated": Advice(
@@ -229,8 +231,8 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "AccessDenied": Advice(
         ANY,
-        "The function's role lacks a permission. The cause names the operation and the request ID, by which you find "
-        "the call in CloudTrail.",
+        "The function's role lacks a permission. The cause names the operation and the request ID. To find the call in "
+        "CloudTrail, search for the request ID.",
         "Ask the operator to add the permission to the role, then resume the job.",
     ),
     "SettingsInvalid": Advice(
@@ -245,8 +247,8 @@ BY_ERROR: Mapping[str, Advice] = {
     ),
     "StageFault": Advice(
         ANY,
-        "The stage's code has a fault. The cause names the exception; the stage's log has the details.",
-        "Report the fault. After a corrected version is deployed, resume the job.",
+        "The stage's code has a bug. The cause names the exception; the stage's log has the details.",
+        "Report the bug. After a corrected version is deployed, resume the job.",
     ),
     "States.Timeout": Advice(
         ANY,
@@ -262,7 +264,7 @@ UNNAMED = Advice(
     ANY,
     "The pipeline has no name for this error. For example, a function crashed.",
     "Send the execution's ARN to the operator, who finds details in its history and in the function's log. After the "
-    "fault is corrected, resume the job.",
+    "problem is corrected, resume the job.",
 )
 STOPPED = Advice(ANY, "The job was stopped.", "Resume the job to continue where it was stopped.")
 

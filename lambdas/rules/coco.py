@@ -47,7 +47,7 @@ def parse(data: bytes) -> dict[str, Any]:
     """Parse the file. Keys that this module does not read, such as outlines, are left out to save memory.
 
     Raises:
-        Unreadable: the file is no JSON, or one of `PARTS` is missing.
+        Unreadable: the file is not JSON, or one of `PARTS` is missing.
     """
 
     def lean(part: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _categories(categories: list[Any], source: Source) -> dict[Id, str]:
             source.report(Problem(place, "InvalidCategory", "it needs an id and a name", own_id))
             continue
         name = category["name"]
-        # Some tools take 1 and "1" for the same id, others for two ids.
+        # Some tools treat 1 and "1" as the same id, others as two ids.
         earlier = names[first.setdefault(str(own_id), own_id)] if str(own_id) in first else name
         if earlier != name:
             reason = f"the categories {quoted(earlier)} and {quoted(name)} have the same id {quoted(own_id)}"
@@ -170,7 +170,7 @@ def _find_photos(images: Collection[_Image], source: Source) -> dict[Id, str | N
 
 
 def ambiguous(names: list[str]) -> Unusable:
-    """The reason for an image whose name may mean any of ``names``."""
+    """The reason for refusing an image whose name may mean any of ``names``."""
     return Unusable(
         "AmbiguousName", f"{' and '.join(map(quoted, names))} are too similar: use the photo's exact file name"
     )

@@ -25,7 +25,7 @@ class Size(NamedTuple):
 
     @property
     def stored(self) -> tuple[int, int]:
-        """Width and height of the pixels as the file stores them, before EXIF turns them."""
+        """Width and height of the pixels as the file stores them, before the rotation by the EXIF orientation."""
         return (self.height, self.width) if self.orientation in SIDEWAYS else (self.width, self.height)
 
 

@@ -1,4 +1,4 @@
-"""Turns boxes: by an angle about their centre, and from the stored photo to the upright photo."""
+"""Rotates boxes: by an angle about their centre, and from the stored photo to the upright photo."""
 
 from collections.abc import Callable, Iterable, Mapping
 from math import cos, radians, sin

@@ -27,8 +27,8 @@ from rules.matching import Claims, Match, file_name
 from rules.words import escaped, quoted
 
 VERIFICATION_TYPE = "groundtruth/label-verification"
-# The customer chooses the classes of a verification job; AWS's examples use good and bad. If the class is not in this
-# list, the labels are left out.
+# The creator of a verification job chooses its classes; AWS's examples use good and bad. Labels whose class is not in
+# this list are left out.
 GOOD = frozenset({"good", "ok", "okay", "correct", "accept", "accepted", "approve", "approved", "pass", "valid", "yes"})
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -38,8 +38,8 @@ Open = Callable[[], Stream]
 def read(open_file: Open, source: Source) -> Iterator[Entry]:
     """Yield the entries of the manifest.
 
-    A line whose name only resembles a photo's name can be matched only when all lines are known. The file is read again
-    for these lines. Memory holds the name of each photo of the job, and the number and name of each of these lines.
+    A line whose name only resembles a photo's name can be matched only after all lines are known. So the file is read
+    again for these lines. Memory holds the names of the job's photos, and the number and the name of each such line.
     """
     claims = Claims()
     names: set[str] = set()

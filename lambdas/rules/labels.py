@@ -22,7 +22,7 @@ LINES_LOOKED_AT = 100
 
 
 def read(open_file: Open, size: int, source: Source) -> Iterator[Entry]:
-    """Return the entries of the file. Problems go to ``source.report``, and entries with problems are left out.
+    """Return the entries of the file. Reports problems to ``source.report`` and leaves out entries with problems.
 
     A COCO file of 100 MB needs about 600 MB of memory, a manifest of 1 GB about 60 MB.
 
@@ -42,7 +42,7 @@ def read(open_file: Open, size: int, source: Source) -> Iterator[Entry]:
         return ground_truth.read(open_file, source)
     if size > MAX_COCO_BYTES:
         raise Unreadable(
-            f"has {size:,} bytes; a COCO file may have at most {MAX_COCO_BYTES:,} (100 MB). Remove outlines from the "
+            f"has {size:,} bytes; a COCO file can have at most {MAX_COCO_BYTES:,} (100 MB). Remove outlines from the "
             "file, or supply a Ground Truth output manifest."
         )
     with closing(open_file()) as file:  # type: ignore[type-var]
@@ -64,10 +64,11 @@ def is_manifest(open_file: Open) -> bool:
 
 @dataclass
 class Counts:
-    """Counts what a labels file and a job's photos have in common. The caller adds each entry and sets the photos.
+    """Counts the entries of a labels file and the job's photos, and those without a counterpart.
 
-    ``labelled``: entries with labels. ``without_photo``: those whose photo was not uploaded. ``photos``: the job's
-    photos. ``without_label``: those without an entry in the file. ``marked``: photos with at least one document box.
+    `add` counts entries; the caller sets ``photos`` and ``without_label``. ``labelled``: entries with labels.
+    ``without_photo``: labelled entries whose photo was not uploaded. ``photos``: the job's photos. ``without_label``:
+    the job's photos without an entry in the file. ``marked``: photos with at least one document box.
     """
 
     labelled: int = 0

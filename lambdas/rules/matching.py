@@ -35,7 +35,7 @@ class Names:
         self._stored: dict[str, set[str]] = {}
 
     def find(self, path: str) -> Match:
-        """Return the photos that ``path``, a name in a labels file, may mean."""
+        """Return the photos to which ``path``, a name in a labels file, may refer."""
         name = file_name(path)
         if name in self._names:
             return Match(name)
@@ -58,7 +58,7 @@ class Names:
 
 
 def _spellings(path: str) -> Iterator[str]:
-    """Yield the file names that ``path`` may stand for.
+    """Yield the file names to which ``path`` may refer.
 
     They are taken from the path as it is, from the path without query string and fragment, and from the values of the
     query string (Label Studio: ``/data/local-files/?d=folder/name.jpg``), each also percent-decoded.
@@ -84,7 +84,7 @@ def _as_stored(name: str) -> str:
 
 
 class Claims:
-    """Decides which photo each entry of a labels file means: first `add` all entries, then `resolve` the inexact ones.
+    """Decides which photo each entry of a labels file names: first `add` all entries, then `resolve` the inexact ones.
 
     A photo belongs to the entry that has exactly its name. Without such an entry, it belongs to the entry with a
     similar name, if there is only one and that entry is similar to no other photo.

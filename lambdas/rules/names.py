@@ -6,13 +6,13 @@ The API, the command line and the state Check images share them.
 import unicodedata
 
 JOB_PREFIX = "ekyc-"
-"""Prefix of every job id, and so of the names of the job's labelling job, Rekognition project and model."""
+"""The prefix of every job id, and therefore of the names of each job's labelling job, Rekognition project and model."""
 
 JOB_TAG = "ekyc-job"
 """The tag on projects, models and labelling jobs whose value is the id of their job."""
 
 LONGEST_NAME = 255  # characters
-LONGEST_NAME_BYTES = 900  # in UTF-8; an S3 key may have 1,024 bytes, and the folder and the job id need some
+LONGEST_NAME_BYTES = 900  # in UTF-8; an S3 key has at most 1,024 bytes, and the folder and the job id need some of them
 # Unicode's general categories: control, format, surrogate, line and paragraph separators.
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 

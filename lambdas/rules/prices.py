@@ -7,5 +7,5 @@ TRANSITION = THOUSAND_TRANSITIONS / 1000
 
 
 def model_hour(inference_units: int | None) -> float:
-    """USD for an hour of a running model. A model has at least one inference unit, also when a record has no number."""
+    """The price of a running model in USD an hour. None or 0 inference units count as one, the minimum."""
     return (inference_units or 1) * INFERENCE_UNIT_HOUR

@@ -8,7 +8,7 @@ from rules.words import quoted
 # characters that are safe in file names, S3 keys, e-mails and HTML.
 LONGEST_TYPE = 255
 TYPE_PATTERN = rf"[A-Za-z0-9_-]{{1,{LONGEST_TYPE}}}"
-# SageMaker guide, "Input Data Quotas": the most label categories of a bounding box task.
+# SageMaker guide, "Input Data Quotas": the maximum number of label categories of a bounding box task.
 MOST_TYPES = 50
 TYPE_RULE = f"1 to {LONGEST_TYPE} letters (A to Z, a to z), digits, '_' and '-'"
 

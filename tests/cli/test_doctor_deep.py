@@ -313,13 +313,13 @@ def test_an_api_that_wants_a_body_or_answers_no_json(a_probe: Probe) -> None:
     # Given an API Gateway that refuses a start without a body
     with answering(lambda _: (400, {"detail": "No body."})) as url:
         a_probe.context.endpoint = url
-        finding = examine("API Gateway's answers", a_probe)
+        finding = examine("API Gateway's responses", a_probe)
     assert finding.status == "warning"
     assert "without a body returns 400 instead of 404" in finding.found
     # And one whose words about a wrong body break the JSON
     with answering(lambda _: (404, '{"detail": "["names"]"}')) as url:
         a_probe.context.endpoint = url
-        finding = examine("API Gateway's answers", a_probe)
+        finding = examine("API Gateway's responses", a_probe)
     assert finding.status == "problem"
     assert '{"detail": "["names"]"}' in finding.found
 

@@ -275,7 +275,7 @@ def test_once_the_execution_is_forgotten_the_lock_alone_proves(
     assert re.search(
         r"first version for this end, stored at \d{4}-.* UTC, with an active COMPLIANCE lock", locked.stdout
     )
-    assert "what the execution did rests on the report" in " ".join(locked.stdout.split())
+    assert "only the report shows what the execution did" in " ".join(locked.stdout.split())
     assert "It is genuine" not in locked.stdout
     # And without the lock only the content agrees
     assert content.returncode == 7, content.stdout + content.stderr

@@ -189,7 +189,7 @@ def test_labels_replaced_after_they_were_named(pipeline: Pipeline, at_start: boo
     # And the report says so, and who named the file
     document = report(pipeline, job_id)
     (answer,) = (part["answer"] for part in document["answers"] if "abel" in part["question"])
-    assert "it was replaced before the job was resumed" in answer
+    assert "replaced after it was named and before the job was resumed" in answer
     named = document["facts"]["labelling"]
     assert (named["atStart"], named["postedBy"]) == (at_start, document["facts"]["started"]["by"])
     assert named["fileSha256"] == sha256(labels.read_bytes() + b" ")

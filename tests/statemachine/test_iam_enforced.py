@@ -59,7 +59,7 @@ def test_a_missing_permission_fails_the_job_by_name(pipeline: Pipeline) -> None:
     job = pipeline.reaches(job_id, "Failed")
     # Then it fails at that stage, and the cause says which call was denied
     assert job["error"] == "AccessDenied"
-    assert job["cause"].startswith("GetObject answered AccessDenied")
+    assert job["cause"].startswith("GetObject returned AccessDenied")
 
 
 def test_a_denied_event_neither_stops_nor_repeats_a_message(pipeline: Pipeline) -> None:

@@ -286,7 +286,7 @@ def test_a_model_that_a_failed_job_started_is_not_left_running(pipeline: Pipelin
 def broken(function_id: str) -> Iterator[None]:
     """While open, each invocation of a function fails as one whose role lacks a permission."""
     invoke = functions.Runtime.invoke
-    denied = json.dumps({"errorType": "AccessDenied", "errorMessage": "PutParameter answered AccessDenied: no."})
+    denied = json.dumps({"errorType": "AccessDenied", "errorMessage": "PutParameter returned AccessDenied: no."})
 
     def fail(self: functions.Runtime, function: Any, event: Any, *more: Any) -> functions.Answer:
         if function_id in function.function_name:

@@ -283,10 +283,10 @@ def test_a_start_accepts_options(api: Api, s3: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"minF1": 0.79}, "minF1 is 0.79, below the deployment's 0.8: a job may raise this bar, not lower it."),
+        ({"minF1": 0.79}, "minF1 is 0.79, below the deployment's 0.8: a job can raise this bar, not lower it."),
         ({"minF1": 0}, "minF1 is 0, below the deployment's 0.8"),
         ({"minLabelF1": 0.1}, "minLabelF1 is 0.1, below the deployment's 0.5"),
-        ({"maxF1Drop": 1}, "maxF1Drop is 1, above the deployment's 0.05: a job may allow a smaller drop only."),
+        ({"maxF1Drop": 1}, "maxF1Drop is 1, above the deployment's 0.05: a job can only set a smaller drop."),
         ({"stopPreviousModel": True}, "stopPreviousModel is true, but the deployment's setting"),
         ({"minF1": 0, "maxF1Drop": 1, "stopPreviousModel": True, "deploy": True}, "minF1 is 0"),
     ],
@@ -408,7 +408,7 @@ def test_urls_of_long_names_that_lambda_could_not_answer(api: Api) -> None:
         return api.post(f"jobs/{job_id}/urls", json.dumps({"names": names}, ensure_ascii=False))
 
     # When all their URLs are asked for, then the answer says to ask for fewer
-    assert is_problem(ask(names), 413, "Ask for fewer at a time")
+    assert is_problem(ask(names), 413, "Ask for fewer names at a time")
     # And fewer are answered
     assert list(ask(names[:500]).json) == names[:500]
 
@@ -446,15 +446,15 @@ def test_a_size_that_cannot_be_is_refused(api: Api, sizes: Any, words: str) -> N
 
 def test_photos_come_before_the_start(api: Api) -> None:
     job_id = api.started()
-    assert is_problem(api.get("url", JobId=job_id, S3Key="a.jpg"), 409, "it takes no more files")
-    assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.json"]}), 409, "it takes no more files")
+    assert is_problem(api.get("url", JobId=job_id, S3Key="a.jpg"), 409, "it accepts no more files")
+    assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.json"]}), 409, "it accepts no more files")
 
 
 def test_labels_also_come_while_the_job_waits_for_them(api: Api) -> None:
     job_id = api.waiting_for_labels()
     assert api.get("url", JobId=job_id, S3Key="annotations.json").status == 200
     assert api.post(f"jobs/{job_id}/urls", {"names": ["a.json", "b.manifest"]}).status == 200
-    assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.json", "b.jpg"]}), 409, "labels only")
+    assert is_problem(api.post(f"jobs/{job_id}/urls", {"names": ["a.json", "b.jpg"]}), 409, "only labels files")
 
 
 @pytest.mark.parametrize("error", ["LabelsInvalid", "LabelsDoNotMatch"])
@@ -467,7 +467,7 @@ def test_labels_that_failed_a_job_can_be_corrected(api: Api, error: str) -> None
     assert api.get("url", JobId=job_id, S3Key="annotations.json").status == 200
     target = api.post(f"jobs/{job_id}/urls", {"names": ["annotations.json"]}).json["annotations.json"]
     assert target["headers"] == {"Content-Type": "application/json"}
-    assert is_problem(api.get("url", JobId=job_id, S3Key="a.jpg"), 409, "labels only")
+    assert is_problem(api.get("url", JobId=job_id, S3Key="a.jpg"), 409, "only labels files")
 
 
 # --- Mistakes --------------------------------------------------------------------------------------------------------

@@ -29,15 +29,15 @@ def test_a_refusal_is_reported_without_awss_message(name: str, code: str) -> Non
     answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"RequestId": "4442587FB7D0A2F9"}}
     # Then the cause has the operation, the code and the request, and none of the message
     cause = str(as_pipeline_error(ClientError(answer, "GetObject")))  # type: ignore[arg-type]
-    assert cause.startswith(f"GetObject answered {code} (request 4442587FB7D0A2F9).")
-    assert "ne" not in cause.replace("answered", "")
+    assert cause.startswith(f"GetObject returned {code} (request 4442587FB7D0A2F9).")
+    assert "ne" not in cause.replace("returned", "")
     assert "images" not in cause
 
 
 def test_a_denial_names_the_call() -> None:
     denied = as_pipeline_error(ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject"))
     assert isinstance(denied, AccessDenied)
-    assert str(denied) == "GetObject answered AccessDenied."
+    assert str(denied) == "GetObject returned AccessDenied."
 
 
 @pytest.mark.parametrize("error", [EndpointConnectionError, ConnectTimeoutError])

@@ -195,7 +195,7 @@ def test_a_service_error_is_named_for_the_state_machine(
 
 def test_a_denial_names_the_call_and_quotes_no_message(machine: Machine) -> None:
     machine.rekognition.refuse_next("describe_project_versions", "AccessDeniedException", "jane may not")
-    denied = r"^DescribeProjectVersions answered AccessDeniedException\b"
+    denied = r"^DescribeProjectVersions returned AccessDeniedException\b"
     with pytest.raises(AccessDenied, match=denied) as failure:
         start_training(machine)
     assert "jane" not in str(failure.value)

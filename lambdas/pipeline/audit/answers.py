@@ -107,14 +107,14 @@ def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
         time = moment(labelling["postedTime"]) if labelling["postedTime"] else "a time in an earlier execution"
         yield f"The labels file was named {when} by {_caller(labelling['postedBy'])}, at {time}."
         if labelling["fileSha256"] is None:
-            yield "Their import is not complete."
+            yield "The import of the labels is not complete."
             return
         yield f"The labels file had the SHA-256 {labelling['fileSha256']} when it was imported. It has labels of"
         yield f"{_number(labelling['labelled'])} photos."
         if labelling["namedEtag"] is None:
             yield "No request named it by its ETag, as the execution was started without the API."
         elif labelling["namedEtag"] != labelling["fileEtag"]:
-            yield "The file that was named was another: it was replaced before the job was resumed."
+            yield "The file was replaced after it was named and before the job was resumed."
         return
     yield f"Workers in Ground Truth labelled {_number(labelling['labelled'])} photos."
     yield f"{_number(labelling['failed'])} photos failed and {_number(labelling['unlabelled'])} were not labelled."
@@ -185,7 +185,7 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
         if not training["completed"] and facts["end"]["endTime"] is None:
             yield "The training is in progress."
         elif not training["completed"]:
-            yield "The execution did not see it completed. Rekognition bills a training, as it cannot be cancelled."
+            yield "The training was not complete at the end of the execution. It cannot be cancelled, so it is billed."
     yield f"The execution made {cost['transitions']} state transitions, which cost {cost['transitionsUsd']:.4f} USD."
     if cost["modelUsdPerHour"]:
         yield f"The model costs {cost['modelUsdPerHour']:.2f} USD an hour while it runs."

@@ -17,8 +17,8 @@ logger = Logger(child=True)
 def export(execution_arn: str, *, bucket: str, store: Store) -> None:
     """Make and store the report on the execution's current state, unless a report on the same end is stored.
 
-    A report on an end is not made again, because its inputs, such as the job's files, expire. The page is rendered from
-    the stored report. So if two functions run at the same time, the page shows the first report. Only this counts.
+    A report on an end is not made again, because its inputs, such as the job's files, expire. If two functions run at
+    the same time, only the report that was stored first counts. So the page is rendered from that stored report.
     """
     name, job_id = execution_arn.rpartition(":")[2], executions.job_id(execution_arn)
     described = clients.stepfunctions.describe_execution(executionArn=execution_arn)

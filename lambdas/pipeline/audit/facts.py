@@ -19,19 +19,19 @@ ENDS = {
 }
 FAILURES = ("Failed", "TimedOut", "Aborted")
 CALL_MS, AHEAD_MS = 60_000, 5_000
-"""A recorded call of the API caused an event if the event is at most `CALL_MS` later. As clocks differ, the event may
-also be up to `AHEAD_MS` earlier."""
+"""A recorded call of the API caused an event if the event is at most `CALL_MS` later. Because clocks differ, the event
+may also be up to `AHEAD_MS` earlier."""
 
 EQUAL, REPLACED, MISSING, UNREAD = "equal", "replaced", "missing", "unread"
 """The results of comparing a list in the bucket with its hash in the history. `UNREAD`: S3 refuses the content."""
 
 RESUMED = {task.result: task for task in states.TASKS if task.result}
-"""The last task that may have returned each result in the input of a later execution, by the result's variable."""
+"""The last task that can return each result in the input of a later execution, by the result's variable."""
 
 
 @dataclass
 class Visit:
-    """A visit of a state. Times are in Unix ms. ``left`` is None if the execution is in the state."""
+    """A visit to a state. Times are in Unix ms. ``left`` is None while the execution is in the state."""
 
     state: str
     kind: str
@@ -62,8 +62,8 @@ class Walk:
 def walk_history(inputs: Mapping[str, Any]) -> Walk:
     """Read the history in one pass.
 
-    After a redrive, the history may or may not have another StateEntered event. In both cases, the state has one more
-    visit.
+    After a redrive, the history may or may not have another StateEntered event. In both cases, this counts one more
+    visit to the state.
     """
     walk = Walk()
     job_input = inputs["execution"].get("input")
@@ -203,7 +203,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _started_by(job_input: Mapping[str, Any]) -> str | None:
-    """The caller of the start, as the API wrote it into the input; None for an execution that the API did not start."""
+    """The caller of the start, which the API wrote into the input; None for an execution that the API did not start."""
     caller = job_input.get("startedBy")
     return caller if isinstance(caller, str) else None
 

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.audit.redaction import Redactor
 from pipeline.clients import clients
 
-PAGE = 1000  # the most events in an answer of GetExecutionHistory
+PAGE = 1000  # the maximum number of events in a response of GetExecutionHistory
 
 JSON_TEXTS = ("input", "output", "parameters", "cause")
 """The details of events that are JSON as text."""
@@ -22,7 +22,7 @@ def milliseconds(time: datetime) -> int:
 def read(execution_arn: str, redactor: Redactor) -> list[dict[str, Any]]:
     """All events as ``{id, previousId, time, type, details}``. Times are in Unix ms, and JSON texts are parsed.
 
-    25,000 events, Step Functions' limit, need 25 calls and some 150 MB.
+    25,000 events, Step Functions' limit, need 25 calls and about 150 MB of memory.
     """
     pages = clients.stepfunctions.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, PaginationConfig={"PageSize": PAGE}

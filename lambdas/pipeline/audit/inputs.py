@@ -1,7 +1,7 @@
 """Reads the inputs of an audit report: the execution, its history, the job's record and the job's files.
 
 Files in the bucket may have been replaced after a stage wrote or read them. So counts and hashes come from the history,
-and a list is used only if it has the hash in the history. No content of a file may prevent a report, so a file or line
+and a list is used only if its hash is the one in the history. No file's content can prevent a report: a file or line
 that cannot be read is counted and left out.
 """
 
@@ -38,7 +38,7 @@ UNREADABLE = frozenset(
         "KMS.NotFoundException",
     }
 )
-"""S3's errors for objects that another principal stored with a KMS key of its own or in an archive. Source: S3 API
+"""S3's errors for objects that another principal stored with another KMS key or in an archive. Source: S3 API
 reference, "Error responses"."""
 
 RECORD = (
@@ -62,7 +62,7 @@ MOST_ANSWER = 1024 * 1024  # bytes of a worker's answer, which has the boxes of 
 PSEUDONYM = re.compile(r"[\w.:-]{1,128}", re.ASCII)  # the format of Ground Truth's worker ids and Cognito's subjects
 ANSWERS = "/annotations/worker-response/"
 OTHER_ANNOTATIONS = "/annotations/"
-READERS = 32  # 100,000 answers, the most of a labelling job, then take a minute at 20 ms each
+READERS = 32  # 100,000 answers, the maximum of a labelling job, then take a minute at 20 ms each
 BLOCK = 1024 * 1024
 
 

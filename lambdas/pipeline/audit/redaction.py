@@ -1,9 +1,9 @@
 """Removes secrets and personal data from the inputs of an audit report.
 
-Names of photos and labels files are removed by structure: a name is the last part of a key in the folders of uploads.
-So of each value that is such a key or its URI, only folder and job are kept. A search for names in sentences cannot
-find all, because a name may have any characters. So a cause is kept only if the pipeline wrote it, and an error
-only if the pipeline or AWS named it (`pipeline.errors`).
+Names of photos and labels files are found by their place: a name is the last part of a key in the folders of uploads.
+Of each value that is such a key or its URI, only the folder and the job's id are kept. A search for names in sentences
+cannot find all of them, because a name can have any characters. So a cause is kept only if the pipeline wrote it, and
+an error only if the pipeline or AWS named it (`pipeline.errors`).
 
 Document types stay, because an audit must show what the model was trained for.
 
@@ -52,7 +52,7 @@ class Redactor:
     def value(self, value: Any, *, is_stop: bool = False) -> Any:
         """A JSON value without secrets, names of uploads, e-mail addresses and stack traces.
 
-        ``is_stop``: the value is the details of a stop. An execution shows a stop by its status.
+        ``is_stop``: whether the value is the details of a stop event. A stopped execution is recognized by its status.
         """
         if isinstance(value, dict):
             own = value | _own_words(value, is_stop=is_stop or value.get("status") == "ABORTED")

@@ -1,8 +1,8 @@
 """Verifies an audit report: ``python -m pipeline.audit.verify FILE BUCKET WHY`` prints the findings as JSON.
 
 The first checks need only the file: its seal, the hashes of its inputs, and that facts and answers follow from the
-inputs. A forger can compute all these. So the report bucket is the proof: the file must be the first version for the
-execution's end, with an active COMPLIANCE lock. The caller names the bucket, not the file. The place that the file
+inputs. A forger can compute all of them. So the proof is the report bucket: the file must be the first version for the
+execution's end, with an active COMPLIANCE lock. The caller, not the file, names the bucket. The place that the file
 names is compared with the place for its job and execution.
 
 The other checks call AWS with the caller's credentials: earlier reports, the job's files, the history. Step Functions
@@ -180,7 +180,7 @@ def _check_history(document: Mapping[str, Any]) -> Finding:
 def verdict(findings: Sequence[Finding]) -> str:
     """`FORGED` if a part is wrong, `UNPROVEN` without the stored report and its lock, otherwise `GENUINE`.
 
-    `ALONE` instead of `GENUINE` if the history could not be compared, such as after 90 days.
+    `ALONE` instead of `GENUINE` if the history could not be compared, for example after 90 days.
     """
     if any(finding.result == WRONG for finding in findings):
         return FORGED
@@ -508,8 +508,8 @@ def _not_checked(part: str, error: ClientError | BotoCoreError) -> Finding:
         if code == "ExecutionDoesNotExist":
             words = "Step Functions does not have the execution. It deletes an execution 90 days after its end."
             return Finding(part, UNKNOWN, words)
-        return Finding(part, UNKNOWN, "It does not exist." if code in GONE else f"AWS answered {code}.")
-    return Finding(part, UNKNOWN, f"The call of AWS failed: {str(error).rstrip('.')}.")
+        return Finding(part, UNKNOWN, "It does not exist." if code in GONE else f"AWS returned {code}.")
+    return Finding(part, UNKNOWN, f"The call to AWS failed: {str(error).rstrip('.')}.")
 
 
 def _uri(store: Store, object_key: str) -> str:

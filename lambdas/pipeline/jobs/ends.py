@@ -13,8 +13,8 @@ from pipeline.jobs.table import MoveRefused, allowed_from, jobs
 from rules.states import RESUMABLE, RUNNING, Status
 
 UNSETTLED_MS = 120 * 24 * 3_600_000
-"""How long after its creation `list_unsettled_ids` lists a job. Must exceed the time before a start plus an execution's
-60 days."""
+"""How long after a job's creation `list_unsettled_ids` lists it. Must exceed the 60 days of an execution and the time
+between the job's creation and its start."""
 
 RUNS = Attr("ExecutionArn").exists() & Attr("Status").is_in(list(RUNNING))
 NOT_SENT = Attr("EndTime").exists() & reduce(
@@ -52,7 +52,7 @@ def record(job_id: str, status: Status, end_time: int, execution_arn: str, **att
 
 
 def mark_settled(job: Job) -> None:
-    """Record that nothing of the ended job runs any more, unless the job has ended again since ``job`` was read."""
+    """Record that the ended job has left nothing running, unless the job has ended again since ``job`` was read."""
     try:
         jobs.update(job.id, {"Unsettled": None}, condition=Attr("EndTime").eq(job["EndTime"]))
     except MoveRefused:
@@ -62,8 +62,8 @@ def mark_settled(job: Job) -> None:
 def list_unsettled_ids(index: str) -> list[str]:
     """The ids of all jobs to settle, oldest first.
 
-    Those are jobs with a running status, as their end may be unrecorded, jobs that may have left something running, and
-    jobs with an unsent message or event about their end. Jobs older than `UNSETTLED_MS` are left out.
+    These are jobs with a running status, because their end may not be recorded, jobs that may have left something
+    running, and jobs with an unsent message or event about their end. Leaves out jobs older than `UNSETTLED_MS`.
     """
     return jobs.list_ids(index, UNSETTLED, since=now_ms() - UNSETTLED_MS)
 

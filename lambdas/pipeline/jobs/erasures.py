@@ -11,8 +11,8 @@ from pipeline.jobs.table import MoveRefused, appended, increased, jobs
 def add_request(job: Job, requested_by: str, most: int, *, delete_model: bool = False, **attributes: Any) -> Job:
     """Add a request to erase the job to its record, and set ``attributes`` in the same write; returns the job.
 
-    The job's first request is refused if the record has changed since ``job`` was read, as a start or a resume may have
-    claimed the job::
+    The job's first request is refused if the record has changed since ``job`` was read, because a start or a resume may
+    have claimed the job::
 
         erasure   read the record                   add_request: refused
         start                       claim the job
@@ -21,7 +21,7 @@ def add_request(job: Job, requested_by: str, most: int, *, delete_model: bool = 
 
     Args:
         requested_by: the caller as IAM or the user pool names it.
-        most: the largest number of requests in a record.
+        most: the maximum number of requests in a record.
         delete_model: whether to delete the job's model too.
 
     Raises:
@@ -50,7 +50,7 @@ def mark_erased(job: Job, *, last: bool, model_deleted: bool = False) -> Job | N
     """Record that the job is erased; returns the job, or None if a request was added since ``job`` was read.
 
     An added request needs another erasure. With ``last``, the erasure is complete: no objects can be added to the job
-    any more. The cause is removed too, as it may name a file.
+    any more. The cause is removed too, because it may name a file.
     """
     now = now_ms()
     attributes: dict[str, Any] = {"ErasedTime": now, "Cause": None, "TaskToken": None, "PostedLabels": None}

@@ -17,7 +17,7 @@ KIND = "training-job"
 
 
 class PageTokenInvalid(ValueError):
-    """The page token was not made by `page_token`."""
+    """`page_token` did not make the page token."""
 
 
 def serialize(value: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ LEASE_MS = 120_000
 """Lease on the live-model lock. Must exceed PublishModel's timeout."""
 
 KEY = "going-live"
-"""Key of the lock's item in the table of jobs. No job has such an id."""
+"""Key of the lock's item in the table of jobs. No job can have this id."""
 
 logger = Logger(child=True)
 
@@ -63,4 +63,4 @@ def hold(job_id: str) -> Iterator[None]:
                 ExpressionAttributeValues={":mine": serialize(job_id)},
             )
         except ClientError:
-            logger.warning("The lock was not released. It ends with its lease", extra={"item": KEY})
+            logger.warning("The lock was not released. It expires with its lease", extra={"item": KEY})

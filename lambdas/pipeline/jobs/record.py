@@ -1,4 +1,4 @@
-"""A job's record as the table holds it, and as the API shows it."""
+"""A job's record in the table, and its form in the API."""
 
 import secrets
 import time
@@ -10,8 +10,8 @@ from typing import Any, Self
 from pipeline.jobs.items import plain
 from rules.states import ENDED, Status
 
-# Which notices were sent about a job's end and about its labelling job. Message and event have a mark each, as one may
-# fail while the other is sent.
+# The marks for notices that were sent about a job's end and about its labelling job. Message and event have a mark
+# each, because one may fail while the other is sent.
 END_SENT = ("EndMessageSent", "EndEventSent")
 LABELLING_SENT = ("LabellingMessageSent", "LabellingEventSent")
 # The results of the evaluation. The API shows them as ``metrics``.
@@ -40,7 +40,7 @@ PRIVATE = frozenset(
         *CALLS,
     }
 )
-# Attributes that existing clients read: always shown, null until the job has them.
+# Attributes that existing clients read: always shown, and null until they are set.
 ALWAYS_SHOWN = (
     "Id",
     "StartTime",
@@ -71,7 +71,7 @@ def new_id() -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """A job's record; ``attributes`` has the table's names, and numbers as int or float."""
+    """A job's record. ``attributes`` are by their names in the table, with numbers as int or float."""
 
     id: str
     status: Status

@@ -7,12 +7,12 @@ from pipeline.jobs.table import MoveRefused, jobs
 
 
 def claim(job_id: str, state: str, newest_version: str | None, seconds: float) -> bool:
-    """Claim the export of a report; returns True for the first request for ``state`` within ``seconds``.
+    """Claim the export of a report; returns True if no other request claimed ``state`` in the last ``seconds``.
 
     Args:
         state: identifies what the report is about: an execution and its end or number of redrives.
-        newest_version: the id of the newest version that exists, or None. The record keeps it, as only a version after
-            it answers this request.
+        newest_version: the id of the newest version that exists, or None. It is recorded, because only a later version
+            is the report for this request.
     """
     now = now_ms()
     requested_state, requested_time = Attr("ReportAsked"), Attr("ReportAskedTime")

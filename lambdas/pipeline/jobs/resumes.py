@@ -1,4 +1,4 @@
-"""The claim of a resume on its failed or stopped job. It keeps out other resumes and erasures."""
+"""The claim of a resume on a failed or stopped job. While it holds, other resumes and erasures are refused."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def renew(job: Job) -> Job:
     """
     return jobs.update(
         job.id,
-        {"ResumedTime": max(now_ms(), job["ResumedTime"] + 1)},  # a new value, as it identifies the claim
+        {"ResumedTime": max(now_ms(), job["ResumedTime"] + 1)},  # always a new value, because it identifies the claim
         allowed=RESUMABLE,
         condition=Attr("ResumedTime").eq(job["ResumedTime"]),
     )
@@ -68,8 +68,8 @@ def renew(job: Job) -> Job:
 def name_execution(job: Job, execution_arn: str, **attributes: Any) -> None:
     """Record the ARN of the job's next execution, with ``attributes``, while the claim in ``job`` holds.
 
-    If a caller repeats the request, the first request must not remove the model of the execution that the second
-    request has started::
+    If a caller repeats the request, the first request must not remove the record's model after the second request has
+    started an execution that made it::
 
         request 1   claim                                                    name_execution: refused
         request 2           renew   name_execution   start the execution

@@ -1,4 +1,4 @@
-"""The table of jobs: create, read and list records, move them from status to status, and change them on a condition."""
+"""The table of jobs: create, read and list records, change their status, and update them on a condition."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -16,7 +16,7 @@ from pipeline.settings import Settings
 from rules.states import MOVES, RUNNING, Status, Task
 
 MOST_CALLS = 100
-"""The most calls of a kind in a record. DynamoDB limits an item to 400 KB."""
+"""The maximum number of calls of a kind in a record. DynamoDB limits an item to 400 KB."""
 
 NOT_ERASED = Attr("Erasures").not_exists()
 
@@ -35,7 +35,7 @@ class JobNotFound(Exception):
 
 
 class MoveRefused(Exception):
-    """The status or a condition does not allow the write, or the job was erased; ``job`` is the current record."""
+    """The status or a condition does not allow the write, or the job was erased. ``job`` is the current record."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(f"The job is {job.status}.")
@@ -48,12 +48,12 @@ def appended(entry: Any) -> NewValue:
 
 
 def increased(by: int) -> NewValue:
-    """The new value of a number attribute, 0 at first: the number plus ``by``."""
+    """The new value of a number attribute: its value, or 0 if the record lacks it, plus ``by``."""
     return lambda name, bind: f"if_not_exists({name}, {bind(0)}) + {bind(by)}"
 
 
 def increased_by_attribute(other: str) -> NewValue:
-    """The new value of a number attribute, 0 at first: the number plus the attribute ``other``."""
+    """The new value of a number attribute: its value, or 0 if the record lacks it, plus the attribute ``other``."""
     return lambda name, bind: f"if_not_exists({name}, {bind(0)}) + {other}"
 
 
@@ -136,7 +136,7 @@ class Jobs:
             return Job.of(item)
 
     def get(self, job_id: str) -> Job:
-        """Read a job, consistently with all writes before.
+        """Read a job with a consistent read.
 
         Raises:
             JobNotFound: no job has this id.
@@ -184,7 +184,7 @@ class Jobs:
         """Move the job to ``status`` and set ``attributes`` in one write, if `MOVES` allows it; returns the job.
 
         Args:
-            only_from: of the statuses that `MOVES` allows, the ones to allow now.
+            only_from: allow the move only from these statuses.
 
         Raises:
             JobNotFound: no job has this id.
@@ -200,8 +200,8 @@ class Jobs:
     ) -> None:
         """Record that ``task`` runs, with ``status`` (default: the task's).
 
-        ``detail`` becomes the detailed status (default: the task's name). If `MOVES` does not allow the move, the call
-        comes from a late duplicate of the task: it is logged and skipped.
+        ``detail`` becomes the detailed status (default: the task's name). If `MOVES` does not allow the move, a late
+        duplicate of the task made the call: this logs it and changes nothing.
         """
         status = status or task.status
         try:
@@ -210,14 +210,14 @@ class Jobs:
             logger.warning("Move skipped", extra={"status": status, "reason": type(refusal).__name__})
 
     def note(self, job_id: str, **attributes: Any) -> None:
-        """Set attributes without changing the status. A job without a record is logged and skipped."""
+        """Set attributes without changing the status. If the job has no record, logs it and changes nothing."""
         try:
             self.update(job_id, attributes)
         except JobNotFound:
             logger.warning("Note skipped: the job has no record", extra={"attributes": sorted(attributes)})
 
     def note_first(self, job_id: str, **attributes: Any) -> None:
-        """Set those of ``attributes`` that the record lacks, so that a stage that runs twice keeps its first time."""
+        """Set the ``attributes`` that the record lacks. So if a stage runs twice, the time of its first run is kept."""
         try:
             self.update(job_id, {}, computed={name: kept(value) for name, value in attributes.items()})
         except JobNotFound:
@@ -235,8 +235,8 @@ class Jobs:
     ) -> Job:
         """Add ``caller``, as IAM or the user pool names it, to the list of calls in the attribute ``name``.
 
-        Sets ``attributes`` in the same write, if the status is in ``allowed`` and ``condition`` holds. The list keeps
-        the first `MOST_CALLS` calls.
+        Sets ``attributes`` in the same write, if the status is in ``allowed`` and ``condition`` holds. After
+        `MOST_CALLS` calls, sets ``attributes`` but does not record the call.
 
         Raises:
             JobNotFound: no job has this id.
@@ -270,7 +270,8 @@ class Jobs:
         """Set ``attributes`` in one write if the status is in ``allowed`` and ``condition`` holds; returns the job.
 
         None removes an attribute. ``computed`` has the attributes whose new value depends on the old one: `appended`,
-        `increased`, `kept`. With ``allowed``, an erased job is refused too, as its status must not change any more.
+        `increased`, `kept`. With ``allowed``, an erased job is refused too, because its status must not change any
+        more.
 
         Raises:
             JobNotFound: no job has this id.

@@ -18,7 +18,7 @@ logger = Logger(child=True)
 def store(job_id: str, token: str, provider: str) -> Job:
     """Store the token before the stage looks for a labelling job; returns the job.
 
-    Removes the ARN of an earlier token's labelling job, so that its late event cannot answer this token::
+    Removes the ARN of an earlier token's labelling job, so that a late event about it cannot answer this token::
 
         task 1   store token 1   create labelling job 1
         task 2                                            store token 2
@@ -34,7 +34,7 @@ def store(job_id: str, token: str, provider: str) -> Job:
 
 
 def forget(job_id: str, token: str) -> None:
-    """Remove the token, which was answered. A newer token stays."""
+    """Remove the token after it was answered. A newer token is kept."""
     try:
         jobs.update(job_id, {"TaskToken": None}, condition=Attr("TaskToken").eq(token))
     except (MoveRefused, JobNotFound):
@@ -42,7 +42,7 @@ def forget(job_id: str, token: str) -> None:
 
 
 def post_labels(job_id: str, posted: Mapping[str, Any]) -> Job:
-    """Record the answer to the token of a job that waits for supplied labels; returns the job, with the token.
+    """Record the posted labels, with which to answer the token of a job that waits for them; returns the job.
 
     Raises:
         JobNotFound, MoveRefused: also when the job does not wait for supplied labels.

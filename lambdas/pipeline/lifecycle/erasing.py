@@ -1,4 +1,4 @@
-"""Records a request to erase a job, and invokes the erasure in the background."""
+"""Records a request to erase a job, and starts the erasure in the background."""
 
 import json
 
@@ -17,12 +17,12 @@ from rules.states import RUNNING, Status
 LABELLING_UP = ("Initializing", "InProgress", "Stopping")
 MODEL_IN_USE = (*models.UP, "STOPPING")
 AT_REST = (Status.CREATED, Status.READY)
-"""Statuses of a job that cannot run, so that no call to AWS is needed to check. An execution that succeeded cannot be
-redriven."""
+"""Statuses of a job that cannot be running, so that no call to AWS is needed to check it. An execution that succeeded
+cannot be redriven."""
 TRIES = 3
-"""Attempts to write a record that other writers may change."""
+"""How often to try to write a record that other writers may change."""
 MOST_ERASURES = 100
-"""The largest number of requests in a record. DynamoDB limits an item to 400 KB."""
+"""The maximum number of requests in a record. DynamoDB limits an item to 400 KB."""
 
 logger = Logger(child=True)
 
@@ -93,12 +93,12 @@ def _request_erasure(job: Job, requested_by: str, machine: StateMachine, *, dele
         except MoveRefused as refusal:
             job = refusal.job
         if job.is_erased:
-            raise NotAllowed(f"The job already has {MOST_ERASURES} requests to erase it. Its record holds no more.")
+            raise NotAllowed(f"The job already has {MOST_ERASURES} requests to erase it, the maximum.")
     raise NotAllowed("The job has just changed. Send the request again.")
 
 
 def _check_at_rest(job: Job, machine: StateMachine) -> bool:
-    """Check that nothing can add objects to the job; True for a job whose start was claimed but never ran.
+    """Check that nothing can add objects to the job; returns True if a start was claimed but no execution started.
 
     Raises:
         NotAllowed: the job, its labelling or its training runs, or a start or resume is in progress.

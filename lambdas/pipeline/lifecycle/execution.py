@@ -1,4 +1,4 @@
-"""What requests about a job share: a look at its last execution, and the check that it is not erased."""
+"""Functions that the requests about a job share: describe its last execution, and check that it is not erased."""
 
 from typing import TYPE_CHECKING
 

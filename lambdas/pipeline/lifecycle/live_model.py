@@ -52,13 +52,13 @@ def _live_model(model_parameter: str) -> str:
 
 
 def _refusal(error: ClientError, participle: str) -> Exception:
-    """Rekognition's refusal as a `Refusal`; any other error unchanged. ``participle``: started or stopped.
+    """Convert Rekognition's error to a `Refusal`; any other error is unchanged. ``participle``: started or stopped.
 
     Source: Rekognition API reference, StartProjectVersion and StopProjectVersion.
     """
     match error_code(error):
         case "ResourceInUseException" | "ResourceNotReadyException":
-            return NotAllowed(f"The live model cannot be {participle} in its present status, which GET model shows.")
+            return NotAllowed(f"The live model cannot be {participle} in its current status, which GET model shows.")
         case "LimitExceededException":
             return NotAllowed("The account's quota of running models is in use. Stop another model first.")
         case "ResourceNotFoundException":

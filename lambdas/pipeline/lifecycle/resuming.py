@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 def resume(job: Job, caller: str, machine: StateMachine) -> Job:
     """Resume the job where its execution ended; returns the job. The record keeps ``caller`` for the audit report.
 
-    Redrives the execution from the state in which it ended. Starts another execution, which skips what is done, if Step
-    Functions allows no redrive (14 days after the end, or with too long a history) or the state would fail again.
+    Redrives the execution from the state in which it ended. If Step Functions allows no redrive (14 days after the end,
+    or with too long a history), or if the state would fail again, starts another execution, which skips the completed
+    states.
 
     Raises:
         NotAllowed: there is nothing to resume, or another caller is resuming it.
@@ -31,7 +32,7 @@ def resume(job: Job, caller: str, machine: StateMachine) -> Job:
     check_not_erased(job)
     execution = describe_execution(job, machine)
     if execution is None and job.status in RESUMABLE:
-        raise NotAllowed("Step Functions has deleted the execution, as it ended 90 days ago. Create a new job.")
+        raise NotAllowed("Step Functions has deleted the execution, 90 days after its end. Create a new job.")
     if execution is None:
         raise NotAllowed("The job was never started. Start it instead.")
     if execution["status"] in UP:
@@ -41,7 +42,7 @@ def resume(job: Job, caller: str, machine: StateMachine) -> Job:
     _check_can_help(execution, job)
     is_recorded = job.status in RESUMABLE and job["EndTime"] == int(execution["stopDate"].timestamp() * 1000)
     ended = _claim_resume(job.id, caller) if is_recorded else None
-    if ended is None:  # the end is not recorded yet, or a stage that was still running has changed the status
+    if ended is None:  # the end is not recorded yet, or a stage that still ran has changed the status
         outcomes.record(execution["executionArn"])
         ended = _claim_resume(job.id, caller)
     if ended is None:
@@ -117,10 +118,10 @@ def _is_lost(project_version_arn: str | None, job: Job) -> bool:
 
 
 def _start_anew(job: Job, execution: "DescribeExecutionOutputTypeDef", machine: StateMachine) -> Job:
-    """Start the job's next execution, which skips what ``execution`` has done.
+    """Start the job's next execution, which skips the states that ``execution`` has completed.
 
     The record names the next execution before it is started, so that a late event about ``execution`` does not affect
-    the job. If the start fails, the next resume goes on from ``execution``.
+    the job. If the start fails, the next resume continues from ``execution``.
     """
     _, attempt = executions.parse(execution["executionArn"].rpartition(":")[2])
     again_from = advice.for_error(execution.get("error")).again_from

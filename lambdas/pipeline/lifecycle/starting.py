@@ -27,11 +27,11 @@ def start(
 ) -> str:
     """Start the job's execution; returns its ARN.
 
-    Claims the record first, so that of several starts only one succeeds. Reads the record only when something is
-    missing or the claim fails. If a start fails after its claim (a crash, a throttle), the job has no execution, and
-    the next start takes over the claim. The record may therefore be from another caller, so ``started_by`` goes into
-    the execution's input, which the audit report reads. So does the ETag of the labels file, which `Import labels`
-    requires.
+    Claims the record first, so that only one of several concurrent starts succeeds. Reads the record only if something
+    is missing or the claim fails. If a start fails after its claim (a crash, a throttle), the job has no execution, and
+    the next start takes over the claim. That start may have another caller. So ``started_by`` is written not into the
+    record but into the execution's input, which the audit report reads. The input also has the ETag of the labels file,
+    which `Import labels` requires.
 
     Raises:
         JobNotFound: no job has this id.
@@ -80,7 +80,7 @@ def start(
 def uploaded_etag(key: str, bucket: str) -> str | None:
     """The object's ETag, or None if the bucket does not have it. Listing needs no permission to read the object.
 
-    One entry is enough, as S3 lists keys in the order of their UTF-8 bytes: longer keys with this prefix come later.
+    One entry is enough: S3 lists keys in the order of their UTF-8 bytes, so longer keys with this prefix come later.
     Source: S3 API reference, ListObjectsV2.
     """
     listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
@@ -90,10 +90,10 @@ def uploaded_etag(key: str, bucket: str) -> str | None:
 def _missing_for(
     job_id: str, labels: dict[str, Any], labels_etag: str | None, machine: StateMachine, bucket: str, work_team: str
 ) -> str | None:
-    """What is missing for a start, in words; None when nothing is missing."""
+    """A sentence about what is missing for a start, or None if nothing is missing."""
     if labels["provider"] == GROUND_TRUTH and (not work_team or machine.region not in FUNCTION_ACCOUNTS):
         return (
-            "Ground Truth cannot label here: the stack has no work team, or its Region has no Ground Truth functions. "
+            "Ground Truth is not available: the stack has no work team, or its Region has no Ground Truth functions. "
             'Deploy it with the setting workTeam, or start with {"labels": {"provider": "supplied"}}.'
         )
     if "key" in labels and not labels_etag:
@@ -103,7 +103,7 @@ def _missing_for(
 
 
 def _claim_again(job: Job) -> None:
-    """Take over the claim of a start that failed after it."""
+    """Take over the claim of a start that failed after its claim."""
     try:
         jobs.move(job.id, Status.CHECKING_IMAGES, only_from=(Status.CHECKING_IMAGES,), ExecutionStartTime=now_ms())
     except MoveRefused as refusal:

@@ -12,8 +12,8 @@ from rules.states import RUNNING
 def stop(job: Job, caller: str, machine: StateMachine, *, model_parameter: str) -> tuple[Job, list[str], list[str]]:
     """Stop all that the job runs; returns the job, the names of what was stopped, and sentences about what still runs.
 
-    Stops the execution first, which would fail if its labelling job were stopped. Does not stop a published model. May
-    be called again at any time. The record keeps ``caller`` for the audit report.
+    Stops the execution first, because it would fail if its labelling job were stopped before. Does not stop a published
+    model. Can be called again at any time. The record keeps ``caller`` for the audit report.
 
     Raises:
         NotAllowed: the job was never started.
@@ -21,7 +21,7 @@ def stop(job: Job, caller: str, machine: StateMachine, *, model_parameter: str) 
     execution = describe_execution(job, machine)
     if execution is None:
         raise NotAllowed("The job was never started.")
-    # Only a caller whose stop can take effect is recorded: the execution may have been stopped without the API.
+    # Record the caller only if this stop can take effect: the execution may have been stopped without the API.
     if job.status in RUNNING and execution["status"] in UP:
         jobs.note_call(job.id, "StoppedBy", caller, StopRequested=now_ms())
     else:

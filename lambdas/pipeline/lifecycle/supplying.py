@@ -9,10 +9,10 @@ from pipeline.lifecycle.starting import uploaded_etag
 
 
 def supply_labels(job_id: str, key: str, caller: str, *, bucket: str) -> Job:
-    """Resume the execution that waits for supplied labels.
+    """Continue the execution that waits for supplied labels.
 
-    The answer to its token has ``caller``, for the audit report, and the ETag of the file, which `Import labels`
-    requires.
+    The output that is sent with its token has ``caller``, for the audit report, and the ETag of the file, which
+    `Import labels` requires.
 
     Raises:
         JobNotFound: no job has this id.

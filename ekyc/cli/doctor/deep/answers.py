@@ -75,7 +75,7 @@ def task_token(probe: Probe) -> Finding:
     if execution_end["status"] == "TIMED_OUT" or execution_end.get("error") == "States.Timeout":
         return warning(
             "an answer to a token before its call had returned did not resume the execution",
-            "Jobs still find their labels by heartbeat, some minutes later. Please report it.",
+            "Jobs still find their labels at the next heartbeat. Please report it.",
         )
     if execution_end["status"] != "SUCCEEDED":
         error = execution_end.get("error", execution_end["status"])

@@ -56,7 +56,7 @@ CHECKS: dict[str, DeepCheck] = {
     "Event": DeepCheck(
         answers.put_event,
         f"one event with the source {EVENT_SOURCE} on the default event bus",
-        "Whether a condition on events:source matches PutEvents, as a key with one value or with several.",
+        "Whether a condition on events:source matches PutEvents, and whether the key has one value or several.",
         f"""aws events put-events --entries '[{{"Source":"{EVENT_SOURCE}","DetailType":"Doctor","Detail":"{{}}"}}]'""",
     ),
     "Task token": DeepCheck(
@@ -74,10 +74,10 @@ CHECKS: dict[str, DeepCheck] = {
         "curl -i -X OPTIONS -H 'Origin: https://kyc.example.com' -H 'Access-Control-Request-Method: PUT' "
         "-H 'Access-Control-Request-Headers: x-amz-checksum-sha256' 'https://BUCKET.s3.REGION.amazonaws.com/images/x'",
     ),
-    "API Gateway's answers": DeepCheck(
+    "API Gateway's responses": DeepCheck(
         web.api_errors,
         "",
-        "Whether API Gateway accepts a missing body if there is a body model, and answers an invalid body with JSON.",
+        "Whether API Gateway accepts a missing body if there is a body model, and returns JSON for an invalid body.",
         "curl -i --aws-sigv4 aws:amz:REGION:execute-api --user $AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY -X POST "
         f"'API_URL/api/training/start?JobId={web.NO_JOB}'",
     ),

@@ -120,7 +120,7 @@ def api_errors(probe: Probe) -> Finding:
         detail = invalid.json()["detail"]
     except (ValueError, KeyError, TypeError):
         return problem(
-            f"API Gateway does not answer an invalid body in the API's format: {invalid.text[:200]}",
+            f"API Gateway's response to an invalid body is not in the API's format: {invalid.text[:200]}",
             "Please report it.",
         )
     return ok(f"start accepts a missing body; an invalid body gets {invalid.status_code}: {detail}")
