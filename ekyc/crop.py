@@ -29,7 +29,7 @@ def straighten(image_bgr: np.ndarray, outline: np.ndarray, long_side: int = 1000
     if corners.shape != (4, 2) or not np.all(np.isfinite(corners)) or abs(_area(corners)) < 1:
         raise ValueError(
             f"The outline must be four corners (4 x 2 pixels) that enclose an area, but it is {outline!r}: "
-            "pass the detection's outline as it came."
+            "pass the outline of a detection unchanged."
         )
     ratio = _width_to_height(corners, image_bgr.shape[1], image_bgr.shape[0])
     width, height = (long_side, long_side / ratio) if ratio >= 1 else (long_side * ratio, long_side)

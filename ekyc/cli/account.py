@@ -44,7 +44,7 @@ DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Aut
 
 
 class NotCheckedError(Exception):
-    """A lookup failed. The message says why, ``advice`` what to do."""
+    """A lookup failed. The message says why; ``advice`` says what to do."""
 
     def __init__(self, why: str, advice: str) -> None:
         super().__init__(why)
@@ -79,7 +79,7 @@ class Account:
     """The account and its deployment, for plans and checks. Thread-safe.
 
     ``given`` are settings that override those in `cdk.json`. Any property can raise NotCheckedError, ClientError or
-    BotoCoreError; `describe_error` turns them into words.
+    BotoCoreError; `describe_error` describes them for people.
     """
 
     def __init__(self, given: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ def private_url(text: str, name: str) -> httpx.URL:
     """``text`` as a URL that secrets may be sent to: https, or http to this machine.
 
     Raises:
-        CommandError: ``text`` is no such URL. The message calls it ``name``.
+        CommandError: ``text`` is not such a URL. The message calls it ``name``.
     """
     try:
         url = httpx.URL(text)

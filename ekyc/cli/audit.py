@@ -31,8 +31,8 @@ VERDICTS = {
     "genuine by its lock alone": (
         OK,
         "The report is locked in the report bucket, as the first version for this end of the job, so it has not "
-        "changed since it was stored. AWS no longer has the execution: what the execution did rests on the report "
-        "alone.",
+        "changed since it was stored. AWS no longer has the execution, so only the report shows what the execution "
+        "did.",
     ),
     "wrong": (WRONG, "The report is wrong: it is not the report that the pipeline made."),
     "not proven": (

@@ -16,7 +16,7 @@ API_HOST = re.compile(r"\.execute-api\.([a-z0-9-]+)\.")
 
 
 def new_session(api_url: str | None = None) -> boto3.Session:
-    """A session in the Region of the API's host name, else in AWS_REGION, else in boto3's default Region.
+    """A session in the Region of the API's host name, otherwise in AWS_REGION, otherwise in boto3's default Region.
 
     boto3 itself ignores AWS_REGION, which Lambda, the CDK and our documentation use.
     """

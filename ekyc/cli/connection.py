@@ -54,6 +54,6 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} This is not a terminal, so you cannot answer. To confirm, give --yes.")
+        raise CommandError(f"{question} Standard input is not a terminal. To confirm, give --yes.")
     if not typer.confirm(printable(question), err=True):
         raise CommandError("Nothing was done.")

@@ -83,7 +83,7 @@ def _redeliver(session: boto3.Session, name: str, function_name: str, queue_arn:
         for message in messages:
             sent = int(message["Attributes"]["SentTimestamp"])
             if sent > began:
-                return  # an event that failed again: all older messages are done
+                return  # this event failed again: all older messages were sent
             yield _redeliver_message(session, name, function_name, queue, message, sent)
 
 

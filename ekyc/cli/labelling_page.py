@@ -54,8 +54,8 @@ def _waits_for_labels(api: Api, job_id: str) -> bool:
 def save_labels(job_id: str, out: Path) -> Path | None:
     """Save the output manifest of the job's last labelling job to the folder ``out``.
 
-    Stops the labelling job if it still runs, because only then it writes the labels made so far. Returns the path of
-    the manifest, or None if no photo is labelled.
+    Stops the labelling job if it still runs, because it writes the labels made so far only when it ends. Returns the
+    path of the manifest, or None if no photo is labelled.
     """
     session = boto3.Session()
     sagemaker = session.client("sagemaker")

@@ -66,7 +66,7 @@ RETAINED: Mapping[str, Retention] = {
         "the accounts of the workers who label", ("aws cognito-idp delete-user-pool --user-pool-id {name}",)
     ),
 }
-NO_REASON = Retention("other things may use it", ("delete {name} in the console",))
+NO_REASON = Retention("other resources may use it", ("delete {name} in the console",))
 
 
 def deployment(given: Mapping[str, str], account: Account) -> Iterator[str]:
@@ -90,12 +90,12 @@ def deployment(given: Mapping[str, str], account: Account) -> Iterator[str]:
     for title, text in choices(settings):
         yield f"  {title:<11} {text}"
     for key, value in given.items():
-        yield f"  {'Given now':<11} {key} = {value}"
+        yield f"  {'Override':<11} {key} = {value}"
     yield ""
     yield f"Resources of the stack, {sum(kinds.values())}:"
     yield from _count_lines(kinds)
     yield ""
-    yield "Costs (list prices in us-east-1; docs/operations.md calculates a job):"
+    yield "Costs (list prices in us-east-1; docs/operations.md calculates the cost of a job):"
     yield from costs(settings, kinds)
 
 
@@ -183,7 +183,7 @@ def destruction(account: Account) -> Iterator[str]:
     yield f"Deleted resources, {len(resources) - len(retained)}:"
     yield from _count_lines(Counter(resource["Type"] for id, resource in resources.items() if id not in retained))
     if any(resource["Type"] == "AWS::SSM::Parameter" for resource in resources.values()):
-        yield "  This includes the parameters that name the live model. Services that read them will find none."
+        yield "  This includes the parameters that name the live model. Services that read them will get an error."
     yield ""
     yield f"Retained resources, {len(retained)}, with the commands to delete them (export AWS_REGION={account.region}):"
     for kind in sorted({resource["Type"] for resource in retained.values()}):
@@ -288,8 +288,8 @@ def confirm(action: str) -> None:
         return
     if not sys.stdin.isatty():
         raise PlanError(
-            "Nothing was done. This is not a terminal, so you cannot confirm. "
-            f"To {action} without a question, set YES=1."
+            "Nothing was done. Standard input is not a terminal, so you cannot confirm. "
+            f"To {action} without confirmation, set YES=1."
         )
     try:
         answer = input(f"\nType yes to {action}: ")

@@ -85,7 +85,7 @@ def _difference(storage: httpx.Client, job_id: str, file: File, entry: Mapping[s
         return f"the upload has {entry['size']:,} bytes, the file {file.size:,}"
     answer = _request(lambda: storage.head(entry["head"]), f"HEAD of {file.name}")
     if answer.status_code != httpx.codes.OK:
-        return f"S3 answered {answer.status_code} to the request for its content hash"
+        return f"S3 returned {answer.status_code} for the request for its content hash"
     if HASH_HEADER not in answer.headers:
         return "another program uploaded it without a content hash"
     if answer.headers[HASH_HEADER] != file.sha256:
@@ -187,7 +187,7 @@ def _put(storage: httpx.Client, api: Api, job_id: str, photo: File, target: Mapp
         if answer.status_code != httpx.codes.FORBIDDEN:
             break
     changed = " (has the file changed since it was checked?)" if "BadDigest" in answer.text else ""
-    raise CommandError(f"{photo.path} was not uploaded: S3 answered {answer.status_code}{changed}.")
+    raise CommandError(f"{photo.path} was not uploaded: S3 returned {answer.status_code}{changed}.")
 
 
 def _request(send: Callable[[], httpx.Response], name: str) -> httpx.Response:
@@ -206,7 +206,7 @@ def _request(send: Callable[[], httpx.Response], name: str) -> httpx.Response:
             continue
         if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code != httpx.codes.CONFLICT:
             return answer
-        reason = f"S3 answered {answer.status_code}"
+        reason = f"S3 returned {answer.status_code}"
     raise Unreachable(f"The {name} failed in {TRIES} tries: {reason}. To continue, run the command again.")
 
 

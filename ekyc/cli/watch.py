@@ -95,7 +95,7 @@ def _first_poll(api: Api, job_id: str) -> dict[str, Any]:
 
 
 def conclusion(job: dict[str, Any]) -> str:
-    """How the job ended and what to do next, in words."""
+    """Sentences about how the job ended and what to do next."""
     job_id, status = job["id"], job["status"]
     cause = f"{job.get('error') or ''}: {job.get('cause') or 'no cause was recorded'}".removeprefix(": ")
     if status == "Ready":
@@ -122,7 +122,7 @@ def duration(seconds: float | None) -> str:
 
 
 def activity(job: dict[str, Any]) -> str:
-    """The current activity of the job in words: labels made, polls, and the service's last status."""
+    """A description of what the job does now: labels made, polls, and the service's last status."""
     progress = job["progress"]
     parts = []
     if job["status"] in ("Labelling", "WaitingForLabelling") and progress["total"]:

@@ -72,8 +72,8 @@ def _client(service: Any, endpoint_url: str) -> Any:
             endpoint_url=endpoint_url,
             config=Config(
                 max_pool_connections=50,
-                # Only Rekognition throttles here, and an Invoke must not be repeated. The standard mode would retry a
-                # used-up quota like a throttle.
+                # Only Rekognition throttles here, and an Invoke must not be repeated. The standard mode would treat a
+                # used-up quota as throttling and retry it.
                 retries={"mode": "legacy", "total_max_attempts": 5 if service == "rekognition" else 1},
                 read_timeout=1000,  # a function may run for 15 minutes
             ),

@@ -49,7 +49,7 @@ _watchers: list[Watcher] = []
 
 @contextlib.contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """A context in which `watcher(call, carry_out)` answers each call of a function instead of the service.
+    """A context in which `watcher(call, carry_out)` responds to each call of a function instead of the service.
 
     `carry_out()` lets the service handle the call and returns its response.
     """

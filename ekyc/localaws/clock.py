@@ -94,7 +94,7 @@ class Clock:
     def sleep_real(self, seconds: float) -> None:
         """Wait real seconds for something outside the local AWS, such as a training process. Raises Interrupted.
 
-        Meanwhile the clock runs at its speed, or stands still if the speed is infinite.
+        During the wait, the clock runs at its speed, or stands still if the speed is infinite.
         """
         if math.isinf(self._scheduler.speed):
             with self.computing():
@@ -260,7 +260,7 @@ class _Scheduler:
             waiter.gate.release()
 
     def _next_timer(self) -> _Timer | None:
-        """The timer that is due next; forgets those whose waiters are awake."""
+        """The timer that is due next. Removes timers whose waiters are awake."""
         while self._timers and self._timers[0].waiter.woken:
             heapq.heappop(self._timers)
         return self._timers[0] if self._timers else None

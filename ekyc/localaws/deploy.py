@@ -1,4 +1,4 @@
-"""Deploys a synthesized cloud assembly (`cdk.out`) to the local AWS, so that it runs the template that is deployed."""
+"""Deploys a synthesized cloud assembly (`cdk.out`) to the local AWS: the template that `cdk deploy` deploys to AWS."""
 
 from __future__ import annotations
 

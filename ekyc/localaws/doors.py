@@ -77,7 +77,7 @@ class Doors:
         if environ["REQUEST_URI"].startswith("/") and environ.get("HTTP_HOST", "").lower() in self._hosts:
             return None
         hosts = ", ".join(sorted(self._hosts))
-        return refusal(421, "Misdirected Request", f"The local AWS answers for the hosts {hosts} and no others.")
+        return refusal(421, "Misdirected Request", f"The local AWS accepts requests only for the hosts {hosts}.")
 
     def _refuse_page(self, request: Request) -> Response | None:
         """The refusal of a web page's request. None if the request is allowed, or comes from a program."""
@@ -98,7 +98,7 @@ class Doors:
             return None
         if request.method in ("GET", "HEAD") and (_path(request).startswith(API) or _presigned_bucket(request)):
             return None
-        return refusal(403, "Forbidden", "A browser may open API answers, presigned links and the labelling page only.")
+        return refusal(403, "Forbidden", "A browser can open only API responses, presigned links, the labelling page.")
 
     def _ask_for_token(self, request: Request) -> Response | None:
         """Exchange the labelling page's token for a cookie, or refuse the request. None if the cookie is valid."""

@@ -29,7 +29,7 @@ AUTHENTICATION = {
 
 
 def refuse(environ: dict[str, Any]) -> Response | None:
-    """S3's refusal of a presigned URL that has expired or is used otherwise than signed. None for other requests."""
+    """S3's refusal of a presigned URL that has expired or whose request is not the signed one, or None."""
     names = [name for name, _ in _pairs(environ["QUERY_STRING"])]
     if not SIGNATURES.intersection(names) or environ["REQUEST_METHOD"] == "OPTIONS":  # a preflight is not signed
         return None
@@ -56,7 +56,7 @@ def _refuse_expired(query: dict[str, str]) -> Response | None:
 
 
 def _refuse_unsigned(environ: dict[str, Any], query: dict[str, str]) -> Response | None:
-    """S3 takes no ``x-amz-`` header that Signature Version 4 does not cover; Version 2 covers each by itself.
+    """Refuse unsigned ``x-amz-`` headers. Signature Version 4 lists the signed ones; Version 2 always signs all.
 
     Source: S3 API reference, "Authenticating requests: using the Authorization header", CanonicalHeaders.
     """

@@ -120,7 +120,7 @@ def test_a_deployment_is_described_before_the_confirmation(account: Command) -> 
         "First, the CDK is bootstrapped",
         "Labels      uploaded with each job",
         "go live with F1 of at least 0.9",
-        "Given now   minF1 = 0.9\n  Given now   inferenceUnits = 2\n",
+        "Override    minF1 = 0.9\n  Override    inferenceUnits = 2\n",
         "1  Step Functions state machine",
         "8.00 USD an hour, about 5,840 USD a month",
     ):
@@ -133,7 +133,7 @@ def test_a_deployment_is_described_before_the_confirmation(account: Command) -> 
         ("yes", {}, 0, ""),
         ("y", {}, 1, "Nothing was done."),
         ("", {}, 1, "Nothing was done."),
-        (None, {}, 1, "To destroy ekyc-training without a question, set YES=1."),
+        (None, {}, 1, "To destroy ekyc-training without confirmation, set YES=1."),
         (None, {"YES": "1"}, 0, ""),
         (None, {"YES": "0"}, 1, "Nothing was done"),
     ],
@@ -184,7 +184,7 @@ def test_destroy_lists_what_the_deployed_template_retains(aws: LocalAws, account
     assert f"aws s3 rb s3://{names['Photos']} --force" in answer.out
     assert "aws dynamodb delete-table --table-name jobs" in answer.out
     assert names["Scratch"] not in answer.out
-    assert "will find none" in answer.out
+    assert "will get an error" in answer.out
 
 
 def test_destroy_names_models_that_go_on_billing(aws: LocalAws, account: Command) -> None:

@@ -74,7 +74,7 @@ def test_other_hosts_get_no_answer(with_photo: LocalAws, lines: list[str]) -> No
         status, headers, body = ask(with_photo, lines[0].format(path), *lines[1:])
         # Then the answer says that it is not answered here, and nothing else
         assert status == 421, path
-        assert "The local AWS answers for the hosts 127.0.0.1:" in body
+        assert "The local AWS accepts requests only for the hosts 127.0.0.1:" in body
         assert not [name for name in headers if name.startswith("access-control")]
 
 

@@ -10,7 +10,7 @@ from ekyc.cli.account import NOT_SIMULATED, UP
 from ekyc.cli.doctor.context import PROJECTS, RUNNING_MODELS, TRAININGS, CheckContext, Checks, Quota
 from ekyc.cli.doctor.findings import Finding, ok, problem, skipped, warning
 
-# The least version that the templates of aws-cdk-lib accept. Source: the rule CheckBootstrapVersion in each template.
+# The lowest version that the templates of aws-cdk-lib accept. Source: the rule CheckBootstrapVersion in each template.
 BOOTSTRAP_VERSION = 6
 GROUND_TRUTH_CLOSED = "AWS closed Ground Truth to new customers on 2026-07-30"
 SUPPLIED = "set labelProvider to supplied (docs/settings.md)"
@@ -52,7 +52,7 @@ def api_log_role(context: CheckContext) -> Finding:
 
 @CHECKS.add("Ground Truth")
 def ground_truth(context: CheckContext) -> Finding:
-    """No API says whether the account may create labelling jobs. Earlier labelling jobs are the best evidence."""
+    """No AWS API says whether the account can create labelling jobs. Earlier labelling jobs are the best evidence."""
     if not context.uses_ground_truth:
         return skipped("not needed: labels are supplied")
     sagemaker = context.client("sagemaker")
@@ -63,7 +63,7 @@ def ground_truth(context: CheckContext) -> Finding:
         # AWS does not document Ground Truth's error. Other closed services have "new customers" in their messages.
         if "new customers" in error.response["Error"].get("Message", ""):
             return problem(
-                f"this account cannot use it: {GROUND_TRUTH_CLOSED}", f"To use labels from elsewhere, {SUPPLIED}."
+                f"this account cannot use it: {GROUND_TRUTH_CLOSED}", f"To use labels from another tool, {SUPPLIED}."
             )
         raise
     if context.is_local:

@@ -1,4 +1,4 @@
-"""IAM of the local AWS: each call of a deployed function needs what its role and the resources' policies allow.
+"""IAM of the local AWS: a deployed function can make only the calls that its role and the resources' policies allow.
 
-``policies`` evaluates statements and conditions, ``needs`` lists the actions a call needs, ``guard`` denies the rest.
+``policies`` evaluates statements and conditions, ``needs`` lists the actions that a call needs, ``guard`` denies calls.
 """

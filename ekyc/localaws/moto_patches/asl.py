@@ -500,7 +500,7 @@ ANSWER_ENDS_TASK = True
 """Whether an answer to the token ends the task at once, even if the function that got the token still runs.
 
 If True, the function's result or error is ignored. If False, the answer waits until the function returns, and is lost
-if the function fails. AWS documents neither; the first is likelier, because the token belongs to the task. Tests set
+if the function fails. AWS documents neither. True is more likely, because the token belongs to the task. Tests set
 False.
 """
 

@@ -17,11 +17,11 @@ from ekyc.localaws.moto_patches.border import replace
 
 def patch() -> None:
     """Patch moto's server, once per process."""
-    # moto logs every error of a state, which is in the history too, and warns of resources that it does not support.
+    # moto logs each error of a state, which is also in the history, and warns about resources that it does not support.
     logging.getLogger("moto").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message="Tried to parse AWS::", category=UserWarning)
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
-    replace(werkzeug_app, "DISABLE_GLOBAL_CORS", True)  # else moto lets every web page read every response
+    replace(werkzeug_app, "DISABLE_GLOBAL_CORS", True)  # otherwise moto lets every web page read every response
     _quicken()
 
 

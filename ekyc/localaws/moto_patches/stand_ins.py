@@ -22,7 +22,7 @@ from ekyc.localaws.services.validation import checked_request
 
 
 def patch() -> None:
-    """Make this project's code answer the Custom Labels, labelling job and work team operations."""
+    """Make this project's code implement the operations of Custom Labels, labelling jobs and work teams."""
     _answer_by(
         "rekognition",
         rekognition.CustomLabels,
@@ -60,7 +60,7 @@ def _answer_by(
     backends: BackendDict[Any],
     error_body: Callable[[ServiceError], dict[str, str]],
 ) -> None:
-    """Make the methods of `player` answer `operations` of `service`."""
+    """Make the methods of `player` implement `operations` of `service`."""
 
     def answer(response: BaseResponse, operation: str, method_name: str) -> tuple[str, dict[str, Any]]:
         status, body = 200, ""

@@ -286,8 +286,8 @@ def restart(execution: Any) -> datetime.datetime:
 
 
 def _unfinished_map_run(execution: Any, state_name: str) -> Any:
-    """The Map Run with which a Map state ended unsuccessfully, or None. One that had started no child is started anew
-    (guide, "Redriving Map Runs")."""
+    """The Map Run of a Map state that ended unsuccessfully, or None. A redrive starts a new Map Run if the earlier one
+    had started no child (guide, "Redriving Map Runs")."""
     run = next(reversed(_map_runs(execution)), None)
     is_unfinished = run and run.state_name == state_name and run.children and run.status != api.MapRunStatus.SUCCEEDED
     return run if is_unfinished else None
@@ -395,7 +395,7 @@ def _with_endpoint(backend: Any, task_token: str, tell: Any) -> None:
     raise AWSError("Invalid Token: 'Invalid token'", "InvalidToken", 400)
 
 
-# --- Answers of the API ----------------------------------------------------------------------------------------------
+# --- Responses of the API --------------------------------------------------------------------------------------------
 
 
 def _fix_answers() -> None:

@@ -32,7 +32,7 @@ def patch() -> None:
     _lock(table_lock, DynamoHandler, "update_item")
     # `If-None-Match: *` needs the same: check and write must be atomic.
     _lock(threading.RLock(), S3Response, "put_object")
-    # moto's listing fails with a 500 if a key is deleted meanwhile.
+    # moto's listing fails with a 500 if a key is deleted during the listing.
     keys_lock = threading.RLock()
     for name in ("put_object", "delete_object", "list_objects", "list_object_versions"):
         _lock(keys_lock, S3Backend, name)

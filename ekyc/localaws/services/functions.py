@@ -85,7 +85,7 @@ class Runtime:
         self._logs_dir = logs_dir
         self._lock = threading.Lock()
         self._pools: dict[str, _Pool] = {}
-        self._imported: dict[str, _Parent] = {}  # by the function's identity, as the pools
+        self._imported: dict[str, _Parent] = {}  # by the function's identity, like the pools
         self._libraries = _Parent(self._start_process)
         self._process: subprocess.Popen[bytes] | None = None
         self._accepts = False
@@ -233,7 +233,7 @@ class _Parent:
         if control := self._control:
             with contextlib.suppress(OSError):
                 control.shutdown(socket.SHUT_RDWR)
-        if self._lock.acquire(blocking=False):  # else a pending request gets no response and closes the socket
+        if self._lock.acquire(blocking=False):  # otherwise a pending request gets no response and closes the socket
             self._close()
             self._lock.release()
 

@@ -250,7 +250,7 @@ def _access_key(request: Request) -> str | None:
 
 
 def _signer(request: Request) -> dict[str, str | None]:
-    """The identity in a signed request. A key without an IAM user stands for a user with the key's name."""
+    """The identity in a signed request. A key that belongs to no IAM user is used as the user's name."""
     key = _access_key(request)
     user = guard.find_user(key) if key else None
     name = user.name if user else key
@@ -287,7 +287,7 @@ def _any_api() -> Any:
 
 
 def _gateway_response(refusal: Refused, api: Any, request_id: str) -> Response:
-    """The API's gateway response of this type, else its default for 4xx or 5xx, else API Gateway's.
+    """The API's gateway response of this type, otherwise its default for 4xx or 5xx, otherwise API Gateway's.
 
     Header values are literals in single quotes. Source: API Gateway guide, "Gateway responses for REST APIs".
     """

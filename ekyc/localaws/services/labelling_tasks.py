@@ -175,9 +175,9 @@ class Tasks:
             self._tell_if_complete()
 
     def decline(self, assignment_id: str, worker: str) -> None:
-        """Return the photo unanswered. It expires when as many workers decline it as should answer. Raises TaskError.
+        """Return the photo unanswered. Its task expires when as many workers have declined it as should answer it.
 
-        Source: Ground Truth guide, "Monitor Labeling Jobs".
+        Raises TaskError. Source: Ground Truth guide, "Monitor Labeling Jobs".
         """
         with self._lock:
             turn = self._held(assignment_id, worker)
