@@ -41,6 +41,8 @@ VERDICTS = {
     ),
 }
 
+NOT_LAST = "The report does not describe the last end of the job: see `noted` for the later report or execution."
+
 
 def show(api: Api, job_id: str, as_json: bool) -> None:
     """Print the answers of the job's report. With ``as_json``, print the stored report unchanged."""
@@ -85,6 +87,8 @@ def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
         raise CommandError(f"{file} could not be verified: {(run.stderr.strip().splitlines() or ['no reason'])[-1]}")
     answer = json.loads(run.stdout)
     findings, (code, verdict) = answer["findings"], VERDICTS[answer["verdict"]]
+    if answer["hasLater"]:
+        verdict += f"\n{NOT_LAST}"
     if as_json:
         print_json(findings)
         human.print(verdict)

@@ -19,6 +19,7 @@ from moto.s3.models import s3_backends
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from ekyc.localaws import aws as place
+from ekyc.localaws.services import rekognition
 from pipeline.audit import report as documents
 from pipeline.audit import verify
 from pipeline.audit.history import read
@@ -270,7 +271,7 @@ def test_once_the_execution_is_forgotten_the_lock_alone_proves(
         machine.executions[:] = executions
     # Then the lock proves that the file is unchanged, and the output says what can no longer be proved
     assert locked.returncode == 0, locked.stdout + locked.stderr
-    assert "0 wrong, 2 not checked, 0 noted" in locked.stdout
+    assert "0 wrong, 3 not checked, 0 noted" in locked.stdout
     assert "Step Functions does not have the execution." in locked.stdout
     assert re.search(
         r"first version for this end, stored at \d{4}-.* UTC, with an active COMPLIANCE lock", locked.stdout
@@ -592,6 +593,87 @@ def test_failures_redrives_and_stops_name_their_caller(shared_pipeline: Pipeline
     forged = report | {"previous": report["previous"] | {"sha256": "0" * 64}}
     forged["sha256"] = documents.seal(forged)
     assert "earlier report (1)" in wrong(against_aws(shared_pipeline, documents.canonical(forged)))
+
+
+def later_ends(pipeline: Pipeline, body: bytes, file: Path) -> dict[str, list[str]]:
+    """What ``ekyc audit verify`` notes about ends after the one in the genuine report ``body``, by part."""
+    file.write_bytes(body)
+    verified = ekyc_audit(pipeline, "verify", str(file), "--json")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    noted: dict[str, list[str]] = {}
+    for one in json.loads(verified.stdout):
+        if one["result"] == "noted" and one["part"].startswith("later"):
+            noted.setdefault(one["part"], []).append(one["words"])
+    assert all(words.endswith(verify.NOT_LAST) for part in noted.values() for words in part)
+    # The verdict says so too, and is the same for people
+    said = ekyc_audit(pipeline, "verify", str(file)).stdout
+    assert ["does not describe the last end of the job: see `noted`" in text for text in (verified.stderr, said)] == [
+        bool(noted)
+    ] * 2
+    return noted
+
+
+def test_an_older_report_names_the_one_after_a_redrive(
+    shared_pipeline: Pipeline, stopped: tuple[str, bytes], tmp_path: Path
+) -> None:
+    # Given the reports on both ends of an execution
+    job_id, first = stopped
+    last = fetched(shared_pipeline, job_id)
+    kept = versions(shared_pipeline, job_id, "json")
+    first_version, last_version = (
+        next(one for one in kept if one.value == content).version_id for content in (first, last)
+    )
+    # When the first is verified, then the later one is named
+    (words,) = later_ends(shared_pipeline, first, tmp_path / "first.json")["later reports"]
+    assert f"/{report_key(job_id)}, version {last_version}, " in words
+    assert first_version not in words
+    # And nothing is later than the last one
+    assert later_ends(shared_pipeline, last, tmp_path / "last.json") == {}
+    # When the report on the last end is not stored, then Step Functions has this end
+    keys = s3_backends[place.account]["aws"].get_bucket(shared_pipeline.outputs["AuditBucketName"]).keys
+    set_versions(keys, report_key(job_id), [one for one in kept if one.version_id == first_version])
+    noted = later_ends(shared_pipeline, first, tmp_path / "first.json")
+    set_versions(keys, report_key(job_id), kept)
+    assert list(noted) == ["later executions in Step Functions"]
+    assert f"The execution {job_id} has the status ABORTED" in noted["later executions in Step Functions"][0]
+
+
+def test_an_older_report_names_the_next_execution(shared_pipeline: Pipeline, tmp_path: Path) -> None:
+    # Given a job that failed over a dataset, and again after a resume, which began another execution
+    rekognition.current().fail_next_dataset = "The manifest cannot be read."
+    job_id = shared_pipeline.uploaded()
+    shared_pipeline.upload(job_id, shared_pipeline.photos / "annotations.json")
+    labels = {"provider": "supplied", "key": "annotations.json"}
+    assert shared_pipeline.start(job_id, labels=labels, deploy=False).is_success
+    shared_pipeline.reaches(job_id, "Failed")
+    reports = [fetched(shared_pipeline, job_id)]
+    rekognition.current().fail_next_dataset = "The manifest cannot be read."
+    assert call(shared_pipeline, "POST", f"jobs/{job_id}/resume", "operator").is_success
+    name = f"{job_id}-2"
+
+    def ended() -> bytes | None:
+        body = fetched(shared_pipeline, job_id)
+        report = json.loads(body)
+        return None if report["provisional"] or report["execution"] != name else body
+
+    reports.append(eventually(ended))
+    # When the first report is verified, then the second is named
+    key = f"audit/{job_id}/{name}.json"
+    s3, bucket = shared_pipeline.aws.client("s3"), shared_pipeline.outputs["AuditBucketName"]
+    version = s3.head_object(Bucket=bucket, Key=key)["VersionId"]
+    noted = later_ends(shared_pipeline, reports[0], tmp_path / "first.json")
+    assert list(noted) == ["later reports"]
+    assert f"s3://{bucket}/{key}, version {version}, " in noted["later reports"][0]
+    # And nothing is later than the second
+    assert later_ends(shared_pipeline, reports[1], tmp_path / "second.json") == {}
+    # When the second is not stored, then Step Functions has its execution
+    keys = s3_backends[place.account]["aws"].get_bucket(bucket).keys
+    kept = list(keys.getlist(key))
+    set_versions(keys, key, [])
+    noted = later_ends(shared_pipeline, reports[0], tmp_path / "first.json")
+    set_versions(keys, key, kept)
+    assert list(noted) == ["later executions in Step Functions"]
+    assert f"The execution {name} has the status FAILED" in noted["later executions in Step Functions"][0]
 
 
 def test_a_job_that_was_never_started_has_no_report(shared_pipeline: Pipeline) -> None:

@@ -86,19 +86,23 @@ class Store:
         content: bytes = answer["Body"].read()
         return content
 
-    def previous(self, job_id: str, ended: int | None) -> dict[str, Any] | None:
-        """The job's newest report on an end before ``ended``: ``{object, versionId, sha256}``, or None.
-
-        This is the report on an earlier execution, or on the end of this execution before its redrive.
-        """
+    def reports(self, job_id: str) -> list[Version]:
+        """The job's reports in the order of the ends: for each end of each execution, the first version."""
         firsts = {
             (version.ended, name): listed.first(version.ended)
             for name, listed in self._list(f"{FINAL}/{job_id}/").items()
             if name.endswith(".json")
             for version in listed.versions
-            if ended is None or version.ended < ended
         }
-        newest = firsts[max(firsts)] if firsts else None
+        return [version for _, version in sorted(firsts.items()) if version]
+
+    def previous(self, job_id: str, ended: int | None) -> dict[str, Any] | None:
+        """The job's newest report on an end before ``ended``: ``{object, versionId, sha256}``, or None.
+
+        This is the report on an earlier execution, or on the end of this execution before its redrive.
+        """
+        before = [version for version in self.reports(job_id) if ended is None or version.ended < ended]
+        newest = before[-1] if before else None
         if newest is None:
             return None
         return {

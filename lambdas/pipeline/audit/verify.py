@@ -5,9 +5,9 @@ inputs. A forger can compute all of them. So the proof is the report bucket: the
 execution's end, with an active COMPLIANCE lock. The caller, not the file, names the bucket. The place that the file
 names is compared with the place for its job and execution.
 
-The other checks call AWS with the caller's credentials: earlier reports, the job's files, the history. Step Functions
-deletes a history 90 days after the end, and the job's files expire. What was deleted or cannot be read is reported as
-not checked.
+The other checks call AWS with the caller's credentials: earlier and later reports, the job's files, the history. Step
+Functions deletes a history 90 days after the end, and the job's files expire. What was deleted or cannot be read is
+reported as not checked.
 
 ``BUCKET`` may be empty. ``WHY`` then says why the bucket is unknown.
 """
@@ -52,6 +52,9 @@ OK, WRONG, UNKNOWN, NOTED = "ok", "wrong", "not checked", "noted"
 GENUINE, ALONE, FORGED, UNPROVEN = "genuine", "genuine by its lock alone", "wrong", "not proven"
 STORED, STORED_PAGE, PAGE = "stored report", "stored page", "page"
 HISTORY, EXECUTION, EARLIER = (f"{part} in Step Functions" for part in ("history", "execution", "earlier executions"))
+LATER_REPORTS, LATER_ENDS = "later reports", "later executions in Step Functions"
+LATER = frozenset({LATER_REPORTS, LATER_ENDS})
+NOT_LAST = "The verified report does not describe the last end of the job."
 PROOF = frozenset({STORED, STORED_PAGE})
 """The checks that prove that the pipeline made the report. The others show only that the report is consistent."""
 
@@ -64,6 +67,7 @@ MOST_EARLIER = 100  # earlier reports of a job that are checked
 MOST_FOLDER_FILES, MOST_FOLDER_BYTES = 1000, 1024**3
 """How much of a folder with redacted names is read. Uploads can add any number of files to it."""
 
+DELETED = "Step Functions does not have the execution. It deletes an execution 90 days after its end."
 NO_CONTENT = "The file was deleted, or S3 refuses its content."
 CHANGED = "The file was changed or deleted after the report, for example to correct the labels. The report stays valid."
 
@@ -269,6 +273,7 @@ def check_against_aws(body: bytes, *, store: Store) -> Iterator[Finding]:
     yield _try("versions", lambda: _check_versions(document, store))
     yield _try(STORED_PAGE, lambda: _check_stored_page(document, store))
     yield from _check_earlier_reports(document, store)
+    yield from _check_later(document, store)
     if proof.result == OK:
         yield from check_files(document["inputs"]["files"])
     else:
@@ -402,6 +407,74 @@ def _check_earlier_report(
     return _check_lock(part, version, f"{uri} is the earlier report with this hash"), body
 
 
+def _check_later(document: Mapping[str, Any], store: Store) -> Iterator[Finding]:
+    """Look for ends of the job after the end in the report: in the report bucket and in Step Functions."""
+    try:
+        reports = store.reports(document["jobId"])
+    except (ClientError, BotoCoreError) as error:
+        yield _not_checked(LATER_REPORTS, error)
+        reports = []
+    else:
+        yield from _find_later_reports(document, reports, store)
+    try:
+        yield from _find_later_ends(document, reports)
+    except (ClientError, BotoCoreError) as error:
+        yield _not_checked(LATER_ENDS, error)
+
+
+def _find_later_reports(document: Mapping[str, Any], reports: Iterable[Version], store: Store) -> Iterator[Finding]:
+    # A provisional report has no end, and describes the job up to its last event.
+    until = _ended(document) or document["inputs"]["history"][-1]["time"]
+    later = [stored for stored in reports if stored.ended > until]
+    for stored in later:
+        written = answers.moment(history.milliseconds(stored.written))
+        words = f"{_uri(store, stored.key)}, version {stored.id}, stored at {written}, describes a later end."
+        yield Finding(LATER_REPORTS, NOTED, f"{words} {NOT_LAST}")
+    if not later:
+        yield Finding(LATER_REPORTS, OK, "No report on a later end of the job is stored.")
+
+
+def _find_later_ends(document: Mapping[str, Any], reports: Iterable[Version]) -> Iterator[Finding]:
+    """Search Step Functions for executions of the job that began, continued or ended without a stored report."""
+    arns, _, own_name = document["inputs"]["execution"]["executionArn"].rpartition(":")
+    job_id, own = executions.parse(own_name)
+    ends = {own: {_ended(document)}}  # Unix ms, by the number of the execution; 0 while it runs
+    for stored in reports:
+        name = stored.key.rpartition("/")[2].removesuffix(".json")
+        if EXECUTION_NAME.fullmatch(name) and (number := executions.parse(name)[1]) >= own:
+            ends.setdefault(number, set()).add(stored.ended)
+    numbers, statuses, is_last = sorted(ends), [], True
+    for number in numbers:
+        name = executions.name(job_id, number)
+        status, ended = _describe_end(f"{arns}:{name}")
+        statuses.append(status)
+        if status and ended not in ends.get(number, ()):
+            is_last = False
+            words = f"The execution {name} has the status {status}, and no report on this is stored."
+            yield Finding(LATER_ENDS, NOTED, f"{words} {NOT_LAST}")
+        # The numbers have no gaps. An execution that Step Functions has deleted has a report.
+        following = number + 1
+        is_known = status or number in ends
+        if is_known and following not in numbers and executions.parse(executions.name(job_id, following))[0] == job_id:
+            numbers.append(following)
+    if not any(statuses):
+        yield Finding(LATER_ENDS, UNKNOWN, DELETED)
+    elif is_last:
+        yield Finding(LATER_ENDS, OK, "Step Functions has no later end of the job without a report.")
+
+
+def _describe_end(arn: str) -> tuple[str, int]:
+    """The status of the execution and its end (Unix ms, 0 while it runs). No status if the execution does not exist."""
+    try:
+        execution = inputs.read_execution(arn)
+    except ClientError as error:
+        if error_code(error) != "ExecutionDoesNotExist":
+            raise
+        return "", 0
+    status: str = execution["status"]
+    return status, 0 if status == "RUNNING" else execution["stopDate"]
+
+
 class _Folder(NamedTuple):
     """The SHA-256 of the files that were read in a folder; ``unread`` says why others were not, if there are others."""
 
@@ -506,8 +579,7 @@ def _not_checked(part: str, error: ClientError | BotoCoreError) -> Finding:
     if isinstance(error, ClientError):
         code = error_code(error)
         if code == "ExecutionDoesNotExist":
-            words = "Step Functions does not have the execution. It deletes an execution 90 days after its end."
-            return Finding(part, UNKNOWN, words)
+            return Finding(part, UNKNOWN, DELETED)
         return Finding(part, UNKNOWN, "It does not exist." if code in GONE else f"AWS returned {code}.")
     return Finding(part, UNKNOWN, f"The call to AWS failed: {str(error).rstrip('.')}.")
 
@@ -562,7 +634,12 @@ def main(file: str, bucket: str, why: str) -> int:
     except (OSError, NotAReport) as error:
         print(error, file=sys.stderr)
         return 2
-    print(json.dumps({"verdict": verdict(findings), "findings": [finding._asdict() for finding in findings]}))
+    answer = {
+        "verdict": verdict(findings),
+        "hasLater": any(finding.result == NOTED and finding.part in LATER for finding in findings),
+        "findings": [finding._asdict() for finding in findings],
+    }
+    print(json.dumps(answer))
     return 0
 
 
