@@ -1,4 +1,4 @@
-"""LocalAws: the embedded AWS in this process, on one port of 127.0.0.1."""
+"""LocalAws: the embedded AWS in this process, on one port of 127.0.0.1 and ::1."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from ekyc.localaws.services import functions, gateway
 if TYPE_CHECKING:
     from ekyc.localaws.services.workforce import Workforce
 
-HOST = "127.0.0.1"
+HOST, IPV6_HOST = "127.0.0.1", "::1"
+NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # from a kernel without IPv6, from one that has it turned off
 logger = logging.getLogger(__name__)
 
 
@@ -73,10 +74,11 @@ class LocalAws:
         """Start the server. Raises PortInUseError, AlreadyRunningError."""
         if functions.is_running():
             raise AlreadyRunningError("A local AWS already runs in this process. Stop it first.")
-        listener = _listen(self._wanted_port)
+        listeners = _listen(self._wanted_port)
         with contextlib.ExitStack() as cleanup:
-            cleanup.callback(listener.close)
-            self._port = listener.getsockname()[1]
+            for listener in listeners:
+                cleanup.callback(listener.close)
+            self._port = listeners[0].getsockname()[1]
             clock.set_to_real_time(self._speed)
             data_dir = Path(tempfile.mkdtemp(prefix="ekyc-local-aws-"))
             cleanup.callback(shutil.rmtree, data_dir, ignore_errors=True)
@@ -95,9 +97,11 @@ class LocalAws:
             app = _install()
             cleanup.callback(self._end_what_runs)
             guard.install(self._enforce_iam)
-            server = _Server(Doors(app, self._port, self._token), listener)
-            cleanup.callback(server.stop)
-            server.start()
+            doors = Doors(app, self._port, self._token)
+            for listener in listeners:
+                server = _Server(doors, listener)
+                cleanup.callback(server.stop)
+                server.start()
             self._cleanup = cleanup.pop_all()
 
     def stop(self) -> None:
@@ -230,19 +234,40 @@ def _dispatcher(moto: Any) -> Any:
     return app
 
 
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listen(port: int) -> list[socket.socket]:
+    """Listen on the same port of 127.0.0.1 and, if this machine has it, of ::1. Port 0 selects a port.
+
+    Clients try both addresses for the name localhost. A program that listened on the other one would get requests that
+    are for the local AWS, with the token of the labelling page.
+    """
+    while True:
+        listener = _bind(socket.AF_INET, HOST, port)
+        try:
+            return [listener, _bind(socket.AF_INET6, IPV6_HOST, listener.getsockname()[1])]
+        except PortInUseError:
+            listener.close()
+            if port:
+                raise
+        except OSError as error:
+            if error.errno in NO_IPV6:
+                return [listener]
+            listener.close()
+            raise
+
+
+def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    listener = socket.socket(family)
     try:
-        listener.bind((HOST, port))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise PortInUseError(
-                f"Port {port} of {HOST} is in use. Choose another port, or 0 for a free one."
+                f"Port {port} of {host} is in use. Choose another port, or 0 for a free one."
             ) from error
         raise
-    listener.listen(128)
     return listener
 
 
@@ -378,11 +403,11 @@ def _request_handler() -> type:
 
 
 class _Server(ThreadedWSGIServer):
-    """The HTTP server, in its own thread. `stop` also closes keep-alive connections."""
+    """The HTTP server of one address, in its own thread. `stop` also closes keep-alive connections."""
 
     def __init__(self, app: Any, listener: socket.socket) -> None:
         self._connections: set[socket.socket] = set()
-        host, port = listener.getsockname()
+        host, port, *_ = listener.getsockname()
         super().__init__(host, port, app, handler=_request_handler(), fd=listener.fileno())
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="local-aws", daemon=True)
 

@@ -104,6 +104,92 @@ def test_port_in_use() -> None:
     )
 
 
+def has_ipv6() -> bool:
+    """Whether a program can listen on ::1 on this machine."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+@needs_ipv6
+def test_both_addresses_of_localhost_are_the_local_awss(empty_aws: LocalAws) -> None:
+    port = int(empty_aws.endpoint.rpartition(":")[2])
+    # When a program asks at either address of the name localhost, then the local AWS answers
+    for host in ("127.0.0.1", "[::1]", "localhost"):
+        answer = httpx.get(f"http://{host}:{port}/api/nothing")
+        assert answer.json() == {"message": "Missing Authentication Token"}, host
+    # And no other program can listen there
+    for address, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+        with pytest.raises(OSError, match="Address already in use"):
+            socket.create_server((address, port), family=family)
+
+
+@needs_ipv6
+def test_a_given_port_must_be_free_on_ipv6_too() -> None:
+    # Given a program that listens on a port of ::1
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        port = listener.getsockname()[1]
+        # When a local AWS shall listen there
+        program = f"from ekyc.localaws.server import LocalAws; LocalAws(port={port}).start()"
+        run = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True)
+    # Then it says so
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].endswith(
+        f"PortInUseError: Port {port} of ::1 is in use. Choose another port, or 0 for a free one."
+    )
+
+
+IPV6 = {
+    # Another program listens on ::1 at the first port that the local AWS selects.
+    "taken": """
+        if self.family == socket.AF_INET and not others:
+            others.append(socket.create_server(("::1", self.getsockname()[1]), family=socket.AF_INET6))
+    """,
+    "turned off": """
+        if self.family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+    """,
+}
+WITH_IPV6 = """
+    import errno, socket
+    from ekyc.localaws import server
+
+    others = []
+
+    class Socket(socket.socket):
+        def bind(self, address):
+            super().bind(address)
+            {}
+
+    server.socket.socket, plain = Socket, socket.socket
+    with server.LocalAws() as local:
+        server.socket.socket = plain
+        print([other.getsockname()[1] for other in others], local.endpoint)
+        print(local.client("s3").list_buckets()["Buckets"])
+"""
+
+
+@needs_ipv6
+@pytest.mark.parametrize("ipv6", IPV6)
+def test_a_free_port_is_selected_whatever_ipv6_is(ipv6: str) -> None:
+    # When a local AWS selects its port, and ::1 is taken there, or does not exist
+    patch = textwrap.indent(textwrap.dedent(IPV6[ipv6]).strip(), " " * 8)
+    program = textwrap.dedent(WITH_IPV6).replace("        {}", patch)
+    run = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True)
+    # Then it serves, and not on a port that another program has on ::1
+    assert run.returncode == 0, run.stderr
+    address, buckets = run.stdout.splitlines()
+    taken, endpoint = address.split()
+    assert bool(taken.strip("[]")) == (ipv6 == "taken")
+    assert not endpoint.endswith(f":{taken.strip('[]') or None}")
+    assert buckets == "[]"
+
+
 def test_presigned_url_expires(empty_aws: LocalAws) -> None:
     # Given presigned URLs, one valid for a second and one for longer
     s3 = empty_aws.client("s3")
