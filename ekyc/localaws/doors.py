@@ -1,15 +1,18 @@
 """Access control of the local AWS: decides about each request before any service handles it.
 
 Every program on this machine can reach the port, and so can every web page in a browser on it. Programs (boto3, the AWS
-CLI, curl, `ekyc`) may make any call with any key. A browser may make only these requests:
+CLI, curl, `ekyc`) may make any call. They must sign calls of AWS services, with any key. A browser may make only these
+requests:
 
 - Requests of the labelling page, after the browser has shown the token of this start.
 - Addresses that a person opens: API responses and presigned links to S3 objects. They are read-only, without scripts.
 - Requests of an allowed web origin: to the API, and uploads to presigned URLs.
 
-A page cannot make a browser omit or forge what is checked here. Sources: Fetch standard, "`Origin` header"; Fetch
-Metadata Request Headers, "The Sec-Fetch-Site HTTP Request Header" and "The Sec-Purpose HTTP Request Header"; RFC 9110,
-section 7.2 (Host).
+A page cannot make a browser omit or forge what is checked here. Text browsers such as Lynx send nothing that
+distinguishes them from programs, but no page can make them sign, so their pages call no AWS service.
+
+Sources: Fetch standard, "`Origin` header"; Fetch Metadata Request Headers, "The Sec-Fetch-Site HTTP Request Header" and
+"The Sec-Purpose HTTP Request Header"; RFC 9110, section 7.2 (Host).
 """
 
 from __future__ import annotations
@@ -59,7 +62,12 @@ class Doors:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
-        answer = self._refuse_host(environ) or self._refuse_page(request) or self._ask_for_token(request)
+        answer = (
+            self._refuse_host(environ)
+            or self._refuse_page(request)
+            or self._ask_for_token(request)
+            or self._refuse_unsigned(request)
+        )
         if answer is not None:
             return answer(environ, start_response)
         if not is_browsers(request) or _path(request).startswith(LABELLING):
@@ -113,6 +121,11 @@ class Doors:
             return None
         return refusal(403, "Forbidden", HOW_TO_OPEN)
 
+    def _refuse_unsigned(self, request: Request) -> Response | None:
+        """The refusal of an unsigned request for an AWS service. None for any other request."""
+        is_own = _path(request).startswith(API) or f"{_path(request)}/".startswith(LABELLING)
+        return None if is_own or _is_signed(request) else refusal(403, "Forbidden", SIGN)
+
     def _is_token(self, given: str | None) -> bool:
         return given is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
@@ -127,6 +140,11 @@ HOW_TO_OPEN = (
     "It has a token that changes at each start."
 )
 
+SIGN = (
+    "A request for an AWS service must be signed, with any access key: in the header Authorization, or, unless the "
+    "method is POST, as a presigned URL of S3. The AWS CLI and boto3 sign with the variables that `ekyc local` prints."
+)
+
 
 def refusal(status: int, title: str, detail: str) -> Response:
     """An error response that pages of other origins cannot read."""
@@ -138,6 +156,23 @@ def is_browsers(request: Request) -> bool:
     """Whether a browser made the request. Old browsers send only their name; Node.js's fetch sends Sec-Fetch-Mode."""
     headers = ("Origin", "Referer", "Sec-Fetch-Site", *SPECULATION)
     return any(name in request.headers for name in headers) or "Mozilla/" in request.headers.get("User-Agent", "")
+
+
+def has_aws_signature(environ: dict[str, Any]) -> bool:
+    """Whether the header Authorization has a signature of AWS. A user and password in a link become "Basic"."""
+    return str(environ.get("HTTP_AUTHORIZATION", "")).startswith("AWS")
+
+
+def _is_signed(request: Request) -> bool:
+    """Whether the request has a signature of AWS, of any key, in its header or as a presigned URL.
+
+    A page can write a query with a signature into a link, an image or a form, but such a GET request only reads from
+    S3, and browsers send a form by GET or POST. Only scripts, which send `Origin`, can set the header.
+    """
+    if has_aws_signature(request.environ):
+        return True
+    signer = presigned.find_signer(request.query_string.decode("latin-1"))
+    return request.method != "POST" and bool(signer and presigned.SIGNATURES.intersection(request.args))
 
 
 def _path(request: Request) -> str:

@@ -26,7 +26,7 @@ from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, calls, deploy, moto_patches, presigned
 from ekyc.localaws.clock import clock
-from ekyc.localaws.doors import API, LABELLING, Doors
+from ekyc.localaws.doors import API, LABELLING, Doors, has_aws_signature
 from ekyc.localaws.errors import LocalAwsError
 from ekyc.localaws.iam import guard
 from ekyc.localaws.services import functions, gateway
@@ -192,13 +192,24 @@ def _install() -> Any:
     if _app is None:
         with _without_garbage_collection():
             moto_patches.apply()
-            from moto.moto_server import werkzeug_app
-
-            _app = _dispatcher(werkzeug_app.DomainDispatcherApplication(_make_service))
+            _app = _dispatcher(_make_services())
     return _app
 
 
 _app: Any = None
+
+
+def _make_services() -> Any:
+    """The WSGI application of all AWS services."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+
+    class Services(DomainDispatcherApplication):
+        def infer_service_region_host(self, environ: dict[str, Any], path: str) -> str | None:
+            # A request without a signature in the header has one in its query, and is for S3, which None selects.
+            # moto would also take the service from the path, so that a link to /iam_us-east-1/?Action=… would call IAM.
+            return super().infer_service_region_host(environ, path) if has_aws_signature(environ) else None
+
+    return Services(_make_service)
 
 
 def _make_service(name: str) -> Any:

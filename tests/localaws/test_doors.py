@@ -244,6 +244,82 @@ def test_programs_of_node_are_no_browsers(with_photo: LocalAws) -> None:
     assert (status, "content-security-policy" in answered) == (200, False)
 
 
+MADE_UP = [
+    "",
+    "X-Amz-Signature=x",
+    "Signature=x",
+    "AWSAccessKeyId=local",
+    "X-Amz-Credential=local/20260101/us-east-1/iam/aws4_request",
+]
+TEXT_BROWSERS = [
+    ["User-Agent: Lynx/2.9.2 libwww-FM/2.14"],
+    ["User-Agent: URL/Emacs Emacs/30.1"],
+    ["X-None: 1"],
+    ["Authorization: Basic a/b/eu/iam/AWS4"],  # from a link with a user and a password
+]
+
+
+@pytest.mark.parametrize("headers", TEXT_BROWSERS)
+def test_unsigned_calls_reach_no_aws_service(with_photo: LocalAws, headers: list[str]) -> None:
+    # Given a browser that sends nothing by which a browser is known
+    def sent(method: str, path: str, body: str = "") -> tuple[int, str]:
+        form = "Content-Type: application/x-www-form-urlencoded"
+        status, _, answer = ask(
+            with_photo,
+            f"{method} {path} HTTP/1.1",
+            "Host: 127.0.0.1:PORT",
+            *headers,
+            *([form] if body else []),
+            body=body,
+        )
+        return status, answer
+
+    create = "Action=CreateUser&UserName=eve&Version=2010-05-08"
+    for signature in MADE_UP:
+        # When its pages call services by images, links and forms
+        for path in ("/", "/iam_us-east-1/", "/photos", "/photos/a.txt", "/latest/meta-data/", "/api", "/%2Fapi/"):
+            # Then they are refused in words
+            status, answer = sent("GET", f"{path}?{create}&{signature}")
+            assert (status, "must be signed" in answer) == (403, True), (path, signature)
+            status, answer = sent("POST", f"{path}?{signature}", create)
+            assert (status, "must be signed" in answer) == (403, True), (path, signature)
+    # And a complete query that a page has signed calls no service but S3, and sends no form to it
+    url = urlsplit(
+        with_photo.client("s3").generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "k"})
+    )
+    stranger = "X-Amz-Signature=x&X-Amz-Credential=any/20260101/us-east-1/iam/aws4_request"
+    for query in (url.query, stranger):
+        for path in ("/", "/iam_us-east-1/", "/iam_us-east-1/k", "/photos/a.txt"):
+            sent("GET", f"{path}?{create}&{query}")
+            assert sent("POST", f"{path}?{create}&{query}", create)[0] == 403, path
+        assert sent("POST", f"/photos?delete&{query}", "<Delete><Object><Key>a.txt</Key></Object></Delete>")[0] == 403
+    assert with_photo.client("iam").list_users()["Users"] == []
+    assert content(with_photo) == b"a photo"
+    # But the API answers as before, here that there is none
+    assert sent("GET", "/api/training/list")[1] == '{"message": "Missing Authentication Token"}'
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_programs_sign_in_the_header_or_the_query(with_photo: LocalAws, version: str) -> None:
+    # Given a program with a key of its own, and either signature
+    config = Config(signature_version=version, retries={"total_max_attempts": 1})
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=with_photo.endpoint,
+        aws_access_key_id="AKIAANYBODY",
+        aws_secret_access_key="anything",
+        region_name="eu-west-1",
+        config=config,
+    )
+    # When it calls, and uses presigned URLs, then it is answered
+    assert s3.get_object(Bucket="photos", Key="a.txt")["Body"].read() == b"a photo"
+    place = {"Bucket": "photos", "Key": "b.txt"}
+    put, get, delete = (s3.generate_presigned_url(f"{verb}_object", Params=place) for verb in ("put", "get", "delete"))
+    assert httpx.put(put, content=b"another").status_code == 200
+    assert httpx.get(get).content == b"another"
+    assert httpx.delete(delete).status_code == 204
+
+
 LABELLING_PATHS = [
     "",
     "page.js",
