@@ -3,7 +3,7 @@
 import hashlib
 import json
 import struct
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -12,12 +12,9 @@ from typing import IO, Any
 from pipeline.checked_photos import compare
 from pipeline.errors import NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
 from pipeline.manifests import ManifestReader, ManifestWriter, rejected_list_key
+from pipeline.photos.splitting import split
 from rules.entries import UNKNOWN
 from rules.lines import Labelled, Unusable, clamp, decode, line_end, line_start, parse
-
-TEST_SHARE = 0.2
-# Custom Labels guide, "Guidelines and quotas": a label may have 0 to 1,000 images in the test dataset.
-MAX_TEST_IMAGES_PER_TYPE = 1000
 
 # A photo in memory: its rank, width and height. The rank is a hash that orders the photos at random.
 PHOTO = struct.Struct(">16sHH")
@@ -108,7 +105,7 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
             )
         images_per_type = Counter(name for photo_types in types for name in photo_types)
         _require_photos(images_per_type, dropped)
-        in_test = split(ranks, types)
+        in_test = split(ranks, types, range(len(ranks)))  # each photo is a group of its own
 
         starts.seek(0)
         end = line_end({str(index): name for name, index in class_ids.items() if images_per_type[name]}).encode()
@@ -130,58 +127,6 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
         labels_manifest=request.labels_manifest,
         labels_sha256=labels.sha256,
     )
-
-
-def split(ranks: Sequence[bytes], types: Sequence[tuple[str, ...]]) -> list[bool]:
-    """Choose the photos of the test set: a fifth of each type's photos, at least one, at most 1,000, and not all.
-
-    Types are split from the rarest to the most frequent. A photo that shows several types counts for each, and stays
-    in the set that was chosen for its rarest type.
-
-    Args:
-        ranks: for each photo, a hash that orders the photos at random.
-        types: for each photo, the document types that it shows.
-
-    Returns:
-        For each photo, whether it is in the test set.
-
-    Raises:
-        TooFewImagesPerLabel: the photos of a type cannot be in both sets, because other types need them in one set.
-    """
-    photos_of: dict[str, list[int]] = defaultdict(list)
-    for photo in sorted(range(len(ranks)), key=ranks.__getitem__):
-        for name in types[photo]:
-            photos_of[name].append(photo)
-    in_test: list[bool | None] = [None] * len(ranks)
-    tests: Counter[str] = Counter()
-    for name, photos in sorted(photos_of.items(), key=lambda entry: (len(entry[1]), entry[0])):
-        wanted = min(max(1, round(len(photos) * TEST_SHARE)), len(photos) - 1, MAX_TEST_IMAGES_PER_TYPE)
-        for photo in photos:
-            if in_test[photo] is None:
-                is_full = any(tests[shown] >= MAX_TEST_IMAGES_PER_TYPE for shown in types[photo])
-                in_test[photo] = tests[name] < wanted and not is_full
-                if in_test[photo]:
-                    tests.update(types[photo])
-
-    # If all photos of a type are in one set, because they show other types too, move a photo that those can spare.
-    for name, photos in photos_of.items():
-        for side in (True, False):
-            if any(in_test[photo] is side for photo in photos):
-                continue
-
-            def can_spare(shown: str, side: bool = side) -> bool:
-                inside = tests[shown]
-                return len(photos_of[shown]) - inside > 1 and inside < MAX_TEST_IMAGES_PER_TYPE if side else inside > 1
-
-            movable = next((photo for photo in photos if all(map(can_spare, types[photo]))), None)
-            if movable is None:
-                raise TooFewImagesPerLabel(
-                    f"The {len(photos)} photos of {name} cannot be split between training and test set, because each "
-                    f"also shows a type that needs it in the other set. Add photos that show only {name}."
-                )
-            in_test[movable] = side
-            (tests.update if side else tests.subtract)(types[movable])
-    return [bool(is_test) for is_test in in_test]
 
 
 class _DroppedList:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ekyc.localaws.services.custom_labels_manifest import check_sets, read_dataset
 from pipeline import datasets
-from pipeline.datasets import DatasetsPrepared, PrepareDatasets, split
+from pipeline.datasets import DatasetsPrepared, PrepareDatasets
 from pipeline.errors import ManifestChanged, NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
 from tests.unit.photo_jobs import (
     JOB,
@@ -333,82 +333,6 @@ def test_rekognition_finds_no_fault_in_what_is_written(
     assert errors == []
     # And no photo is lost
     assert prepared.train_images + prepared.test_images + prepared.dropped == 10 + len(photos)
-
-
-SHOWN = st.lists(st.sets(st.sampled_from("ABCDE"), min_size=1, max_size=3).map(lambda shown: tuple(sorted(shown))))
-
-
-def ranks(count: int, seed: int) -> list[bytes]:
-    return [hashlib.sha256(f"{seed} {photo}".encode()).digest() for photo in range(count)]
-
-
-def assert_both_sides(types: Sequence[Sequence[str]], in_test: Sequence[bool]) -> None:
-    for name in {name for shown in types for name in shown}:
-        sides = {tested for shown, tested in zip(types, in_test, strict=True) if name in shown}
-        assert sides == {True, False}, name
-
-
-@given(SHOWN, st.integers(0, 1000))
-@settings(max_examples=300, deadline=None)
-def test_a_split_has_every_type_in_both_sets_or_is_refused(types: list[tuple[str, ...]], seed: int) -> None:
-    # Given photos that show any types; When split; Then every type is in both sets, or the error names a type
-    try:
-        in_test = split(ranks(len(types), seed), types)
-    except TooFewImagesPerLabel as error:
-        assert "cannot be split" in str(error)  # noqa: PT017 - either outcome is right
-    else:
-        assert_both_sides(types, in_test)
-
-
-@given(SHOWN, st.integers(0, 1000))
-@settings(max_examples=300, deadline=None)
-def test_two_photos_of_its_own_are_enough_for_a_type(types: list[tuple[str, ...]], seed: int) -> None:
-    # Given photos of any types, and two of each type that show it alone; When split; Then it always succeeds
-    types = [*types, *[(name,) for name in "ABCDE"] * 2]
-    assert_both_sides(types, split(ranks(len(types), seed), types))
-
-
-@given(st.dictionaries(st.sampled_from("ABCDE"), st.integers(2, 60), min_size=1), st.integers(0, 1000))
-@settings(max_examples=100, deadline=None)
-def test_a_fifth_of_each_type_is_tested(counts: dict[str, int], seed: int) -> None:
-    # Given photos of one document each; When split; Then each type has a fifth of its photos in the test set
-    types = [(name,) for name, count in counts.items() for _ in range(count)]
-    in_test = split(ranks(len(types), seed), types)
-    tests = Counter(shown[0] for shown, tested in zip(types, in_test, strict=True) if tested)
-    assert tests == {name: max(1, round(count / 5)) for name, count in counts.items()}
-
-
-@given(SHOWN, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
-def test_a_split_does_not_depend_on_the_order_of_the_lines(types: list[tuple[str, ...]], random: Any) -> None:
-    # Given the same photos in two orders
-    photos = list(zip(ranks(len(types), 1), types, strict=True))
-    shuffled = random.sample(photos, len(photos))
-
-    def tested(pairs: list[tuple[bytes, tuple[str, ...]]]) -> set[bytes] | None:
-        try:
-            in_test = split([rank for rank, _ in pairs], [shown for _, shown in pairs])
-        except TooFewImagesPerLabel:
-            return None
-        return {rank for (rank, _), tested in zip(pairs, in_test, strict=True) if tested}
-
-    # When both are split; Then the same photos are tested, or both are refused
-    assert tested(shuffled) == tested(photos)
-
-
-def test_no_type_has_more_than_1000_test_photos() -> None:
-    # Given 20,000 photos of two types, often together; When split; Then neither is tested on more than 1,000
-    types: list[tuple[str, ...]] = [("A",), ("A", "B"), ("B",), ("A",)] * 5000
-    in_test = split(ranks(len(types), 3), types)
-    tests = Counter(name for shown, tested in zip(types, in_test, strict=True) if tested for name in shown)
-    assert max(tests.values()) == 1000
-    assert min(tests.values()) > 500
-
-
-def test_types_that_only_occur_together_are_refused_in_words() -> None:
-    # Given three photos of which each shows two of three types: no split has every type on both sides
-    with pytest.raises(TooFewImagesPerLabel, match=r"2 photos of .* Add photos that show only .\."):
-        split(ranks(3, 0), [("A", "B"), ("B", "C"), ("A", "C")])
 
 
 def test_photos_that_changed_since_the_check_are_dropped(job: Job) -> None:
