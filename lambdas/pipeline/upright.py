@@ -27,6 +27,7 @@ TURNS = {
 }
 
 FULL_COLOUR, HALF_WIDE_COLOUR, UNKNOWN_COLOUR = 0, 1, -1  # Pillow's numbers for 4:4:4, 4:2:2 and any other
+BROKEN = Rejection("Unreadable", "the pixels are broken or cut off")
 # Tried in this order while the copy is too large. At 60, a photo of the largest size has some 4 MB.
 LOWER_QUALITIES = (90, 80, 70, 60)
 # Where to insert the colour profile: before the first table of a JPEG, after the first chunk (the size) of a PNG.
@@ -51,7 +52,7 @@ def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] 
     except MemoryError:
         raise
     except Exception:  # broken pixels can raise any exception in the decoder
-        return Rejection("Unreadable", "the pixels are broken or cut off")
+        return BROKEN
     for options in choices:
         file = _SmallFile(max_bytes - len(bare.profile))
         try:

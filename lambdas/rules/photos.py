@@ -54,13 +54,17 @@ NOTES = frozenset({*(bytes([marker]) for marker in range(0xE0, 0xF0)), b"\xfe"})
 SEGMENTS = FRAMES | NOTES | {SCAN, TABLES, b"\xc4", b"\xcc", b"\xdc", b"\xdd"}
 EXIF, EXIF_MARK = b"\xe1", b"Exif\0\0"
 PICTURES, PICTURES_MARK = b"\xe2", b"MPF\0"  # CIPA DC-007, "Multi-Picture Format"
+JFIF = b"\xe0"
 PROFILE, PROFILE_MARK = b"\xe2", b"ICC_PROFILE\0"
-# Application segments that say how a JPEG encodes colours.
-COLOURS = {b"\xe0": b"JFIF\0", b"\xee": b"Adobe"}
+# Application segments that say how a JPEG encodes colours, and the bytes that say it. A thumbnail or text may follow.
+COLOURS = {b"\xe0": (b"JFIF\0", 14), b"\xee": (b"Adobe", 12)}
+JFIF_THUMBNAIL = 12  # the position, in the content, of the thumbnail's width and height
 
 # PNG specification, third edition, table 12: the bit depths that each colour type allows.
 PNG_BITS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
 PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+# Chunks that say how a PNG encodes colours, and their lengths.
+PNG_COLOURS = {b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
 PNG_END = re.compile(rb"\0\0\0\0IEND....", re.DOTALL)
 MAX_PALETTE = 3 * 256
 HEADER_CHUNK_BYTES = 25  # the chunk IHDR with its length, name and checksum
@@ -112,12 +116,13 @@ class Seen(NamedTuple):
 class Bare(NamedTuple):
     """A photo without metadata, and its colour profile.
 
-    ``content`` has only the parts that a decoder needs for the pixels. ``profile`` is empty, one or more JPEG segments,
-    or a PNG chunk.
+    ``content`` has only the parts that a decoder needs for the pixels. ``profile`` has JPEG segments or PNG chunks, or
+    is empty. ``clean`` is the file with both, each part as it was in the original.
     """
 
     content: bytes
     profile: bytes
+    clean: bytes
 
 
 def look(size: int, read: Read) -> Seen | Rejection:
@@ -148,10 +153,11 @@ def measure(content: bytes) -> Seen | Rejection:
 
 
 def bare(content: bytes) -> Bare | Rejection:
-    """Return the parts of a JPEG or PNG that a decoder needs, or why decoding would cost too much. `look` comes first.
+    """Return the photo without metadata, or why decoding would cost too much. `look` comes first.
 
-    A decoder that gets the whole file also unpacks metadata that the pipeline does not need, and reads the file's other
-    pictures.
+    Metadata can tell who took the photo, where and when: EXIF with its thumbnail and position, XMP, IPTC, comments,
+    texts, times, other pictures, and videos after the photo. The colour profile stays, because without it a viewer
+    shows other colours. A decoder that gets the whole file also unpacks metadata, and reads the other pictures.
     """
     try:
         return _format(_in_memory(content)).bare(content)
@@ -332,14 +338,23 @@ class _Jpeg:
         scans = sum(part.name == SCAN for part in parts)
         if scans > MAX_SCANS:
             raise _too_costly(f"the JPEG has more than {MAX_SCANS:,} scans")
-        needed, profile = [content[:2]], []
+        kept = [(False, content[:2])]
         for part, following in zip(parts, [*parts[1:], parts[-1]], strict=True):
-            is_colours = part.name in COLOURS and self._begins(part, COLOURS[part.name])
-            if part.name not in NOTES or is_colours:
-                needed.append(content[part.start : following.start if part.name == SCAN else part.stop])
+            mark, length = COLOURS.get(part.name, (b"", 0))
+            if mark and self._begins(part, mark):
+                kept.append((False, self._colours(part, length)))
             elif part.name == PROFILE and self._begins(part, PROFILE_MARK):
-                profile.append(content[part.start : part.stop])
-        return Bare(b"".join(needed), b"".join(profile))
+                kept.append((True, content[part.start : part.stop]))
+            elif part.name not in NOTES:
+                kept.append((False, content[part.start : following.start if part.name == SCAN else part.stop]))
+        return _bare(kept)
+
+    def _colours(self, part: _Part, length: int) -> bytes:
+        """Return the segment with at most ``length`` bytes of content; without a thumbnail if it is JFIF."""
+        content = self._content(part)[:length]
+        if part.name == JFIF and len(content) == length:
+            content = content[:JFIF_THUMBNAIL] + bytes(length - JFIF_THUMBNAIL)
+        return b"\xff" + part.name + (len(content) + 2).to_bytes(2) + content
 
     def _parts(self, position: int, stop: int) -> Iterator[_Part]:
         """Yield the segments from ``position`` up to ``stop``, and last the picture's end marker if it is there.
@@ -434,18 +449,21 @@ class _Png:
         return any(part.name == b"IEND" for part in self._parts(start, stop))
 
     def bare(self, content: bytes) -> Bare:
-        needed, profile = [PNG_START], b""
-        name = b""
+        kept = [(False, PNG_START)]
+        name, profiled = b"", False
         for part in self._parts(len(PNG_START), self._data.size):
             name = part.name
             chunk = content[part.start : part.stop]
             if name in PNG_CRITICAL or (name == b"tRNS" and self._is_sound(part)):
-                needed.append(chunk)
-            elif name == b"iCCP" and not profile and self._is_sound(part):
-                profile = chunk
+                kept.append((False, chunk))
+            elif name in PNG_COLOURS and self._length(part) == PNG_COLOURS[name] and self._is_sound(part):
+                kept.append((True, chunk))
+            elif name == b"iCCP" and not profiled and self._is_sound(part):
+                kept.append((True, chunk))
+                profiled = True
         if name != b"IEND":
             raise _cut_off(len(content))
-        return Bare(b"".join(needed), profile)
+        return _bare(kept)
 
     def _parts(self, position: int, stop: int) -> Iterator[_Part]:
         """Yield the chunks from ``position`` up to ``stop``, and last the chunk IEND if it is there."""
@@ -531,6 +549,12 @@ class _Png:
         language_end = head.find(0, name_end + 3)
         text_from = head.find(0, language_end + 1) + 1
         return part.content + text_from if 0 < language_end < text_from else None
+
+
+def _bare(kept: list[tuple[bool, bytes]]) -> Bare:
+    """Return the photo that consists of these pieces, each with whether it belongs to the colour profile."""
+    pixels, profile = (b"".join(piece for of_profile, piece in kept if of_profile is which) for which in (False, True))
+    return Bare(pixels, profile, b"".join(piece for _, piece in kept) if profile else pixels)
 
 
 def _in_memory(content: bytes) -> _Data:
