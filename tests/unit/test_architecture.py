@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[2]
 STAGES = sorted(
     path.stem for path in (PROJECT / "lambdas/stages").glob("*.py") if path.stem not in {"__init__", "stage"}
 )
-IN_LAMBDA = {"boto3", "botocore", "aws_lambda_powertools", "orjson", "PIL"}
+IN_LAMBDA = {"boto3", "botocore", "aws_lambda_powertools", "numpy", "orjson", "PIL"}
 
 
 def imports(path: Path) -> Iterator[str]:
