@@ -4,6 +4,11 @@ TRAINING_HOUR = 1.0
 INFERENCE_UNIT_HOUR = 4.0
 THOUSAND_TRANSITIONS = 0.025
 TRANSITION = THOUSAND_TRANSITIONS / 1000
+# Of functions on Arm, and of requests to S3 (Lambda and S3 pricing pages).
+LAMBDA_GB_SECOND = 0.0000133334
+LAMBDA_CALL = 0.20 / 1_000_000
+S3_PUT = 0.005 / 1000
+S3_GET = 0.0004 / 1000
 
 
 def model_hour(inference_units: int | None) -> float:
