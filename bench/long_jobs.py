@@ -37,7 +37,9 @@ MARGIN = 1800
 PHASES = {
     "labelling": [
         "What is done?",
-        "Check images",
+        "Plan photos",
+        "Check photos",
+        "Collect photos",
         "Labels supplied?",
         "Request labels",
         "Labels posted?",

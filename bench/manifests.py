@@ -1,61 +1,37 @@
-"""Measures time and memory of Check images and Prepare datasets. Prints a Markdown table.
+"""Measures time and memory of Prepare datasets. Prints a Markdown table.
 
     python bench/manifests.py [LINES ...]
 
 S3 is a moto server in this process. Each measurement runs in a child process whose AWS client is ready, as in a warm
-function. Check images reads the photos' headers from a stub that takes 20 ms for each, as S3 does. These photos are
-small and take one request.
-
-The last column estimates Check images in Lambda for big photos, which take a second request for their end. The estimate
-is the longer of two times, because waiting and computing overlap:
-
-- the waits: 20 ms for each request, `READERS` at a time
-- one core's CPU time: the measured time, plus boto3's time for both requests (measured with moto, without TLS)
-
-The last lines show the CPU time of a real request and of rotating a phone's photo.
+function. `photos.py` and `groups.py` measure the states before it.
 """
 
 import hashlib
-import io
 import json
 import logging
 import multiprocessing
 import os
-import random
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import boto3
 from moto.server import ThreadedMotoServer
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lambdas"))
 
-from pipeline import datasets, images, upright
+from pipeline import datasets
 from pipeline.clients import clients
 from rules.lines import DETECTION_TYPE
-from rules.uploads import LARGEST_PHOTO
 
 BUCKET = "bench"
 TYPES = [f"TYPE_{number}" for number in range(8)]
 SIZES = (1_000, 10_000, 100_000, 250_000)
-PAUSE, REQUESTS_A_PHOTO = 0.02, 2
-REQUESTS = 500
-TURNS = 10
 UPLOADED = datetime(2026, 11, 24, tzinfo=UTC)
-
-
-def photo() -> bytes:
-    """A small JPEG."""
-    file = io.BytesIO()
-    Image.new("RGB", (640, 480)).save(file, "JPEG")
-    return file.getvalue()
 
 
 class Calls:
@@ -67,56 +43,6 @@ class Calls:
 
     def add(self, **_: Any) -> None:
         self.count += 1
-
-
-class HeadersIn20Ms:
-    """An S3 stub with ``count`` different photos and 20 ms for each header. Uploads go to the real client."""
-
-    def __init__(self, count: int, s3: Any, calls: Calls) -> None:
-        self._count, self._header, self._calls, self._lock = count, photo(), calls, Lock()
-        self.put_object, self.head_object = s3.put_object, s3.head_object
-
-    def get_paginator(self, _operation: str) -> "HeadersIn20Ms":
-        return self
-
-    def paginate(self, *, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803 - S3's own names
-        if Prefix.startswith("upright/"):
-            self._called()
-            return
-        for start in range(0, self._count, 1000):
-            self._called()
-            yield {
-                "Contents": [
-                    {
-                        "Key": f"{Prefix}photo-{number:07}.jpg",
-                        "ETag": f'"{number:032x}"',
-                        "Size": len(self._header),
-                        "LastModified": UPLOADED,
-                    }
-                    for number in range(start, min(start + 1000, self._count))
-                ]
-            }
-
-    def get_object(self, **_: Any) -> dict[str, Any]:
-        self._called()
-        time.sleep(PAUSE)
-        return {"Body": io.BytesIO(self._header)}
-
-    def _called(self) -> None:
-        with self._lock:
-            self._calls.add()
-
-
-def check_images(lines: int, s3: Any, calls: Calls) -> None:
-    clients.s3 = HeadersIn20Ms(lines, s3, calls)
-    checked = images.check(
-        images.CheckImages(f"check-{lines}"),
-        bucket=BUCKET,
-        min_images=1,
-        max_rejected_share=0,
-        seconds_left=lambda: 900,
-    )
-    assert checked.accepted == lines  # noqa: S101 - else the figures are of other work
 
 
 class UnchangedPhotos:
@@ -166,28 +92,19 @@ def prepare_datasets(lines: int, s3: Any, calls: Calls) -> None:
     assert prepared.train_images + prepared.test_images == lines  # noqa: S101
 
 
-def read_headers(lines: int, s3: Any, _calls: Calls) -> None:
-    """Request a photo's header ``lines`` times from the moto server, in sequence."""
-    for _ in range(lines):
-        s3.get_object(Bucket=BUCKET, Key="photo.jpg", Range="bytes=0-16383")["Body"].read()
-
-
-def turn_photos(count: int, _s3: Any, _calls: Calls) -> None:
-    """Rotate ``count`` photos of 12 megapixels, in sequence."""
-    dots = random.Random(1).randbytes(400 * 300 * 3)  # noqa: S311
-    scene = Image.frombytes("RGB", (400, 300), dots).resize((4000, 3000), Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    scene.save(file, "JPEG", quality=93)
-    for _ in range(count):
-        upright.turn(file.getvalue(), 6, LARGEST_PHOTO)
-
-
 def upload_manifests(lines: int, s3: Any) -> None:
     """Upload the input manifest and the labelled manifest of a job with ``lines`` photos of one document each."""
     refs = [f"s3://{BUCKET}/{photo_key(lines, number)}" for number in range(lines)]
     size = {"width": 640, "height": 480}
     inputs = [
-        {"source-ref": ref, "image-hash": f"{number:032x}", "image-size": size, "etag": f"{number:032x}"}
+        {
+            "source-ref": ref,
+            "image-hash": f"{number:032x}",
+            "image-size": size,
+            "sharpness": 4.25,
+            "brightness": 0.521,
+            "etag": f"{number:032x}",
+        }
         for number, ref in enumerate(refs)
     ]
     labels = [
@@ -241,12 +158,6 @@ def in_child(work: Work, lines: int) -> Figures:
     return measured
 
 
-def projected(photos: int, cpu: float, get_cpu: float) -> float:
-    """Estimated seconds of Check images in Lambda for photos of two requests. ``cpu`` excludes boto3's CPU time."""
-    requests = photos * REQUESTS_A_PHOTO
-    return max(requests * PAUSE / images.READERS, cpu + requests * get_cpu)
-
-
 def main(sizes: list[int]) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -260,25 +171,16 @@ def main(sizes: list[int]) -> None:
     }
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET)
-    s3.put_object(Bucket=BUCKET, Key="photo.jpg", Body=photo())
-    _, get_cpu, _, requests = in_child(read_headers, REQUESTS)
-    get_cpu /= requests
-    print("| Stage | Photos | Seconds | Photos/s | CPU s | Peak memory, MB | AWS calls | Big photos in Lambda, s |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    print("| Stage | Photos | Seconds | Photos/s | CPU s | Peak memory, MB | AWS calls |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for lines in sizes:
         upload_manifests(lines, s3)
-    for name, work in (("Prepare datasets", prepare_datasets), ("Check images, 20 ms a header", check_images)):
-        for lines in sizes:
-            seconds, cpu, peak, calls = in_child(work, lines)
-            in_lambda = f"{projected(lines, cpu, get_cpu):,.0f}" if work is check_images else ""
-            print(
-                f"| {name} | {lines:,} | {seconds:.2f} | {lines / seconds:,.0f} | {cpu:.2f} | {peak:.0f} | {calls:,} "
-                f"| {in_lambda} |",
-                flush=True,
-            )
-    print(f"\nCPU of one ranged GET by boto3: {get_cpu * 1000:.2f} ms.")
-    (_, few, _, _), (_, many, peak, _) = in_child(turn_photos, 1), in_child(turn_photos, 1 + TURNS)
-    print(f"CPU to rotate a photo of 12 megapixels: {(many - few) / TURNS * 1000:.0f} ms; peak memory {peak:.0f} MB.")
+        seconds, cpu, peak, calls = in_child(prepare_datasets, lines)
+        print(
+            f"| Prepare datasets | {lines:,} | {seconds:.2f} | {lines / seconds:,.0f} | {cpu:.2f} | {peak:.0f} "
+            f"| {calls:,} |",
+            flush=True,
+        )
     server.stop()
 
 

@@ -25,7 +25,7 @@ COCO = json.loads((CORPUS / "labels" / "coco.json").read_text())
 TYPES = [category["name"] for category in COCO["categories"]]
 KEYS = {f"images/{JOB}/{image['file_name']}": image for image in COCO["images"]}
 PHOTOS = [
-    Photo(f"s3://{BUCKET}/{key}", str(image["id"]), image["width"], image["height"], key)
+    Photo(f"s3://{BUCKET}/{key}", str(image["id"]), image["width"], image["height"], key, 4.0, 0.5)
     for key, image in sorted(KEYS.items())
 ]
 INPUT = "".join(f"{photo_line(photo)}\n" for photo in PHOTOS).encode()

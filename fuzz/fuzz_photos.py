@@ -1,4 +1,4 @@
-"""Fuzzes the reader of photos, with any bytes as an upload that Check images measures and rotates.
+"""Fuzzes the decoder of photos, with any bytes as an upload that Check photos decodes.
 
 python fuzz/fuzz_photos.py build/fuzz/photos -max_total_time=60
 """
@@ -14,27 +14,21 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 with atheris.instrument_imports(include=["pipeline", "rules", "PIL"]):
     from PIL import Image
 
-    from pipeline import images
-    from pipeline.clients import clients
-
-from fuzz.files import BUCKET, JOB, Objects  # noqa: E402 - needs the path above
+    from pipeline.photos.decoding import look
+    from rules.photos import CODES
 
 
 def any_photo(content: bytes) -> None:
-    """Check the photo. It must be accepted or rejected with a reason. A rotated copy must have the manifest's size."""
-    s3 = Objects({f"images/{JOB}/a.jpg": content})
-    clients.s3 = s3
-    checked = images.check(
-        images.CheckImages(JOB), bucket=BUCKET, min_images=0, max_rejected_share=1, seconds_left=lambda: 900.0
-    )
-    rejected = s3.json_lines(f"manifests/{JOB}/rejected.jsonl")
-    assert checked.accepted + len(rejected) == 1
-    if checked.turned:
-        [photo] = s3.json_lines(f"manifests/{JOB}/input.manifest")
-        copy = Image.open(io.BytesIO(s3[f"upright/{JOB}/a.jpg"]))
-        copy.load()
-        assert copy.size == (photo["image-size"]["width"], photo["image-size"]["height"])
-        assert not copy.getexif()
+    """Decode the photo. It must be accepted or rejected with a code. A copy must have the size and no metadata."""
+    figures, copy, _ = look(content)
+    if "code" in figures:
+        assert figures["code"] in CODES
+        return
+    if copy:
+        picture = Image.open(io.BytesIO(copy))
+        picture.load()
+        assert picture.size == (figures["width"], figures["height"])
+        assert not picture.getexif()
 
 
 if __name__ == "__main__":

@@ -100,7 +100,9 @@ def states() -> str:
         exits = [f"{rule['Next']} ({rule['Comment']})" for rule in state.get("Choices", [])]
         exits += [f"{state['Default']} (otherwise)"] if "Default" in state else []
         exits += [state["Next"]] if "Next" in state else []
-        retried = [error for retry in state.get("Retry", []) for error in retry["ErrorEquals"] if "." not in error]
+        tasks = state["ItemProcessor"]["States"].values() if kind == "Map" else [state]
+        retries = [retry for task in tasks for retry in task.get("Retry", [])]
+        retried = [error for retry in retries for error in retry["ErrorEquals"] if "." not in error]
         rows.append([name, kind, state["Comment"], "; ".join(exits) or "—", ", ".join(retried) or "—"])
     return table(["State", "Kind", "What it does", "Leads to", "Retried by name"], rows)
 
@@ -295,6 +297,8 @@ ARN_PATTERNS = {
     r":sagemaker:.*:labeling-job/ekyc-\*$": "labelling jobs `ekyc-*` of jobs",
     r":states:.*:stateMachine:[\w-]+$": "the state machine",
     r":states:.*:execution:[\w-]+:\*$": "executions of the state machine",
+    r":states:.*:execution:[\w-]+/\w+:\*$": "executions for batches of photos",
+    r":states:.*:mapRun:[\w-]+/\w+:\*$": "map runs of the state machine",
     r":kms:.*:key/": "the key",
     r":events:.*:event-bus/default$": "the account's event bus",
     r":log-group:/aws/sagemaker/LabelingJobs$": "the log group `/aws/sagemaker/LabelingJobs`",

@@ -111,6 +111,12 @@ class Encryption(Construct):
             actions.add("sqs:SendMessage")
         return [opening, *self._for_actions(self.key, actions)]
 
+    def for_role(self, statements: Iterable[iam.PolicyStatement]) -> list[iam.PolicyStatement]:
+        """Return the key permissions of a role whose other permissions are ``statements``."""
+        if self.key is None:
+            return []
+        return list(self._for_actions(self.key, {action for one in statements for action in one.actions}))
+
     def for_labelling(self) -> list[iam.PolicyStatement]:
         """Return the key permissions of Ground Truth's role, to read photos and to write its output.
 

@@ -92,10 +92,46 @@ class PartsWithMachine(Parts):
         return Allowed(function, why, ["lambda:InvokeFunction"], self.functions[function].function_arn)
 
 
-def check_images(p: Parts) -> FunctionSpec:
+def plan_photos(p: Parts) -> FunctionSpec:
     return FunctionSpec(
-        "stages.check_images",
-        "Reads the header of every uploaded photo and writes the input manifest.",
+        "stages.plan_photos",
+        "Divides the job's photos into batches.",
+        {**p.jobs, **p.bucket},
+        [
+            p.permissions.job_progress(),
+            p.permissions.list_bucket("Lists the job's photos."),
+            p.permissions.read_objects("manifests", why="Finds the list of batches of an earlier run."),
+            p.permissions.write_objects("manifests", why="Writes the list of batches."),
+        ],
+        timeout_seconds=LONGEST,  # to list 1,000,000 photos
+        memory_mb=512,
+    )
+
+
+def check_photos(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.check_photos",
+        "Decodes the photos of a batch and writes copies without metadata.",
+        {**p.jobs, **p.bucket},
+        [
+            p.permissions.list_bucket("Lists the batch's photos, and sees which copies and results do not exist."),
+            p.permissions.read_objects(
+                "images", "manifests", "upright", why="Reads photos, the list of batches, and results of earlier runs."
+            ),
+            p.permissions.write_objects(
+                "manifests", "upright", why="Writes the results of the batch, and copies of photos without metadata."
+            ),
+        ],
+        timeout_seconds=LONGEST,
+        memory_mb=ONE_VCPU_MB,  # to decode; a batch needs less than 512 MB
+        uses_numpy=True,
+    )
+
+
+def collect_photos(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.collect_photos",
+        "Joins the results of all batches and finds photos of the same shot.",
         {
             **p.jobs,
             **p.bucket,
@@ -104,21 +140,13 @@ def check_images(p: Parts) -> FunctionSpec:
         },
         [
             p.permissions.job_progress(),
-            p.permissions.list_bucket("Lists the job's photos and their upright copies."),
-            p.permissions.read_objects(
-                "images",
-                "manifests",
-                "upright",
-                why="Reads photos' headers, whole photos to turn them, and the manifest's last-modified time.",
-            ),
-            p.permissions.write_objects(
-                "manifests",
-                "upright",
-                why="Writes the input manifest, the list of rejected photos, and upright copies of photos.",
-            ),
+            p.permissions.list_bucket("Without this permission, S3 returns 403 and not 404 for a missing object."),
+            p.permissions.read_objects("manifests", why="Reads the results of all batches."),
+            p.permissions.write_objects("manifests", why="Writes the input manifest and the list of rejected photos."),
         ],
         timeout_seconds=LONGEST,
-        memory_mb=ONE_VCPU_MB,  # to check 250,000 photos within the timeout
+        memory_mb=3008,  # for the fingerprints and small grey copies of 250,000 photos
+        uses_numpy=True,
     )
 
 
@@ -313,7 +341,9 @@ def publish_model(p: Parts) -> FunctionSpec:
 
 
 STAGES: Mapping[Task, Callable[[Parts], FunctionSpec]] = {
-    states.CHECK_IMAGES: check_images,
+    states.PLAN_PHOTOS: plan_photos,
+    states.CHECK_PHOTOS: check_photos,
+    states.COLLECT_PHOTOS: collect_photos,
     states.IMPORT_LABELS: import_labels,
     states.REQUEST_LABELS: request_labels,
     states.PREPARE_DATASETS: prepare_datasets,
@@ -377,6 +407,7 @@ def record_outcome(p: PartsWithMachine) -> FunctionSpec:
         [
             p.permissions.job_progress(),
             p.permissions.executions("DescribeExecution", "GetExecutionHistory"),
+            *p.permissions.failed_batches(),
             *p.notifications.sending(),
             *p.permissions.stop_what_runs(),
         ],
@@ -437,6 +468,7 @@ def export_audit(p: PartsWithMachine) -> FunctionSpec:
                 "GetExecutionHistory",
                 why="Reads the execution's history and definition for the report.",
             ),
+            *p.permissions.failed_batches(),
             *p.audit.keep(),
         ],
         timeout_seconds=LONGEST,
@@ -460,6 +492,7 @@ def settle_job(p: PartsWithMachine) -> FunctionSpec:
             p.permissions.job_record(),
             p.permissions.list_job_records(),
             p.permissions.executions("DescribeExecution", "GetExecutionHistory"),
+            *p.permissions.failed_batches(),
             *p.permissions.stop_what_runs(and_settle=True),
             *p.notifications.sending(),
             p.call("ExportAudit", "Requests an audit report."),
@@ -567,7 +600,12 @@ def api(p: PartsWithMachine) -> FunctionSpec:
             p.permissions.job_record(),
             p.permissions.create_job_records(),
             p.permissions.list_job_records(),
-            p.permissions.list_folders("images", "labels", why="Lists a job's uploads."),
+            p.permissions.list_folders(
+                "images",
+                "labels",
+                "manifests/*/parts",
+                why="Lists a job's uploads, and the batches of photos that were checked.",
+            ),
             p.permissions.link_to_objects(
                 "images",
                 "labels",
@@ -583,6 +621,7 @@ def api(p: PartsWithMachine) -> FunctionSpec:
                 "StopExecution",
                 why="Reads the status of a job's execution, and stops and resumes it.",
             ),
+            *p.permissions.failed_batches(),
             p.permissions.answer_task(failure=False),
             *p.permissions.stop_what_runs(),
             p.permissions.start_models("Starts the live model again when a caller requests it."),

@@ -16,6 +16,7 @@ from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
 from stacks.combinations import COMBINATIONS, compose
+from stacks.permissions import BATCHES
 from stacks.stack import TrainingStack
 
 
@@ -38,7 +39,12 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
         },
         arn.format("rekognition", "project/ekyc-*/*"): "Each job creates its own project, named ekyc-<job>.",
         arn.format("sagemaker", "labeling-job/ekyc-*"): "Each job creates its own labelling jobs, named ekyc-<job>.",
+        f"<{bucket}.Arn>/manifests/*/batches.json": "Each job has its own list of batches.",
         arn.format("states", f"execution:{stack.stack_name}:*"): "Each job has its own executions.",
+        **{
+            arn.format("states", f"{kind}:{stack.stack_name}/{BATCHES}:*"): "Each job has its own batches of photos."
+            for kind in ("execution", "mapRun")
+        },
         arn.format("logs", "log-group:/aws/sagemaker/LabelingJobs:*"): "Each labelling job has its own log stream.",
     }.items():
         yield stack, f"AwsSolutions-IAM5[Resource::{resource}]", reason

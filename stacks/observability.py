@@ -273,8 +273,8 @@ class _Widgets:
     def of_photos_and_models(self) -> Row:
         own = self._metrics.own
         photos = {
-            "Accepted": own(states.CHECK_IMAGES.function, "Images"),
-            "Rejected": own(states.CHECK_IMAGES.function, "Rejected"),
+            "Accepted": own(states.COLLECT_PHOTOS.function, "Images"),
+            "Rejected": own(states.COLLECT_PHOTOS.function, "Rejected"),
             "To train on": own(states.PREPARE_DATASETS.function, "TrainImages"),
             "To test on": own(states.PREPARE_DATASETS.function, "TestImages"),
             "Labels not usable": own(states.PREPARE_DATASETS.function, "Dropped"),

@@ -10,8 +10,13 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
+from rules import states
 from rules.names import JOB_PREFIX, JOB_TAG
+from stacks import definition
 from stacks.storage import JOBS_INDEX, Storage
+
+BATCHES: str = definition.read()["States"][states.CHECK_PHOTOS.name]["Label"]
+"""The label of the map state that checks batches of photos. It is in the ARNs of the batches' executions."""
 
 WHY = "Why"
 """The metadata key of a policy in the template. Its value has the reason of each statement by Sid."""
@@ -334,6 +339,41 @@ class Permissions(DataPermissions):
     def executions(self, *actions: str, why: str = "Reads how an execution ended.") -> iam.PolicyStatement:
         """Return the permission for Step Functions' ``actions`` on the state machine's executions."""
         return Allowed("Executions", why, [f"states:{action}" for action in actions], self._executions)
+
+    def run_batches(self) -> list[iam.PolicyStatement]:
+        """Return the state machine's permissions to run the batches of photos, which are executions, too.
+
+        The ARNs are written out: a reference to the state machine would be circular. Source: Step Functions guide, 'IAM
+        policies for using Distributed Map states'.
+        """
+        return [
+            Allowed(
+                "ReadBatches",
+                "Reads the list of batches of photos.",
+                ["s3:GetObject"],
+                self._storage.bucket.arn_for_objects("manifests/*/batches.json"),
+            ),
+            Allowed(
+                "StartBatches", "Starts an execution for each batch.", ["states:StartExecution"], self.state_machine_arn
+            ),
+            Allowed("WatchBatches", "Reads how the batches ended.", ["states:DescribeExecution"], self._executions),
+            Allowed(
+                "RepeatAndStopBatches",
+                "Repeats failed batches after a redrive, and stops batches with their job.",
+                ["states:RedriveExecution", "states:StopExecution"],
+                f"{self._executions.removesuffix(':*')}/{BATCHES}:*",
+            ),
+        ]
+
+    def failed_batches(self) -> list[iam.PolicyStatement]:
+        """Return the permissions to read why a batch of photos failed, which the execution's error does not say."""
+        batches = f"{self._executions.removesuffix(':*')}/{BATCHES}:*"
+        runs = batches.replace(":execution:", ":mapRun:")
+        return [
+            Allowed("FindBatches", "Finds the batches of photos.", ["states:ListMapRuns"], self._executions),
+            Allowed("ListFailedBatches", "Finds a failed batch of photos.", ["states:ListExecutions"], runs),
+            Allowed("ReadFailedBatches", "Reads why a batch failed.", ["states:DescribeExecution"], batches),
+        ]
 
     def live_model(self, *actions: str, why: str) -> iam.PolicyStatement:
         """Return the permission for Systems Manager's ``actions`` on the two parameters that name the live model."""

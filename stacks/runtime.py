@@ -115,6 +115,10 @@ class Trigger:
     event: Mapping[str, Any] | None = None
 
 
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""NumPy's library starts a thread for each processor of the host. They wait for each other at small matrices."""
+
+
 @dataclass(frozen=True)
 class FunctionSpec:
     """The properties of a function.
@@ -130,6 +134,7 @@ class FunctionSpec:
     timeout_seconds: int = 60
     memory_mb: int = 256
     traced: bool = True
+    uses_numpy: bool = False
     triggers: Sequence[Trigger] = ()
 
 
@@ -169,6 +174,7 @@ class PipelineFunction(lambda_.Function):
             "POWERTOOLS_SERVICE_NAME": id,
             "POWERTOOLS_METRICS_NAMESPACE": stack.stack_name,
             "POWERTOOLS_LOG_LEVEL": "INFO",
+            **(ONE_THREAD if spec.uses_numpy else {}),
             **{name: as_variable(value) for name, value in spec.environment.items()},
         }
         check_environment(id, variables, stack)

@@ -203,6 +203,11 @@ class Settings(_Group):
         "PNG). Also the maximum share of the accepted photos that can be replaced or deleted between their check and "
         "the preparation of the datasets. If a share is higher, the job fails."
     )
+    # Source: Lambda guide, 'Lambda quotas', concurrent executions; Step Functions guide, 'Map state', concurrency.
+    photo_concurrency: Annotated[int, Field(ge=1, le=1000), Takes("a whole number from 1 to 1000")] = Field(
+        description="The most functions of a job that check photos at a time. Each takes one of the concurrent "
+        "executions that the account may have, which is 10 in some new accounts and 1,000 in others."
+    )
     max_unmatched_share: Share = Field(
         description="The maximum share of supplied labels without an uploaded photo, and of photos that are not in the "
         "labels file. If a share is higher, the job fails before training."

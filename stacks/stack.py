@@ -68,7 +68,9 @@ class TrainingStack(cdk.Stack):
             work_team_arn=team.arn,
         )
         stages = make_stages(Construct(self, "Stages"), parts, runtime)
-        state_machine = TrainingStateMachine(self, "Training", settings=settings, stages=stages, encryption=encryption)
+        state_machine = TrainingStateMachine(
+            self, "Training", settings=settings, stages=stages, permissions=parts.permissions, encryption=encryption
+        )
         more_parts = PartsWithMachine(**vars(parts), state_machine=state_machine)
         make_background(self, more_parts, runtime)
         self._restrict_writes(more_parts, stages)
@@ -95,7 +97,13 @@ class TrainingStack(cdk.Stack):
 
         let_write(
             self.storage,
-            manifests=roles(states.CHECK_IMAGES, states.IMPORT_LABELS, states.PREPARE_DATASETS),
+            manifests=roles(
+                states.PLAN_PHOTOS,
+                states.CHECK_PHOTOS,
+                states.COLLECT_PHOTOS,
+                states.IMPORT_LABELS,
+                states.PREPARE_DATASETS,
+            ),
             labelling=[parts.labelling_role.role_arn, *roles(states.REQUEST_LABELS)],
             training=roles(states.START_TRAINING),
         )

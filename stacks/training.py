@@ -11,12 +11,12 @@ from constructs import Construct
 
 from stacks import definition
 from stacks.encryption import Encryption
-from stacks.permissions import Allowed, attach
+from stacks.permissions import Allowed, Permissions, attach
 from stacks.settings import Poll, Settings
 
 
-def waits(settings: Settings) -> dict[str, str]:
-    """Return the poll schedules and deadlines by their names in the state machine's definition."""
+def numbers(settings: Settings) -> dict[str, str]:
+    """Return the schedules, deadlines and other numbers by their names in the state machine's definition."""
 
     def loop(name: str, poll: Poll) -> dict[str, str]:
         return {
@@ -30,6 +30,7 @@ def waits(settings: Settings) -> dict[str, str]:
         **loop("Dataset", settings.polls.datasets),
         **loop("Training", settings.polls.training),
         **loop("Model", settings.polls.model),
+        "PhotoConcurrency": str(settings.photo_concurrency),
         "LabellingHeartbeat": str(settings.labelling.heartbeat),
         "LabellingDeadline": str(settings.labelling.deadline),
     }
@@ -49,6 +50,7 @@ class TrainingStateMachine(sfn.StateMachine):
         *,
         settings: Settings,
         stages: Mapping[str, lambda_.IFunction],
+        permissions: Permissions,
         encryption: Encryption,
     ) -> None:
         """``stages`` has the functions of the tasks by their name in the definition."""
@@ -79,9 +81,13 @@ class TrainingStateMachine(sfn.StateMachine):
             state_machine_name=settings.stack_name,
             state_machine_type=sfn.StateMachineType.STANDARD,
             definition_body=sfn.DefinitionBody.from_string(definition.as_json()),
-            definition_substitutions={"Partition": cdk.Aws.PARTITION, **arns, **waits(settings)},
+            definition_substitutions={"Partition": cdk.Aws.PARTITION, **arns, **numbers(settings)},
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,
             role=role,
         )
-        attach(role, [Allowed("CallStages", "Invokes the stages.", ["lambda:InvokeFunction"], *arns.values())])
+        statements = [
+            Allowed("CallStages", "Invokes the stages.", ["lambda:InvokeFunction"], *arns.values()),
+            *permissions.run_batches(),
+        ]
+        attach(role, [*statements, *encryption.for_role(statements)])

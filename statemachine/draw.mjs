@@ -13,6 +13,7 @@ const OTHERWISE = "otherwise";
 const STYLES = {
   Task: 'shape=box style="filled,rounded" fillcolor="#dbeafe" color="#2563eb"',
   Callback: 'shape=box style="filled,rounded" fillcolor="#ede9fe" color="#7c3aed" penwidth=2',
+  Map: 'shape=box3d style=filled fillcolor="#dbeafe" color="#2563eb"',
   Wait: 'shape=box style="filled,rounded" fillcolor="#fef9c3" color="#ca8a04"',
   Choice: 'shape=hexagon margin="0,0.03" style=filled fillcolor="#f1f5f9" color="#475569"',
   Succeed: 'shape=box style="filled,rounded" fillcolor="#dcfce7" color="#16a34a" penwidth=2',

@@ -122,9 +122,11 @@ def duration(seconds: float | None) -> str:
 
 
 def activity(job: dict[str, Any]) -> str:
-    """A description of what the job does now: labels made, polls, and the service's last status."""
+    """A description of what the job does now: photos checked, labels made, polls, and the service's last status."""
     progress = job["progress"]
     parts = []
+    if job["status"] == "CheckingImages" and progress["checked"] is not None:
+        parts.append(f"checked {progress['checked']:,} of {job['photos']:,}")
     if job["status"] in ("Labelling", "WaitingForLabelling") and progress["total"]:
         parts.append(f"labelled {progress['labelled'] or 0}/{progress['total']}")
     parts.append(job["detailedStatus"] or job["status"])  # detailedStatus includes the number of polls

@@ -128,7 +128,7 @@ def list_jobs() -> Response[str]:
 
 @app.get("/api/training/jobs/<job_id>")
 def show(job_id: str) -> Response[str]:
-    return _json(views.job_view(views.with_end_recorded(_job(job_id), machine)))
+    return _json(views.job_view(views.with_end_recorded(_job(job_id), machine), settings.bucket))
 
 
 @app.delete("/api/training/jobs/<job_id>")
@@ -146,7 +146,7 @@ def erase(job_id: str) -> Response[str]:
         model_parameter=settings.model_parameter,
         erase_function=settings.erase_function,
     )
-    return _json(views.job_view(requested), status=HTTPStatus.ACCEPTED)
+    return _json(views.job_view(requested, settings.bucket), status=HTTPStatus.ACCEPTED)
 
 
 @app.post("/api/training/jobs/<job_id>/urls")
@@ -197,12 +197,12 @@ def stop(job_id: str) -> Response[str]:
     job, stopped, remaining = lifecycle.stop(
         _job(job_id), _caller() or ANONYMOUS, machine, model_parameter=settings.model_parameter
     )
-    return _json(views.job_view(job) | {"stopped": stopped, "remaining": remaining})
+    return _json(views.job_view(job, settings.bucket) | {"stopped": stopped, "remaining": remaining})
 
 
 @app.post("/api/training/jobs/<job_id>/resume")
 def resume(job_id: str) -> Response[str]:
-    return _json(views.job_view(lifecycle.resume(_job(job_id), _caller() or ANONYMOUS, machine)))
+    return _json(views.job_view(lifecycle.resume(_job(job_id), _caller() or ANONYMOUS, machine), settings.bucket))
 
 
 @app.get("/api/training/jobs/<job_id>/audit")

@@ -1,4 +1,4 @@
-"""Compares the photos that Check images accepted with the objects that are in the bucket now.
+"""Compares the photos that Check photos accepted with the objects that are in the bucket now.
 
 A presigned URL that the API signed just before the start can replace a photo until it expires. Prepare datasets drops
 each photo that changed after its check. Rekognition reads the photos after that. So Evaluate model compares again, and
@@ -37,7 +37,7 @@ def compare(manifest: ManifestReader, *, job_id: str, bucket: str) -> Iterator[t
     number of photos.
 
     Raises:
-        ManifestChanged: after the last photo, if the manifest does not have the hash that Check images returned.
+        ManifestChanged: after the last photo, if the manifest does not have the hash that Collect photos returned.
     """
     listings = {folder: _Listing(f"{folder}/{job_id}/", bucket) for folder in FOLDERS}
     for photo in read_photos(manifest):

@@ -3,21 +3,24 @@
 import hashlib
 import json
 import struct
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import IO, Any
 
 from pipeline.checked_photos import compare
 from pipeline.errors import NoUsableLabels, PhotosChanged, TooFewImagesPerLabel
 from pipeline.manifests import ManifestReader, ManifestWriter, rejected_list_key
-from pipeline.photos.splitting import split
+from pipeline.photos.plots import SHARE_OF_FRAME, counts, share_of_frame
+from pipeline.photos.splitting import leaked, split
 from rules.entries import UNKNOWN
 from rules.lines import Labelled, Unusable, clamp, decode, line_end, line_start, parse
 
-# A photo in memory: its rank, width and height. The rank is a hash that orders the photos at random.
-PHOTO = struct.Struct(">16sHH")
+# A photo in memory: its rank, width, height and group, or -1. The rank is a hash that orders the photos at random.
+PHOTO = struct.Struct(">16sHHi")
+ALONE = -1
 # Replaces a photo whose labelled line has been read, or whose content is that of an earlier photo.
 TAKEN = b""
 NOT_LABELLED = Unusable("NotLabelled", "the labelled manifest has no line for the photo")
@@ -27,7 +30,7 @@ NOT_LABELLED = Unusable("NotLabelled", "the labelled manifest has no line for th
 class PrepareDatasets:
     """The request of the state `Prepare datasets`. The manifests are S3 URIs, the hashes SHA-256 in hex, times Unix ms.
 
-    ``images_sha256`` and ``images_written`` are what Check images returned. If Import labels wrote the labelled
+    ``images_sha256`` and ``images_written`` are what Collect photos returned. If Import labels wrote the labelled
     manifest, ``labels_sha256`` is the hash that it returned, and ``labelling_ended`` is None. If Ground Truth wrote it,
     there is no hash, and Ground Truth wrote it before ``labelling_ended``.
     """
@@ -49,8 +52,10 @@ class DatasetsPrepared:
 
     ``labels_manifest`` is the labelled manifest that was read, and ``labels_sha256`` its hash. ``dropped`` counts the
     dropped photos and lines. ``dropped_reasons`` counts them by code; its codes ``BoxOutside`` and ``BoxTooSmall``
-    count boxes that were dropped from a line. ``images_per_type`` has ``{label, images}`` for each
-    document type, with the number of photos in both sets.
+    count boxes that were dropped from a line. ``images_per_type`` has ``{label, images}`` for each document type, with
+    the number of photos in both sets. ``leaks`` is the number of test photos that would have a photo of their group in
+    the training set, if each photo was split alone; None if that is not possible. ``share_of_frame`` counts the photos
+    by the classes of `pipeline.photos.plots`.
     """
 
     train_manifest: str
@@ -65,6 +70,8 @@ class DatasetsPrepared:
     dropped_list: str
     dropped_reasons: dict[str, int]
     images_per_type: Sequence[Mapping[str, Any]]
+    leaks: int | None
+    share_of_frame: list[int]
     labels_manifest: str
     labels_sha256: str
 
@@ -95,7 +102,7 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
             dropped = _DroppedList(file)
             photos = _Photos(request, bucket)
             labels = ManifestReader(request.labels_manifest, request.labels_sha256, written_by=request.labelling_ended)
-            ranks, types = _clean(request, class_ids, starts, dropped, photos, labels)
+            lines = _clean(request, class_ids, starts, dropped, photos, labels)
 
         if photos.changed > max_rejected_share * photos.count:
             raise PhotosChanged(
@@ -103,9 +110,9 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
                 f"{max_rejected_share:.0%} may be. {dropped.uri} lists each. Upload the photos to a new job, and do "
                 "not upload any after its start."
             )
-        images_per_type = Counter(name for photo_types in types for name in photo_types)
+        images_per_type = Counter(name for photo_types in lines.types for name in photo_types)
         _require_photos(images_per_type, dropped)
-        in_test = split(ranks, types, range(len(ranks)))  # each photo is a group of its own
+        in_test = split(lines.ranks, lines.types, lines.groups)
 
         starts.seek(0)
         end = line_end({str(index): name for name, index in class_ids.items() if images_per_type[name]}).encode()
@@ -124,6 +131,8 @@ def prepare(request: PrepareDatasets, *, bucket: str, max_rejected_share: float)
         dropped_list=dropped.uri,
         dropped_reasons=dict(dropped.reasons),
         images_per_type=[{"label": name, "images": images_per_type[name]} for name in request.document_types],
+        leaks=_count_leaks(lines),
+        share_of_frame=counts(SHARE_OF_FRAME, lines.shares),
         labels_manifest=request.labels_manifest,
         labels_sha256=labels.sha256,
     )
@@ -169,15 +178,18 @@ class _Photos:
                 continue
             content = f"{request.job_id} {photo.image_hash}".encode()
             rank = hashlib.blake2b(content, digest_size=16).digest()
-            self._photos[photo.source_ref] = TAKEN if rank in ranks else PHOTO.pack(rank, photo.width, photo.height)
+            group = ALONE if photo.group is None else photo.group
+            self._photos[photo.source_ref] = (
+                TAKEN if rank in ranks else PHOTO.pack(rank, photo.width, photo.height, group)
+            )
             ranks.add(rank)
         self._rejected = {}
         for _, text in ManifestReader(f"s3://{bucket}/{rejected_list_key(request.job_id)}"):
             line = json.loads(text)  # type: ignore[arg-type]
             self._rejected[line["source-ref"]] = line["reason"]
 
-    def take(self, source_ref: object) -> tuple[bytes, int, int] | Unusable:
-        """Take the photo of a line; returns its rank, width and height, or why the line is unusable."""
+    def take(self, source_ref: object) -> tuple[bytes, int, int, int] | Unusable:
+        """Take the photo of a line; returns its rank, width, height and group, or why the line is unusable."""
         if not isinstance(source_ref, str):
             return Unusable("InvalidSourceRef", "source-ref is missing or not text")
         photo = self._photos.get(source_ref)
@@ -197,6 +209,24 @@ class _Photos:
                 yield source_ref, photo if isinstance(photo, Unusable) else NOT_LABELLED
 
 
+@dataclass
+class _Lines:
+    """Of the photo of each usable line: rank, types, group, and the share of the photo that its largest box covers."""
+
+    ranks: list[bytes] = field(default_factory=list)
+    types: list[tuple[str, ...]] = field(default_factory=list)
+    groups: list[Hashable] = field(default_factory=list)
+    shares: "array[float]" = field(default_factory=lambda: array("f"))
+
+
+def _count_leaks(lines: _Lines) -> int | None:
+    """The leaks of a split without groups, or None if such a split is not possible."""
+    try:
+        return leaked(split(lines.ranks, lines.types, range(len(lines.ranks))), lines.groups)
+    except TooFewImagesPerLabel:
+        return None
+
+
 def _clean(
     request: PrepareDatasets,
     class_ids: dict[str, int],
@@ -204,10 +234,9 @@ def _clean(
     dropped: _DroppedList,
     photos: _Photos,
     labels: ManifestReader,
-) -> tuple[list[bytes], list[tuple[str, ...]]]:
-    """Write the usable lines to ``starts``, without their class maps; returns the ranks and types of their photos."""
-    ranks: list[bytes] = []
-    types: list[tuple[str, ...]] = []
+) -> _Lines:
+    """Write the usable lines to ``starts``, without their class maps; returns what the split needs of them."""
+    usable = _Lines()
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # saves memory: photos of the same types share one tuple
     for number, text in labels:
         document = text if isinstance(text, Unusable) else decode(text)
@@ -219,7 +248,7 @@ def _clean(
         if isinstance(photo, Unusable):
             dropped.add(photo, source_ref, number)
             continue
-        rank, width, height = photo
+        rank, width, height, group = photo
         labelled = parse(document, request.label_attribute)
         if isinstance(labelled, Labelled):
             labelled = _fit(labelled, width, height, class_ids)
@@ -237,12 +266,14 @@ def _clean(
             dropped.add(Unusable("NoValidBoxes", "none of the line's boxes is usable"), source_ref, number)
             continue
         starts.write(line_start(labelled, boxes, class_ids).encode() + b"\n")
-        ranks.append(rank)
         photo_types = tuple(sorted({box.label for box in boxes}))
-        types.append(shared.setdefault(photo_types, photo_types))
+        usable.ranks.append(rank)
+        usable.types.append(shared.setdefault(photo_types, photo_types))
+        usable.groups.append(rank if group == ALONE else group)
+        usable.shares.append(share_of_frame(((box.width, box.height) for box in boxes), width, height))
     for source_ref, why in photos.rest():
         dropped.add(why, source_ref, None)
-    return ranks, types
+    return usable
 
 
 def _write_manifests(

@@ -81,6 +81,10 @@ class ImagesNotFound(PipelineError):
     """The job has no uploaded photos."""
 
 
+class TooManyImages(PipelineError):
+    """The job has more photos than one job can check."""
+
+
 class NotEnoughImages(PipelineError):
     """The job has fewer usable photos than the setting minImages."""
 
@@ -90,7 +94,7 @@ class TooManyBadImages(PipelineError):
 
 
 class PhotosLeft(PipelineError):
-    """The run had no time to turn all photos upright. The state machine runs the stage again."""
+    """The run had no time to check all photos of its batch. The state machine runs the batch again."""
 
 
 class PhotosChanged(PipelineError):

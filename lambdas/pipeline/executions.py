@@ -7,12 +7,18 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.clients import clients
 from pipeline.jobs import Job
 from rules.states import TASKS, Task
 
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
+
+BATCH_FAILED = "States.ExceedToleratedFailureThreshold"
+"""The error of an execution in which a batch of photos failed. It does not say why the batch failed."""
+UNSUCCESSFUL: tuple[Literal["FAILED", "TIMED_OUT"], ...] = ("FAILED", "TIMED_OUT")
 NAME = re.compile(r"(ekyc-[0-9]{14}-[0-9a-f]{16})-([2-9]|[1-9][0-9]+)")
 RESULTS: Mapping[str, str] = {task.name: task.result for task in TASKS if task.result}
 """The state machine's variable for each task's result, by the task's name, in the order of the tasks."""
@@ -51,6 +57,25 @@ def parse(execution_name: str) -> tuple[str, int]:
 def job_id(execution_arn: str) -> str:
     """The id of the job that the execution belongs to."""
     return parse(execution_arn.rpartition(":")[2])[0]
+
+
+def describe(execution_arn: str) -> "DescribeExecutionOutputTypeDef":
+    """DescribeExecution's answer. If a batch of photos failed, ``error`` and ``cause`` are those of the batch.
+
+    The execution's own error then only says that a batch failed. The batches are executions, too.
+    """
+    execution = clients.stepfunctions.describe_execution(executionArn=execution_arn)
+    if execution.get("error") != BATCH_FAILED:
+        return execution
+    for run in reversed(clients.stepfunctions.list_map_runs(executionArn=execution_arn)["mapRuns"]):
+        for status in UNSUCCESSFUL:
+            batches = clients.stepfunctions.list_executions(
+                mapRunArn=run["mapRunArn"], statusFilter=status, maxResults=1
+            )["executions"]
+            if batches:
+                batch = clients.stepfunctions.describe_execution(executionArn=batches[0]["executionArn"])
+                return execution | {name: batch[name] for name in ("error", "cause") if name in batch}  # type: ignore[return-value]
+    return execution
 
 
 def next_input(execution: Mapping[str, Any], *, again_from: Task | None) -> dict[str, Any]:

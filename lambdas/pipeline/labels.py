@@ -34,8 +34,8 @@ class ImportLabels:
     ``labels_etag`` is the ETag of the file that a request named, ``posted_by`` the caller of the request, as IAM or the
     user pool names the caller. Both are None if the execution was started without the API. ``is_resumed``: the job was
     resumed after the request, so the file may be another.
-    ``images_manifest`` is the S3 URI of the manifest of the job's photos, ``images_sha256`` the hash that Check images
-    returned for it.
+    ``images_manifest`` is the S3 URI of the manifest of the job's photos, ``images_sha256`` the hash that Collect
+    photos returned for it.
     """
 
     job_id: str
@@ -250,7 +250,7 @@ def _photos(images_manifest: ManifestReader) -> _Photos:
 
 
 def _rejected(bucket: str, job_id: str) -> frozenset[str]:
-    """The file names of the photos that Check images rejected."""
+    """The file names of the photos that Check photos rejected."""
     lines = ManifestReader(f"s3://{bucket}/{rejected_list_key(job_id)}")
     return frozenset(json.loads(text)["source-ref"].rpartition("/")[2] for _, text in lines if isinstance(text, str))
 

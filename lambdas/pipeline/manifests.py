@@ -19,10 +19,12 @@ from rules.lines import Stream, Unusable, read_lines
 
 
 class Photo(NamedTuple):
-    """A line of ``input.manifest``: a photo that Check images accepted.
+    """A line of ``input.manifest``: a photo that Check photos accepted.
 
     Photos with the same content have the same ``image_hash``. ``etag`` is the ETag of the object ``source_ref`` at the
-    check. ``width`` and ``height`` are those of the displayed photo, with its EXIF ``orientation`` (1 to 8) applied.
+    check. ``width`` and ``height`` are those of the upright photo. ``orientation`` is the upload's in EXIF, 1 to 8.
+    `pipeline.photos.quality` explains ``sharpness`` and ``brightness``. Photos of the same shot or subject have the
+    same ``group``; None stands for a photo without such others.
     """
 
     source_ref: str
@@ -30,11 +32,14 @@ class Photo(NamedTuple):
     width: int
     height: int
     etag: str
+    sharpness: float
+    brightness: float
     orientation: int = 1
+    group: int | None = None
 
 
 def rejected_list_key(job_id: str) -> str:
-    """The key of the list of rejected photos, which Check images writes, each with the reason."""
+    """The key of the list of rejected photos, which Collect photos writes, each with the reason."""
     return f"manifests/{job_id}/rejected.jsonl"
 
 
@@ -154,16 +159,21 @@ def read_photos(manifest: ManifestReader) -> Iterator[Photo]:
             size["width"],
             size["height"],
             line["etag"],
+            line["sharpness"],
+            line["brightness"],
             line.get("orientation", 1),
+            line.get("group"),
         )
 
 
 def photo_line(photo: Photo) -> str:
     """``photo`` as a line of ``input.manifest``. Ground Truth copies all its keys to its output manifest."""
     turned = f',"orientation":{photo.orientation}' if photo.orientation != 1 else ""
+    grouped = "" if photo.group is None else f',"group":{photo.group}'
     return (
         f'{{"source-ref":{json.dumps(photo.source_ref)},"image-hash":{json.dumps(photo.image_hash)},'
-        f'"image-size":{{"width":{photo.width},"height":{photo.height}}}{turned},"etag":{json.dumps(photo.etag)}}}'
+        f'"image-size":{{"width":{photo.width},"height":{photo.height}}}{turned}{grouped},"sharpness":{photo.sharpness},'
+        f'"brightness":{photo.brightness},"etag":{json.dumps(photo.etag)}}}'
     )
 
 

@@ -36,7 +36,7 @@ class Outcome:
 
 def find(execution_arn: str) -> Outcome | None:
     """Ask Step Functions how the execution ended; None while it runs, also after a redrive."""
-    execution = clients.stepfunctions.describe_execution(executionArn=execution_arn)
+    execution = executions.describe(execution_arn)
     if execution["status"] not in STATUSES:
         return None
     status, cause = STATUSES[execution["status"]], execution.get("cause")

@@ -10,12 +10,14 @@ from enum import StrEnum
 
 from rules.states import (
     CHECK_DATASETS,
-    CHECK_IMAGES,
     CHECK_MODEL,
+    CHECK_PHOTOS,
     CHECK_TRAINING,
+    COLLECT_PHOTOS,
     CREATE_DATASETS,
     EVALUATE_MODEL,
     IMPORT_LABELS,
+    PLAN_PHOTOS,
     PREPARE_DATASETS,
     PUBLISH_MODEL,
     REQUEST_LABELS,
@@ -62,21 +64,27 @@ DEFINITION_FAULT = Advice(
 )
 
 BY_ERROR: Mapping[str, Advice] = {
+    "TooManyImages": Advice(
+        (PLAN_PHOTOS,),
+        "The job has more photos than one job can check.",
+        "Start a new job for each part of the photos.",
+        Resume.IMPOSSIBLE,
+    ),
     "ImagesNotFound": Advice(
-        (CHECK_IMAGES,),
+        (PLAN_PHOTOS,),
         "No photo was uploaded for the job.",
         "Start a new job with photos. A started job accepts no more photos.",
         Resume.IMPOSSIBLE,
     ),
     "NotEnoughImages": Advice(
-        (CHECK_IMAGES,),
+        (COLLECT_PHOTOS,),
         "The job has fewer usable photos than the setting `minImages` requires. The cause says how many are usable; "
         "`rejected.jsonl` says why each other photo was rejected.",
         "Start a new job with more usable photos. A started job accepts no more photos.",
         Resume.IMPOSSIBLE,
     ),
     "TooManyBadImages": Advice(
-        (CHECK_IMAGES,),
+        (COLLECT_PHOTOS,),
         "The share of rejected photos exceeds the setting `maxRejectedShare`. `rejected.jsonl` says why each photo was "
         "rejected.",
         "Start a new job without the rejected photos. If you uploaded the wrong folder, upload the right one to the "
@@ -84,9 +92,9 @@ BY_ERROR: Mapping[str, Advice] = {
         Resume.IMPOSSIBLE,
     ),
     "PhotosLeft": Advice(
-        (CHECK_IMAGES,),
-        "The stage had no time to turn all sideways photos upright. The state machine runs it again at once, as long "
-        "as each run turns some photos.",
+        (CHECK_PHOTOS,),
+        "A batch has more photos than one run has time for. The state machine runs it again at once, as long as each "
+        "run checks some photos.",
         "Resume the job. It continues with the remaining photos.",
     ),
     "LabelsInvalid": Advice(

@@ -1,6 +1,6 @@
 """The rules for job ids and for file names in a job.
 
-The API, the command line and the state Check images share them.
+The API, the command line and the state Check photos share them.
 """
 
 import unicodedata

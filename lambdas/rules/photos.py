@@ -1,6 +1,6 @@
 """The rules for photos: which ones Rekognition accepts, and whether a file is a complete JPEG or PNG.
 
-The command line checks a photo before it uploads it; the state `Check images` checks it in S3. The checks walk through
+The command line checks a photo before it uploads it; the state `Check photos` checks it in S3. The checks walk through
 the segments or chunks of the file. They decode no pixels, never hold unpacked metadata as a whole, and read only the
 beginning and the end of a large file. No file needs more memory than `LATER_BLOCKS`, whatever its header says.
 
@@ -125,16 +125,23 @@ class Bare(NamedTuple):
     clean: bytes
 
 
+def check_size(size: int) -> Rejection | None:
+    """Return the rejection of a photo that is empty or too large. ``size`` is in bytes."""
+    if size == 0:
+        return Rejection("Empty", "the file is empty")
+    if size > LARGEST_PHOTO:
+        return Rejection("FileTooLarge", f"the file has {size:,} bytes; at most {LARGEST_PHOTO:,} (15 MB) are allowed")
+    return None
+
+
 def look(size: int, read: Read) -> Seen | Rejection:
     """Check a photo of ``size`` bytes without decoding it. Return its upright size, or why it is rejected.
 
     The end of the pixels is searched in the last `TAIL_BYTES` of the file or, in a multi-picture JPEG, of the first
     picture. The pixels before them are read only if no end is found there.
     """
-    if size == 0:
-        return Rejection("Empty", "the file is empty")
-    if size > LARGEST_PHOTO:
-        return Rejection("FileTooLarge", f"the file has {size:,} bytes; at most {LARGEST_PHOTO:,} (15 MB) are allowed")
+    if rejection := check_size(size):
+        return rejection
     try:
         form = _format(_Data(size, read))
         header = form.read_header()

@@ -64,16 +64,18 @@ class Task:
 
     @property
     def module(self) -> str:
-        """The handler's module in ``stages``: ``check_images``."""
+        """The handler's module in ``stages``: ``check_datasets``."""
         return self.name.lower().replace(" ", "_")
 
     @property
     def function(self) -> str:
-        """The Lambda function's name in the stack and in the definition: ``CheckImages``."""
+        """The Lambda function's name in the stack and in the definition: ``CheckDatasets``."""
         return self.name.title().replace(" ", "")
 
 
-CHECK_IMAGES = Task("Check images", Status.CHECKING_IMAGES, result="images")
+PLAN_PHOTOS = Task("Plan photos", Status.CHECKING_IMAGES)
+CHECK_PHOTOS = Task("Check photos", Status.CHECKING_IMAGES)
+COLLECT_PHOTOS = Task("Collect photos", Status.CHECKING_IMAGES, result="images")
 REQUEST_LABELS = Task("Request labels", Status.WAITING_FOR_LABELLING, result="labels")
 IMPORT_LABELS = Task("Import labels", Status.LABELLING, result="labels")
 PREPARE_DATASETS = Task("Prepare datasets", Status.CREATING_DATASET, result="manifests")
@@ -87,7 +89,9 @@ CHECK_MODEL = Task("Check model", Status.DEPLOYING)
 PUBLISH_MODEL = Task("Publish model", Status.DEPLOYING)
 
 TASKS = (
-    CHECK_IMAGES,
+    PLAN_PHOTOS,
+    CHECK_PHOTOS,
+    COLLECT_PHOTOS,
     REQUEST_LABELS,
     IMPORT_LABELS,
     PREPARE_DATASETS,

@@ -33,7 +33,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Photo(Case):
-    """An upload that Check images sees among good ones: ``accepted``, or its code in rejected.jsonl."""
+    """An upload that Check photos sees among good ones: ``accepted``, or its code in rejected.jsonl."""
 
     content: bytes
     name: str = ""
@@ -41,7 +41,7 @@ class Photo(Case):
 
 @dataclass(frozen=True, kw_only=True)
 class Photos(Case):
-    """All uploads of a job: the error that ends Check images."""
+    """All uploads of a job: the error that ends Collect photos."""
 
     contents: Sequence[bytes]
 

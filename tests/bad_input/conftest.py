@@ -11,8 +11,9 @@ from botocore.awsrequest import AWSResponse
 
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
-from pipeline import datasets, images, labels
+from pipeline import datasets, labels
 from pipeline.errors import PipelineError
+from pipeline.photos.collecting import ImagesChecked
 from tests.bad_input.cases import (
     ERASED,
     FAILED,
@@ -34,7 +35,7 @@ from tests.bad_input.cases import (
     of,
 )
 from tests.statemachine.deployed import Pipeline, deployed, eventually
-from tests.unit.photo_jobs import JOB, Bucket, put_input_manifest, s3_in_moto, sha256, written
+from tests.unit.photo_jobs import JOB, Bucket, check_photos, put_input_manifest, s3_in_moto, sha256, written
 
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/execute-api/aws4_request"}
 # So much of a file that is refused for its size may have been under way when it was refused.
@@ -87,7 +88,7 @@ def refusal(run: Callable[[], Any]) -> tuple[str, str] | None:
     return None
 
 
-class CheckImages(Stages):
+class CheckPhotos(Stages):
     """One run over the photos of all cases among good ones; and a run for each case of a whole upload."""
 
     def __init__(self, s3: Any) -> None:
@@ -111,14 +112,8 @@ class CheckImages(Stages):
         return refusal(lambda: self._check(bucket, 0.2)) or ("accepted", "")
 
     @staticmethod
-    def _check(bucket: Bucket, max_rejected_share: float) -> images.ImagesChecked:
-        return images.check(
-            images.CheckImages(JOB),
-            bucket=bucket.name,
-            min_images=10,
-            max_rejected_share=max_rejected_share,
-            seconds_left=lambda: 900.0,
-        )
+    def _check(bucket: Bucket, max_rejected_share: float) -> ImagesChecked:
+        return check_photos(bucket.name, min_images=10, max_rejected_share=max_rejected_share)
 
 
 class PrepareDatasets(Stages):
@@ -337,8 +332,8 @@ class Api:
 
 
 @pytest.fixture(scope="session")
-def check_images(s3: Any) -> CheckImages:
-    return CheckImages(s3)
+def check_photos_cases(s3: Any) -> CheckPhotos:
+    return CheckPhotos(s3)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from tests.bad_input.cases import CASES, Call, Case, LabelsFile, Line, Lines, Na
 from tests.bad_input.conftest import Api
 
 PLACES = {
-    Photo: "check_images",
-    Photos: "check_images",
+    Photo: "check_photos_cases",
+    Photos: "check_photos_cases",
     Line: "prepare_datasets",
     Lines: "prepare_datasets",
     LabelsFile: "import_labels",

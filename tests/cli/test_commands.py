@@ -26,7 +26,7 @@ def test_the_demo_trains_a_model_and_leaves_nothing_running(tmp_path: Path) -> N
     # Then it ends well, having told the states as they were entered
     assert ended.returncode == 0, ended.stderr
     places = [
-        ended.stdout.index(state) for state in ("Check images", "Request labels", "Start training", "Model ready")
+        ended.stdout.index(state) for state in ("Check photos", "Request labels", "Start training", "Model ready")
     ]
     assert places == sorted(places)
     # And with their figures, but not the times that later stages compare

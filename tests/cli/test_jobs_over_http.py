@@ -110,7 +110,7 @@ def test_a_job_is_checked_uploaded_trained_and_reported(terminal: Terminal, phot
     assert job["id"] in terminal.run("list")[0]
     shown = terminal.json("status", job["id"])
     assert [state["status"] for state in shown["states"]].count("next") == 0
-    assert shown["states"][0]["name"] == "Check images"
+    assert shown["states"][0]["name"] == "Plan photos"
 
 
 def test_an_interrupted_upload_continues_without_repeats(

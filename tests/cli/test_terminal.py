@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ekyc.cli.terminal import printable, to_json
+from ekyc.cli.watch import activity
 from tests.command import ekyc
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e\x9b1m\r\ngnp[red]:smile:[/nothing]"
@@ -172,3 +173,12 @@ def test_files_and_types_of_strangers_are_spelt_out(tmp_path: Path, api: str) ->
         assert is_harmless(shown)
         assert "Traceback" not in shown
         assert "owned" in shown
+
+
+def test_watch_says_how_many_photos_are_checked() -> None:
+    # Given a job whose photos are being checked; When shown; Then the line has the photos checked so far and in total
+    progress = {"checked": 12_400, "labelled": None, "total": None}
+    job = {"status": "CheckingImages", "detailedStatus": "Check photos", "photos": 250_000, "progress": progress}
+    assert activity(job) == "checked 12,400 of 250,000, Check photos"
+    # And nothing before the photos are listed
+    assert activity({**job, "progress": {**progress, "checked": None}}) == "Check photos"

@@ -157,6 +157,9 @@ WAYS = {
     "erased": Way(run_and_erase),
     "ended unnoticed": Way(run_unnoticed),
     "resumed": Way(run_and_resume, fails=(("stages.prepare_datasets", What.DENIED, "UpdateItem", Lasts.ONCE),)),
+    "a batch is checked again": Way(
+        run_and_resume, fails=(("stages.check_photos", What.DENIED, "GetObject", Lasts.ONCE),)
+    ),
     "labelled by people": Way(run_labelled),
     "labelled twice": Way(run_relabelled, labelling_jobs=2, fails=(("", What.LABELLING_FAILS, "", Lasts.ONCE),)),
     "published": Way(run_published),

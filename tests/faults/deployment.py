@@ -38,6 +38,7 @@ SETTINGS: Mapping[str, Any] = {
     "stopPreviousModel": True,
     "polls": {kind: {"first": first, **LOOP} for kind, first in (("datasets", 60), ("training", 900), ("model", 300))},
 }
+BATCH_FAILED = "States.ExceedToleratedFailureThreshold"
 ENDED = frozenset({"Ready", "Rejected", "Failed", "Stopped"})
 ENOUGH = 300.0  # seconds; longer waits mean that something hangs, even on a busy machine
 # The beginning, as JSON, of the event that a schedule sends to each function.
@@ -180,6 +181,17 @@ class Bench:
     def history(self, job: Job) -> list[dict[str, Any]]:
         pages = self.aws.client("stepfunctions").get_paginator("get_execution_history")
         return [event for page in pages.paginate(executionArn=self.execution_arn(job)) for event in page["events"]]
+
+    def errors(self, job: Job) -> set[str]:
+        """Return the execution's error. If a batch of photos failed, return the errors of the failed batches."""
+        error = self.execution(job).error
+        if error != BATCH_FAILED:
+            return {error}
+        steps = self.aws.client("stepfunctions")
+        runs = steps.list_map_runs(executionArn=self.execution_arn(job))["mapRuns"]
+        batches = [batch for run in runs for batch in steps.list_executions(mapRunArn=run["mapRunArn"])["executions"]]
+        described = [steps.describe_execution(executionArn=batch["executionArn"]) for batch in batches]
+        return {batch["error"] for batch in described if "error" in batch}
 
     def wait_for_end(self, job: Job) -> Any:
         """Wait until the execution has ended, and return it."""

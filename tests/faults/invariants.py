@@ -47,8 +47,8 @@ def _ends(bench: Bench, job: Job) -> Iterator[str]:
         return
     if record["Status"] not in STATUS_OF.get(execution.status, set()):
         yield f"the job is {record['Status']}, the execution {execution.status}"
-    if execution.status == "FAILED" and record.get("Error") != execution.error:
-        yield f"the job's error is {record.get('Error')}, the execution's {execution.error}"
+    if execution.status == "FAILED" and record.get("Error") not in (error := bench.errors(job)):
+        yield f"the job's error is {record.get('Error')}, the execution's {error}"
     if "TaskToken" in record:
         yield "the record still holds a task token"
 

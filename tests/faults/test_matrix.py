@@ -90,7 +90,7 @@ def test_a_transient_fault_that_ends_a_job_is_wrong(pipeline: Bench) -> None:
 
 
 def test_an_unused_fault_does_not_count_as_recovered(pipeline: Bench) -> None:
-    (result,) = run(pipeline, [calling("stages.check_images", "s3", "PutObject", 99, What.DENIED, SUPPLIED)])
+    (result,) = run(pipeline, [calling("stages.check_photos", "s3", "PutObject", 99, What.DENIED, SUPPLIED)])
     assert result.verdict == NOT_MET
 
 
@@ -102,7 +102,7 @@ def test_faults_that_share_a_job_have_each_its_own_verdict(pipeline: Bench) -> N
         Cell(row, throttled, SUPPLIED)
         for row in (*writes, Row("stages.create_datasets", "rekognition", "CreateProject", 1))
     ]
-    ends = Cell(Row("stages.check_images", "s3", "PutObject", 1), Column(What.CRASH_BEFORE, Lasts.ALWAYS), SUPPLIED)
+    ends = Cell(Row("stages.check_photos", "s3", "PutObject", 1), Column(What.CRASH_BEFORE, Lasts.ALWAYS), SUPPLIED)
     # When they share a job
     results = {result.cell: result.verdict for result in run(pipeline, [*cells, ends])}
     # Then each has its own verdict
@@ -162,7 +162,7 @@ def test_a_function_that_dies_fails_as_lambda_says(pipeline: Bench, what: What, 
     # Given a function that dies at its first call
     job = pipeline.create("dies")
     pipeline.upload(job)
-    with faults.injected(Fault(what, pipeline.functions["stages.check_images"], (job.id,))):
+    with faults.injected(Fault(what, pipeline.functions["stages.plan_photos"], (job.id,))):
         pipeline.start(job, labels={"provider": "supplied", "key": "labels.json"}, documentTypes=list(TYPES))
         pipeline.wait_for_end(job)
     # Then the history has Lambda's error, and the next attempt succeeded

@@ -20,8 +20,9 @@ from ekyc.localaws import faults
 from ekyc.localaws.faults import Fault, What
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services.workforce import DrawnBox, consolidate
-from pipeline import datasets, images
+from pipeline import datasets
 from pipeline.clients import clients
+from tests.unit.photo_jobs import check_photos
 
 TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
 FUNCTION = "arn:aws:lambda:us-east-1:432418664414:function:"
@@ -208,9 +209,7 @@ def test_sideways_phone_photos_keep_their_size_and_are_used(account: Account, mo
         lying = stored_lying(account.photos[name]).jpeg
         account.s3.put_object(Bucket=BUCKET, Key=f"images/{job}/{name}", Body=lying)
     monkeypatch.setitem(vars(clients), "s3", account.s3)
-    checked = images.check(
-        images.CheckImages(job), bucket=BUCKET, min_images=1, max_rejected_share=0, seconds_left=lambda: 900.0
-    )
+    checked = check_photos(BUCKET, job, max_rejected_share=0)
 
     # When they are labelled
     account.sagemaker.create_labeling_job(

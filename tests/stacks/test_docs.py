@@ -33,7 +33,7 @@ def test_the_page_lists_each_roles_permissions_and_reasons() -> None:
     # Then each has its part, functions by name, and so has what is denied on either bucket
     parts = dict(part.split("\n", 1) for part in f"\n{page}".split("\n## ")[1:])
     assert len(parts) == len(roles) + 2
-    assert "not the role of StagesCheckImages" in parts["Denied on the bucket of photos and manifests"]
+    assert "not the role of StagesPlanPhotos" in parts["Denied on the bucket of photos and manifests"]
     assert "if `aws:PrincipalArn` is not the role of ExportAudit" in parts["Denied on the bucket of audit reports"]
     assert {
         resource["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for resource in _properties(functions)
@@ -45,7 +45,7 @@ def test_the_page_lists_each_roles_permissions_and_reasons() -> None:
         for row in rows:
             assert len(row) == 3
             assert row[2].endswith(". |")
-    assert "`images/`, `manifests/`, `upright/` of the bucket" in parts["CheckImages"]
+    assert "`images/`, `manifests/`, `upright/` of the bucket" in parts["CheckPhotos"]
     assert "arn:" not in page
 
 

@@ -64,12 +64,14 @@ def test_a_role_that_reads_no_object_cannot_decrypt_one(every: dict[str, Templat
     # Given a key of one's own, and the functions that read objects or have Rekognition read them
     template = every["own-key"]
     reading = {
-        "CheckImages",
+        "CheckPhotos",
         "CheckTraining",
+        "CollectPhotos",
         "CreateDatasets",
         "EvaluateModel",
         "ExportAudit",
         "ImportLabels",
+        "PlanPhotos",
         "PrepareDatasets",
         "StartTraining",
     }

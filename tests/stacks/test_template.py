@@ -21,7 +21,9 @@ PROJECT = Path(__file__).parents[2]
 CONTEXT: dict[str, Any] = json.loads((PROJECT / "cdk.json").read_text())["context"]
 
 ENVIRONMENT = {
-    "CheckImages": {"JOBS_TABLE", "BUCKET", "MIN_IMAGES", "MAX_REJECTED_SHARE"},
+    "PlanPhotos": {"JOBS_TABLE", "BUCKET"},
+    "CheckPhotos": {"JOBS_TABLE", "BUCKET"},
+    "CollectPhotos": {"JOBS_TABLE", "BUCKET", "MIN_IMAGES", "MAX_REJECTED_SHARE"},
     "ImportLabels": {"JOBS_TABLE", "BUCKET", "MAX_UNMATCHED_SHARE"},
     "RequestLabels": {
         "JOBS_TABLE",
@@ -107,7 +109,7 @@ def test_each_function_has_its_environment_and_nothing_more(template: Template) 
     # Given what each function's settings ask for
     # When the environments are read from the template
     environments = {
-        name: {key for key in function["Environment"]["Variables"] if not key.startswith("POWERTOOLS_")}
+        name: {key for key in function["Environment"]["Variables"] if not key.startswith(("POWERTOOLS_", "OPENBLAS_"))}
         for name, function in template.functions().items()
     }
     # Then they are equal
@@ -142,7 +144,9 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
         "ExportAudit",  # it hashes manifests of 250,000 photos
         "EraseJob",  # it deletes what belongs to 250,000 photos
     }
-    assert sizes.pop("CheckImages") == (900, 1769)  # one vCPU: it reads 250,000 headers
+    assert sizes.pop("PlanPhotos") == (900, 512)  # it lists up to 1,000,000 photos
+    assert sizes.pop("CheckPhotos") == (900, 1769)  # one vCPU: it decodes the photos of a batch
+    assert sizes.pop("CollectPhotos") == (900, 3008)  # it compares 250,000 photos
     assert sizes.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
     assert sizes.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
     assert sizes.pop("SettleJob") == (300, 256)  # it looks at every job that is not settled
@@ -164,12 +168,15 @@ def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> N
         "<bucket>/labels/*",
         "<bucket>/labelling/*",
         "<bucket>/manifests/*",
+        "<bucket>/manifests/*/batches.json",
         "<bucket>/provisional/*",
         "<bucket>/training/*",
         "<bucket>/upright/*",
         f"arn:<AWS::Partition>:rekognition:{here}:project/ekyc-*/*",
         f"arn:<AWS::Partition>:sagemaker:{here}:labeling-job/ekyc-*",
         f"arn:<AWS::Partition>:states:{here}:execution:ekyc-training:*",
+        f"arn:<AWS::Partition>:states:{here}:execution:ekyc-training/CheckPhotos:*",
+        f"arn:<AWS::Partition>:states:{here}:mapRun:ekyc-training/CheckPhotos:*",
         f"arn:<AWS::Partition>:logs:{here}:log-group:/aws/sagemaker/LabelingJobs:*",
     }
 
@@ -186,6 +193,7 @@ def test_the_api_may_ask_step_functions_all_that_it_asks(template: Template) -> 
     assert allowed == {
         "states:DescribeExecution",
         "states:GetExecutionHistory",
+        "states:ListMapRuns",
         "states:RedriveExecution",
         "states:StopExecution",
     }
@@ -332,7 +340,7 @@ def test_the_state_machine_calls_its_stages_and_nothing_else(template: Template)
         if "lambda:InvokeFunction" in listed(statement["Action"])
     ]
     stages = [arn for arn in machine["DefinitionSubstitutions"].values() if "Fn::GetAtt" in arn]
-    assert len(stages) == 12
+    assert len(stages) == 14
     assert sorted(map(written, invoked)) == sorted(map(written, stages))
 
 
@@ -469,10 +477,13 @@ def test_only_the_exporter_writes_audit_reports(template: Template) -> None:
     assert written(root) == "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"
 
 
+WRITERS = ["PlanPhotos", "CheckPhotos", "CollectPhotos", "ImportLabels", "PrepareDatasets"]
+
+
 @pytest.mark.parametrize(
     ("sid", "folders", "writers"),
     [
-        ("OnlyStagesWriteManifests", ["manifests", "upright"], ["CheckImages", "ImportLabels", "PrepareDatasets"]),
+        ("OnlyStagesWriteManifests", ["manifests", "upright"], WRITERS),
         ("OnlyLabellingWritesLabels", ["labelling"], ["LabellingRole", "RequestLabels"]),
         ("OnlyTrainingWritesFigures", ["training"], ["StartTraining"]),
     ],
@@ -627,9 +638,9 @@ def test_the_api_lists_photos_and_labels_and_reads_none(template: Template) -> N
     assert all(
         statement["Condition"] == {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}} for statement in reading
     )
-    # And it lists uploads alone
+    # And it lists only uploads, and the batches that were checked
     (listing,) = [statement for statement in statements if "s3:ListBucket" in listed(statement["Action"])]
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["images/*", "labels/*"]}}
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["images/*", "labels/*", "manifests/*/parts/*"]}}
 
 
 def test_every_bucket_refuses_requests_without_tls(template: Template) -> None:

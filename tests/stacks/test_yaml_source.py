@@ -11,7 +11,7 @@ from stacks.yaml_source import SourceError
 def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
     # Given a state that has two transitions
     file = tmp_path / "training.asl.yaml"
-    file.write_text("States:\n  Check images:\n    Next: Import labels\n    Next: Prepare datasets\n")
+    file.write_text("States:\n  Check photos:\n    Next: Import labels\n    Next: Prepare datasets\n")
     # When the definition is read
     with pytest.raises(SourceError) as error:
         yaml_source.read(file)
@@ -21,7 +21,7 @@ def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
 
 def test_text_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "training.asl.yaml"
-    file.write_text("States:\n  Check images: {Next: Import labels\n")
+    file.write_text("States:\n  Check photos: {Next: Import labels\n")
     with pytest.raises(SourceError, match=r"training\.asl\.yaml, line 3: "):
         yaml_source.read(file)
 

@@ -112,6 +112,23 @@ class Pipeline:
         pages = self.aws.client("stepfunctions").get_paginator("get_execution_history")
         return [event for page in pages.paginate(executionArn=self.arn(job_id)) for event in page["events"]]
 
+    def batches(self, job_id: str) -> list[str]:
+        """The ARNs of the executions that check the job's batches of photos."""
+        steps = self.aws.client("stepfunctions")
+        runs = steps.list_map_runs(executionArn=self.arn(job_id))["mapRuns"]
+        return [
+            batch["executionArn"]
+            for run in runs
+            for batch in steps.list_executions(mapRunArn=run["mapRunArn"])["executions"]
+        ]
+
+    def batch_events(self, job_id: str) -> list[dict[str, Any]]:
+        """All events of the executions that check the job's batches of photos."""
+        steps = self.aws.client("stepfunctions")
+        return [
+            event for arn in self.batches(job_id) for event in steps.get_execution_history(executionArn=arn)["events"]
+        ]
+
     def entered(self, job_id: str) -> list[str]:
         """The states entered, in order, each as often as it was."""
         details = (event.get("stateEnteredEventDetails") for event in self.history(job_id))

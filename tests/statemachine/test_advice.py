@@ -69,7 +69,7 @@ def test_corrected_labels_lead_to_a_trained_model(
     executions = dict.fromkeys([job_id, shared_pipeline.last_arn(job_id).rpartition(":")[2]])
     entered = [state for execution in executions for state in shared_pipeline.entered(execution)]
     assert entered.count("Import labels") == 2
-    assert entered.count("Check images") == 1
+    assert entered.count("Check photos") == 1
 
 
 def test_the_command_lines_advice_resolves_the_failure(

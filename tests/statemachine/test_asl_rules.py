@@ -11,7 +11,13 @@ from stacks import definition
 
 MACHINE: dict[str, Any] = definition.read()
 STATES: dict[str, dict[str, Any]] = MACHINE["States"]
-TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+MAPS = {name: state for name, state in STATES.items() if state["Type"] == "Map"}
+TASKS = {
+    name: state
+    for states in (STATES, *(state["ItemProcessor"]["States"] for state in MAPS.values()))
+    for name, state in states.items()
+    if state["Type"] == "Task"
+}
 CHOICES = {name: state for name, state in STATES.items() if state["Type"] == "Choice"}
 TRANSIENT = {
     "Lambda.ServiceException",
@@ -64,6 +70,17 @@ def test_a_function_that_died_is_tried_again(name: str) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_no_task_catches_so_that_a_redrive_resumes_at_it(name: str) -> None:
     assert "Catch" not in TASKS[name]
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_repeats_only_failed_items(name: str) -> None:
+    # Given a Map state; Then each item is an execution of its own, which a redrive repeats alone
+    state = MAPS[name]
+    assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    # And the state itself neither retries, which would start all items again, nor tolerates a failed item
+    assert not {"Retry", "Catch", "ToleratedFailureCount", "ToleratedFailurePercentage"} & state.keys()
+    # And no execution gets a whole item, which names photos
+    assert all(not text.endswith("Item.Value %}") for text in state["ItemSelector"].values())
 
 
 def test_retries_name_only_errors_that_the_pipeline_raises() -> None:

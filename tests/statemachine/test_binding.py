@@ -172,7 +172,7 @@ def test_the_report_has_the_hash_of_the_labels_that_were_read(pipeline: Pipeline
 def test_labels_replaced_after_they_were_named(pipeline: Pipeline, at_start: bool) -> None:
     # Given a labels file that a request has named, and that the job has not read
     labels = pipeline.photos / "annotations.json"
-    with held("CheckImages" if at_start else "ImportLabels") as begun:
+    with held("CheckPhotos" if at_start else "ImportLabels") as begun:
         job_id, urls = uploaded_by_legacy_urls(pipeline, *sorted(pipeline.photos.glob("*.jpg")), labels)
         pipeline.start(job_id, labels=SUPPLIED | ({"key": labels.name} if at_start else {}), deploy=False)
         if not at_start:

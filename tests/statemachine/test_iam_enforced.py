@@ -52,7 +52,7 @@ def take_permission(aws: LocalAws, service: str, action: str) -> Callable[[], No
 
 def test_a_missing_permission_fails_the_job_by_name(pipeline: Pipeline) -> None:
     # Given a stage whose role may not read photos
-    take_permission(pipeline.aws, "CheckImages", "s3:GetObject")
+    take_permission(pipeline.aws, "CheckPhotos", "s3:GetObject")
     # When a job runs
     job_id = pipeline.uploaded()
     pipeline.start(job_id)

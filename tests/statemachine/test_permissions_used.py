@@ -49,9 +49,8 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
     ("StartTraining", "s3:GetObject"): BY_REKOGNITION,
     **{
         (function, "s3:ListBucket"): "Changes a response: with it, S3 returns 404 for a missing object."
-        for function in ("ImportLabels", "PrepareDatasets", "EvaluateModel", "ExportAudit", "Api")
+        for function in ("CollectPhotos", "ImportLabels", "PrepareDatasets", "EvaluateModel", "ExportAudit", "Api")
     },
-    ("CheckImages", "s3:GetObject"): RARE + "an earlier run had turned photos, whose copies are looked at.",
     **{("*", action): "SNS calls KMS as the publisher." for action in ("kms:Decrypt", "kms:GenerateDataKey")},
     **{
         (function, "sagemaker:StopLabelingJob"): "Either the API or RecordOutcome stops it first."
@@ -64,6 +63,11 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
             "rekognition:StopProjectVersion",
             "ssm:GetParameter",
         )
+    },
+    **{
+        (function, action): RARE + "a batch of photos failed."
+        for function in ("Api", "ExportAudit", "RecordOutcome", "SettleJob")
+        for action in ("states:DescribeExecution", "states:ListExecutions", "states:ListMapRuns")
     },
     **{
         ("RequestLabels", action): RARE + "labels arrive before the task's token is stored, and a notice is sent."

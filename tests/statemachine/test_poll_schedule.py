@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ekyc.localaws.moto_patches.asl import evaluate_jsonata
 from stacks import definition
 from stacks.settings import Poll
-from stacks.training import waits
+from stacks.training import numbers
 
 LOOPS = {
     "Create datasets": "Wait for datasets",
@@ -35,7 +35,9 @@ def polls(draw: st.DrawFn) -> Poll:
 def deployed(poll: Poll) -> dict[str, Any]:
     """The machine's states with the settings put in as CloudFormation puts them in."""
     polled = SimpleNamespace(datasets=poll, training=poll, model=poll)
-    values = waits(SimpleNamespace(polls=polled, labelling=SimpleNamespace(heartbeat=1, deadline=1)))  # type: ignore[arg-type]
+    values = numbers(
+        SimpleNamespace(polls=polled, photo_concurrency=1, labelling=SimpleNamespace(heartbeat=1, deadline=1))
+    )  # type: ignore[arg-type]
     text = re.sub(r"\$\{(\w+)\}", lambda name: values.get(name[1], name[0]), definition.as_json())
     states: dict[str, Any] = json.loads(text)["States"]
     return states

@@ -88,13 +88,13 @@ def stops_for_good(pipeline: Pipeline, job_id: str, *, by: str) -> None:
 
 
 @contextmanager
-def held(function_id: str) -> Iterator[list[Any]]:
-    """While open, each invocation of a function waits until the context closes: so a state stands."""
+def held(function_id: str, which: Callable[[Any], bool] = lambda _event: True) -> Iterator[list[Any]]:
+    """While open, each invocation of a function with such an event waits until the context closes."""
     opened, entered = threading.Event(), []
     invoke = functions.Runtime.invoke
 
     def wait(self: functions.Runtime, function: Any, event: Any, *more: Any) -> functions.Answer:
-        if function_id in function.function_name:
+        if function_id in function.function_name and which(event):
             entered.append(event)
             opened.wait(60)
         return invoke(self, function, event, *more)
@@ -107,7 +107,7 @@ def held(function_id: str) -> Iterator[list[Any]]:
         functions.Runtime.invoke = invoke  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("stage", ["CheckImages", "ImportLabels", "PrepareDatasets"])
+@pytest.mark.parametrize("stage", ["PlanPhotos", "CheckPhotos", "CollectPhotos", "ImportLabels", "PrepareDatasets"])
 def test_a_stage_that_outlives_a_stop_does_no_harm(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -143,7 +143,7 @@ def test_a_stage_that_outlives_a_stop_does_no_harm(
 @pytest.mark.parametrize("by", ["API", "console"])
 def test_a_stop_before_training_leaves_nothing_and_is_resumed(pipeline: Pipeline, by: str) -> None:
     # Given a job that stands at its first state
-    with held("CheckImages") as checking:
+    with held("CheckPhotos") as checking:
         job_id = labelled_job(pipeline, deploy=False)
         eventually(lambda: checking)
         # When it is stopped there, and at each later wait once it was resumed, then nothing is left running
@@ -328,7 +328,14 @@ def test_a_job_past_redrive_continues_in_a_second_execution(
     assert job["executionArn"] == pipeline.arn(f"{job_id}-2")
     states = pipeline.entered(f"{job_id}-2")
     assert states[:4] == ["What is done?", "Check datasets", "Datasets ready?", "Start training"]
-    assert not {"Check images", "Request labels", "Prepare datasets", "Create datasets"} & set(states)
+    assert not {
+        "Plan photos",
+        "Check photos",
+        "Collect photos",
+        "Request labels",
+        "Prepare datasets",
+        "Create datasets",
+    } & set(states)
     assert pipeline.labelling_jobs() == {f"{job_id}-1": "Completed"}
     assert job["labelled"] == len(pipeline.coco["images"])
     # And a late word about the first execution changes nothing

@@ -10,8 +10,8 @@ from deployed import Pipeline, eventually
 from ekyc.localaws.aws import account, region
 
 JOB_METRICS = {
-    ("CheckImages", "Images"),
-    ("CheckImages", "Rejected"),
+    ("CollectPhotos", "Images"),
+    ("CollectPhotos", "Rejected"),
     ("PrepareDatasets", "LabellingTime"),
     ("PrepareDatasets", "TrainImages"),
     ("CheckDatasets", "DatasetTime"),
@@ -182,6 +182,6 @@ def test_the_notice_of_a_failed_job_has_stage_and_cause(pipeline: Pipeline, list
     job = pipeline.reaches(job_id, "Failed")
     # Then message and event say where it failed and why, in the words of the record
     detail = listener.event("Training Job Failed")["detail"]
-    assert (detail["stage"], detail["error"], detail["cause"]) == ("Check images", "NotEnoughImages", job["cause"])
+    assert (detail["stage"], detail["error"], detail["cause"]) == ("Collect photos", "NotEnoughImages", job["cause"])
     text = listener.message(f"eKYC training Failed: {job_id}")
-    assert f"It failed at the stage Check images with NotEnoughImages: {job['cause']}" in text.splitlines()
+    assert f"It failed at the stage Collect photos with NotEnoughImages: {job['cause']}" in text.splitlines()

@@ -16,7 +16,9 @@ from ekyc.localaws.services import events, rekognition
 LABELLING_EVENT = "SageMaker Ground Truth Labeling Job State Change"
 MAIN_PATH = [
     "What is done?",
-    "Check images",
+    "Plan photos",
+    "Check photos",
+    "Collect photos",
     "Labels supplied?",
     "Request labels",
     "Labels posted?",
@@ -134,7 +136,7 @@ def test_failed_labelling_ends_the_job_and_a_resume_repeats_it(pipeline: Pipelin
     # Then a second labelling job is made, the photos are not checked again, and the model is trained
     pipeline.reaches(job_id, "Ready")
     assert pipeline.labelling_jobs() == {f"{job_id}-1": "Failed", f"{job_id}-2": "Completed"}
-    assert pipeline.entered(job_id).count("Check images") == 1
+    assert pipeline.entered(job_id).count("Check photos") == 1
     assert "Start model" not in pipeline.entered(job_id)
 
 
@@ -263,9 +265,11 @@ def test_labels_can_be_posted_while_the_machine_waits_for_them(pipeline: Pipelin
     assert posted.status_code == 200
     pipeline.reaches(job_id, "Ready")
     visited = without_repeats(pipeline.entered(job_id))
-    assert visited[:7] == [
+    assert visited[:9] == [
         "What is done?",
-        "Check images",
+        "Plan photos",
+        "Check photos",
+        "Collect photos",
         "Labels supplied?",
         "Request labels",
         "Labels posted?",
@@ -376,9 +380,9 @@ def test_too_few_photos_end_the_job_with_the_count_and_the_limit(pipeline: Pipel
     # Given a job with three photos
     job_id = pipeline.uploaded(*sorted(pipeline.photos.glob("*.jpg"))[:3])
     pipeline.start(job_id)
-    # Then it fails at Check images and says how many there are and how many are needed, in both places
+    # Then it fails at Collect photos and says how many there are and how many are needed, in both places
     job = pipeline.reaches(job_id, "Failed")
-    assert (job["error"], job["stage"]) == ("NotEnoughImages", "Check images")
+    assert (job["error"], job["stage"]) == ("NotEnoughImages", "Collect photos")
     assert "3" in job["cause"]
     assert "10" in job["cause"]
     assert job["cause"] in json.loads(pipeline.execution(job_id)["cause"])["errorMessage"]
@@ -410,4 +414,4 @@ def test_labels_of_an_unknown_type_fail_the_import_by_name(pipeline: Pipeline, t
     assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
     # Then it goes on from there to its end
     pipeline.reaches(job_id, "Ready")
-    assert pipeline.entered(job_id).count("Check images") == 1
+    assert pipeline.entered(job_id).count("Check photos") == 1

@@ -72,6 +72,17 @@ class History:
         cause = {"errorType": error, "errorMessage": message, "stackTrace": ['  File "/var/task/stages/x.py", line 1']}
         self.add(kind, error=error, cause=json.dumps(cause))
 
+    def map_run(self, name: str, result: Any) -> None:
+        """A visit of a distributed Map state, which has as many events for any number of items."""
+        run = f"arn:aws:states:us-east-1:123456789012:mapRun:ekyc-training/CheckPhotos:{JOB}"
+        self.add("MapStateEntered", name=name, input=self._data)
+        self.add("MapStateStarted")
+        self.add("MapRunStarted", mapRunArn=run)
+        self.add("MapRunSucceeded")
+        self.add("MapStateSucceeded")
+        self._data = json.dumps(result)
+        self.add("MapStateExited", name=name, output=self._data)
+
     def pass_by(self, kind: str, name: str, seconds: float = 0) -> None:
         """A visit of a Wait or a Choice."""
         self.add(f"{kind}StateEntered", name=name, input=self._data)
@@ -89,8 +100,11 @@ def live_model(*, polls: int = 3, busy: int = 0, labelling_ended: int | None = N
     checked = {"manifest": f"{manifest}/input.manifest", "manifestSha256": "a" * 64}
     checked |= {"rejectedList": f"{manifest}/rejected.jsonl", "rejectedSha256": REJECTED_SHA256}
     checked |= {"rejectedCodes": {"SideTooLong": 2, "Duplicate": 1}}
-    counts = {"found": 103, "accepted": 100, "rejected": 3, "duplicates": 1, "turned": 2}
-    history.task("Check images", {"jobId": JOB}, checked | counts)
+    counts = {"found": 103, "accepted": 100, "rejected": 3, "duplicates": 1, "turned": 2, "cleaned": 90, "groups": 95}
+    classes = {"sharpness": [0, 100, *[0] * 10], "brightness": [0, 40, 60, *[0] * 7]}
+    history.task("Plan photos", {"jobId": JOB}, {"batches": 1, "photos": 103})
+    history.map_run("Check photos", {"photos": 103})
+    history.task("Collect photos", {"jobId": JOB}, checked | counts | classes)
     history.pass_by("Choice", "Labels supplied?")
     made = {"provider": "ground-truth", "manifest": f"s3://{BUCKET}/o", "labelled": 99, "failed": 1, "unlabelled": 0}
     if labelling_ended is not None:
@@ -98,6 +112,7 @@ def live_model(*, polls: int = 3, busy: int = 0, labelling_ended: int | None = N
     history.task("Request labels", {"jobId": JOB, "taskToken": TOKEN}, made, takes=3600)
     history.pass_by("Choice", "Labels posted?")
     split = {"trainImages": 79, "testImages": 20, "dropped": 1, "droppedReasons": {"Failed": 1}}
+    split |= {"leaks": 2, "shareOfFrame": [0, 0, 99, *[0] * 7]}
     split |= {"imagesPerType": [{"label": "ID_KTP", "images": 99}], "trainSha256": "b" * 64, "testSha256": "c" * 64}
     split |= {"trainManifest": f"{manifest}/train.manifest", "testManifest": f"{manifest}/test.manifest"}
     split |= {"labelsManifest": f"s3://{BUCKET}/o", "labelsSha256": "d" * 64}

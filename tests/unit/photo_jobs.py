@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
@@ -16,8 +17,14 @@ import pytest
 from moto import mock_aws
 from PIL import Image
 
+from pipeline.clients import clients
 from pipeline.jobs import jobs
 from pipeline.manifests import Photo, photo_line
+from pipeline.photos import checking, collecting, planning
+from pipeline.photos.checking import CheckPhotos
+from pipeline.photos.collecting import CollectPhotos, ImagesChecked
+from pipeline.photos.parts import part_prefix
+from pipeline.photos.planning import PlanPhotos
 from tests.unit.aws_fakes import functions_use, store
 
 JOB = "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
@@ -74,8 +81,14 @@ def photo(width: int = 64, height: int = 64, *, shade: int = 0, kind: str = "JPE
     return file.getvalue()
 
 
-def put_input_manifest(bucket: Bucket, photos: Mapping[str, tuple[str, int, int]], rejected: Sequence[str] = ()) -> str:
-    """The lists that Check images writes: of ``photos`` (hash, width, height) and of rejected ones; by file name.
+def put_input_manifest(
+    bucket: Bucket,
+    photos: Mapping[str, tuple[str, int, int]],
+    rejected: Sequence[str] = (),
+    groups: Mapping[str, int] = MappingProxyType({}),
+) -> str:
+    """The lists that Collect photos writes: of ``photos`` (hash, width, height) and of rejected ones; by file name.
+    ``groups`` has the groups of some photos.
 
     Each of ``photos`` is stored as an object of its own content.
     """
@@ -87,8 +100,49 @@ def put_input_manifest(bucket: Bucket, photos: Mapping[str, tuple[str, int, int]
     lines = []
     for name, details in sorted(photos.items()):
         etag = store(bucket.name, f"images/{JOB}/{name}", name.encode())
-        lines.append(photo_line(Photo(f"{prefix}{name}", *details, etag.strip('"'))))
+        lines.append(photo_line(Photo(f"{prefix}{name}", *details, etag.strip('"'), 4.0, 0.5, 1, groups.get(name))))
     return bucket.put_lines(f"manifests/{JOB}/input.manifest", lines)
+
+
+def check_photos(
+    bucket: str,
+    job_id: str = JOB,
+    *,
+    min_images: int = 1,
+    max_rejected_share: float = 1.0,
+    seconds_left: Callable[[], float] = lambda: 900.0,
+) -> ImagesChecked:
+    """Run the three states that check a job's photos, as if the job was new."""
+    clients.s3.delete_objects(
+        Bucket=bucket,
+        Delete={"Objects": [{"Key": key} for key in (*results(bucket, job_id), f"manifests/{job_id}/batches.json")]},
+    )
+    return continue_check(
+        bucket, job_id, min_images=min_images, max_rejected_share=max_rejected_share, seconds_left=seconds_left
+    )
+
+
+def continue_check(
+    bucket: str,
+    job_id: str = JOB,
+    *,
+    min_images: int = 1,
+    max_rejected_share: float = 1.0,
+    seconds_left: Callable[[], float] = lambda: 900.0,
+) -> ImagesChecked:
+    """Run the three states that check a job's photos, from where an earlier run ended."""
+    planned = planning.plan(PlanPhotos(job_id), bucket=bucket)
+    for number in range(1, planned.batches + 1):
+        checking.check(CheckPhotos(job_id, number), bucket=bucket, seconds_left=seconds_left)
+    return collecting.collect(
+        CollectPhotos(job_id), bucket=bucket, min_images=min_images, max_rejected_share=max_rejected_share
+    )
+
+
+def results(bucket: str, job_id: str = JOB) -> list[str]:
+    """The keys of the results of batches."""
+    listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=part_prefix(job_id)).get("Contents", [])
+    return [entry["Key"] for entry in listed]
 
 
 def sha256(bucket: Bucket, uri: str) -> str:

@@ -641,13 +641,13 @@ def test_reading_a_job_records_an_end_whose_event_was_lost(api: Api) -> None:
     # Given an execution that failed, and an event that was lost
     job_id = api.started()
     arn = execution_arn(job_id)
-    api.machine.entered[arn] = ["Check images"]
+    api.machine.entered[arn] = ["Collect photos"]
     cause = json.dumps({"errorMessage": "3 usable photos; at least 10 are needed.", "errorType": "NotEnoughImages"})
     api.machine.end(arn, "FAILED", error="NotEnoughImages", cause=cause)
     # When the job is read
     shown = api.get(f"jobs/{job_id}").json
     # Then it says how it ended
-    assert (shown["status"], shown["stage"], shown["error"]) == ("Failed", "Check images", "NotEnoughImages")
+    assert (shown["status"], shown["stage"], shown["error"]) == ("Failed", "Collect photos", "NotEnoughImages")
     assert shown["cause"] == "3 usable photos; at least 10 are needed."
     assert api.get("list").json[0]["status"] == "Failed"
 
@@ -836,7 +836,7 @@ def stopped_in_training(api: Api) -> str:
     job_id, arn = deploying(api, "TRAINING_IN_PROGRESS")
     project = api.jobs.get(job_id)["ProjectArn"]
     api.machine.results[execution_arn(job_id)] = {
-        "Check images": {"manifest": "s3://b/input.manifest"},
+        "Collect photos": {"manifest": "s3://b/input.manifest"},
         "Import labels": {"manifest": "s3://b/labelled.manifest", "labelAttribute": "doctype"},
         "Prepare datasets": {"trainManifest": "s3://b/train.manifest"},
         "Create datasets": {"projectArn": project},

@@ -141,7 +141,7 @@ def test_a_stop_leaves_no_text_of_its_caller_in_a_report(s3: Any, error: str | N
     given = {"cause": "14 of 15 photos of Anna Schmidt were replaced."} | ({"error": error} if error else {})
     history = History()
     history.add("ExecutionStarted", input="{}", roleArn="r")
-    history.add("TaskStateEntered", name="Check images", input="{}")
+    history.add("TaskStateEntered", name="Collect photos", input="{}")
     history.add("ExecutionAborted", **given)
     # When the report is made; Then neither event nor execution nor answer has the texts
     document = made(s3, history, "ABORTED")
@@ -226,7 +226,7 @@ def test_a_redrive_is_reported_with_or_without_state_entry(s3: Any, enters_again
     # Given a task that fails, and a redrive a day later, of which AWS does not say whether it enters the state again
     history = History()
     history.add("ExecutionStarted", input=json.dumps({"jobId": JOB}), roleArn="r")
-    history.add("TaskStateEntered", name="Check images", input="{}")
+    history.add("TaskStateEntered", name="Collect photos", input="{}")
     history._attempt({"jobId": JOB})
     history.fail("TaskFailed", "NotEnoughImages")
     history.fail("ExecutionFailed", "NotEnoughImages")
@@ -234,7 +234,7 @@ def test_a_redrive_is_reported_with_or_without_state_entry(s3: Any, enters_again
     call = {"By": ENGINEER, "Time": int(history.now.timestamp() * 1000) - 200}
     history.add("ExecutionRedriven", redriveCount=1)
     if enters_again:
-        history.add("TaskStateEntered", name="Check images", input="{}")
+        history.add("TaskStateEntered", name="Collect photos", input="{}")
     history._attempt({"jobId": JOB})
     history.fail("TaskFailed", "NotEnoughImages")
     history.fail("ExecutionFailed", "NotEnoughImages")
@@ -253,7 +253,7 @@ def test_a_stop_in_the_console_has_no_caller(s3: Any) -> None:
     # Given a stop through the API, an hour before a stop of the execution in the console
     history = History()
     history.add("ExecutionStarted", input="{}", roleArn="r")
-    history.add("TaskStateEntered", name="Check images", input="{}")
+    history.add("TaskStateEntered", name="Collect photos", input="{}")
     history.add("ExecutionAborted")
     call = {"By": ENGINEER, "Time": int(history.now.timestamp() * 1000) - 3_600_000}
     (incident,) = made(s3, history, "ABORTED", StoppedBy=[call])["facts"]["incidents"]

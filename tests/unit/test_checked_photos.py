@@ -1,4 +1,4 @@
-"""Is it still what was checked? Photos that were replaced or deleted after Check images, before and during training."""
+"""Is it still what was checked? Photos that were replaced or deleted after Check photos, before and during training."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from moto.s3.models import s3_backends
 
-from pipeline import checked_photos, evaluation, images
+from pipeline import checked_photos, evaluation
 from pipeline.checked_photos import DELETED, REPLACED
 from pipeline.errors import ManifestChanged, PhotosChanged, UnexpectedAnswer
 from pipeline.evaluation import EvaluateModel
-from pipeline.images import CheckImages, ImagesChecked
 from pipeline.manifests import ManifestReader
-from tests.unit.photo_jobs import JOB, Bucket, photo, s3_in_moto, sha256, written
+from pipeline.photos.collecting import ImagesChecked
+from tests.unit.photo_jobs import JOB, Bucket, check_photos, photo, s3_in_moto, sha256, written
 
 SIDEWAYS = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 
@@ -32,9 +32,7 @@ def bucket(s3: Any) -> Bucket:
 
 def check(bucket: Bucket) -> ImagesChecked:
     """Check the uploaded photos, an hour ago."""
-    checked = images.check(
-        CheckImages(JOB), bucket=bucket.name, min_images=1, max_rejected_share=1, seconds_left=lambda: 900
-    )
+    checked = check_photos(bucket.name)
     for key in s3_backends["123456789012"]["aws"].buckets[bucket.name].keys.values():
         key.last_modified -= timedelta(hours=1)
     return replace(checked, manifest_written=written(bucket, checked.manifest))

@@ -7,17 +7,17 @@ from typing import Any
 from PIL import Image
 
 from ekyc.cli import photo_checks
-from pipeline.images import CheckImages, check
 from rules.states import LOOPS, TASKS
 from stacks import definition
 from tests.unit.conftest import BUCKET
+from tests.unit.photo_jobs import check_photos
 
 JOB = "ekyc-20261124034524-0ac337ddb8d23c1c"
 
 
 def test_the_table_of_states_has_the_machines_tasks_in_order() -> None:
     states = definition.read()["States"]
-    assert [task.name for task in TASKS] == [name for name, state in states.items() if state["Type"] == "Task"]
+    assert [task.name for task in TASKS] == [name for name, state in states.items() if state["Type"] in ("Task", "Map")]
     waits = {name: state["Next"] for name, state in states.items() if state["Type"] == "Wait"}
     assert waits == {wait: task.name for wait, task in LOOPS.items()}
 
@@ -41,9 +41,9 @@ def test_the_cli_and_the_stage_reject_photos_alike(tmp_path: Path, s3: Any) -> N
     (tmp_path / "text.jpg").write_text("no photo")
     for path in tmp_path.iterdir():
         s3.put_object(Bucket=BUCKET, Key=f"images/{JOB}/{path.name}", Body=path.read_bytes())
-    # When the command line looks at them, and the state Check images
+    # When the command line looks at them, and the state Check photos
     before = photo_checks.check(tmp_path, lambda: None)
-    after = check(CheckImages(JOB), bucket=BUCKET, min_images=1, max_rejected_share=1, seconds_left=lambda: 900)
+    after = check_photos(BUCKET, JOB)
     # Then both reject the same ones with the same codes
     body = s3.get_object(Bucket=BUCKET, Key=after.rejected_list.split("/", 3)[3])["Body"].read().decode()
     rejected = {line["source-ref"].rpartition("/")[2]: line["code"] for line in map(json.loads, body.splitlines())}

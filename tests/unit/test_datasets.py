@@ -49,6 +49,7 @@ class Job:
         self.bucket = bucket
         self.photos: dict[str, tuple[str, int, int]] = {}
         self.rejected: list[str] = []
+        self.groups: dict[str, int] = {}
         self.lines: list[Mapping[str, Any] | str] = []
 
     def photo(self, name: str, width: int = 640, height: int = 480, content: str = "") -> "Job":
@@ -94,7 +95,7 @@ class Job:
         return f"s3://{self.bucket.name}/images/{JOB}/{name}"
 
     def prepare(self, types: Sequence[str] = TYPES) -> DatasetsPrepared:
-        images = put_input_manifest(self.bucket, self.photos, self.rejected)
+        images = put_input_manifest(self.bucket, self.photos, self.rejected, self.groups)
         labelled = self.bucket.put_lines(f"labelling/{JOB}/output/output.manifest", self.lines)
         return self.run(images, labelled, types)
 
@@ -172,6 +173,8 @@ def test_lines_are_written_as_rekognition_asks(job: Job) -> None:
         dropped_list=f"s3://{job.bucket.name}/manifests/{JOB}/dropped.jsonl",
         dropped_reasons={},
         images_per_type=per_type(ID_KTP=5, MY_NRIC=5, KH_IC=0),
+        leaks=0,
+        share_of_frame=[10, *[0] * 9],
         labels_manifest=f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest",
         labels_sha256=sha256(job.bucket, f"s3://{job.bucket.name}/labelling/{JOB}/output/output.manifest"),
     )
@@ -310,7 +313,7 @@ FRAME = st.tuples(
 )
 BOXES = st.lists(st.tuples(st.sampled_from(["ID_KTP", "MY_NRIC", "CAT"]), FRAME).map(lambda box: (box[0], *box[1])))
 SIDES = st.sampled_from([64, 65, 640, 1281, 4096])
-# Of sizes that Check images lets through: at most 20:1.
+# Of sizes that Check photos lets through: at most 20:1.
 PHOTO_SIZES = st.tuples(SIDES, SIDES).filter(lambda size: max(size) <= 20 * min(size))
 
 
@@ -333,6 +336,21 @@ def test_rekognition_finds_no_fault_in_what_is_written(
     assert errors == []
     # And no photo is lost
     assert prepared.train_images + prepared.test_images + prepared.dropped == 10 + len(photos)
+
+
+def test_photos_of_a_group_are_in_the_same_set(job: Job) -> None:
+    # Given twenty labelled photos of two types, in ten pairs of the same shot
+    for number in range(20):
+        job.labelled(f"{number:02}.jpg", TYPES[number // 2 % 2])
+        job.groups[f"{number:02}.jpg"] = number - number % 2
+    # When datasets are prepared from them
+    prepared = job.prepare()
+    # Then no pair is split, and a split of single photos would have split some
+    tests = {int(name[:2]) // 2 for name in names(job.bucket.lines(prepared.test_manifest))}
+    trained = {int(name[:2]) // 2 for name in names(job.bucket.lines(prepared.train_manifest))}
+    assert not tests & trained
+    assert (prepared.train_images, prepared.test_images) == (16, 4)
+    assert prepared.leaks
 
 
 def test_photos_that_changed_since_the_check_are_dropped(job: Job) -> None:
@@ -390,7 +408,7 @@ def test_a_manifest_that_another_wrote_is_refused(job: Job, manifest: str, told:
 
 
 def test_a_list_of_photos_that_was_put_back_is_refused(job: Job) -> None:
-    # Given the list of photos, as Check images wrote it a second ago
+    # Given the list of photos, as Collect photos wrote it a second ago
     job.ten_good().prepare()
     images = f"s3://{job.bucket.name}/{INPUT}"
     before = written(job.bucket, images) - 1000

@@ -1,4 +1,4 @@
-"""Check images: what is accepted, what is rejected and why, and when the job cannot go on."""
+"""The check of photos: what is accepted, what is rejected and why, and when the job cannot go on."""
 
 import hashlib
 import io
@@ -16,12 +16,24 @@ import pytest
 from moto.s3.models import s3_backends
 from PIL import Image, ImageChops, JpegImagePlugin
 
-from pipeline import images, upright
+from pipeline import upright
 from pipeline.errors import ImagesNotFound, NotEnoughImages, PhotosLeft, TooManyBadImages
-from pipeline.images import CheckImages, ImagesChecked
+from pipeline.photos.collecting import ImagesChecked
 from rules.photos import Rejection
 from tests.unit.aws_fakes import functions_use
-from tests.unit.photo_jobs import JOB, Bucket, job_record, job_table, photo, run_stage, s3_in_moto, sha256, written
+from tests.unit.photo_jobs import (
+    JOB,
+    Bucket,
+    check_photos,
+    continue_check,
+    job_record,
+    job_table,
+    photo,
+    run_stage,
+    s3_in_moto,
+    sha256,
+    written,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +56,8 @@ def check(
     s3: Any = None,
 ) -> ImagesChecked:
     with functions_use(s3=s3 or bucket.s3):
-        return images.check(
-            CheckImages(JOB),
-            bucket=bucket.name,
-            min_images=min_images,
-            max_rejected_share=max_rejected_share,
-            seconds_left=seconds_left,
+        return check_photos(
+            bucket.name, min_images=min_images, max_rejected_share=max_rejected_share, seconds_left=seconds_left
         )
 
 
@@ -102,12 +110,15 @@ def test_good_photos_are_listed_in_the_order_of_their_names(bucket: Bucket) -> N
     checked = check(bucket)
     # Then the manifest has source-ref, content hash and size of both
     content = {"a.jpg": photo(100, 200), "b.png": photo(640, 480, kind="PNG")}
+    brightness = {"a.jpg": 0.043, "b.png": 0.043}
     sizes = {"a.jpg": {"width": 100, "height": 200}, "b.png": {"width": 640, "height": 480}}
     assert bucket.lines(checked.manifest) == [
         {
             "source-ref": f"s3://{bucket.name}/images/{JOB}/{name}",
             "image-hash": hashlib.md5(content[name]).hexdigest(),  # noqa: S324 - S3's ETag is an MD5
             "image-size": sizes[name],
+            "sharpness": 0.0,
+            "brightness": brightness[name],
             "etag": hashlib.md5(content[name]).hexdigest(),  # noqa: S324
         }
         for name in ("a.jpg", "b.png")
@@ -188,12 +199,8 @@ def test_a_phones_photo_is_labelled_upright_and_without_exif(bucket: Bucket, kin
     assert difference(stored_pixels(upright), scene()) < (0.01 if kind == "PNG" else 3)
     # And the hash is that of what was uploaded
     assert line["image-hash"] == hashlib.md5(original).hexdigest()  # noqa: S324 - S3's ETag is an MD5
-    # And a turned photo is a copy with the same file name, format and colours, and without metadata
-    assert checked.turned == (orientation != 1)
-    if orientation == 1:
-        assert line["source-ref"] == f"s3://{bucket.name}/images/{JOB}/{name}"
-        assert not bucket.has(f"upright/{JOB}/")
-        return
+    # And it is a copy with the same file name, format and colours, and without metadata
+    assert (checked.turned, checked.cleaned) == ((0, 1) if orientation == 1 else (1, 0))
     assert line["source-ref"] == f"s3://{bucket.name}/upright/{JOB}/{name}"
     copy = Image.open(io.BytesIO(upright))
     assert copy.format == ("PNG" if kind == "PNG" else "JPEG")
@@ -284,14 +291,13 @@ def test_broken_pixels_of_a_photo_to_turn_are_found(bucket: Bucket) -> None:
     assert not bucket.has(f"upright/{JOB}/")
 
 
-def test_a_copy_that_gets_too_large_is_lowered_in_quality(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_gets_too_large_is_lowered_in_quality() -> None:
     # Given a photo whose copy is above the limit: colour halved across takes more space once it is turned
     jpeg = phone_photo(noisy(scene(1, 640, 480)), 6, quality=98, subsampling=1)
-    bucket.put_photo("a.jpg", jpeg)
-    monkeypatch.setattr(images, "LARGEST_PHOTO", len(jpeg))
-    # When checked; Then the copy is as good as fits
-    [line] = bucket.lines(check(bucket).manifest)
-    copy = bucket.read(line["source-ref"])
+    # When turned; Then the copy is as good as fits
+    turned = upright.turn(jpeg, 6, len(jpeg))
+    assert not isinstance(turned, Rejection)
+    copy, _ = turned
     assert len(copy) <= len(jpeg)
     assert difference(stored_pixels(copy), noisy(scene(1, 640, 480))) < 12
     assert Image.open(io.BytesIO(copy)).quantization != Image.open(io.BytesIO(jpeg)).quantization
@@ -352,7 +358,7 @@ def test_a_copy_unlike_its_original_is_not_used(bucket: Bucket, forged: bytes) -
     bucket.put_photo("0.jpg", phone_photo(scene(), 6))
     key = f"upright/{JOB}/0.jpg"
     original = bucket.s3.head_object(Bucket=bucket.name, Key=f"images/{JOB}/0.jpg")["ETag"].strip('"')
-    bucket.s3.put_object(Bucket=bucket.name, Key=key, Body=forged, Metadata={images.ORIGINAL: original})
+    bucket.s3.put_object(Bucket=bucket.name, Key=key, Body=forged, Metadata={"original-etag": original})
     # When the photos are checked
     checked = check(bucket)
     # Then the photo is turned, and the object replaced, as it is no upright photo of this size
@@ -377,40 +383,40 @@ def bucket_keys(bucket: Bucket) -> Any:
     return s3_backends["123456789012"]["aws"].buckets[bucket.name].keys
 
 
-def test_turning_goes_on_over_several_runs(bucket: Bucket) -> None:
-    # Given seven phone photos and an upright photo, and runs that have time for two or three photos
+def test_a_batch_goes_on_over_several_runs(bucket: Bucket) -> None:
+    # Given nine photos, some to turn and one broken, and runs that have time for one to three photos
     clock = Clock(bucket)
-    for number in range(7):
-        bucket.put_photo(f"{number}.jpg", phone_photo(scene(number), 6))
-    bucket.put_photo("upright.jpg", photo())
-    turned_in_run = []
-    checked = None
+    for number in range(8):
+        bucket.put_photo(f"{number}.jpg", phone_photo(scene(number), 6) if number % 2 else photo(shade=40 * number))
+    bucket.put_photo("broken.jpg", b"text")
+    runs, checked = 0, None
     # When run until nothing is left
     while not checked:
-        before = len(clock.written)
+        runs += 1
         times = iter([100.0, 100.0])
-        with suppress(PhotosLeft):
-            checked = check(bucket, seconds_left=lambda times=times: next(times, 59.0), s3=clock)  # type: ignore[misc]
-        turned_in_run.append(len(clock.written) - before)
-        assert bool(checked) == bucket.has(f"manifests/{JOB}/")  # no half list
-    # Then each run turned some, and no photo was turned twice
-    assert len(turned_in_run) >= 2
-    assert all(turned_in_run[:-1])
+        with suppress(PhotosLeft), functions_use(s3=clock):
+            checked = continue_check(bucket.name, seconds_left=lambda times=times: next(times, 59.0))  # type: ignore[misc]
+        assert bool(checked) == bucket.has(f"manifests/{JOB}/input.manifest")  # no half list
+    # Then each run checked some, and no copy was written twice
+    assert 3 <= runs <= 9
     copies = [key for key in clock.written if key.startswith("upright/")]
-    assert sorted(copies) == [f"upright/{JOB}/{number}.jpg" for number in range(7)]
-    # And the last one lists them all
-    assert (checked.accepted, checked.turned) == (8, 7)
+    assert sorted(copies) == [f"upright/{JOB}/{number}.jpg" for number in (1, 3, 5, 7)]
+    # And the lists are those of a run with enough time
+    whole = check(bucket)
+    assert (checked.accepted, checked.turned, checked.rejected) == (8, 4, 1)
+    assert replace(whole, manifest_written=0) == replace(checked, manifest_written=0)
 
 
-def test_a_run_that_has_no_time_at_all_still_turns_some(bucket: Bucket) -> None:
-    # Given more photos than are held at a time, and no time left when the first is reached
-    clock = Clock(bucket)
+def test_a_run_that_has_no_time_at_all_still_checks_a_photo(bucket: Bucket) -> None:
+    # Given more photos than are read at a time, and no time left when the first is read
     for number in range(9):
-        bucket.put_photo(f"{number}.jpg", phone_photo(scene(number), 6))
-    # When run; Then it gives up, yet not without a step forward
-    with pytest.raises(PhotosLeft, match=r"This run turned [1-4] photos upright\. The next run continues\."):
-        check(bucket, seconds_left=lambda: 0.0, s3=clock)
-    assert clock.written
+        bucket.put_photo(f"{number}.jpg", photo(shade=40 * number))
+    # When run as often as there are photos; Then each run checks one
+    with functions_use(s3=bucket.s3):
+        for _ in range(8):
+            with pytest.raises(PhotosLeft, match=r"no time for the other photos of the batch\. The next run continues"):
+                continue_check(bucket.name, seconds_left=lambda: 0.0)
+        assert continue_check(bucket.name, seconds_left=lambda: 0.0).accepted == 9
 
 
 @pytest.mark.parametrize("checksums", [True, False])
@@ -421,10 +427,7 @@ def test_with_kms_equal_photos_are_found_by_their_checksum(bucket: Bucket, check
             return getattr(bucket.s3, name)
 
         def get_object(self, **request: Any) -> Any:
-            return bucket.s3.get_object(**request) | {"ServerSideEncryption": "aws:kms"}
-
-        def head_object(self, **request: Any) -> Any:
-            answer = bucket.s3.head_object(**request)
+            answer = bucket.s3.get_object(**request) | {"ServerSideEncryption": "aws:kms"}
             if not request["Key"].startswith("images/"):
                 return answer
             assert request["ChecksumMode"] == "ENABLED"
@@ -548,15 +551,32 @@ def test_many_photos_give_the_same_lists_whatever_the_threads_do(bucket: Bucket)
     assert first == replace(second, manifest_written=first.manifest_written)
 
 
-def test_the_stage_records_the_counts(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stages_record_the_counts(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a job with two photos, one bad
     table = job_table("Created")
     bucket.put_photo("a.jpg", photo())
     bucket.put_photo("b.jpg", photo(10, 10))
-    # When the state machine calls the stage
     environment = {"JOBS_TABLE": table, "BUCKET": bucket.name, "MIN_IMAGES": "1", "MAX_REJECTED_SHARE": "0.5"}
-    result = run_stage(monkeypatch, "stages.check_images", environment, {"jobId": JOB})
-    # Then it gets URIs and counts, and the job shows them
+    # When the state machine calls the stages
+    planned = run_stage(monkeypatch, "stages.plan_photos", environment, {"jobId": JOB})
+    record = job_record(table)
+    batch = run_stage(monkeypatch, "stages.check_photos", environment, {"jobId": JOB, "number": 1})
+    result = run_stage(monkeypatch, "stages.collect_photos", environment, {"jobId": JOB})
+    # Then it gets the list of batches, counts and URIs
+    key = f"manifests/{JOB}/batches.json"
+    assert planned == {"bucket": bucket.name, "key": key, "batches": 1, "photos": 2}
+    assert bucket.lines(f"s3://{bucket.name}/{key}") == [
+        [
+            {
+                "number": 1,
+                "first": f"images/{JOB}/a.jpg",
+                "last": f"images/{JOB}/b.jpg",
+                "count": 2,
+                "bytes": len(photo()) + len(photo(10, 10)),
+            }
+        ]
+    ]
+    assert batch == {"photos": 2}
     assert result == {
         "manifest": f"s3://{bucket.name}/manifests/{JOB}/input.manifest",
         "manifestSha256": result["manifestSha256"],
@@ -569,6 +589,12 @@ def test_the_stage_records_the_counts(bucket: Bucket, monkeypatch: pytest.Monkey
         "rejected": 1,
         "duplicates": 0,
         "turned": 0,
+        "cleaned": 0,
+        "groups": 1,
+        "sharpness": [1, *[0] * 11],
+        "brightness": [1, *[0] * 9],
     }
+    # And the job shows them
+    assert (record["Status"], record["DetailedStatus"], record["Photos"]) == ("CheckingImages", "Check photos", "2")
     record = job_record(table)
-    assert (record["Status"], record["Images"], record["Rejected"]) == ("CheckingImages", "1", "1")
+    assert (record["Stage"], record["Images"], record["Rejected"]) == ("Collect photos", "1", "1")

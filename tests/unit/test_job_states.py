@@ -12,7 +12,7 @@ from rules.states import Status
 from tests.unit.aws_fakes import functions_use
 
 BEGAN = datetime(2026, 11, 24, tzinfo=UTC)
-BEFORE = ["Check images", "Request labels", "Prepare datasets", "Create datasets"]
+BEFORE = ["Plan photos", "Check photos", "Collect photos", "Request labels", "Prepare datasets", "Create datasets"]
 BEFORE += ["Wait for datasets", "Check datasets", "Start training"]
 
 
@@ -58,7 +58,7 @@ def test_a_training_of_any_length_is_the_current_state(polls: int) -> None:
     history = History([*BEFORE, *["Wait for training", "Check training"] * polls, "Wait for training"], inside=True)
     found = shown(history, Status.TRAINING)
     # Then what was before is done, the training current, and the rest to come
-    done = ["Check images", "Request labels", "Prepare datasets", "Create datasets", "Check datasets", "Start training"]
+    done = [*(name for name in BEFORE if name != "Wait for datasets")]
     assert found == {
         **dict.fromkeys(done, "done"),
         "Check training": "current",
@@ -75,11 +75,11 @@ def test_after_a_long_training_nothing_is_forgotten() -> None:
 
 
 def test_a_job_that_failed_shows_where_and_nothing_to_come() -> None:
-    found = shown(History(["Check images"], inside=True), Status.FAILED)
-    assert found == {"Check images": "current"}
+    found = shown(History(["Check photos"], inside=True), Status.FAILED)
+    assert found == {"Check photos": "current"}
 
 
 def test_supplied_labels_are_imported_and_not_requested() -> None:
-    found = shown(History(["Check images"], inside=True), Status.CHECKING_IMAGES, "supplied")
+    found = shown(History(["Check photos"], inside=True), Status.CHECKING_IMAGES, "supplied")
     assert "Request labels" not in found
     assert found["Import labels"] == "next"

@@ -81,7 +81,7 @@ def test_an_unknown_job_is_not_found(jobs: Jobs) -> None:
 def test_a_stage_advances_a_job_with_what_it_knows(jobs: Jobs) -> None:
     # Given a started job
     job = jobs.create()
-    jobs.advance(job.id, states.CHECK_IMAGES)
+    jobs.advance(job.id, states.CHECK_PHOTOS)
     # When training is polled
     jobs.advance(job.id, states.CHECK_TRAINING, detail="Training: poll 12, IN_PROGRESS", Poll=12)
     # Then the record says so
@@ -93,7 +93,7 @@ def test_a_stage_advances_a_job_with_what_it_knows(jobs: Jobs) -> None:
 def test_a_late_duplicate_does_not_set_a_job_back(jobs: Jobs) -> None:
     # Given a job in training
     job = jobs.create()
-    jobs.advance(job.id, states.CHECK_IMAGES)
+    jobs.advance(job.id, states.CHECK_PHOTOS)
     jobs.advance(job.id, states.START_TRAINING)
     # When an earlier stage runs again, or a stage of an unknown job
     jobs.advance(job.id, states.CREATE_DATASETS, DatasetArn="other")
@@ -175,7 +175,7 @@ def test_a_made_up_page_token_is_refused(jobs: Jobs, token: str) -> None:
 def test_the_token_is_kept_and_never_shown(jobs: Jobs) -> None:
     # Given a job that waits for labels
     job = jobs.create()
-    jobs.advance(job.id, states.CHECK_IMAGES)
+    jobs.advance(job.id, states.CHECK_PHOTOS)
     # When the token is stored
     tokens.store(job.id, "secret-1", "supplied")
     # Then the record has it and the API does not
@@ -191,7 +191,7 @@ def test_the_token_is_kept_and_never_shown(jobs: Jobs) -> None:
 
 def test_a_token_is_refused_when_the_job_is_past_labelling(jobs: Jobs) -> None:
     job = jobs.create()
-    jobs.advance(job.id, states.CHECK_IMAGES)
+    jobs.advance(job.id, states.CHECK_PHOTOS)
     jobs.advance(job.id, states.START_TRAINING)
     with pytest.raises(MoveRefused):
         tokens.store(job.id, "secret", "ground-truth")
@@ -202,7 +202,7 @@ def test_a_token_is_refused_when_the_job_is_past_labelling(jobs: Jobs) -> None:
 def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
     # Given a job that failed, was redriven and stopped
     job = jobs.create()
-    jobs.advance(job.id, states.CHECK_IMAGES)
+    jobs.advance(job.id, states.CHECK_PHOTOS)
     ends.record(job.id, Status.FAILED, 1000, ARN, Error="LabelsInvalid")
     jobs.advance(job.id, states.START_TRAINING)
     assert public_attributes(jobs.get(job.id)).get("error") is None
@@ -219,7 +219,7 @@ def test_a_later_end_is_not_replaced_by_an_earlier_one(jobs: Jobs) -> None:
 def test_a_redriven_job_is_shown_where_it_was(jobs: Jobs) -> None:
     # Given a job that was stopped in training
     job = jobs.create()
-    jobs.advance(job.id, states.CHECK_IMAGES)
+    jobs.advance(job.id, states.CHECK_PHOTOS)
     jobs.advance(job.id, states.CHECK_TRAINING)
     ended = ends.record(job.id, Status.STOPPED, 1000, ARN)
     # When it is redriven
@@ -246,7 +246,7 @@ def test_running_jobs_and_unhandled_ends_are_unsettled(jobs: Jobs) -> None:
     for name, job in made.items():
         arn = f"arn:{job.id}"
         if name != "idle":
-            jobs.advance(job.id, states.CHECK_IMAGES, ExecutionArn=arn)
+            jobs.advance(job.id, states.CHECK_PHOTOS, ExecutionArn=arn)
         if name not in ("idle", "runs"):
             ends.record(job.id, Status.FAILED, 1000, arn)
         if name in ("settled", "by message", "left"):

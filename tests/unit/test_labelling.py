@@ -34,7 +34,7 @@ class Setting:
         self.notices: list[tuple[int, int, int]] = []  # attempt, photos labelled, tokens that were answered by then
         self.cannot_tell = 0  # so often
         self.id = jobs.create().id
-        jobs.advance(self.id, states.CHECK_IMAGES)
+        jobs.advance(self.id, states.CHECK_PHOTOS)
 
     def request(
         self,

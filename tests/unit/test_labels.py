@@ -321,7 +321,10 @@ def test_labels_of_a_turned_photo_name_its_upright_copy(bucket: Bucket, kind: st
     upright = f"s3://{bucket.name}/upright/{JOB}/1.jpg"
     original = f"s3://{bucket.name}/images/{JOB}/2.jpg"
     etags = [put(bucket, uri) for uri in (upright, original)]
-    photos = [Photo(upright, "hash-1", 640, 480, etags[0]), Photo(original, "hash-2", 640, 480, etags[1])]
+    photos = [
+        Photo(upright, "hash-1", 640, 480, etags[0], 4.0, 0.5),
+        Photo(original, "hash-2", 640, 480, etags[1], 4.0, 0.5),
+    ]
     manifest = bucket.put_lines(f"manifests/{JOB}/input.manifest", [photo_line(photo) for photo in photos])
     # And labels that name the uploads
     if kind == "coco":

@@ -126,13 +126,13 @@ def test_a_rejected_model_is_reported_with_the_missed_bars(jobs: Jobs, audience:
 def test_a_failure_is_reported_with_stage_and_cause(jobs: Jobs, audience: Audience) -> None:
     # Given a job that failed
     cause = "9 of 9 photos cannot be used."
-    job = ended(jobs, Status.FAILED, Stage="Check images", Error="TooManyBadImages", Cause=cause)
+    job = ended(jobs, Status.FAILED, Stage="Collect photos", Error="TooManyBadImages", Cause=cause)
     notices.notify_end(job, channels=audience.channels)
     # Then the notice has stage, error and cause
     ((_, text),) = audience.messages
-    assert "It failed at the stage Check images with TooManyBadImages: 9 of 9 photos" in text
+    assert "It failed at the stage Collect photos with TooManyBadImages: 9 of 9 photos" in text
     detail = audience.bus_events[0]["detail"]
-    assert (detail["stage"], detail["error"], detail["cause"]) == ("Check images", "TooManyBadImages", cause)
+    assert (detail["stage"], detail["error"], detail["cause"]) == ("Collect photos", "TooManyBadImages", cause)
 
 
 def test_a_callers_reason_of_a_stop_stays_in_the_record(jobs: Jobs, audience: Audience) -> None:
@@ -156,7 +156,7 @@ def test_each_finished_labelling_job_is_notified_once(jobs: Jobs, audience: Audi
 @pytest.mark.parametrize(("service", "call"), [("events", "put_events"), ("sns", "publish")])
 def test_a_function_that_dies_loses_no_notice(jobs: Jobs, audience: Audience, service: str, call: str) -> None:
     # Given a function that dies right after a call, which AWS has carried out
-    job = ended(jobs, Status.FAILED, Stage="Check images", Error="NotEnoughImages", Cause="3 photos.")
+    job = ended(jobs, Status.FAILED, Stage="Collect photos", Error="NotEnoughImages", Cause="3 photos.")
     getattr(audience, service).deadly.add(call)
     with pytest.raises(Crash):
         notices.notify_end(job, channels=audience.channels)
@@ -173,7 +173,7 @@ def test_message_and_event_do_not_wait_for_each_other(
     jobs: Jobs, audience: Audience, monkeypatch: pytest.MonkeyPatch, service: str, call: str
 ) -> None:
     # Given a role that may send the one and not the other
-    job = ended(jobs, Status.FAILED, Stage="Check images", Error="NotEnoughImages", Cause="3 photos.")
+    job = ended(jobs, Status.FAILED, Stage="Collect photos", Error="NotEnoughImages", Cause="3 photos.")
 
     def deny(**_: Any) -> None:
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, call)

@@ -33,11 +33,11 @@ class Setting:
         self.function = importlib.reload(importlib.import_module("events.record_outcome"))
         self.id = jobs.create().id
         self.arn = self.machine.start_execution(MACHINE, self.id, "{}")["executionArn"]
-        jobs.advance(self.id, states.CHECK_IMAGES, ExecutionArn=self.arn)
+        jobs.advance(self.id, states.CHECK_PHOTOS, ExecutionArn=self.arn)
         jobs.advance(self.id, states.START_TRAINING, TaskToken="secret")
 
     def end(self, status: str, stage: str = "Check training", **more: str) -> None:
-        self.machine.entered[self.arn] = ["Check images", stage]
+        self.machine.entered[self.arn] = ["Check photos", stage]
         self.machine.end(self.arn, status, **more)
 
     def event(self, status: str = "FAILED", arn: str | None = None) -> None:

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.photos.plots import BRIGHTNESS, SHARE_OF_FRAME, SHARPNESS, Figure, counts, plot
-from pipeline.photos.quality import share_of_frame
+from pipeline.photos.plots import BRIGHTNESS, SHARE_OF_FRAME, SHARPNESS, Figure, counts, plot, share_of_frame
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -79,7 +79,7 @@ def put_manifests(machine: Machine) -> dict[str, Any]:
     """The manifests of a job with one training photo, as the state machine passes them."""
     photo, etag = f"images/{machine.id}/1.jpg", hashlib.md5(b"x").hexdigest()  # noqa: S324 - S3's ETag is an MD5
     machine.s3.put_object(Bucket=BUCKET, Key=photo, Body=b"x")
-    line = photo_line(Photo(f"s3://{BUCKET}/{photo}", etag, 640, 480, etag)).encode()
+    line = photo_line(Photo(f"s3://{BUCKET}/{photo}", etag, 640, 480, etag, 4.0, 0.5)).encode()
     manifests: dict[str, Any] = {}
     for name, file in (("images", "input"), ("train", "train"), ("test", "test")):
         key = f"manifests/{machine.id}/{file}.manifest"
@@ -205,7 +205,7 @@ def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine
     # Given supplied labels that are wrong about a photo
     machine.s3.put_object(Bucket=BUCKET, Key=f"images/{machine.id}/jane-doe.jpg", Body=b"x")
     manifest, key = f"manifests/{machine.id}/input.manifest", f"labels/{machine.id}/labels.json"
-    line = photo_line(Photo(f"s3://{BUCKET}/images/{machine.id}/jane-doe.jpg", "x", 640, 480, "y")).encode()
+    line = photo_line(Photo(f"s3://{BUCKET}/images/{machine.id}/jane-doe.jpg", "x", 640, 480, "y", 4.0, 0.5)).encode()
     machine.s3.put_object(Bucket=BUCKET, Key=manifest, Body=line)
     machine.s3.put_object(Bucket=BUCKET, Key=f"manifests/{machine.id}/rejected.jsonl", Body=b"")
     image = {"id": 1, "file_name": "jane-doe.jpg", "width": 64, "height": 48}

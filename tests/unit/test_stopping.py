@@ -45,7 +45,7 @@ class Settling:
         self.id = jobs.create().id
         self.arn = self.machine.start_execution(MACHINE, self.id, "{}")["executionArn"]
         project = self.rekognition.create_project(self.id)["ProjectArn"]
-        jobs.advance(self.id, states.CHECK_IMAGES, ExecutionArn=self.arn)
+        jobs.advance(self.id, states.CHECK_PHOTOS, ExecutionArn=self.arn)
         jobs.note(self.id, LabelProvider="ground-truth")
         jobs.advance(self.id, states.START_TRAINING, ProjectArn=project)
         self.version_arn = self.rekognition.add_version(project, self.id, "TRAINING_IN_PROGRESS")

@@ -83,6 +83,8 @@ def _photos(facts: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield f"{photos['accepted']} of {photos['found']} photos were accepted. The manifest that lists them has the"
         yield f"SHA-256 {photos['manifestSha256']}."
+        if photos["groups"] is not None:
+            yield f"They show {photos['groups']} different shots or subjects."
     if photos["rejectedCodes"]:
         reasons = ", ".join(f"{count} {code}" for code, count in sorted(photos["rejectedCodes"].items()))
         yield f"{sum(photos['rejectedCodes'].values())} photos were rejected: {reasons}."
@@ -145,6 +147,9 @@ def _split(facts: Mapping[str, Any]) -> Iterator[str]:
     reasons = ", ".join(f"{count} {code}" for code, count in sorted((split["droppedReasons"] or {}).items()))
     yield f"{split['trainImages']} photos are for training and {split['testImages']} for the test."
     yield f"{split['dropped']} were dropped{f' ({reasons})' if reasons else ''}."
+    if split["leaks"] is not None:
+        yield "All photos of a shot or subject are in the same set. If each photo had been split alone,"
+        yield f"{counted(split['leaks'], 'test photo')} would show what a training photo shows."
     types = split["imagesPerType"] or ()
     per_type = ", ".join(f"{entry['label']} {entry['images']}" for entry in sorted(types, key=itemgetter("label")))
     yield f"By type: {per_type}. The manifests have the SHA-256 {split['trainSha256']} (training) and"

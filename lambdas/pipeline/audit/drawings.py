@@ -10,8 +10,22 @@ from pipeline.audit.facts import Visit
 WIDTH, LABELS, AFTER, LANE = 1000.0, 150.0, 80.0, 22.0
 TICKS = 6
 TICK_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 259200, 604800, 2592000)
-COLOURS = {"Task": "#2563eb", "Wait": "#ca8a04", "Choice": "#475569", "Succeed": "#16a34a", "Fail": "#dc2626"}
-FILLS = {"Task": "#dbeafe", "Wait": "#fef9c3", "Choice": "#f1f5f9", "Succeed": "#dcfce7", "Fail": "#fee2e2"}
+COLOURS = {
+    "Task": "#2563eb",
+    "Map": "#7c3aed",
+    "Wait": "#ca8a04",
+    "Choice": "#475569",
+    "Succeed": "#16a34a",
+    "Fail": "#dc2626",
+}
+FILLS = {
+    "Task": "#dbeafe",
+    "Map": "#ede9fe",
+    "Wait": "#fef9c3",
+    "Choice": "#f1f5f9",
+    "Succeed": "#dcfce7",
+    "Fail": "#fee2e2",
+}
 RED = "#b91c1c"
 ADJACENT = 0.4  # px; bars of a lane that are closer are drawn as one
 

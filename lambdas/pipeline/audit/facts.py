@@ -161,7 +161,9 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
     execution, job = inputs["execution"], inputs["job"]
     job_input = execution["input"] if isinstance(execution.get("input"), dict) else {}
     training = _training(walk, job)
-    transitions = {"count": walk.transitions, "usd": round(walk.transitions * prices.TRANSITION, 6)}
+    batches = result_of(walk.results, states.PLAN_PHOTOS).get("batches") or 0  # each is an execution with one state
+    count = walk.transitions + batches
+    transitions = {"count": count, "usd": round(count * prices.TRANSITION, 6)}
     return {
         "end": {
             "status": execution["status"],
@@ -255,8 +257,9 @@ def result_of(results: Mapping[str, Any], task: states.Task) -> Mapping[str, Any
 
 
 def _photos(walk: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    checked = result_of(walk.results, states.CHECK_IMAGES)
-    names = ("found", "accepted", "rejected", "duplicates", "turned", "manifest", "manifestSha256", "rejectedList")
+    checked = result_of(walk.results, states.COLLECT_PHOTOS)
+    counts = ("found", "accepted", "rejected", "duplicates", "turned", "cleaned", "groups", "sharpness", "brightness")
+    names = (*counts, "manifest", "manifestSha256", "rejectedList")
     return {
         **{name: checked.get(name) for name in names},
         "rejectedCodes": checked.get("rejectedCodes") or {},
@@ -268,7 +271,7 @@ def _photos(walk: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _manifests(walk: Walk, files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The job's lists, each with its hash in the history, its hash in the bucket, and the comparison."""
-    checked, prepared = (result_of(walk.results, task) for task in (states.CHECK_IMAGES, states.PREPARE_DATASETS))
+    checked, prepared = (result_of(walk.results, task) for task in (states.COLLECT_PHOTOS, states.PREPARE_DATASETS))
     hashes = {entry["object"]: entry["sha256"] for entry in files}
     return [
         {"list": name, "object": uri, "sha256": sha256, "found": hashes.get(uri), "is": _compared(uri, sha256, hashes)}
@@ -322,7 +325,7 @@ def _labelling(walk: Walk, inputs: Mapping[str, Any], job_input: Mapping[str, An
 
 def _split(walk: Walk) -> dict[str, Any] | None:
     prepared = walk.results.get(states.PREPARE_DATASETS.name)
-    counts = ("trainImages", "testImages", "dropped", "droppedReasons", "imagesPerType")
+    counts = ("trainImages", "testImages", "dropped", "droppedReasons", "imagesPerType", "leaks", "shareOfFrame")
     names = (*counts, "trainSha256", "testSha256", "labelsSha256")
     return {name: prepared.get(name) for name in names} if prepared else None
 

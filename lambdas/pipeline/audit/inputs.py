@@ -26,6 +26,8 @@ from rules import photos, states
 
 FOLDERS = ("manifests", "labelling", "training", "labels")
 """The folders of the bucket whose files are hashed. Photos are not hashed, because the manifest has their hashes."""
+BATCH_FOLDERS = ("parts", "unfinished")
+"""The folders in a job's ``manifests/`` that are not hashed. They have the batches' results, which the lists repeat."""
 MOST_FILES = 10_000  # files in the report
 MOST_HASHED = 16 * 1024**3  # bytes, which take minutes to hash; the limit of a manifest is 1 GB
 UNREADABLE = frozenset(
@@ -86,7 +88,7 @@ def gather(execution_arn: str, job: Job | None, *, bucket: str) -> dict[str, Any
     files = list(read_files(job_id, bucket))
     inputs["files"] = [{**entry, "object": redactor.text(entry["object"])} for entry in files]
     results = facts.walk_history(inputs).results
-    checked, labelled = (facts.result_of(results, task) for task in (states.CHECK_IMAGES, states.REQUEST_LABELS))
+    checked, labelled = (facts.result_of(results, task) for task in (states.COLLECT_PHOTOS, states.REQUEST_LABELS))
     inputs["rejected"] = read_rejected(job_id, checked.get("rejectedSha256"), bucket)
     inputs["workers"] = read_workers(job_id, labelled.get("labellingEnded"), bucket)
     return inputs
@@ -99,7 +101,7 @@ def record(job: Job | None) -> dict[str, Any]:
 
 def read_execution(execution_arn: str) -> dict[str, Any]:
     """Read the fields of DescribeExecution that do not change after the end."""
-    described = clients.stepfunctions.describe_execution(executionArn=execution_arn)
+    described: Mapping[str, Any] = executions.describe(execution_arn)
     execution = {
         name: history.parsed(name, described[name])
         for name in ("executionArn", "stateMachineArn", "name", "status", "input", "error", "cause", "redriveCount")
@@ -154,14 +156,17 @@ def _leads_to(state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def read_files(job_id: str, bucket: str) -> Iterator[dict[str, Any]]:
-    """Read the job's files except photos and workers' answers: S3 URI, size in bytes, and SHA-256 (hex).
+    """Read the job's files except photos, results of batches and workers' answers.
+
+    Each has its S3 URI, its size in bytes and its SHA-256 (hex).
 
     The hash is None if S3 refuses the content, and after `MOST_HASHED` bytes.
     """
     bytes_left, count = MOST_HASHED, 0
+    own_results = tuple(f"manifests/{job_id}/{folder}/" for folder in BATCH_FOLDERS)
     for folder in FOLDERS:
         for entry in list_objects(f"{folder}/{job_id}/", bucket):
-            if OTHER_ANNOTATIONS in entry["Key"]:
+            if OTHER_ANNOTATIONS in entry["Key"] or entry["Key"].startswith(own_results):
                 continue
             count += 1
             if count > MOST_FILES:
@@ -197,7 +202,7 @@ def file_sha256(bucket: str, key: str) -> str | None:
 def read_rejected(job_id: str, expected_sha256: str | None, bucket: str) -> dict[str, Any]:
     """Read the line numbers and codes of rejected photos, up to `MOST_REJECTED`, and count the unreadable lines.
 
-    Empty if the list does not have the hash that Check images returned.
+    Empty if the list does not have the hash that Collect photos returned.
     """
     rejected, unreadable = [], 0
     try:

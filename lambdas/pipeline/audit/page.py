@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.audit import drawings, facts
 from pipeline.audit.answers import WORDS, duration, moment
 from pipeline.labelling import GROUND_TRUTH
+from pipeline.photos import plots
 
 TITLE = "Audit report "  # precedes the execution's name in the title, from which `verify` reads the name
 MOST_DETAIL = 160  # characters of an event's details in the table; the JSON has all
@@ -29,6 +30,7 @@ th,td{text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1p
 th{color:#334155}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .bad{color:#b91c1c;font-weight:700}
 code{font:12px/1.4 ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:12px}
 svg{width:100%;height:auto;display:block}.machine{max-width:720px;margin:0 auto}
 svg text{font:12px system-ui,sans-serif;fill:#0f172a}.lane{text-anchor:end}
 .tick{text-anchor:middle;fill:#475569!important}
@@ -82,6 +84,7 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str]:
             for state in derived["path"]["states"]
         ],
     )
+    yield from _quality(derived)
     yield from _figures(derived)
     yield '<h2 id="files">Sources of the report</h2>'
     hashes = [(part, _code(value)) for part, value in sorted(report["hashes"].items())]
@@ -117,6 +120,22 @@ def _cards(derived: Mapping[str, Any]) -> Iterator[str]:
     ):
         yield f'<div class="card"><b>{escape(value)}</b><span>{title}</span></div>'
     yield "</div>"
+
+
+def _quality(derived: Mapping[str, Any]) -> Iterator[str]:
+    """The distributions of the photos' figures."""
+    photos, split = derived["photos"], derived["split"] or {}
+    drawn = [
+        plots.plot(figure, found)
+        for figure, found in (
+            (plots.SHARPNESS, photos["sharpness"]),
+            (plots.BRIGHTNESS, photos["brightness"]),
+            (plots.SHARE_OF_FRAME, split.get("shareOfFrame")),
+        )
+        if found
+    ]
+    if drawn:
+        yield f'<h2 id="quality">Quality of the photos</h2><div class="plots">{"".join(drawn)}</div>'
 
 
 def _figures(derived: Mapping[str, Any]) -> Iterator[str]:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from pipeline import executions
-from pipeline.clients import clients
 from pipeline.errors import error_code
 from pipeline.executions import StateMachine
 from pipeline.jobs import Job
@@ -26,7 +25,7 @@ def describe_execution(job: Job, machine: StateMachine) -> "DescribeExecutionOut
     _, last = executions.parse(machine.last_execution_arn(job).rpartition(":")[2])
     for attempt in (last, last - 1)[: 1 if last == 1 else 2]:
         try:
-            return clients.stepfunctions.describe_execution(executionArn=machine.execution_arn(job.id, attempt))
+            return executions.describe(machine.execution_arn(job.id, attempt))
         except ClientError as error:
             if error_code(error) != "ExecutionDoesNotExist":
                 raise

@@ -60,7 +60,7 @@ def resume(job: Job, caller: str, machine: StateMachine) -> Job:
         if error_code(error) != "ExecutionNotRedrivable":
             raise
         # The redrive period ended at this moment, or the execution was redriven in the console.
-        current = clients.stepfunctions.describe_execution(executionArn=execution["executionArn"])
+        current = executions.describe(execution["executionArn"])
         if current["status"] in UP:
             raise NotAllowed("The job is running.") from None
         return _start_anew(ended, current, machine)

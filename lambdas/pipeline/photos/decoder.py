@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from pipeline.photos.decoding import CPU_SECONDS, MEMORY, OUT_OF_MEMORY
+from pipeline.photos import CPU_SECONDS, MEMORY, OUT_OF_MEMORY
 from rules.photos import Rejection
 
 PROGRAM = """

@@ -14,19 +14,11 @@ from typing import Any
 from PIL import Image, ImageChops
 
 from pipeline import upright
-from pipeline.photos import GREY_SIDE
+from pipeline.photos import CPU_SECONDS, GREY_SIDE, MEMORY, OUT_OF_MEMORY
 from pipeline.photos.quality import LONG_SIDE, quality
 from rules import photos
 from rules.photos import Rejection
 from rules.uploads import LARGEST_PHOTO
-
-MEMORY = 256 * 1024 * 1024
-"""The address space of the process in bytes, including its programs and the photo."""
-CPU_SECONDS = 20
-"""The processor time that one photo may take."""
-
-OUT_OF_MEMORY = 3
-"""The exit code of a process that ran out of memory."""
 
 GREY_QUALITY = 90
 

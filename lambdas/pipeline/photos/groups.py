@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.photos import alike
+from pipeline.photos.greys import opened
+from pipeline.photos.parts import Accepted, Part
 from pipeline.photos.prints import ASKED, NUMBERS, WINDOWS
 
 Indices = npt.NDArray[np.intp]
@@ -95,6 +97,24 @@ def _apart(sets: Sets, pairs: Pairs) -> Iterator[Pairs]:
             waiting = []
     if waiting:
         yield Pairs(*(column[waiting] for column in pairs))
+
+
+def group_parts(parts: Sequence[Part], places: Sequence[tuple[int, int]]) -> list[int]:
+    """Find the group of each photo in ``places``, each given by its part and its place among the part's photos.
+
+    Rejected photos have no place.
+    """
+    shape = (-1, len(WINDOWS), NUMBERS)
+    of_part = [np.frombuffer(part.fingerprints, np.int8).reshape(shape) for part in parts]
+    ends = [np.cumsum([0, *(photo.grey for photo in part.photos if isinstance(photo, Accepted))]) for part in parts]
+
+    def grey(photo: int) -> npt.NDArray[np.uint8]:
+        number, place = places[photo]
+        start, stop = ends[number][place : place + 2]
+        return opened(parts[number].greys()[start:stop])
+
+    fingerprints = np.stack([of_part[number][place] for number, place in places])
+    return group(fingerprints, grey, [None] * len(places))
 
 
 def candidates(fingerprints: npt.NDArray[np.int8]) -> Pairs:

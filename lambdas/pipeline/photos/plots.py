@@ -24,6 +24,11 @@ SIDE, ABOVE, BELOW = 8, 22, 18
 GAP = 2
 
 
+def share_of_frame(boxes: Iterable[tuple[float, float]], width: int, height: int) -> float:
+    """The share of the photo, 0 to 1, that the largest box (width and height in pixels) covers; 0 without a box."""
+    return max((across * down for across, down in boxes), default=0) / (width * height)
+
+
 def counts(figure: Figure, values: Iterable[float]) -> list[int]:
     """The number of values in each of the figure's classes."""
     found = [0] * len(figure.classes)

@@ -1,6 +1,5 @@
 """The quality of a photo: figures that tell how well a document can be found in it."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from PIL import Image, ImageFilter, ImageStat
@@ -31,8 +30,3 @@ def quality(photo: Image.Image) -> Quality:
     return Quality(
         round(EDGES_SCALE * ImageStat.Stat(edges).stddev[0], 2), round(ImageStat.Stat(photo).mean[0] / 255, 3)
     )
-
-
-def share_of_frame(boxes: Iterable[tuple[float, float]], width: int, height: int) -> float:
-    """The share of the photo, 0 to 1, that the largest box (width and height in pixels) covers; 0 without a box."""
-    return max((across * down for across, down in boxes), default=0) / (width * height)

@@ -1,11 +1,10 @@
-"""Check images: list the photos to label, turned upright, and the rejected photos with their reasons."""
+"""Collect photos: list the photos to label, in groups of the same shot, and the rejected photos with their reasons."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from pipeline import images
-from pipeline.images import CheckImages, ImagesChecked
 from pipeline.jobs import jobs
+from pipeline.photos import collecting
+from pipeline.photos.collecting import CollectPhotos, ImagesChecked
 from pipeline.settings import Settings as BaseSettings
 from rules import states
 from stages.stage import measure, stage
@@ -22,14 +21,13 @@ settings = Settings.from_env()
 
 
 @stage
-def handler(request: CheckImages, context: Any) -> ImagesChecked:
-    jobs.advance(request.job_id, states.CHECK_IMAGES)
-    checked = images.check(
+def handler(request: CollectPhotos) -> ImagesChecked:
+    jobs.advance(request.job_id, states.COLLECT_PHOTOS)
+    checked = collecting.collect(
         request,
         bucket=settings.bucket,
         min_images=settings.min_images,
         max_rejected_share=settings.max_rejected_share,
-        seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
     )
     jobs.note(
         request.job_id,

@@ -1,0 +1,244 @@
+"""Checks a batch of photos: decodes each, writes copies without metadata, and writes the batch's results."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import takewhile
+from threading import Lock
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from pipeline.clients import clients
+from pipeline.errors import PhotosLeft, error_code
+from pipeline.manifests import is_in_parts
+from pipeline.objects import WRITTEN_BY_ANOTHER, put_once
+from pipeline.photos.decoder import Decoder
+from pipeline.photos.parts import Accepted, Rejected, Result, pack, part_key, read_part
+from pipeline.photos.planning import Batch, read_batches
+from pipeline.photos.uploads import Upload, listed, prefix
+from rules import names, photos
+from rules.photos import Rejection
+
+# Photos that are read, decoded or written at a time. One is decoded, because a function has one vCPU. Each needs up to
+# 30 MB: a photo and its copy. With the decoder's 256 MB, a batch needs less than 512 MB.
+READERS = 4
+# A run decodes no more photos if less than this remains, to have time for the photo at hand and for the results.
+RESERVE_SECONDS = 60.0
+
+# The checksums that S3 may have of an object, the preferred first. S3 computes CRC64NVME unless the SDK sends another.
+CHECKSUMS = ("ChecksumCRC64NVME", "ChecksumSHA256", "ChecksumSHA1", "ChecksumCRC32C", "ChecksumCRC32")
+# The error codes for a photo that was deleted or replaced.
+CHANGED_CODES = frozenset({"NoSuchKey", "PreconditionFailed", "404", "412"})
+
+Item = TypeVar("Item")
+Output = TypeVar("Output")
+
+
+@dataclass(frozen=True)
+class CheckPhotos:
+    """The request of the map state `Check photos` for a batch. The number counts from 1."""
+
+    job_id: str
+    number: int
+
+
+@dataclass(frozen=True)
+class BatchChecked:
+    """The number of photos in the batch."""
+
+    photos: int
+
+
+def check(request: CheckPhotos, *, bucket: str, seconds_left: Callable[[], float]) -> BatchChecked:
+    """Check the photos of a batch, unless its results exist.
+
+    A photo whose file is upright and has no metadata is used as it is. For any other photo, a copy with the same file
+    name is written to ``upright/<job_id>/``.
+
+    The list of batches says which photos belong to the batch. The request names no photo, because the execution's
+    history keeps it.
+
+    Args:
+        seconds_left: returns the seconds until this run's timeout.
+
+    Raises:
+        PhotosLeft: this run has no time for all photos. The next run continues.
+    """
+    batches = read_batches(request.job_id, bucket)
+    batch = batches[request.number - 1]
+    before = batches[request.number - 2].last if request.number > 1 else ""
+    key, unfinished = part_key(request.job_id, batch), f"manifests/{request.job_id}/unfinished/{batch.number:05}"
+    if not _exists(bucket, key):
+        part = read_part(bucket, unfinished)
+        results = part.results() if part else []
+        after = prefix(request.job_id) + results[-1].photo.name if results else before
+        checker = _Checker(request.job_id, bucket, seconds_left)
+        try:
+            results += checker.results(_uploads(bucket, request.job_id, after, batch))
+        except PhotosLeft:
+            results += checker.finished
+            _put(bucket, unfinished, results)
+            raise
+        _put_first(bucket, key, results)
+    return BatchChecked(batch.count)
+
+
+def _uploads(bucket: str, job_id: str, after: str, batch: Batch) -> Iterator[Upload]:
+    return takewhile(lambda upload: upload.key <= batch.last, listed(bucket, job_id, after=after))
+
+
+def _exists(bucket: str, key: str) -> bool:
+    try:
+        clients.s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error_code(error) != "404":
+            raise
+        return False
+    return True
+
+
+def _put(bucket: str, key: str, results: list[Result]) -> None:
+    clients.s3.put_object(Bucket=bucket, Key=key, Body=pack(results))
+
+
+def _put_first(bucket: str, key: str, results: list[Result]) -> None:
+    """Write the results, unless another run of the batch has written them."""
+    try:
+        clients.s3.put_object(Bucket=bucket, Key=key, Body=pack(results), IfNoneMatch="*")
+    except ClientError as error:
+        if error_code(error) not in WRITTEN_BY_ANOTHER or not _exists(bucket, key):
+            raise
+
+
+class _Checker:
+    """Checks photos, several at a time. ``finished`` has the results so far."""
+
+    def __init__(self, job_id: str, bucket: str, seconds_left: Callable[[], float]) -> None:
+        self._job_id, self._bucket, self._seconds_left = job_id, bucket, seconds_left
+        self._prefix = prefix(job_id)
+        self._decoding = Lock()
+        self._first: str | None = None
+        self.finished: list[Result] = []
+
+    def results(self, uploads: Iterable[Upload]) -> list[Result]:
+        """Check the photos; returns the results in their order.
+
+        Raises:
+            PhotosLeft: no time is left. At least the first photo is in ``finished``.
+        """
+        with Decoder() as decoder, ThreadPoolExecutor(READERS) as readers:
+            self._decoder = decoder
+            for result in _in_order(readers, self._result, self._noting_first(uploads)):
+                self.finished.append(result)
+        return self.finished
+
+    def _noting_first(self, uploads: Iterable[Upload]) -> Iterator[Upload]:
+        for upload in uploads:
+            self._first = self._first or upload.key
+            yield upload
+
+    def _result(self, upload: Upload) -> Result:
+        name = upload.key.removeprefix(self._prefix)
+        if rejection := _check_listed(name, self._prefix, upload):
+            return Result(Rejected(name, *rejection))
+        try:
+            content, image_hash = self._read(upload)
+        except ClientError as error:
+            if error_code(error) not in CHANGED_CODES:
+                raise
+            return Result(Rejected(name, *Rejection("Changed", "the file was replaced or deleted during the check")))
+        with self._decoding:
+            # The first photo of a run is always decoded, so that each run makes progress.
+            if upload.key != self._first and self._seconds_left() < RESERVE_SECONDS:
+                raise PhotosLeft("This run has no time for the other photos of the batch. The next run continues.")
+            decoded = self._decoder.decode(content)
+        if isinstance(decoded, Rejection):
+            return Result(Rejected(name, *decoded))
+        folder, etag = "images", upload.etag
+        if decoded.copy is not None:
+            folder = "upright"
+            etag = put_once(
+                self._bucket,
+                f"{folder}/{self._job_id}/{name}",
+                decoded.copy,
+                hashlib.sha256(decoded.copy).digest(),
+                ContentType=decoded.media_type,
+            ).etag
+        return Result(
+            Accepted(
+                name,
+                folder,
+                image_hash,
+                etag,
+                decoded.width,
+                decoded.height,
+                decoded.orientation,
+                decoded.sharpness,
+                decoded.brightness,
+                len(decoded.grey),
+            ),
+            _fingerprint(decoded.grey),
+            decoded.grey,
+        )
+
+    def _read(self, upload: Upload) -> tuple[bytes, str]:
+        """Read the photo; returns its content and its hash.
+
+        The hash is its ETag. Without KMS, this is the MD5 of an object that one PUT uploaded (S3 API reference,
+        "Object"). With KMS, the ETags of equal photos differ. The hash is then S3's checksum of the object (S3 guide,
+        "Checking object integrity in Amazon S3") with its size, if S3 has one.
+        """
+        answer: Any = clients.s3.get_object(
+            Bucket=self._bucket, Key=upload.key, IfMatch=f'"{upload.etag}"', ChecksumMode="ENABLED"
+        )
+        content: bytes = answer["Body"].read()
+        if answer.get("ServerSideEncryption", "").startswith("aws:kms"):
+            for checksum in CHECKSUMS:
+                if checksum in answer:
+                    return content, f"{checksum.removeprefix('Checksum')}:{answer[checksum]}:{upload.size}"
+        return content, upload.etag
+
+
+def _check_listed(name: str, folder: str, upload: Upload) -> Rejection | None:
+    """Why the photo is rejected by what the listing says, or None."""
+    if "/" in name:
+        return Rejection("InvalidName", f"the photo is in a folder below {folder}")
+    if fault := names.fault_of_file_name(name):
+        return Rejection("InvalidName", f"the file name {fault}")
+    if is_in_parts(upload.etag):
+        return Rejection(
+            "UploadedInParts",
+            "the file was uploaded in parts (multipart upload), so its ETag is not its hash and its time does not "
+            "show when it was completed. Upload it with one PUT",
+        )
+    return photos.check_size(upload.size)
+
+
+def _fingerprint(grey: bytes) -> bytes:
+    """The fingerprint of a small grey copy."""
+    # Imported here, because NumPy needs longer than all other imports of the function.
+    from pipeline.photos.greys import opened
+    from pipeline.photos.prints import fingerprint
+
+    return fingerprint(opened(grey)).tobytes()
+
+
+def _in_order(pool: ThreadPoolExecutor, function: Callable[[Item], Output], items: Iterable[Item]) -> Iterator[Output]:
+    """Call ``function`` for each item in the pool; yields the results in the order of the items.
+
+    Calls that have not begun are cancelled after an error.
+    """
+    pending: deque[Future[Output]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= 2 * READERS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
