@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import threading
 import time
 import uuid
@@ -20,7 +19,7 @@ from invariants import failed_cleanly, violations
 from ekyc.localaws import calls, faults
 from ekyc.localaws.faults import Fault, Lasts, What
 from ekyc.localaws.services import events
-from stacks import definition
+from rules.states import TASKS
 
 PROJECT = Path(__file__).parents[2]
 EXECUTION_EVENT = "Step Functions Execution Status Change"
@@ -516,15 +515,7 @@ def _stage(cell: Cell) -> str | None:
     return STATES[cell.row.module]
 
 
-def _states() -> dict[str, str]:
-    return {
-        "stages." + re.sub(r"(?<!^)([A-Z])", r"_\1", state["Arguments"]["FunctionName"].strip("${}")).lower(): name
-        for name, state in definition.read()["States"].items()
-        if state["Type"] == "Task"
-    }
-
-
-STATES = _states()
+STATES = {f"stages.{task.module}": task.name for task in TASKS}
 
 
 def _problems(bench: Bench, job: Job, way: Way) -> Iterator[str]:
