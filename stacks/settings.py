@@ -205,8 +205,8 @@ class Settings(_Group):
     )
     # Source: Lambda guide, 'Lambda quotas', concurrent executions; Step Functions guide, 'Map state', concurrency.
     photo_concurrency: Annotated[int, Field(ge=1, le=1000), Takes("a whole number from 1 to 1000")] = Field(
-        description="The most functions of a job that check photos at a time. Each takes one of the concurrent "
-        "executions that the account may have, which is 10 in some new accounts and 1,000 in others."
+        description="The maximum number of functions that check a job's photos at the same time. Each uses one of the "
+        "account's concurrent executions, of which some new accounts have 10 and others 1,000."
     )
     max_unmatched_share: Share = Field(
         description="The maximum share of supplied labels without an uploaded photo, and of photos that are not in the "

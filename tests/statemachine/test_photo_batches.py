@@ -109,6 +109,25 @@ def test_a_job_of_two_batches_has_a_short_history(batches: Pipeline) -> None:
     assert set(parts(batches, job_id)) == {"00001-250", "00002-10"}
 
 
+def test_photos_of_one_subject_are_in_one_group(batches: Pipeline) -> None:
+    # Given photos of different shots, of which each two have the same subject
+    names = [f"{number:02}.jpg" for number in range(12)]
+    job_id = batches.http.post("create").json()["id"]
+    subjects = {name: f"customer-{number // 2}" for number, name in enumerate(names)}
+    targets = batches.http.post(f"jobs/{job_id}/urls", json={"names": names, "subjects": subjects}).json()
+    for number, name in enumerate(names):
+        target = targets[name]
+        put_to = batches.http.put(target["url"], headers=target["headers"], content=small(number))
+        assert put_to.status_code == 200, put_to.text
+    # When they are checked
+    batches.start(job_id, **WAITS)
+    batches.reaches(job_id, "WaitingForLabelling")
+    # Then each two are in one group, and no list has a subject
+    groups = [line["group"] for line in lines(batches, job_id, "input.manifest")]
+    assert groups == [number - number % 2 for number in range(12)]
+    assert "customer" not in batches.read(f"manifests/{job_id}/input.manifest")
+
+
 def test_a_stop_keeps_finished_batches(batches: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a job of which one batch is checked and the other is not
     job_id = job_with(batches, many())

@@ -21,6 +21,7 @@ from pipeline.photos.planning import Batch, read_batches
 from pipeline.photos.uploads import Upload, listed, prefix
 from rules import names, photos
 from rules.photos import Rejection
+from rules.subjects import subject_of
 
 # Photos that are read, decoded or written at a time. One is decoded, because a function has one vCPU. Each needs up to
 # 30 MB: a photo and its copy. With the decoder's 256 MB, a batch needs less than 512 MB.
@@ -145,7 +146,7 @@ class _Checker:
         if rejection := _check_listed(name, self._prefix, upload):
             return Result(Rejected(name, *rejection))
         try:
-            content, image_hash = self._read(upload)
+            content, image_hash, subject = self._read(upload)
         except ClientError as error:
             if error_code(error) not in CHANGED_CODES:
                 raise
@@ -179,13 +180,14 @@ class _Checker:
                 decoded.sharpness,
                 decoded.brightness,
                 len(decoded.grey),
+                subject,
             ),
             _fingerprint(decoded.grey),
             decoded.grey,
         )
 
-    def _read(self, upload: Upload) -> tuple[bytes, str]:
-        """Read the photo; returns its content and its hash.
+    def _read(self, upload: Upload) -> tuple[bytes, str, str | None]:
+        """Read the photo; returns its content, its hash, and the hash of its subject.
 
         The hash is its ETag. Without KMS, this is the MD5 of an object that one PUT uploaded (S3 API reference,
         "Object"). With KMS, the ETags of equal photos differ. The hash is then S3's checksum of the object (S3 guide,
@@ -195,11 +197,12 @@ class _Checker:
             Bucket=self._bucket, Key=upload.key, IfMatch=f'"{upload.etag}"', ChecksumMode="ENABLED"
         )
         content: bytes = answer["Body"].read()
+        subject = subject_of(answer["Metadata"])
         if answer.get("ServerSideEncryption", "").startswith("aws:kms"):
             for checksum in CHECKSUMS:
                 if checksum in answer:
-                    return content, f"{checksum.removeprefix('Checksum')}:{answer[checksum]}:{upload.size}"
-        return content, upload.etag
+                    return content, f"{checksum.removeprefix('Checksum')}:{answer[checksum]}:{upload.size}", subject
+        return content, upload.etag, subject
 
 
 def _check_listed(name: str, folder: str, upload: Upload) -> Rejection | None:

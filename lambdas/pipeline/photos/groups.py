@@ -105,8 +105,9 @@ def group_parts(parts: Sequence[Part], places: Sequence[tuple[int, int]]) -> lis
     Rejected photos have no place.
     """
     shape = (-1, len(WINDOWS), NUMBERS)
+    accepted = [[photo for photo in part.photos if isinstance(photo, Accepted)] for part in parts]
     of_part = [np.frombuffer(part.fingerprints, np.int8).reshape(shape) for part in parts]
-    ends = [np.cumsum([0, *(photo.grey for photo in part.photos if isinstance(photo, Accepted))]) for part in parts]
+    ends = [np.cumsum([0, *(photo.grey for photo in photos)]) for photos in accepted]
 
     def grey(photo: int) -> npt.NDArray[np.uint8]:
         number, place = places[photo]
@@ -114,7 +115,7 @@ def group_parts(parts: Sequence[Part], places: Sequence[tuple[int, int]]) -> lis
         return opened(parts[number].greys()[start:stop])
 
     fingerprints = np.stack([of_part[number][place] for number, place in places])
-    return group(fingerprints, grey, [None] * len(places))
+    return group(fingerprints, grey, [accepted[number][place].subject for number, place in places])
 
 
 def candidates(fingerprints: npt.NDArray[np.int8]) -> Pairs:

@@ -24,7 +24,8 @@ class Accepted(NamedTuple):
     """An accepted photo. ``name`` is its file name.
 
     ``folder`` has the object to label and train with: ``images`` or ``upright``. ``image_hash`` and ``etag`` are those
-    of `pipeline.manifests.Photo`, and ``grey`` is the length of its small grey copy, in bytes.
+    of `pipeline.manifests.Photo`, and ``grey`` is the length of its small grey copy, in bytes. ``subject`` is the hash
+    of its subject (`rules.subjects`), or None.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Accepted(NamedTuple):
     sharpness: float
     brightness: float
     grey: int
+    subject: str | None
 
 
 class Rejected(NamedTuple):
