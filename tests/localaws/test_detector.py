@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,56 +10,21 @@ import cv2
 import numpy as np
 import pytest
 
+import outlines
 from ekyc.crop import straighten
 from ekyc.localaws.services.detector import Box, Detection, Detector, LabelledPhoto, evaluate, train
+from tests.drawn_documents import TYPES, draw_document, photograph
 
-TYPES = ("ID_CARD", "PASSPORT", "PERMIT")
-FRAME = (480, 360)
-CAMERA_DISTANCE = 700  # pixels
 SCENES = Path(__file__).parents[3] / "shared/documents/scenes"
-
-
-def draw_document(label: str) -> np.ndarray:
-    """A made-up document, 400 x 252: lines of text and a portrait that differ by type."""
-    random = np.random.default_rng(sum(label.encode()))
-    colours = random.integers(0, 140, (12, 3)).tolist()
-    document = np.full((252, 400, 3), random.integers(190, 250, 3), np.uint8)
-    cv2.putText(document, label, (20, 36), cv2.FONT_HERSHEY_DUPLEX, 1.1, colours[0], 2)
-    cv2.circle(document, (70, 130), 42, colours[1], -1)
-    cv2.circle(document, (62, 120), 7, (255, 255, 255), -1)
-    for line in range(9):
-        text = "".join(chr(code) for code in random.integers(65, 91, 15))
-        cv2.putText(document, text, (135, 70 + 21 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colours[2 + line], 1)
-    return document
 
 
 def take_photo(
     path: Path, documents: list[tuple[str, float, tuple[float, float], float]], seed: int
 ) -> tuple[LabelledPhoto, list[np.ndarray]]:
-    """Photograph documents (label, angle in degrees, centre, width); gives their boxes and true outlines too."""
-    random = np.random.default_rng(seed)
-    width, height = FRAME
-    noise = random.integers(60, 200, (height // 40, width // 40, 3), np.uint8)
-    image = cv2.resize(noise, FRAME, interpolation=cv2.INTER_CUBIC)
-    boxes, outlines = [], []
-    for label, angle, centre, size in documents:
-        document = draw_document(label)
-        h, w = document.shape[:2]
-        half = np.array([[-1, -h / w], [1, -h / w], [1, h / w], [-1, h / w]]) * size / 2
-        cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-        flat = half @ np.array([[cos, sin], [-sin, cos]])
-        tilt = random.uniform(-0.3, 0.3, 2)
-        outline = flat * np.cos(tilt) / (1 + flat @ np.sin(tilt)[:, None] / CAMERA_DISTANCE) + centre
-        matrix = cv2.getPerspectiveTransform(
-            np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32), outline.astype(np.float32)
-        )
-        cv2.warpPerspective(document, matrix, FRAME, dst=image, borderMode=cv2.BORDER_TRANSPARENT)
-        near, far = np.clip(outline.min(axis=0), 0, FRAME), np.clip(outline.max(axis=0), 0, FRAME)
-        boxes.append(Box(label, *(float(value) for value in (*near, *(far - near)))))
-        outlines.append(outline)
-    image = np.clip(image + random.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+    """Save a photo of documents (label, angle in degrees, centre, width); gives their boxes and true outlines too."""
+    image, boxes, corners = photograph(documents, seed)
     cv2.imwrite(str(path), image)
-    return LabelledPhoto(path, boxes), outlines
+    return LabelledPhoto(path, boxes), corners
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +113,7 @@ def test_coordinates_are_those_of_a_large_photo(detector: Detector, tmp_path: Pa
     assert np.linalg.norm(found.outline / 4 - truth, axis=1).max() < 0.05 * 280
 
 
-def test_saved_model_answers_the_same_and_is_no_pickle(detector: Detector, tmp_path: Path) -> None:
+def test_a_saved_model_answers_the_same(detector: Detector, tmp_path: Path) -> None:
     # Given a saved model
     path = tmp_path / "model.npz"
     detector.save(path)
@@ -161,9 +125,6 @@ def test_saved_model_answers_the_same_and_is_no_pickle(detector: Detector, tmp_p
     (before,), (after,) = confident(detector, photo.path), confident(loaded, photo.path)
     assert before.confidence == after.confidence
     assert np.array_equal(before.outline, after.outline)
-    # And the file is plain arrays
-    with zipfile.ZipFile(path) as archive:
-        assert all(name.endswith(".npy") for name in archive.namelist())
 
 
 def test_same_photos_give_the_same_model(training_photos: list[LabelledPhoto], detector: Detector) -> None:
@@ -171,9 +132,7 @@ def test_same_photos_give_the_same_model(training_photos: list[LabelledPhoto], d
     steps: list[tuple[int, int]] = []
     again = train(training_photos, progress=lambda done, total: steps.append((done, total)))
     # Then it is the same
-    assert np.array_equal(again.model.outlines, detector.model.outlines)
-    assert np.array_equal(again.model.points, detector.model.points)
-    assert np.array_equal(again.model.weights, detector.model.weights)
+    assert outlines.save(again.outlines) == outlines.save(detector.outlines)
     # And the progress counted up to the end
     assert [done for done, _ in steps] == list(range(1, steps[-1][1] + 1))
 

@@ -219,7 +219,7 @@ def _learn_in_child(
     if child.returncode:
         reason = (errors.read_text().strip().splitlines() or ["the training process was killed"])[-1]
         raise TrainingRefused(f"The model could not be trained: {reason}")
-    return Detector.load(folder / "detector.npz"), json.loads((folder / "evaluation.json").read_text())
+    return Detector.load(folder / "detector.outlines"), json.loads((folder / "evaluation.json").read_text())
 
 
 def _all_found(photos: Sequence[Sequence[LabelledBox]]) -> dict[str, Any]:

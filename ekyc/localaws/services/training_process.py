@@ -1,7 +1,7 @@
 """The process that trains a detector, so that the server stays responsive: `python -m ... FOLDER`.
 
 Input: FOLDER/request.json, {"training": photos, "testing": photos}. A photo is
-{"path", "boxes": [[label, left, top, width, height], …]}. Output: FOLDER/detector.npz and FOLDER/evaluation.json,
+{"path", "boxes": [[label, left, top, width, height], …]}. Output: FOLDER/detector.outlines and FOLDER/evaluation.json,
 {"labels": [a LabelEvaluation each], "photos": [{"found": [[label, left, top, width, height, confidence, correct], …],
 "missed": boxes}, …]}. If the process fails, the last line on stderr says why.
 """
@@ -23,7 +23,7 @@ def learn(folder: Path) -> None:
     """Train on the training photos in FOLDER/request.json, then evaluate on its testing photos."""
     request = json.loads((folder / "request.json").read_text())
     detector = train(_photos(request["training"]))
-    detector.save(folder / "detector.npz")
+    detector.save(folder / "detector.outlines")
     evaluation = evaluate(detector, _photos(request["testing"]))
     result = {
         "labels": [dataclasses.asdict(label) for label in evaluation.labels],

@@ -1,10 +1,8 @@
 """A document detector trained on labelled boxes. The local Rekognition trains it.
 
-It is not a neural network. The SIFT key points of a few labelled photos of each document type, registered to one
-another, are the model of the type. Detection matches the key points of a photo and fits a homography for each type.
-Training takes seconds, needs a few photos of each type and no pretrained weights. A detection has an outline, from
-which a crop can be straightened. Limit: a type that is similar to a trained one, but was not trained itself, is
-detected as the trained one.
+It is not a neural network. It finds the documents by an index of the key points that the package `outlines` learns for
+each type. Training takes seconds, needs a few photos of each type and no pretrained weights. The outline of a detection
+and its confidence are those of `outlines`, from which a crop can be straightened.
 """
 
 from ekyc.localaws.services.detector.evaluation import (
@@ -14,8 +12,8 @@ from ekyc.localaws.services.detector.evaluation import (
     PhotoEvaluation,
     evaluate,
 )
-from ekyc.localaws.services.detector.model import Box, Detection, Detector, LabelledPhoto
-from ekyc.localaws.services.detector.training import train
+from ekyc.localaws.services.detector.model import Detection, Detector, LabelledPhoto, train
+from outlines import Box
 
 __all__ = [
     "Box",

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ekyc.localaws.services.detector import geometry
-from ekyc.localaws.services.detector.features import single_threaded_opencv
-from ekyc.localaws.services.detector.model import Box, Detection, Detector, LabelledPhoto
+from ekyc.localaws.services.detector.model import Detection, Detector, LabelledPhoto
+from outlines import Box, geometry
+from outlines.features import single_threaded_opencv
 
 _MIN_IOU = 0.5
 _EVEN_ODDS = 0.5

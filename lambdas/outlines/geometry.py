@@ -13,6 +13,7 @@ import numpy as np
 _RATIO = 0.85
 _SAME_PLACE = 8.0  # neighbours closer than this (pixels of the reference) are the same physical point
 _REPROJECTION = 6.0
+_SHORTEST_EDGE = 12.0
 
 
 class Sided(Protocol):
@@ -69,10 +70,10 @@ def project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return mapped[:, :2] / np.maximum(mapped[:, 2:], 1e-6)
 
 
-def bounding_box(quad: np.ndarray, width: float, height: float) -> np.ndarray:
-    """The bounding box of a quadrilateral, clipped to the photo."""
-    limits = np.array([width, height], float)
-    return np.concatenate([np.clip(quad.min(axis=0), 0, limits), np.clip(quad.max(axis=0), 0, limits)])
+def bounding_box(quad: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """The bounding box of a quadrilateral, clipped to the box ``frame``."""
+    near, far = frame[:2], frame[2:]
+    return np.concatenate([np.clip(quad.min(axis=0), near, far), np.clip(quad.max(axis=0), near, far)])
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -84,7 +85,19 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
 
 def sides(box: Sided) -> np.ndarray:
     """The box as an array."""
-    return np.array([box.left, box.top, box.left + box.width, box.top + box.height])
+    return np.array([box.left, box.top, box.left + box.width, box.top + box.height], float)
+
+
+def grown(box: np.ndarray, margin: float, limits: np.ndarray) -> np.ndarray:
+    """The box with a margin on each side, clipped to the box ``limits``."""
+    near = np.clip(box[:2] - margin, limits[:2], limits[2:])
+    return np.concatenate([near, np.clip(box[2:] + margin, near, limits[2:])])
+
+
+def corners_of(box: np.ndarray) -> np.ndarray:
+    """The corners of a box, clockwise from the top left."""
+    left, top, right, bottom = box
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], float)
 
 
 def inside(quad: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -100,13 +113,13 @@ def area(quad: np.ndarray) -> float:
     return float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) / 2)
 
 
-def plausible(quad: np.ndarray, width: float, height: float) -> bool:
+def plausible(quad: np.ndarray, frame: np.ndarray) -> bool:
     """Whether a quadrilateral can be a photographed card: convex, not mirrored, slanted or tiny, and in the photo."""
-    if not np.all(np.isfinite(quad)) or np.abs(quad).max() > 10 * max(width, height):
+    if not np.all(np.isfinite(quad)) or np.abs(quad - frame[:2]).max() > 10 * (frame[2:] - frame[:2]).max():
         return False
     edges = np.roll(quad, -1, axis=0) - quad
     lengths = np.hypot(*edges.T)
-    if lengths.min() < 12:
+    if lengths.min() < _SHORTEST_EDGE:
         return False
     following = np.roll(edges, -1, axis=0)
     turns = (edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]) / (lengths * np.roll(lengths, -1))
@@ -115,6 +128,5 @@ def plausible(quad: np.ndarray, width: float, height: float) -> bool:
     opposite = lengths[:2] / lengths[2:]
     if max(opposite.max(), 1 / opposite.min()) > 3:
         return False
-    box = bounding_box(quad, width, height)
-    visible = np.prod(box[2:] - box[:2])
-    return bool(visible > 0.002 * width * height)
+    box = bounding_box(quad, frame)
+    return bool(np.all(box[2:] - box[:2] >= _SHORTEST_EDGE))
