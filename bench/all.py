@@ -30,6 +30,7 @@ BENCHMARKS = (
     "upload",
     "local_aws",
     "detector",
+    "document_outlines",
     "cost",
     "audit",
 )
