@@ -51,7 +51,15 @@ ENVIRONMENT = {
     },
     "StartModel": {"JOBS_TABLE", "INFERENCE_UNITS"},
     "CheckModel": {"JOBS_TABLE"},
-    "PublishModel": {"JOBS_TABLE", "PROJECT_PARAMETER", "MODEL_PARAMETER", "STOP_PREVIOUS_MODEL"},
+    "PublishModel": {
+        "JOBS_TABLE",
+        "MIN_F1",
+        "MIN_LABEL_F1",
+        "MAX_F1_DROP",
+        "PROJECT_PARAMETER",
+        "MODEL_PARAMETER",
+        "STOP_PREVIOUS_MODEL",
+    },
     "ResumeLabelling": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
     "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC", "MODEL_PARAMETER"},
     "SettleJob": {

@@ -148,8 +148,9 @@ def test_the_report_of_a_live_model_answers_what_an_auditor_asks(shared_pipeline
         assert "Signature=" not in text
 
 
-def test_a_report_has_all_types_whatever_they_look_like(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_report_has_all_types_whatever_they_look_like(shared_pipeline: Pipeline, tmp_path: Path) -> None:
     # Given a job whose document types look like an access key or like the names of fields
+    pipeline = shared_pipeline
     types, coco = ["cause", "inputDetails", "AKIAABCDEFGHIJKLMNOP"], pipeline.coco
     for category, name in zip(coco["categories"], types, strict=True):
         category["name"] = name

@@ -164,7 +164,7 @@ def test_a_failed_batch_is_named_and_repeated_alone(batches: Pipeline, monkeypat
     # Then the job has the batch's error and cause, and no event about a batch reaches a function
     job = batches.reaches(job_id, "Failed")
     assert (job["error"], job["stage"]) == ("AccessDenied", "Check photos")
-    assert job["cause"].startswith("GetObject answered AccessDenied")
+    assert job["cause"].startswith("GetObject returned AccessDenied")
     assert job["advice"]["resume"] == "possible"
     eventually(lambda: ends)
     assert {event["detail"]["name"] for event in ends} == {job_id}

@@ -419,7 +419,7 @@ def record(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
 
 
 def test_a_model_that_another_overtook_does_not_go_live(local_aws: LocalAws, photos: Path, tmp_path: Path) -> None:
-    # Given a deployment with low bars, and a job with a poor model that waits to be started
+    # Given a deployment with low bars, and a job with a poor model that is stopped before the model is started
     bars = {"minF1": 0, "minLabelF1": 0, "maxF1Drop": 0.05}
     with deployed(local_aws, synthesize(tmp_path / "cdk.out", LOCAL_SETTINGS | bars), photos) as pipeline:
         aws = rekognition.current()
@@ -428,18 +428,18 @@ def test_a_model_that_another_overtook_does_not_go_live(local_aws: LocalAws, pho
         poor = pipeline.uploaded()
         pipeline.start(poor)
         eventually(lambda: pipeline.entered(poor)[-1:] == ["Start model"])
+        stop(pipeline, poor, by="API")
+        pipeline.reaches(poor, "Stopped")
         # And another job whose model goes live meanwhile
-        aws.learns = False
-        pipeline.aws.workforce.answer_from(photos / "annotations.json", unanswered_share=0)
-        aws.max_running_models = 1
+        aws.learns, aws.max_running_models = False, 2
         good = labelled_job(pipeline)
         pipeline.reaches(good, "Ready")
         live = pipeline.parameters()
-        # When the first model can be started; Then it is not published, and its job says why
-        aws.max_running_models = 2
+        # When the first job is resumed; Then its model is not published, and the job says why
+        resume(pipeline, poor)
         assert pipeline.reaches(poor, "Failed")["error"] == "EvaluationOutdated"
         assert pipeline.parameters() == live
-        # And a resume evaluates it again, with the model that is live now
+        # And another resume evaluates the model again, with the model that is live now
         resume(pipeline, poor)
         assert "below the live model's" in pipeline.reaches(poor, "Rejected")["cause"]
         assert pipeline.parameters() == live

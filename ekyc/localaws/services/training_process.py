@@ -40,7 +40,7 @@ def _photo_result(photo: PhotoEvaluation) -> dict[str, Any]:
     verdicts = [(judged.detection, judged.correct) for judged in photo.detections]
     return {
         "found": [[d.label, d.left, d.top, d.width, d.height, d.confidence, correct] for d, correct in verdicts],
-        "missed": [dataclasses.astuple(box) for box in photo.missed],
+        "missed": [[box.label, box.left, box.top, box.width, box.height] for box in photo.missed],
     }
 
 
