@@ -1,13 +1,15 @@
 """Batches of photos: how they are divided, and what two runs of a batch leave."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 
 from pipeline.errors import ImagesNotFound, ManifestChanged, TooManyImages
 from pipeline.photos import checking, collecting, planning
@@ -79,6 +81,34 @@ def test_a_later_upload_does_not_change_the_batches(bucket: Bucket) -> None:
         checking.check(CheckPhotos(JOB, 1), bucket=bucket.name, seconds_left=lambda: 900.0)
         checked = collecting.collect(CollectPhotos(JOB), bucket=bucket.name, min_images=1, max_rejected_share=0)
     assert (before.photos, checked.found) == (1, 1)
+
+
+def test_photos_uploaded_after_the_plan_are_rejected(bucket: Bucket) -> None:
+    # Given a job whose photos are planned
+    for number, name in enumerate(("a.jpg", "c.jpg")):
+        bucket.put_photo(name, photo(shade=40 * number))
+    with functions_use(s3=bucket.s3):
+        planning.plan(PlanPhotos(JOB), bucket=bucket.name)
+        # When a photo between the two is uploaded later
+        bucket.put_photo("b.jpg", photo(shade=200))
+        later = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].head_object(bucket.name, f"images/{JOB}/b.jpg")
+        assert later
+        later.last_modified += timedelta(seconds=2)  # S3 has whole seconds
+        checking.check(CheckPhotos(JOB, 1), bucket=bucket.name, seconds_left=lambda: 900.0)
+        checked = collecting.collect(CollectPhotos(JOB), bucket=bucket.name, min_images=1, max_rejected_share=1)
+    # Then it is listed with its reason and not used
+    assert (checked.accepted, checked.rejected_codes) == (2, {"Changed": 1})
+    assert b"uploaded or replaced after the job's start" in bucket.read(checked.rejected_list)
+
+
+def test_a_photo_that_s3_does_not_return_is_rejected(bucket: Bucket) -> None:
+    # Given a photo that was uploaded to an archive
+    bucket.put_photo("a.jpg", photo())
+    bucket.s3.put_object(Bucket=bucket.name, Key=f"images/{JOB}/b.jpg", Body=photo(shade=90), StorageClass="GLACIER")
+    # When the photos are checked; Then the others are used
+    with functions_use(s3=bucket.s3):
+        checked = check_photos(bucket.name)
+    assert (checked.accepted, checked.rejected_codes) == (1, {"Unreadable": 1})
 
 
 def test_a_batch_has_the_photos_of_its_range(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

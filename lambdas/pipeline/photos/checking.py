@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import takewhile
 from threading import Lock
 from typing import Any, TypeVar
@@ -12,12 +13,12 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from pipeline.clients import clients
-from pipeline.errors import PhotosLeft, error_code
+from pipeline.errors import ManifestChanged, PhotosLeft, error_code
 from pipeline.manifests import is_in_parts
 from pipeline.objects import WRITTEN_BY_ANOTHER, put_once
 from pipeline.photos.decoder import Decoder
 from pipeline.photos.parts import Accepted, Rejected, Result, pack, part_key, read_part
-from pipeline.photos.planning import Batch, read_batches
+from pipeline.photos.planning import Batch, read_plan
 from pipeline.photos.uploads import Upload, listed, prefix
 from rules import names, photos
 from rules.photos import Rejection
@@ -31,6 +32,16 @@ RESERVE_SECONDS = 60.0
 
 # The checksums that S3 may have of an object, the preferred first. S3 computes CRC64NVME unless the SDK sends another.
 CHECKSUMS = ("ChecksumCRC64NVME", "ChecksumSHA256", "ChecksumSHA1", "ChecksumCRC32C", "ChecksumCRC32")
+# The error codes for a photo that S3 has, but does not return. Source: S3 API reference, "Error responses".
+UNREADABLE_CODES = frozenset(
+    {
+        "InvalidObjectState",
+        "InvalidRequest",
+        "KMS.DisabledException",
+        "KMS.KMSInvalidStateException",
+        "KMS.NotFoundException",
+    }
+)
 # The error codes for a photo that was deleted or replaced.
 CHANGED_CODES = frozenset({"NoSuchKey", "PreconditionFailed", "404", "412"})
 
@@ -60,15 +71,19 @@ def check(request: CheckPhotos, *, bucket: str, seconds_left: Callable[[], float
     name is written to ``upright/<job_id>/``.
 
     The list of batches says which photos belong to the batch. The request names no photo, because the execution's
-    history keeps it.
+    history keeps it. A photo that was uploaded or replaced after the list of batches was written is rejected.
 
     Args:
         seconds_left: returns the seconds until this run's timeout.
 
     Raises:
+        ManifestChanged: the list of batches is missing.
         PhotosLeft: this run has no time for all photos. The next run continues.
     """
-    batches = read_batches(request.job_id, bucket)
+    plan = read_plan(request.job_id, bucket)
+    if plan is None:
+        raise ManifestChanged("The list of batches of photos is missing.")
+    batches = plan.batches
     batch = batches[request.number - 1]
     before = batches[request.number - 2].last if request.number > 1 else ""
     key, unfinished = part_key(request.job_id, batch), f"manifests/{request.job_id}/unfinished/{batch.number:05}"
@@ -76,7 +91,7 @@ def check(request: CheckPhotos, *, bucket: str, seconds_left: Callable[[], float
         part = read_part(bucket, unfinished)
         results = part.results() if part else []
         after = prefix(request.job_id) + results[-1].photo.name if results else before
-        checker = _Checker(request.job_id, bucket, seconds_left)
+        checker = _Checker(request.job_id, bucket, plan.written, seconds_left)
         try:
             results += checker.results(_uploads(bucket, request.job_id, after, batch))
         except PhotosLeft:
@@ -117,8 +132,8 @@ def _put_first(bucket: str, key: str, results: list[Result]) -> None:
 class _Checker:
     """Checks photos, several at a time. ``finished`` has the results so far."""
 
-    def __init__(self, job_id: str, bucket: str, seconds_left: Callable[[], float]) -> None:
-        self._job_id, self._bucket, self._seconds_left = job_id, bucket, seconds_left
+    def __init__(self, job_id: str, bucket: str, planned: datetime, seconds_left: Callable[[], float]) -> None:
+        self._job_id, self._bucket, self._planned, self._seconds_left = job_id, bucket, planned, seconds_left
         self._prefix = prefix(job_id)
         self._decoding = Lock()
         self._first: str | None = None
@@ -143,14 +158,14 @@ class _Checker:
 
     def _result(self, upload: Upload) -> Result:
         name = upload.key.removeprefix(self._prefix)
-        if rejection := _check_listed(name, self._prefix, upload):
+        if rejection := _check_listed(name, self._prefix, upload, self._planned):
             return Result(Rejected(name, *rejection))
         try:
             content, image_hash, subject = self._read(upload)
         except ClientError as error:
-            if error_code(error) not in CHANGED_CODES:
-                raise
-            return Result(Rejected(name, *Rejection("Changed", "the file was replaced or deleted during the check")))
+            if rejection := _refusal(error_code(error)):
+                return Result(Rejected(name, *rejection))
+            raise
         with self._decoding:
             # The first photo of a run is always decoded, so that each run makes progress.
             if upload.key != self._first and self._seconds_left() < RESERVE_SECONDS:
@@ -205,8 +220,19 @@ class _Checker:
         return content, upload.etag, subject
 
 
-def _check_listed(name: str, folder: str, upload: Upload) -> Rejection | None:
+def _refusal(code: str) -> Rejection | None:
+    """Why the photo is rejected if S3 answers with the error ``code``, or None if the check has to fail."""
+    if code in CHANGED_CODES:
+        return Rejection("Changed", "the file was replaced or deleted during the check")
+    if code in UNREADABLE_CODES:
+        return Rejection("Unreadable", "S3 does not return the file: it is archived, or encrypted with another key")
+    return None
+
+
+def _check_listed(name: str, folder: str, upload: Upload, planned: datetime) -> Rejection | None:
     """Why the photo is rejected by what the listing says, or None."""
+    if upload.modified > planned:
+        return Rejection("Changed", "the file was uploaded or replaced after the job's start")
     if "/" in name:
         return Rejection("InvalidName", f"the photo is in a folder below {folder}")
     if fault := names.fault_of_file_name(name):

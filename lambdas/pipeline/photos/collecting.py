@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.errors import ManifestChanged, NotEnoughImages, TooManyBadImages
 from pipeline.manifests import ManifestWriter, Photo, photo_line, rejected_list_key
 from pipeline.photos.parts import Accepted, Part, Rejected, part_key, read_part
-from pipeline.photos.planning import read_batches
+from pipeline.photos.planning import read_plan
 from pipeline.photos.plots import BRIGHTNESS, SHARPNESS, counts
 from pipeline.photos.uploads import prefix
 from rules import photos
@@ -117,7 +117,8 @@ def collect(request: CollectPhotos, *, bucket: str, min_images: int, max_rejecte
 
 
 def _read_parts(job_id: str, bucket: str) -> list[Part]:
-    keys = [part_key(job_id, batch) for batch in read_batches(job_id, bucket)]
+    plan = read_plan(job_id, bucket)
+    keys = [part_key(job_id, batch) for batch in plan.batches] if plan else []
     with ThreadPoolExecutor(READERS) as readers:
         parts = list(readers.map(lambda key: read_part(bucket, key), keys))
     found = [part for part in parts if part]

@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -35,6 +37,13 @@ class Batch:
     bytes: int
 
 
+class Plan(NamedTuple):
+    """The batches, and the time when S3 wrote the list of them."""
+
+    batches: list[Batch]
+    written: datetime
+
+
 @dataclass(frozen=True)
 class PhotosPlanned:
     """The object with the list of batches, and the numbers of batches and photos."""
@@ -53,26 +62,26 @@ def batches_key(job_id: str) -> str:
 def plan(request: PlanPhotos, *, bucket: str) -> PhotosPlanned:
     """List the job's photos once, and write the list of batches.
 
-    A list that exists stays: photos that were uploaded after the job's start do not count, and finished batches remain
-    those of the list.
+    A list that exists stays, so finished batches remain those of the list.
 
     Raises:
         ImagesNotFound: no photo was uploaded.
         TooManyImages: more than `MOST_IN_JOB` photos were uploaded.
     """
-    batches = read_batches(request.job_id, bucket) or _write_batches(request.job_id, bucket)
+    before = read_plan(request.job_id, bucket)
+    batches = before.batches if before else _write_batches(request.job_id, bucket)
     return PhotosPlanned(bucket, batches_key(request.job_id), len(batches), sum(batch.count for batch in batches))
 
 
-def read_batches(job_id: str, bucket: str) -> list[Batch]:
-    """The job's list of batches. Empty if it does not exist."""
+def read_plan(job_id: str, bucket: str) -> Plan | None:
+    """Read the job's list of batches. None if it does not exist."""
     try:
-        body = clients.s3.get_object(Bucket=bucket, Key=batches_key(job_id))["Body"]
+        answer = clients.s3.get_object(Bucket=bucket, Key=batches_key(job_id))
     except ClientError as error:
         if error_code(error) != "NoSuchKey":
             raise
-        return []
-    return [Batch(**batch) for batch in json.loads(body.read())]
+        return None
+    return Plan([Batch(**batch) for batch in json.loads(answer["Body"].read())], answer["LastModified"])
 
 
 def _write_batches(job_id: str, bucket: str) -> list[Batch]:
