@@ -24,7 +24,7 @@ class Sprite:
 
 @dataclass(frozen=True)
 class TextStyle:
-    """How text looks: its size in pixels, colour, weight, face, and which end of it is at the given point."""
+    """How text is drawn: size in pixels, colour, weight and typeface, and the anchor: which end is at the point."""
 
     size: int
     colour: Ink

@@ -104,22 +104,13 @@ def put_input_manifest(
     return bucket.put_lines(f"manifests/{JOB}/input.manifest", lines)
 
 
-def check_photos(
-    bucket: str,
-    job_id: str = JOB,
-    *,
-    min_images: int = 1,
-    max_rejected_share: float = 1.0,
-    seconds_left: Callable[[], float] = lambda: 900.0,
-) -> ImagesChecked:
-    """Run the three states that check a job's photos, as if the job was new."""
+def check_photos(bucket: str, job_id: str = JOB, **options: Any) -> ImagesChecked:
+    """Run the three states that check a job's photos, as if the job was new. ``options`` are those of a later run."""
     clients.s3.delete_objects(
         Bucket=bucket,
         Delete={"Objects": [{"Key": key} for key in (*results(bucket, job_id), f"manifests/{job_id}/batches.json")]},
     )
-    return continue_check(
-        bucket, job_id, min_images=min_images, max_rejected_share=max_rejected_share, seconds_left=seconds_left
-    )
+    return continue_check(bucket, job_id, **options)
 
 
 def continue_check(
