@@ -25,8 +25,8 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, calls, deploy, moto_patches, presigned
+from ekyc.localaws.access import API, LABELLING, AccessControl, has_aws_signature
 from ekyc.localaws.clock import clock
-from ekyc.localaws.doors import API, LABELLING, Doors, has_aws_signature
 from ekyc.localaws.errors import LocalAwsError
 from ekyc.localaws.iam import guard
 from ekyc.localaws.services import functions, gateway
@@ -97,9 +97,9 @@ class LocalAws:
             app = _install()
             cleanup.callback(self._end_what_runs)
             guard.install(self._enforce_iam)
-            doors = Doors(app, self._port, self._token)
+            access_control = AccessControl(app, self._port, self._token)
             for listener in listeners:
-                server = _Server(doors, listener)
+                server = _Server(access_control, listener)
                 cleanup.callback(server.stop)
                 server.start()
             self._cleanup = cleanup.pop_all()

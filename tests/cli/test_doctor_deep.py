@@ -16,7 +16,7 @@ from aws_answers import NOWHERE, Answers, answering, denied, ekyc_doctor
 
 from ekyc.cli.account import Account
 from ekyc.cli.doctor.context import CheckContext
-from ekyc.cli.doctor.deep import answers, examination, probe, rekognition, twins, web
+from ekyc.cli.doctor.deep import answers, examination, probe, rekognition, role_copies, web
 from ekyc.cli.doctor.deep.probe import NAMES, Probe
 from ekyc.cli.doctor.findings import Finding
 from ekyc.localaws.server import LocalAws
@@ -72,7 +72,7 @@ def environment(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> pytest.M
             monkeypatch.delenv(name)
     for name, value in {**NOWHERE, **deployed.aws.environment()}.items():
         monkeypatch.setenv(name, value)
-    for module in (probe, twins):
+    for module in (probe, role_copies):
         monkeypatch.setattr(module, "SECONDS_BETWEEN_LOOKS", 0.1)
     return monkeypatch
 
@@ -133,19 +133,19 @@ def test_a_problem_ends_with_exit_code_1_and_nothing_left(deployed: Deployed) ->
     assert deployed.things() == NOTHING
 
 
-def test_a_twin_has_the_deployed_policies(deployed: Deployed, a_probe: Probe) -> None:
+def test_a_role_copy_has_the_deployed_policies(deployed: Deployed, a_probe: Probe) -> None:
     # Given the policy of a function's role
-    twin = twins.find_or_make(a_probe, "RequestLabels")
+    role_copy = role_copies.find_or_make(a_probe, "RequestLabels")
     by_sid = statements(deployed, "RequestLabels")
-    # Then its twin has the same, but for the state machine and the source of events
-    own_statements = {one.get("Sid"): one for policy in twin.policies for one in policy["Statement"]}
+    # Then the copy of its role has the same, but for the state machine and the source of events
+    own_statements = {one.get("Sid"): one for policy in role_copy.policies for one in policy["Statement"]}
     assert own_statements.keys() == by_sid.keys()
     changed = {sid for sid, statement in own_statements.items() if statement != by_sid[sid]}
     assert changed == {"AnswerTask", "TellSystems"}
     assert own_statements["AnswerTask"]["Resource"].endswith(f":stateMachine:{a_probe.name}")
     assert '"events:source": "ekyc.doctor"' in json.dumps(own_statements["TellSystems"]["Condition"])
     # And the user alone may take it on, and Step Functions
-    role = deployed.aws.client("iam").get_role(RoleName=twin.name)["Role"]
+    role = deployed.aws.client("iam").get_role(RoleName=role_copy.name)["Role"]
     user, machine = role["AssumeRolePolicyDocument"]["Statement"]
     assert user["Principal"] == {"AWS": a_probe.context.identity["Arn"]}
     assert machine["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
@@ -218,7 +218,7 @@ def test_a_denial_of_the_roles_call_is_a_problem(
     deployed: Deployed, a_probe: Probe, environment: pytest.MonkeyPatch
 ) -> None:
     # Given an AWS that denies the project, also when it has had time to learn of the role
-    environment.setattr(twins, "SECONDS_TO_PROPAGATE", 0)
+    environment.setattr(role_copies, "SECONDS_TO_PROPAGATE", 0)
     with answering(denied("rekognition:CreateProject")) as url:
         environment.setenv("AWS_ENDPOINT_URL_REKOGNITION", url)
         finding = examine("Rekognition project", a_probe)

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from ekyc.localaws.doors import PRIVATE, refusal
+from ekyc.localaws.access import PRIVATE, refusal
 from ekyc.localaws.errors import LocalAwsError
 from ekyc.localaws.services import groundtruth, labelling_files
 from ekyc.localaws.services.custom_labels_manifest import Size
@@ -223,7 +223,7 @@ def _open_job(name: str) -> LabelingJob:
 
 
 def _worker(request: Request) -> str:
-    """The worker's name, as the worker gives it. Access itself is granted by the token (`ekyc.localaws.doors`)."""
+    """The worker's name, as the worker gives it. Access itself is granted by the token (`ekyc.localaws.access`)."""
     worker = unquote(request.headers.get("X-Worker", "")).strip()
     if not worker:
         raise PageProblem(401, "Unauthorized", "The header X-Worker must have your name.")

@@ -5,9 +5,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ekyc.cli.doctor.deep import twins
+from ekyc.cli.doctor.deep import role_copies
 from ekyc.cli.doctor.deep.probe import Probe
-from ekyc.cli.doctor.deep.twins import EVENT_SOURCE, DeniedError, Twin
+from ekyc.cli.doctor.deep.role_copies import EVENT_SOURCE, DeniedError, RoleCopy
 from ekyc.cli.doctor.findings import Finding, ok, problem, skipped, warning
 
 FUNCTION = "RequestLabels"
@@ -27,9 +27,9 @@ def unknown_labelling_job(probe: Probe) -> Finding:
     """A job makes this call before it creates its labelling job, unless its labels are supplied."""
     if not probe.context.uses_ground_truth:
         return skipped("not needed: labels are supplied")
-    twin = twins.find_or_make(probe, FUNCTION)
+    role_copy = role_copies.find_or_make(probe, FUNCTION)
     try:
-        twin.call("sagemaker", "describe_labeling_job", LabelingJobName=f"{probe.name}-1")
+        role_copy.call("sagemaker", "describe_labeling_job", LabelingJobName=f"{probe.name}-1")
     except DeniedError:
         raise
     except ClientError as error:
@@ -43,7 +43,7 @@ def unknown_labelling_job(probe: Probe) -> Finding:
 def put_event(probe: Probe) -> Finding:
     """Sends an event as the pipeline does, under the deployed condition on the source. No rule matches the event."""
     entry = {"Source": EVENT_SOURCE, "DetailType": "Doctor", "Detail": json.dumps({"probe": probe.name})}
-    answer = twins.find_or_make(probe, FUNCTION).call("events", "put_events", Entries=[entry])
+    answer = role_copies.find_or_make(probe, FUNCTION).call("events", "put_events", Entries=[entry])
     if answer["FailedEntryCount"]:
         code = answer["Entries"][0].get("ErrorCode")
         return problem(f"EventBridge rejected an event: {code}", "Try again in a minute.")
@@ -55,12 +55,12 @@ def task_token(probe: Probe) -> Finding:
 
     This tests a real token, the permission on the state machine's ARN, and the order of calls most likely to fail.
     """
-    twin = twins.find_or_make(probe, FUNCTION)
+    role_copy = role_copies.find_or_make(probe, FUNCTION)
     stepfunctions = probe.context.client("stepfunctions")
     with probe.making(f"state machine {probe.name}", lambda: _delete_machine(probe)):
-        machine = twin.retry_denials(
+        machine = role_copy.retry_denials(
             lambda: stepfunctions.create_state_machine(
-                name=probe.name, definition=json.dumps(_definition()), roleArn=twin.arn
+                name=probe.name, definition=json.dumps(_definition()), roleArn=role_copy.arn
             )
         )["stateMachineArn"]
     execution = stepfunctions.start_execution(stateMachineArn=machine, name=probe.name)["executionArn"]
@@ -81,18 +81,18 @@ def task_token(probe: Probe) -> Finding:
         error = execution_end.get("error", execution_end["status"])
         cause = execution_end.get("cause", "AWS gives no cause")
         return problem(f"a token cannot be answered: {error}: {cause}", PLEASE_REPORT)
-    code_if_used = _error_code(twin, json.loads(execution_end["output"])["token"])
-    code_if_unknown = _error_code(twin, "doctor")
+    code_if_used = _error_code(role_copy, json.loads(execution_end["output"])["token"])
+    code_if_unknown = _error_code(role_copy, "doctor")
     codes = f"a used token gets {code_if_used}, an unknown token {code_if_unknown}"
     if code_if_used not in ALREADY_RESUMED:
         return problem(f"an answer to a token resumed the execution, but {codes}", PLEASE_REPORT)
     return ok(f"an answer to a token before its call had returned resumed the execution; {codes}")
 
 
-def _error_code(twin: Twin, token: str) -> str:
+def _error_code(role_copy: RoleCopy, token: str) -> str:
     """The error code of SendTaskSuccess, which should be refused."""
     try:
-        twin.call("stepfunctions", "send_task_success", taskToken=token, output="{}")
+        role_copy.call("stepfunctions", "send_task_success", taskToken=token, output="{}")
     except DeniedError:
         return "AccessDenied"
     except ClientError as error:

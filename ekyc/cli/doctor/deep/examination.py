@@ -7,7 +7,7 @@ from ekyc.cli.account import NotCheckedError
 from ekyc.cli.doctor.context import CheckContext
 from ekyc.cli.doctor.deep import answers, rekognition, web
 from ekyc.cli.doctor.deep.probe import Probe
-from ekyc.cli.doctor.deep.twins import EVENT_SOURCE, DeniedError
+from ekyc.cli.doctor.deep.role_copies import EVENT_SOURCE, DeniedError
 from ekyc.cli.doctor.deployed import NOT_DEPLOYED
 from ekyc.cli.doctor.examination import run_check
 from ekyc.cli.doctor.findings import Finding, ok, problem, skipped

@@ -29,8 +29,8 @@ class Probe:
         self.context = context
         self.token = token
         self.name = f"{NAMES}{secrets.token_hex(4)}"
-        self.twins: dict[str, Any] = {}
-        """Copies of functions' roles, by function. `twins.find_or_make` makes them."""
+        self.role_copies: dict[str, Any] = {}
+        """Copies of functions' roles, by function. `role_copies.find_or_make` makes them."""
         self._created: list[tuple[str, Callable[[], object]]] = []
         self.deadline = time.monotonic() + MOST_SECONDS
         """End of all waits, on the clock time.monotonic."""

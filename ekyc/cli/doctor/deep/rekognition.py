@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 from ekyc.cli.account import NotCheckedError
-from ekyc.cli.doctor.deep import twins
+from ekyc.cli.doctor.deep import role_copies
 from ekyc.cli.doctor.deep.probe import Probe, ignore_codes
-from ekyc.cli.doctor.deep.twins import Twin
+from ekyc.cli.doctor.deep.role_copies import RoleCopy
 from ekyc.cli.doctor.findings import Finding, ok, problem
 
 FUNCTION = "CreateDatasets"
@@ -19,10 +19,10 @@ SIDE = 64  # pixels, the minimum of Custom Labels
 
 def create_project(probe: Probe) -> Finding:
     """Creates a project as the function CreateDatasets does, with its tags: the policy's only condition is a tag."""
-    twin = twins.find_or_make(probe, FUNCTION)
-    tags = _tags(probe, twin)
+    role_copy = role_copies.find_or_make(probe, FUNCTION)
+    tags = _tags(probe, role_copy)
     with probe.making(f"Rekognition project {probe.name}", lambda: _delete_project(probe)):
-        twin.call("rekognition", "create_project", ProjectName=probe.name, Tags=tags)
+        role_copy.call("rekognition", "create_project", ProjectName=probe.name, Tags=tags)
     probe.wait_for(
         lambda: (project := _project(probe)) and project["Status"] == "CREATED",
         SECONDS_FOR_PROJECT,
@@ -41,9 +41,9 @@ def create_dataset(probe: Probe) -> Finding:
     photo, manifest = f"images/{probe.name}/doctor.jpg", f"images/{probe.name}/train.manifest"
     probe.put_object(photo, _photo())
     probe.put_object(manifest, _manifest_line(f"s3://{bucket}/{photo}"))
-    twin = twins.find_or_make(probe, FUNCTION)
+    role_copy = role_copies.find_or_make(probe, FUNCTION)
     source = {"GroundTruthManifest": {"S3Object": {"Bucket": bucket, "Name": manifest}}}
-    arn = twin.call(
+    arn = role_copy.call(
         "rekognition",
         "create_dataset",
         ProjectArn=project["ProjectArn"],
@@ -67,11 +67,11 @@ def create_dataset(probe: Probe) -> Finding:
     return ok(f"Rekognition reads a manifest in the bucket{key} for the role of {FUNCTION}")
 
 
-def _tags(probe: Probe, twin: Twin) -> dict[str, str]:
+def _tags(probe: Probe, role_copy: RoleCopy) -> dict[str, str]:
     """The deployment's cost tags, and each tag that the policy requires, with the probe's name as its value."""
     cost_tags = probe.context.function(FUNCTION)["Environment"]["Variables"]["COST_TAGS"]
     tags = {key: value for key, _, value in (tag.partition("=") for tag in cost_tags.split(",") if tag)}
-    for policy in twin.policies:
+    for policy in role_copy.policies:
         for statement in policy["Statement"]:
             keys = [key for pairs in statement.get("Condition", {}).values() for key in pairs]
             tags |= {key.removeprefix(REQUEST_TAG): probe.name for key in keys if key.startswith(REQUEST_TAG)}

@@ -1,4 +1,4 @@
-"""The doors of the local AWS: which host, which origin and which path gets an answer, over raw sockets."""
+"""Access to the local AWS: which host, which origin and which path gets an answer, over raw sockets."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ PRESIGNED_QUERY = re.compile(
 )
 
 
-class Doors:
+class AccessControl:
     """The WSGI application `app` with access control, for the server on `port` of this machine.
 
     `token` opens the labelling page. It is in the page's address, is exchanged for a cookie, and is never logged.

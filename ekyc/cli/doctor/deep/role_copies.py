@@ -1,4 +1,4 @@
-"""Copies ("twins") of the functions' roles, with the deployed policies, that the user can assume for a few minutes."""
+"""Copies of the functions' roles, with the deployed policies, that the user can assume for a few minutes."""
 
 import json
 import time
@@ -18,14 +18,14 @@ EVENT_SOURCE = "ekyc.doctor"
 
 
 class DeniedError(ClientError):
-    """AWS denies a call that ``function`` makes in jobs to the twin of the function's role."""
+    """AWS denies a call that ``function`` makes in jobs to the copy of the function's role."""
 
     def __init__(self, function: str, error: ClientError) -> None:
         super().__init__(error.response, error.operation_name)
         self.function = function
 
 
-class Twin:
+class RoleCopy:
     """A copy of a function's role, with its policies adapted to the probe's resources."""
 
     def __init__(self, probe: Probe, function: str) -> None:
@@ -42,7 +42,7 @@ class Twin:
             role = iam.create_role(
                 RoleName=self.name,
                 AssumeRolePolicyDocument=json.dumps(self._trust()),
-                Description=f"Twin of the role of {function}, for ekyc doctor --deep.",
+                Description=f"Copy of the role of {function}, for ekyc doctor --deep.",
             )
         for name, document in policies.items():
             iam.put_role_policy(RoleName=self.name, PolicyName=name, PolicyDocument=json.dumps(document))
@@ -52,7 +52,7 @@ class Twin:
         self._credentials: dict[str, str] = {}
 
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call AWS with the twin's credentials and return the response. ``operation`` is the name of a boto3 method.
+        """Call AWS with the copy's credentials and return the response. ``operation`` is the name of a boto3 method.
 
         Raises:
             DeniedError: AWS denies the call, although IAM had time to propagate the role.
@@ -124,12 +124,12 @@ class Twin:
         ignore_codes({"NoSuchEntity"}, delete)
 
 
-def find_or_make(probe: Probe, function: str) -> Twin:
-    """The twin of the role of ``function``. The first call makes it."""
-    if function not in probe.twins:
-        probe.twins[function] = Twin(probe, function)
-    twin: Twin = probe.twins[function]
-    return twin
+def find_or_make(probe: Probe, function: str) -> RoleCopy:
+    """The copy of the role of ``function``. The first call makes it."""
+    if function not in probe.role_copies:
+        probe.role_copies[function] = RoleCopy(probe, function)
+    role_copy: RoleCopy = probe.role_copies[function]
+    return role_copy
 
 
 def _adapt(document: Mapping[str, Any], state_machine: str, name: str) -> dict[str, Any]:
