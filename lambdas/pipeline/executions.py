@@ -62,20 +62,28 @@ def job_id(execution_arn: str) -> str:
 def describe(execution_arn: str) -> "DescribeExecutionOutputTypeDef":
     """DescribeExecution's answer. If a batch of photos failed, ``error`` and ``cause`` are those of the batch.
 
-    The execution's own error then only says that a batch failed. The batches are executions, too.
+    The execution's own error then only says that a batch failed.
     """
     execution = clients.stepfunctions.describe_execution(executionArn=execution_arn)
-    if execution.get("error") != BATCH_FAILED:
+    batch = failed_batch(execution_arn) if execution.get("error") == BATCH_FAILED else None
+    if batch is None:
         return execution
+    return execution | {name: batch[name] for name in ("error", "cause") if name in batch}  # type: ignore[return-value]
+
+
+def failed_batch(execution_arn: str) -> "DescribeExecutionOutputTypeDef | None":
+    """DescribeExecution's answer about a failed batch of photos of the execution. A batch is an execution, too.
+
+    None if Step Functions lists no failed batch. Its lists are eventually consistent, so a failed batch may be missing.
+    """
     for run in reversed(clients.stepfunctions.list_map_runs(executionArn=execution_arn)["mapRuns"]):
         for status in UNSUCCESSFUL:
             batches = clients.stepfunctions.list_executions(
                 mapRunArn=run["mapRunArn"], statusFilter=status, maxResults=1
             )["executions"]
             if batches:
-                batch = clients.stepfunctions.describe_execution(executionArn=batches[0]["executionArn"])
-                return execution | {name: batch[name] for name in ("error", "cause") if name in batch}  # type: ignore[return-value]
-    return execution
+                return clients.stepfunctions.describe_execution(executionArn=batches[0]["executionArn"])
+    return None
 
 
 def next_input(execution: Mapping[str, Any], *, again_from: Task | None) -> dict[str, Any]:

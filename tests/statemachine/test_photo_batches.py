@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 from deployed import Pipeline, deployed, eventually
+from jsonschema import Draft202012Validator
 from PIL import Image
+from test_audit import SCHEMA, against_aws, answers, fetched, wrong
 from test_iam_enforced import take_permission
 from test_stop_and_resume import held, resume
 
+from ekyc.localaws.moto_patches import stepfunctions
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import functions
+from pipeline.audit import report as documents
+from pipeline.audit import verify
 
 PHOTOS = 260  # two batches
 WAITS = {"labels": {"provider": "supplied"}}
@@ -172,6 +177,89 @@ def test_a_failed_batch_is_named_and_repeated_alone(batches: Pipeline, monkeypat
     give_back()
     resume(batches, job_id)
     assert batches.reaches(job_id, "WaitingForLabelling")["images"] == PHOTOS
+
+
+END = "How did the execution end?"
+
+
+def failed_by_batch(pipeline: Pipeline) -> tuple[str, bytes]:
+    """A job that failed because its batch may not read photos, and its report."""
+    give_back = take_permission(pipeline.aws, "CheckPhotos", "s3:GetObject")
+    job_id = job_with(pipeline, many_of(12))
+    pipeline.start(job_id, **WAITS)
+    pipeline.reaches(job_id, "Failed")
+    give_back()
+    return job_id, fetched(pipeline, job_id)
+
+
+def list_no_batches(patch: pytest.MonkeyPatch) -> None:
+    """Make ListExecutions answer as AWS may for a while after a change: no batch is in the list yet."""
+    find = stepfunctions._asked_for
+
+    def late(response: Any) -> tuple[str, list[Any]]:
+        arn, executions = find(response)
+        return arn, [] if ":mapRun:" in arn else executions
+
+    patch.setattr(stepfunctions, "_asked_for", late)
+
+
+def result(findings: list[verify.Finding], part: str) -> str:
+    return next(one.result for one in findings if one.part == part)
+
+
+def test_a_report_has_the_error_of_a_failed_batch(batches: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given the report on an execution of which a batch failed
+    job_id, body = failed_by_batch(batches)
+    report = json.loads(body)
+    Draft202012Validator(SCHEMA).validate(report)
+    # Then it has the answer of Step Functions about the execution, and beside it the batch with its error
+    (batch_arn,) = batches.batches(job_id)
+    end = report["facts"]["end"]
+    assert end["error"] == report["inputs"]["execution"]["error"] == "States.ExceedToleratedFailureThreshold"
+    assert (end["failedBatch"]["executionArn"], end["failedBatch"]["error"]) == (batch_arn, "AccessDenied")
+    named = f"The batch of photos {batch_arn} ended with FAILED and AccessDenied: GetObject returned"
+    assert named in answers(report)[END]
+    # And it is genuine, also when Step Functions does not list the batch
+    with monkeypatch.context() as patch:
+        for _ in range(2):
+            findings = against_aws(batches, body)
+            assert {one.result for one in findings} == {verify.OK}, findings
+            assert result(findings, verify.BATCH) == verify.OK
+            list_no_batches(patch)
+    # When a forger changes the error of the batch, or names the batch of another job, then that is found
+    batch = report["inputs"]["failedBatch"]
+    other = json.loads(failed_by_batch(batches)[1])["inputs"]["failedBatch"]
+    for forged, found in (
+        (batch | {"error": "ImagesNotFound"}, (set(), {verify.BATCH})),
+        (batch | {"executionArn": other["executionArn"]}, (set(), {verify.BATCH})),
+        (other, ({"history"}, set())),
+    ):
+        inputs = report["inputs"] | {"failedBatch": forged}
+        made = documents.build(inputs, job_id=job_id, stored=report["stored"], previous=None)
+        file = documents.canonical(made)
+        about_batch = wrong(against_aws(batches, file)) - verify.PROOF
+        assert (wrong(verify.check_itself(file)), about_batch) == found
+    # When the job is resumed, then the batch can no longer be compared, and nothing is wrong
+    resume(batches, job_id)
+    batches.reaches(job_id, "WaitingForLabelling")
+    findings = against_aws(batches, body)
+    assert (result(findings, verify.BATCH), wrong(findings)) == (verify.UNKNOWN, set())
+
+
+def test_a_report_without_the_batch_is_not_wrong(batches: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a report that was made before Step Functions listed the failed batch
+    with monkeypatch.context() as patch:
+        list_no_batches(patch)
+        _, body = failed_by_batch(batches)
+    # Then it says so
+    report = json.loads(body)
+    Draft202012Validator(SCHEMA).validate(report)
+    assert report["facts"]["end"]["failedBatch"] is None
+    assert "The error of the failed batch of photos is not known" in answers(report)[END]
+    # And it is genuine when Step Functions lists the batch
+    findings = against_aws(batches, body)
+    assert (wrong(findings), result(findings, verify.BATCH)) == (set(), verify.UNKNOWN)
+    assert verify.verdict(findings) == verify.GENUINE
 
 
 def fine(width: int, height: int, quality: int) -> bytes:

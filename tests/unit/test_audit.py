@@ -356,6 +356,7 @@ def set_at(*path: Any, to: Any) -> Callable[[Report], None]:
     return tamper
 
 
+BATCH = {"executionArn": "arn:batch", "mapRunArn": "arn:run", "status": "FAILED"}
 TAMPERINGS: dict[str, tuple[Callable[[Report], None], str]] = {
     "the starter in the answers": (set_at("answers", 1, "answer", to="Nobody."), "answers"),
     "the starter": (set_at("inputs", "execution", "input", "startedBy", to="arn:else"), "inputs.execution"),
@@ -377,6 +378,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Report], None], str]] = {
     "where it is kept": (set_at("stored", to="s3://elsewhere/report.json"), "seal"),
     "whose it is": (set_at("jobId", to="ekyc-20200101000000-0000000000000000"), "seal"),
     "the execution's name": (set_at("execution", to="another"), "history"),
+    "a failed batch": (set_at("inputs", "failedBatch", to=BATCH), "history"),
     "provisional": (set_at("provisional", to=True), "seal"),
     "the seal": (set_at("sha256", to="0" * 64), "seal"),
     "a hash": (set_at("hashes", "history", to="0" * 64), "inputs.history"),

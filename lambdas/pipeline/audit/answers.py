@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 from pipeline.audit.facts import EQUAL, MISSING, REPLACED, UNREAD
+from pipeline.executions import BATCH_FAILED
 from pipeline.labelling import GROUND_TRUTH
 from rules.words import counted
 
@@ -64,6 +65,13 @@ def _end(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"{duration(end['endTime'] - end['startTime'])}."
     if end["error"]:
         yield f"Error {end['error']}: {end['cause'] or 'it has no cause.'}"
+    batch = end["failedBatch"]
+    if batch:
+        error = f"{batch['error']}: {batch['cause'] or 'it has no cause.'}" if "error" in batch else "no error."
+        yield f"The batch of photos {batch['executionArn']} ended with {batch['status']} and {error}"
+    elif end["error"] == BATCH_FAILED:
+        yield "The error of the failed batch of photos is not known: Step Functions did not list the batch when this"
+        yield "report was made."
 
 
 def _started(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -160,7 +160,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
     walk = walk_history(inputs)
     execution, job = inputs["execution"], inputs["job"]
     job_input = execution["input"] if isinstance(execution.get("input"), dict) else {}
-    training = _training(walk, job)
+    training, batch = _training(walk, job), inputs["failedBatch"]
     batches = result_of(walk.results, states.PLAN_PHOTOS).get("batches") or 0  # each is an execution with one state
     count = walk.transitions + batches
     transitions = {"count": count, "usd": round(count * prices.TRANSITION, 6)}
@@ -172,6 +172,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "endTime": execution.get("stopDate"),
             "error": execution.get("error"),
             "cause": cause_text(execution.get("cause")),
+            "failedBatch": {**batch, "cause": cause_text(batch.get("cause"))} if batch else None,
         },
         "started": {
             "by": _started_by(job_input),

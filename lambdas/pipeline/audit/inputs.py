@@ -59,6 +59,9 @@ RECORD = (
 EARLIER = ("name", "status", "startDate", "stopDate", "error", "cause", "redriveCount")
 """The fields of an earlier execution in the report. The execution also has its own report."""
 
+BATCH = ("executionArn", "mapRunArn", "status", "startDate", "stopDate", "redriveCount", "error", "cause")
+"""The fields of a failed batch of photos in the report. ``mapRunArn`` is in the history of the batch's execution."""
+
 MOST_REJECTED = 1000  # rejected photos in the report; the list in the bucket has all
 MOST_ANSWER = 1024 * 1024  # bytes of a worker's answer, which has the boxes of one photo
 PSEUDONYM = re.compile(r"[\w.:-]{1,128}", re.ASCII)  # the format of Ground Truth's worker ids and Cognito's subjects
@@ -80,6 +83,7 @@ def gather(execution_arn: str, job: Job | None, *, bucket: str) -> dict[str, Any
     inputs: dict[str, Any] = {
         "history": events,
         "execution": redactor.value(execution),
+        "failedBatch": redactor.value(read_failed_batch(execution)),
         "stateMachine": read_machine(execution_arn),
         "earlier": redactor.value(read_earlier(execution_arn)),
         "job": record(job),
@@ -101,10 +105,44 @@ def record(job: Job | None) -> dict[str, Any]:
 
 def read_execution(execution_arn: str) -> dict[str, Any]:
     """Read the fields of DescribeExecution that do not change after the end."""
-    described: Mapping[str, Any] = executions.describe(execution_arn)
+    return _fields(clients.stepfunctions.describe_execution(executionArn=execution_arn))
+
+
+def read_failed_batch(execution: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read a failed batch of photos of an execution that ended because a batch failed: the fields `BATCH`.
+
+    None for other executions, if Step Functions does not list the batch, or not yet, and if the batch was redriven.
+    """
+    if execution.get("error") != executions.BATCH_FAILED:
+        return None
+    batch = executions.failed_batch(execution["executionArn"])
+    return _batch(batch) if batch and batch["status"] in executions.UNSUCCESSFUL else None
+
+
+def read_batch(batch_arn: str) -> dict[str, Any]:
+    """Read the fields `BATCH` of a batch of photos."""
+    return _batch(clients.stepfunctions.describe_execution(executionArn=batch_arn))
+
+
+def _batch(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in _fields(described).items() if name in BATCH}
+
+
+def _fields(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of DescribeExecution's answer for the report. Times are in Unix ms, and JSON texts are parsed."""
     execution = {
         name: history.parsed(name, described[name])
-        for name in ("executionArn", "stateMachineArn", "name", "status", "input", "error", "cause", "redriveCount")
+        for name in (
+            "executionArn",
+            "stateMachineArn",
+            "mapRunArn",
+            "name",
+            "status",
+            "input",
+            "error",
+            "cause",
+            "redriveCount",
+        )
         if described.get(name) is not None
     }
     for name in ("startDate", "stopDate", "redriveDate"):

@@ -31,7 +31,7 @@ from pipeline.audit.store import FINAL, PROVISIONAL, Store, Version, VersionList
 from pipeline.errors import error_code
 from rules.words import counted
 
-PARTS = ("earlier", "execution", "files", "history", "job", "rejected", "stateMachine", "workers")
+PARTS = ("earlier", "execution", "failedBatch", "files", "history", "job", "rejected", "stateMachine", "workers")
 MEMBERS = frozenset(
     {
         "schema",
@@ -52,6 +52,7 @@ OK, WRONG, UNKNOWN, NOTED = "ok", "wrong", "not checked", "noted"
 GENUINE, ALONE, FORGED, UNPROVEN = "genuine", "genuine by its lock alone", "wrong", "not proven"
 STORED, STORED_PAGE, PAGE = "stored report", "stored page", "page"
 HISTORY, EXECUTION, EARLIER = (f"{part} in Step Functions" for part in ("history", "execution", "earlier executions"))
+BATCH = "failed batch in Step Functions"
 LATER_REPORTS, LATER_ENDS = "later reports", "later executions in Step Functions"
 LATER = frozenset({LATER_REPORTS, LATER_ENDS})
 NOT_LAST = "The verified report does not describe the last end of the job."
@@ -173,6 +174,10 @@ def _check_history(document: Mapping[str, Any]) -> Finding:
         faults.append(f"it ends with {last}, but the execution's status is {execution['status']}")
     if document["execution"] != execution["name"]:
         faults.append("it is the history of another execution")
+    batch = document["inputs"]["failedBatch"]
+    runs = [event["details"]["mapRunArn"] for event in events if event["type"] == "MapRunStarted"]
+    if batch and (execution.get("error") != executions.BATCH_FAILED or batch["mapRunArn"] not in runs):
+        faults.append("it did not end because of the failed batch")
     return _finding(
         "history",
         not faults,
@@ -282,6 +287,8 @@ def check_against_aws(body: bytes, *, store: Store) -> Iterator[Finding]:
     arn = document["inputs"]["execution"]["executionArn"]
     yield _try(HISTORY, lambda: _compare_history(document, arn, redactor))
     yield _try(EXECUTION, lambda: _compare_execution(document, arn, redactor))
+    if document["inputs"]["execution"].get("error") == executions.BATCH_FAILED:
+        yield _try(BATCH, lambda: _compare_batch(document, redactor))
     if document["inputs"]["earlier"]:
         yield _try(EARLIER, lambda: _compare_earlier(document, arn, redactor))
 
@@ -556,6 +563,18 @@ def _compare_execution(document: Mapping[str, Any], arn: str, redactor: Redactor
     if at_aws.get("stopDate") != own.get("stopDate"):  # the execution continued after the report
         own, at_aws = ({name: fields[name] for name in fields.keys() - changing} for fields in (own, at_aws))
     return _finding(EXECUTION, own == at_aws, "The execution is the same.", "The execution is different.")
+
+
+def _compare_batch(document: Mapping[str, Any], redactor: Redactor) -> Finding:
+    """Compare the failed batch with the same batch, because other batches may have failed too."""
+    own = document["inputs"]["failedBatch"]
+    if own is None:
+        return Finding(BATCH, UNKNOWN, "The report does not know the error of the failed batch.")
+    at_aws = redactor.value(inputs.read_batch(own["executionArn"]))
+    is_redriven = at_aws.get("redriveCount", 0) > own.get("redriveCount", 0) or at_aws["status"] == "PENDING_REDRIVE"
+    if is_redriven and at_aws.get("mapRunArn") == own["mapRunArn"]:
+        return Finding(BATCH, UNKNOWN, "The batch was redriven after the report, so its error cannot be compared.")
+    return _finding(BATCH, own == at_aws, "The batch is the same.", "The batch is different.")
 
 
 def _compare_earlier(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
