@@ -221,6 +221,16 @@ def test_a_training_costs_what_was_billed(s3: Any) -> None:
     assert found["training"]["seconds"] == pytest.approx(90, abs=2)
 
 
+def test_the_cost_of_checking_photos_is_called_an_estimate(s3: Any) -> None:
+    # Given a history that has the number of planned batches, but not how often each ran
+    document = made(s3, live_model())
+    Draft202012Validator(SCHEMA).validate(document)
+    # Then the report says what the number of transitions includes
+    assert document["facts"]["cost"]["plannedBatches"] == 1
+    words = "counts one transition for each planned batch of photos (1), and none for repeats of a batch."
+    assert words in " ".join(entry["answer"] for entry in document["answers"])
+
+
 @pytest.mark.parametrize("enters_again", [True, False])
 def test_a_redrive_is_reported_with_or_without_state_entry(s3: Any, enters_again: bool) -> None:
     # Given a task that fails, and a redrive a day later, of which AWS does not say whether it enters the state again

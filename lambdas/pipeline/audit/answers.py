@@ -200,6 +200,9 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
         elif not training["completed"]:
             yield "The training was not complete at the end of the execution. It cannot be cancelled, so it is billed."
     yield f"The execution made {cost['transitions']} state transitions, which cost {cost['transitionsUsd']:.4f} USD."
+    if cost["plannedBatches"]:
+        yield "This is an estimate: it counts one transition for each planned batch of photos"
+        yield f"({cost['plannedBatches']:,}), and none for repeats of a batch."
     if cost["modelUsdPerHour"]:
         yield f"The model costs {cost['modelUsdPerHour']:.2f} USD an hour while it runs."
     yield "These are list prices. The cost of labelling is not included."

@@ -161,7 +161,8 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
     execution, job = inputs["execution"], inputs["job"]
     job_input = execution["input"] if isinstance(execution.get("input"), dict) else {}
     training, batch = _training(walk, job), inputs["failedBatch"]
-    batches = result_of(walk.results, states.PLAN_PHOTOS).get("batches") or 0  # each is an execution with one state
+    # A batch is an execution with one state. The history does not have its retries and redrives.
+    batches = result_of(walk.results, states.PLAN_PHOTOS).get("batches") or 0
     count = walk.transitions + batches
     transitions = {"count": count, "usd": round(count * prices.TRANSITION, 6)}
     return {
@@ -189,6 +190,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
         "cost": {
             "trainingUsd": training["usd"] if training else 0.0,
             "transitions": transitions["count"],
+            "plannedBatches": batches,
             "transitionsUsd": transitions["usd"],
             "modelUsdPerHour": prices.model_hour(job.get("InferenceUnits"))
             if states.START_MODEL.name in walk.results
