@@ -104,6 +104,7 @@ def upload_manifests(lines: int, s3: Any) -> None:
             "sharpness": 4.25,
             "brightness": 0.521,
             "etag": f"{number:032x}",
+            "written": round(UPLOADED.timestamp() * 1000),
         }
         for number, ref in enumerate(refs)
     ]

@@ -6,11 +6,10 @@ fails the job if a photo that the model was trained or tested on has changed.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.clients import clients
-from pipeline.manifests import ManifestReader, Photo, read_photos, split_uri
+from pipeline.manifests import ManifestReader, Photo, read_photos, split_uri, unix_ms
 from rules.lines import Unusable
 
 FOLDERS = ("images", "upright")
@@ -23,15 +22,16 @@ class _Object(NamedTuple):
 
     key: str
     etag: str
-    modified: datetime
+    written: int
 
 
 def compare(manifest: ManifestReader, *, job_id: str, bucket: str) -> Iterator[tuple[Photo, Unusable | None]]:
     """Yield each photo of ``manifest``, the job's input.manifest, with its change since the check, or None.
 
-    A photo is unchanged if its object has the ETag of the check and was not written after the manifest. The second
-    condition detects a photo that was replaced and restored. It needs a bucket without versions, which the bucket
-    policy ensures. S3's times have a resolution of one second.
+    A photo is unchanged if its object has the ETag and the time of the check. The time detects a photo that was
+    replaced and restored, or replaced by one with the same MD5, which an attacker can make. It needs a bucket without
+    versions, which the bucket policy ensures. S3's times have whole seconds. So a replacement with the same ETag is not
+    detected if it is written in the same second as the photo, and the photo was checked within that second, too.
 
     S3's listing and the manifest have the same order, so both are read in one pass. The memory does not depend on the
     number of photos.
@@ -45,7 +45,7 @@ def compare(manifest: ManifestReader, *, job_id: str, bucket: str) -> Iterator[t
         now = listings[key.partition("/")[0]].find(key)
         if now is None:
             yield photo, DELETED
-        elif now.etag != photo.etag or now.modified > manifest.written:
+        elif (now.etag, now.written) != (photo.etag, photo.written):
             yield photo, REPLACED
         else:
             yield photo, None
@@ -67,4 +67,4 @@ class _Listing:
 def _list_objects(prefix: str, bucket: str) -> Iterator[_Object]:
     for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
-            yield _Object(entry["Key"], entry["ETag"].strip('"'), entry["LastModified"])
+            yield _Object(entry["Key"], entry["ETag"].strip('"'), unix_ms(entry["LastModified"]))

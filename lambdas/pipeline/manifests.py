@@ -22,9 +22,10 @@ class Photo(NamedTuple):
     """A line of ``input.manifest``: a photo that Check photos accepted.
 
     Photos with the same content have the same ``image_hash``. ``etag`` is the ETag of the object ``source_ref`` at the
-    check. ``width`` and ``height`` are those of the upright photo. ``orientation`` is the upload's in EXIF, 1 to 8.
-    `pipeline.photos.quality` explains ``sharpness`` and ``brightness``. Photos of the same shot or subject have the
-    same ``group``; None stands for a photo without such others.
+    check, and ``written`` the time when S3 wrote this object (Unix ms). ``width`` and ``height`` are those of the
+    upright photo. ``orientation`` is the upload's in EXIF, 1 to 8. `pipeline.photos.quality` explains ``sharpness`` and
+    ``brightness``. Photos of the same shot or subject have the same ``group``; None stands for a photo without such
+    others.
     """
 
     source_ref: str
@@ -32,6 +33,7 @@ class Photo(NamedTuple):
     width: int
     height: int
     etag: str
+    written: int
     sharpness: float
     brightness: float
     orientation: int = 1
@@ -43,7 +45,8 @@ def rejected_list_key(job_id: str) -> str:
     return f"manifests/{job_id}/rejected.jsonl"
 
 
-def _unix_ms(time: datetime) -> int:
+def unix_ms(time: datetime) -> int:
+    """``time`` in Unix ms."""
     return round(time.timestamp() * 1000)
 
 
@@ -91,8 +94,7 @@ class HashedStream:
 class ManifestReader:
     """Iterates over the lines of a manifest once.
 
-    ``written`` is the time when the object was written. ``sha256`` is the hex digest of the bytes read so far. After
-    the last line, it is the hash of the manifest.
+    ``sha256`` is the hex digest of the bytes read so far. After the last line, it is the hash of the manifest.
     """
 
     def __init__(
@@ -118,13 +120,13 @@ class ManifestReader:
         """
         bucket, key = split_uri(uri)
         answer = clients.s3.get_object(Bucket=bucket, Key=key)
-        self.written: datetime = answer["LastModified"]
+        written = unix_ms(answer["LastModified"])
         self._uri, self._expected = uri, expected_sha256
         self._body = answer["Body"]
-        if expected_written is not None and (is_in_parts(answer["ETag"]) or _unix_ms(self.written) != expected_written):
+        if expected_written is not None and (is_in_parts(answer["ETag"]) or written != expected_written):
             self._body.close()
             raise ManifestChanged(f"{uri} was written again after its stage wrote it.")
-        if written_by is not None and _unix_ms(self.written) > written_by:
+        if written_by is not None and written > written_by:
             self._body.close()
             raise ManifestChanged(f"{uri} was written again after the labelling ended.")
         self._hashed = HashedStream(self._body)
@@ -159,6 +161,7 @@ def read_photos(manifest: ManifestReader) -> Iterator[Photo]:
             size["width"],
             size["height"],
             line["etag"],
+            line["written"],
             line["sharpness"],
             line["brightness"],
             line.get("orientation", 1),
@@ -173,7 +176,7 @@ def photo_line(photo: Photo) -> str:
     return (
         f'{{"source-ref":{json.dumps(photo.source_ref)},"image-hash":{json.dumps(photo.image_hash)},'
         f'"image-size":{{"width":{photo.width},"height":{photo.height}}}{turned}{grouped},"sharpness":{photo.sharpness},'
-        f'"brightness":{photo.brightness},"etag":{json.dumps(photo.etag)}}}'
+        f'"brightness":{photo.brightness},"etag":{json.dumps(photo.etag)},"written":{photo.written}}}'
     )
 
 
@@ -219,4 +222,4 @@ class ManifestWriter:
         with self._file:
             if kind is None:
                 stored = put_once(self._bucket, self._key, self._file, self._hash.digest())
-                self.written = _unix_ms(stored.written)
+                self.written = unix_ms(stored.written)

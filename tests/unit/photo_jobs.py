@@ -19,12 +19,13 @@ from PIL import Image
 
 from pipeline.clients import clients
 from pipeline.jobs import jobs
-from pipeline.manifests import Photo, photo_line
+from pipeline.manifests import Photo, photo_line, unix_ms
 from pipeline.photos import checking, collecting, planning
 from pipeline.photos.checking import CheckPhotos
 from pipeline.photos.collecting import CollectPhotos, ImagesChecked
 from pipeline.photos.parts import part_prefix
 from pipeline.photos.planning import PlanPhotos
+from pipeline.photos.uploads import listed
 from tests.unit.aws_fakes import functions_use, store
 
 JOB = "ekyc-20261124015324-9f3c0a1b2c3d4e5f"
@@ -97,10 +98,15 @@ def put_input_manifest(
         f"manifests/{JOB}/rejected.jsonl",
         [{"source-ref": f"{prefix}{name}", "reason": "the photo is bad", "code": "Bad"} for name in rejected],
     )
+    for name in photos:
+        store(bucket.name, f"images/{JOB}/{name}", name.encode())
+    with functions_use(s3=bucket.s3):
+        stored = {upload.key: upload for upload in listed(bucket.name, JOB)}
     lines = []
     for name, details in sorted(photos.items()):
-        etag = store(bucket.name, f"images/{JOB}/{name}", name.encode())
-        lines.append(photo_line(Photo(f"{prefix}{name}", *details, etag.strip('"'), 4.0, 0.5, 1, groups.get(name))))
+        upload = stored[f"images/{JOB}/{name}"]
+        seen = (upload.etag, unix_ms(upload.modified), 4.0, 0.5, 1, groups.get(name))
+        lines.append(photo_line(Photo(f"{prefix}{name}", *details, *seen)))
     return bucket.put_lines(f"manifests/{JOB}/input.manifest", lines)
 
 
@@ -132,8 +138,8 @@ def continue_check(
 
 def results(bucket: str, job_id: str = JOB) -> list[str]:
     """The keys of the results of batches."""
-    listed = clients.s3.list_objects_v2(Bucket=bucket, Prefix=part_prefix(job_id)).get("Contents", [])
-    return [entry["Key"] for entry in listed]
+    found = clients.s3.list_objects_v2(Bucket=bucket, Prefix=part_prefix(job_id)).get("Contents", [])
+    return [entry["Key"] for entry in found]
 
 
 def sha256(bucket: Bucket, uri: str) -> str:
@@ -143,8 +149,8 @@ def sha256(bucket: Bucket, uri: str) -> str:
 
 def written(bucket: Bucket, uri: str) -> int:
     """When the object at ``uri`` was written (Unix ms), as the stage that wrote it returns it."""
-    modified = bucket.s3.head_object(Bucket=bucket.name, Key=uri.removeprefix(f"s3://{bucket.name}/"))["LastModified"]
-    return round(modified.timestamp() * 1000)
+    key = uri.removeprefix(f"s3://{bucket.name}/")
+    return unix_ms(bucket.s3.head_object(Bucket=bucket.name, Key=key)["LastModified"])
 
 
 def job_table(status: str) -> str:

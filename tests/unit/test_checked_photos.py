@@ -13,7 +13,11 @@ from pipeline.checked_photos import DELETED, REPLACED
 from pipeline.errors import ManifestChanged, PhotosChanged, UnexpectedAnswer
 from pipeline.evaluation import EvaluateModel
 from pipeline.manifests import ManifestReader
-from pipeline.photos.collecting import ImagesChecked
+from pipeline.photos import checking, collecting, planning
+from pipeline.photos.checking import CheckPhotos
+from pipeline.photos.collecting import CollectPhotos, ImagesChecked
+from pipeline.photos.planning import PlanPhotos
+from tests.unit.aws_fakes import functions_use
 from tests.unit.photo_jobs import JOB, Bucket, check_photos, photo, s3_in_moto, sha256, written
 
 SIDEWAYS = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
@@ -30,12 +34,34 @@ def bucket(s3: Any) -> Bucket:
     return Bucket(s3)
 
 
+def age(bucket: Bucket, *keys: str) -> None:
+    """Make the objects at ``keys`` an hour older, or all objects."""
+    objects = s3_backends["123456789012"]["aws"].buckets[bucket.name].keys
+    for key in keys or objects:
+        objects[key].last_modified -= timedelta(hours=1)
+
+
+class Aged:
+    """The bucket's S3, in which a copy is an hour old as soon as it is written."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bucket.s3, name)
+
+    def put_object(self, **request: Any) -> Any:
+        answer = self._bucket.s3.put_object(**request)
+        if request["Key"].startswith("upright/"):
+            age(self._bucket, request["Key"])
+        return answer
+
+
 def check(bucket: Bucket) -> ImagesChecked:
-    """Check the uploaded photos, an hour ago."""
-    checked = check_photos(bucket.name)
-    for key in s3_backends["123456789012"]["aws"].buckets[bucket.name].keys.values():
-        key.last_modified -= timedelta(hours=1)
-    return replace(checked, manifest_written=written(bucket, checked.manifest))
+    """Check the uploaded photos. They and their copies are an hour old."""
+    age(bucket)
+    with functions_use(s3=Aged(bucket)):
+        return check_photos(bucket.name)
 
 
 def changes(bucket: Bucket, checked: ImagesChecked) -> dict[str, str | None]:
@@ -95,6 +121,37 @@ def test_a_photo_that_was_replaced_and_put_back_is_noticed(bucket: Bucket) -> No
     assert changes(bucket, checked) == {"images/a.jpg": REPLACED.reason, "images/b.jpg": None}
 
 
+@pytest.mark.parametrize("moment", ["after it was listed", "after the check of its batch"])
+def test_a_photo_with_the_same_etag_counts_as_replaced(bucket: Bucket, moment: str) -> None:
+    # Given an upright and a sideways photo, which are an hour old
+    contents = {"a.jpg": photo(shade=1), "b.jpg": photo(shade=2, exif=SIDEWAYS)}
+    for name, content in contents.items():
+        bucket.put_photo(name, content)
+    age(bucket)
+
+    class Meddled(Aged):
+        """An S3 in which the photo is replaced when it is read. The new one has the same ETag."""
+
+        def get_object(self, **request: Any) -> Any:
+            if request["Key"] == f"images/{JOB}/a.jpg":
+                bucket.put_photo("a.jpg", contents["a.jpg"])
+            return bucket.s3.get_object(**request)
+
+    # When an object with the same ETag replaces the photo before the manifest is written
+    with functions_use(s3=(Meddled if moment == "after it was listed" else Aged)(bucket)):
+        planning.plan(PlanPhotos(JOB), bucket=bucket.name)
+        checking.check(CheckPhotos(JOB, 1), bucket=bucket.name, seconds_left=lambda: 900.0)
+        if moment == "after the check of its batch":
+            bucket.put_photo("a.jpg", contents["a.jpg"])
+            copy = f"s3://{bucket.name}/upright/{JOB}/b.jpg"
+            bucket.put(f"upright/{JOB}/b.jpg", bucket.read(copy))
+        checked = collecting.collect(CollectPhotos(JOB), bucket=bucket.name, min_images=1, max_rejected_share=0)
+    # Then the photo counts as replaced, and so does a copy
+    found = changes(bucket, checked)
+    assert found["images/a.jpg"] == REPLACED.reason
+    assert found["upright/b.jpg"] == (None if moment == "after it was listed" else REPLACED.reason)
+
+
 def trained(bucket: Bucket, checked: ImagesChecked, train: list[str], test: list[str]) -> EvaluateModel:
     """What Evaluate model is asked about a model that was trained on these photos."""
 
@@ -110,9 +167,12 @@ def trained(bucket: Bucket, checked: ImagesChecked, train: list[str], test: list
 
 @pytest.fixture
 def three_checked(bucket: Bucket) -> ImagesChecked:
+    """Three photos that were checked an hour ago."""
     for shade in range(3):
         bucket.put_photo(f"{shade}.jpg", photo(shade=shade))
-    return check(bucket)
+    checked = check(bucket)
+    age(bucket, f"manifests/{JOB}/input.manifest")
+    return replace(checked, manifest_written=written(bucket, checked.manifest))
 
 
 @pytest.mark.parametrize("name", ["0.jpg", "1.jpg"])

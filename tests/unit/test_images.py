@@ -120,6 +120,7 @@ def test_good_photos_are_listed_in_the_order_of_their_names(bucket: Bucket) -> N
             "sharpness": 0.0,
             "brightness": brightness[name],
             "etag": hashlib.md5(content[name]).hexdigest(),  # noqa: S324
+            "written": written(bucket, f"s3://{bucket.name}/images/{JOB}/{name}"),
         }
         for name in ("a.jpg", "b.png")
     ]
@@ -402,7 +403,7 @@ def test_a_batch_goes_on_over_several_runs(bucket: Bucket) -> None:
     copies = [key for key in clock.written if key.startswith("upright/")]
     assert sorted(copies) == [f"upright/{JOB}/{number}.jpg" for number in (1, 3, 5, 7)]
     # And the lists are those of a run with enough time
-    whole = check(bucket)
+    whole = check(bucket, s3=clock)
     assert (checked.accepted, checked.turned, checked.rejected) == (8, 4, 1)
     assert replace(whole, manifest_written=0) == replace(checked, manifest_written=0)
 

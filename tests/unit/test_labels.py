@@ -322,8 +322,8 @@ def test_labels_of_a_turned_photo_name_its_upright_copy(bucket: Bucket, kind: st
     original = f"s3://{bucket.name}/images/{JOB}/2.jpg"
     etags = [put(bucket, uri) for uri in (upright, original)]
     photos = [
-        Photo(upright, "hash-1", 640, 480, etags[0], 4.0, 0.5),
-        Photo(original, "hash-2", 640, 480, etags[1], 4.0, 0.5),
+        Photo(upright, "hash-1", 640, 480, etags[0], written(bucket, upright), 4.0, 0.5),
+        Photo(original, "hash-2", 640, 480, etags[1], written(bucket, original), 4.0, 0.5),
     ]
     manifest = bucket.put_lines(f"manifests/{JOB}/input.manifest", [photo_line(photo) for photo in photos])
     # And labels that name the uploads

@@ -216,8 +216,8 @@ def test_a_written_line_is_read_back(name: str, job_name: str, label: str) -> No
 
 def test_photos_are_written_and_read_back(bucket: Bucket) -> None:
     photos = [
-        Photo('s3://bucket/ä "1".jpg', "abc", 640, 480, "e1", 3.25, 0.5),
-        Photo("s3://b/2.jpg", "def", 64, 4096, "e2", 0.0, 1.0, 6, 17),
+        Photo('s3://bucket/ä "1".jpg', "abc", 640, 480, "e1", 1_000, 3.25, 0.5),
+        Photo("s3://b/2.jpg", "def", 64, 4096, "e2", 2_000, 0.0, 1.0, 6, 17),
     ]
     uri = bucket.put("input.manifest", "".join(photo_line(photo) + "\n" for photo in photos))
     assert list(read_photos(ManifestReader(uri))) == photos

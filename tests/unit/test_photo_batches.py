@@ -202,7 +202,7 @@ def test_photos_of_the_same_shot_get_a_group(bucket: Bucket) -> None:
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1, max_size=20)
 ACCEPTED = st.builds(
     lambda name, grey: Result(
-        Accepted(name, "images", "hash", "etag", 64, 64, 1, 2.5, 0.5, len(grey), None), b"f" * 693, grey
+        Accepted(name, "images", "hash", "etag", 1_000, 64, 64, 1, 2.5, 0.5, len(grey), None), b"f" * 693, grey
     ),
     NAMES,
     st.binary(max_size=50),

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import AccessDenied, LabelsInvalid, StageFault, Throttled, UnexpectedAnswer
 from pipeline.jobs import Jobs, now_ms, public_attributes
-from pipeline.manifests import Photo, photo_line
+from pipeline.manifests import Photo, photo_line, unix_ms
 from rules.states import Status
 from tests.unit.aws_fakes import ACCOUNT, FakeRekognition, FakeSageMaker, FakeStepFunctions, client
 from tests.unit.conftest import BUCKET, TABLE
@@ -79,16 +79,19 @@ def put_manifests(machine: Machine) -> dict[str, Any]:
     """The manifests of a job with one training photo, as the state machine passes them."""
     photo, etag = f"images/{machine.id}/1.jpg", hashlib.md5(b"x").hexdigest()  # noqa: S324 - S3's ETag is an MD5
     machine.s3.put_object(Bucket=BUCKET, Key=photo, Body=b"x")
-    line = photo_line(Photo(f"s3://{BUCKET}/{photo}", etag, 640, 480, etag, 4.0, 0.5)).encode()
+    line = photo_line(Photo(f"s3://{BUCKET}/{photo}", etag, 640, 480, etag, written(machine, photo), 4.0, 0.5)).encode()
     manifests: dict[str, Any] = {}
     for name, file in (("images", "input"), ("train", "train"), ("test", "test")):
         key = f"manifests/{machine.id}/{file}.manifest"
         machine.s3.put_object(Bucket=BUCKET, Key=key, Body=line)
         manifests[f"{name}Manifest"] = f"s3://{BUCKET}/{key}"
         manifests[f"{name}Sha256"] = hashlib.sha256(line).hexdigest()
-        modified = machine.s3.head_object(Bucket=BUCKET, Key=key)["LastModified"]
-        manifests[f"{name}Written"] = round(modified.timestamp() * 1000)
+        manifests[f"{name}Written"] = written(machine, key)
     return manifests
+
+
+def written(machine: Machine, key: str) -> int:
+    return unix_ms(machine.s3.head_object(Bucket=BUCKET, Key=key)["LastModified"])
 
 
 def test_from_labels_to_a_live_model(machine: Machine) -> None:
@@ -205,7 +208,9 @@ def test_the_log_of_a_failed_stage_names_the_error_and_no_photo(machine: Machine
     # Given supplied labels that are wrong about a photo
     machine.s3.put_object(Bucket=BUCKET, Key=f"images/{machine.id}/jane-doe.jpg", Body=b"x")
     manifest, key = f"manifests/{machine.id}/input.manifest", f"labels/{machine.id}/labels.json"
-    line = photo_line(Photo(f"s3://{BUCKET}/images/{machine.id}/jane-doe.jpg", "x", 640, 480, "y", 4.0, 0.5)).encode()
+    line = photo_line(
+        Photo(f"s3://{BUCKET}/images/{machine.id}/jane-doe.jpg", "x", 640, 480, "y", 1_000, 4.0, 0.5)
+    ).encode()
     machine.s3.put_object(Bucket=BUCKET, Key=manifest, Body=line)
     machine.s3.put_object(Bucket=BUCKET, Key=f"manifests/{machine.id}/rejected.jsonl", Body=b"")
     image = {"id": 1, "file_name": "jane-doe.jpg", "width": 64, "height": 48}

@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 
 from pipeline.clients import clients
 from pipeline.errors import ManifestChanged, PhotosLeft, error_code
-from pipeline.manifests import is_in_parts
-from pipeline.objects import WRITTEN_BY_ANOTHER, put_once
+from pipeline.manifests import is_in_parts, unix_ms
+from pipeline.objects import WRITTEN_BY_ANOTHER, Stored, put_once
 from pipeline.photos.decoder import Decoder
 from pipeline.photos.parts import Accepted, Rejected, Result, pack, part_key, read_part
 from pipeline.photos.planning import Batch, read_plan
@@ -173,22 +173,24 @@ class _Checker:
             decoded = self._decoder.decode(content)
         if isinstance(decoded, Rejection):
             return Result(Rejected(name, *decoded))
-        folder, etag = "images", upload.etag
+        # The listing's time. A photo with the same MD5 that replaces this photo before it is read has a later time.
+        folder, stored = "images", Stored(upload.etag, upload.modified)
         if decoded.copy is not None:
             folder = "upright"
-            etag = put_once(
+            stored = put_once(
                 self._bucket,
                 f"{folder}/{self._job_id}/{name}",
                 decoded.copy,
                 hashlib.sha256(decoded.copy).digest(),
                 ContentType=decoded.media_type,
-            ).etag
+            )
         return Result(
             Accepted(
                 name,
                 folder,
                 image_hash,
-                etag,
+                stored.etag,
+                unix_ms(stored.written),
                 decoded.width,
                 decoded.height,
                 decoded.orientation,

@@ -170,6 +170,7 @@ def _manifest_photo(photo: Accepted, bucket: str, job_id: str, group: int, size:
         photo.width,
         photo.height,
         photo.etag,
+        photo.written,
         photo.sharpness,
         photo.brightness,
         photo.orientation,

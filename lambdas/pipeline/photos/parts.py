@@ -23,15 +23,16 @@ LENGTHS = struct.Struct(">QQ")  # the lengths of the lines and of the fingerprin
 class Accepted(NamedTuple):
     """An accepted photo. ``name`` is its file name.
 
-    ``folder`` has the object to label and train with: ``images`` or ``upright``. ``image_hash`` and ``etag`` are those
-    of `pipeline.manifests.Photo`, and ``grey`` is the length of its small grey copy, in bytes. ``subject`` is the hash
-    of its subject (`rules.subjects`), or None.
+    ``folder`` has the object to label and train with: ``images`` or ``upright``. ``image_hash``, ``etag`` and
+    ``written`` are those of `pipeline.manifests.Photo`, and ``grey`` is the length of its small grey copy, in bytes.
+    ``subject`` is the hash of its subject (`rules.subjects`), or None.
     """
 
     name: str
     folder: str
     image_hash: str
     etag: str
+    written: int
     width: int
     height: int
     orientation: int
