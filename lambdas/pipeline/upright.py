@@ -30,16 +30,13 @@ FULL_COLOUR, HALF_WIDE_COLOUR, UNKNOWN_COLOUR = 0, 1, -1  # Pillow's numbers for
 BROKEN = Rejection("Unreadable", "the pixels are broken or cut off")
 # Tried in this order while the copy is too large. At 60, a photo of the largest size has some 4 MB.
 LOWER_QUALITIES = (90, 80, 70, 60)
-# Where to insert the colour profile: before the first table of a JPEG, after the first chunk (the size) of a PNG.
-JPEG_TABLE, PNG_SIZE_END = b"\xff\xdb", 33
 
 
 def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] | Rejection:
     """Turn the JPEG or PNG ``content``; returns the copy of at most ``max_bytes`` and its media type, or why it failed.
 
     A JPEG keeps the quantisation tables and the colour subsampling of the original, so that the loss of a second
-    encoding is not visible. The copy has the colour profile, but no EXIF, XMP and comments, as they may have the place
-    and the camera.
+    encoding is not visible. The copy has no metadata and no colour profile: see `rules.photos.bare`.
 
     Memory in addition to both files: some 130 MB for a photo of 4096x4096 pixels, 200 MB for a progressive JPEG with
     four colours of this size, 100 MB for 12 megapixels.
@@ -48,18 +45,18 @@ def turn(content: bytes, orientation: int, max_bytes: int) -> tuple[bytes, str] 
     if isinstance(bare, Rejection):
         return bare
     try:
-        upright, kind, choices = _decode(bare.content, orientation)
+        upright, kind, choices = _decode(bare, orientation)
     except MemoryError:
         raise
     except Exception:  # broken pixels can raise any exception in the decoder
         return BROKEN
     for options in choices:
-        file = _SmallFile(max_bytes - len(bare.profile))
+        file = _SmallFile(max_bytes)
         try:
             upright.save(file, kind, **options)
         except _TooLarge:
             continue
-        return _with_profile(file.getvalue(), kind, bare.profile), f"image/{kind.lower()}"
+        return file.getvalue(), f"image/{kind.lower()}"
     return Rejection("FileTooLarge", f"the upright copy has more than {max_bytes:,} bytes, the most allowed")
 
 
@@ -78,11 +75,6 @@ class _SmallFile(io.BytesIO):
         if self.tell() + len(data) > self._max_bytes:
             raise _TooLarge
         return super().write(data)
-
-
-def _with_profile(copy: bytes, kind: str, profile: bytes) -> bytes:
-    at = copy.index(JPEG_TABLE) if kind == "JPEG" else PNG_SIZE_END
-    return copy[:at] + profile + copy[at:]
 
 
 def _decode(content: bytes, orientation: int) -> tuple[Image.Image, str, list[dict[str, Any]]]:

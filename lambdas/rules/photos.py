@@ -55,18 +55,19 @@ SEGMENTS = FRAMES | NOTES | {SCAN, TABLES, b"\xc4", b"\xcc", b"\xdc", b"\xdd"}
 EXIF, EXIF_MARK = b"\xe1", b"Exif\0\0"
 PICTURES, PICTURES_MARK = b"\xe2", b"MPF\0"  # CIPA DC-007, "Multi-Picture Format"
 JFIF = b"\xe0"
-PROFILE, PROFILE_MARK = b"\xe2", b"ICC_PROFILE\0"
 # Application segments that say how a JPEG encodes colours, and the bytes that say it. A thumbnail or text may follow.
 COLOURS = {b"\xe0": (b"JFIF\0", 14), b"\xee": (b"Adobe", 12)}
 JFIF_THUMBNAIL = 12  # the position, in the content, of the thumbnail's width and height
 
 # PNG specification, third edition, table 12: the bit depths that each colour type allows.
 PNG_BITS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
-PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-# Chunks that say how a PNG encodes colours, and their lengths.
-PNG_COLOURS = {b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
+PNG_PIXELS = frozenset({b"IHDR", b"IDAT", b"IEND"})
+PNG_CRITICAL = PNG_PIXELS | {b"PLTE"}
+INDEXED = 3  # the colour type of a PNG with a palette
 PNG_END = re.compile(rb"\0\0\0\0IEND....", re.DOTALL)
 MAX_PALETTE = 3 * 256
+# The tables that a decoder needs for the pixels, and their most bytes: of a PNG with a palette, and of any other PNG.
+PALETTE_TABLES, OTHER_TABLES = {b"PLTE": MAX_PALETTE, b"tRNS": 256}, {b"tRNS": 6}
 HEADER_CHUNK_BYTES = 25  # the chunk IHDR with its length, name and checksum
 
 # Returns the bytes of the photo from the first position up to, not including, the second. Never called with a position
@@ -113,18 +114,6 @@ class Seen(NamedTuple):
     orientation: int
 
 
-class Bare(NamedTuple):
-    """A photo without metadata, and its colour profile.
-
-    ``content`` has only the parts that a decoder needs for the pixels. ``profile`` has JPEG segments or PNG chunks, or
-    is empty. ``clean`` is the file with both, each part as it was in the original.
-    """
-
-    content: bytes
-    profile: bytes
-    clean: bytes
-
-
 def check_size(size: int) -> Rejection | None:
     """Return the rejection of a photo that is empty or too large. ``size`` is in bytes."""
     if size == 0:
@@ -159,12 +148,14 @@ def measure(content: bytes) -> Seen | Rejection:
         return refused.rejection
 
 
-def bare(content: bytes) -> Bare | Rejection:
+def bare(content: bytes) -> bytes | Rejection:
     """Return the photo without metadata, or why decoding would cost too much. `look` comes first.
 
-    Metadata can tell who took the photo, where and when: EXIF with its thumbnail and position, XMP, IPTC, comments,
-    texts, times, other pictures, and videos after the photo. The colour profile stays, because without it a viewer
-    shows other colours. A decoder that gets the whole file also unpacks metadata, and reads the other pictures.
+    Only the parts that a decoder needs for the pixels stay, each as it is in the file. Metadata can tell who took the
+    photo, where and when: EXIF with its thumbnail and position, XMP, IPTC, comments, texts, times, other pictures, and
+    videos after the photo. A colour profile also has texts, and room for any other data, so it does not stay either.
+    Without it, viewers show the colours of a photo in a wide colour space, such as Display P3, a little paler. The
+    pixels have the same numbers. A decoder that gets the whole file also unpacks metadata, and reads other pictures.
     """
     try:
         return _format(_in_memory(content)).bare(content)
@@ -338,23 +329,22 @@ class _Jpeg:
         except _Refused:  # the tail is not pixel data
             return False
 
-    def bare(self, content: bytes) -> Bare:
+    def bare(self, content: bytes) -> bytes:
         parts = list(self._parts(2, len(content)))
         if not parts or parts[-1].name != END:
             raise _cut_off(len(content))
         scans = sum(part.name == SCAN for part in parts)
         if scans > MAX_SCANS:
             raise _too_costly(f"the JPEG has more than {MAX_SCANS:,} scans")
-        kept = [(False, content[:2])]
+        kept, colours = [content[:2]], dict(COLOURS)
         for part, following in zip(parts, [*parts[1:], parts[-1]], strict=True):
-            mark, length = COLOURS.get(part.name, (b"", 0))
+            mark, length = colours.get(part.name, (b"", 0))
             if mark and self._begins(part, mark):
-                kept.append((False, self._colours(part, length)))
-            elif part.name == PROFILE and self._begins(part, PROFILE_MARK):
-                kept.append((True, content[part.start : part.stop]))
+                kept.append(self._colours(part, length))
+                del colours[part.name]
             elif part.name not in NOTES:
-                kept.append((False, content[part.start : following.start if part.name == SCAN else part.stop]))
-        return _bare(kept)
+                kept.append(content[part.start : following.start if part.name == SCAN else part.stop])
+        return b"".join(kept)
 
     def _colours(self, part: _Part, length: int) -> bytes:
         """Return the segment with at most ``length`` bytes of content; without a thumbnail if it is JFIF."""
@@ -433,7 +423,7 @@ class _Png:
             elif part.name in {b"zTXt", b"iTXt", b"iCCP"}:
                 unpacked += self._unpacked_size(part, MAX_UNPACKED - unpacked)
             elif part.name == b"IDAT":
-                if colour == 3 and not has_palette:
+                if colour == INDEXED and not has_palette:
                     raise _broken_header("the colour palette is missing or damaged")
                 return _Header(width, height, orientation or AS_STORED, part.start)
             elif part.name == b"IEND":
@@ -455,22 +445,19 @@ class _Png:
         """Whether an IEND chunk is between ``start``, where a chunk begins, and ``stop``."""
         return any(part.name == b"IEND" for part in self._parts(start, stop))
 
-    def bare(self, content: bytes) -> Bare:
-        kept = [(False, PNG_START)]
-        name, profiled = b"", False
+    def bare(self, content: bytes) -> bytes:
+        kept, name, tables = [PNG_START], b"", {}
         for part in self._parts(len(PNG_START), self._data.size):
             name = part.name
-            chunk = content[part.start : part.stop]
-            if name in PNG_CRITICAL or (name == b"tRNS" and self._is_sound(part)):
-                kept.append((False, chunk))
-            elif name in PNG_COLOURS and self._length(part) == PNG_COLOURS[name] and self._is_sound(part):
-                kept.append((True, chunk))
-            elif name == b"iCCP" and not profiled and self._is_sound(part):
-                kept.append((True, chunk))
-                profiled = True
+            if name == b"IHDR":
+                tables = dict(PALETTE_TABLES if self._sides(part)[2] == INDEXED else OTHER_TABLES)
+            if name in PNG_PIXELS or (
+                name in tables and self._length(part) <= tables.pop(name) and self._is_sound(part)
+            ):
+                kept.append(content[part.start : part.stop])
         if name != b"IEND":
             raise _cut_off(len(content))
-        return _bare(kept)
+        return b"".join(kept)
 
     def _parts(self, position: int, stop: int) -> Iterator[_Part]:
         """Yield the chunks from ``position`` up to ``stop``, and last the chunk IEND if it is there."""
@@ -556,12 +543,6 @@ class _Png:
         language_end = head.find(0, name_end + 3)
         text_from = head.find(0, language_end + 1) + 1
         return part.content + text_from if 0 < language_end < text_from else None
-
-
-def _bare(kept: list[tuple[bool, bytes]]) -> Bare:
-    """Return the photo that consists of these pieces, each with whether it belongs to the colour profile."""
-    pixels, profile = (b"".join(piece for of_profile, piece in kept if of_profile is which) for which in (False, True))
-    return Bare(pixels, profile, b"".join(piece for _, piece in kept) if profile else pixels)
 
 
 def _in_memory(content: bytes) -> _Data:

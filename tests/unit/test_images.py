@@ -200,14 +200,13 @@ def test_a_phones_photo_is_labelled_upright_and_without_exif(bucket: Bucket, kin
     assert difference(stored_pixels(upright), scene()) < (0.01 if kind == "PNG" else 3)
     # And the hash is that of what was uploaded
     assert line["image-hash"] == hashlib.md5(original).hexdigest()  # noqa: S324 - S3's ETag is an MD5
-    # And it is a copy with the same file name, format and colours, and without metadata
+    # And it is a copy with the same file name and format, and without metadata and colour profile
     assert (checked.turned, checked.cleaned) == ((0, 1) if orientation == 1 else (1, 0))
     assert line["source-ref"] == f"s3://{bucket.name}/upright/{JOB}/{name}"
     copy = Image.open(io.BytesIO(upright))
     assert copy.format == ("PNG" if kind == "PNG" else "JPEG")
     assert not copy.getexif()
-    assert copy.info["icc_profile"] == b"colours"
-    assert not [secret for secret in (b"Exif", b"SpyPhone", b"Jane") if secret in upright]
+    assert not [secret for secret in (b"Exif", b"SpyPhone", b"Jane", b"colours", b"ICC", b"iCCP") if secret in upright]
     stored_as = bucket.s3.head_object(Bucket=bucket.name, Key=f"upright/{JOB}/{name}")["ContentType"]
     assert stored_as == ("image/png" if kind == "PNG" else "image/jpeg")
     # And the upload is as it was

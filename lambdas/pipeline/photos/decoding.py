@@ -62,12 +62,12 @@ def look(content: bytes) -> tuple[dict[str, Any], bytes, bytes]:
     if isinstance(bare, Rejection):
         return _rejected(bare)
     try:
-        small, media_type = _small(bare.content)
+        small, media_type = _small(bare)
     except MemoryError:
         raise
     except Exception:  # broken pixels can raise any exception in the decoder
         return _rejected(upright.BROKEN)
-    copy = b"" if bare.clean == content else bare.clean
+    copy = b"" if bare == content else bare
     if seen.orientation != photos.AS_STORED:
         small = small.transpose(upright.TURNS[seen.orientation])
         turned = upright.turn(content, seen.orientation, LARGEST_PHOTO)
