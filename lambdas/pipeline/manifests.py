@@ -21,7 +21,8 @@ from rules.lines import Stream, Unusable, read_lines
 class Photo(NamedTuple):
     """A line of ``input.manifest``: a photo that Check photos accepted.
 
-    Photos with the same content have the same ``image_hash``. ``etag`` is the ETag of the object ``source_ref`` at the
+    ``image_hash`` is the SHA-256 (hex) of the uploaded photo: an ETag is no hash of an object that KMS encrypts, and
+    different photos can be made to have the same MD5 or CRC. ``etag`` is the ETag of the object ``source_ref`` at the
     check, and ``written`` the time when S3 wrote this object (Unix ms). ``width`` and ``height`` are those of the
     upright photo. ``orientation`` is the upload's in EXIF, 1 to 8. `pipeline.photos.quality` explains ``sharpness`` and
     ``brightness``. Photos of the same shot or subject have the same ``group``; None stands for a photo without such

@@ -30,8 +30,6 @@ READERS = 4
 # A run decodes no more photos if less than this remains, to have time for the photo at hand and for the results.
 RESERVE_SECONDS = 60.0
 
-# The checksums that S3 may have of an object, the preferred first. S3 computes CRC64NVME unless the SDK sends another.
-CHECKSUMS = ("ChecksumCRC64NVME", "ChecksumSHA256", "ChecksumSHA1", "ChecksumCRC32C", "ChecksumCRC32")
 # The error codes for a photo that S3 has, but does not return. Source: S3 API reference, "Error responses".
 UNREADABLE_CODES = frozenset(
     {
@@ -161,7 +159,7 @@ class _Checker:
         if rejection := _check_listed(name, self._prefix, upload, self._planned):
             return Result(Rejected(name, *rejection))
         try:
-            content, image_hash, subject = self._read(upload)
+            content, subject = self._read(upload)
         except ClientError as error:
             if rejection := _refusal(error_code(error)):
                 return Result(Rejected(name, *rejection))
@@ -188,7 +186,7 @@ class _Checker:
             Accepted(
                 name,
                 folder,
-                image_hash,
+                hashlib.sha256(content).hexdigest(),
                 stored.etag,
                 unix_ms(stored.written),
                 decoded.width,
@@ -203,23 +201,10 @@ class _Checker:
             decoded.grey,
         )
 
-    def _read(self, upload: Upload) -> tuple[bytes, str, str | None]:
-        """Read the photo; returns its content, its hash, and the hash of its subject.
-
-        The hash is its ETag. Without KMS, this is the MD5 of an object that one PUT uploaded (S3 API reference,
-        "Object"). With KMS, the ETags of equal photos differ. The hash is then S3's checksum of the object (S3 guide,
-        "Checking object integrity in Amazon S3") with its size, if S3 has one.
-        """
-        answer: Any = clients.s3.get_object(
-            Bucket=self._bucket, Key=upload.key, IfMatch=f'"{upload.etag}"', ChecksumMode="ENABLED"
-        )
-        content: bytes = answer["Body"].read()
-        subject = subject_of(answer["Metadata"])
-        if answer.get("ServerSideEncryption", "").startswith("aws:kms"):
-            for checksum in CHECKSUMS:
-                if checksum in answer:
-                    return content, f"{checksum.removeprefix('Checksum')}:{answer[checksum]}:{upload.size}", subject
-        return content, upload.etag, subject
+    def _read(self, upload: Upload) -> tuple[bytes, str | None]:
+        """Read the photo; returns its content, and the hash of its subject."""
+        answer: Any = clients.s3.get_object(Bucket=self._bucket, Key=upload.key, IfMatch=f'"{upload.etag}"')
+        return answer["Body"].read(), subject_of(answer["Metadata"])
 
 
 def _refusal(code: str) -> Rejection | None:
