@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.core import DEFAULT_ACCOUNT_ID
@@ -19,7 +20,7 @@ from pipeline.photos.parts import Accepted, Rejected, Result, pack, read_part
 from pipeline.photos.planning import MOST_BYTES, MOST_IN_JOB, MOST_PHOTOS, PlanPhotos, divide
 from pipeline.photos.uploads import Upload
 from tests.unit.aws_fakes import functions_use
-from tests.unit.photo_jobs import JOB, Bucket, check_photos, photo, results, s3_in_moto
+from tests.unit.photo_jobs import JOB, Bucket, check_photos, continue_check, photo, results, s3_in_moto
 from tests.unit.photo_leaks import leak, two_on_one_table
 
 UPLOADED = datetime(2026, 11, 24, tzinfo=UTC)
@@ -109,6 +110,48 @@ def test_a_photo_that_s3_does_not_return_is_rejected(bucket: Bucket) -> None:
     with functions_use(s3=bucket.s3):
         checked = check_photos(bucket.name)
     assert (checked.accepted, checked.rejected_codes) == (1, {"Unreadable": 1})
+
+
+class Refusing:
+    """A bucket's S3 that refuses to return some photos, with an error code."""
+
+    def __init__(self, bucket: Bucket, code: str, *names: str) -> None:
+        self._s3, self._code, self._keys = bucket.s3, code, [f"images/{JOB}/{name}" for name in names]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def get_object(self, **request: Any) -> Any:
+        if request["Key"] in self._keys:
+            raise ClientError({"Error": {"Code": self._code}}, "GetObject")
+        return self._s3.get_object(**request)
+
+
+# S3's codes for photos encrypted with a customer's own key, a key that the role may not use, and a disabled key.
+@pytest.mark.parametrize("code", ["InvalidRequest", "AccessDenied", "KMS.DisabledException"])
+def test_a_photo_with_another_key_is_rejected(bucket: Bucket, code: str) -> None:
+    # Given two photos, one of which S3 refuses to return
+    for number, name in enumerate(("a.jpg", "b.jpg")):
+        bucket.put_photo(name, photo(shade=90 * number))
+    # When the photos are checked; Then it is rejected with the reason, and the other is used
+    with functions_use(s3=Refusing(bucket, code, "a.jpg")):
+        checked = check_photos(bucket.name)
+    assert (checked.accepted, checked.rejected_codes) == (1, {"Unreadable": 1})
+    assert b"encrypted with a key that the check cannot use" in bucket.read(checked.rejected_list)
+
+
+def test_a_role_that_may_read_no_photo_fails_the_batch(bucket: Bucket) -> None:
+    # Given two photos and a misnamed one; the role may read none
+    for number, name in enumerate(("a.jpg", "b.jpg", "scans/c.jpg")):
+        bucket.put_photo(name, photo(shade=90 * number))
+    # When the photos are checked; Then the batch fails, and has no results
+    with functions_use(s3=Refusing(bucket, "AccessDenied", "a.jpg", "b.jpg")):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            check_photos(bucket.name)
+        assert results(bucket.name) == []
+    # And once the role has the permission, the batch can be repeated
+    with functions_use(s3=bucket.s3):
+        assert continue_check(bucket.name).accepted == 2
 
 
 def test_a_batch_has_the_photos_of_its_range(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

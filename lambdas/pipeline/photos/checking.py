@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from pipeline.clients import clients
-from pipeline.errors import ManifestChanged, PhotosLeft, error_code
+from pipeline.errors import DENIED_CODES, ManifestChanged, PhotosLeft, error_code
 from pipeline.manifests import is_in_parts, unix_ms
 from pipeline.objects import WRITTEN_BY_ANOTHER, Stored, put_once
 from pipeline.photos.decoder import Decoder
@@ -30,8 +30,10 @@ READERS = 4
 # A run decodes no more photos if less than this remains, to have time for the photo at hand and for the results.
 RESERVE_SECONDS = 60.0
 
-# The error codes for a photo that S3 has, but does not return. Source: S3 API reference, "Error responses".
-UNREADABLE_CODES = frozenset(
+# The error codes for a photo that S3 has, but does not return. Sources: S3 API reference, "Error responses"; S3 guide,
+# "Using server-side encryption with customer-provided keys" (InvalidRequest). S3 denies a photo that is encrypted with
+# a KMS key that the function's role may not use.
+UNREADABLE_CODES = DENIED_CODES | frozenset(
     {
         "InvalidObjectState",
         "InvalidRequest",
@@ -71,12 +73,16 @@ def check(request: CheckPhotos, *, bucket: str, seconds_left: Callable[[], float
     The list of batches says which photos belong to the batch. The request names no photo, because the execution's
     history keeps it. A photo that was uploaded or replaced after the list of batches was written is rejected.
 
+    A photo that S3 denies is rejected if another photo of the batch could be read. If S3 denies all, the function's
+    role lacks a permission, and the batch fails, so that it can be repeated.
+
     Args:
         seconds_left: returns the seconds until this run's timeout.
 
     Raises:
         ManifestChanged: the list of batches is missing.
         PhotosLeft: this run has no time for all photos. The next run continues.
+        ClientError: S3 denied all photos of the batch, or another call failed.
     """
     plan = read_plan(request.job_id, bucket)
     if plan is None:
@@ -89,7 +95,7 @@ def check(request: CheckPhotos, *, bucket: str, seconds_left: Callable[[], float
         part = read_part(bucket, unfinished)
         results = part.results() if part else []
         after = prefix(request.job_id) + results[-1].photo.name if results else before
-        checker = _Checker(request.job_id, bucket, plan.written, seconds_left)
+        checker = _Checker(request.job_id, bucket, plan.written, seconds_left, has_read=bool(results))
         try:
             results += checker.results(_uploads(bucket, request.job_id, after, batch))
         except PhotosLeft:
@@ -128,25 +134,35 @@ def _put_first(bucket: str, key: str, results: list[Result]) -> None:
 
 
 class _Checker:
-    """Checks photos, several at a time. ``finished`` has the results so far."""
+    """Checks photos, several at a time. ``finished`` has the results so far.
 
-    def __init__(self, job_id: str, bucket: str, planned: datetime, seconds_left: Callable[[], float]) -> None:
+    ``has_read``: an earlier run could read photos of the batch.
+    """
+
+    def __init__(
+        self, job_id: str, bucket: str, planned: datetime, seconds_left: Callable[[], float], *, has_read: bool
+    ) -> None:
         self._job_id, self._bucket, self._planned, self._seconds_left = job_id, bucket, planned, seconds_left
         self._prefix = prefix(job_id)
         self._decoding = Lock()
         self._first: str | None = None
+        self._denial: ClientError | None = None
+        self._has_read = has_read
         self.finished: list[Result] = []
 
     def results(self, uploads: Iterable[Upload]) -> list[Result]:
         """Check the photos; returns the results in their order.
 
         Raises:
-            PhotosLeft: no time is left. At least the first photo is in ``finished``.
+            PhotosLeft: no time is left. At least the first photo is in ``finished``, and a photo could be read.
+            ClientError: S3 denied photos, and no photo could be read.
         """
         with Decoder() as decoder, ThreadPoolExecutor(READERS) as readers:
             self._decoder = decoder
             for result in _in_order(readers, self._result, self._noting_first(uploads)):
                 self.finished.append(result)
+        if self._denial and not self._has_read:
+            raise self._denial
         return self.finished
 
     def _noting_first(self, uploads: Iterable[Upload]) -> Iterator[Upload]:
@@ -161,9 +177,13 @@ class _Checker:
         try:
             content, subject = self._read(upload)
         except ClientError as error:
-            if rejection := _refusal(error_code(error)):
-                return Result(Rejected(name, *rejection))
-            raise
+            rejection = _refusal(error_code(error))
+            if not rejection:
+                raise
+            if error_code(error) in DENIED_CODES:
+                self._denial = error
+            return Result(Rejected(name, *rejection))
+        self._has_read = True
         with self._decoding:
             # The first photo of a run is always decoded, so that each run makes progress.
             if upload.key != self._first and self._seconds_left() < RESERVE_SECONDS:
@@ -212,7 +232,10 @@ def _refusal(code: str) -> Rejection | None:
     if code in CHANGED_CODES:
         return Rejection("Changed", "the file was replaced or deleted during the check")
     if code in UNREADABLE_CODES:
-        return Rejection("Unreadable", "S3 does not return the file: it is archived, or encrypted with another key")
+        return Rejection(
+            "Unreadable",
+            "S3 does not return the file: it is archived, or encrypted with a key that the check cannot use",
+        )
     return None
 
 
