@@ -193,6 +193,18 @@ def test_the_process_ends_with_its_decoder() -> None:
     assert child.poll() == 0
 
 
+def test_the_process_has_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a function with its role's credentials
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    # When it decodes a photo
+    with Decoder() as process:
+        assert isinstance(process.decode(files.saved(scene(), "JPEG")), Decoded)
+        assert process._process
+        environment = Path(f"/proc/{process._process.pid}/environ").read_bytes()
+    # Then the process has one variable, with the folder of Python's library
+    assert [variable.partition(b"=")[0] for variable in environment.split(b"\0")] == [b"LD_LIBRARY_PATH", b""]
+
+
 def test_limits_hold_for_photos_of_phones() -> None:
     # Given a process that turned a photo of 12 megapixels
     content = files.saved(files.grain(400, 300).resize((4000, 3000)), "JPEG", exif=files.exif(6))

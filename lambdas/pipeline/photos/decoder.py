@@ -18,6 +18,10 @@ from pipeline.photos.decoding import serve
 serve(int(sys.argv[1]))
 """
 
+# The process does not inherit the function's environment, which has the role's credentials. In Lambda, Python finds its
+# shared library only by this variable. This is no sandbox: code that takes over the process could read /proc.
+ENVIRONMENT = {"LD_LIBRARY_PATH": f"{sys.base_prefix}/lib"}
+
 TOO_SLOW = Rejection("TooCostly", f"decoding takes more than {CPU_SECONDS} s: save the photo again in an editor")
 TOO_LARGE = Rejection(
     "TooCostly", f"decoding takes more than {MEMORY // 2**20} MB of memory: save the photo again in an editor"
@@ -89,6 +93,7 @@ class Decoder:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                env=ENVIRONMENT,
             )
         self._is_new = True
         return self._process
