@@ -25,9 +25,10 @@ CDK := $(WITH_NODE) $(BIN)/npx cdk
 		for program in npm npx; do ln -sf "$$node/lib/node_modules/npm/bin/$$program-cli.js" $$program || exit; done
 	@touch $@
 
-build/layer/installed: lambdas/requirements.txt .venv/installed
-	@rm -rf build/layer
-	$(BIN)/pip install --quiet --require-hashes --requirement lambdas/requirements.txt --target build/layer/python --no-compile \
+LAYERS := build/layers/base/installed build/layers/vision/installed
+build/layers/%/installed: lambdas/requirements-%.txt .venv/installed
+	@rm -rf build/layers/$*
+	$(BIN)/pip install --quiet --require-hashes --requirement $< --target build/layers/$*/python --no-compile \
 		--platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 --python-version 3.14 --only-binary=:all:
 	@touch $@
 
@@ -35,14 +36,14 @@ node_modules/installed: package-lock.json | .venv/installed
 	$(WITH_NODE) $(BIN)/npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-demo: .venv/installed build/layer/installed  ## train a model from photos locally and crop documents (PHOTOS=folder with annotations.json)
+demo: .venv/installed $(LAYERS)  ## train a model from photos locally and crop documents (PHOTOS=folder with annotations.json)
 	$(BIN)/ekyc demo $(if $(PHOTOS),--photos $(PHOTOS))
 
 # The tests of a file run in one process because they share a deployed stack.
 PYTEST := $(BIN)/pytest --dist loadfile --no-loadscope-reorder
 # Two runs: the local AWS patches moto in its process, and unit tests need moto unpatched. The processes of the second run
 # often wait for the local AWS, so three of them use two cores.
-test: .venv/installed build/layer/installed node_modules/installed  ## run all tests
+test: .venv/installed $(LAYERS) node_modules/installed  ## run all tests
 	$(PYTEST) --numprocesses 2 tests/unit
 	$(PYTEST) --numprocesses 3 --ignore tests/unit
 
@@ -53,7 +54,7 @@ lint: .venv/installed  ## check style and types
 
 # SETTINGS="minF1=0.9 labelProvider=supplied": see docs/settings.md.
 CONTEXT = $(foreach setting,$(SETTINGS),--context '$(setting)')
-TO_AWS := .venv/installed build/layer/installed node_modules/installed
+TO_AWS := .venv/installed $(LAYERS) node_modules/installed
 
 synth: $(TO_AWS)  ## write the CloudFormation template to cdk.out (SETTINGS="key=value ...")
 	$(CDK) synth --quiet $(CONTEXT)
@@ -95,7 +96,7 @@ check: $(TO_AWS)  ## run everything that CI runs
 	$(MAKE) --jobs 2 templates lint generated
 	$(MAKE) test
 
-pictures: .venv/installed build/layer/installed node_modules/installed  ## create the pictures of README and docs from real runs
+pictures: .venv/installed $(LAYERS) node_modules/installed  ## create the pictures of README and docs from real runs
 	$(BIN)/python docs/pictures.py
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
@@ -103,12 +104,13 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotat
 lock: .venv/installed  ## update the lock files from pyproject.toml (UPGRADE=--upgrade: the newest versions of all other packages)
 	$(LOCK) 3.11 $(UPGRADE) pyproject.toml --extra dev --output-file requirements-dev.txt
 	$(LOCK) 3.11 $(UPGRADE) --group fuzz --output-file fuzz/requirements.txt
-	$(LOCK) 3.14 $(UPGRADE) --group layer --output-file lambdas/requirements.txt
+	$(LOCK) 3.14 $(UPGRADE) --group base --output-file lambdas/requirements-base.txt
+	$(LOCK) 3.14 $(UPGRADE) --group vision --output-file lambdas/requirements-vision.txt
 
-faults: .venv/installed build/layer/installed  ## inject each fault into each AWS call and print a matrix (ONLY=regular expression)
+faults: .venv/installed $(LAYERS)  ## inject each fault into each AWS call and print a matrix (ONLY=regular expression)
 	$(BIN)/python tests/faults/matrix.py $(if $(ONLY),--only '$(ONLY)')
 
-bench: .venv/installed build/layer/installed  ## run the benchmarks and write their tables to build/bench
+bench: .venv/installed $(LAYERS)  ## run the benchmarks and write their tables to build/bench
 	$(BIN)/python bench/all.py
 
 .venv/fuzz: .venv/installed fuzz/requirements.txt

@@ -17,12 +17,12 @@ from stacks.settings import Settings, SettingsError
 from stacks.stack import TrainingStack
 from stacks.yaml_source import SourceError
 
-LAYER = Path(__file__).resolve().parent / "build" / "layer"
+LAYERS = Path(__file__).resolve().parent / "build" / "layers"
 
 app = cdk.App()
 try:
     settings = Settings.from_context(app.node.get_all_context(), region=os.environ.get("CDK_DEFAULT_REGION", ""))
-    TrainingStack(app, settings, layer=LAYER)
+    TrainingStack(app, settings, layers=LAYERS)
 except (SourceError, LayerMissingError, SettingsError) as error:
     sys.exit(str(error))
 app.synth()

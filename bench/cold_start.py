@@ -4,7 +4,7 @@
 
 Imports each handler of the synthesized template with its own environment, then creates a client for each service that
 the function's role allows. Each of the RUNS (5) has its own process. The figures are those of the fastest run, because
-other processes slow the rest. As in Lambda, our code and the layer's libraries have no bytecode, so Python compiles
+other processes slow the rest. As in Lambda, our code and the layers' libraries have no bytecode, so Python compiles
 them. The times are processor time, without the start of Python. The budget for both is 300 ms for a stage or an event
 function, and 500 ms for the API. Prints a Markdown table.
 """
@@ -72,9 +72,9 @@ def functions(assembly: Path) -> list[tuple[dict[str, Any], list[str]]]:
 
 
 def install(folder: Path) -> None:
-    """Write our code and the installed form of the layer's libraries to ``folder``, without bytecode."""
+    """Write our code and the installed form of the layers' libraries to ``folder``, without bytecode."""
     package(folder)
-    for entry in (PROJECT / "build" / "layer" / "python").iterdir():
+    for entry in (PROJECT / "build" / "layers").glob("*/python/*"):
         installed = Path(sysconfig.get_path("purelib"), entry.name)
         if installed.is_dir():
             shutil.copytree(installed, folder / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -122,7 +122,7 @@ def main(runs: int) -> None:
             over = " **over**" if ready > budget else ""
             name = function["Handler"].removesuffix(".handler")
             print(f"| {name} | {imported:.0f} | {ready:.0f}{over} | {budget} | {megabytes:.0f} |", flush=True)
-    print(f"\nThe code asset is {asset_size() / 1e6:.2f} MB of {ASSET_BUDGET_MB}, without the layer.")
+    print(f"\nThe code asset is {asset_size() / 1e6:.2f} MB of {ASSET_BUDGET_MB}, without the layers.")
 
 
 if __name__ == "__main__":

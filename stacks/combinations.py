@@ -58,11 +58,12 @@ def compose(name: str, outdir: Path) -> tuple[cdk.App, TrainingStack]:
 
 
 def assemble(settings: Settings, outdir: Path, *, context: Mapping[str, Any]) -> tuple[cdk.App, TrainingStack]:
-    """Return the app and stack of ``settings`` with an empty layer. ``context`` has the CDK's feature flags."""
+    """Return the app and stack of ``settings`` with empty layers. ``context`` has the CDK's feature flags."""
     app = cdk.App(outdir=str(outdir), context=dict(context))
-    with tempfile.TemporaryDirectory() as layer:  # the stack's constructor copies it into the assembly
-        Path(layer, "python").mkdir()
-        return app, TrainingStack(app, settings, layer=Path(layer))
+    with tempfile.TemporaryDirectory() as layers:  # the stack's constructor copies them into the assembly
+        for name in ("base", "vision"):
+            Path(layers, name, "python").mkdir(parents=True)
+        return app, TrainingStack(app, settings, layers=Path(layers))
 
 
 def synthesize(name: str, outdir: Path) -> Path:

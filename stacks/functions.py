@@ -124,7 +124,7 @@ def check_photos(p: Parts) -> FunctionSpec:
         ],
         timeout_seconds=LONGEST,
         memory_mb=ONE_VCPU_MB,  # to decode; a batch needs less than 512 MB
-        uses_numpy=True,
+        uses_vision=True,
     )
 
 
@@ -146,7 +146,7 @@ def collect_photos(p: Parts) -> FunctionSpec:
         ],
         timeout_seconds=LONGEST,
         memory_mb=3008,  # for the fingerprints and small grey copies of 250,000 photos
-        uses_numpy=True,
+        uses_vision=True,
     )
 
 

@@ -26,43 +26,51 @@ CODE = Path(__file__).resolve().parent.parent / "lambdas"
 
 def package(folder: Path) -> None:
     """Write the functions' code to ``folder``, with the API's description as the JSON file that the API serves."""
-    not_code = shutil.ignore_patterns("__pycache__", "requirements.txt", SOURCE.name)
+    not_code = shutil.ignore_patterns("__pycache__", "requirements-*.txt", SOURCE.name)
     shutil.copytree(CODE, folder, ignore=not_code, dirs_exist_ok=True)
     (folder / "api" / "openapi.json").write_text(Description.read().as_json(), encoding="utf-8")
 
 
 class LayerMissingError(FileNotFoundError):
-    """The folder with the functions' libraries does not exist."""
+    """A folder with the functions' libraries does not exist."""
 
 
 class Runtime(Construct):
-    """What all functions share: code, layer with libraries, Python version, processor architecture, encryption."""
+    """What all functions share: code, layers with libraries, Python version, processor architecture, encryption.
+
+    All functions have the layer ``base``. The layer ``vision`` has OpenCV and NumPy, which are three times as large.
+    """
 
     python = lambda_.Runtime.PYTHON_3_14
     architecture = lambda_.Architecture.ARM_64
 
-    def __init__(self, scope: Construct, id: str, *, layer: Path, encryption: Encryption) -> None:
-        """``layer`` holds ``python/`` with the installed libraries.
+    def __init__(self, scope: Construct, id: str, *, layers: Path, encryption: Encryption) -> None:
+        """``layers`` has a folder for each layer, with the installed libraries in ``python/``.
 
         Raises:
-            LayerMissingError: ``layer`` has no such folder.
+            LayerMissingError: ``layers`` lacks a folder.
         """
         super().__init__(scope, id)
         self.encryption = encryption
-        if not (layer / "python").is_dir():
-            raise LayerMissingError(
-                f"The functions' libraries are missing: the folder {layer / 'python'} does not exist. Run 'make "
-                "synth', which installs lambdas/requirements.txt in it."
-            )
         # The folder is in the assembly, because the CDK may be configured not to copy assets.
         folder = Path(cast(cdk.App, self.node.root).outdir, "functions")
         package(folder)
         self.code = lambda_.Code.from_asset(str(folder))
-        self.layer = lambda_.LayerVersion(
+        self.base = self._layer("Libraries", layers / "base")
+        self.vision = self._layer("VisionLibraries", layers / "vision")
+
+    def _layer(self, id: str, folder: Path) -> lambda_.LayerVersion:
+        requirements = f"lambdas/requirements-{folder.name}.txt"
+        if not (folder / "python").is_dir():
+            raise LayerMissingError(
+                f"The functions' libraries are missing: the folder {folder / 'python'} does not exist. Run 'make "
+                f"synth', which installs {requirements} in it."
+            )
+        return lambda_.LayerVersion(
             self,
-            "Libraries",
-            code=lambda_.Code.from_asset(str(layer), exclude=["__pycache__"], ignore_mode=cdk.IgnoreMode.GIT),
-            description="The libraries of lambdas/requirements.txt.",
+            id,
+            code=lambda_.Code.from_asset(str(folder), exclude=["__pycache__"], ignore_mode=cdk.IgnoreMode.GIT),
+            description=f"The libraries of {requirements}.",
             compatible_runtimes=[self.python],
             compatible_architectures=[self.architecture],
         )
@@ -124,7 +132,7 @@ class FunctionSpec:
     """The properties of a function.
 
     ``module``, in ``lambdas/``, has the function ``handler``. ``environment`` has the fields of the handler's Settings:
-    text, numbers, booleans, lists and mappings.
+    text, numbers, booleans, lists and mappings. ``uses_vision``: the function uses NumPy or OpenCV.
     """
 
     module: str
@@ -134,7 +142,7 @@ class FunctionSpec:
     timeout_seconds: int = 60
     memory_mb: int = 256
     traced: bool = True
-    uses_numpy: bool = False
+    uses_vision: bool = False
     triggers: Sequence[Trigger] = ()
 
 
@@ -174,7 +182,7 @@ class PipelineFunction(lambda_.Function):
             "POWERTOOLS_SERVICE_NAME": id,
             "POWERTOOLS_METRICS_NAMESPACE": stack.stack_name,
             "POWERTOOLS_LOG_LEVEL": "INFO",
-            **(ONE_THREAD if spec.uses_numpy else {}),
+            **(ONE_THREAD if spec.uses_vision else {}),
             **{name: as_variable(value) for name, value in spec.environment.items()},
         }
         check_environment(id, variables, stack)
@@ -191,7 +199,7 @@ class PipelineFunction(lambda_.Function):
             handler=f"{spec.module}.handler",
             runtime=runtime.python,
             architecture=runtime.architecture,
-            layers=[runtime.layer],
+            layers=[runtime.base, runtime.vision] if spec.uses_vision else [runtime.base],
             role=role,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE if spec.traced else lambda_.Tracing.DISABLED,

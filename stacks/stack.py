@@ -26,11 +26,11 @@ from stacks.training import TrainingStateMachine
 class TrainingStack(cdk.Stack):
     """The training pipeline: storage, stages, state machine, events and HTTP API, for any account and Region."""
 
-    def __init__(self, scope: Construct, settings: Settings, *, layer: Path) -> None:
-        """``layer`` is a folder whose subfolder ``python/`` has the functions' libraries.
+    def __init__(self, scope: Construct, settings: Settings, *, layers: Path) -> None:
+        """``layers`` has a folder for each layer of the functions' libraries: see `Runtime`.
 
         Raises:
-            LayerMissingError: the subfolder does not exist.
+            LayerMissingError: a layer's folder does not exist.
         """
         super().__init__(
             scope,
@@ -47,7 +47,7 @@ class TrainingStack(cdk.Stack):
             web_origins=settings.web_origins,
             key=encryption.key,
         )
-        runtime = Runtime(self, "Runtime", layer=layer, encryption=encryption)
+        runtime = Runtime(self, "Runtime", layers=layers, encryption=encryption)
         notifications = Notifications(self, "Notifications", settings=settings, key=encryption.key)
         team = work_team(self, "Labellers", settings=settings)
         self.audit = AuditBucket(

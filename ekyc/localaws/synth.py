@@ -19,9 +19,10 @@ from ekyc.localaws.errors import LocalAwsError
 
 PROJECT = Path(__file__).resolve().parents[2]
 # The inputs of an assembly, in addition to the settings and the libraries.
-SOURCES = ("app.py", "stacks", "lambdas", "statemachine", "build/layer/installed")
+LAYERS = ("build/layers/base/installed", "build/layers/vision/installed")
+SOURCES = ("app.py", "stacks", "lambdas", "statemachine", *LAYERS)
 LIBRARIES = ("aws-cdk-lib", "constructs", "jsii")
-UNSTAGED = {"aws:cdk:disable-asset-staging": True}  # do not copy the layer, which has 26 MB
+UNSTAGED = {"aws:cdk:disable-asset-staging": True}  # do not copy the layers, which have 180 MB
 CACHE_SECONDS = 24 * 3600
 WORK_TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
 TRACEBACK = re.compile(r"^Traceback .*\n(?: .*\n)+", re.MULTILINE)

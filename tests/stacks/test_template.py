@@ -102,13 +102,16 @@ ENVIRONMENT = {
     },
 }
 
+USE_VISION = {"CheckPhotos", "CollectPhotos"}
+
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     folder = tmp_path_factory.mktemp("synth")
-    (folder / "layer" / "python").mkdir(parents=True)
+    for layer in ("base", "vision"):
+        (folder / layer / "python").mkdir(parents=True)
     app = cdk.App(outdir=str(folder / "cdk.out"), context=CONTEXT)
-    TrainingStack(app, Settings.from_context(CONTEXT), layer=folder / "layer")
+    TrainingStack(app, Settings.from_context(CONTEXT), layers=folder)
     app.synth()
     return Template(json.loads((folder / "cdk.out" / "ekyc-training.template.json").read_text()))
 
@@ -132,12 +135,14 @@ def test_each_function_has_a_role_and_a_log_group_of_its_own(template: Template)
         assert log_group["RetentionInDays"] >= 90
 
 
-def test_the_functions_run_on_the_newest_python_with_the_layer(template: Template) -> None:
+def test_the_functions_run_on_the_newest_python_with_layers(template: Template) -> None:
     for name, function in template.functions().items():
         assert function["Runtime"] == "python3.14"
         assert function["Architectures"] == ["arm64"]
         assert function.get("TracingConfig") == (None if name == "Api" else {"Mode": "Active"})
-        assert len(function["Layers"]) == 1
+        libraries = ["Libraries", "VisionLibraries"] if name in USE_VISION else ["Libraries"]
+        assert [re.fullmatch(r"Runtime(\w+?)[0-9A-F]{8}", layer["Ref"])[1] for layer in function["Layers"]] == libraries  # type: ignore[index]
+        assert ("OPENBLAS_NUM_THREADS" in function["Environment"]["Variables"]) == (name in USE_VISION)
         module = re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
         package = "api.app" if name == "Api" else function["Handler"].split(".")[0] + f".{module}"
         assert function["Handler"] == f"{package}.handler"
@@ -611,11 +616,11 @@ def _values(value: Any) -> Iterator[str]:
 
 
 def test_a_synth_without_the_functions_libraries_says_so(tmp_path: Path) -> None:
-    # Given no build/layer
+    # Given no build/layers
     app = cdk.App(outdir=str(tmp_path / "cdk.out"), context=CONTEXT)
     # Then the stack is not made, and the words say what to do
     with pytest.raises(LayerMissingError, match="make synth"):
-        TrainingStack(app, Settings.from_context(CONTEXT), layer=tmp_path / "layer")
+        TrainingStack(app, Settings.from_context(CONTEXT), layers=tmp_path)
 
 
 def test_the_app_answers_a_wrong_context_in_words(tmp_path: Path) -> None:

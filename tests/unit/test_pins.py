@@ -1,4 +1,4 @@
-"""What is installed is pinned with hashes: development environment, Lambda layer, fuzzer and npm packages."""
+"""What is installed is pinned with hashes: development environment, Lambda layers, fuzzer and npm packages."""
 
 import json
 import re
@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from stacks import runtime
+
 PROJECT = Path(__file__).parents[2]
-DEVELOPMENT, LAYER, FUZZER = "requirements-dev.txt", "lambdas/requirements.txt", "fuzz/requirements.txt"
-LOCKS = [DEVELOPMENT, LAYER, FUZZER]
+DEVELOPMENT, FUZZER = "requirements-dev.txt", "fuzz/requirements.txt"
+LAYERS = {name: f"lambdas/requirements-{name}.txt" for name in ("base", "vision")}
+LOCKS = [DEVELOPMENT, *LAYERS.values(), FUZZER]
+# Of a function's code and layers, unzipped. Source: Lambda guide, "Lambda quotas".
+LARGEST_FUNCTION = 250 * 1024 * 1024
 PIN = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;]+)"
     r"(?: ; [^\\\n]+)?"  # on which systems
@@ -61,9 +66,23 @@ def test_what_is_installed_is_in_the_lock_file() -> None:
     assert found.items() <= (pins(DEVELOPMENT) | pins(FUZZER)).items()
 
 
-def test_the_layer_holds_what_is_in_its_lock_file() -> None:
-    folder = PROJECT / "build" / "layer" / "python"
-    assert installed(distributions(path=[str(folder)])) == pins(LAYER)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_holds_what_is_in_its_lock_file(layer: str) -> None:
+    folder = PROJECT / "build" / "layers" / layer / "python"
+    assert installed(distributions(path=[str(folder)])) == pins(LAYERS[layer])
+
+
+def test_no_library_is_in_two_layers() -> None:
+    assert pins(LAYERS["base"]).keys() & pins(LAYERS["vision"]).keys() == set()
+
+
+def test_a_function_with_all_layers_is_small_enough(tmp_path: Path) -> None:
+    # Given our code and the real layers, unzipped
+    runtime.package(tmp_path)
+    folders = [tmp_path, *(PROJECT / "build" / "layers" / layer for layer in LAYERS)]
+    sizes = [path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()]
+    # Then Lambda takes them
+    assert 100_000_000 < sum(sizes) < LARGEST_FUNCTION
 
 
 def test_the_lock_files_have_the_versions_of_pyproject() -> None:
@@ -72,9 +91,10 @@ def test_the_lock_files_have_the_versions_of_pyproject() -> None:
     assert (ours | chosen(project["optional-dependencies"]["dev"])).items() <= pins(DEVELOPMENT).items()
     assert chosen(SETTINGS["build-system"]["requires"]).items() <= pins(DEVELOPMENT).items()
     assert chosen(groups["fuzz"]) == pins(FUZZER)
-    assert chosen(groups["layer"]).items() <= pins(LAYER).items()
-    # And Lambda runs the versions that the tests run
-    assert pins(LAYER).items() <= pins(DEVELOPMENT).items()
+    for layer, lock in LAYERS.items():
+        assert chosen(groups[layer]).items() <= pins(lock).items()
+        # And Lambda runs the versions that the tests run
+        assert pins(lock).items() <= pins(DEVELOPMENT).items()
 
 
 def test_make_installs_nothing_without_a_hash() -> None:
@@ -83,7 +103,11 @@ def test_make_installs_nothing_without_a_hash() -> None:
     installs = re.findall(r"(?:pip|npm) (?:install|ci|i) .*", makefile)
     by_pip = [one for one in installs if one.startswith("pip") and "--require-hashes" in one]
     # Then pip compares hashes, and downloads nothing when it builds this package
-    assert {lock for one in by_pip for lock in LOCKS if f"--requirement {lock}" in one} == set(LOCKS)
+    of_layers = [one for one in by_pip if "--requirement $<" in one]
+    assert len(of_layers) == 1
+    assert "build/layers/%/installed: lambdas/requirements-%.txt" in makefile
+    others_locked = {lock for one in by_pip for lock in LOCKS if f"--requirement {lock}" in one}
+    assert others_locked == {DEVELOPMENT, FUZZER}
     others = [one for one in installs if one not in by_pip]
     assert others == [
         "pip install --quiet --no-deps --no-build-isolation --editable .",

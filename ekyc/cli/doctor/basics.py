@@ -24,20 +24,20 @@ CHECKS = Checks()
 
 @CHECKS.add("Tools")
 def tools(_context: CheckContext) -> Finding:
-    """CDK cannot synthesize the stack without a recent Python and the Lambda layer."""
+    """CDK cannot synthesize the stack without a recent Python and the Lambda layers."""
     here = sys.version.split()[0]
     if sys.version_info < PYTHON:
         oldest = ".".join(map(str, PYTHON))
         return problem(f"Python {here} is older than {oldest}", f"Install Python ≥ {oldest}.")
-    layer, requirements = PROJECT / "build/layer/installed", PROJECT / "lambdas/requirements.txt"
-    if not layer.exists():
-        return problem("the Lambda layer is not built", "Run make build/layer/installed. make deploy also does this.")
-    if layer.stat().st_mtime < requirements.stat().st_mtime:
-        return warning(
-            "the Lambda layer is older than lambdas/requirements.txt",
-            "Run make build/layer/installed. make deploy also does this.",
-        )
-    return ok(f"Python {here}, the Lambda layer is built")
+    for requirements in sorted((PROJECT / "lambdas").glob("requirements-*.txt")):
+        name = requirements.stem.removeprefix("requirements-")
+        layer = PROJECT / f"build/layers/{name}/installed"
+        advice = f"Run make {layer.relative_to(PROJECT)}. make deploy also does this."
+        if not layer.exists():
+            return problem(f"the Lambda layer {name} is not built", advice)
+        if layer.stat().st_mtime < requirements.stat().st_mtime:
+            return warning(f"the Lambda layer {name} is older than {requirements.relative_to(PROJECT)}", advice)
+    return ok(f"Python {here}, the Lambda layers are built")
 
 
 @CHECKS.add("Settings")
