@@ -28,12 +28,11 @@ from PIL import Image
 
 import outlines
 from ekyc import samples
-from outlines import Box, Outline, Outlines
+from outlines import CERTAIN, Box, Outline, Outlines
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCENES = PROJECT.parent / "shared" / "documents" / "scenes"
 FOLDS = 5
-CERTAIN = 0.5  # confidence from which an outline is used
 WRONG = 0.8  # IoU below which an outline is wrong
 JITTERS = (0.03, 0.06, 0.10)  # of a box's width or height
 JITTER = JITTERS[0]

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ekyc.cli.detection import Document, read_photo
 from ekyc.cli.terminal import printable
-from ekyc.crop import straighten
+from outlines import straighten
 
 CELL = (300, 240)
 GAP, COLUMNS, TITLE = 14, 3, 26

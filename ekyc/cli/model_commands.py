@@ -166,7 +166,7 @@ def _write_crops(
     The result has ``error`` if anything failed. A document's ``crop`` is None if no crop was written.
     """
     from ekyc.cli import crops, detection
-    from ekyc.crop import straighten
+    from outlines import straighten
 
     row: dict[str, Any] = {"photo": str(image), "documents": []}
     if isinstance(result, CommandError):

@@ -7,8 +7,21 @@ photos, so that a similar document of another type gets a low confidence. No neu
 """
 
 from outlines.artefact import UnusableOutlines, load, save
-from outlines.finding import Outline, find
+from outlines.finding import CERTAIN, Outline, find
 from outlines.learning import Box, Photos, learn
 from outlines.model import Outlines
+from outlines.pictures import straighten
 
-__all__ = ["Box", "Outline", "Outlines", "Photos", "UnusableOutlines", "find", "learn", "load", "save"]
+__all__ = [
+    "CERTAIN",
+    "Box",
+    "Outline",
+    "Outlines",
+    "Photos",
+    "UnusableOutlines",
+    "find",
+    "learn",
+    "load",
+    "save",
+    "straighten",
+]

@@ -19,6 +19,9 @@ _UNLIKE = 0.25  # correlation
 LEAST_AGREEMENT = 0.6
 """IoU of the outline's box with the given box, below which they are not the same document."""
 
+CERTAIN = 0.5
+"""The confidence from which an outline is used. With a lower one, the box is used."""
+
 Frame = tuple[float, float, float, float]
 """Left, top, width and height in pixels of the photo."""
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import outlines
-from ekyc.crop import straighten
 from ekyc.localaws.services.detector import Box, Detection, Detector, LabelledPhoto, evaluate, train
+from outlines import straighten
 from tests.drawn_documents import TYPES, draw_document, photograph
 
 SCENES = Path(__file__).parents[3] / "shared/documents/scenes"
