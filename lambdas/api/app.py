@@ -1,23 +1,16 @@
 """The routes of the HTTP API. Existing clients rely on the exact responses of `create`, `url`, `start` and `list`."""
 
-import base64
-import binascii
-import json
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
-from aws_lambda_powertools.event_handler.exceptions import NotFoundError
-from botocore.exceptions import BotoCoreError, ClientError
+from aws_lambda_powertools.event_handler import Response
 
-from api import answers, audit, problems, progress, uploads, validation, views
-from api.problems import Problem
-from pipeline import errors, labelling, lifecycle
+from api import answers, audit, problems, progress, serving, uploads, validation, views
+from pipeline import labelling, lifecycle
 from pipeline.clients import clients
 from pipeline.executions import StateMachine
 from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, jobs, public_attributes
@@ -30,7 +23,6 @@ from rules.uploads import is_labels
 
 UPLOAD_SECONDS = 15 * 60
 ANONYMOUS = "anonymous"  # the caller of an unsigned request, which only the local AWS accepts
-PREFLIGHT_SECONDS = 600  # how long a browser caches the response to a preflight request
 DESCRIPTION = Path(__file__).parent / "openapi.json"  # generated from openapi.yaml when the code is packaged
 
 
@@ -55,29 +47,15 @@ class Settings(BaseSettings):
     web_origins: tuple[str, ...]
 
 
-def cross_origin(origins: Sequence[str]) -> CORSConfig | None:
-    """The CORS rules for web pages of ``origins``. Without origins None, which allows no page."""
-    if not origins:
-        return None
-    return CORSConfig(
-        allow_origin=origins[0],
-        extra_origins=list(origins[1:]),
-        # In addition to the headers of a signature, which Powertools allows. AWS's JavaScript signer sends this header.
-        allow_headers=["X-Amz-Content-Sha256"],
-        expose_headers=["X-Execution-Arn", "X-Next-Token", "Retry-After"],
-        max_age=PREFLIGHT_SECONDS,
-    )
-
-
 settings = Settings.from_env()
 machine = StateMachine(settings.state_machine_arn)
 logger = Logger()
-app = APIGatewayRestResolver(cors=cross_origin(settings.web_origins))
+app = serving.new_app(settings.web_origins)
 
 
 @app.post("/api/training/create")
 def create() -> Response[str]:
-    return _json(public_attributes(jobs.create()))
+    return serving.as_json(public_attributes(jobs.create()))
 
 
 @app.get("/api/training/url")
@@ -103,7 +81,7 @@ def start() -> Response[str]:
         max_f1_drop=settings.max_f1_drop,
         stop_previous_model=settings.stop_previous_model,
     )
-    execution_input = validation.start_input(job_id, _body(), defaults)
+    execution_input = validation.start_input(job_id, serving.body(app), defaults)
     arn = lifecycle.start(
         _valid_id(job_id),
         execution_input,
@@ -123,12 +101,12 @@ def list_jobs() -> Response[str]:
     query = _query()
     limit = validation.page_limit(query.get("limit"))
     page, token = jobs.list_newest(settings.jobs_index, limit, query.get("nextToken"))
-    return _json([public_attributes(job) for job in page], {"X-Next-Token": token} if token else {})
+    return serving.as_json([public_attributes(job) for job in page], {"X-Next-Token": token} if token else {})
 
 
 @app.get("/api/training/jobs/<job_id>")
 def show(job_id: str) -> Response[str]:
-    return _json(views.job_view(views.with_end_recorded(_job(job_id), machine), settings.bucket))
+    return serving.as_json(views.job_view(views.with_end_recorded(_job(job_id), machine), settings.bucket))
 
 
 @app.delete("/api/training/jobs/<job_id>")
@@ -146,12 +124,12 @@ def erase(job_id: str) -> Response[str]:
         model_parameter=settings.model_parameter,
         erase_function=settings.erase_function,
     )
-    return _json(views.job_view(requested, settings.bucket), status=HTTPStatus.ACCEPTED)
+    return serving.as_json(views.job_view(requested, settings.bucket), status=HTTPStatus.ACCEPTED)
 
 
 @app.post("/api/training/jobs/<job_id>/urls")
 def upload_urls(job_id: str) -> Response[str]:
-    document = _body()
+    document = serving.body(app)
     names, hashes = validation.file_names(document), validation.content_hashes(document)
     sizes, subjects = validation.content_sizes(document), validation.photo_subjects(document)
     job = _job(job_id)
@@ -164,7 +142,7 @@ def upload_urls(job_id: str) -> Response[str]:
             name, once=once, sha256=hashes.get(name), size=sizes.get(name), subject=subject
         )
         targets[name] = {"url": _presigned(validation.object_key(job.id, name), **signed), "headers": headers}
-    answer = _json(targets)
+    answer = serving.as_json(targets)
     if answers.size(answer.body or "") > answers.LARGEST:
         raise problems.answer_too_large(answers.LARGEST)
     return answer
@@ -174,20 +152,20 @@ def upload_urls(job_id: str) -> Response[str]:
 def list_uploads(job_id: str) -> Response[str]:
     job = _job(job_id)
     page, token = uploads.page(job.id, _query().get("nextToken"), UPLOAD_SECONDS, settings.bucket)
-    return _json(page, {"X-Next-Token": token} if token else {})
+    return serving.as_json(page, {"X-Next-Token": token} if token else {})
 
 
 @app.get("/api/training/jobs/<job_id>/states")
 def show_states(job_id: str) -> Response[str]:
-    return _json(progress.view(_job(job_id), machine))
+    return serving.as_json(progress.view(_job(job_id), machine))
 
 
 @app.post("/api/training/jobs/<job_id>/labels")
 def supply_labels(job_id: str) -> Response[str]:
-    name = validation.labels_name(_body())
+    name = validation.labels_name(serving.body(app))
     job_id = _valid_id(job_id)
     key = validation.object_key(job_id, name)
-    return _json(
+    return serving.as_json(
         public_attributes(lifecycle.supply_labels(job_id, key, _caller() or ANONYMOUS, bucket=settings.bucket))
     )
 
@@ -197,12 +175,14 @@ def stop(job_id: str) -> Response[str]:
     job, stopped, remaining = lifecycle.stop(
         _job(job_id), _caller() or ANONYMOUS, machine, model_parameter=settings.model_parameter
     )
-    return _json(views.job_view(job, settings.bucket) | {"stopped": stopped, "remaining": remaining})
+    return serving.as_json(views.job_view(job, settings.bucket) | {"stopped": stopped, "remaining": remaining})
 
 
 @app.post("/api/training/jobs/<job_id>/resume")
 def resume(job_id: str) -> Response[str]:
-    return _json(views.job_view(lifecycle.resume(_job(job_id), _caller() or ANONYMOUS, machine), settings.bucket))
+    return serving.as_json(
+        views.job_view(lifecycle.resume(_job(job_id), _caller() or ANONYMOUS, machine), settings.bucket)
+    )
 
 
 @app.get("/api/training/jobs/<job_id>/audit")
@@ -218,27 +198,22 @@ def show_audit(job_id: str) -> Response[str]:
 
 @app.get("/api/training/model")
 def show_model() -> Response[str]:
-    return _json(views.model_view(settings.project_parameter, settings.model_parameter))
+    return serving.as_json(views.model_view(settings.project_parameter, settings.model_parameter))
 
 
 @app.post("/api/training/model/start")
 def start_model() -> Response[str]:
-    return _json(lifecycle.start_model(settings.inference_units, settings.model_parameter))
+    return serving.as_json(lifecycle.start_model(settings.inference_units, settings.model_parameter))
 
 
 @app.post("/api/training/model/stop")
 def stop_model() -> Response[str]:
-    return _json(lifecycle.stop_model(settings.model_parameter))
+    return serving.as_json(lifecycle.stop_model(settings.model_parameter))
 
 
 @app.get("/api/training/openapi.json")
 def describe() -> Response[str]:
     return Response(200, "application/json", DESCRIPTION.read_text(encoding="utf-8"))
-
-
-@app.exception_handler(Problem)
-def answer_problem(problem: Problem) -> Response[str]:
-    return problem.response()
 
 
 @app.exception_handler(NotAllowed)
@@ -256,11 +231,6 @@ def answer_not_begun(refusal: NotBegun) -> Response[str]:
     return problems.not_begun(str(refusal)).response()
 
 
-@app.exception_handler(NotFoundError)
-def answer_unknown_route(_error: NotFoundError) -> Response[str]:
-    return problems.unknown_route(app.current_event.path).response()
-
-
 @app.exception_handler(JobNotFound)
 def answer_unknown_job(error: JobNotFound) -> Response[str]:
     return problems.unknown_job(error.job_id).response()
@@ -271,26 +241,9 @@ def answer_page_token(error: PageTokenInvalid) -> Response[str]:
     return problems.bad_request(f"nextToken: {error}").response()
 
 
-@app.exception_handler(Exception)
-def answer_failure(error: Exception) -> Response[str]:
-    """503 for a throttled service, 500 for any other error. Neither response shows internal details."""
-    failure = errors.as_pipeline_error(error) if isinstance(error, (ClientError, BotoCoreError)) else error
-    name = type(failure).__name__
-    if isinstance(failure, errors.Throttled):
-        logger.warning("A service is busy", extra={"error": name})
-        return problems.busy().response()
-    # The log gets the lines of the stack trace, but not the error's message, which may have a token or a photo's name.
-    logger.error("The API failed", extra={"error": name, "lines": traceback.format_tb(error.__traceback__)})
-    return problems.internal(app.lambda_context.aws_request_id).response()
-
-
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    answer = app.resolve(event, context)
-    # The log gets only the route, because the path and the query may have the name of a photo.
-    extra = {"method": event["httpMethod"], "route": event["resource"], "status": answer["statusCode"]}
-    logger.info("Answered", extra=extra)
-    return answer
+    return serving.answer(app, event, context)
 
 
 def _valid_id(text: str) -> str:
@@ -308,17 +261,6 @@ def _job(text: str) -> Job:
 
 def _query() -> Mapping[str, str]:
     return app.current_event.query_string_parameters or {}
-
-
-def _body() -> dict[str, Any]:
-    text = app.current_event.body
-    if not text:
-        return {}
-    try:
-        raw = base64.b64decode(text) if app.current_event.is_base64_encoded else text.encode()
-    except (binascii.Error, UnicodeEncodeError) as error:
-        raise problems.bad_request("The body cannot be decoded.") from error
-    return validation.body(raw)
 
 
 def _caller() -> str | None:
@@ -366,10 +308,6 @@ def _presigned(key: str, **signed: Any) -> str:
         "put_object", Params={"Bucket": settings.bucket, "Key": key, **signed}, ExpiresIn=UPLOAD_SECONDS
     )
     return url
-
-
-def _json(document: Any, headers: Mapping[str, str] | None = None, status: HTTPStatus = HTTPStatus.OK) -> Response[str]:
-    return Response(status.value, "application/json", json.dumps(document), headers=dict(headers or {}))
 
 
 def _text(text: str, headers: Mapping[str, str] | None = None) -> Response[str]:

@@ -63,12 +63,12 @@ def flag(text: str | None, name: str) -> bool:
     return text == "true"
 
 
-def body(text: bytes | None) -> dict[str, Any]:
-    """The JSON object in the body; an absent body is an empty one."""
+def body(text: bytes | None, largest: int) -> dict[str, Any]:
+    """The JSON object in the body of at most ``largest`` bytes; an absent body is an empty one."""
     if not text or not text.strip():
         return {}
-    if len(text) > LARGEST_BODY:
-        raise too_large(LARGEST_BODY)
+    if len(text) > largest:
+        raise too_large(largest)
     try:
         document = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
