@@ -1,10 +1,11 @@
-"""The HTTP API: a REST API built from its OpenAPI description, and the one function behind it.
+"""The HTTP API: a REST API built from its OpenAPI description, and the two functions behind it.
 
 The API has no resource policy. IAM or a user pool authorizes each call; a resource policy could only add a restriction
 to networks, which the stack does not know.
 """
 
 import json
+from collections.abc import Iterator
 from typing import cast
 
 import aws_cdk as cdk
@@ -14,7 +15,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
-from stacks.functions import PartsWithMachine, api
+from stacks.functions import PartsWithMachine, api, labelling
 from stacks.gateway_responses import gateway_responses, headers_for
 from stacks.openapi import Description, Operation
 from stacks.runtime import PipelineFunction, Runtime
@@ -34,6 +35,9 @@ CALLS_PER_SECOND, BURST = 50, 100
 
 RARE_CALLS_PER_SECOND, RARE_BURST = 5, 10
 """The throttle of each call in `RARE_CALLS`: calls that cost money or cannot be undone."""
+
+LABELLING_CALLS_PER_SECOND, LABELLING_BURST = 25, 50
+"""The throttle of each call under ``/api/labelling/``, so that people who label do not use up the API's throttle."""
 
 RARE_CALLS = frozenset({"createJob", "startJob", "resumeJob", "eraseJob", "startModel", "stopModel"})
 
@@ -60,7 +64,7 @@ def access_log(*, user_pool: bool) -> str:
 
 
 class Api(Construct):
-    """The REST API and its function."""
+    """The REST API and its functions."""
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class Api(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.function = PipelineFunction(self, "Api", api(parts), runtime=runtime)
+        self.labelling = PipelineFunction(self, "Labelling", labelling(parts), runtime=runtime)
         settings = parts.settings
         description = Description.read()
         # API Gateway writes logs with a role that is set once per account and Region, not per API. The role is retained
@@ -92,7 +97,10 @@ class Api(Construct):
         rest_api.security_policy, rest_api.endpoint_access_mode = SECURITY_POLICY, "STRICT"
         self.gateway.node.try_remove_child("Endpoint")  # RestApi's output; the stack's own output is ApiUrl
         self._add_responses(settings)
-        self._integration = apigateway.LambdaIntegration(self.function, scope_permission_to_method=False)
+        self._integrations = {
+            function: apigateway.LambdaIntegration(function, scope_permission_to_method=False)
+            for function in (self.function, self.labelling)
+        }
         self._add_methods(description, self._authorization(settings.api_authorization))
         if settings.web_origins:
             self._add_preflights(description)
@@ -116,10 +124,9 @@ class Api(Construct):
             throttling_burst_limit=BURST,
             method_options={
                 f"{operation.path}/{operation.method}": apigateway.MethodDeploymentOptions(
-                    throttling_rate_limit=RARE_CALLS_PER_SECOND, throttling_burst_limit=RARE_BURST
+                    throttling_rate_limit=rate, throttling_burst_limit=burst
                 )
-                for operation in description.operations()
-                if operation.id in RARE_CALLS
+                for operation, (rate, burst) in _own_throttles(description)
             },
             # A trace would contain the caller's IP address and the URL with its query string, which has the names
             # of customers' photos (API Gateway guide, 'Trace user requests to REST APIs using X-Ray').
@@ -165,7 +172,7 @@ class Api(Construct):
         for operation in description.operations():
             self.gateway.root.resource_for_path(operation.path).add_method(
                 operation.method,
-                self._integration,
+                self._integrations[self.labelling if operation.is_for_people else self.function],
                 operation_name=operation.id,
                 authorization_type=authorization.authorization_type,
                 authorizer=authorization.authorizer,
@@ -178,6 +185,8 @@ class Api(Construct):
         """Add the model of the operation's body. It applies to every content type that a caller may send."""
         if operation.body is None:
             return None
+        if (known := self.node.try_find_child(f"{operation.body}Model")) is not None:
+            return {"$default": cast(apigateway.IModel, known)}
         schema = description.model(operation.body)
         model = apigateway.CfnModel(
             self, operation.body, rest_api_id=self.gateway.rest_api_id, content_type="application/json", schema=schema
@@ -189,15 +198,27 @@ class Api(Construct):
         return {"$default": apigateway.Model.from_model_name(self, f"{operation.body}Model", model.ref)}
 
     def _add_preflights(self, description: Description) -> None:
-        """Add an OPTIONS method, without authorization, to every path.
+        """Add an OPTIONS method, without authorization, to every path except those of the labelling page.
+
+        The labelling page has the origin of the API, so a browser sends no preflight for its calls.
 
         A browser sends a preflight request before a call, without credentials. The function answers it and does nothing
         else. Source: Fetch standard, 'CORS-preflight fetch'.
         """
-        for path in dict.fromkeys(operation.path for operation in description.operations()):
+        paths = (operation.path for operation in description.operations() if not operation.is_for_people)
+        for path in dict.fromkeys(paths):
             self.gateway.root.resource_for_path(path).add_method(
-                "OPTIONS", self._integration, authorization_type=apigateway.AuthorizationType.NONE
+                "OPTIONS", self._integrations[self.function], authorization_type=apigateway.AuthorizationType.NONE
             )
+
+
+def _own_throttles(description: Description) -> Iterator[tuple[Operation, tuple[int, int]]]:
+    """Yield each call that has a throttle of its own, with the calls a second and the burst."""
+    for operation in description.operations():
+        if operation.is_for_people:
+            yield operation, (LABELLING_CALLS_PER_SECOND, LABELLING_BURST)
+        elif operation.id in RARE_CALLS:
+            yield operation, (RARE_CALLS_PER_SECOND, RARE_BURST)
 
 
 def _by_user_pool(settings: Settings) -> bool:

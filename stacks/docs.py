@@ -271,7 +271,7 @@ def _readable(resource: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
         if words:
             properties = referenced["Properties"]
             variables = properties.get("Environment", {}).get("Variables", {})
-            name = variables.get("POWERTOOLS_SERVICE_NAME") or properties.get("Name")
+            name = variables.get("POWERTOOLS_SERVICE_NAME") or properties.get("Name") or _table_name(properties)
             return words.format(name=name), reference[3].lstrip("/").removesuffix("*")
     for pattern, words in ARN_PATTERNS.items():
         if re.search(pattern, written):
@@ -279,8 +279,13 @@ def _readable(resource: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
     return f"`{written}`", ""
 
 
+def _table_name(properties: Mapping[str, Any]) -> str:
+    has_photos = len(properties.get("KeySchema", ())) > 1
+    return "labelling tasks" if has_photos else "jobs"
+
+
 RESOURCE_TYPES = {
-    "AWS::DynamoDB::Table": "the table of jobs",
+    "AWS::DynamoDB::Table": "the table of {name}",
     "AWS::IAM::Role": "the role of Ground Truth",
     "AWS::KMS::Key": "the topic's key",
     "AWS::Lambda::Function": "the function {name}",
@@ -361,12 +366,22 @@ def _listed(value: Any) -> list[Any]:
 
 
 def calls() -> str:
-    """Return a table of the API's calls."""
+    """Return a table of the API's calls, except those of the labelling page."""
     rows = []
     for call in Description.read().operations():
+        if call.is_for_people:
+            continue
         path = call.path.removeprefix("/api/training")
         anchor = f"{call.method} {path}".lower().replace(" ", "-")
         rows.append([f"[`{call.method} {path}`](#{re.sub('[^a-z-]', '', anchor)})", call.summary])
+    return table(["Call", "Does"], rows)
+
+
+def calls_of_people() -> str:
+    """Return a table of the calls of the labelling page."""
+    rows = [
+        [f"`{call.method} {call.path}`", call.summary] for call in Description.read().operations() if call.is_for_people
+    ]
     return table(["Call", "Does"], rows)
 
 

@@ -22,7 +22,7 @@ from stacks.notifications import Notifications
 from stacks.permissions import Allowed, Permissions
 from stacks.runtime import BackgroundFunction, FunctionSpec, PipelineFunction, Runtime, Trigger
 from stacks.settings import Settings
-from stacks.storage import FOLDERS, JOBS_INDEX, Storage
+from stacks.storage import FOLDERS, JOBS_INDEX, TASKS_INDEX, Storage
 
 ONE_VCPU_MB = 1769
 """The memory, in MB, that gives a function one full vCPU. Source: Lambda guide, 'Configure Lambda function memory'."""
@@ -47,6 +47,10 @@ class Parts:
     @property
     def jobs(self) -> Mapping[str, str]:
         return {"JOBS_TABLE": self.storage.table.table_name}
+
+    @property
+    def tasks(self) -> Mapping[str, str]:
+        return {"TASKS_TABLE": self.storage.tasks.table_name, "TASKS_INDEX": TASKS_INDEX}
 
     @property
     def bucket(self) -> Mapping[str, str]:
@@ -629,6 +633,18 @@ def api(p: PartsWithMachine) -> FunctionSpec:
             *p.audit.read(),
             p.call("ExportAudit", "Requests an audit report."),
         ],
+        timeout_seconds=29,
+        memory_mb=512,
+        traced=False,
+    )
+
+
+def labelling(p: PartsWithMachine) -> FunctionSpec:
+    return FunctionSpec(
+        "api.labelling",
+        "The part of the HTTP API with which people label and review photos.",
+        {**p.jobs, **p.tasks, **p.bucket},
+        [],
         timeout_seconds=29,
         memory_mb=512,
         traced=False,

@@ -35,8 +35,8 @@ PHASES = {
 class _Functions:
     """The functions by name.
 
-    ``watched`` are the API and the background functions. ``unhandled`` counts the events that a background function
-    failed to handle, for each of them.
+    ``watched`` are the API's functions and the background functions. ``unhandled`` counts the events that a background
+    function failed to handle, for each of them.
     """
 
     stages: Mapping[str, lambda_.IFunction]
@@ -61,14 +61,14 @@ class Observability(Construct):
         state_machine: sfn.StateMachine,
         stages: Mapping[str, lambda_.IFunction],
         background: Sequence[BackgroundFunction],
-        api: lambda_.IFunction,
+        api: Mapping[str, lambda_.IFunction],
     ) -> None:
         super().__init__(scope, id)
         # No alarm for errors and throttles of stages: the state machine retries them, and a failed execution has its
         # own alarm.
         functions = _Functions(
             stages=stages,
-            watched={"Api": api, **{function.node.id: function for function in background}},
+            watched={**api, **{function.node.id: function for function in background}},
             unhandled=[
                 function.unhandled.metric_approximate_number_of_messages_visible(
                     statistic="Maximum", period=FIVE_MINUTES

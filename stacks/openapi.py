@@ -38,6 +38,11 @@ class Operation:
     parameters: Mapping[str, bool]
     body: str | None
 
+    @property
+    def is_for_people(self) -> bool:
+        """Whether people who label photos make the call, not clients that train models."""
+        return self.path.startswith("/api/labelling/")
+
 
 class Description:
     """The OpenAPI 3.0 document."""

@@ -83,7 +83,7 @@ class TrainingStack(cdk.Stack):
             state_machine=state_machine,
             stages=stages,
             background=list(more_parts.functions.values()),
-            api=self.api.function,
+            api={"Api": self.api.function, "Labelling": self.api.labelling},
         )
         self._add_outputs(notifications, state_machine, team)
         for key, value in settings.tags.items():

@@ -1,4 +1,4 @@
-"""The pipeline's storage: the bucket, the table of jobs, and the two parameters that name the live model."""
+"""The pipeline's storage: the bucket, the tables of jobs and of labelling tasks, and the live model's parameters."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -13,13 +13,14 @@ from constructs import Construct
 from rules import uploads
 
 JOBS_INDEX = "ByStartTime"
+TASKS_INDEX = "ByAvailability"
 
 FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
 """The bucket's folders with jobs' files, which contain personal data. Each has a subfolder per job."""
 
 
 class Storage(Construct):
-    """The storage. The bucket and the table are retained when the stack is deleted.
+    """The storage. The bucket and the tables are retained when the stack is deleted.
 
     Objects in `FOLDERS` expire after the retention period; jobs' records do not expire.
     """
@@ -75,6 +76,7 @@ class Storage(Construct):
             "NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True
         )
         self.table = self._jobs_table(key)
+        self.tasks = self._tasks_table(key)
         self.project_parameter = self._live_model_parameter(
             "ProjectParameter", f"/{stack_name}/rekognition-project-arn", "The live model's Rekognition project."
         )
@@ -83,10 +85,48 @@ class Storage(Construct):
         )
 
     def _jobs_table(self, key: kms.IKey | None) -> dynamodb.Table:
-        table = dynamodb.Table(
+        table = self._table("Jobs", key, dynamodb.Attribute(name="Id", type=dynamodb.AttributeType.STRING))
+        table.add_global_secondary_index(
+            index_name=JOBS_INDEX,
+            partition_key=dynamodb.Attribute(name="Kind", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="StartTime", type=dynamodb.AttributeType.NUMBER),
+            projection_type=dynamodb.ProjectionType.ALL,
+        )
+        return table
+
+    def _tasks_table(self, key: kms.IKey | None) -> dynamodb.Table:
+        """The photos that people label on the labelling page. The index has only open tasks and open jobs."""
+        table = self._table(
+            "Tasks",
+            key,
+            dynamodb.Attribute(name="JobId", type=dynamodb.AttributeType.STRING),
+            dynamodb.Attribute(name="Item", type=dynamodb.AttributeType.STRING),
+            time_to_live="Expires",
+        )
+        table.add_global_secondary_index(
+            index_name=TASKS_INDEX,
+            partition_key=dynamodb.Attribute(name="Queue", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="AvailableAt", type=dynamodb.AttributeType.NUMBER),
+            projection_type=dynamodb.ProjectionType.INCLUDE,
+            non_key_attributes=["People", "Version"],
+        )
+        return table
+
+    def _table(
+        self,
+        id: str,
+        key: kms.IKey | None,
+        partition_key: dynamodb.Attribute,
+        sort_key: dynamodb.Attribute | None = None,
+        *,
+        time_to_live: str | None = None,
+    ) -> dynamodb.Table:
+        return dynamodb.Table(
             self,
-            "Jobs",
-            partition_key=dynamodb.Attribute(name="Id", type=dynamodb.AttributeType.STRING),
+            id,
+            partition_key=partition_key,
+            sort_key=sort_key,
+            time_to_live_attribute=time_to_live,
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if key else dynamodb.TableEncryption.AWS_MANAGED,
             encryption_key=key,
@@ -95,13 +135,6 @@ class Storage(Construct):
             ),
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
-        table.add_global_secondary_index(
-            index_name=JOBS_INDEX,
-            partition_key=dynamodb.Attribute(name="Kind", type=dynamodb.AttributeType.STRING),
-            sort_key=dynamodb.Attribute(name="StartTime", type=dynamodb.AttributeType.NUMBER),
-            projection_type=dynamodb.ProjectionType.ALL,
-        )
-        return table
 
     def _live_model_parameter(self, id: str, name: str, description: str) -> ssm.StringParameter:
         return ssm.StringParameter(

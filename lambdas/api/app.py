@@ -13,7 +13,7 @@ from api import answers, audit, problems, progress, serving, uploads, validation
 from pipeline import labelling, lifecycle
 from pipeline.clients import clients
 from pipeline.executions import StateMachine
-from pipeline.jobs import Job, JobNotFound, PageTokenInvalid, jobs, public_attributes
+from pipeline.jobs import Job, JobNotFound, jobs, public_attributes
 from pipeline.lifecycle import NotAllowed, NotBegun, NotThere
 from pipeline.settings import Settings as BaseSettings
 from rules import advice
@@ -234,11 +234,6 @@ def answer_not_begun(refusal: NotBegun) -> Response[str]:
 @app.exception_handler(JobNotFound)
 def answer_unknown_job(error: JobNotFound) -> Response[str]:
     return problems.unknown_job(error.job_id).response()
-
-
-@app.exception_handler(PageTokenInvalid)
-def answer_page_token(error: PageTokenInvalid) -> Response[str]:
-    return problems.bad_request(f"nextToken: {error}").response()
 
 
 @logger.inject_lambda_context(clear_state=True)

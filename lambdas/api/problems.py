@@ -56,6 +56,13 @@ def unknown_caller() -> Problem:
     return Problem(HTTPStatus.FORBIDDEN, "unknown-caller", "An erasure records its caller. Sign the request.")
 
 
+def not_signed_in() -> Problem:
+    """403: API Gateway has passed no claims of a user of the user pool."""
+    return Problem(
+        HTTPStatus.FORBIDDEN, "not-signed-in", "Only people label photos. Send the ID token of a user of the user pool."
+    )
+
+
 def unknown_route(path: str) -> Problem:
     """404: the path does not exist."""
     return Problem(HTTPStatus.NOT_FOUND, "unknown-route", f"The API has no path {path[:200]!r}.")

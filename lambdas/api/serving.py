@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from api import problems, validation
 from api.problems import Problem
 from pipeline import errors
+from pipeline.jobs import PageTokenInvalid
 
 PREFLIGHT_SECONDS = 600  # how long a browser caches the response to a preflight request
 
@@ -33,6 +34,10 @@ def new_app(web_origins: Sequence[str]) -> APIGatewayRestResolver:
     @app.exception_handler(NotFoundError)
     def answer_unknown_route(_error: NotFoundError) -> Response[str]:
         return problems.unknown_route(app.current_event.path).response()
+
+    @app.exception_handler(PageTokenInvalid)
+    def answer_page_token(error: PageTokenInvalid) -> Response[str]:
+        return problems.bad_request(f"nextToken: {error}").response()
 
     @app.exception_handler(Exception)
     def answer_failure(error: Exception) -> Response[str]:

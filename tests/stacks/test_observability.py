@@ -53,7 +53,7 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
     functions = {
         id for id, one in template.of("AWS::Lambda::Function").items() if not one["Handler"].startswith("stages.")
     }
-    assert len(functions) == 7
+    assert len(functions) == 8
     for name, metric in {"function-failing": "Errors", "function-throttled": "Throttles"}.items():
         assert metrics_by_alarm.pop(name) == {("AWS/Lambda", metric, f"FunctionName=<{id}>") for id in functions}
     queues = {f"QueueName=<{id}.QueueName>" for id in template.of("AWS::SQS::Queue")}

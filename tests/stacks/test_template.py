@@ -100,8 +100,10 @@ ENVIRONMENT = {
         "AUDIT_BUCKET",
         "EXPORT_FUNCTION",
     },
+    "Labelling": {"JOBS_TABLE", "TASKS_TABLE", "TASKS_INDEX", "BUCKET"},
 }
 
+BEHIND_THE_API = {"Api": "api.app", "Labelling": "api.labelling"}
 USE_VISION = {"CheckPhotos", "CollectPhotos"}
 
 
@@ -139,12 +141,12 @@ def test_the_functions_run_on_the_newest_python_with_layers(template: Template) 
     for name, function in template.functions().items():
         assert function["Runtime"] == "python3.14"
         assert function["Architectures"] == ["arm64"]
-        assert function.get("TracingConfig") == (None if name == "Api" else {"Mode": "Active"})
+        assert function.get("TracingConfig") == (None if name in BEHIND_THE_API else {"Mode": "Active"})
         libraries = ["Libraries", "VisionLibraries"] if name in USE_VISION else ["Libraries"]
         assert [re.fullmatch(r"Runtime(\w+?)[0-9A-F]{8}", layer["Ref"])[1] for layer in function["Layers"]] == libraries  # type: ignore[index]
         assert ("OPENBLAS_NUM_THREADS" in function["Environment"]["Variables"]) == (name in USE_VISION)
         module = re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
-        package = "api.app" if name == "Api" else function["Handler"].split(".")[0] + f".{module}"
+        package = BEHIND_THE_API.get(name, function["Handler"].split(".")[0] + f".{module}")
         assert function["Handler"] == f"{package}.handler"
 
 
@@ -160,7 +162,8 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     assert sizes.pop("PlanPhotos") == (900, 512)  # it lists up to 1,000,000 photos
     assert sizes.pop("CheckPhotos") == (900, 1769)  # one vCPU: it decodes the photos of a batch
     assert sizes.pop("CollectPhotos") == (900, 3008)  # it compares 250,000 photos
-    assert sizes.pop("Api") == (29, 512)  # API Gateway waits 29 seconds
+    for name in BEHIND_THE_API:
+        assert sizes.pop(name) == (29, 512)  # API Gateway waits 29 seconds
     assert sizes.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
     assert sizes.pop("SettleJob") == (300, 256)  # it looks at every job that is not settled
     assert set(sizes.values()) == {(900, 1024), (60, 256)}
@@ -419,7 +422,8 @@ def test_what_is_stored_is_encrypted_and_travels_by_tls_only(template: Template)
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
-    assert template.one("AWS::DynamoDB::Table")["SSESpecification"] == {"SSEEnabled": True}
+    for table in template.of("AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"] == {"SSEEnabled": True}
     (key,) = template.of("AWS::KMS::Key")
     assert written(template.one("AWS::SNS::Topic")["KmsMasterKeyId"]) == f"<{key}.Arn>"
     for queue in template.of("AWS::SQS::Queue").values():
@@ -566,14 +570,26 @@ def test_the_bucket_lets_the_labelling_page_show_photographs(template: Template)
 
 
 def test_jobs_are_listed_by_an_index(template: Template) -> None:
-    table = template.one("AWS::DynamoDB::Table")
-    assert table["KeySchema"] == [{"AttributeName": "Id", "KeyType": "HASH"}]
+    tables = template.of("AWS::DynamoDB::Table").values()
+    (table,) = (one for one in tables if one["KeySchema"] == [{"AttributeName": "Id", "KeyType": "HASH"}])
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     (index,) = table["GlobalSecondaryIndexes"]
     assert index["IndexName"] == template.functions()["Api"]["Environment"]["Variables"]["JOBS_INDEX"]
     assert [key["AttributeName"] for key in index["KeySchema"]] == ["Kind", "StartTime"]
     assert index["Projection"] == {"ProjectionType": "ALL"}
+
+
+def test_open_labelling_tasks_are_found_by_an_index(template: Template) -> None:
+    tables = template.of("AWS::DynamoDB::Table").values()
+    (table,) = (one for one in tables if len(one["KeySchema"]) == 2)
+    assert [key["AttributeName"] for key in table["KeySchema"]] == ["JobId", "Item"]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "Expires", "Enabled": True}
+    (index,) = table["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == template.functions()["Labelling"]["Environment"]["Variables"]["TASKS_INDEX"]
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["Queue", "AvailableAt"]
 
 
 def test_the_live_model_parameters_begin_as_default(template: Template) -> None:
