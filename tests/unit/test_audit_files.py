@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.response import StreamingBody
 from jsonschema import Draft202012Validator
 
 from pipeline.audit import inputs, page, verify
@@ -254,7 +256,7 @@ def test_a_folder_of_labels_is_read_once(s3: Any, monkeypatch: pytest.MonkeyPatc
     # When the files are compared
     hashed: list[str] = []
     read = inputs.file_sha256
-    monkeypatch.setattr(inputs, "file_sha256", lambda bucket, key: hashed.append(key) or read(bucket, key))
+    monkeypatch.setattr(inputs, "file_sha256", lambda bucket, key, most: hashed.append(key) or read(bucket, key, most))
     results = [result for result, _ in verified(s3, document)]
     # Then all are found, and each was read once
     assert results == [verify.OK] * 21
@@ -264,3 +266,27 @@ def test_a_folder_of_labels_is_read_once(s3: Any, monkeypatch: pytest.MonkeyPatc
     limited = [result for result, _ in verified(s3, document)]
     assert sorted(set(limited)) == [verify.UNKNOWN, verify.OK]
     assert verify.WRONG not in limited
+
+
+def test_a_file_larger_than_in_the_report_is_not_read(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a report, and files that were replaced after it: one by a larger file, one by a smaller file
+    put_files(s3)
+    document = made(s3, live_model())
+    put(s3, f"manifests/{JOB}/input.manifest", b"x" * 10_000_000)
+    put(s3, LIST, "{}")
+    # When the files are compared
+    read: list[int] = []
+    chunks = StreamingBody.iter_chunks
+
+    def count(body: StreamingBody, size: int) -> Iterator[bytes]:
+        for chunk in chunks(body, size):
+            read.append(len(chunk))
+            yield chunk
+
+    monkeypatch.setattr(StreamingBody, "iter_chunks", count)
+    with functions_use(s3=s3):
+        findings = {found.part.rpartition("/")[2]: found for found in verify.check_files(document["inputs"]["files"])}
+    # Then both differ from the report, and the content of the larger file was not read
+    assert findings["input.manifest"].result == findings["rejected.jsonl"].result == verify.NOTED
+    assert "too large to be the file of the report" in findings["input.manifest"].words
+    assert sum(read) < 10_000

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -69,6 +70,10 @@ ANSWERS = "/annotations/worker-response/"
 OTHER_ANNOTATIONS = "/annotations/"
 READERS = 32  # 100,000 answers, the maximum of a labelling job, then take a minute at 20 ms each
 BLOCK = 1024 * 1024
+
+
+class FileTooLarge(Exception):
+    """The object has more bytes than the caller wants to read."""
 
 
 def gather(execution_arn: str, job: Job | None, *, bucket: str) -> dict[str, Any]:
@@ -198,7 +203,7 @@ def read_files(job_id: str, bucket: str) -> Iterator[dict[str, Any]]:
 
     Each has its S3 URI, its size in bytes and its SHA-256 (hex).
 
-    The hash is None if S3 refuses the content, and after `MOST_HASHED` bytes.
+    The hash is None if S3 refuses the content, after `MOST_HASHED` bytes, and if the file became larger meanwhile.
     """
     bytes_left, count = MOST_HASHED, 0
     own_results = tuple(f"manifests/{job_id}/{folder}/" for folder in BATCH_FOLDERS)
@@ -211,29 +216,35 @@ def read_files(job_id: str, bucket: str) -> Iterator[dict[str, Any]]:
                 return
             bytes_left -= entry["Size"]
             try:
-                sha256 = file_sha256(bucket, entry["Key"]) if bytes_left >= 0 else None
+                sha256 = file_sha256(bucket, entry["Key"], entry["Size"]) if bytes_left >= 0 else None
+            except FileTooLarge:
+                sha256 = None
             except FileNotFoundError:
                 continue
             yield {"object": f"s3://{bucket}/{entry['Key']}", "bytes": entry["Size"], "sha256": sha256}
 
 
-def file_sha256(bucket: str, key: str) -> str | None:
+def file_sha256(bucket: str, key: str, most_bytes: int) -> str | None:
     """The SHA-256 (hex) of an object's content, or None if S3 refuses the content.
 
     Raises:
         FileNotFoundError: the object does not exist.
+        FileTooLarge: the object has more than ``most_bytes`` bytes. Its content is not read.
     """
     try:
-        body = clients.s3.get_object(Bucket=bucket, Key=key)["Body"]
+        answer = clients.s3.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
         if error_code(error) in ("NoSuchKey", "404"):
             raise FileNotFoundError(key) from None
         if error_code(error) not in UNREADABLE:
             raise
         return None
-    hashed = hashlib.sha256()
-    for block in body.iter_chunks(BLOCK):
-        hashed.update(block)
+    with closing(answer["Body"]) as body:
+        if answer["ContentLength"] > most_bytes:
+            raise FileTooLarge(key)
+        hashed = hashlib.sha256()
+        for block in body.iter_chunks(BLOCK):
+            hashed.update(block)
     return hashed.hexdigest()
 
 

@@ -70,6 +70,8 @@ MOST_FOLDER_FILES, MOST_FOLDER_BYTES = 1000, 1024**3
 
 DELETED = "Step Functions does not have the execution. It deletes an execution 90 days after its end."
 NO_CONTENT = "The file was deleted, or S3 refuses its content."
+TOO_LARGE = "The file is too large to be the file of the report, so it was not read. The report stays valid."
+GREW = "A file in the folder changed while it was read."
 CHANGED = "The file was changed or deleted after the report, for example to correct the labels. The report stays valid."
 
 
@@ -494,15 +496,31 @@ def check_files(entries: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
     folders: dict[str, _Folder] = {}
     for entry in entries:
         uri, expected = str(entry["object"]), entry["sha256"]
+        part = f"file {uri}"
         if expected is None:
-            yield Finding(f"file {uri}", UNKNOWN, "The report has no hash of the file.")
-            continue
-        if uri not in folders:
-            folders[uri] = _read_folder(uri.removesuffix(NAME)) if uri.endswith(f"/{NAME}") else _read_file(uri)
-        yield _check_file(f"file {uri}", expected, folders[uri])
+            yield Finding(part, UNKNOWN, "The report has no hash of the file.")
+        elif uri.endswith(f"/{NAME}"):
+            if uri not in folders:
+                folders[uri] = _read_folder(uri.removesuffix(NAME))
+            yield _find_file(part, expected, folders[uri])
+        else:
+            yield _check_file(part, uri, expected, entry["bytes"])
 
 
-def _check_file(part: str, expected: str, folder: _Folder) -> Finding:
+def _check_file(part: str, uri: str, expected: str, size: int) -> Finding:
+    """Compare a file with its hash and its size in bytes in the report. A larger file is not read."""
+    try:
+        found = inputs.file_sha256(*_place(uri), size)
+    except inputs.FileTooLarge:
+        return Finding(part, NOTED, TOO_LARGE)
+    except FileNotFoundError:
+        found = None
+    except (ClientError, BotoCoreError) as error:
+        return _not_checked(part, error)
+    return _find_file(part, expected, _Folder(frozenset({found} if found else ()), ""))
+
+
+def _find_file(part: str, expected: str, folder: _Folder) -> Finding:
     if expected in folder.hashes:
         return Finding(part, OK, "The file is unchanged.")
     if folder.unread or not folder.hashes:
@@ -510,17 +528,9 @@ def _check_file(part: str, expected: str, folder: _Folder) -> Finding:
     return Finding(part, NOTED, CHANGED)
 
 
-def _read_file(uri: str) -> _Folder:
-    try:
-        found = _hash(*_place(uri))
-    except (ClientError, BotoCoreError) as error:
-        return _Folder(frozenset(), _not_checked(uri, error).words)
-    return _Folder(frozenset({found} if found else ()), "")
-
-
 def _read_folder(uri: str) -> _Folder:
     bucket, prefix = _place(uri)
-    hashes: set[str | None] = set()
+    hashes: set[str] = set()
     unread, left = "", MOST_FOLDER_BYTES
     try:
         for number, entry in enumerate(inputs.list_objects(prefix, bucket), 1):
@@ -528,18 +538,16 @@ def _read_folder(uri: str) -> _Folder:
             if number > MOST_FOLDER_FILES or left < 0:
                 unread = f"The folder has more than {MOST_FOLDER_FILES} files or 1 GB, and the others were not read."
                 break
-            hashes.add(_hash(bucket, entry["Key"]))
+            try:
+                found = inputs.file_sha256(bucket, entry["Key"], entry["Size"])
+            except (FileNotFoundError, inputs.FileTooLarge):
+                unread = GREW
+            else:
+                hashes.update({found} if found else ())
+                unread = unread if found else NO_CONTENT
     except (ClientError, BotoCoreError) as error:
         unread = _not_checked(uri, error).words
-    known = frozenset(found for found in hashes if found)
-    return _Folder(known, unread or (NO_CONTENT if None in hashes else ""))
-
-
-def _hash(bucket: str, key: str) -> str | None:
-    try:
-        return inputs.file_sha256(bucket, key)
-    except FileNotFoundError:
-        return None
+    return _Folder(frozenset(hashes), unread)
 
 
 def _compare_history(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
