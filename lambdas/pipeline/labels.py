@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -15,7 +15,7 @@ from pipeline.clients import clients
 from pipeline.errors import LabelsDoNotMatch, LabelsInvalid, error_code
 from pipeline.manifests import HashedStream, ManifestReader, ManifestWriter, read_photos, rejected_list_key
 from rules import labels
-from rules.entries import Problem, Size, Source, Unreadable
+from rules.entries import Entry, Problem, Size, Source, Unreadable
 from rules.lines import LABEL_ATTRIBUTE, LEFT_OUT, Labelled, Stream, Unusable, line_end, line_start
 
 PROVIDER = "supplied"
@@ -134,7 +134,6 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
     uploads = f"s3://{bucket}/images/{request.job_id}/"
     class_ids = {name: index for index, name in enumerate(request.document_types)}
     counts = labels.Counts(photos=len(photos.sizes))
-    without_label = set(photos.sizes)
     with closing(file), ManifestWriter(bucket, f"manifests/{request.job_id}/labels.manifest") as manifest:
         with ManifestWriter(bucket, f"manifests/{request.job_id}/label-problems.jsonl") as listed:
             problems = _Problems(listed)
@@ -147,18 +146,11 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
                 created=file.uploaded,
             )
             try:
-                for entry in labels.read(file.open, file.size, source):
-                    without_label.discard(entry.name)
-                    if counts.add(entry):
-                        problems.add_photo(entry.name, "LabelsWithoutPhoto", "it is labelled, but not uploaded")
+                for entry in _match(labels.read(file.open, file.size, source), photos, counts, problems):
                     folder = photos.folders.get(entry.name, uploads)
                     manifest.write(_line(f"{folder}{entry.name}", entry.labels, class_ids))
             except Unreadable as error:
                 raise LabelsInvalid(f"The labels file {error}") from None
-            if not problems.count:
-                counts.without_label = len(without_label)
-                for name in sorted(without_label):
-                    problems.add_photo(name, "PhotoWithoutLabels", "it is uploaded, but not in the labels file")
         problems.raise_if_any()
         _require_matches(counts, max_unmatched_share, entries=manifest.count, problems_list=listed.uri)
     return LabelsImported(
@@ -174,6 +166,23 @@ def import_labels(request: ImportLabels, *, bucket: str, max_unmatched_share: fl
         request.labels_etag,
         request.posted_by,
     )
+
+
+def _match(entries: Iterator[Entry], photos: _Photos, counts: labels.Counts, problems: _Problems) -> Iterator[Entry]:
+    """Yield each entry, count it, and list labelled photos without an upload and, at the end, uploads without labels.
+
+    If the file has problems, uploads without labels are not listed: an entry with a problem may have their labels.
+    """
+    without_label = set(photos.sizes)
+    for entry in entries:
+        without_label.discard(entry.name)
+        if counts.add(entry):
+            problems.add_photo(entry.name, "LabelsWithoutPhoto", "it is labelled, but not uploaded")
+        yield entry
+    if not problems.count:
+        counts.without_label = len(without_label)
+        for name in sorted(without_label):
+            problems.add_photo(name, "PhotoWithoutLabels", "it is uploaded, but not in the labels file")
 
 
 def _require_matches(counts: labels.Counts, max_unmatched_share: float, *, entries: int, problems_list: str) -> None:
