@@ -39,34 +39,9 @@ class TrainingStack(cdk.Stack):
             env=cdk.Environment(region=settings.region or None),
         )
         encryption = Encryption(self, "Encryption", settings=settings)
-        self.storage = Storage(
-            self,
-            "Storage",
-            stack_name=settings.stack_name,
-            retention_days=settings.retention_days,
-            web_origins=settings.web_origins,
-            key=encryption.key,
-        )
-        runtime = Runtime(self, "Runtime", layers=layers, encryption=encryption)
-        notifications = Notifications(self, "Notifications", settings=settings, key=encryption.key)
         team = work_team(self, "Labellers", settings=settings)
-        self.audit = AuditBucket(
-            self,
-            "Audit",
-            retention_years=settings.audit_retention_years,
-            access_logs=self.storage.access_logs,
-            key=encryption.key,
-        )
-        parts = Parts(
-            settings=settings,
-            encryption=encryption,
-            storage=self.storage,
-            permissions=Permissions(self, self.storage, state_machine_name=settings.stack_name),
-            notifications=notifications,
-            audit=self.audit,
-            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage, encryption=encryption),
-            work_team_arn=team.arn,
-        )
+        parts = self._make_parts(settings, encryption, team)
+        runtime = Runtime(self, "Runtime", layers=layers, encryption=encryption)
         stages = make_stages(Construct(self, "Stages"), parts, runtime)
         state_machine = TrainingStateMachine(
             self, "Training", settings=settings, stages=stages, permissions=parts.permissions, encryption=encryption
@@ -79,15 +54,43 @@ class TrainingStack(cdk.Stack):
             self,
             "Observability",
             settings=settings,
-            topic=notifications.topic,
+            topic=parts.notifications.topic,
             state_machine=state_machine,
             stages=stages,
             background=list(more_parts.functions.values()),
             api={"Api": self.api.function, "Labelling": self.api.labelling},
         )
-        self._add_outputs(notifications, state_machine, team)
+        self._add_outputs(parts.notifications, state_machine, team)
         for key, value in settings.tags.items():
             cdk.Tags.of(self).add(key, value)
+
+    def _make_parts(self, settings: Settings, encryption: Encryption, team: WorkTeam) -> Parts:
+        """Make what exists before any function: storage, notifications, the report bucket and shared roles."""
+        self.storage = Storage(
+            self,
+            "Storage",
+            stack_name=settings.stack_name,
+            retention_days=settings.retention_days,
+            web_origins=settings.web_origins,
+            key=encryption.key,
+        )
+        self.audit = AuditBucket(
+            self,
+            "Audit",
+            retention_years=settings.audit_retention_years,
+            access_logs=self.storage.access_logs,
+            key=encryption.key,
+        )
+        return Parts(
+            settings=settings,
+            encryption=encryption,
+            storage=self.storage,
+            permissions=Permissions(self, self.storage, state_machine_name=settings.stack_name),
+            notifications=Notifications(self, "Notifications", settings=settings, key=encryption.key),
+            audit=self.audit,
+            labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage, encryption=encryption),
+            work_team_arn=team.arn,
+        )
 
     def _restrict_writes(self, parts: PartsWithMachine, stages: Mapping[str, PipelineFunction]) -> None:
         """Let only the functions that write manifests, labels, figures and audit reports write them."""
