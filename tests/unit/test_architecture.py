@@ -162,6 +162,17 @@ def test_moto_is_changed_at_its_border_only() -> None:
     assert users == {"ekyc.localaws.server"}
 
 
+def test_no_function_has_more_than_60_lines() -> None:
+    long = {
+        f"{path.relative_to(PROJECT)}: {node.name}"
+        for folder in ("lambdas", "stacks", "ekyc")
+        for path in (PROJECT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 60
+    }
+    assert long == set()
+
+
 def test_lambda_code_imports_only_what_lambda_has() -> None:
     # Given what the runtime and the layer bring, and our own packages
     allowed = IN_LAMBDA | {"api", "events", "outlines", "pipeline", "rules", "stages"} | sys.stdlib_module_names
