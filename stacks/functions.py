@@ -227,7 +227,7 @@ def create_datasets(p: Parts) -> FunctionSpec:
                 "DeleteDataset",
                 why="Creates the project's datasets and replaces failed ones.",
             ),
-            *p.permissions.let_rekognition_read("images", "manifests", "upright"),
+            *p.permissions.let_rekognition_read(),
             *p.encryption.for_datasets(),
         ],
     )
@@ -258,7 +258,7 @@ def start_training(p: Parts) -> FunctionSpec:
                 "TagResource",
                 why="Finds or creates the job's model, whose creation starts the training.",
             ),
-            *p.permissions.let_rekognition_read("images", "manifests", "upright"),
+            *p.permissions.let_rekognition_read(),
             p.permissions.write_objects("training", why="Rekognition writes its output with its caller's permissions."),
             *p.encryption.for_training(),
         ],

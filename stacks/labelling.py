@@ -16,7 +16,7 @@ from stacks.storage import Storage
 
 
 class LabellingRole(iam.Role):
-    """The execution role of labelling jobs. It may read photos and manifests, and write below ``labelling/``.
+    """The execution role of labelling jobs. It may read photos and input manifests, and write below ``labelling/``.
 
     Source: SageMaker guide, 'Create a SageMaker AI Execution Role for a Ground Truth Labeling Job', built-in task
     types.
@@ -50,7 +50,7 @@ class LabellingRole(iam.Role):
                     "ReadPhotos",
                     "Reads the input manifest and shows the photos to workers.",
                     ["s3:GetObject"],
-                    *(bucket.arn_for_objects(f"{folder}/*") for folder in ("images", "manifests", "upright")),
+                    *map(bucket.arn_for_objects, ("images/*", "manifests/*/input.manifest", "upright/*")),
                 ),
                 Allowed(
                     "WriteLabels",

@@ -39,7 +39,10 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
         },
         arn.format("rekognition", "project/ekyc-*/*"): "Each job creates its own project, named ekyc-<job>.",
         arn.format("sagemaker", "labeling-job/ekyc-*"): "Each job creates its own labelling jobs, named ekyc-<job>.",
-        f"<{bucket}.Arn>/manifests/*/batches.json": "Each job has its own list of batches.",
+        **{
+            f"<{bucket}.Arn>/manifests/*/{name}": "Each job has its own file of this name."
+            for name in ("batches.json", "input.manifest", "test.manifest", "train.manifest")
+        },
         arn.format("states", f"execution:{stack.stack_name}:*"): "Each job has its own executions.",
         **{
             arn.format("states", f"{kind}:{stack.stack_name}/{BATCHES}:*"): "Each job has its own batches of photos."

@@ -190,19 +190,20 @@ class DataPermissions:
             conditions={"StringLike": {"s3:prefix": [f"{folder}/*" for folder in folders]}},
         )
 
-    def let_rekognition_read(self, *folders: str) -> list[iam.PolicyStatement]:
-        """Return the permissions for Rekognition to read photos and manifests in the bucket.
+    def let_rekognition_read(self) -> list[iam.PolicyStatement]:
+        """Return the permissions for Rekognition to read photos and the manifests of datasets in the bucket.
 
         Rekognition uses its caller's permissions. Source: Custom Labels guide, 'Set up Amazon Rekognition Custom Labels
         console permissions'.
         """
-        why = "Rekognition reads photos and manifests with its caller's permissions."
+        why = "Rekognition reads photos and the manifests of datasets with its caller's permissions."
+        keys = ("images/*", "manifests/*/test.manifest", "manifests/*/train.manifest", "upright/*")
         return [
             Allowed(
                 "LetRekognitionReadObjects",
                 why,
                 ["s3:GetObject", "s3:GetObjectAcl", "s3:GetObjectTagging", "s3:GetObjectVersion"],
-                *self._objects(folders),
+                *map(self._storage.bucket.arn_for_objects, keys),
             ),
             Allowed(
                 "LetRekognitionSeeTheBucket",

@@ -185,6 +185,9 @@ def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> N
         "<bucket>/labelling/*",
         "<bucket>/manifests/*",
         "<bucket>/manifests/*/batches.json",
+        "<bucket>/manifests/*/input.manifest",
+        "<bucket>/manifests/*/test.manifest",
+        "<bucket>/manifests/*/train.manifest",
         "<bucket>/provisional/*",
         "<bucket>/training/*",
         "<bucket>/upright/*",
@@ -332,14 +335,27 @@ def test_creators_of_datasets_and_models_may_read_the_bucket(template: Template)
             for action in listed(statement["Action"])
             for resource in listed(statement["Resource"])
         }
-        # Then they may read photographs and manifests and what the bucket is, and training may write its output
-        for folder in ("images/*", "manifests/*", "upright/*"):
-            assert ("s3:GetObject", folder) in allowed
+        # Then they may read photos, the datasets' manifests and what the bucket is, and training may write its output
+        assert {key for action, key in allowed if action == "s3:GetObject"} == {
+            *("images/*", "upright/*", "manifests/*/test.manifest", "manifests/*/train.manifest")
+        }
         for action in ("s3:GetBucketAcl", "s3:GetBucketLocation", "s3:ListBucket"):
             assert (action, "") in allowed
         assert {folder for action, folder in allowed if action == "s3:PutObject"} == {
             f"{folder}/*" for folder in written_folders
         }
+
+
+def test_ground_truth_reads_no_copies_made_to_compare_photos(template: Template) -> None:
+    # Given that manifests/ also has small grey copies of photos; Then labelling jobs may read only the input manifest
+    (role,) = (id for id in template.of("AWS::IAM::Role") if id.startswith("LabellingRole"))
+    read = {
+        written(resource).partition("/")[2]
+        for statement in template.statements(role)
+        for resource in listed(statement["Resource"])
+        if "s3:GetObject" in listed(statement["Action"])
+    }
+    assert read == {"images/*", "labelling/*", "manifests/*/input.manifest", "upright/*"}
 
 
 def test_every_substitution_of_the_definition_is_given_and_used(template: Template) -> None:
