@@ -61,19 +61,19 @@ def look(content: bytes) -> tuple[dict[str, Any], bytes, bytes]:
     bare = photos.bare(content)
     if isinstance(bare, Rejection):
         return _rejected(bare)
-    try:
-        small, media_type = _small(bare)
-    except MemoryError:
-        raise
-    except Exception:  # broken pixels can raise any exception in the decoder
-        return _rejected(upright.BROKEN)
-    copy = b"" if bare == content else bare
-    if seen.orientation != photos.AS_STORED:
-        small = small.transpose(upright.TURNS[seen.orientation])
-        turned = upright.turn(content, seen.orientation, LARGEST_PHOTO)
+    if seen.orientation == photos.AS_STORED:
+        try:
+            small, media_type = _small(bare)
+        except MemoryError:
+            raise
+        except Exception:  # broken pixels can raise any exception in the decoder
+            return _rejected(upright.BROKEN)
+        copy = b"" if bare == content else bare
+    else:
+        turned = upright.turn(bare, seen.orientation, LARGEST_PHOTO)
         if isinstance(turned, Rejection):
             return _rejected(turned)
-        copy, media_type = turned
+        small, copy, media_type = _reduced(turned.picture), turned.copy, turned.media_type
     return {**seen._asdict(), "media_type": media_type, **quality(small.convert("L"))._asdict()}, copy, _grey(small)
 
 
@@ -82,7 +82,7 @@ def _rejected(why: Rejection) -> tuple[dict[str, Any], bytes, bytes]:
 
 
 def _small(content: bytes) -> tuple[Image.Image, str]:
-    """Decode the whole photo; returns it in colour, reduced to sides of at least `LONG_SIDE` px, and its media type.
+    """Decode the whole photo; returns it as `_reduced` does, and its media type.
 
     A large JPEG is decoded at a reduced size, at least an eighth. This takes half the time and finds the same faults,
     because the decoder still reads all compressed data.
@@ -90,10 +90,17 @@ def _small(content: bytes) -> tuple[Image.Image, str]:
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as photo:
         photo.draft("RGB", (LONG_SIDE, LONG_SIDE))
         photo.load()
-        # Pillow would clip 16 bits of grey to 8 bits.
-        shown = photo.point(lambda level: level / 256).convert("L") if photo.mode.startswith("I") else photo
-        reduced = shown.convert("RGB").reduce(max(1, min(photo.size) // LONG_SIDE))
-        return reduced, f"image/{photo.format}".lower()
+        return _reduced(photo), f"image/{photo.format}".lower()
+
+
+def _reduced(photo: Image.Image) -> Image.Image:
+    """The photo in colour, reduced by 1, 2, 4 or 8 as in `_small`, to sides of at least `LONG_SIDE` px."""
+    # Pillow would clip 16 bits of grey to 8 bits.
+    shown = photo.point(lambda level: level / 256).convert("L") if photo.mode.startswith("I") else photo
+    if shown.mode != "RGB":  # to convert to the same mode copies all pixels
+        shown = shown.convert("RGB")
+    most = max(1, min(photo.size) // LONG_SIDE)
+    return shown.reduce(1 << (most.bit_length() - 1))
 
 
 def _grey(photo: Image.Image) -> bytes:
