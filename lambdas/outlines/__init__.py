@@ -7,21 +7,33 @@ photos, so that a similar document of another type gets a low confidence. No neu
 """
 
 from outlines.artefact import UnusableOutlines, load, save
+from outlines.comparison import Compared, compare, summarize
 from outlines.finding import CERTAIN, Outline, find
-from outlines.learning import Box, Photos, learn
+from outlines.learning import Box, Learned, Photos, join, learn, learn_type
 from outlines.model import Outlines
+from outlines.parts import pack, unpack
+from outlines.photo import decode
 from outlines.pictures import straighten
 
 __all__ = [
     "CERTAIN",
     "Box",
+    "Compared",
+    "Learned",
     "Outline",
     "Outlines",
     "Photos",
     "UnusableOutlines",
+    "compare",
+    "decode",
     "find",
+    "join",
     "learn",
+    "learn_type",
     "load",
+    "pack",
     "save",
     "straighten",
+    "summarize",
+    "unpack",
 ]

@@ -68,14 +68,19 @@ def find(photo: np.ndarray, box: Frame, label: str, outlines: Outlines) -> Outli
 
 def locate(view: View, box: np.ndarray, kind: Type, weights: np.ndarray) -> Outline | None:
     """As `find`, in a view. ``box``: left, top, right, bottom in the view's working copy."""
+    found = agreeing(view, box, kind)
+    if found is None:
+        return None
+    return Outline(view.to_photo(found.corners), confidence(weights, weigh(view, found, kind)))
+
+
+def agreeing(view: View, box: np.ndarray, kind: Type) -> Registered | None:
+    """The registration of the type whose box is the given one. None if there is none."""
     registered = register(view, kind)
     if registered is None:
         return None
     agreement = geometry.iou(geometry.bounding_box(registered.corners, view.frame), box)
-    if agreement < LEAST_AGREEMENT:
-        return None
-    evidence = weigh(view, registered, kind)
-    return Outline(view.to_photo(registered.corners), confidence(weights, evidence))
+    return registered if agreement >= LEAST_AGREEMENT else None
 
 
 def confidence(weights: np.ndarray, evidence: np.ndarray) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -27,7 +28,8 @@ from outlines.model import (
     texture_shape,
 )
 
-_PHOTOS_PER_TYPE = 60  # more photos add time, not accuracy
+PHOTOS_PER_TYPE = 60
+"""More photos add time, not accuracy."""
 _VIEWS_JUDGED = 60  # enough to fit the weights of the confidence
 _STRANGERS = 3  # documents are also judged as this number of other types, which they are not
 _REFERENCES = 3
@@ -38,6 +40,8 @@ _RIGHT = 0.8  # IoU
 
 PRIOR_WEIGHTS = np.array([-9.0, 1.0, 2.0, 3.0, 6.0, -8.0])
 """Of the bias and of each part of `finding.weigh`. Chosen with scenes of eleven types; each `learn` adjusts them."""
+
+_Document = TypeVar("_Document")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class _Labelled:
 
 
 @dataclass(frozen=True)
-class _Learned:
+class Learned:
     """A learned type, with what each photo gave: the photo of each key point, and the evened pictures by photo."""
 
     kind: Type
@@ -95,7 +99,7 @@ def learn(
     photo is not learned. ``progress(done, total)`` is called from this thread.
     """
     chosen = _choose(boxes)
-    labels = sorted({box.label for of_photo in chosen.values() for box in of_photo})
+    labels = _labels(chosen)
     total, done = len(chosen) + len(labels), 0
 
     def step() -> None:
@@ -109,19 +113,68 @@ def learn(
         for of_photo in pool.map(lambda number: _views(number, photos[number], chosen[number]), chosen):
             views += of_photo
             step()
-        learned: dict[str, _Learned] = {}
+        learned: dict[str, Learned] = {}
         of_types = [[view for view in views if view.label == label] for label in labels]
         for label, known in zip(labels, pool.map(_learn_type, of_types), strict=True):
             if known is not None:
                 learned[label] = known
             step()
-        # A document that its own type was not learned from may have a wrong label.
-        views = [view for view in views if view.label in learned and view.photo in learned[view.label].photos]
-        places = np.unique(np.linspace(0, len(views) - 1, min(len(views), _VIEWS_JUDGED)).astype(int)).tolist()
-        judged = [pair for of_view in pool.map(lambda n: _judge(n, views[n], learned), places) for pair in of_view]
+        views = [view for view in views if _was_learned_from(view.photo, view.label, learned)]
+        judged = [
+            pair for of_view in pool.map(lambda one: _judge(one[0], one[1], learned), _some(views)) for pair in of_view
+        ]
+    return Outlines({label: known.kind for label, known in learned.items()}, _weights(judged))
+
+
+def learn_type(photos: Photos, boxes: Mapping[int, Sequence[Box]]) -> Learned | None:
+    """Learn one type; ``boxes[n]`` are its labels in ``photos[n]``. None without a usable photo.
+
+    `learn` in steps, for more photos than there is time for at once: this for each type, then `join`.
+    """
+    with features.single_threaded_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        views = [view for of in pool.map(lambda n: _views(n, photos[n], boxes[n]), boxes) for view in of]
+        return _learn_type(views, pool.map)
+
+
+def join(learned: Mapping[str, Learned], photos: Photos, boxes: Mapping[int, Sequence[Box]]) -> Outlines:
+    """The outlines of types that `learn_type` has learned; ``boxes[n]`` are the labels of all types in ``photos[n]``.
+
+    Reads up to 60 photos again.
+    """
+    documents = [
+        (number, box)
+        for number, of_photo in sorted(boxes.items())
+        for box in of_photo
+        if _was_learned_from(number, box.label, learned)
+    ]
+
+    def judge(document: tuple[int, tuple[int, Box]]) -> list[tuple[np.ndarray, bool]]:
+        place, (number, box) = document
+        return [pair for view in _views(number, photos[number], [box]) for pair in _judge(place, view, learned)]
+
+    with features.single_threaded_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        judged = [pair for of_document in pool.map(judge, _some(documents)) for pair in of_document]
+    return Outlines({label: known.kind for label, known in learned.items()}, _weights(judged))
+
+
+def _was_learned_from(photo: int, label: str, learned: Mapping[str, Learned]) -> bool:
+    """Whether the type was learned from the photo. If not, the photo may have a wrong label."""
+    return label in learned and photo in learned[label].photos
+
+
+def _some(documents: Sequence[_Document]) -> list[tuple[int, _Document]]:
+    """Up to `_VIEWS_JUDGED` of the documents, evenly, each with its place."""
+    count = min(len(documents), _VIEWS_JUDGED)
+    return [(place, documents[place]) for place in np.unique(np.linspace(0, len(documents) - 1, count).astype(int))]
+
+
+def _weights(judged: Sequence[tuple[np.ndarray, bool]]) -> np.ndarray:
     evidence = np.array([parts for parts, _ in judged]).reshape(len(judged), len(PRIOR_WEIGHTS) - 1)
-    weights = fitting.regress(evidence, np.array([right for _, right in judged], float), PRIOR_WEIGHTS)
-    return Outlines({label: known.kind for label, known in learned.items()}, weights)
+    return fitting.regress(evidence, np.array([right for _, right in judged], float), PRIOR_WEIGHTS)
+
+
+def _labels(boxes: Mapping[int, Sequence[Box]]) -> list[str]:
+    return sorted({box.label for of_photo in boxes.values() for box in of_photo})
 
 
 def _choose(boxes: Sequence[Sequence[Box]]) -> dict[int, list[Box]]:
@@ -131,12 +184,12 @@ def _choose(boxes: Sequence[Sequence[Box]]) -> dict[int, list[Box]]:
     for photo, of_photo in enumerate(boxes):
         for box in of_photo:
             counts[box.label] += 1
-            if counts[box.label] <= _PHOTOS_PER_TYPE:
+            if counts[box.label] <= PHOTOS_PER_TYPE:
                 chosen.setdefault(photo, []).append(box)
     return chosen
 
 
-def _views(number: int, photo: np.ndarray | None, boxes: list[Box]) -> list[_Labelled]:
+def _views(number: int, photo: np.ndarray | None, boxes: Sequence[Box]) -> list[_Labelled]:
     """The documents of a photo that have enough key points to learn from."""
     if photo is None:
         return []
@@ -156,8 +209,11 @@ def _views(number: int, photo: np.ndarray | None, boxes: list[Box]) -> list[_Lab
     return views
 
 
-def _learn_type(views: list[_Labelled]) -> _Learned | None:
-    """Learn one type: choose the reference, register the other views to it, fit the outline, merge the key points."""
+def _learn_type(views: list[_Labelled], each: Callable[..., Iterable[Any]] = map) -> Learned | None:
+    """Learn one type: choose the reference, register the other views to it, fit the outline, merge the key points.
+
+    ``each`` calls a function for each item, as `map` does.
+    """
     if not views:
         return None
     inside = [view.view.inside(view.drawn.box) for view in views]
@@ -165,7 +221,7 @@ def _learn_type(views: list[_Labelled]) -> _Learned | None:
     attempts = []
     for reference in sorted(numbers, key=lambda n: -len(inside[n].points))[:_REFERENCES]:
         own = Sighting(reference, np.eye(3), np.zeros((0, 2), np.float32))
-        others = [_register(inside[reference], n, inside[n], _MIN_INLIERS) for n in numbers if n != reference]
+        others = each(partial(_register_to, inside[reference], inside), [n for n in numbers if n != reference])
         attempts.append([own] + [sighting for sighting in others if sighting is not None])
     labels = [view.drawn for view in views]
     # A photo with a wrong label may register to all others too, but with few matches.
@@ -173,13 +229,18 @@ def _learn_type(views: list[_Labelled]) -> _Learned | None:
     outline, sightings = corners.fit(best, labels, None)
     # Again, each view with the key points of all others: more matches, which also cover more of the document.
     merged, sources = _merge(outline, sightings, inside)
-    again = []
-    for number in numbers:
+
+    def register_again(number: int) -> Sighting | None:
         rest = KeyPoints(merged.points[sources != number], merged.descriptors[sources != number])
-        again.append(_register(rest, number, inside[number], _MIN_INLIERS_MERGED))
-    if refined := [sighting for sighting in again if sighting is not None]:
+        return _register(rest, number, inside[number], _MIN_INLIERS_MERGED)
+
+    if refined := [sighting for sighting in each(register_again, numbers) if sighting is not None]:
         outline, sightings = corners.fit(refined, labels, outline)
     return _assemble(outline, sightings, inside, [view.photo for view in views])
+
+
+def _register_to(reference: View, inside: list[View], number: int) -> Sighting | None:
+    return _register(reference, number, inside[number], _MIN_INLIERS)
 
 
 def _register(reference: KeyPoints, number: int, view: View, least: int) -> Sighting | None:
@@ -216,7 +277,7 @@ def _merge(outline: np.ndarray, sightings: list[Sighting], inside: list[View]) -
     return merged, np.concatenate(views)[order]
 
 
-def _assemble(outline: np.ndarray, sightings: list[Sighting], inside: list[View], photos: list[int]) -> _Learned:
+def _assemble(outline: np.ndarray, sightings: list[Sighting], inside: list[View], photos: list[int]) -> Learned:
     """The type in its own plane. ``photos`` has the photo of each view."""
     lengths = np.linalg.norm(np.roll(outline, -1, axis=0) - outline, axis=1)
     size = np.array([lengths[0] + lengths[2], lengths[1] + lengths[3]])
@@ -230,10 +291,10 @@ def _assemble(outline: np.ndarray, sightings: list[Sighting], inside: list[View]
     ]
     texture = mean_texture([picture for _, picture in pictures], texture_shape(size))
     points = geometry.project(to_plane, merged.points.astype(float)).astype(np.float32)
-    return _Learned(Type(points, merged.descriptors, size, texture), np.array(photos)[views], pictures)
+    return Learned(Type(points, merged.descriptors, size, texture), np.array(photos)[views], pictures)
 
 
-def _judge(place: int, view: _Labelled, learned: dict[str, _Learned]) -> list[tuple[np.ndarray, bool]]:
+def _judge(place: int, view: _Labelled, learned: Mapping[str, Learned]) -> list[tuple[np.ndarray, bool]]:
     """The evidence for the document's own type, learned without its photo, and for some types that it is not."""
     names = [label for label in sorted(learned) if label != view.label]
     strangers = [names[(place * _STRANGERS + turn) % len(names)] for turn in range(min(_STRANGERS, len(names)))]

@@ -13,6 +13,7 @@ import pytest
 
 import outlines
 from outlines import Box, Outline, Outlines
+from outlines.comparison import Summary
 from outlines.corners import four_corners
 from outlines.model import MOST_KEY_POINTS, Type, texture_shape
 from tests.drawn_documents import FRAME, TYPES, draw_document, photograph
@@ -266,3 +267,63 @@ def test_learning_from_nothing_knows_nothing() -> None:
     # When outlines are learned and saved, then there are none
     content = outlines.save(outlines.learn(photos, boxes))
     assert outlines.load(content).types == {}
+
+
+def of_type(label: str, boxes: list[list[Box]]) -> dict[int, list[Box]]:
+    """The boxes of a type by photo."""
+    return {n: own for n, of_photo in enumerate(boxes) if (own := [box for box in of_photo if box.label == label])}
+
+
+def test_learning_in_steps_gives_what_learning_at_once_gives() -> None:
+    # Given photos of three types
+    photos, boxes, _ = photos_of(*TYPES)
+    # When each type is learned alone, and kept as a file until all are joined
+    files = {label: outlines.pack(outlines.learn_type(photos, of_type(label, boxes)), [], 0) for label in TYPES}
+    kinds = {label: outlines.unpack(content)[0] for label, content in files.items()}
+    joined = outlines.join({label: kind for label, kind in kinds.items() if kind}, photos, dict(enumerate(boxes)))
+    # Then the outlines are those of one run, and the confidences differ by the rounding of the files only
+    at_once = outlines.learn(photos, boxes)
+    assert outlines.save(replace(joined, weights=at_once.weights)) == outlines.save(at_once)
+    assert joined.weights == pytest.approx(at_once.weights, abs=0.01)
+
+
+def test_a_type_without_a_usable_photo_is_kept_as_a_file_too() -> None:
+    assert outlines.learn_type({3: None}, {3: [Box("ID_CARD", 0, 0, 9, 9)]}) is None
+    assert outlines.unpack(outlines.pack(None, [], 1)) == (None, [], 1)
+    nothing = outlines.join({}, {}, {3: [Box("ID_CARD", 0, 0, 9, 9)]})
+    assert nothing.types == {}
+    assert outlines.summarize([], nothing) == Summary(0, 0, None, 0, None, None)
+
+
+def test_a_found_outline_is_compared_with_box_and_polygon() -> None:
+    # Given a learned type, and new photos with a box, with the true polygon too, and one that shows another type
+    photos, boxes, _ = photos_of("PERMIT", "PASSPORT")
+    kinds = {label: outlines.learn_type(photos, of_type(label, boxes)) for label in ("PERMIT", "PASSPORT")}
+    learned = {label: kind for label, kind in kinds.items() if kind}
+    joined = outlines.join(learned, photos, dict(enumerate(boxes)))
+    image, box, corners = new_photo("PERMIT", 25)
+    other, other_box, _ = new_photo("PASSPORT", 25)
+    drawn = replace(box, polygon=np.roll(corners, 1, axis=0))
+    # When they are compared, with files between
+    compared = [outlines.compare(*one, learned["PERMIT"]) for one in ((image, box), (image, drawn), (other, other_box))]
+    compared.append(outlines.compare(None, box, learned["PERMIT"]))
+    kept = outlines.unpack(outlines.pack(None, compared, 0))[1]
+    # Then two of four have an outline, whose corners the polygon confirms
+    summary = outlines.summarize(kept, joined)
+    assert (summary.documents, summary.outlined, summary.polygons) == (4, 2, 1)
+    assert summary.box_iou is not None
+    assert summary.box_iou > 0.95
+    assert summary.polygon_iou is not None
+    assert summary.polygon_iou > 0.95
+    assert summary.corner_error is not None
+    assert summary.corner_error < 0.01
+
+
+@pytest.mark.parametrize("content", [b"", b"no photo", b"\xff\xd8\xff\xe0 cut off"])
+def test_what_is_no_photo_has_no_pixels(content: bytes) -> None:
+    assert outlines.decode(content) is None
+
+
+def test_a_photo_is_decoded_to_its_pixels() -> None:
+    image, _, _ = new_photo("PERMIT", 25)
+    assert np.array_equal(outlines.decode(cv2.imencode(".png", image)[1].tobytes()), image)
