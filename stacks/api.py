@@ -1,4 +1,4 @@
-"""The HTTP API: a REST API built from its OpenAPI description, and the two functions behind it.
+"""The HTTP API: a REST API built from its OpenAPI description, and the functions behind it.
 
 The API has no resource policy. IAM or a user pool authorizes each call; a resource policy could only add a restriction
 to networks, which the stack does not know.
@@ -15,7 +15,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
-from stacks.functions import PartsWithMachine, api, labelling
+from stacks.functions import PartsWithMachine, api, documents, labelling
 from stacks.gateway_responses import gateway_responses, headers_for
 from stacks.openapi import Description, Operation
 from stacks.runtime import PipelineFunction, Runtime
@@ -41,6 +41,20 @@ LABELLING_CALLS_PER_SECOND, LABELLING_BURST = 25, 50
 
 RARE_CALLS = frozenset({"createJob", "startJob", "resumeJob", "eraseJob", "startModel", "stopModel"})
 
+DETECTIONS_PER_SECOND, DETECTION_BURST = 25, 50
+"""The throttle of detectDocuments. The other calls keep the other half of the API's throttle. Each detection reads a
+parameter; Systems Manager returns 40 a second. Source: AWS General Reference, 'Systems Manager endpoints and quotas'.
+"""
+
+THROTTLES = {
+    **dict.fromkeys(RARE_CALLS, (RARE_CALLS_PER_SECOND, RARE_BURST)),
+    "detectDocuments": (DETECTIONS_PER_SECOND, DETECTION_BURST),
+}
+"""The rate and the burst of the calls with a throttle of their own."""
+
+SERVED_BY = {"/api/documents/": "Documents", "/api/labelling/": "Labelling"}
+"""The functions for paths that begin so. The function `Api` serves all others."""
+
 
 def access_log(*, user_pool: bool) -> str:
     """Return the format of the access log, which has one line per call.
@@ -64,7 +78,7 @@ def access_log(*, user_pool: bool) -> str:
 
 
 class Api(Construct):
-    """The REST API and its functions."""
+    """The REST API and its functions: ``functions`` by name."""
 
     def __init__(
         self,
@@ -75,8 +89,10 @@ class Api(Construct):
         runtime: Runtime,
     ) -> None:
         super().__init__(scope, id)
-        self.function = PipelineFunction(self, "Api", api(parts), runtime=runtime)
-        self.labelling = PipelineFunction(self, "Labelling", labelling(parts), runtime=runtime)
+        self.functions = {
+            name: PipelineFunction(self, name, spec, runtime=runtime)
+            for name, spec in (("Api", api(parts)), ("Documents", documents(parts)), ("Labelling", labelling(parts)))
+        }
         settings = parts.settings
         description = Description.read()
         # API Gateway writes logs with a role that is set once per account and Region, not per API. The role is retained
@@ -98,8 +114,8 @@ class Api(Construct):
         self.gateway.node.try_remove_child("Endpoint")  # RestApi's output; the stack's own output is ApiUrl
         self._add_responses(settings)
         self._integrations = {
-            function: apigateway.LambdaIntegration(function, scope_permission_to_method=False)
-            for function in (self.function, self.labelling)
+            name: apigateway.LambdaIntegration(function, scope_permission_to_method=False)
+            for name, function in self.functions.items()
         }
         self._add_methods(description, self._authorization(settings.api_authorization))
         if settings.web_origins:
@@ -172,7 +188,7 @@ class Api(Construct):
         for operation in description.operations():
             self.gateway.root.resource_for_path(operation.path).add_method(
                 operation.method,
-                self._integrations[self.labelling if operation.is_for_people else self.function],
+                self._integration(operation.path),
                 operation_name=operation.id,
                 authorization_type=authorization.authorization_type,
                 authorizer=authorization.authorizer,
@@ -180,6 +196,10 @@ class Api(Construct):
                 request_validator=check_all if operation.body else check_parameters,
                 request_models=self._models(operation, description),
             )
+
+    def _integration(self, path: str) -> apigateway.LambdaIntegration:
+        names = (name for prefix, name in SERVED_BY.items() if path.startswith(prefix))
+        return self._integrations[next(names, "Api")]
 
     def _models(self, operation: Operation, description: Description) -> dict[str, apigateway.IModel] | None:
         """Add the model of the operation's body. It applies to every content type that a caller may send."""
@@ -208,7 +228,7 @@ class Api(Construct):
         paths = (operation.path for operation in description.operations() if not operation.is_for_people)
         for path in dict.fromkeys(paths):
             self.gateway.root.resource_for_path(path).add_method(
-                "OPTIONS", self._integrations[self.function], authorization_type=apigateway.AuthorizationType.NONE
+                "OPTIONS", self._integration(path), authorization_type=apigateway.AuthorizationType.NONE
             )
 
 
@@ -217,8 +237,8 @@ def _own_throttles(description: Description) -> Iterator[tuple[Operation, tuple[
     for operation in description.operations():
         if operation.is_for_people:
             yield operation, (LABELLING_CALLS_PER_SECOND, LABELLING_BURST)
-        elif operation.id in RARE_CALLS:
-            yield operation, (RARE_CALLS_PER_SECOND, RARE_BURST)
+        elif operation.id in THROTTLES:
+            yield operation, THROTTLES[operation.id]
 
 
 def _by_user_pool(settings: Settings) -> bool:

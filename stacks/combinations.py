@@ -17,6 +17,7 @@ WORK_TEAM = "arn:aws:sagemaker:eu-west-1:111122223333:workteam/private-crowd/ide
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 USER_POOL = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_aB3dE5gH7"
 WEB_ACL = "arn:aws:wafv2:eu-west-1:111122223333:regional/webacl/kyc/1234abcd-12ab-34cd-56ef-1234567890ab"
+DETECT_BUCKETS = ("kyc-photos",)
 OPERATIONS: Mapping[str, Any] = {
     "modelHours": 12,
     "longRunningModels": "stop",
@@ -37,11 +38,13 @@ COMBINATIONS: Mapping[str, Mapping[str, Any]] = {
     "own-key": {"kmsKeyArn": KEY},
     "called-from-a-browser": BROWSER,
     "watched-closely": OPERATIONS,
+    "photos-in-s3": {"detectBuckets": list(DETECT_BUCKETS)},
     "created-api-log-role": {"apiLogRole": "create"},
     "chosen-region": {"region": "eu-west-1"},
     "everything": {
         **BROWSER,
         **OPERATIONS,
+        "detectBuckets": list(DETECT_BUCKETS),
         "workTeam": "create",
         "kmsKeyArn": KEY,
         "apiLogRole": "create",

@@ -298,6 +298,7 @@ RESOURCE_TYPES = {
 """The resources of the stack in words, by type."""
 
 ARN_PATTERNS = {
+    r":s3:::[a-z0-9.-]+/\*$": "the buckets of the setting `detectBuckets`",
     r":rekognition:.*:project/ekyc-\*/\*$": "projects `ekyc-*` of jobs",
     r":sagemaker:.*:labeling-job/ekyc-\*$": "labelling jobs `ekyc-*` of jobs",
     r":states:.*:stateMachine:[\w-]+$": "the state machine",
@@ -383,6 +384,11 @@ def calls_of_people() -> str:
         [f"`{call.method} {call.path}`", call.summary] for call in Description.read().operations() if call.is_for_people
     ]
     return table(["Call", "Does"], rows)
+
+
+def source(name: str) -> str:
+    """Return the file ``name`` of the project as a block of Python."""
+    return f"\n```python\n{(PROJECT / name).read_text(encoding='utf-8')}```\n\n"
 
 
 def measured(name: str, previous: str) -> str:

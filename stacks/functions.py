@@ -651,6 +651,40 @@ def labelling(p: PartsWithMachine) -> FunctionSpec:
     )
 
 
+def documents(p: PartsWithMachine) -> FunctionSpec:
+    buckets = [f"arn:{cdk.Aws.PARTITION}:s3:::{name}/*" for name in p.settings.detect_buckets]
+    return FunctionSpec(
+        "api.documents",
+        "Finds the documents in a photo with the live model.",
+        {
+            **p.bucket,
+            "MODEL_PARAMETER": p.live_model["MODEL_PARAMETER"],
+            "DETECT_BUCKETS": p.settings.detect_buckets,
+            "WEB_ORIGINS": p.settings.web_origins,
+        },
+        [
+            Allowed(
+                "ReadLiveModel",
+                "Reads which model is live.",
+                ["ssm:GetParameter"],
+                p.storage.model_parameter.parameter_arn,
+            ),
+            p.permissions.projects("DetectCustomLabels", why="Finds the documents with the live model."),
+            p.permissions.list_bucket("Without this permission, S3 returns 403 and not 404 for a missing object."),
+            p.permissions.read_objects("outlines", why="Reads the outlines that were learned for the live model."),
+            *(
+                [Allowed("ReadPhotos", "Reads photos in the buckets of detectBuckets.", ["s3:GetObject"], *buckets)]
+                if buckets
+                else []
+            ),
+        ],
+        timeout_seconds=29,
+        memory_mb=ONE_VCPU_MB,  # to decode and to find outlines; a photo of 16 megapixels needs less than 512 MB
+        traced=False,
+        uses_vision=True,
+    )
+
+
 def make_stages(scope: Construct, parts: Parts, runtime: Runtime) -> dict[str, PipelineFunction]:
     """Create the functions of the state machine's tasks. Return them by their name in the definition."""
     return {

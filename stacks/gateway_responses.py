@@ -113,7 +113,7 @@ def _limits() -> Iterator[GatewayResponse]:
         413,
         "body-too-large",
         "Content Too Large",
-        "The call is larger than 10 MB. Ask for fewer names at a time; photos go to the URLs that the API answers.",
+        "The call is too large. Ask for fewer names at a time, or send a smaller photo.",
     )
     yield GatewayResponse(
         KINDS.THROTTLED,

@@ -15,7 +15,7 @@ import cdk_nag
 from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
-from stacks.combinations import COMBINATIONS, compose
+from stacks.combinations import COMBINATIONS, DETECT_BUCKETS, compose
 from stacks.permissions import BATCHES
 from stacks.stack import TrainingStack
 
@@ -31,7 +31,11 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
     for resource, reason in {
         **{
             f"<{bucket}.Arn>/{folder}/*": "Keys have a job's id and a file name: a folder is the narrowest."
-            for folder in ("images", "labels", "labelling", "manifests", "training", "upright")
+            for folder in ("images", "labels", "labelling", "manifests", "outlines", "training", "upright")
+        },
+        **{
+            f"arn:<AWS::Partition>:s3:::{name}/*": "The setting detectBuckets names the bucket, not its keys."
+            for name in DETECT_BUCKETS
         },
         **{
             f"<{audit_bucket}.Arn>/{folder}/*": "Keys have a job's and an execution's id: a folder is the narrowest."

@@ -20,6 +20,7 @@ from stacks.runtime import BackgroundFunction
 from stacks.settings import Settings
 
 FIVE_MINUTES, HOUR, DAY = cdk.Duration.minutes(5), cdk.Duration.hours(1), cdk.Duration.days(1)
+SLOW_DETECTION_SECONDS = 5
 MANUAL = "docs/operations.md, section Alarms"
 
 PHASES = {
@@ -92,6 +93,7 @@ class Observability(Construct):
                 widgets.of_photos_and_models(),
                 widgets.of_trainings_and_retries(),
                 widgets.of_functions(),
+                widgets.of_detections(),
             ],
         )
 
@@ -184,6 +186,13 @@ class _Alarms:
                 "function-throttled",
                 _sum(function.metric_throttles(period=FIVE_MINUTES) for function in functions.watched.values()),
                 "Lambda throttled the API or a background function: the account has reached its concurrency limit.",
+            ),
+            self._alarm(
+                "detection-slow",
+                functions.watched["Documents"].metric_duration(statistic="p90", period=FIVE_MINUTES),
+                f"One in ten detections of documents takes longer than {SLOW_DETECTION_SECONDS} seconds.",
+                above=SLOW_DETECTION_SECONDS * 1000,
+                periods=3,
             ),
         ]
 
@@ -296,6 +305,17 @@ class _Widgets:
         return [
             _graph("Stages throttled", throttled, "calls"),
             _graph("Errors of the API and of background functions", errors, "errors"),
+        ]
+
+    def of_detections(self) -> Row:
+        function = self._functions.watched["Documents"]
+        times = {
+            name: function.metric_duration(statistic=statistic, period=HOUR)
+            for name, statistic in {"Half of the photos": "p50", "Nine of ten photos": "p90"}.items()
+        }
+        return [
+            _graph("Photos sent to find documents", {"Photos": function.metric_invocations(period=HOUR)}, "photos"),
+            _graph("How long a photo takes", times, "milliseconds"),
         ]
 
 

@@ -268,6 +268,16 @@ class Settings(_Group):
         Field(pattern=rf"^(|{PARTITION_REGION.format('wafv2')}:\d{{12}}:regional/webacl/[^/]+/[^/]+)$"),
         Takes("the ARN of a regional web ACL (arn:aws:wafv2:REGION:ACCOUNT:regional/webacl/NAME/ID), or nothing"),
     ] = Field(description="The AWS WAF web ACL that filters the API's calls. Empty means no web ACL.")
+    detect_buckets: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")], ...],
+        Field(max_length=10),
+        BeforeValidator(_listed),
+        AfterValidator(_different),
+        Takes("a list of up to 10 different names of buckets"),
+    ] = Field(
+        description="The buckets in which `POST /api/documents/detect` may read photos. Each caller of that route can "
+        "have any photo in them examined. An empty list means that callers send the photo itself."
+    )
     kms_key_arn: Annotated[
         str,
         Field(pattern=rf"^(|{PARTITION_REGION.format('kms')}:\d{{12}}:key/[A-Za-z0-9-]+)$"),

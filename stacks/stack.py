@@ -58,7 +58,7 @@ class TrainingStack(cdk.Stack):
             state_machine=state_machine,
             stages=stages,
             background=list(more_parts.functions.values()),
-            api={"Api": self.api.function, "Labelling": self.api.labelling},
+            api=self.api.functions,
         )
         self._add_outputs(parts.notifications, state_machine, team)
         for key, value in settings.tags.items():

@@ -1,13 +1,14 @@
 """Errors as ``application/problem+json`` (RFC 9457): type, title, status, and a detail that the caller can act on."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from aws_lambda_powertools.event_handler import Response
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
+RETRY_BUSY_MODEL = 1  # second; an inference unit finishes several photos in it
 
 
 class Problem(Exception):
@@ -73,7 +74,7 @@ def too_large(limit: int) -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "body-too-large",
-        f"The body has more than {limit} bytes. Ask for fewer names at a time.",
+        f"The body has more than {limit} bytes. Send a smaller one: fewer names at a time, or a smaller photo.",
     )
 
 
@@ -83,6 +84,50 @@ def answer_too_large(limit: int) -> Problem:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "answer-too-large",
         f"The response would have more than {limit} bytes because the names are long. Ask for fewer names at a time.",
+    )
+
+
+def photo_too_large(detail: str) -> Problem:
+    """413: the photo is too large."""
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "photo-too-large", detail)
+
+
+def crops_too_large(limit: int) -> Problem:
+    """413: the response with all crops would be too large for a function to return."""
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "answer-too-large",
+        f"The response would have more than {limit} bytes. Send the photo again without crop.",
+    )
+
+
+def bucket_refused(bucket: str, allowed: Sequence[str]) -> Problem:
+    """403: the deployment allows no photos from this bucket."""
+    return Problem(
+        HTTPStatus.FORBIDDEN,
+        "bucket-refused",
+        f"The bucket {bucket!r} is not in the deployment's setting detectBuckets, which "
+        + (f"has {len(allowed)} other {'bucket' if len(allowed) == 1 else 'buckets'}." if allowed else "is empty."),
+    )
+
+
+def model_busy() -> Problem:
+    """429: the live model has too many calls."""
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "model-busy",
+        f"The live model is busy. Try again in {RETRY_BUSY_MODEL} second. If this happens often, raise the setting "
+        "inferenceUnits.",
+        {"Retry-After": str(RETRY_BUSY_MODEL)},
+    )
+
+
+def model_failed(code: str) -> Problem:
+    """502: Rekognition refused the call for a reason that neither the caller nor a later try can change."""
+    return Problem(
+        HTTPStatus.BAD_GATEWAY,
+        "model-failed",
+        f"Rekognition refused the photo with the error {code}. Tell the operator this error.",
     )
 
 

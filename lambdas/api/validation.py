@@ -14,6 +14,10 @@ from rules.types import MOST_TYPES, TYPE_RULE, fault_of_type
 from rules.uploads import LABELS, PHOTOS, is_labels, largest
 
 JOB_ID = re.compile(r"ekyc-[0-9]{14}-[0-9a-f]{16}")
+# S3 guide, "General purpose bucket naming rules" and "Naming Amazon S3 objects".
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+LONGEST_KEY = 1024
+UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_NAMES = 1000
 LARGEST_BODY = 2 * 1024 * 1024  # bytes; enough for 1,000 of the longest names
@@ -30,6 +34,16 @@ class StartDefaults:
     min_label_f1: float
     max_f1_drop: float
     stop_previous_model: bool
+
+
+@dataclass(frozen=True)
+class DetectRequest:
+    """A request to find documents: the photo in base64, or its place (bucket and key)."""
+
+    photo: str
+    place: tuple[str, str] | None
+    crop: bool
+    least_confidence: float | None
 
 
 def job_id(text: str) -> str:
@@ -188,6 +202,37 @@ def start_input(job: str, document: Mapping[str, Any], defaults: StartDefaults) 
         "maxF1Drop": _at_most(document, "maxF1Drop", defaults.max_f1_drop),
         "stopPreviousModel": _stop_previous(document, defaults.stop_previous_model),
     }
+
+
+def detect_request(document: Mapping[str, Any]) -> DetectRequest:
+    """``{"photo": base64}`` or ``{"s3": {"bucket": ..., "key": ...}}``, with ``crop`` and ``minConfidence``."""
+    _only(document, "photo", "s3", "crop", "minConfidence")
+    if ("photo" in document) == ("s3" in document):
+        raise bad_request("The body must have either photo or s3.")
+    photo = document.get("photo", "")
+    if not isinstance(photo, str):
+        raise bad_request("photo must be a string: the bytes of a JPEG or PNG in base64.")
+    return DetectRequest(
+        photo=photo,
+        place=_place(document["s3"]) if "s3" in document else None,
+        crop=_flag(document, "crop", False),
+        least_confidence=_share(document, "minConfidence", 0) if "minConfidence" in document else None,
+    )
+
+
+def _place(place: Any) -> tuple[str, str]:
+    """The bucket and the key of an object. S3 takes any key, but an HTTP client may change `..` in a path."""
+    if not isinstance(place, dict):
+        raise bad_request('s3 must be an object, such as {"bucket": "my-photos", "key": "customer-17/front.jpg"}.')
+    _only(place, "bucket", "key", within="s3")
+    bucket, key = place.get("bucket"), place.get("key")
+    if not isinstance(bucket, str) or not BUCKET.fullmatch(bucket):
+        raise bad_request("s3.bucket must be the name of a bucket.")
+    if not isinstance(key, str) or not 1 <= len(key.encode(errors="replace")) <= LONGEST_KEY or UNUSABLE.search(key):
+        raise bad_request(f"s3.key must be a string of 1 to {LONGEST_KEY:,} bytes without control characters.")
+    if {".", ".."} & set(key.split("/")):
+        raise bad_request("s3.key must have no part . or .. between slashes.")
+    return bucket, key
 
 
 def _labels(job: str, labels: Any, default_provider: str) -> dict[str, str]:

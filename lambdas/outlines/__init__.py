@@ -12,8 +12,7 @@ from outlines.finding import CERTAIN, Outline, find
 from outlines.learning import Box, Learned, Photos, join, learn, learn_type
 from outlines.model import Outlines
 from outlines.parts import pack, unpack
-from outlines.photo import decode
-from outlines.pictures import straighten
+from outlines.pictures import decode, straighten
 
 __all__ = [
     "CERTAIN",

@@ -19,14 +19,12 @@ def _read(kind: Any, text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Base of a function's settings. Each field has the name of its environment variable in lower case.
+class Variables:
+    """The settings of a function. Each field has the name of its environment variable in lower case.
 
     Fields may be ``str``, ``int``, ``float``, ``bool`` (``true`` or ``false``) and ``tuple[str, ...]`` (separated by
-    commas). Every function has the name of the table of jobs.
+    commas).
     """
-
-    jobs_table: str
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -50,3 +48,10 @@ class Settings:
         if faults:
             raise SettingsInvalid("The function's environment is wrong: " + "; ".join(faults) + ".")
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class Settings(Variables):
+    """Base of the settings of a function that uses the table of jobs."""
+
+    jobs_table: str

@@ -262,6 +262,8 @@ def test_the_api_is_throttled_and_costly_calls_more_so(synthesized: Synthesized)
     assert len(of_people) == sum(path.startswith("/api/labelling/") for _, path in CALLS)
     assert set(of_people.values()) == {(25, 50)}
     limits = {call: limit for call, limit in limits.items() if call not in of_people}
+    # Finding documents leaves half of it to the other calls
+    assert limits.pop(("POST", "/~1api~1documents~1detect")) == (25, 50)
     assert {(method, path.replace("~1", "/")) for method, path in limits} == {
         ("POST", "//api/training/create"),
         ("POST", "//api/training/start"),
@@ -323,7 +325,7 @@ def test_the_api_takes_no_tls_older_than_1_2(synthesized: Synthesized) -> None:
 def test_x_ray_is_sent_no_url_and_no_address(synthesized: Synthesized) -> None:
     # Given that a trace of API Gateway has the caller's address and the URL, which names photos
     resources = synthesized("default")
-    # Then neither the stage nor the function behind it is traced
+    # Then neither the stage nor the functions behind it are traced
     (stage,) = of(resources, "AWS::ApiGateway::Stage").values()
     assert stage["TracingEnabled"] is False
     functions = of(resources, "AWS::Lambda::Function").values()

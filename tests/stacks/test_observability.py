@@ -60,6 +60,10 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
     assert metrics_by_alarm.pop("event-unhandled") == {
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue) for queue in queues
     }
+    (documents,) = (
+        id for id, one in template.of("AWS::Lambda::Function").items() if one["Handler"] == "api.documents.handler"
+    )
+    assert metrics_by_alarm.pop("detection-slow") == {("AWS/Lambda", "Duration", f"FunctionName=<{documents}>")}
     # And the pipeline's own metrics are those of WatchRunning (a test of a whole job checks that it writes them)
     assert metrics_by_alarm == {
         "execution-overdue": {("ekyc-training", "OldestExecutionHours", "service=WatchRunning")},

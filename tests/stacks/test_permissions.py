@@ -68,6 +68,7 @@ def test_a_role_that_reads_no_object_cannot_decrypt_one(every: dict[str, Templat
         "CheckTraining",
         "CollectPhotos",
         "CreateDatasets",
+        "Documents",
         "EvaluateModel",
         "ExportAudit",
         "ImportLabels",

@@ -100,11 +100,12 @@ ENVIRONMENT = {
         "AUDIT_BUCKET",
         "EXPORT_FUNCTION",
     },
+    "Documents": {"BUCKET", "MODEL_PARAMETER", "DETECT_BUCKETS", "WEB_ORIGINS"},
     "Labelling": {"JOBS_TABLE", "TASKS_TABLE", "TASKS_INDEX", "BUCKET"},
 }
 
-BEHIND_THE_API = {"Api": "api.app", "Labelling": "api.labelling"}
-USE_VISION = {"CheckPhotos", "CollectPhotos"}
+BEHIND_THE_API = {"Api": "api.app", "Documents": "api.documents", "Labelling": "api.labelling"}
+USE_VISION = {"CheckPhotos", "CollectPhotos", "Documents"}
 
 
 @pytest.fixture(scope="session")
@@ -162,8 +163,9 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     assert sizes.pop("PlanPhotos") == (900, 512)  # it lists up to 1,000,000 photos
     assert sizes.pop("CheckPhotos") == (900, 1769)  # one vCPU: it decodes the photos of a batch
     assert sizes.pop("CollectPhotos") == (900, 3008)  # it compares 250,000 photos
-    for name in BEHIND_THE_API:
+    for name in ("Api", "Labelling"):
         assert sizes.pop(name) == (29, 512)  # API Gateway waits 29 seconds
+    assert sizes.pop("Documents") == (29, 1769)  # one vCPU: it finds outlines
     assert sizes.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
     assert sizes.pop("SettleJob") == (300, 256)  # it looks at every job that is not settled
     assert set(sizes.values()) == {(900, 1024), (60, 256)}
@@ -188,6 +190,7 @@ def test_patterns_in_resources_stay_within_the_jobs_own(template: Template) -> N
         "<bucket>/manifests/*/input.manifest",
         "<bucket>/manifests/*/test.manifest",
         "<bucket>/manifests/*/train.manifest",
+        "<bucket>/outlines/*",
         "<bucket>/provisional/*",
         "<bucket>/training/*",
         "<bucket>/upright/*",

@@ -1,5 +1,6 @@
 """Whole jobs need no permission that a role lacks, a role has no unused permission, and the API makes few AWS calls."""
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -49,7 +50,15 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
     ("StartTraining", "s3:GetObject"): BY_REKOGNITION,
     **{
         (function, "s3:ListBucket"): "Changes a response: with it, S3 returns 404 for a missing object."
-        for function in ("CollectPhotos", "ImportLabels", "PrepareDatasets", "EvaluateModel", "ExportAudit", "Api")
+        for function in (
+            "CollectPhotos",
+            "ImportLabels",
+            "PrepareDatasets",
+            "EvaluateModel",
+            "ExportAudit",
+            "Api",
+            "Documents",
+        )
     },
     **{("*", action): "SNS calls KMS as the publisher." for action in ("kms:Decrypt", "kms:GenerateDataKey")},
     **{
@@ -146,6 +155,12 @@ def run_jobs(pipeline: Pipeline) -> None:
     assert pipeline.http.post(f"jobs/{second}/labels", json={"key": "annotations.json"}).status_code == 200
     job = pipeline.reaches(second, "Ready")
     assert job["turned"] == 1
+    # a document-checking service sends a photo
+    photo_of_a_customer = base64.b64encode((pipeline.photos / name).read_bytes()).decode()
+    found = pipeline.http.post(
+        f"{pipeline.aws.api_url}/api/documents/detect", json={"photo": photo_of_a_customer, "crop": True}
+    )
+    assert found.status_code == 200, found.text
     # the live model has a pause
     for call, status in (("stop", "STOPPED"), ("start", "RUNNING")):
         assert pipeline.http.post(f"model/{call}").status_code == 200

@@ -46,7 +46,6 @@ ENVIRONMENT = {
     "WEB_ORIGINS": "",
 }
 DESCRIPTION = Description.read().document
-LABELLING = "/api/labelling/"
 UNKNOWN = "ekyc-20200101000000-0000000000000000"
 
 
@@ -1098,21 +1097,17 @@ def test_a_subject_that_cannot_be_is_refused(api: Api, logs: io.StringIO, subjec
 
 
 def test_the_routes_are_the_calls_of_the_description(api: Api) -> None:
-    # Given the routes that the two functions answer
-    for name, value in {"TASKS_TABLE": "tasks", "TASKS_INDEX": "ByAvailability"}.items():
+    # Given the routes that the functions answer
+    for name, value in {"TASKS_TABLE": "tasks", "TASKS_INDEX": "ByAvailability", "DETECT_BUCKETS": ""}.items():
         api.monkeypatch.setenv(name, value)
-    for module, prefix in ((api.function, "/api/training/"), (importlib.import_module("api.labelling"), LABELLING)):
-        routes = {
-            (route.method, re.sub("<(job_)?([a-z]+)>", r"{\2}", route.path))
-            for route in module.app._static_routes + module.app._dynamic_routes
-        }
-        # Then they are those that the API's description has, from which API Gateway is made
-        assert routes == {
-            (method.upper(), path)
-            for path, item in DESCRIPTION["paths"].items()
-            for method in item
-            if path.startswith(prefix)
-        }
+    apps = [api.function.app, *(importlib.import_module(f"api.{name}").app for name in ("documents", "labelling"))]
+    routes = {
+        (route.method, re.sub("<(job_)?([a-z]+)>", r"{\2}", route.path))
+        for app in apps
+        for route in app._static_routes + app._dynamic_routes
+    }
+    # Then they are those that the API's description has, from which API Gateway is made
+    assert routes == {(method.upper(), path) for path, item in DESCRIPTION["paths"].items() for method in item}
 
 
 def test_only_the_pages_of_the_deployment_read_answers(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ WORKERS_PER_FUNCTION = 2
 # By default, Lambda retries an asynchronous invocation after one minute, then after two.
 # Source: Lambda guide, "Understanding retry behavior in Lambda".
 RETRY_DELAYS = (60, 120)
-LARGEST_PAYLOAD = 6_291_556  # bytes of a response. Source: Lambda guide, "Lambda quotas".
+# Bytes of a request and of a response. Source: Lambda guide, "Lambda quotas".
+LARGEST_REQUEST, LARGEST_PAYLOAD = 6_291_456, 6_291_556
 
 RequestId = str
 

@@ -75,6 +75,8 @@ def _call(request: Request, route: Route, request_id: str) -> Any:
     if function is None:
         raise Refused("API_CONFIGURATION_ERROR", 500, "Internal server error")
     event = _proxy_event(request, route, request_id)
+    if len(json.dumps(event)) > functions.LARGEST_REQUEST:
+        raise Refused("REQUEST_TOO_LARGE", 413, "Request Too Long")  # no guide names this status
     invocation: concurrent.futures.Future[functions.Answer] = concurrent.futures.Future()
     clock.background(_invoke, invocation, function, event)
     try:
