@@ -87,6 +87,5 @@ def _custom_label(detection: Detection, width: int, height: int) -> Answer:
                 "Left": detection.left / width,
                 "Top": detection.top / height,
             },
-            "Polygon": [{"X": float(x) / width, "Y": float(y) / height} for x, y in detection.outline],
         },
     }
