@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 900  # the timeout of the function that makes reports
 TRY_LATER = frozenset({429, 503, 504})
+BUSY_TRIES = 10  # of a detection, while the model or a service is busy
+
+
+class NoLiveModel(CommandError):
+    """No model is live, or the live model does not run."""
 
 
 def private_url(text: str, name: str) -> httpx.URL:
@@ -101,6 +107,7 @@ class Api:
 
     def __init__(self, url: str, session: boto3.Session | None = None, token: str | None = None) -> None:
         private_url(url, "The API's URL (EKYC_API_URL, the stack's output ApiUrl)")
+        self._detect = f"{url.rstrip('/')}/api/documents/detect"
         self._http = httpx.Client(
             base_url=f"{url.rstrip('/')}/api/training/",
             auth=SignedByToken(token) if token is not None else SignedByAws(session or new_session(url)),
@@ -198,6 +205,22 @@ class Api:
         """``start`` or ``stop`` the live model. Returns its ARN and status."""
         return self._call("POST", f"model/{verb}").json()
 
+    def detect(self, photo: bytes) -> dict[str, Any]:
+        """The documents in a photo of at most 4 MB. Tries again while the model is busy.
+
+        Raises:
+            NoLiveModel: no model is live, or the live model does not run.
+        """
+        body = {"photo": base64.b64encode(photo).decode()}
+        for attempt in range(1, BUSY_TRIES + 1):
+            answer = self.ask("POST", self._detect, json=body)
+            if answer.status_code not in (429, 503) or attempt == BUSY_TRIES:
+                break
+            time.sleep(int(answer.headers.get("Retry-After", 1)))
+        if answer.status_code == 409:
+            raise NoLiveModel(_detail(answer))
+        return self._checked(answer, "POST", "documents/detect").json()
+
     def _pages(self, path: str) -> Iterator[dict[str, Any]]:
         parameters: dict[str, str] = {}
         while True:
@@ -216,19 +239,27 @@ class Api:
 
     def _call(self, method: str, path: str, *, may_redirect: bool = False, **arguments: Any) -> httpx.Response:
         answer = self.ask(method, path, **arguments)
-        if answer.is_success or (may_redirect and answer.has_redirect_location):
+        return answer if may_redirect and answer.has_redirect_location else self._checked(answer, method, path)
+
+    def _checked(self, answer: httpx.Response, method: str, path: str) -> httpx.Response:
+        """The response of a call that succeeded. Raises the error of another."""
+        if answer.is_success:
             return answer
         if answer.has_redirect_location:
             raise CommandError(
                 f"The API answered {method} {path} with a redirect ({answer.status_code}). Redirects are not followed, "
                 "because your token or signature is for this API only. Check EKYC_API_URL."
             )
-        try:
-            problem = answer.json()
-        except ValueError:
-            problem = None
-        if not isinstance(problem, dict):
-            problem = {}
-        detail = problem.get("detail") or problem.get("message") or answer.reason_phrase
         kind = Unreachable if answer.status_code in TRY_LATER else CommandError
-        raise kind(f"The API refused {method} {path} ({answer.status_code}): {detail}")
+        raise kind(f"The API refused {method} {path} ({answer.status_code}): {_detail(answer)}")
+
+
+def _detail(answer: httpx.Response) -> str:
+    """What the API says of an error."""
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {}
+    return problem.get("detail") or problem.get("message") or answer.reason_phrase

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ekyc.cli.detection import Document, read_photo
 from ekyc.cli.terminal import printable
-from outlines import straighten
+from outlines import pictures
 
 CELL = (300, 240)
 GAP, COLUMNS, TITLE = 14, 3, 26
@@ -44,22 +43,23 @@ def _paste_photo_and_crop(
     marks = ImageDraw.Draw(photo)
     thickness = max(3, max(photo.size) // 130)
     for document in documents:
-        points = [(float(x), float(y)) for x, y in document.outline]
+        points = [(float(x), float(y)) for x, y in document.corners]
         marks.line([*points, points[0], points[1]], fill=colours[document.label], width=thickness, joint="curve")
     _paste(sheet, photo, corner)
     beside = (corner[0] + CELL[0] + GAP, corner[1])
-    words = ", ".join(f"{document.label} {document.confidence:.0f} %" for document in documents) or "no document"
+    words = ", ".join(f"{document.label} {100 * document.confidence:.0f} %" for document in documents) or "no document"
     title = printable(f"{path.name}   {words}")
     pen.text((corner[0], corner[1] + CELL[1] + 5), title, fill=INK, font=ImageFont.load_default(14))
-    if documents:
-        _paste(sheet, _picture(straighten(pixels, documents[0].outline, long_side=CELL[0])), beside)
-    else:
+    crop = pictures.crop(pixels, documents[0].box, documents[0].outline, CELL[0]) if documents else None
+    if crop is not None:
+        _paste(sheet, _picture(crop), beside)
+    elif not documents:
         pen.rectangle((*beside, beside[0] + CELL[0], beside[1] + CELL[1]), outline="#cbd5e1")
         centre = (beside[0] + CELL[0] // 2, beside[1] + CELL[1] // 2)
         pen.text(centre, "no document found", fill=SOFT, font=ImageFont.load_default(15), anchor="mm")
 
 
-def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
+def _picture(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 

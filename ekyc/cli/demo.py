@@ -81,9 +81,7 @@ def _train_and_check(api: Api, labelled: LabelledFolder, out: Path) -> dict[str,
         raise CommandError(f"Job {job_id} ended with {job['status']}: {history.error}: {history.cause}")
     model = api.model()["projectVersionArn"]
     with progress(f"Asking the model about {len(held_out)} photos it has not seen", len(held_out)) as steps:
-        detections = [
-            (path, _documents(result)) for path, result in detection.detect_all(session, model, held_out, steps.advance)
-        ]
+        detections = [(path, _documents(result)) for path, result in detection.detect_all(api, held_out, steps.advance)]
     scores = scoring.score(
         (labelled.documents[path.name], [(document.label, document.box) for document in documents])
         for path, documents in detections

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ekyc.cli.aws_session import new_session
 from ekyc.cli.connection import AsJson, Yes, confirm, connect
 from ekyc.cli.errors import ERROR, CommandError
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ekyc.cli import crops, detection
+
+CROP_SIDE = 1000  # the longer side of a straightened crop in pixels
 
 model = typer.Typer()
 
@@ -77,15 +78,14 @@ def detect(
     context: typer.Context,
     images: Annotated[list[Path], typer.Argument(help="Photos, JPEG or PNG.")],
     out: Annotated[Path, typer.Option(help="Folder for the crops and contact-sheet.png.")],
-    model: Annotated[str | None, typer.Option(help="The model's ARN. Default: the live model.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find, classify and crop the documents in photos with a running model.
+    """Find, classify and crop the documents in photos with the live model.
 
-    Prints type, confidence and box (left, top, width, height in pixels). Writes a straightened crop of each document
-    and a contact sheet. Never overwrites a file: if a name is taken, the new file gets a number. If a photo fails, its
-    error is printed, the other photos are processed, and the exit code is 1. Uses your AWS credentials to call
-    Rekognition. Photos that exceed Rekognition's limits are scaled down.
+    Prints type, confidence, confidence of the outline, and box (left, top, width, height in pixels). Writes a crop of
+    each document and a contact sheet. A crop is straightened if the document has an outline, else it is the box. Never
+    overwrites a file: if a name is taken, the new file gets a number. If a photo fails, its error is printed, the other
+    photos are processed, and the exit code is 1. Photos that exceed the API's limits are scaled down for the call.
 
     Example: ekyc detect photo.jpg --out crops
     """
@@ -93,15 +93,13 @@ def detect(
     from ekyc.cli.terminal import console, human, print_json, progress
 
     failed = _find_unreadable(images)
-    model = model or connect(context).model()["projectVersionArn"]
-    if model is None:
-        raise CommandError("No model is live yet. Train one first, or name one with --model.")
+    api = connect(context)
     folder = crops.Folder(out)
     usable = [image for image in images if image not in failed]
     rows: list[dict[str, Any]] = []
     detections: list[tuple[Path, list[detection.Document]]] = []
-    with progress(f"Finding documents with {model}", len(usable), human) as steps:
-        results = detection.detect_all(new_session(context.obj.url), model, usable, steps.advance)
+    with progress("Finding documents with the live model", len(usable), human) as steps:
+        results = detection.detect_all(api, usable, steps.advance)
         for name, image in zip(crops.name_photos(images), images, strict=True):
             result = CommandError(failed[image]) if image in failed else next(results)[1]
             rows.append(_write_crops(folder, name, image, result))
@@ -112,7 +110,7 @@ def detect(
     for message in errors:
         human.print(message)
     if as_json:
-        print_json({"model": model, "photos": rows, "contactSheet": sheet and str(sheet)})
+        print_json({"photos": rows, "contactSheet": sheet and str(sheet)})
     else:
         console.print(_table_of_crops(rows))
         if sheet:
@@ -166,7 +164,7 @@ def _write_crops(
     The result has ``error`` if anything failed. A document's ``crop`` is None if no crop was written.
     """
     from ekyc.cli import crops, detection
-    from outlines import straighten
+    from outlines import pictures
 
     row: dict[str, Any] = {"photo": str(image), "documents": []}
     if isinstance(result, CommandError):
@@ -174,36 +172,44 @@ def _write_crops(
     for place, document in enumerate(result, 1):
         crop: Path | None = None
         try:
-            pixels = straighten(detection.read_photo(image), document.outline)
+            pixels = pictures.crop(detection.read_photo(image), document.box, document.outline, CROP_SIDE)
+            if pixels is None:
+                raise CommandError(f"{image}: the detected {document.label} has no area, so it cannot be cropped.")
             crop = folder.write(f"{name}-{place}-{crops.safe_name(document.label)}", pixels)
-        except ValueError:
-            row["error"] = f"{image}: the detected {document.label} has no area, so it cannot be cropped."
         except CommandError as error:
             row["error"] = str(error)
         box = [round(edge, 1) for edge in document.box]
         row["documents"].append(
             {
                 "type": document.label,
-                "confidence": round(document.confidence, 2),
+                "confidence": round(document.confidence, 4),
                 "box": box,
+                "outline": _outline(document),
                 "crop": crop and str(crop),
             }
         )
     return row
 
 
+def _outline(document: detection.Document) -> dict[str, Any] | None:
+    if document.outline is None or document.outline_confidence is None:
+        return None
+    return {"confidence": round(document.outline_confidence, 4), "corners": document.outline.round(1).tolist()}
+
+
 def _table_of_crops(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table()
-    for heading in ("photo", "type", "confidence", "left, top, width, height", "crop"):
+    for heading in ("photo", "type", "confidence", "outline", "left, top, width, height", "crop"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         name = Path(row["photo"]).name
         for document in row["documents"]:
             box = ", ".join(f"{edge:.0f}" for edge in document["box"])
             crop = Path(document["crop"]).name if document["crop"] else "not written"
-            table.add_row(name, document["type"], f"{document['confidence']:.1f} %", box, crop)
+            outline = f"{100 * document['outline']['confidence']:.1f} %" if document["outline"] else "none: box"
+            table.add_row(name, document["type"], f"{100 * document['confidence']:.1f} %", outline, box, crop)
         if not row["documents"]:
-            table.add_row(name, "failed" if "error" in row else "no document", "", "", "")
+            table.add_row(name, "failed" if "error" in row else "no document", "", "", "", "")
     return table

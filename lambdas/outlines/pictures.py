@@ -37,10 +37,25 @@ def encode(image_bgr: np.ndarray, most_bytes: int, longest_side: int) -> bytes:
         scale *= _SMALLER
 
 
-def cut_box(image_bgr: np.ndarray, box: np.ndarray) -> np.ndarray | None:
-    """The part of the photo in the box (left, top, right, bottom in pixels). None if it has no area in the photo."""
+def crop(
+    image_bgr: np.ndarray, box: tuple[float, float, float, float], outline: np.ndarray | None, long_side: int
+) -> np.ndarray | None:
+    """The document in a photo: straightened to ``long_side`` if it has an outline, else what is in its box.
+
+    Args:
+        image_bgr: the photo, height x width x 3, uint8.
+        box: left, top, width and height in pixels.
+        outline: the corners as for `straighten`, or None.
+        long_side: pixels.
+
+    Returns: the crop, or None if the box has no area in the photo.
+    """
+    if outline is not None:
+        return straighten(image_bgr, outline, long_side)
     height, width = image_bgr.shape[:2]
-    left, top, right, bottom = np.clip(np.round(box), 0, [width, height, width, height]).astype(int)
+    left, top, across, down = box
+    sides = np.round([left, top, left + across, top + down])
+    left, top, right, bottom = np.clip(sides, 0, [width, height, width, height]).astype(int)
     return image_bgr[top:bottom, left:right] if right > left and bottom > top else None
 
 

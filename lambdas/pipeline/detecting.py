@@ -89,15 +89,9 @@ class Document:
 
     def crop(self, photo: Photo) -> bytes | None:
         """The document as a JPEG: straightened if it has an outline, else its box. None if the box has no area."""
-        if self.outline is not None:
-            pixels = outlines.straighten(photo.pixels, self.outline.corners, CROP_SIDE)
-        else:
-            left, top, width, height = self.box
-            in_box = pictures.cut_box(photo.pixels, np.array([left, top, left + width, top + height]))
-            if in_box is None:
-                return None
-            pixels = in_box
-        return pictures.encode(pixels, LARGEST_INLINE, CROP_SIDE)
+        corners = None if self.outline is None else self.outline.corners
+        pixels = pictures.crop(photo.pixels, self.box, corners, CROP_SIDE)
+        return None if pixels is None else pictures.encode(pixels, LARGEST_INLINE, CROP_SIDE)
 
 
 def read(content: bytes) -> Photo:

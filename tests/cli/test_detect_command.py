@@ -19,42 +19,52 @@ from PIL import Image
 from tests.command import ekyc
 from tests.unit.photo_files import png
 
-MODEL = "arn:aws:rekognition:us-east-1:123456789012:project/p/version/v/1"
 HOSTILE = "\x1b]0;owned\x07\u202egnp.exe\n[red]ID[/]"
 
 
-def label(name: str) -> dict[str, Any]:
-    """The document that fills the middle of a photo."""
-    box = {"Left": 0.25, "Top": 0.25, "Width": 0.5, "Height": 0.5}
-    return {"Name": name, "Confidence": 99.0, "Geometry": {"BoundingBox": box}}
+def document(name: str, corners: list[tuple[float, float]] | None = None) -> dict[str, Any]:
+    """The document that fills the middle of a photo, with or without an outline."""
+    box = {"left": 0.25, "top": 0.25, "width": 0.5, "height": 0.5}
+    outline = corners and {"confidence": 0.98, "corners": [{"x": x, "y": y} for x, y in corners]}
+    return {"type": name, "confidence": 0.99, "box": box, "outline": outline}
 
 
 class Model:
-    """Rekognition's DetectCustomLabels at an address of its own, with the limits that its guide names."""
+    """The API's route at an address of its own, with the limits of a photo."""
 
     def __init__(self) -> None:
         self.types = ["ID"]
+        self.corners: list[tuple[float, float]] | None = None
+        self.refusals: list[tuple[int, str]] = []
         self.images: list[tuple[int, tuple[int, int]]] = []
         model = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                assert self.path == "/api/documents/detect"
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                content = base64.b64decode(request["Image"]["Bytes"])
+                content = base64.b64decode(request["photo"])
                 size = Image.open(io.BytesIO(content)).size
                 model.images.append((len(content), size))
-                if len(content) > 4 * 1024 * 1024 or max(size) > 4096:
-                    self.answer(400, {"__type": "ImageTooLargeException", "message": "Image size is too large."})
+                if model.refusals:
+                    self.answer(*model.refusals.pop(0))
+                elif len(content) > 4 * 1024 * 1024 or max(size) > 4096:
+                    self.answer(413, "The photo is too large.")
                 elif min(size) < 64:
-                    self.answer(400, {"__type": "InvalidParameterException", "message": f"Too small {HOSTILE}"})
+                    self.answer(400, f"Too small {HOSTILE}")
                 else:
-                    self.answer(200, {"CustomLabels": [label(name) for name in model.types]})
+                    documents = [document(name, model.corners) for name in model.types]
+                    self.send(200, {"model": {}, "photo": {}, "documents": documents})
 
-            def answer(self, status: int, document: dict[str, Any]) -> None:
+            def answer(self, status: int, detail: str) -> None:
+                self.send(status, {"type": "urn:ekyc:problem:x", "title": "x", "status": status, "detail": detail})
+
+            def send(self, status: int, document: dict[str, Any]) -> None:
                 body = json.dumps(document).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/x-amz-json-1.1")
+                self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
+                self.send_header("Retry-After", "0")
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -64,16 +74,20 @@ class Model:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def run(self, folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """Standard output and standard error of `ekyc detect` in ``folder``, which must end with ``code``."""
-        variables = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.server_port}",
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment in which the command calls this API."""
+        return {
+            "EKYC_API_URL": f"http://127.0.0.1:{self.server.server_port}",
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_DEFAULT_REGION": "us-east-1",
             "COLUMNS": "250",
         }
-        ended = ekyc("detect", *arguments, "--model", MODEL, folder=folder, **variables)
+
+    def run(self, folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """Standard output and standard error of `ekyc detect` in ``folder``, which must end with ``code``."""
+        ended = ekyc("detect", *arguments, folder=folder, **self.variables)
         assert ended.returncode == code, ended.stdout + ended.stderr
         assert "Traceback" not in ended.stderr
         return ended.stdout, ended.stderr
@@ -125,6 +139,46 @@ def test_each_photo_has_a_crop_of_its_own(tmp_path: Path, model: Model) -> None:
     }
 
 
+def test_a_document_with_an_outline_is_straightened(tmp_path: Path, model: Model) -> None:
+    # Given a photo whose lower half is red, and a document whose own top is the photo's right edge
+    image = Image.new("RGB", (400, 400), "white")
+    image.paste("red", (0, 200, 400, 400))
+    image.save(tmp_path / "a.png")
+    model.corners = [(0.75, 0.25), (0.75, 0.75), (0.25, 0.75), (0.25, 0.25)]
+    # When the model is asked
+    [row] = json.loads(model.run(tmp_path, "a.png", "--out", "crops", "--json")[0])["photos"]
+    # Then the crop is the document as it is read: the red half is at its right
+    [found] = row["documents"]
+    assert found["outline"] == {"confidence": 0.98, "corners": [[300, 100], [300, 300], [100, 300], [100, 100]]}
+    crop = np.asarray(Image.open(tmp_path / found["crop"]).convert("RGB"))
+    assert max(crop.shape) == 1000
+    height, width = crop.shape[:2]
+    assert (crop[height // 2, width // 10, 1], crop[height // 2, -width // 10, 1]) == (255, 0)
+    # And without an outline, it is the box, pixel by pixel, and the table says so
+    model.corners = None
+    words, _ = model.run(tmp_path, "a.png", "--out", "boxes")
+    assert "none: box" in words
+    assert Image.open(tmp_path / "boxes/a-1-ID.png").size == (200, 200)
+
+
+def test_a_busy_model_is_asked_again(tmp_path: Path, model: Model) -> None:
+    # Given a model that is busy twice
+    model.refusals = [(429, "The live model is busy."), (503, "An AWS service is busy.")]
+    photo(tmp_path / "a.jpg")
+    # When it is asked, then the photo gets its answer
+    model.run(tmp_path, "a.jpg", "--out", "crops")
+    assert len(model.images) == 3
+
+
+def test_without_a_live_model_one_sentence_says_so(tmp_path: Path, model: Model) -> None:
+    # Given three photos, and no live model
+    model.refusals = [(409, "No model is live yet. Train one first.")] * 3
+    names = [photo(tmp_path / f"{name}.jpg") for name in "abc"]
+    # When it is asked, then the command ends with one sentence, not with one for each photo
+    _, err = model.run(tmp_path, *names, "--out", "crops", code=1)
+    assert err.count("No model is live") == 1
+
+
 def test_nothing_in_the_folder_is_overwritten(tmp_path: Path, model: Model) -> None:
     # Given the crops of an earlier run, and a link among them that points elsewhere
     photo(tmp_path / "a/front.jpg", 40)
@@ -159,7 +213,7 @@ def test_a_photo_that_fails_does_not_end_the_others(tmp_path: Path, model: Model
     assert "is not a file" in rows["missing.jpg"]["error"]
     assert "cannot be used" in rows["text.jpg"]["error"]
     assert "60000x60000 pixels" in rows["bomb.png"]["error"]
-    assert "InvalidParameterException" in rows["small.jpg"]["error"]
+    assert "Too small" in rows["small.jpg"]["error"]
     assert all(Path(tmp_path / crop).is_file() for crop in crops_of(list(rows.values())))
     assert [name for name in names if name in err] == ["missing.jpg", "text.jpg", "small.jpg", "bomb.png"]
 
@@ -259,15 +313,10 @@ def test_a_full_disk_leaves_no_half_files_and_reports_none(tmp_path: Path, model
     photo(tmp_path / "a.jpg")
     script = "import resource, sys, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
     script += "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from ekyc.cli.main import app; app()"
-    environment = os.environ | {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{model.server.server_port}",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    environment = os.environ | model.variables
     # When a model is asked
     ended = subprocess.run(
-        [sys.executable, "-c", script, "detect", "a.jpg", "--out", "crops", "--json", "--model", MODEL],
+        [sys.executable, "-c", script, "detect", "a.jpg", "--out", "crops", "--json"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
