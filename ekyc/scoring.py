@@ -5,19 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-Box = tuple[float, float, float, float]
-"""Left, top, width, height in pixels."""
+from rules.geometry import Frame, overlap
 
 SAME_DOCUMENT_IOU = 0.5
-
-
-def overlap(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes, 0..1."""
-    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
-    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (first[2] * first[3] + second[2] * second[3] - width * height)
 
 
 @dataclass
@@ -55,7 +45,7 @@ class Score:
         return Score(self.wrong + other.wrong, self.missed + other.missed, self.overlaps + other.overlaps)
 
 
-def score(photos: Iterable[tuple[Sequence[tuple[str, Box]], Sequence[tuple[str, Box]]]]) -> dict[str, Score]:
+def score(photos: Iterable[tuple[Sequence[tuple[str, Frame]], Sequence[tuple[str, Frame]]]]) -> dict[str, Score]:
     """The score of each document type.
 
     ``photos`` yields a pair for each photo: its documents, and its detections in descending order of confidence. Both

@@ -7,7 +7,7 @@ from ekyc import samples
 from ekyc.cli import label_files
 from ekyc.cli.errors import CommandError
 from ekyc.cli.terminal import progress
-from ekyc.scoring import Box
+from rules.geometry import Frame
 from rules.words import counted
 
 HELD_OUT_EVERY = 5
@@ -22,7 +22,7 @@ class LabelledFolder:
 
     annotations: Path
     types: tuple[str, ...]
-    documents: dict[str, list[tuple[str, Box]]]
+    documents: dict[str, list[tuple[str, Frame]]]
 
     @property
     def folder(self) -> Path:

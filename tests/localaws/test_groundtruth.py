@@ -19,9 +19,9 @@ from specimens import BUCKET, HEIGHT, LABELS, WIDTH, Photo, eventually, photo, p
 from ekyc.localaws import faults
 from ekyc.localaws.faults import Fault, What
 from ekyc.localaws.server import LocalAws
-from ekyc.localaws.services.workforce import DrawnBox, consolidate
 from pipeline import datasets
 from pipeline.clients import clients
+from rules.consolidation import DrawnBox, consolidate
 from tests.unit.photo_jobs import check_photos
 
 TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import rekognition
-from ekyc.scoring import overlap
+from rules.geometry import overlap
 
 ORIENTATION, GPS, MAKER = 0x0112, 0x8825, 0x010F
 # How a phone stores what people see, by EXIF orientation: the inverse of the turn that EXIF 2.32 names.

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ekyc.scoring import Score, overlap, score
+from ekyc.scoring import Score, score
+from rules.geometry import overlap
 
 
 def test_overlap_is_the_shared_area_over_the_whole() -> None:

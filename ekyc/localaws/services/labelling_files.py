@@ -17,7 +17,8 @@ from ekyc.localaws.services.custom_labels_manifest import Size
 from ekyc.localaws.services.labelling_job import JobFailed, LabelingJob
 from ekyc.localaws.services.labelling_tasks import Assignment, Task
 from ekyc.localaws.services.training import image_size
-from ekyc.localaws.services.workforce import DrawnBox, consolidate, raw_answer
+from ekyc.localaws.services.workforce import raw_answer
+from rules.consolidation import DrawnBox, consolidate
 
 # Ground Truth guide, "Input data quotas" and "Use an input manifest file".
 MAX_OBJECTS = 100_000

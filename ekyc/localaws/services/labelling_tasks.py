@@ -16,7 +16,7 @@ from typing import Any
 
 from ekyc.localaws.clock import Signal, clock
 from ekyc.localaws.services.custom_labels_manifest import Size
-from ekyc.localaws.services.workforce import DrawnBox
+from rules.consolidation import DrawnBox
 
 EXPIRED = "The task expired: no worker answered it."
 

@@ -24,7 +24,7 @@ from ekyc.localaws.services import groundtruth, labelling_files
 from ekyc.localaws.services.custom_labels_manifest import Size
 from ekyc.localaws.services.labelling_job import LabelingJob
 from ekyc.localaws.services.labelling_tasks import Assignment, JobEnded, NoSuchAssignment, TaskError, TaskLost
-from ekyc.localaws.services.workforce import DrawnBox
+from rules.consolidation import DrawnBox
 
 MAX_BOXES = 100
 MAX_WORKER_CHARACTERS = 40

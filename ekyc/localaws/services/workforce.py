@@ -6,29 +6,15 @@ import random
 import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from ekyc.localaws.errors import LocalAwsError
 from ekyc.localaws.services.custom_labels_manifest import Size
-from ekyc.scoring import overlap
 from rules import labels
+from rules.consolidation import DrawnBox
 from rules.entries import Problem, Source, Unreadable
 from rules.lines import Labelled
 from rules.words import counted
-
-# Boxes are merged by their Jaccard index (IoU). Source: Ground Truth guide, "Annotation consolidation".
-SAME_BOX_IOU = 0.5
-
-
-class DrawnBox(NamedTuple):
-    """A box drawn by a worker, in pixels of the photo."""
-
-    label: str
-    left: int
-    top: int
-    width: int
-    height: int
 
 
 class Workforce:
@@ -131,32 +117,6 @@ def _read_truths(path: Path) -> dict[str, list[tuple[str, float, float, float, f
     return {
         entry.name: [box[:5] for box in entry.labels.boxes] for entry in entries if isinstance(entry.labels, Labelled)
     }
-
-
-def consolidate(answers: Sequence[Sequence[DrawnBox]]) -> list[tuple[DrawnBox, float]]:
-    """Merge the boxes of several workers on one photo. Returns boxes with mean edges and a confidence 0..1.
-
-    A box counts if at least half of the workers drew it. With one worker, the confidence is 0, as in Ground Truth.
-    """
-    clusters: list[list[DrawnBox]] = []
-    for box in (box for answer in answers for box in answer):
-        near = [
-            cluster
-            for cluster in clusters
-            if cluster[0].label == box.label and overlap(cluster[0][1:], box[1:]) > SAME_BOX_IOU
-        ]
-        if near:
-            max(near, key=lambda cluster: overlap(cluster[0][1:], box[1:])).append(box)
-        else:
-            clusters.append([box])
-    merged = []
-    for cluster in clusters:
-        support = len(cluster) / len(answers)
-        if support >= 0.5:
-            left, top, width, height = (round(fmean(edge)) for edge in zip(*(box[1:] for box in cluster), strict=True))
-            confidence = 0.0 if len(answers) == 1 else round(min(1.0, support), 2)
-            merged.append((DrawnBox(cluster[0].label, left, top, width, height), confidence))
-    return merged
 
 
 def _drawn(truth: tuple[str, float, float, float, float], size: Size, jitter: float, hand: random.Random) -> DrawnBox:
