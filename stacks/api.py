@@ -1,11 +1,11 @@
 """The HTTP API: a REST API built from its OpenAPI description, and the functions behind it.
 
-The API has no resource policy. IAM or a user pool authorizes each call; a resource policy could only add a restriction
-to networks, which the stack does not know.
+The API has no resource policy. IAM or a user pool authorizes each call, except those that the description opens to
+everyone. A resource policy could only add a restriction to networks, which the stack does not know.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import aws_cdk as cdk
@@ -17,9 +17,10 @@ from constructs import Construct
 
 from stacks.functions import PartsWithMachine, api, documents, labelling
 from stacks.gateway_responses import gateway_responses, headers_for
-from stacks.openapi import Description, Operation
+from stacks.openapi import Access, Description, Operation
 from stacks.runtime import PipelineFunction, Runtime
 from stacks.settings import Settings
+from stacks.sign_in import SignIn
 
 BY_IAM = "iam"
 
@@ -39,6 +40,8 @@ RARE_CALLS_PER_SECOND, RARE_BURST = 5, 10
 LABELLING_CALLS_PER_SECOND, LABELLING_BURST = 25, 50
 """The throttle of each call under ``/api/labelling/``, so that people who label do not use up the API's throttle."""
 
+PERSON = "$context.authorizer.claims.sub"
+
 RARE_CALLS = frozenset({"createJob", "startJob", "resumeJob", "eraseJob", "startModel", "stopModel"})
 
 DETECTIONS_PER_SECOND, DETECTION_BURST = 25, 50
@@ -56,18 +59,20 @@ SERVED_BY = {"/api/documents/": "Documents", "/api/labelling/": "Labelling"}
 """The functions for paths that begin so. The function `Api` serves all others."""
 
 
-def access_log(*, user_pool: bool) -> str:
+def access_log(*, user_pool: bool, labelling_page: bool) -> str:
     """Return the format of the access log, which has one line per call.
 
     A line has the path template and no query string, because query strings contain the names of customers' photos. It
-    has the caller's identity in IAM or in the user pool, and no other data about the caller.
+    has the caller's identity in IAM or in the user pool, and no other data about the caller. With the labelling page,
+    ``person`` is the identity of the person who is signed in to the page.
     """
-    caller = "$context.authorizer.claims.sub" if user_pool else "$context.identity.userArn"
+    caller = PERSON if user_pool else "$context.identity.userArn"
     return json.dumps(
         {
             "requestId": "$context.requestId",
             "time": "$context.requestTime",
             "caller": caller,
+            **({"person": PERSON} if labelling_page else {}),
             "method": "$context.httpMethod",
             "path": "$context.resourcePath",
             "status": "$context.status",
@@ -89,12 +94,13 @@ class Api(Construct):
         runtime: Runtime,
     ) -> None:
         super().__init__(scope, id)
-        self.functions = {
-            name: PipelineFunction(self, name, spec, runtime=runtime)
-            for name, spec in (("Api", api(parts)), ("Documents", documents(parts)), ("Labelling", labelling(parts)))
-        }
         settings = parts.settings
         description = Description.read()
+        operations = [
+            operation
+            for operation in description.operations()
+            if settings.labelling_user_pool or operation.access is Access.CALLERS
+        ]
         # API Gateway writes logs with a role that is set once per account and Region, not per API. The role is retained
         # when the stack is deleted, because other APIs may use it by then. It has the AWS managed policy that the guide
         # requires. Source: API Gateway guide, 'Permissions for CloudWatch logging'.
@@ -106,22 +112,29 @@ class Api(Construct):
             endpoint_types=[apigateway.EndpointType.REGIONAL],
             cloud_watch_role=settings.api_log_role == "create",
             cloud_watch_role_removal_policy=cdk.RemovalPolicy.RETAIN if settings.api_log_role == "create" else None,
-            deploy_options=self._stage_options(description, settings, runtime),
+            deploy_options=self._stage_options(operations, settings, runtime),
         )
         # RestApi has no parameter for these two properties.
         rest_api = cast(apigateway.CfnRestApi, self.gateway.node.default_child)
         rest_api.security_policy, rest_api.endpoint_access_mode = SECURITY_POLICY, "STRICT"
         self.gateway.node.try_remove_child("Endpoint")  # RestApi's output; the stack's own output is ApiUrl
         self._add_responses(settings)
+        stack = cdk.Stack.of(self)
+        self.url = f"https://{self.gateway.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{settings.stage}"
+        self.sign_in = (
+            SignIn(self, "SignIn", settings=settings, api_url=self.url) if settings.labelling_user_pool else None
+        )
+        specs = {"Api": api(parts), "Documents": documents(parts)}
+        if self.sign_in:
+            specs["Labelling"] = labelling(parts, self.sign_in.environment)
+        self.functions = {name: PipelineFunction(self, name, spec, runtime=runtime) for name, spec in specs.items()}
         self._integrations = {
             name: apigateway.LambdaIntegration(function, scope_permission_to_method=False)
             for name, function in self.functions.items()
         }
-        self._add_methods(description, self._authorization(settings.api_authorization))
+        self._add_methods(description, operations, self._authorizations(settings.api_authorization))
         if settings.web_origins:
-            self._add_preflights(description)
-        stack = cdk.Stack.of(self)
-        self.url = f"https://{self.gateway.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{settings.stage}"
+            self._add_preflights(operations)
         self.stage_arn = stack.format_arn(
             service="apigateway",
             account="",
@@ -133,7 +146,9 @@ class Api(Construct):
                 self, "WebAcl", resource_arn=self.stage_arn, web_acl_arn=settings.web_acl_arn
             ).node.add_dependency(self.gateway.deployment_stage)
 
-    def _stage_options(self, description: Description, settings: Settings, runtime: Runtime) -> apigateway.StageOptions:
+    def _stage_options(
+        self, operations: Sequence[Operation], settings: Settings, runtime: Runtime
+    ) -> apigateway.StageOptions:
         return apigateway.StageOptions(
             stage_name=settings.stage,
             throttling_rate_limit=CALLS_PER_SECOND,
@@ -142,7 +157,7 @@ class Api(Construct):
                 f"{operation.path}/{operation.method}": apigateway.MethodDeploymentOptions(
                     throttling_rate_limit=rate, throttling_burst_limit=burst
                 )
-                for operation, (rate, burst) in _own_throttles(description)
+                for operation, (rate, burst) in _own_throttles(operations)
             },
             # A trace would contain the caller's IP address and the URL with its query string, which has the names
             # of customers' photos (API Gateway guide, 'Trace user requests to REST APIs using X-Ray').
@@ -155,11 +170,15 @@ class Api(Construct):
                     encryption_key=runtime.encryption.key,
                 )
             ),
-            access_log_format=apigateway.AccessLogFormat.custom(access_log(user_pool=_by_user_pool(settings))),
+            access_log_format=apigateway.AccessLogFormat.custom(
+                access_log(user_pool=_by_user_pool(settings), labelling_page=bool(settings.labelling_user_pool))
+            ),
         )
 
     def _add_responses(self, settings: Settings) -> None:
-        for response in gateway_responses(user_pool=_by_user_pool(settings)):
+        for response in gateway_responses(
+            user_pool=_by_user_pool(settings), labelling_page=bool(settings.labelling_user_pool)
+        ):
             self.gateway.add_gateway_response(
                 response.type.response_type,
                 type=response.type,
@@ -169,8 +188,24 @@ class Api(Construct):
                 templates={"application/json": response.template()},
             )
 
-    def _authorization(self, setting: str) -> apigateway.MethodOptions:
-        """Return the authorization of all methods: IAM, or the user pool whose ARN ``setting`` is."""
+    def _authorizations(self, setting: str) -> Mapping[Access, apigateway.MethodOptions]:
+        """Return the authorization of methods by who can call them. ``setting`` is ``apiAuthorization``."""
+        return {
+            Access.CALLERS: self._callers(setting),
+            Access.ANYONE: apigateway.MethodOptions(authorization_type=apigateway.AuthorizationType.NONE),
+            **(
+                {
+                    Access.LABELLERS: apigateway.MethodOptions(
+                        authorization_type=apigateway.AuthorizationType.COGNITO, authorizer=self.sign_in.authorizer()
+                    )
+                }
+                if self.sign_in
+                else {}
+            ),
+        }
+
+    def _callers(self, setting: str) -> apigateway.MethodOptions:
+        """Return the authorization by IAM, or by the user pool whose ARN ``setting`` is."""
         if setting == BY_IAM:
             return apigateway.MethodOptions(authorization_type=apigateway.AuthorizationType.IAM)
         pool = cognito.UserPool.from_user_pool_arn(self, "UserPool", setting)
@@ -179,13 +214,19 @@ class Api(Construct):
             authorizer=apigateway.CognitoUserPoolsAuthorizer(self, "Authorizer", cognito_user_pools=[pool]),
         )
 
-    def _add_methods(self, description: Description, authorization: apigateway.MethodOptions) -> None:
+    def _add_methods(
+        self,
+        description: Description,
+        operations: Sequence[Operation],
+        authorizations: Mapping[Access, apigateway.MethodOptions],
+    ) -> None:
         """Add a method for each operation. API Gateway refuses calls that lack a required parameter or body."""
         check_parameters = self.gateway.add_request_validator("CheckParameters", validate_request_parameters=True)
         check_all = self.gateway.add_request_validator(
             "CheckParametersAndBody", validate_request_parameters=True, validate_request_body=True
         )
-        for operation in description.operations():
+        for operation in operations:
+            authorization = authorizations[operation.access]
             self.gateway.root.resource_for_path(operation.path).add_method(
                 operation.method,
                 self._integration(operation.path),
@@ -217,25 +258,23 @@ class Api(Construct):
             deployment.node.add_dependency(model)
         return {"$default": apigateway.Model.from_model_name(self, f"{operation.body}Model", model.ref)}
 
-    def _add_preflights(self, description: Description) -> None:
-        """Add an OPTIONS method, without authorization, to every path except those of the labelling page.
-
-        The labelling page has the origin of the API, so a browser sends no preflight for its calls.
+    def _add_preflights(self, operations: Sequence[Operation]) -> None:
+        """Add an OPTIONS method, without authorization, to every path that pages of other origins may call.
 
         A browser sends a preflight request before a call, without credentials. The function answers it and does nothing
         else. Source: Fetch standard, 'CORS-preflight fetch'.
         """
-        paths = (operation.path for operation in description.operations() if not operation.is_for_people)
+        paths = (operation.path for operation in operations if operation.access is Access.CALLERS)
         for path in dict.fromkeys(paths):
             self.gateway.root.resource_for_path(path).add_method(
                 "OPTIONS", self._integration(path), authorization_type=apigateway.AuthorizationType.NONE
             )
 
 
-def _own_throttles(description: Description) -> Iterator[tuple[Operation, tuple[int, int]]]:
+def _own_throttles(operations: Sequence[Operation]) -> Iterator[tuple[Operation, tuple[int, int]]]:
     """Yield each call that has a throttle of its own, with the calls a second and the burst."""
-    for operation in description.operations():
-        if operation.is_for_people:
+    for operation in operations:
+        if operation.access is not Access.CALLERS:
             yield operation, (LABELLING_CALLS_PER_SECOND, LABELLING_BURST)
         elif operation.id in THROTTLES:
             yield operation, THROTTLES[operation.id]

@@ -16,6 +16,8 @@ from stacks.stack import TrainingStack
 WORK_TEAM = "arn:aws:sagemaker:eu-west-1:111122223333:workteam/private-crowd/identity-documents"
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 USER_POOL = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_aB3dE5gH7"
+LABELLERS_POOL = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_zY9xW7vU5"
+SIGN_IN_URL = "https://sign-in.example.com"
 WEB_ACL = "arn:aws:wafv2:eu-west-1:111122223333:regional/webacl/kyc/1234abcd-12ab-34cd-56ef-1234567890ab"
 DETECT_BUCKETS = ("kyc-photos",)
 OPERATIONS: Mapping[str, Any] = {
@@ -35,6 +37,8 @@ COMBINATIONS: Mapping[str, Mapping[str, Any]] = {
     "supplied-labels": {"labelProvider": "supplied"},
     "created-work-team": {"workTeam": "create"},
     "existing-work-team": {"workTeam": WORK_TEAM},
+    "labelling-page": {"labellingUserPool": "create"},
+    "labelling-page-in-an-existing-pool": {"labellingUserPool": LABELLERS_POOL, "labellingSignInUrl": SIGN_IN_URL},
     "own-key": {"kmsKeyArn": KEY},
     "called-from-a-browser": BROWSER,
     "watched-closely": OPERATIONS,
@@ -46,6 +50,8 @@ COMBINATIONS: Mapping[str, Mapping[str, Any]] = {
         **OPERATIONS,
         "detectBuckets": list(DETECT_BUCKETS),
         "workTeam": "create",
+        "labellingUserPool": LABELLERS_POOL,
+        "labellingSignInUrl": SIGN_IN_URL,
         "kmsKeyArn": KEY,
         "apiLogRole": "create",
         "region": "eu-west-1",

@@ -24,7 +24,7 @@ from rules.ground_truth_regions import FUNCTION_ACCOUNTS
 from rules.states import MOVES, RESUMABLE, RUNNING, Status, Task
 from stacks import definition
 from stacks.combinations import COMBINATIONS, synthesize
-from stacks.openapi import Description
+from stacks.openapi import Access, Description
 from stacks.permissions import WHY, WITHOUT_SID
 from stacks.runtime import check_environment
 from stacks.settings import CONTRADICTIONS, Settings, committed, takes
@@ -370,7 +370,7 @@ def calls() -> str:
     """Return a table of the API's calls, except those of the labelling page."""
     rows = []
     for call in Description.read().operations():
-        if call.is_for_people:
+        if call.access is not Access.CALLERS:
             continue
         path = call.path.removeprefix("/api/training")
         anchor = f"{call.method} {path}".lower().replace(" ", "-")
@@ -381,7 +381,9 @@ def calls() -> str:
 def calls_of_people() -> str:
     """Return a table of the calls of the labelling page."""
     rows = [
-        [f"`{call.method} {call.path}`", call.summary] for call in Description.read().operations() if call.is_for_people
+        [f"`{call.method} {call.path}`", call.summary]
+        for call in Description.read().operations()
+        if call.access is not Access.CALLERS
     ]
     return table(["Call", "Does"], rows)
 

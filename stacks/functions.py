@@ -639,11 +639,12 @@ def api(p: PartsWithMachine) -> FunctionSpec:
     )
 
 
-def labelling(p: PartsWithMachine) -> FunctionSpec:
+def labelling(p: PartsWithMachine, sign_in: Mapping[str, str]) -> FunctionSpec:
+    """``sign_in`` is the environment about the sign-in to the labelling page."""
     return FunctionSpec(
         "api.labelling",
         "The part of the HTTP API with which people label and review photos.",
-        {**p.jobs, **p.tasks, **p.bucket},
+        {**p.jobs, **p.tasks, **p.bucket, **sign_in},
         [],
         timeout_seconds=29,
         memory_mb=512,

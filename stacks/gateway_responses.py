@@ -14,6 +14,9 @@ HOW_TO_SIGN_IN = (
     "Send the ID token of a user of the user pool in the header Authorization. "
     "GET /api/training/openapi.json lists the calls."
 )
+HOW_LABELLERS_SIGN_IN = (
+    "Calls of the labelling page need the ID token of a person who is signed in to the page: sign in again."
+)
 KINDS = apigateway.ResponseType
 
 
@@ -43,11 +46,11 @@ class GatewayResponse:
         )
 
 
-def gateway_responses(*, user_pool: bool) -> Iterator[GatewayResponse]:
+def gateway_responses(*, user_pool: bool, labelling_page: bool) -> Iterator[GatewayResponse]:
     """Yield every response that API Gateway may send instead of the function. Some say how to authorize a call."""
     how = HOW_TO_SIGN_IN if user_pool else HOW_TO_SIGN
     yield from _invalid_calls()
-    yield from _unauthorized_calls(how)
+    yield from _unauthorized_calls(how, labelling_page=labelling_page)
     yield from _limits()
     yield GatewayResponse(
         KINDS.DEFAULT_4_XX, None, "refused", "Refused", f"API Gateway refused the call ($context.error.message). {how}"
@@ -79,9 +82,13 @@ def _invalid_calls() -> Iterator[GatewayResponse]:
     )
 
 
-def _unauthorized_calls(how: str) -> Iterator[GatewayResponse]:
+def _unauthorized_calls(how: str, *, labelling_page: bool) -> Iterator[GatewayResponse]:
     yield GatewayResponse(
-        KINDS.UNAUTHORIZED, 401, "unauthorized", "Unauthorized", f"The call has no valid token. {how}"
+        KINDS.UNAUTHORIZED,
+        401,
+        "unauthorized",
+        "Unauthorized",
+        f"The call has no valid token. {f'{HOW_LABELLERS_SIGN_IN} For other calls: ' if labelling_page else ''}{how}",
     )
     yield GatewayResponse(KINDS.ACCESS_DENIED, 403, "forbidden", "Forbidden", f"You may not make this call. {how}")
     yield GatewayResponse(

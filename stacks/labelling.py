@@ -13,6 +13,7 @@ from stacks.encryption import Encryption
 from stacks.permissions import Allowed, attach
 from stacks.settings import Settings
 from stacks.storage import Storage
+from stacks.users import add_domain, code_flow, invited_users
 
 
 class LabellingRole(iam.Role):
@@ -110,13 +111,8 @@ class CreatedWorkTeam(Construct):
 
     def __init__(self, scope: Construct, id: str, *, name: str) -> None:
         super().__init__(scope, id)
-        self.pool = self._users()
-        stack_id = cdk.Fn.select(2, cdk.Fn.split("/", cdk.Stack.of(self).stack_id))
-        domain = self.pool.add_domain(
-            "SignIn",
-            # A domain prefix must be unique in the Region.
-            cognito_domain=cognito.CognitoDomainOptions(domain_prefix=f"labellers-{stack_id}"),
-        )
+        self.pool = invited_users(self, "Users", aliases=cognito.SignInAliases(username=True, email=True))
+        domain = add_domain(self.pool, "SignIn", prefix="labellers")
         self.client = self._portal()
         self.group = cognito.CfnUserPoolGroup(
             self,
@@ -153,29 +149,6 @@ class CreatedWorkTeam(Construct):
         )
         self.team.node.add_dependency(self.workforce)
 
-    def _users(self) -> cognito.UserPool:
-        return cognito.UserPool(
-            self,
-            "Users",
-            self_sign_up_enabled=False,
-            sign_in_aliases=cognito.SignInAliases(username=True, email=True),
-            auto_verify=cognito.AutoVerifiedAttrs(email=True),
-            account_recovery=cognito.AccountRecovery.EMAIL_ONLY,
-            mfa=cognito.Mfa.REQUIRED,
-            mfa_second_factor=cognito.MfaSecondFactor(otp=True, sms=False),
-            password_policy=cognito.PasswordPolicy(
-                min_length=14,
-                require_digits=True,
-                require_lowercase=True,
-                require_symbols=True,
-                require_uppercase=True,
-                temp_password_validity=cdk.Duration.days(3),
-            ),
-            feature_plan=cognito.FeaturePlan.PLUS,
-            standard_threat_protection_mode=cognito.StandardThreatProtectionMode.FULL_FUNCTION,
-            removal_policy=cdk.RemovalPolicy.RETAIN,
-        )
-
     def _portal(self) -> cognito.UserPoolClient:
         return self.pool.add_client(
             "Portal",
@@ -183,11 +156,7 @@ class CreatedWorkTeam(Construct):
             prevent_user_existence_errors=True,
             auth_flows=cognito.AuthFlow(user_srp=True),
             supported_identity_providers=[cognito.UserPoolClientIdentityProvider.COGNITO],
-            o_auth=cognito.OAuthSettings(
-                flows=cognito.OAuthFlows(authorization_code_grant=True),
-                scopes=[cognito.OAuthScope.EMAIL, cognito.OAuthScope.OPENID, cognito.OAuthScope.PROFILE],
-                # The portal's address is known only after the client exists. docs/operations.md has the command that
-                # sets the address.
-                callback_urls=["https://localhost"],
-            ),
+            # The portal's address is known only after the client exists. docs/operations.md has the command that sets
+            # the address.
+            o_auth=code_flow(["https://localhost"]),
         )

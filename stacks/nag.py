@@ -9,13 +9,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import aws_cdk as cdk
 import cdk_nag
+from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
 from stacks.combinations import COMBINATIONS, DETECT_BUCKETS, compose
+from stacks.openapi import Access, Description
 from stacks.permissions import BATCHES
 from stacks.stack import TrainingStack
 
@@ -70,7 +73,11 @@ def acknowledgments(stack: TrainingStack) -> Iterator[tuple[IConstruct, str, str
         "AwsSolutions-COG4",
         "IAM authorizes calls unless the setting apiAuthorization names a user pool. Preflights have no credentials.",
     )
+    public = [operation.id for operation in Description.read().operations() if operation.access is Access.ANYONE]
     for method in gateway.methods:
+        if cast(apigateway.CfnMethod, method.node.default_child).operation_name in public:
+            for rule in ("AwsSolutions-APIG4", "AwsSolutions-COG4"):
+                yield method, rule, "The labelling page needs this before a person is signed in. It is not secret."
         if method.http_method == "OPTIONS":
             yield (
                 method,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,17 @@ says "numeric instance is greater than the required maximum" for any field.
 """
 
 
+class Access(Enum):
+    """Who can call an operation. A value is the operation's ``security`` in the description."""
+
+    CALLERS = None
+    """The callers of the setting ``apiAuthorization``, as the description says for all operations."""
+    LABELLERS = "labellingSignIn"
+    """People who are signed in to the labelling page."""
+    ANYONE = ""
+    """Everyone, without credentials."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """An operation of the API.
@@ -29,6 +41,7 @@ class Operation:
     ``parameters`` maps each query and path parameter, named as in API Gateway (``method.request.path.id``), to whether
     it is required. ``body`` is the schema name of a required JSON body. It is None if the body is optional or absent:
     the API Gateway guide does not say how a model treats a missing body, so the function checks optional bodies.
+    ``access`` says who can call the operation.
     """
 
     id: str
@@ -37,11 +50,7 @@ class Operation:
     path: str
     parameters: Mapping[str, bool]
     body: str | None
-
-    @property
-    def is_for_people(self) -> bool:
-        """Whether people who label photos make the call, not clients that train models."""
-        return self.path.startswith("/api/labelling/")
+    access: Access
 
 
 class Description:
@@ -86,6 +95,7 @@ class Description:
                     body=body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
                     if body.get("required")
                     else None,
+                    access=_access(item[method].get("security")),
                 )
 
     def model(self, name: str) -> dict[str, Any]:
@@ -114,3 +124,8 @@ class Description:
         for key in part["$ref"].removeprefix("#/").split("/"):
             target = target[key]
         return self._resolved(target)
+
+
+def _access(security: list[Mapping[str, Any]] | None) -> Access:
+    """Return who an operation with this ``security`` is for. It names at most one scheme; an empty list is for all."""
+    return Access(None if security is None else next((name for scheme in security for name in scheme), ""))

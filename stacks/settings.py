@@ -81,6 +81,7 @@ def _no_public_workforce(arn: str) -> str:
 
 
 PARTITION_REGION = "arn:aws[a-z-]*:{}:[a-z0-9-]+"
+USER_POOL_ARN = rf"{PARTITION_REGION.format('cognito-idp')}:\d{{12}}:userpool/[\w-]+_[0-9a-zA-Z]+"
 
 Share = Annotated[int | float, Field(ge=0, le=1), Takes("a number from 0 to 1")]
 Seconds = Annotated[int | float, Field(ge=1, le=DAY), Takes(f"a number from 1 to {DAY}")]
@@ -191,6 +192,23 @@ class Settings(_Group):
         "new private team with its own Cognito user pool and group, to which you invite workers. Empty means that jobs "
         "with Ground Truth are refused. A public workforce is refused, because identity documents are personal data."
     )
+    labelling_user_pool: Annotated[
+        str,
+        Field(pattern=rf"^(|create|{USER_POOL_ARN})$"),
+        Takes('"create", the ARN of a Cognito user pool (arn:aws:cognito-idp:REGION:ACCOUNT:userpool/...), or nothing'),
+    ] = Field(
+        description="The user pool in which people sign in to the labelling page: `create` for a pool of the stack's "
+        "own, or the ARN of an existing pool. In either pool, the stack creates an app client and the groups "
+        "`labellers` and `reviewers`. Two stacks cannot share a pool. Empty means no labelling page."
+    )
+    labelling_sign_in_url: Annotated[
+        str,
+        Field(pattern=r"^(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$"),
+        Takes("the URL of a user pool's domain, such as https://sign-in.example.com, without a path, or nothing"),
+    ] = Field(
+        description="The URL of the domain of an existing pool in `labellingUserPool`, where people sign in. A pool "
+        "of the stack's own has a domain of its own."
+    )
     workers_per_image: Annotated[int, Field(ge=1, le=9), Takes("a whole number from 1 to 9")] = Field(
         description="The number of workers who label each photo in Ground Truth, which merges their boxes. Each "
         "worker's labels are billed."
@@ -239,7 +257,7 @@ class Settings(_Group):
     api_authorization: Annotated[
         str,
         Field(
-            pattern=rf"^(iam|{PARTITION_REGION.format('cognito-idp')}:\d{{12}}:userpool/[\w-]+_[0-9a-zA-Z]+)$",
+            pattern=rf"^(iam|{USER_POOL_ARN})$",
         ),
         Takes('"iam" or the ARN of a Cognito user pool (arn:aws:cognito-idp:REGION:ACCOUNT:userpool/...)'),
     ] = Field(
@@ -564,6 +582,28 @@ def _ground_truth_is_there(region: str, label_provider: str, work_team: str) -> 
             )
 
 
+@_together("labellingUserPool", "labellingSignInUrl")
+def _an_existing_pool_has_a_domain(pool: str, url: str) -> Iterator[str]:
+    """`labellingSignInUrl` is given with the ARN of a pool in `labellingUserPool`, and only then."""
+    if pool.startswith("arn:") and not url:
+        yield (
+            "labellingUserPool is an existing pool, but labellingSignInUrl is empty: give the URL of the pool's domain "
+            "(Cognito console, Branding, Domain)"
+        )
+    if url and not pool.startswith("arn:"):
+        yield "labellingSignInUrl is given, but labellingUserPool is not the ARN of an existing pool: leave it empty"
+
+
+@_together("labellingUserPool", "apiAuthorization")
+def _labellers_reach_no_other_call(pool: str, api_authorization: str) -> Iterator[str]:
+    """`labellingUserPool` and `apiAuthorization` are different pools, so that labellers can make no other API call."""
+    if pool == api_authorization:
+        yield (
+            f"labellingUserPool and apiAuthorization are the same pool ({pool}): every labeller could make every call "
+            'of the API. Give another pool, labellingUserPool "create", or apiAuthorization "iam"'
+        )
+
+
 def _is_in_region(key: str) -> Contradiction:
     def rule(region: str, arn: str) -> Iterator[str]:
         """Every ARN is in the Region to which the stack is deployed."""
@@ -573,5 +613,5 @@ def _is_in_region(key: str) -> Contradiction:
     return rule
 
 
-for _key_of_arn in ("workTeam", "apiAuthorization", "webAclArn", "kmsKeyArn"):
+for _key_of_arn in ("workTeam", "labellingUserPool", "apiAuthorization", "webAclArn", "kmsKeyArn"):
     _together("region", _key_of_arn)(_is_in_region(_key_of_arn))

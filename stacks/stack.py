@@ -124,5 +124,6 @@ class TrainingStack(cdk.Stack):
             "ModelParameter": self.storage.model_parameter.parameter_name,
             "NotificationsTopicArn": notifications.topic.topic_arn,
             **team.outputs,
+            **(self.api.sign_in.outputs if self.api.sign_in else {}),
         }.items():
             cdk.CfnOutput(self, name, value=value)

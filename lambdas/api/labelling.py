@@ -3,21 +3,18 @@
 A user pool authorizes each call, so the caller is a person: see `Person`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 
-from api import problems, serving, validation
-from pipeline.settings import Settings as BaseSettings
-
-REVIEWERS = "reviewers"
+from api import problems, serving, sign_in, validation
+from api.sign_in import Person
 
 
 @dataclass(frozen=True)
-class Settings(BaseSettings):
+class Settings(sign_in.Settings):
     bucket: str
     tasks_table: str
     tasks_index: str
@@ -28,26 +25,14 @@ logger = Logger()
 app = serving.new_app(())  # the page has the origin of the API
 
 
-@dataclass(frozen=True)
-class Person:
-    """The caller: the subject in the user pool, which is no name, and whether the person may review labels."""
+@app.get("/api/labelling/me")
+def show_person() -> Response[str]:
+    return serving.as_json(_person().as_dict())
 
-    subject: str
-    is_reviewer: bool
 
-    @classmethod
-    def of(cls, claims: Mapping[str, Any]) -> "Person":
-        """The person with these claims of an ID token.
-
-        API Gateway passes a claim with several values as text: ``labellers,reviewers`` or ``[labellers reviewers]``.
-
-        Raises:
-            Problem: the call has no such claims.
-        """
-        if not claims.get("sub"):
-            raise problems.not_signed_in()
-        groups = str(claims.get("cognito:groups", "")).strip("[]").replace(",", " ").split()
-        return cls(str(claims["sub"]), REVIEWERS in groups)
+@app.get("/api/labelling/sign-in")
+def show_sign_in() -> Response[str]:
+    return serving.as_json(sign_in.configuration(settings))
 
 
 @app.get("/api/labelling/jobs")
@@ -102,9 +87,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _person() -> Person:
-    """The caller, from the claims that API Gateway's user pool authorizer has verified."""
-    context = app.current_event.raw_event["requestContext"]
-    return Person.of((context.get("authorizer") or {}).get("claims") or {})
+    return sign_in.person(app.current_event.raw_event)
 
 
 def _not_labelled(job_id: str) -> Response[str]:

@@ -57,10 +57,22 @@ def unknown_caller() -> Problem:
     return Problem(HTTPStatus.FORBIDDEN, "unknown-caller", "An erasure records its caller. Sign the request.")
 
 
-def not_signed_in() -> Problem:
-    """403: API Gateway has passed no claims of a user of the user pool."""
+def no_labeller() -> Problem:
+    """403: the person is signed in, but may not use the labelling page."""
     return Problem(
-        HTTPStatus.FORBIDDEN, "not-signed-in", "Only people label photos. Send the ID token of a user of the user pool."
+        HTTPStatus.FORBIDDEN,
+        "no-labeller",
+        "You are signed in, but in no group of the labelling page. Ask the operator to invite you with ekyc people "
+        "invite, then sign in again.",
+    )
+
+
+def not_in_group(group: str) -> Problem:
+    """403: the person may use the labelling page, but not for this."""
+    return Problem(
+        HTTPStatus.FORBIDDEN,
+        "not-in-group",
+        f"Only people in the group {group} can do this. Ask the operator to add you, then sign in again.",
     )
 
 

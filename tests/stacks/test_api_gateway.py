@@ -18,6 +18,8 @@ DOCUMENT = Description.read().document
 CALLS = {
     (method.upper(), path): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()
 }
+LABELLING_CALLS = {call for call, operation in CALLS.items() if "security" in operation}
+CALLERS_CALLS = set(CALLS) - LABELLING_CALLS
 
 Resources = dict[str, dict[str, Any]]
 Synthesized = Callable[[str], Resources]
@@ -92,6 +94,8 @@ def _in_query(operation: dict[str, Any]) -> bool:
 
 def test_the_methods_are_the_calls_of_the_description(synthesized: Synthesized) -> None:
     by_call = methods(synthesized("default"))
+    assert set(by_call) == CALLERS_CALLS
+    by_call = methods(synthesized("labelling-page"))
     assert set(by_call) == set(CALLS)
     for call, method in by_call.items():
         assert method["OperationName"] == CALLS[call]["operationId"]
@@ -113,22 +117,91 @@ def test_every_route_asks_for_a_users_token_when_a_pool_is_set(synthesized: Synt
     assert authorizer["IdentitySource"] == "method.request.header.Authorization"
     by_call = methods(resources)
     # Then the pool authorizes each call
-    for call in CALLS:
+    for call in CALLERS_CALLS:
         assert by_call[call]["AuthorizationType"] == "COGNITO_USER_POOLS"
         assert by_call[call]["AuthorizerId"] == {"Ref": authorizer_id}
     # And only preflights need no authorization: browsers send them without credentials. The labelling page needs none,
     # as it has the API's origin
     open_calls = {call for call, method in by_call.items() if method["AuthorizationType"] == "NONE"}
-    assert open_calls == {("OPTIONS", path) for path in DOCUMENT["paths"] if path.startswith("/api/training/")}
-    assert set(by_call) == set(CALLS) | open_calls
+    assert open_calls == {("OPTIONS", path) for _, path in CALLERS_CALLS}
+    assert set(by_call) == CALLERS_CALLS | open_calls
+
+
+@pytest.mark.parametrize("name", ["labelling-page", "labelling-page-in-an-existing-pool", "everything"])
+def test_labellers_tokens_open_calls_of_the_page_only(synthesized: Synthesized, name: str) -> None:
+    # Given a deployment with the labelling page
+    resources = synthesized(name)
+    (client_id,) = (
+        id for id, client in of(resources, "AWS::Cognito::UserPoolClient").items() if client["GenerateSecret"] is False
+    )
+    authorizers = of(resources, "AWS::ApiGateway::Authorizer")
+    # Then one authorizer accepts tokens of the page's client, and no other client's
+    ((labellers, authorizer),) = (
+        (id, one) for id, one in authorizers.items() if one.get("IdentityValidationExpression") == {"Ref": client_id}
+    )
+    pool = of(resources, "AWS::Cognito::UserPoolClient")[client_id]["UserPoolId"]
+    if name == "labelling-page":
+        assert authorizer["ProviderARNs"] == [{"Fn::GetAtt": [pool["Ref"], "Arn"]}]
+    else:
+        assert authorizer["ProviderARNs"] == [combinations.LABELLERS_POOL]
+        assert combinations.LABELLERS_POOL.endswith(pool)
+    # And it is on the page's calls, except those that need no sign-in, and on no other
+    by_call = methods(resources)
+    assert {call for call, method in by_call.items() if method.get("AuthorizerId") == {"Ref": labellers}} == {
+        call for call in LABELLING_CALLS if CALLS[call]["security"]
+    }
+    assert {call for call in LABELLING_CALLS if by_call[call]["AuthorizationType"] == "NONE"} == {
+        call for call in LABELLING_CALLS if not CALLS[call]["security"]
+    }
+
+
+@pytest.mark.parametrize("name", ["labelling-page", "labelling-page-in-an-existing-pool"])
+def test_the_pages_client_takes_codes_and_no_passwords(synthesized: Synthesized, name: str) -> None:
+    # Given the app client of the labelling page
+    resources = synthesized(name)
+    (client,) = of(resources, "AWS::Cognito::UserPoolClient").values()
+    (page,) = client["CallbackURLs"]
+    # Then it is public, and signs people in with an authorization code only
+    assert client["GenerateSecret"] is False
+    assert client["AllowedOAuthFlows"] == ["code"]
+    assert client["ExplicitAuthFlows"] == ["ALLOW_REFRESH_TOKEN_AUTH"]
+    assert client["SupportedIdentityProviders"] == ["COGNITO"]
+    # And it returns people to the page only
+    assert "/prod/labelling/" in json.dumps(page)
+    assert client["LogoutURLs"] == [page]
+    # And it says nothing about who has an account, and its tokens are short-lived and revocable
+    assert client["PreventUserExistenceErrors"] == "ENABLED"
+    assert client["EnableTokenRevocation"] is True
+    assert (client["IdTokenValidity"], client["AccessTokenValidity"], client["RefreshTokenValidity"]) == (60, 60, 720)
+    assert set(client["TokenValidityUnits"].values()) == {"minutes"}
+
+
+def test_people_are_invited_to_a_pool_of_the_stacks_own(synthesized: Synthesized) -> None:
+    resources = synthesized("labelling-page")
+    ((id, pool),) = of(resources, "AWS::Cognito::UserPool").items()
+    assert pool["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] is True
+    assert pool["UsernameAttributes"] == ["email"]
+    assert pool["MfaConfiguration"] == "ON"
+    assert pool["EnabledMfas"] == ["SOFTWARE_TOKEN_MFA"]
+    assert pool["DeletionProtection"] == "ACTIVE"
+    assert resources[id]["DeletionPolicy"] == "Retain"
+    groups = of(resources, "AWS::Cognito::UserPoolGroup").values()
+    assert {group["GroupName"] for group in groups} == {"labellers", "reviewers"}
+    assert len(of(resources, "AWS::Cognito::UserPoolDomain")) == 1
+    # And an existing pool gets the groups, and keeps its own domain
+    resources = synthesized("labelling-page-in-an-existing-pool")
+    assert not of(resources, "AWS::Cognito::UserPool")
+    assert not of(resources, "AWS::Cognito::UserPoolDomain")
+    assert len(of(resources, "AWS::Cognito::UserPoolGroup")) == 2
 
 
 def test_each_method_checks_what_the_call_needs(synthesized: Synthesized) -> None:
     resources = synthesized("default")
     validators, models = (of(resources, f"AWS::ApiGateway::{kind}") for kind in ("RequestValidator", "Model"))
+    by_call = methods(resources)
     required = {
         call: {name for name, needed in method.get("RequestParameters", {}).items() if needed}
-        for call, method in methods(resources).items()
+        for call, method in by_call.items()
     }
     assert required["GET", "/api/training/url"] == {
         "method.request.querystring.JobId",
@@ -137,7 +210,7 @@ def test_each_method_checks_what_the_call_needs(synthesized: Synthesized) -> Non
     assert required["POST", "/api/training/start"] == {"method.request.querystring.JobId"}
     assert required["DELETE", "/api/training/jobs/{id}"] == {"method.request.path.id"}
     assert required["GET", "/api/training/list"] == set()
-    for call, method in methods(resources).items():
+    for call, method in by_call.items():
         validator = validators[method["RequestValidatorId"]["Ref"]]
         assert validator["ValidateRequestParameters"] is True
         # And a required body is checked whatever its Content-Type header says. An optional body is not checked, because
@@ -175,7 +248,7 @@ def test_the_models_check_shape_and_size_of_a_body(name: str, body: Any, passes:
 # --- API Gateway's own answers ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["default", "called-from-a-browser"])
+@pytest.mark.parametrize("name", ["default", "called-from-a-browser", "labelling-page"])
 def test_api_gateway_answers_problems_in_words(synthesized: Synthesized, name: str) -> None:
     answers = {
         response["ResponseType"]: response
@@ -216,7 +289,9 @@ def test_api_gateway_answers_problems_in_words(synthesized: Synthesized, name: s
 
 
 def test_only_a_single_web_origin_reads_gateway_responses() -> None:
-    throttled = next(response for response in gateway_responses(user_pool=False) if response.status == 429)
+    throttled = next(
+        response for response in gateway_responses(user_pool=False, labelling_page=False) if response.status == 429
+    )
     assert _allowed(throttled, []) is None
     assert _allowed(throttled, ["https://a.example"]) == "'https://a.example'"
     assert _allowed(throttled, ["https://a.example", "https://b.example"]) is None
@@ -231,12 +306,17 @@ def _allowed(response: GatewayResponse, origins: list[str]) -> str | None:
 
 @pytest.mark.parametrize(
     ("name", "caller"),
-    [("default", "$context.identity.userArn"), ("called-from-a-browser", "$context.authorizer.claims.sub")],
+    [
+        ("default", "$context.identity.userArn"),
+        ("labelling-page", "$context.identity.userArn"),
+        ("called-from-a-browser", "$context.authorizer.claims.sub"),
+    ],
 )
 def test_the_access_log_names_the_caller_and_no_photograph(synthesized: Synthesized, name: str, caller: str) -> None:
     (stage,) = of(synthesized(name), "AWS::ApiGateway::Stage").values()
     line = json.loads(stage["AccessLogSetting"]["Format"])
     assert line["caller"] == caller
+    assert ("person" in line) == (name == "labelling-page")
     # The query string has the parameter S3Key. The path has job ids, the resource's path not even these.
     assert not {"$context.path", "$context.identity.sourceIp"} & set(line.values())
     assert "query" not in stage["AccessLogSetting"]["Format"].lower()

@@ -99,6 +99,7 @@ POSSIBLE: list[tuple[str, Any]] = [
     ("workTeam", TEAM.replace("arn:aws:", "arn:aws-cn:").replace("private", "vendor")),
     ("minF1", 1),
     ("inferenceUnits", 5),
+    ("labellingUserPool", "create"),
     ("apiAuthorization", POOL),
     ("apiLogRole", "create"),
     ("webOrigins", ["https://kyc.example.com", "https://kyc.example.com:8443", "http://localhost:3000"]),
@@ -315,14 +316,30 @@ def test_the_region_of_the_credentials_counts_when_none_is_set(context: dict[str
 def test_a_resource_of_another_region_is_refused(context: dict[str, Any]) -> None:
     # Given resources of eu-west-1 for a stack in us-east-1
     elsewhere = {"workTeam": TEAM, "kmsKeyArn": KEY, "webAclArn": WEB_ACL, "apiAuthorization": POOL}
+    elsewhere |= {"labellingUserPool": POOL + "2", "labellingSignInUrl": "https://sign-in.example.com"}
     # Then the error names each resource
     assert faults(context | elsewhere | {"region": "us-east-1"}) == [
         f"{key} is in eu-west-1, but the stack is deployed to us-east-1: give an ARN in that Region"
-        for key in ("workTeam", "apiAuthorization", "webAclArn", "kmsKeyArn")
+        for key in ("workTeam", "labellingUserPool", "apiAuthorization", "webAclArn", "kmsKeyArn")
     ]
     # And they are accepted if the stack is deployed to eu-west-1 or if the Region is not known
     for region in ("eu-west-1", ""):
         assert Settings.from_context(context | elsewhere, region=region).kms_key_arn == KEY
+
+
+def test_the_page_and_the_api_do_not_share_a_pool(context: dict[str, Any]) -> None:
+    # Given an existing pool for the labelling page, and its domain
+    page = {"labellingUserPool": POOL, "labellingSignInUrl": "https://sign-in.example.com"}
+    assert Settings.from_context(context | page).labelling_user_pool == POOL
+    # When it is the pool of the API's callers too, then it is refused: labellers could make every call
+    (fault,) = faults(context | page | {"apiAuthorization": POOL})
+    assert fault.startswith(f"labellingUserPool and apiAuthorization are the same pool ({POOL})")
+    # And an existing pool needs its domain, and only such a pool
+    (fault,) = faults(context | page | {"labellingSignInUrl": ""})
+    assert fault.startswith("labellingUserPool is an existing pool, but labellingSignInUrl is empty")
+    for pool in ("", "create"):
+        (fault,) = faults(context | page | {"labellingUserPool": pool})
+        assert fault.startswith("labellingSignInUrl is given, but labellingUserPool is not the ARN")
 
 
 def test_the_settings_facts_about_the_pipeline_are_true() -> None:
