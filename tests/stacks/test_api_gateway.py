@@ -327,7 +327,7 @@ def test_the_access_log_names_the_caller_and_no_photograph(synthesized: Synthesi
 
 
 def test_the_api_is_throttled_and_costly_calls_more_so(synthesized: Synthesized) -> None:
-    (stage,) = of(synthesized("default"), "AWS::ApiGateway::Stage").values()
+    (stage,) = of(synthesized("labelling-page"), "AWS::ApiGateway::Stage").values()
     assert stage["StageName"] == "prod"
     limits = {
         (setting["HttpMethod"], setting["ResourcePath"]): (

@@ -129,8 +129,8 @@ def test_an_own_key_encrypts_everything_but_access_logs(every: dict[str, Templat
         else:
             assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     # Then the key encrypts all else that is stored
-    table = template.one("AWS::DynamoDB::Table")["SSESpecification"]
-    assert table == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    for table in template.of("AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
     for kind, name in {
         "AWS::SNS::Topic": "KmsMasterKeyId",
         "AWS::SQS::Queue": "KmsMasterKeyId",

@@ -18,7 +18,8 @@ from stacks.settings import Settings
 from stacks.stack import TrainingStack
 
 PROJECT = Path(__file__).parents[2]
-CONTEXT: dict[str, Any] = json.loads((PROJECT / "cdk.json").read_text())["context"]
+# With the labelling page, so that the template has all functions.
+CONTEXT: dict[str, Any] = json.loads((PROJECT / "cdk.json").read_text())["context"] | {"labellingUserPool": "create"}
 
 ENVIRONMENT = {
     "PlanPhotos": {"JOBS_TABLE", "BUCKET"},
@@ -101,7 +102,16 @@ ENVIRONMENT = {
         "EXPORT_FUNCTION",
     },
     "Documents": {"BUCKET", "MODEL_PARAMETER", "DETECT_BUCKETS", "WEB_ORIGINS"},
-    "Labelling": {"JOBS_TABLE", "TASKS_TABLE", "TASKS_INDEX", "BUCKET"},
+    "Labelling": {
+        "JOBS_TABLE",
+        "TASKS_TABLE",
+        "TASKS_INDEX",
+        "BUCKET",
+        "LABELLING_ISSUER",
+        "LABELLING_CLIENT",
+        "LABELLING_SIGN_IN_URL",
+        "LABELLING_SCOPES",
+    },
 }
 
 BEHIND_THE_API = {"Api": "api.app", "Documents": "api.documents", "Labelling": "api.labelling"}
@@ -636,6 +646,9 @@ def test_the_stack_deploys_anywhere_and_trusts_no_helper(template: Template) -> 
         "ProjectParameter",
         "ModelParameter",
         "NotificationsTopicArn",
+        "LabellingUserPool",
+        "LabellingClient",
+        "LabellingSignInUrl",
     }
 
 

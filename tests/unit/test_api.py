@@ -1098,6 +1098,8 @@ def test_a_subject_that_cannot_be_is_refused(api: Api, logs: io.StringIO, subjec
 
 def test_the_routes_are_the_calls_of_the_description(api: Api) -> None:
     # Given the routes that the functions answer
+    for name in ("ISSUER", "CLIENT", "SIGN_IN_URL", "SCOPES"):
+        api.monkeypatch.setenv(f"LABELLING_{name}", "x")
     for name, value in {"TASKS_TABLE": "tasks", "TASKS_INDEX": "ByAvailability", "DETECT_BUCKETS": ""}.items():
         api.monkeypatch.setenv(name, value)
     apps = [api.function.app, *(importlib.import_module(f"api.{name}").app for name in ("documents", "labelling"))]
