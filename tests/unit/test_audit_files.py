@@ -290,3 +290,16 @@ def test_a_file_larger_than_in_the_report_is_not_read(s3: Any, monkeypatch: pyte
     assert findings["input.manifest"].result == findings["rejected.jsonl"].result == verify.NOTED
     assert "too large to be the file of the report" in findings["input.manifest"].words
     assert sum(read) < 10_000
+
+
+def test_a_list_that_is_too_large_to_hash_is_not_read(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a list of rejected photos that was replaced by more than a report reads
+    put_files(s3)
+    put(s3, LIST, b"\n" * 100_000)
+    monkeypatch.setattr(inputs, "MOST_HASHED", 10_000)
+    keys: list[str] = []
+    s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: keys.append(params["Key"]))
+    # When the report is made; Then the list is not read
+    document = checked(made(s3, live_model()))
+    assert LIST not in keys
+    assert "The list cannot be read, so this report lists no rejected photos." in said(document)

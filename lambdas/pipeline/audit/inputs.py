@@ -8,7 +8,7 @@ that cannot be read is counted and left out.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -98,7 +98,7 @@ def gather(execution_arn: str, job: Job | None, *, bucket: str) -> dict[str, Any
     inputs["files"] = [{**entry, "object": redactor.text(entry["object"])} for entry in files]
     results = facts.walk_history(inputs).results
     checked, labelled = (facts.result_of(results, task) for task in (states.COLLECT_PHOTOS, states.REQUEST_LABELS))
-    inputs["rejected"] = read_rejected(job_id, checked.get("rejectedSha256"), bucket)
+    inputs["rejected"] = read_rejected(job_id, checked.get("rejectedSha256"), files, bucket)
     inputs["workers"] = read_workers(job_id, labelled.get("labellingEnded"), bucket)
     return inputs
 
@@ -248,14 +248,20 @@ def file_sha256(bucket: str, key: str, most_bytes: int) -> str | None:
     return hashed.hexdigest()
 
 
-def read_rejected(job_id: str, expected_sha256: str | None, bucket: str) -> dict[str, Any]:
+def read_rejected(
+    job_id: str, expected_sha256: str | None, files: Iterable[Mapping[str, Any]], bucket: str
+) -> dict[str, Any]:
     """Read the line numbers and codes of rejected photos, up to `MOST_REJECTED`, and count the unreadable lines.
 
-    Empty if the list does not have the hash that Collect photos returned.
+    Empty if the list does not have the hash that Collect photos returned. ``files`` has the hashes in the bucket, so a
+    list that was replaced, perhaps by terabytes, is not read again.
     """
     rejected, unreadable = [], 0
+    uri = f"s3://{bucket}/{rejected_list_key(job_id)}"
+    if (uri, expected_sha256) not in ((file["object"], file["sha256"]) for file in files):
+        return {}
     try:
-        manifest = ManifestReader(f"s3://{bucket}/{rejected_list_key(job_id)}")
+        manifest = ManifestReader(uri)
     except ClientError as error:
         if error_code(error) not in {"NoSuchKey", *UNREADABLE}:
             raise
