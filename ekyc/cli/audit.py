@@ -18,7 +18,7 @@ from ekyc.cli.aws_session import new_session
 from ekyc.cli.errors import OK, UNPROVEN, WRONG, CommandError
 from ekyc.cli.terminal import console, human, print_json
 
-BUCKET_OUTPUT = "AuditBucketName"
+BUCKET_OUTPUT, MACHINE_OUTPUT = "AuditBucketName", "StateMachineArn"
 LAMBDAS = Path(__file__).resolve().parents[2] / "lambdas"
 STYLES = {"ok": "green", "wrong": "bold red", "not checked": "yellow", "noted": "bold yellow"}
 
@@ -31,8 +31,8 @@ VERDICTS = {
     "genuine by its lock alone": (
         OK,
         "The report is locked in the report bucket, as the first version for this end of the job, so it has not "
-        "changed since it was stored. AWS no longer has the execution, so only the report shows what the execution "
-        "did.",
+        "changed since it was stored. The history of the execution could not be compared with the history in Step "
+        "Functions, so only the report shows what the execution did.",
     ),
     "wrong": (WRONG, "The report is wrong: it is not the report that the pipeline made."),
     "not proven": (
@@ -72,14 +72,14 @@ def save_page(api: Api, job_id: str, file: Path) -> None:
 def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
     """Print for each part of the report in ``file`` whether it is genuine. Returns the exit code.
 
-    ``bucket`` is the report bucket. If it is None, the outputs of ``stack`` name it. The file is never trusted to name
-    the bucket.
+    ``bucket`` is the report bucket. If it is None, the outputs of ``stack`` name it and the state machine. The file is
+    never trusted to name them.
 
     Raises:
         CommandError: the file is not a report.
     """
-    bucket, why = (bucket, "") if bucket else _find_bucket(stack)
-    command = [sys.executable, "-m", "pipeline.audit.verify", str(file.absolute()), bucket, why]
+    bucket, machine, why = (bucket, "", "") if bucket else _find_outputs(stack)
+    command = [sys.executable, "-m", "pipeline.audit.verify", str(file.absolute()), bucket, machine, why]
     run = subprocess.run(command, cwd=LAMBDAS, capture_output=True, text=True)  # noqa: S603
     if run.returncode == 2:
         raise CommandError(f"{file}: {run.stderr.strip()}")
@@ -105,17 +105,19 @@ def verify(file: Path, *, bucket: str | None, stack: str, as_json: bool) -> int:
     return code
 
 
-def _find_bucket(stack: str) -> tuple[str, str]:
-    """The report bucket in the stack's outputs, or an empty string; and if empty, the reason."""
+def _find_outputs(stack: str) -> tuple[str, str, str]:
+    """The report bucket and the state machine's ARN in the stack's outputs, or empty strings and the reason."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         (description,) = new_session().client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
-        return "", f"DescribeStacks of {stack} failed with {error.response['Error']['Code']}. Give --stack or --bucket."
+        code = error.response["Error"]["Code"]
+        return "", "", f"DescribeStacks of {stack} failed with {code}. Give --stack or --bucket."
     except BotoCoreError as error:
-        return "", f"DescribeStacks of {stack} failed: {str(error).rstrip('.')}."
+        return "", "", f"DescribeStacks of {stack} failed: {str(error).rstrip('.')}."
     outputs = {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
-    if BUCKET_OUTPUT not in outputs:
-        return "", f"The stack {stack} has no output {BUCKET_OUTPUT}. Give --stack or --bucket."
-    return outputs[BUCKET_OUTPUT], ""
+    for name in (BUCKET_OUTPUT, MACHINE_OUTPUT):
+        if name not in outputs:
+            return "", "", f"The stack {stack} has no output {name}. Give --stack or --bucket."
+    return outputs[BUCKET_OUTPUT], outputs[MACHINE_OUTPUT], ""

@@ -23,6 +23,7 @@ from ekyc.localaws.services import rekognition
 from pipeline.audit import report as documents
 from pipeline.audit import verify
 from pipeline.audit.history import read
+from pipeline.audit.inputs import gather
 from pipeline.audit.page import render
 from pipeline.audit.redaction import Redactor
 from pipeline.audit.store import Store
@@ -67,9 +68,12 @@ def wrong(findings: Any) -> set[str]:
     return {one.part for one in findings if one.result == verify.WRONG}
 
 
-def against_aws(pipeline: Pipeline, body: bytes) -> list[verify.Finding]:
+def against_aws(pipeline: Pipeline, body: bytes, machine: str | None = None) -> list[verify.Finding]:
+    """What is found at AWS. ``machine`` is the stack's state machine unless given."""
     with patch.dict(vars(clients), {name: pipeline.aws.client(name) for name in ("s3", "stepfunctions")}):
-        return list(verify.check_against_aws(body, store=Store(pipeline.outputs["AuditBucketName"])))
+        store = Store(pipeline.outputs["AuditBucketName"])
+        known = pipeline.outputs["StateMachineArn"] if machine is None else machine
+        return list(verify.check_against_aws(body, store=store, machine=known))
 
 
 def ekyc_audit(pipeline: Pipeline, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -253,6 +257,43 @@ def test_a_forgery_with_new_hashes_fails_against_awss_record(shared_pipeline: Pi
     }
 
 
+def test_another_state_machine_cannot_prove_a_report(shared_pipeline: Pipeline, ready: str) -> None:
+    # Given a forger's state machine, an execution of it with the job's name, and a report on this execution
+    steps, iam = shared_pipeline.aws.client("stepfunctions"), shared_pipeline.aws.client("iam")
+    role = iam.create_role(RoleName="forger", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    definition = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
+    machine = steps.create_state_machine(name="forged", definition=definition, roleArn=role)["stateMachineArn"]
+    arn = steps.start_execution(stateMachineArn=machine, name=ready, input="{}")["executionArn"]
+    eventually(lambda: steps.describe_execution(executionArn=arn)["status"] == "SUCCEEDED")
+    with patch.dict(vars(clients), {"s3": shared_pipeline.aws.client("s3"), "stepfunctions": steps}):
+        gathered = gather(arn, None, bucket=shared_pipeline.outputs["BucketName"])
+    stored = f"s3://{shared_pipeline.outputs['AuditBucketName']}/{report_key(ready)}"
+    body = documents.canonical(documents.build(gathered, job_id=ready, stored=stored, previous=None))
+    # When it is verified; Then the history is that of Step Functions, but the state machine is not the stack's
+    findings = against_aws(shared_pipeline, body)
+    assert wrong(verify.check_itself(body)) == set()
+    assert {one.part: one.result for one in findings}[verify.HISTORY] == verify.OK
+    assert wrong(findings) - verify.PROOF == {verify.MACHINE}
+    # And without the stack's state machine, the history does not count as compared
+    genuine = fetched(shared_pipeline, ready)
+    assert verify.verdict(against_aws(shared_pipeline, genuine)) == verify.GENUINE
+    assert verify.verdict(against_aws(shared_pipeline, genuine, machine="")) == verify.ALONE
+    steps.delete_state_machine(stateMachineArn=machine)
+
+
+def test_a_forged_end_and_definition_fail_against_aws(shared_pipeline: Pipeline, ready: str) -> None:
+    # Given a report with another end, error and definition, whose hashes were computed again
+    genuine = json.loads(fetched(shared_pipeline, ready))
+    inputs = copy.deepcopy(genuine["inputs"])
+    inputs["execution"] |= {"stopDate": inputs["execution"]["stopDate"] + 60_000, "error": "NotEnoughImages"}
+    inputs["stateMachine"]["definitionSha256"] = "0" * 64
+    made = documents.build(inputs, job_id=ready, stored=genuine["stored"], previous=None)
+    forged = documents.canonical(made)
+    # When it is verified; Then another end alone does not explain the differences: the execution was not redriven
+    assert wrong(verify.check_itself(forged)) == {"history"}
+    assert {verify.EXECUTION, verify.DEFINITION} <= wrong(against_aws(shared_pipeline, forged))
+
+
 def test_once_the_execution_is_forgotten_the_lock_alone_proves(
     shared_pipeline: Pipeline, ready: str, tmp_path: Path
 ) -> None:
@@ -273,7 +314,7 @@ def test_once_the_execution_is_forgotten_the_lock_alone_proves(
         machine.executions[:] = executions
     # Then the lock proves that the file is unchanged, and the output says what can no longer be proved
     assert locked.returncode == 0, locked.stdout + locked.stderr
-    assert "0 wrong, 3 not checked, 0 noted" in locked.stdout
+    assert "0 wrong, 4 not checked, 0 noted" in locked.stdout
     assert "Step Functions does not have the execution." in locked.stdout
     assert re.search(
         r"first version for this end, stored at \d{4}-.* UTC, with an active COMPLIANCE lock", locked.stdout
@@ -677,6 +718,13 @@ def test_an_older_report_names_the_next_execution(shared_pipeline: Pipeline, tmp
     set_versions(keys, key, kept)
     assert list(noted) == ["later executions in Step Functions"]
     assert f"The execution {name} has the status FAILED" in noted["later executions in Step Functions"][0]
+    # When the first execution is redriven in the console, then the second report, which names it, stays genuine
+    rekognition.current().fail_next_dataset = "The manifest cannot be read."
+    shared_pipeline.aws.client("stepfunctions").redrive_execution(executionArn=shared_pipeline.arn(job_id))
+    eventually(lambda: shared_pipeline.execution(job_id)["status"] == "FAILED")
+    findings = against_aws(shared_pipeline, reports[1])
+    assert {one.part: one.result for one in findings}[verify.EARLIER] == verify.OK
+    assert wrong(findings) == set()
 
 
 def test_a_job_that_was_never_started_has_no_report(shared_pipeline: Pipeline) -> None:

@@ -1,15 +1,16 @@
-"""Verifies an audit report: ``python -m pipeline.audit.verify FILE BUCKET WHY`` prints the findings as JSON.
+"""Verifies an audit report: ``python -m pipeline.audit.verify FILE BUCKET MACHINE WHY`` prints the findings as JSON.
 
 The first checks need only the file: its seal, the hashes of its inputs, and that facts and answers follow from the
 inputs. A forger can compute all of them. So the proof is the report bucket: the file must be the first version for the
-execution's end, with an active COMPLIANCE lock. The caller, not the file, names the bucket. The place that the file
-names is compared with the place for its job and execution.
+execution's end, with an active COMPLIANCE lock. The caller, not the file, names the bucket and the state machine. The
+place that the file names is compared with the place for its job and execution.
 
 The other checks call AWS with the caller's credentials: earlier and later reports, the job's files, the history. Step
 Functions deletes a history 90 days after the end, and the job's files expire. What was deleted or cannot be read is
 reported as not checked.
 
-``BUCKET`` may be empty. ``WHY`` then says why the bucket is unknown.
+``BUCKET`` may be empty. ``WHY`` then says why the bucket is unknown. ``MACHINE``, the ARN of the stack's state machine,
+may be empty, too: then the state machine of the report is not checked.
 """
 
 import hashlib
@@ -52,9 +53,12 @@ OK, WRONG, UNKNOWN, NOTED = "ok", "wrong", "not checked", "noted"
 GENUINE, ALONE, FORGED, UNPROVEN = "genuine", "genuine by its lock alone", "wrong", "not proven"
 STORED, STORED_PAGE, PAGE = "stored report", "stored page", "page"
 HISTORY, EXECUTION, EARLIER = (f"{part} in Step Functions" for part in ("history", "execution", "earlier executions"))
-BATCH = "failed batch in Step Functions"
+BATCH, DEFINITION = "failed batch in Step Functions", "definition in Step Functions"
+MACHINE = "state machine"
 LATER_REPORTS, LATER_ENDS = "later reports", "later executions in Step Functions"
 LATER = frozenset({LATER_REPORTS, LATER_ENDS})
+CHANGING = frozenset({"status", "stopDate", "redriveCount", "redriveDate", "error", "cause"})
+"""The fields of an execution that change when it ends or is redriven."""
 NOT_LAST = "The verified report does not describe the last end of the job."
 PROOF = frozenset({STORED, STORED_PAGE})
 """The checks that prove that the pipeline made the report. The others show only that the report is consistent."""
@@ -174,6 +178,10 @@ def _check_history(document: Mapping[str, Any]) -> Finding:
     if not document["provisional"] and end != execution["status"]:
         last = events[-1]["type"] if events else "no event"
         faults.append(f"it ends with {last}, but the execution's status is {execution['status']}")
+    if document["provisional"] != ("stopDate" not in execution):
+        faults.append("the report does not have the end that it claims")
+    if not document["provisional"] and events and not _is_end(execution, events[-1]["details"]):
+        faults.append("it ends with another error or cause than the execution")
     if document["execution"] != execution["name"]:
         faults.append("it is the history of another execution")
     batch = document["inputs"]["failedBatch"]
@@ -188,17 +196,30 @@ def _check_history(document: Mapping[str, Any]) -> Finding:
     )
 
 
+def _is_end(execution: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
+    """Whether the execution has the error and the cause of its last event.
+
+    DescribeExecution has neither for an execution that timed out, its last event may.
+    """
+    is_timeout = execution["status"] == "TIMED_OUT"
+    return all(
+        (execution.get(name) or None) == (last.get(name) or None) or (is_timeout and not execution.get(name))
+        for name in ("error", "cause")
+    )
+
+
 def verdict(findings: Sequence[Finding]) -> str:
     """`FORGED` if a part is wrong, `UNPROVEN` without the stored report and its lock, otherwise `GENUINE`.
 
-    `ALONE` instead of `GENUINE` if the history could not be compared, for example after 90 days.
+    `ALONE` instead of `GENUINE` if the history could not be compared with that of the stack's state machine, for
+    example after 90 days.
     """
     if any(finding.result == WRONG for finding in findings):
         return FORGED
     proven = {finding.part for finding in findings if finding.result == OK}
     if not proven >= PROOF:
         return UNPROVEN
-    return GENUINE if HISTORY in proven else ALONE
+    return GENUINE if proven >= {HISTORY, MACHINE} else ALONE
 
 
 def is_page(body: bytes) -> bool:
@@ -268,8 +289,10 @@ def _firsts(stored: VersionList) -> list[Version]:
     return [version for version in stored.versions if stored.first(version.ended) is version]
 
 
-def check_against_aws(body: bytes, *, store: Store) -> Iterator[Finding]:
+def check_against_aws(body: bytes, *, store: Store, machine: str) -> Iterator[Finding]:
     """Compare the report with the report bucket, the job's files and Step Functions.
+
+    ``machine`` is the ARN of the stack's state machine, or empty.
 
     The job's files are read only if the report is proven, because the report says where they are.
     """
@@ -287,6 +310,8 @@ def check_against_aws(body: bytes, *, store: Store) -> Iterator[Finding]:
         yield Finding("files", UNKNOWN, "The report is not proven, so its list of the job's files is not trusted.")
     redactor = Redactor()
     arn = document["inputs"]["execution"]["executionArn"]
+    yield _check_machine(document, machine)
+    yield _try(DEFINITION, lambda: _compare_definition(document, arn))
     yield _try(HISTORY, lambda: _compare_history(document, arn, redactor))
     yield _try(EXECUTION, lambda: _compare_execution(document, arn, redactor))
     if document["inputs"]["execution"].get("error") == executions.BATCH_FAILED:
@@ -303,6 +328,21 @@ def _check_place(document: Mapping[str, Any], store: Store) -> Finding:
         is_expected,
         "The report names the place at which the stack stores it.",
         f"The report names {document['stored']}, but the stack stores the report on this execution at {expected}.",
+    )
+
+
+def _check_machine(document: Mapping[str, Any], machine: str) -> Finding:
+    """Check that the execution is one of the stack. A forger can run another state machine of the same name."""
+    execution = document["inputs"]["execution"]
+    if not machine:
+        return Finding(MACHINE, UNKNOWN, "The stack's state machine is unknown. Give --stack instead of --bucket.")
+    job_id, attempt = executions.parse(document["execution"])
+    expected = executions.StateMachine(machine).execution_arn(job_id, attempt)
+    return _finding(
+        MACHINE,
+        (execution["stateMachineArn"], execution["executionArn"]) == (machine, expected),
+        "The execution is one of the stack's state machine.",
+        f"The report describes {execution['executionArn']}, but the stack's execution is {expected}.",
     )
 
 
@@ -550,6 +590,11 @@ def _read_folder(uri: str) -> _Folder:
     return _Folder(frozenset(hashes), unread)
 
 
+def _compare_definition(document: Mapping[str, Any], arn: str) -> Finding:
+    is_same = inputs.read_machine(arn) == document["inputs"]["stateMachine"]
+    return _finding(DEFINITION, is_same, "The definition is the same.", "The definition is different.")
+
+
 def _compare_history(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
     at_aws = json.loads(json.dumps(history.read(arn, redactor)))
     events = document["inputs"]["history"]
@@ -567,10 +612,15 @@ def _compare_history(document: Mapping[str, Any], arn: str, redactor: Redactor) 
 
 def _compare_execution(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
     own, at_aws = document["inputs"]["execution"], redactor.value(inputs.read_execution(arn))
-    changing = {"status", "stopDate", "redriveCount", "redriveDate", "error", "cause"}
-    if at_aws.get("stopDate") != own.get("stopDate"):  # the execution continued after the report
-        own, at_aws = ({name: fields[name] for name in fields.keys() - changing} for fields in (own, at_aws))
-    return _finding(EXECUTION, own == at_aws, "The execution is the same.", "The execution is different.")
+    is_same = _is_same_execution(own, at_aws)
+    return _finding(EXECUTION, is_same, "The execution is the same.", "The execution is different.")
+
+
+def _is_same_execution(own: Mapping[str, Any], at_aws: Mapping[str, Any]) -> bool:
+    """Whether the execution in the report is the one at AWS, which may have continued after the report."""
+    if "stopDate" not in own or at_aws.get("redriveCount", 0) > own.get("redriveCount", 0):
+        own, at_aws = ({name: fields[name] for name in fields.keys() - CHANGING} for fields in (own, at_aws))
+    return own == at_aws
 
 
 def _compare_batch(document: Mapping[str, Any], redactor: Redactor) -> Finding:
@@ -591,7 +641,10 @@ def _compare_earlier(document: Mapping[str, Any], arn: str, redactor: Redactor) 
     remaining = [execution for execution in at_aws if "status" in execution]
     if not remaining:
         return Finding(EARLIER, UNKNOWN, "Step Functions has deleted them.")
-    is_same = len(at_aws) == len(own) and all(execution in own for execution in remaining)
+    by_name = {execution["name"]: execution for execution in own}
+    is_same = [execution["name"] for execution in at_aws] == list(by_name) and all(
+        _is_same_execution(by_name[execution["name"]], execution) for execution in remaining
+    )
     return _finding(EARLIER, is_same, "The executions are the same.", "The executions are different.")
 
 
@@ -624,7 +677,7 @@ def _finding(part: str, is_ok: bool, words: str, otherwise: str) -> Finding:
     return Finding(part, OK, words) if is_ok else Finding(part, WRONG, otherwise)
 
 
-def examine(body: bytes, *, bucket: str, why: str) -> Iterator[Finding]:
+def examine(body: bytes, *, bucket: str, machine: str, why: str) -> Iterator[Finding]:
     """Verify a file that is a report or its page.
 
     Raises:
@@ -647,17 +700,17 @@ def examine(body: bytes, *, bucket: str, why: str) -> Iterator[Finding]:
                 return
             body = content
             yield from check_itself(body)
-        yield from check_against_aws(body, store=store)
+        yield from check_against_aws(body, store=store, machine=machine)
     except (ClientError, BotoCoreError) as error:  # such as no Region
         yield _not_checked("AWS", error)
     except MALFORMED as error:
         yield Finding("report", WRONG, f"The report is malformed: {type(error).__name__}: {error}")
 
 
-def main(file: str, bucket: str, why: str) -> int:
+def main(file: str, bucket: str, machine: str, why: str) -> int:
     """Print the verdict and the findings about ``file``. Returns 0 for any verdict, 2 if the file is not a report."""
     try:
-        findings = list(examine(Path(file).read_bytes(), bucket=bucket, why=why))
+        findings = list(examine(Path(file).read_bytes(), bucket=bucket, machine=machine, why=why))
     except (OSError, NotAReport) as error:
         print(error, file=sys.stderr)
         return 2
