@@ -189,6 +189,7 @@ def failed_by_batch(pipeline: Pipeline) -> tuple[str, bytes]:
     pipeline.start(job_id, **WAITS)
     pipeline.reaches(job_id, "Failed")
     give_back()
+    fetched(pipeline, job_id, "text/html")  # the page is stored after the report, and both prove it
     return job_id, fetched(pipeline, job_id)
 
 
