@@ -5,6 +5,7 @@ CLI, curl, `ekyc`) may make any call. They must sign calls of AWS services, with
 requests:
 
 - Requests of the labelling page, after the browser has shown the token of this start.
+- The sign-in page of user pools, and calls of the labelling page to the API, which have a person's token.
 - Addresses that a person opens: API responses and presigned links to S3 objects. They are read-only, without scripts.
 - Requests of an allowed web origin: to the API, and uploads to presigned URLs.
 
@@ -27,9 +28,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, presigned
+from ekyc.localaws.services import sign_in
 
 API = "/api/"
 LABELLING = "/labelling/"
+LABELLING_CALLS = f"{API}labelling/"
 PRIVATE = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -70,7 +73,7 @@ class AccessControl:
         )
         if answer is not None:
             return answer(environ, start_response)
-        if not is_browsers(request) or _path(request).startswith(LABELLING):
+        if not is_browsers(request) or _path(request).startswith(LABELLING) or _path(request) in sign_in.PATHS:
             return self._app(environ, start_response)
 
         def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
@@ -102,7 +105,7 @@ class AccessControl:
             return None if can_be_allowed and _is_allowed(origin, request) else refusal(403, "Forbidden", OTHER_PAGE)
         if site not in OPENED and not (site is None and origin):
             return refusal(403, "Forbidden", OTHER_PAGE)
-        if f"{_path(request)}/".startswith(LABELLING):
+        if f"{_path(request)}/".startswith((LABELLING, LABELLING_CALLS)) or _path(request) in sign_in.PATHS:
             return None
         if request.method in ("GET", "HEAD") and (_path(request).startswith(API) or _presigned_bucket(request)):
             return None
@@ -124,6 +127,7 @@ class AccessControl:
     def _refuse_unsigned(self, request: Request) -> Response | None:
         """The refusal of an unsigned request for an AWS service. None for any other request."""
         is_own = _path(request).startswith(API) or f"{_path(request)}/".startswith(LABELLING)
+        is_own = is_own or _path(request) in sign_in.PATHS
         return None if is_own or _is_signed(request) else refusal(403, "Forbidden", SIGN)
 
     def _is_token(self, given: str | None) -> bool:

@@ -159,7 +159,7 @@ def _physical_ids(stack_name: str) -> dict[str, Any]:
 
 
 def _complete_apis(resources: dict[str, Any], ids: dict[str, Any]) -> None:
-    """Create gateway responses, validators and models, which moto's CloudFormation ignores in REST APIs."""
+    """Create gateway responses, validators and models, and set authorizers. moto's CloudFormation ignores these."""
     from moto.apigateway.models import apigateway_backends
 
     of_type: dict[str, dict[str, Any]] = {}
@@ -193,10 +193,12 @@ def _complete_apis(resources: dict[str, Any], ids: dict[str, Any]) -> None:
         )["name"]
     backend = apigateway_backends[aws.account][aws.region]
     for method in of_type.get("AWS::ApiGateway::Method", {}).values():
+        target = backend.get_method(
+            ids[method["RestApiId"]["Ref"]], ids[method["ResourceId"]["Ref"]], method["HttpMethod"]
+        )
+        if "AuthorizerId" in method:
+            target.authorizer_id = ids[method["AuthorizerId"]["Ref"]]
         if "RequestValidatorId" in method:
-            target = backend.get_method(
-                ids[method["RestApiId"]["Ref"]], ids[method["ResourceId"]["Ref"]], method["HttpMethod"]
-            )
             target.request_validator_id = ids[method["RequestValidatorId"]["Ref"]]
             target.request_parameters = method.get("RequestParameters")
             target.request_models = {kind: ids[model["Ref"]] for kind, model in method.get("RequestModels", {}).items()}

@@ -29,7 +29,7 @@ from ekyc.localaws.access import API, LABELLING, AccessControl, has_aws_signatur
 from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import LocalAwsError
 from ekyc.localaws.iam import guard
-from ekyc.localaws.services import functions, gateway
+from ekyc.localaws.services import functions, gateway, sign_in
 
 if TYPE_CHECKING:
     from ekyc.localaws.services.workforce import Workforce
@@ -166,8 +166,16 @@ class LocalAws:
 
         outputs = deploy.deploy(Path(assembly_dir))
         functions.runtime().warm_up(lambda_backends[aws.account][aws.region].list_functions())
-        # An output that is the API's URL has AWS's host name. Replace that URL with this server's.
-        return {name: self.api_url if ".execute-api." in value else value for name, value in outputs.items()}
+        return outputs
+
+    def sign_in_link(self, name: str, *groups: str) -> str:
+        """A URL that signs in a new person of the labelling page, once, and opens the page.
+
+        `name` is shown to others. `groups` are the groups of the user pool to which the person belongs.
+
+        Raises LocalAwsError if the deployed stack has no labelling page.
+        """
+        return f"{self.endpoint}{sign_in.LOGIN}?link={sign_in.new_link(name, groups)}"
 
 
 @contextlib.contextmanager
@@ -224,7 +232,11 @@ def _make_service(name: str) -> Any:
 
 
 def _dispatcher(moto: Any) -> Any:
-    """Route /api/ to the deployed REST API, /labelling/ to the labelling page, and all other paths to AWS services."""
+    """Route a request by its path.
+
+    /api/ is the deployed REST API, /labelling/ the labelling page, `sign_in.PATHS` the sign-in page of user pools. All
+    other paths are AWS services.
+    """
     from ekyc.localaws.services import portal
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -232,6 +244,8 @@ def _dispatcher(moto: Any) -> Any:
             return gateway.answer(Request(environ))(environ, start_response)
         if f"{environ['PATH_INFO']}/".startswith(LABELLING):
             return portal.answer(Request(environ))(environ, start_response)
+        if environ["PATH_INFO"] in sign_in.PATHS:
+            return sign_in.answer(Request(environ))(environ, start_response)
         refusal = presigned.refuse(environ)
         if refusal:
             return refusal(environ, start_response)

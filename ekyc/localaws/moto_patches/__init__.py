@@ -21,6 +21,7 @@ def apply() -> None:
         from ekyc.localaws.moto_patches import (
             asl,
             cloudformation,
+            cognito,
             eventbridge,
             invocations,
             kms,
@@ -39,6 +40,7 @@ def apply() -> None:
             storage,
             kms,
             cloudformation,
+            cognito,
             invocations,
             eventbridge,
             asl,

@@ -1,9 +1,10 @@
-"""Patches moto's CloudFormation: stable resource names, tags of parameters and keys, faster templates."""
+"""Patches moto's CloudFormation: stable resource names, tags of parameters and keys, own URLs, faster templates."""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,11 @@ from moto.cloudformation.models import Stack
 from moto.kms.models import Key
 from moto.ssm.models import Parameter
 
+from ekyc.localaws import aws
 from ekyc.localaws.moto_patches.border import replace
+
+# The URL of a stage of a REST API, or of a user pool's domain.
+OWN_URL = re.compile(r"https://[\w-]+\.(execute-api\.[\w-]+\.amazonaws\.com/[\w-]+|auth\.[\w-]+\.amazoncognito\.com)")
 
 
 def patch() -> None:
@@ -31,6 +36,16 @@ def patch() -> None:
             return parse_yaml(template)
 
     replace(Stack, "parse_template", staticmethod(parse_template))
+
+    # The API and the sign-in pages of user pools are at this server's address.
+    clean = parsing.clean_json
+
+    def clean_json(template: Any, resources: Any) -> Any:
+        value = clean(template, resources)
+        is_joined = isinstance(value, str) and isinstance(template, dict)
+        return OWN_URL.sub(aws.endpoint(), value) if is_joined else value
+
+    replace(parsing, "clean_json", clean_json)
 
     # For a parameter's tags, CloudFormation has a map, but moto expects a list. For a key's tags, KMS has other names.
     _convert_tags(Parameter, lambda tags: [{"Key": name, "Value": value} for name, value in tags.items()])

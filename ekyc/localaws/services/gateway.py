@@ -1,7 +1,8 @@
 """API Gateway: serves the deployed REST API over HTTP, with validation and Lambda proxy integrations.
 
 moto stores the API's resources, methods, validators, models and gateway responses, but does not run Lambda proxies. IAM
-users of the local AWS need execute-api:Invoke. Signatures are not checked, and unsigned calls are accepted.
+users of the local AWS need execute-api:Invoke. Signatures are not checked, and unsigned calls are accepted. Methods
+with a user pool need a valid ID token.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from werkzeug.wrappers import Request, Response
 from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
 from ekyc.localaws.iam import guard
-from ekyc.localaws.services import functions
+from ekyc.localaws.services import functions, user_pools
 
 # API Gateway guide, "Quotas for configuring and running a REST API"
 BODY_LIMIT = 10 * 1024 * 1024
@@ -62,19 +63,21 @@ def answer(request: Request) -> Response:
         route = _find_route(request.method, _raw_path(request))
         if route is None:
             raise Refused("MISSING_AUTHENTICATION_TOKEN", 403, "Missing Authentication Token")
-        _authorize(request, route)
+        claims = _authorize(request, route)
         _validate(request, route)
-        return _response(_call(request, route, request_id))
+        return _response(_call(request, route, claims, request_id))
     except Refused as refusal:
         return _gateway_response(refusal, route.api if route else _any_api(), request_id)
 
 
-def _call(request: Request, route: Route, request_id: str) -> Any:
+def _call(request: Request, route: Route, claims: dict[str, Any], request_id: str) -> Any:
     """Invoke the function of the route and return its result."""
     function = functions.find(_function_arn(route.method.method_integration.uri))
     if function is None:
         raise Refused("API_CONFIGURATION_ERROR", 500, "Internal server error")
     event = _proxy_event(request, route, request_id)
+    if claims:
+        event["requestContext"]["authorizer"] = {"claims": {name: _as_claim(value) for name, value in claims.items()}}
     if len(json.dumps(event)) > functions.LARGEST_REQUEST:
         raise Refused("REQUEST_TOO_LARGE", 413, "Request Too Long")  # no guide names this status
     invocation: concurrent.futures.Future[functions.Answer] = concurrent.futures.Future()
@@ -97,12 +100,41 @@ def _invoke(invocation: concurrent.futures.Future[functions.Answer], function: A
         invocation.set_exception(error)
 
 
-def _authorize(request: Request, route: Route) -> None:
-    """Refuse a call that the IAM user is not allowed to make."""
+def _authorize(request: Request, route: Route) -> dict[str, Any]:
+    """Refuse a call that the IAM user is not allowed to make, or that has no valid token if the method needs one.
+
+    Sources: API Gateway guide, 'Integrate a REST API with an Amazon Cognito user pool'; IAM guide, 'Troubleshoot
+    signature mismatches'.
+    """
+    if route.method.authorization_type == "COGNITO_USER_POOLS":
+        return _verify_token(request, route)
+    if route.method.authorization_type == "NONE":
+        return {}
     key = _access_key(request)
+    if "Authorization" in request.headers and not key:
+        message = "Authorization header requires 'Credential' parameter."
+        raise Refused("INVALID_SIGNATURE", 403, message)
     why = key and guard.why_caller_denied(key, route.api.id, STAGE, request.method, _raw_path(request))
     if why:
         raise Refused("ACCESS_DENIED", 403, why)
+    return {}
+
+
+def _verify_token(request: Request, route: Route) -> dict[str, Any]:
+    """The claims of the ID token in the request. Like API Gateway, accepts it with and without the word Bearer."""
+    authorizer = route.api.authorizers[route.method.authorizer_id]
+    token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    try:
+        return user_pools.verify_id_token(token, authorizer.provider_arns, authorizer.identity_validation_expression)
+    except user_pools.TokenRefused as error:
+        raise Refused("UNAUTHORIZED", 401, str(error)) from None
+
+
+def _as_claim(value: Any) -> str:
+    """A claim as API Gateway passes it to a function: always text, and a list separated by commas."""
+    return (
+        ",".join(map(str, value)) if isinstance(value, list) else value if isinstance(value, str) else json.dumps(value)
+    )
 
 
 def _validate(request: Request, route: Route) -> None:
