@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ekyc.cli import job_commands, local_commands, model_commands, operator_commands
+from ekyc.cli import job_commands, local_commands, model_commands, operator_commands, people_commands
 from ekyc.cli.connection import Connection
 from ekyc.cli.errors import ERROR, EXIT_CODES, CommandError
 from ekyc.localaws.errors import LocalAwsError
@@ -67,6 +67,7 @@ cli.command(rich_help_panel=MACHINE)(local_commands.local)
 cli.command(rich_help_panel=OPERATE)(operator_commands.audit)
 cli.command(rich_help_panel=OPERATE)(operator_commands.doctor)
 cli.command(rich_help_panel=OPERATE)(operator_commands.redeliver)
+cli.add_typer(people_commands.people, name="people", rich_help_panel=OPERATE)
 
 
 def app() -> None:
