@@ -403,6 +403,10 @@ def test_a_user_pool_and_a_web_acl_must_be_there(aws: LocalAws) -> None:
     assert look("User pool", apiAuthorization=pool).status == "ok"
     assert look("User pool", apiAuthorization=pool + "x").status == "problem"
     assert look("User pool").status == "skipped"
+    page = {"labellingSignInUrl": "https://sign-in.example.com"}
+    assert look("Labelling page", labellingUserPool=pool, **page).status == "ok"
+    assert look("Labelling page", labellingUserPool=pool + "x", **page).status == "problem"
+    assert look("Labelling page", labellingUserPool="create").status == "skipped"
     visible = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "kyc"}
     acl = aws.client("wafv2").create_web_acl(
         Name="kyc", Scope="REGIONAL", DefaultAction={"Allow": {}}, VisibilityConfig=visible
@@ -410,6 +414,15 @@ def test_a_user_pool_and_a_web_acl_must_be_there(aws: LocalAws) -> None:
     assert look("Web ACL", webAclArn=acl).status == "ok"
     assert look("Web ACL", webAclArn=acl + "0").status == "problem"
     assert look("Web ACL").status == "skipped"
+
+
+def test_the_callers_pool_is_not_the_labelling_pages(aws: LocalAws, tmp_path: Path) -> None:
+    # Given a stack that has created the pool of its labelling page
+    pool = aws.deploy(synthesize(tmp_path, {**LOCAL_SETTINGS, "labellingUserPool": "create"}))["LabellingUserPool"]
+    # When the operator wants the API's callers to use it, then the doctor objects
+    finding = look("User pool", apiAuthorization=ACCOUNT.format("cognito-idp", f"userpool/{pool}"))
+    assert finding.status == "problem"
+    assert "every labeller could make every call" in str(finding)
 
 
 # What is deployed

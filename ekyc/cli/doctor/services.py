@@ -232,7 +232,28 @@ def user_pool(context: CheckContext) -> Finding:
         cognito.describe_user_pool(UserPoolId=arn.rpartition("/")[2])
     except cognito.exceptions.ResourceNotFoundException:
         return problem(f"there is no user pool {arn}", "Set apiAuthorization to a pool of this Region, or to iam.")
+    # The settings refuse an existing pool for both. They do not know the pool that the stack has created.
+    if context.outputs.get("LabellingUserPool") == arn.rpartition("/")[2]:
+        return problem(
+            "it is the pool of the labelling page, so every labeller could make every call",
+            "Set apiAuthorization to another pool, or to iam.",
+        )
     return ok("exists")
+
+
+@CHECKS.add("Labelling page")
+def labelling_page(context: CheckContext) -> Finding:
+    arn = context.settings["labellingUserPool"]
+    if not arn.startswith("arn:"):
+        return skipped("people sign in to no existing user pool (labellingUserPool)")
+    cognito = context.client("cognito-idp")
+    try:
+        cognito.describe_user_pool(UserPoolId=arn.rpartition("/")[2])
+    except cognito.exceptions.ResourceNotFoundException:
+        return problem(
+            f"there is no user pool {arn}", 'Set labellingUserPool to a pool of this Region, or to "create".'
+        )
+    return ok("the user pool exists")
 
 
 @CHECKS.add("Web ACL")
