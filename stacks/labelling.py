@@ -13,7 +13,7 @@ from stacks.encryption import Encryption
 from stacks.permissions import Allowed, attach
 from stacks.settings import Settings
 from stacks.storage import Storage
-from stacks.users import add_domain, code_flow, invited_users
+from stacks.users import add_client, add_domain, invited_users
 
 
 class LabellingRole(iam.Role):
@@ -113,7 +113,9 @@ class CreatedWorkTeam(Construct):
         super().__init__(scope, id)
         self.pool = invited_users(self, "Users", aliases=cognito.SignInAliases(username=True, email=True))
         domain = add_domain(self.pool, "SignIn", prefix="labellers")
-        self.client = self._portal()
+        # The portal's address is known only after the client exists. docs/operations.md has the command that sets the
+        # address.
+        self.client = add_client(self.pool, "Portal", has_secret=True, callback_urls=["https://localhost"])
         self.group = cognito.CfnUserPoolGroup(
             self,
             "Group",
@@ -148,15 +150,3 @@ class CreatedWorkTeam(Construct):
             ],
         )
         self.team.node.add_dependency(self.workforce)
-
-    def _portal(self) -> cognito.UserPoolClient:
-        return self.pool.add_client(
-            "Portal",
-            generate_secret=True,
-            prevent_user_existence_errors=True,
-            auth_flows=cognito.AuthFlow(user_srp=True),
-            supported_identity_providers=[cognito.UserPoolClientIdentityProvider.COGNITO],
-            # The portal's address is known only after the client exists. docs/operations.md has the command that sets
-            # the address.
-            o_auth=code_flow(["https://localhost"]),
-        )

@@ -10,7 +10,7 @@ from constructs import Construct
 
 from rules.people import GROUPS
 from stacks.settings import Settings
-from stacks.users import SCOPES, add_domain, code_flow, invited_users
+from stacks.users import SCOPES, add_client, add_domain, invited_users
 
 INVITATION = """\
 You are invited to label photos of identity documents. Open {page}, and sign in with the e-mail address {{username}} \
@@ -49,14 +49,12 @@ class SignIn(Construct):
                 group_name=name,
                 description=description,
             )
-        self.client = self.pool.add_client(
+        self.client = add_client(
+            self.pool,
             "LabellingPage",
-            generate_secret=False,
-            prevent_user_existence_errors=True,
-            # Without this, the client would accept a user's password in API calls too.
-            auth_flows=cognito.AuthFlow(user_srp=False),
-            supported_identity_providers=[cognito.UserPoolClientIdentityProvider.COGNITO],
-            o_auth=code_flow([page], [page]),
+            has_secret=False,
+            callback_urls=[page],
+            logout_urls=[page],
             id_token_validity=cdk.Duration.minutes(60),
             access_token_validity=cdk.Duration.minutes(60),
             refresh_token_validity=cdk.Duration.hours(12),

@@ -1,6 +1,7 @@
 """What the stack's Cognito user pools have in common. The operator invites their users."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_cognito as cognito
@@ -48,11 +49,31 @@ def add_domain(pool: cognito.IUserPool, id: str, *, prefix: str) -> cognito.User
     return pool.add_domain(id, cognito_domain=cognito.CognitoDomainOptions(domain_prefix=f"{prefix}-{stack_id}"))
 
 
-def code_flow(callback_urls: Sequence[str], logout_urls: Sequence[str] | None = None) -> cognito.OAuthSettings:
-    """Return the settings of an app client whose users sign in with an authorization code, and in no other way."""
-    return cognito.OAuthSettings(
-        flows=cognito.OAuthFlows(authorization_code_grant=True),
-        scopes=list(SCOPES),
-        callback_urls=list(callback_urls),
-        logout_urls=None if logout_urls is None else list(logout_urls),
+def add_client(
+    pool: cognito.IUserPool,
+    id: str,
+    *,
+    has_secret: bool,
+    callback_urls: Sequence[str],
+    logout_urls: Sequence[str] | None = None,
+    **lifetimes: Any,
+) -> cognito.UserPoolClient:
+    """Add an app client whose users sign in on the page of the pool's domain, with an authorization code.
+
+    The page uses the flows that the client allows. SRP sends no password. ``lifetimes`` are further arguments of
+    ``add_client``. Source: Cognito guide, 'Implement authentication flows'.
+    """
+    return pool.add_client(
+        id,
+        generate_secret=has_secret,
+        prevent_user_existence_errors=True,
+        auth_flows=cognito.AuthFlow(user_srp=True),
+        supported_identity_providers=[cognito.UserPoolClientIdentityProvider.COGNITO],
+        o_auth=cognito.OAuthSettings(
+            flows=cognito.OAuthFlows(authorization_code_grant=True),
+            scopes=list(SCOPES),
+            callback_urls=list(callback_urls),
+            logout_urls=None if logout_urls is None else list(logout_urls),
+        ),
+        **lifetimes,
     )

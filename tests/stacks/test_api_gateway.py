@@ -164,7 +164,7 @@ def test_the_pages_client_takes_codes_and_no_passwords(synthesized: Synthesized,
     # Then it is public, and signs people in with an authorization code only
     assert client["GenerateSecret"] is False
     assert client["AllowedOAuthFlows"] == ["code"]
-    assert client["ExplicitAuthFlows"] == ["ALLOW_REFRESH_TOKEN_AUTH"]
+    assert set(client["ExplicitAuthFlows"]) == {"ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"}
     assert client["SupportedIdentityProviders"] == ["COGNITO"]
     # And it returns people to the page only
     assert "/prod/labelling/" in json.dumps(page)
