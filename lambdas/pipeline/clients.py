@@ -78,6 +78,10 @@ class _Descriptions(Loader):
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the name is botocore's
         """The names of all services, also of those that have no file of the type."""
+        return self._services
+
+    @cached_property
+    def _services(self) -> list[str]:
         return [folder.name for path in map(Path, self.search_paths) if path.is_dir() for folder in path.iterdir()]
 
 
