@@ -23,6 +23,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 TABLES = PROJECT / "build" / "bench"
 BENCHMARKS = (
     "dead_time",
+    "photos",
+    "groups",
     "manifests",
     "start",
     "cold_start",

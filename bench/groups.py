@@ -4,35 +4,51 @@
 
 The first table: a job has 200 specimen photos (and the scenes of shared/documents, if that folder is beside the
 project), a leak of each kind from each photo, and each photo with another document of its type in the same place.
-The second table: a job of PHOTOS photos, a fifth of them in bursts of three. The small grey copies are mixtures of
-three specimen photos, so that some hundred thousand pairs look similar at first. Times are processor times of one core.
+The second table: Collect photos of a job of PHOTOS (250,000) photos, a fifth of them in bursts of three. The small grey
+copies are mixtures of three specimen photos, so that some hundred thousand pairs look similar at first. The results of
+the batches are made up and lie in a folder, from which a stub of S3 reads: the table has no time of requests. Times are
+processor times, the memory is the peak of a process that does only this.
 """
 
+import hashlib
 import io
 import json
+import multiprocessing
 import re
+import shutil
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
 from unittest.mock import patch
 
 import numpy as np
+from botocore.exceptions import ClientError
 from PIL import Image
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "lambdas")]
 
-from pipeline.photos import GREY_SIDE, groups  # noqa: E402 - needs the path above
-from pipeline.photos.decoding import look  # noqa: E402 - needs the path above
+from pipeline.clients import clients  # noqa: E402 - needs the path above
+from pipeline.photos import GREY_SIDE, collecting, groups  # noqa: E402 - needs the path above
+from pipeline.photos.collecting import CollectPhotos  # noqa: E402 - needs the path above
+from pipeline.photos.decoding import GREY_QUALITY, look  # noqa: E402 - needs the path above
+from pipeline.photos.greys import opened  # noqa: E402 - needs the path above
+from pipeline.photos.parts import Accepted, Result, pack, part_key  # noqa: E402 - needs the path above
+from pipeline.photos.planning import MOST_PHOTOS, Batch, batches_key, divide  # noqa: E402 - needs the path above
 from pipeline.photos.prints import fingerprint  # noqa: E402 - needs the path above
+from pipeline.photos.uploads import Upload  # noqa: E402 - needs the path above
 from tests.unit.photo_leaks import LEAKS, leak, two_on_one_table, with_another  # noqa: E402 - needs the path above
 
 SCENES = PROJECT.parent / "shared" / "documents" / "scenes"
 SPECIMENS, SOURCES = 200, 64
 BURST, IN_BURSTS = 3, 0.2
+JOB, UPLOADED = "ekyc-20261124015324-9f3c0a1b2c3d4e5f", datetime(2026, 11, 24, tzinfo=UTC)
 ANOTHER = "another document in its place"
 
 
@@ -69,10 +85,6 @@ def corners(annotation: dict) -> np.ndarray:
 
 def grey_of(photo: bytes) -> bytes:
     return look(photo)[2]
-
-
-def opened(grey: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(grey)))
 
 
 @dataclass
@@ -154,8 +166,68 @@ class Mixed:
         noise = np.random.default_rng(place).integers(-3, 4, picture.shape)
         return (picture + noise).clip(0, 255).astype(np.uint8)
 
-    def fingerprints(self) -> np.ndarray:
-        return np.stack([fingerprint(self.grey(place)) for place in range(len(self._of))])
+
+def write_parts(folder: Path, count: int) -> None:
+    """Write the list of batches and their results, as Plan photos and Check photos would."""
+    uploads = (
+        Upload(f"images/{JOB}/{number:07}.jpg", f"{number:032x}", 2_000_000, UPLOADED) for number in range(count)
+    )
+    batches = list(divide(uploads))
+    store = Stored(folder)
+    store.put_object(Key=batches_key(JOB), Body=json.dumps([asdict(batch) for batch in batches]).encode())
+    photos = Mixed(count)
+    with multiprocessing.Pool(initializer=share, initargs=(photos, folder)) as pool:
+        for _ in pool.imap_unordered(write_part, batches):
+            pass
+
+
+def share(photos: Mixed, folder: Path) -> None:
+    shared.update(photos=photos, store=Stored(folder))
+
+
+shared: dict[str, Any] = {}
+
+
+def write_part(batch: Batch) -> None:
+    results, first = [], (batch.number - 1) * MOST_PHOTOS
+    for number in range(first, first + batch.count):
+        file = io.BytesIO()
+        grey = shared["photos"].grey(number)
+        Image.fromarray(grey).save(file, "JPEG", quality=GREY_QUALITY)
+        copy, hashed = file.getvalue(), hashlib.sha256(b"%d" % number).hexdigest()
+        seen = (4000, 3000, 1, 4.25, 0.521, len(copy), None)
+        name = f"{number:07}.jpg"
+        results.append(
+            Result(Accepted(name, "images", hashed, hashed[:32], 0, *seen), fingerprint(opened(copy)).tobytes(), copy)
+        )
+    shared["store"].put_object(Key=part_key(JOB, batch), Body=pack(results))
+
+
+class Stored:
+    """A stub of S3 whose objects are files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get_object(self, *, Key: str, Range: str = "bytes=0-", **_: Any) -> dict[str, Any]:  # noqa: N803 - S3's names
+        file = self._file(Key).open("rb")
+        file.seek(int(Range.removeprefix("bytes=").removesuffix("-")))
+        return {"Body": file, "LastModified": UPLOADED, "ETag": '"etag"'}
+
+    def head_object(self, *, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        if not self._file(Key).exists():
+            raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
+        return {"LastModified": UPLOADED, "ETag": '"etag"'}
+
+    def put_object(self, *, Key: str, Body: bytes | IO[bytes], **_: Any) -> None:  # noqa: N803
+        with self._file(Key).open("wb") as file:
+            if isinstance(Body, bytes):
+                file.write(Body)
+            else:
+                shutil.copyfileobj(Body, file)
+
+    def _file(self, key: str) -> Path:
+        return self._folder / key.replace("/", "+")
 
 
 def peak_mb() -> float:
@@ -163,11 +235,12 @@ def peak_mb() -> float:
     return int(peak) / 1024
 
 
-def scale(count: int) -> None:
-    photos = Mixed(count)
-    prints = photos.fingerprints()
-    asked, in_grey, looked_up, pairs = 0, 0.0, 0.0, 0
-    candidates = groups.candidates
+def collect(folder: Path, count: int) -> None:
+    """Run Collect photos, and print its figures."""
+    clients.s3 = Stored(folder)
+    looked_up, pairs = 0.0, 0
+    compared = Counter[str]()
+    candidates, same_shot = groups.candidates, groups.alike.same_shot
 
     def timed(prints: np.ndarray) -> groups.Pairs:
         nonlocal looked_up, pairs
@@ -176,40 +249,43 @@ def scale(count: int) -> None:
         looked_up, pairs = time.process_time() - began, len(found.first)
         return found
 
-    def grey(place: int) -> np.ndarray:
-        nonlocal asked, in_grey
-        began = time.process_time()
-        made = photos.grey(place)
-        asked, in_grey = asked + 1, in_grey + time.process_time() - began
-        return made
+    def counted(first: np.ndarray, *others: np.ndarray) -> np.ndarray:
+        compared[""] += len(first)
+        return same_shot(first, *others)
 
-    started = time.process_time()
-    with patch.object(groups, "candidates", timed):
-        in_group = groups.group(prints, grey, [None] * count)
-    grouped = time.process_time() - started - in_grey
-    sizes = Counter(Counter(in_group).values())
-    head = (
-        "Photos",
-        "pairs found",
-        "compared",
-        "lookup, s",
-        "all, s",
-        "groups of 3, planted",
-        "found",
-        "largest group",
-        "MB",
-    )
-    row = (
-        *(f"{count:,}", f"{pairs:,}", f"{asked // 2:,}", f"{looked_up:.0f}", f"{grouped:.0f}"),
-        *(f"{count // round(BURST / IN_BURSTS):,}", f"{sizes[BURST]:,}", max(sizes), f"{peak_mb():.0f}"),
-    )
-    print(f"| {' | '.join(head)} |\n|{' ---: |' * len(head)}\n| {' | '.join(map(str, row))} |")
+    wall, started = time.perf_counter(), time.process_time()
+    with patch.object(groups, "candidates", timed), patch.object(groups.alike, "same_shot", counted):
+        checked = collecting.collect(CollectPhotos(JOB), bucket="bench", min_images=1, max_rejected_share=0)
+    seconds, wall = time.process_time() - started, time.perf_counter() - wall
+    assert checked.accepted == count  # noqa: S101
+    lines = map(json.loads, (folder / f"manifests+{JOB}+input.manifest").read_text().splitlines())
+    sizes = Counter(Counter(line["group"] for line in lines if "group" in line).values())
+    row = {
+        "Photos": f"{count:,}",
+        "pairs found": f"{pairs:,}",
+        "compared": f"{compared['']:,}",
+        "lookup, CPU s": f"{looked_up:.0f}",
+        "all, CPU s": f"{seconds:.0f}",
+        "all, s": f"{wall:.0f}",
+        "groups of 3, planted": f"{count // round(BURST / IN_BURSTS):,}",
+        "found": f"{sizes[BURST]:,}",
+        "largest group": str(max(sizes, default=1)),
+        "MB": f"{peak_mb():.0f}",
+    }
+    print(f"| {' | '.join(row)} |\n|{' ---: |' * len(row)}\n| {' | '.join(row.values())} |")
 
 
 def main(count: int) -> None:
     accuracy()
-    print()
-    scale(count)
+    print(flush=True)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_parts(folder, count)
+        child = multiprocessing.get_context("spawn").Process(target=collect, args=(folder, count))
+        child.start()
+        child.join()
+        if child.exitcode:
+            sys.exit("Collect photos failed.")
 
 
 if __name__ == "__main__":

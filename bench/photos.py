@@ -1,44 +1,57 @@
-"""Measures decoding, fingerprinting and removing metadata of photos; prints Markdown tables.
+"""Measures decoding photos, and the check of whole batches; prints Markdown tables.
 
     python bench/photos.py
 
-A phone photo has 12 megapixels and 2.5 MB. Times are processor times of the child process and its parent. From these
+A phone photo has 12 megapixels and 2 MB. Times are processor times of all threads and of the child process that
+decodes, because other work on the machine does not change them much. Each batch has `BATCH` photos and runs through the
+real check in a process of its own, with a moto server, in memory and without TLS. From the processor time of a batch,
 the bench computes how long `FUNCTIONS` functions with one vCPU each need for `PHOTOS` photos, and the cost. A photo is
-read with a request of `REQUEST` seconds, and its copy is written with three. Requests overlap, so the processor time
-counts. boto3's part is measured with a moto server, in memory and without TLS.
+read with a request of `REQUEST` seconds, and its copy is written with three. Four photos are read or written at a time,
+so the requests of a photo take less time than its decoding, and the processor time counts.
 """
+
+from __future__ import annotations
 
 import io
 import logging
 import os
 import re
+import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
 from pathlib import Path
+from threading import Event
+from unittest.mock import patch
 
-import boto3
 import numpy as np
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "lambdas")]
 
-from pipeline.photos import MEMORY  # noqa: E402 - needs the path above
+from pipeline.clients import clients  # noqa: E402 - needs the path above
+from pipeline.photos import MEMORY, checking, planning  # noqa: E402 - needs the path above
+from pipeline.photos.checking import CheckPhotos  # noqa: E402 - needs the path above
 from pipeline.photos.decoder import Decoded, Decoder  # noqa: E402 - needs the path above
-from pipeline.photos.prints import fingerprint  # noqa: E402 - needs the path above
-from rules import photos, prices  # noqa: E402 - needs the path above
+from pipeline.photos.planning import PlanPhotos  # noqa: E402 - needs the path above
+from rules import prices  # noqa: E402 - needs the path above
 from stacks.functions import ONE_VCPU_MB  # noqa: E402 - needs the path above
 
 PHOTOS, FUNCTIONS, REQUEST = 250_000, 40, 0.02
 REQUESTS = 4  # to read a photo, and to write its copy once
 BATCH = 250
+BUCKET = "bench"
 TIMES = 12
+QUALITY = 68  # of phone photos: a batch has at most 500 MB
 ORIENTATION = 0x0112
 
 
 def phone_photo(orientation: int = 1, **options: object) -> bytes:
-    """12 megapixels, 2.5 MB, with the metadata of a phone."""
+    """12 megapixels, 2 MB, with the metadata of a phone."""
     random = np.random.default_rng(1)
     picture = Image.fromarray(random.integers(0, 256, (300, 400, 3), dtype=np.uint8))
     pixels = np.asarray(picture.resize((4000, 3000), Image.Resampling.BICUBIC)).astype(np.int16)
@@ -47,7 +60,7 @@ def phone_photo(orientation: int = 1, **options: object) -> bytes:
     exif[ORIENTATION] = orientation
     exif.get_ifd(0x8825)[1] = "N"
     file = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=80, exif=exif, **options)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=QUALITY, exif=exif, **options)
     return file.getvalue()
 
 
@@ -59,71 +72,82 @@ def screenshot() -> bytes:
     return file.getvalue()
 
 
-def cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def peak_mb(pid: int) -> float:
+def peak_mb(pid: int | str) -> float:
     [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(peak) / 1024
 
 
-def decode(content: bytes) -> tuple[float, float, Decoded]:
-    """Processor seconds for a photo, the peak MB of the child process, and the result."""
-    with Decoder() as decoder:
-        first = decoder.decode(content)
-        assert isinstance(first, Decoded), first  # noqa: S101
-        assert decoder._process  # noqa: S101
-        pid, own = decoder._process.pid, time.process_time()
-        theirs = cpu_of(pid)
-        for _ in range(TIMES):
-            decoder.decode(content)
-        seconds = time.process_time() - own + cpu_of(pid) - theirs
-        return seconds / TIMES, peak_mb(pid), first
+class Watched(Decoder):
+    """A decoder that remembers the peak MB of its child process."""
+
+    peak = 0.0
+
+    def _end(self, process: subprocess.Popen[bytes]) -> int:
+        Watched.peak = max(Watched.peak, peak_mb(process.pid))
+        return super()._end(process)
 
 
-def cpu(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    for _ in range(TIMES):
-        work()
-    return (time.process_time() - started) / TIMES
+def cpu() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def requests(content: bytes) -> tuple[float, float]:
-    """Processor seconds of boto3 to read and to write the photo, without those of moto."""
-    if os.fork() == 0:  # the server, in a process of its own, until this one ends
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        ThreadedMotoServer(ip_address="127.0.0.1", port=PORT, verbose=False).start()
-        time.sleep(60)
-        os._exit(0)
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=f"http://127.0.0.1:{PORT}",
-        region_name="us-east-1",
-        aws_access_key_id="bench",
-        aws_secret_access_key="bench",  # noqa: S106
-    )
-    for _ in range(100):
-        try:
-            s3.create_bucket(Bucket="bench")
-            break
-        except Exception:
-            time.sleep(0.2)
+def decode(content: bytes) -> tuple[float, float]:
+    """Processor seconds for a photo, and the peak MB of the child process."""
+    Watched.peak = 0.0
 
-    def store_once() -> None:
-        """Write the photo as `put_once` does: look, write, look."""
-        s3.head_object(Bucket="bench", Key="photo.jpg")
-        s3.put_object(Bucket="bench", Key="photo.jpg", Body=content)
-        s3.head_object(Bucket="bench", Key="photo.jpg")
+    def seconds(times: int) -> float:
+        began = cpu()
+        with Watched() as decoder:
+            for _ in range(times):
+                decoded = decoder.decode(content)
+                assert isinstance(decoded, Decoded), decoded  # noqa: S101
+        return cpu() - began
 
-    s3.put_object(Bucket="bench", Key="photo.jpg", Body=content)
-    stored = cpu(store_once)
-    fetched = cpu(lambda: s3.get_object(Bucket="bench", Key="photo.jpg")["Body"].read())
-    return fetched, stored
+    once = seconds(1)  # with the start of the process
+    return (seconds(TIMES + 1) - once) / TIMES, Watched.peak
 
 
-PORT = 18_763
+Figures = tuple[float, float, float]
+
+
+def check_batch(job_id: str, figures: Queue[Figures]) -> None:
+    """Check the job's batch; puts processor seconds, and the peak MB of this process and of the child, into figures."""
+    planning.plan(PlanPhotos(job_id), bucket=BUCKET)
+    began = cpu()
+    with patch.object(checking, "Decoder", Watched):
+        checked = checking.check(CheckPhotos(job_id, 1), bucket=BUCKET, seconds_left=lambda: 900.0)
+    assert checked.photos == BATCH  # noqa: S101
+    figures.put((cpu() - began, peak_mb("self"), Watched.peak))
+
+
+def in_child(contents: list[bytes]) -> Figures:
+    """Upload a batch, and check it in a new process."""
+    job_id = f"ekyc-{time.time_ns()}"
+    for number in range(BATCH):
+        content = contents[number % len(contents)]
+        clients.s3.put_object(Bucket=BUCKET, Key=f"images/{job_id}/{number:03}.jpg", Body=content)
+    context = get_context("spawn")
+    figures: Queue[Figures] = context.Queue()
+    child = context.Process(target=check_batch, args=(job_id, figures))
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit("The check of a batch failed.")
+    return figures.get()
+
+
+def serve(address: Queue[str]) -> None:
+    """Serve moto's S3 until the process ends."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address.put(f"http://{host}:{port}")
+    Event().wait()
+
+
 KINDS: dict[str, Callable[[], bytes]] = {
     "phone, upright": phone_photo,
     "phone, to turn": lambda: phone_photo(6),
@@ -134,45 +158,47 @@ KINDS: dict[str, Callable[[], bytes]] = {
 
 def main() -> None:
     contents = {kind: make() for kind, make in KINDS.items()}
-    fetch, store = requests(contents["phone, upright"])
-    figures = {kind: decode(content) for kind, content in contents.items()}
-    grey = np.asarray(Image.open(io.BytesIO(figures["phone, upright"][2].grey)))
-    printed = cpu(lambda: fingerprint(grey))
-
-    print("| Photo | MB | CPU, ms | of that, removing metadata, ms | child process, MB | limit, MB |")
-    print("| --- |" + " ---: |" * 5)
-    for kind, content in contents.items():
-        seconds, peak, _ = figures[kind]
-        freed = cpu(lambda content=content: photos.bare(content)) * 1000
-        size = len(content) / 1e6
-        print(f"| {kind} | {size:.1f} | {seconds * 1000:.0f} | {freed:.1f} | {peak:.0f} | {MEMORY // 2**20} |")
-    print(
-        f"\nA fingerprint takes {printed * 1000:.2f} ms. boto3 takes {fetch * 1000:.1f} ms to read a phone photo, ",
-        end="",
-    )
-    print(f"{store * 1000:.1f} ms to write it.\n")
-
-    print(f"{PHOTOS:,} photos by {FUNCTIONS} functions of {ONE_VCPU_MB:,} MB:\n")
-    print("| Photos | CPU per photo, ms | waiting for requests per photo, ms | minutes | USD per 1,000 photos |")
+    print("| Photo | MB | CPU, ms | child process, MB | limit, MB |")
     print("| --- |" + " ---: |" * 4)
-    for kind in ("phone, upright", "phone, to turn"):
-        seconds = figures[kind][0] + printed + fetch + store
-        print(row(f"{kind}, copied", seconds))
-    mix = 0.5 * (figures["phone, upright"][0] + figures["phone, to turn"][0]) + printed + fetch + store
-    print(row("half of each", mix))
+    for kind, content in contents.items():
+        seconds, peak = decode(content)
+        print(f"| {kind} | {len(content) / 1e6:.1f} | {seconds * 1000:.0f} | {peak:.0f} | {MEMORY // 2**20} |")
 
-
-def row(name: str, seconds: float) -> str:
-    minutes = PHOTOS * seconds / FUNCTIONS / 60
-    # GB-seconds and requests of a photo, and its share of the batch's calls and transitions.
-    dollars = 1000 * (
-        seconds * ONE_VCPU_MB / 1024 * prices.LAMBDA_GB_SECOND
-        + (REQUESTS - 1) * prices.S3_GET
-        + prices.S3_PUT
-        + (prices.LAMBDA_CALL + 4 * prices.TRANSITION) / BATCH
+    address: Queue[str] = get_context("spawn").Queue()
+    server = get_context("spawn").Process(target=serve, args=(address,), daemon=True)
+    server.start()
+    os.environ |= {
+        "AWS_ENDPOINT_URL": address.get(timeout=120),
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    clients.s3.create_bucket(Bucket=BUCKET)
+    upright, turned = contents["phone, upright"], contents["phone, to turn"]
+    print(f"\nBatches of {BATCH} photos, and {PHOTOS:,} photos by {FUNCTIONS} functions of {ONE_VCPU_MB:,} MB:\n")
+    print(
+        "| Photos | CPU of a batch, s | CPU a photo, ms | function, MB | child process, MB | both, MB | minutes "
+        "| USD per 1,000 photos |"
     )
-    waits = REQUESTS * REQUEST * 1000
-    return f"| {name} | {seconds * 1000:.0f} | {waits:.0f}, overlapped | {minutes:.1f} | {dollars:.4f} |"
+    print("| --- |" + " ---: |" * 7)
+    for name, kinds in {"all upright": [upright], "half turned": [upright, turned], "all turned": [turned]}.items():
+        seconds, own, child = in_child(kinds)
+        print(
+            f"| {name} | {seconds:.1f} | {seconds / BATCH * 1000:.0f} | {own:.0f} | {child:.0f} | {own + child:.0f} "
+            f"| {PHOTOS / BATCH * seconds / FUNCTIONS / 60:.1f} | {dollars(seconds):.4f} |",
+            flush=True,
+        )
+    server.terminate()
+
+
+def dollars(batch_seconds: float) -> float:
+    """The cost of 1,000 photos: GB-seconds and requests of photos, and calls and transitions of their batches."""
+    return (1000 / BATCH) * (
+        batch_seconds * ONE_VCPU_MB / 1024 * prices.LAMBDA_GB_SECOND
+        + BATCH * ((REQUESTS - 1) * prices.S3_GET + prices.S3_PUT)
+        + prices.LAMBDA_CALL
+        + 4 * prices.TRANSITION
+    )
 
 
 if __name__ == "__main__":
