@@ -1,5 +1,6 @@
 """Reads a COCO file: ``bbox`` is [x, y, width, height] in pixels from the top left corner.
 
+A document's outline comes from ``segmentation``, a list of polygons [x, y, x, y, ...], or from the box's rotation.
 Sources: COCO, "Data format"; CVAT, "COCO" (``attributes.rotation``: degrees clockwise about the box's centre).
 """
 
@@ -9,7 +10,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from rules.entries import UNKNOWN, Drawn, Entry, Place, Problem, Source, Unreadable, fault_of_frame, place_boxes
-from rules.geometry import around, corners_of
+from rules.geometry import Corners, Frame, around, corners_of, hull, overlap
 from rules.lines import MAX_BOXES, Box, Labelled, Unusable, is_frame, whole
 from rules.matching import Claims, Match, file_name
 from rules.words import escaped, quoted
@@ -18,6 +19,13 @@ PARTS = ("images", "annotations", "categories")
 KEYS = frozenset(
     {*PARTS, "id", "name", "file_name", "width", "height", "image_id", "category_id", "bbox", "attributes", "rotation"}
 )
+# A polygon with more corners, after its concave parts are filled, is no document's, and costs memory.
+MOST_CORNERS = 40
+# The least IoU of a polygon's bounding box with the box. With less, one of them is wrong, and the box is trained on.
+SAME_PLACE = 0.8
+# A polygon whose corners are all this near to the box's, in pixels, is the box: some tools write one for each box.
+IS_THE_BOX = 1.5
+OUTLINE = "outline"
 NEITHER = (
     f"is neither a COCO file, which has lists named {', '.join(PARTS)}, nor a Ground Truth output manifest, whose "
     "lines are JSON with a source-ref"
@@ -44,14 +52,19 @@ class _Annotated(NamedTuple):
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """Parse the file. Keys that this module does not read, such as outlines, are left out to save memory.
+    """Parse the file. Keys that this module does not read are left out to save memory.
+
+    ``segmentation`` becomes `OUTLINE`, the hull of its polygons, which needs less memory.
 
     Raises:
         Unreadable: the file is not JSON, or one of `PARTS` is missing.
     """
 
     def lean(part: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in part.items() if key in KEYS}
+        kept = {key: value for key, value in part.items() if key in KEYS}
+        if "segmentation" in part and (outline := _outline(part["segmentation"])):
+            kept[OUTLINE] = outline
+        return kept
 
     try:
         document = json.loads(data, object_hook=lean)
@@ -197,9 +210,31 @@ def _box(annotation: Mapping[str, Any], categories: Mapping[Id, str], source: So
     if isinstance(degrees, Unusable):
         return degrees
     if degrees % 360 == 0:
-        return label, Drawn((left, top, width, height))
+        frame = left, top, width, height
+        return label, Drawn(frame, _polygon(annotation.get(OUTLINE), frame))
     corners = corners_of((left, top, width, height), degrees)
     return label, Drawn(around(corners), corners)
+
+
+def _outline(segmentation: object) -> Corners | None:
+    """Return the hull of a segmentation's polygons. None if it has none, such as a mask, or cannot be a document's."""
+    if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
+        return None
+    points: list[tuple[float, float]] = []
+    for polygon in segmentation:
+        if len(polygon) % 2 or not is_frame(polygon):
+            return None
+        points += zip(polygon[::2], polygon[1::2], strict=True)
+    corners = hull(points)
+    return corners if 4 <= len(corners) <= MOST_CORNERS else None
+
+
+def _polygon(outline: Corners | None, frame: Frame) -> Corners | None:
+    """Return the outline, or None if it says no more than the box, or is in another place."""
+    if outline is None or overlap(around(outline), frame) < SAME_PLACE:
+        return None
+    near = [min(max(abs(x - a), abs(y - b)) for a, b in corners_of(frame)) for x, y in outline]
+    return None if max(near) <= IS_THE_BOX else outline
 
 
 def _rotation(annotation: Mapping[str, Any]) -> float | Unusable:

@@ -112,7 +112,7 @@ UNKNOWN = Unusable("UnknownPhoto", "the job has no such photo")
 
 
 class Drawn(NamedTuple):
-    """A box as the file has it. ``corners`` is set only for a turned box."""
+    """A box as the file has it. ``corners`` is set only for a turned box, and for a polygon in the box."""
 
     frame: Frame
     corners: Corners | None = None
@@ -160,8 +160,8 @@ def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Siz
 
 
 def _turned(box: Drawn, orientation: int, width: int, height: int) -> Drawn:
-    corners = as_seen(box.corners or corners_of(box.frame), orientation, width, height)
-    return Drawn(around(corners), corners if box.corners else None)
+    frame = around(as_seen(corners_of(box.frame), orientation, width, height))
+    return Drawn(frame, as_seen(box.corners, orientation, width, height) if box.corners else None)
 
 
 def fault_of_frame(frame: Frame, photo: Size | None) -> Unusable | None:

@@ -6,9 +6,9 @@ from math import cos, radians, sin
 Frame = tuple[float, float, float, float]
 """Left, top, width and height in pixels from the top left corner."""
 Corners = tuple[tuple[float, float], ...]
-"""x and y of a box's corners.
+"""x and y of the corners of a turned box, or of a polygon.
 
-The order is top left, top right, bottom right, bottom left of the box before its turn.
+The order of a box is top left, top right, bottom right, bottom left of the box before its turn.
 """
 
 # EXIF 2.32, "Orientation": the orientations that exchange width and height.
@@ -27,10 +27,38 @@ def corners_of(frame: Frame, degrees: float = 0) -> Corners:
     )
 
 
+def hull(points: Iterable[tuple[float, float]]) -> Corners:
+    """The corners of the convex hull of ``points``, clockwise on the screen."""
+    ordered = sorted(set(points))
+
+    def half(some: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+        corners: list[tuple[float, float]] = []
+        for x, y in some:
+            while len(corners) > 1:
+                (x1, y1), (x2, y2) = corners[-2:]
+                if (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1) > 0:
+                    break
+                corners.pop()
+            corners.append((x, y))
+        return corners[:-1]
+
+    return (*half(ordered), *half(reversed(ordered)))
+
+
 def around(corners: Corners) -> Frame:
     """The smallest frame around ``corners``."""
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def overlap(one: Frame, other: Frame) -> float:
+    """The intersection over union of two frames with an area; 0 to 1."""
+    common = 1.0
+    for side in (0, 1):
+        near, far = max(one[side], other[side]), min(one[side] + one[side + 2], other[side] + other[side + 2])
+        common *= max(0.0, far - near)
+    union = one[2] * one[3] + other[2] * other[3] - common
+    return common / union if union > 0 else 0.0
 
 
 def as_seen(corners: Corners, orientation: int, width: int, height: int) -> Corners:

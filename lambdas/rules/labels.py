@@ -42,7 +42,7 @@ def read(open_file: Open, size: int, source: Source) -> Iterator[Entry]:
         return ground_truth.read(open_file, source)
     if size > MAX_COCO_BYTES:
         raise Unreadable(
-            f"has {size:,} bytes; a COCO file can have at most {MAX_COCO_BYTES:,} (100 MB). Remove outlines from the "
+            f"has {size:,} bytes; a COCO file can have at most {MAX_COCO_BYTES:,} (100 MB). Remove polygons from the "
             "file, or supply a Ground Truth output manifest."
         )
     with closing(open_file()) as file:  # type: ignore[type-var]

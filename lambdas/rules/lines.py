@@ -72,7 +72,7 @@ class Labelled(NamedTuple):
     """A labelled photo. No boxes means that the photo shows no document.
 
     ``width`` and ``height`` are those of the photo that the boxes were drawn on. ``corners`` is empty, or has an item
-    for each box: the corners of a turned box, None for an upright box.
+    for each box: the corners of a turned box or of a polygon, None for an upright box.
     """
 
     source_ref: str
@@ -203,6 +203,11 @@ def parse(document: Mapping[str, Any], attribute: str) -> Labelled | Unusable:
     if isinstance(boxes, Unusable):
         return boxes
     return Labelled(source_ref, width, height, depth, boxes, human, created, job_name)
+
+
+def corners_of_boxes(document: Mapping[str, Any], attribute: str) -> list[Corners | None]:
+    """The corners that `line_start` wrote for each box of the line, in the order of the boxes."""
+    return [annotation.get("corners") for annotation in document[attribute]["annotations"]]
 
 
 def _boxes(annotations: list[Any], objects: list[Any], class_map: Mapping[str, Any]) -> list[Box] | Unusable:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -103,6 +104,52 @@ def test_the_corners_of_a_turned_box_go_round_clockwise() -> None:
     labelled = read(content, {"1.jpg": WIDE})[0]["1.jpg"].labels
     assert isinstance(labelled, Labelled)
     assert list(labelled.corners) == [((100, 0), (100, 100), (40, 100), (40, 0))]
+
+
+TILTED = [30, 20, 120, 40, 110, 80, 20, 60]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "corners"),
+    [
+        ([TILTED], 4),
+        ([[*TILTED[:4], 70, 45], [110, 80, 20, 60, 60, 40]], 4),  # in two parts, with a corner inside the others
+        ([[30, 20, 120, 40, 115, 75, 60, 79, 20, 60]], 5),
+        ([[20, 20, 120, 20, 120, 80, 20, 80]], 0),  # the box itself
+        ([[20, 21, 119, 20, 120, 80, 21, 80]], 0),
+        ([[220, 120, 320, 140, 310, 180, 220, 160]], 0),  # in another place than the box
+        ([[30, 20, 120, 40, 110, 80]], 0),
+        ([[30, 20, 120, 40, 110]], 0),
+        ([["30", 20, 120, 40, 110, 80, 20, 60]], 0),
+        ([[float("inf"), 20, 120, 40, 110, 80, 20, 60]], 0),
+        ([], 0),
+        ({"counts": "abc", "size": [200, 400]}, 0),  # a mask
+        ([{"counts": "abc"}], 0),
+        (None, 0),
+    ],
+)
+def test_a_polygon_gives_a_box_its_corners(segmentation: Any, corners: int) -> None:
+    # Given a box with a segmentation
+    annotations = [{"bbox": [20, 20, 100, 60], "segmentation": segmentation}]
+    entries, problems = read(coco({"file_name": "1.jpg"}, annotations=annotations), {"1.jpg": WIDE})
+    # Then the box stays, and has the corners of the polygon if it says more than the box
+    assert problems == []
+    assert frames(entries["1.jpg"]) == [(20, 20, 100, 60)]
+    labelled = entries["1.jpg"].labels
+    assert isinstance(labelled, Labelled)
+    assert [len(one or ()) for one in labelled.corners] == ([corners] if corners else [])
+    if corners == 4:
+        assert sorted(labelled.corners[0] or ()) == [(20, 60), (30, 20), (110, 80), (120, 40)]
+
+
+def test_a_traced_outline_keeps_few_corners() -> None:
+    # Given a circle of a thousand points
+    circle = [50 + 40 * part(n / 500 * math.pi) for n in range(1000) for part in (math.cos, math.sin)]
+    annotations = [{"bbox": [10, 10, 80, 80], "segmentation": [circle]}]
+    labelled = read(coco({"file_name": "1.jpg"}, annotations=annotations), {"1.jpg": WIDE})[0]["1.jpg"].labels
+    # Then it is taken for no document's
+    assert isinstance(labelled, Labelled)
+    assert labelled.corners == ()
 
 
 @pytest.mark.parametrize("rotation", ["steep", "", "nan", float("inf"), None, True, [90], {"degrees": 90}])
