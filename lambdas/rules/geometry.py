@@ -82,12 +82,3 @@ def fit(frames: Iterable[Frame], width: int, height: int) -> bool:
         left >= -1 and top >= -1 and left + wide <= width + 1 and top + high <= height + 1
         for left, top, wide, high in frames
     )
-
-
-def overlap(first: Frame, second: Frame) -> float:
-    """Intersection over union of two frames, 0..1."""
-    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
-    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (first[2] * first[3] + second[2] * second[3] - width * height)
