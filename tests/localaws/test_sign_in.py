@@ -24,6 +24,7 @@ from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 
 EMAIL, PASSWORD = "jane@example.com", "Passport-photos-4-Jane"
 TEMPORARY = "Temporary-4-Jane"
+LOGIN = {"username": EMAIL, "password": PASSWORD}
 
 
 def encoded(data: bytes) -> str:
@@ -174,6 +175,9 @@ def test_a_code_is_for_the_page_that_asked_and_only_once(page: Page) -> None:
     assert result(page.exchange(page.code(), code_verifier="")) == invalid
     assert result(page.exchange(page.code(), redirect_uri=f"{page.address}more")) == invalid
     assert result(page.exchange("unknown")) == invalid
+    back = page.http.post("/login", params=page.request(code_challenge="\N{SNOWMAN}" * 43), data=LOGIN)
+    (code,) = parse_qs(urlsplit(back.headers["Location"]).query)["code"]
+    assert result(page.exchange(code)) == invalid
     code = page.code()
     assert page.exchange(code).status_code == 200
     assert result(page.exchange(code)) == invalid
@@ -300,15 +304,14 @@ def test_other_sites_can_neither_frame_nor_use_the_form(page: Page) -> None:
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "null"},
     ]
-    data = {"username": EMAIL, "password": PASSWORD}
     for headers in others:
-        assert page.http.post("/login", params=page.request(), data=data, headers=headers).status_code == 403
+        assert page.http.post("/login", params=page.request(), data=LOGIN, headers=headers).status_code == 403
         assert page.http.get("/oauth2/authorize", params=page.request(), headers=headers).status_code == 403
         assert page.http.get("/logout", headers=headers).status_code == 403
     assert not page.http.cookies
     # And our own page may send it
     own = {"Origin": page.aws.api_url, "Sec-Fetch-Site": "same-origin"}
-    assert page.http.post("/login", params=page.request(), data=data, headers=own).status_code == 303
+    assert page.http.post("/login", params=page.request(), data=LOGIN, headers=own).status_code == 303
 
 
 # --- The gateway -----------------------------------------------------------------------------------------------------

@@ -207,11 +207,11 @@ def _exchange(request: Request) -> Response:
 def _proves(code: Code, form: Any, client: Any) -> bool:
     """Whether the token request is of the client and the page that asked for the code, in time."""
     digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
-    challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    challenge = base64.urlsafe_b64encode(digest).rstrip(b"=")
     return (
         code.client_id == client.id
         and code.redirect_uri == form.get("redirect_uri")
-        and hmac.compare_digest(challenge, code.challenge)
+        and hmac.compare_digest(challenge, code.challenge.encode())
         and clock.now() < code.expires
     )
 
