@@ -1,7 +1,7 @@
 # `make demo` and `make test` each work as the first command in a fresh clone (Python >= 3.11, make).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint templates generated synth plan deploy destroy docs draw pictures vendor lock faults bench fuzz clean
+.PHONY: help demo test check lint templates generated synth plan deploy destroy docs draw pictures vendor lock faults bench ocr fuzz clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -104,6 +104,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotat
 lock: .venv/installed  ## update the lock files from pyproject.toml (UPGRADE=--upgrade: the newest versions of all other packages)
 	$(LOCK) 3.11 $(UPGRADE) pyproject.toml --extra dev --output-file requirements-dev.txt
 	$(LOCK) 3.11 $(UPGRADE) --group fuzz --output-file fuzz/requirements.txt
+	$(LOCK) 3.11 $(UPGRADE) --group ocr --output-file bench/requirements.txt
 	$(LOCK) 3.14 $(UPGRADE) --group base --output-file lambdas/requirements-base.txt
 	$(LOCK) 3.14 $(UPGRADE) --group vision --output-file lambdas/requirements-vision.txt
 
@@ -112,6 +113,14 @@ faults: .venv/installed $(LAYERS)  ## inject each fault into each AWS call and p
 
 bench: .venv/installed $(LAYERS)  ## run the benchmarks and write their tables to build/bench
 	$(BIN)/python bench/all.py
+
+build/ocr/installed: bench/requirements.txt .venv/installed
+	$(BIN)/python -m venv build/ocr
+	build/ocr/bin/pip install --quiet --require-hashes --requirement bench/requirements.txt
+	@touch $@
+
+ocr: .venv/installed build/ocr/installed  ## measure how well an OCR reads straightened crops and box crops
+	$(BIN)/python bench/ocr.py build/ocr/bin/python
 
 .venv/fuzz: .venv/installed fuzz/requirements.txt
 	$(BIN)/pip install --quiet --require-hashes --requirement fuzz/requirements.txt

@@ -12,9 +12,9 @@ import pytest
 from stacks import runtime
 
 PROJECT = Path(__file__).parents[2]
-DEVELOPMENT, FUZZER = "requirements-dev.txt", "fuzz/requirements.txt"
+DEVELOPMENT, FUZZER, OCR = "requirements-dev.txt", "fuzz/requirements.txt", "bench/requirements.txt"
 LAYERS = {name: f"lambdas/requirements-{name}.txt" for name in ("base", "vision")}
-LOCKS = [DEVELOPMENT, *LAYERS.values(), FUZZER]
+LOCKS = [DEVELOPMENT, *LAYERS.values(), FUZZER, OCR]
 # Of a function's code and layers, unzipped. Source: Lambda guide, "Lambda quotas".
 LARGEST_FUNCTION = 250 * 1024 * 1024
 PIN = re.compile(
@@ -91,6 +91,7 @@ def test_the_lock_files_have_the_versions_of_pyproject() -> None:
     assert (ours | chosen(project["optional-dependencies"]["dev"])).items() <= pins(DEVELOPMENT).items()
     assert chosen(SETTINGS["build-system"]["requires"]).items() <= pins(DEVELOPMENT).items()
     assert chosen(groups["fuzz"]) == pins(FUZZER)
+    assert chosen(groups["ocr"]).items() <= pins(OCR).items()
     for layer, lock in LAYERS.items():
         assert chosen(groups[layer]).items() <= pins(lock).items()
         # And Lambda runs the versions that the tests run
@@ -107,7 +108,7 @@ def test_make_installs_nothing_without_a_hash() -> None:
     assert len(of_layers) == 1
     assert "build/layers/%/installed: lambdas/requirements-%.txt" in makefile
     others_locked = {lock for one in by_pip for lock in LOCKS if f"--requirement {lock}" in one}
-    assert others_locked == {DEVELOPMENT, FUZZER}
+    assert others_locked == {DEVELOPMENT, FUZZER, OCR}
     others = [one for one in installs if one not in by_pip]
     assert others == [
         "pip install --quiet --no-deps --no-build-isolation --editable .",
