@@ -41,6 +41,7 @@ PATH = (
     "Create datasets",
     *("Wait for datasets", "Check datasets", "Datasets ready?"),
     "Start training",
+    "Learn outlines",
     *("Wait for training", "Check training", "Training done?"),
     "Evaluate model",
     "Good enough?",

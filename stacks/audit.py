@@ -9,7 +9,7 @@ from constructs import Construct
 from stacks.bucket_policy import Denied, add_denials, deployers
 from stacks.permissions import Allowed
 
-READ_FOLDERS = ("manifests", "labels", "labelling", "training")
+READ_FOLDERS = ("manifests", "labels", "labelling", "training", "outlines")
 """Folders of the photo bucket. A report has the hashes of the files in them."""
 
 FINAL, PROVISIONAL = "audit", "provisional"

@@ -68,7 +68,14 @@ def add_denials(bucket: s3.Bucket, statements: Sequence[Denied]) -> None:
     cast(cdk.CfnResource, policy.node.default_child).add_metadata(WHY, reasons)
 
 
-def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence[str], training: Sequence[str]) -> None:
+def let_write(
+    storage: Storage,
+    *,
+    manifests: Sequence[str],
+    labelling: Sequence[str],
+    training: Sequence[str],
+    outlines: Sequence[str],
+) -> None:
     """Deny writes to the folders that determine a model. Only the roles given for a folder, as ARNs, may write there.
 
     Without the denial, any principal with write access to the bucket could replace these files. The bucket also stays
@@ -100,6 +107,12 @@ def let_write(storage: Storage, *, manifests: Sequence[str], labelling: Sequence
             "The figures of a training determine whether its model goes live. Rekognition writes them with its "
             "caller's permissions.",
             lets_services=True,
+        ),
+        only(
+            "OnlyLearnOutlinesWritesOutlines",
+            ["outlines"],
+            outlines,
+            "The outlines determine how photos are cropped. Only the stage that learns them may write them.",
         ),
     ]
     add_denials(bucket, [*statements, *_keep_as_written(bucket)])

@@ -265,6 +265,25 @@ def start_training(p: Parts) -> FunctionSpec:
     )
 
 
+def learn_outlines(p: Parts) -> FunctionSpec:
+    return FunctionSpec(
+        "stages.learn_outlines",
+        "Learns the outlines of the document types from the training photos, and tests them on the test photos.",
+        {**p.jobs, **p.bucket},
+        [
+            p.permissions.job_progress(),
+            p.permissions.list_bucket("Without this permission, S3 returns 403 and not 404 for a missing object."),
+            p.permissions.read_objects(
+                "images", "manifests", "outlines", "upright", why="Reads photos, labels, and results of earlier runs."
+            ),
+            p.permissions.write_objects("outlines", why="Writes the outlines of each type and of the model."),
+        ],
+        timeout_seconds=LONGEST,
+        memory_mb=3008,  # 1.7 vCPU: the photos of a type are read and registered in parallel
+        uses_vision=True,
+    )
+
+
 def check_training(p: Parts) -> FunctionSpec:
     return FunctionSpec(
         "stages.check_training",
@@ -354,6 +373,7 @@ STAGES: Mapping[Task, Callable[[Parts], FunctionSpec]] = {
     states.CREATE_DATASETS: create_datasets,
     states.CHECK_DATASETS: check_datasets,
     states.START_TRAINING: start_training,
+    states.LEARN_OUTLINES: learn_outlines,
     states.CHECK_TRAINING: check_training,
     states.EVALUATE_MODEL: evaluate_model,
     states.START_MODEL: start_model,

@@ -109,6 +109,7 @@ class TrainingStack(cdk.Stack):
             ),
             labelling=[parts.labelling_role.role_arn, *roles(states.REQUEST_LABELS)],
             training=roles(states.START_TRAINING),
+            outlines=roles(states.LEARN_OUTLINES),
         )
         self.audit.guard(parts.functions["ExportAudit"].role_arn)
 

@@ -15,7 +15,7 @@ from rules import uploads
 JOBS_INDEX = "ByStartTime"
 TASKS_INDEX = "ByAvailability"
 
-FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
+FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training", "outlines")
 """The bucket's folders with jobs' files, which contain personal data. Each has a subfolder per job."""
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from ekyc.cli.api import Api
 from ekyc.cli.errors import FAILED, INTERRUPTED, OK, REJECTED, STOPPED, CommandError, Unreachable
 from ekyc.cli.terminal import as_text, human
+from rules.outline_words import in_words
 
 ENDED = {"Ready": OK, "Rejected": REJECTED, "Failed": FAILED, "Stopped": STOPPED}
 # Seconds between two polls: a share of the time spent in the current state, within limits. Long states are polled less.
@@ -101,7 +102,8 @@ def conclusion(job: dict[str, Any]) -> str:
     if status == "Ready":
         f1 = (job.get("metrics") or {}).get("f1")
         figure = f"F1 {f1:.3f}, " if isinstance(f1, (int, float)) else ""
-        return f"{job_id} is Ready: {figure}model {job['projectVersionArn']}"
+        outlines = f". {in_words(job['outlines'])}" if job.get("outlines") else ""
+        return f"{job_id} is Ready: {figure}model {job['projectVersionArn']}{outlines}"
     reasons = "; ".join((job.get("metrics") or {}).get("reasons") or [])
     reason = reasons if status == "Rejected" and reasons else cause
     reason += "" if reason.endswith((".", "…")) else "."

@@ -7,7 +7,7 @@ photos, so that a similar document of another type gets a low confidence. No neu
 """
 
 from outlines.artefact import UnusableOutlines, load, save
-from outlines.comparison import Compared, compare, summarize
+from outlines.comparison import Compared, Summary, compare, summarize
 from outlines.finding import CERTAIN, Outline, find
 from outlines.learning import Box, Learned, Photos, join, learn, learn_type
 from outlines.model import Outlines
@@ -22,6 +22,7 @@ __all__ = [
     "Outline",
     "Outlines",
     "Photos",
+    "Summary",
     "UnusableOutlines",
     "compare",
     "decode",

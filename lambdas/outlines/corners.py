@@ -96,10 +96,12 @@ class _Misses:
         self.unit = float(np.sqrt(np.prod(np.ptp(start, axis=0))))  # pixels of the reference frame
         self.drawn = [number for number, label in enumerate(chosen) if label.polygon is not None]
         polygons = [label.polygon for label in chosen if label.polygon is not None]
-        self.polygons = np.stack(polygons) if polygons else np.zeros((0, 4, 2))
+        drawn = np.stack(polygons) if polygons else np.zeros((0, 4, 2))
         frames = self.frames[self.drawn][:, None]
-        away = np.minimum(self.polygons - frames[..., :2], frames[..., 2:] - self.polygons).min(axis=2)
-        self.seen = away > _AT_BORDER  # a polygon's corner at the border may be where the photo ends
+        away = np.minimum(drawn - frames[..., :2], frames[..., 2:] - drawn).min(axis=2)
+        seen = away > _AT_BORDER  # a polygon's corner at the border may be where the photo ends
+        self.polygons = np.stack([np.roll(drawn, turn, axis=1) for turn in range(4)])[:, None]  # by their first corner
+        self.seen = np.stack([np.roll(seen, turn, axis=1) for turn in range(4)])[:, None, ..., None]
         matched = np.concatenate([sighting.matched for sighting in sightings])
         self.hull = cv2.convexHull(matched)[:, 0] if len(matched) else start
 
@@ -117,10 +119,9 @@ class _Misses:
 
     def _of_corners(self, mapped: np.ndarray) -> np.ndarray:
         """How far the corners are from the labelled polygons' (g x residuals), for the nearest order of the corners."""
-        guessed = mapped[:, self.drawn]
-        turned = np.stack([np.roll(self.polygons, turn, axis=1) for turn in range(4)])
-        seen = np.stack([np.roll(self.seen, turn, axis=1) for turn in range(4)])[:, None, ..., None]
-        misses = 100 * seen * (guessed - turned[:, None]) / self.sizes[self.drawn][:, None, None]
+        if not self.drawn:
+            return np.zeros((len(mapped), 0))
+        misses = 100 * self.seen * (mapped[:, self.drawn] - self.polygons) / self.sizes[self.drawn][:, None, None]
         nearest = np.argmin((misses**2).sum(axis=(3, 4)), axis=0)
         chosen = np.take_along_axis(misses, nearest[None, ..., None, None], axis=0)[0]
         return chosen.reshape(len(mapped), -1)

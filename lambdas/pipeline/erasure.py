@@ -16,7 +16,7 @@ from pipeline.clients import clients
 from pipeline.errors import TRANSIENT_CODES, PipelineError, error_code
 from pipeline.jobs import erasures, jobs, now_ms
 
-FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training")
+FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training", "outlines")
 # Concurrent calls of DeleteObjects. Each deletes 1,000 keys, the most allowed (S3 API reference). S3 supports 3,500
 # deletions a second per prefix (S3 guide, "Optimizing performance").
 DELETERS = 4

@@ -97,6 +97,10 @@ class PhotosLeft(PipelineError):
     """The run had no time to check all photos of its batch. The state machine runs the batch again."""
 
 
+class OutlinesLeft(PipelineError):
+    """The run had no time to learn the outlines of all types. The state machine runs the task again."""
+
+
 class PhotosChanged(PipelineError):
     """Photos were replaced or deleted after their check: too many, or some that the model was trained on."""
 

@@ -25,7 +25,8 @@ class EvaluateModel:
     """The request of the state `Evaluate model`. F1 figures are from 0 to 1.
 
     Each manifest is an S3 URI, with the SHA-256 (hex) and the time (Unix ms) that its stage returned.
-    ``images_per_type`` is from Prepare datasets.
+    ``images_per_type`` is from Prepare datasets. ``outlines`` is the result of Learn outlines, or has the ``error``
+    that the state machine caught.
     """
 
     job_id: str
@@ -45,6 +46,7 @@ class EvaluateModel:
     test_sha256: str
     test_written: int
     images_per_type: Sequence[Mapping[str, Any]]
+    outlines: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from pipeline.jobs import Job, JobNotFound, jobs, notice_marks
 from pipeline.jobs.record import END_SENT, LABELLING_SENT
 from pipeline.labelling import LabelsMade
 from rules import advice, prices
+from rules.outline_words import in_words
 from rules.states import Status
 
 SOURCE = "ekyc.training"
@@ -147,6 +148,9 @@ def end_notice(job: Job) -> Notice:
     details: dict[str, Any] = {}
     if job.status is Status.READY:
         lines.append(_model_in_words(job))
+        if job["Outlines"]:
+            lines.append(in_words(job["Outlines"]))
+            details["outlines"] = job["Outlines"]
     if job.status is Status.REJECTED:
         details["reasons"] = list(job["Reasons"] or [])
         lines.append("Its model is not good enough and was not started:")

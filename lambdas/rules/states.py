@@ -82,6 +82,7 @@ PREPARE_DATASETS = Task("Prepare datasets", Status.CREATING_DATASET, result="man
 CREATE_DATASETS = Task("Create datasets", Status.CREATING_DATASET, result="datasets")
 CHECK_DATASETS = Task("Check datasets", Status.CREATING_DATASET)
 START_TRAINING = Task("Start training", Status.TRAINING, result="model")
+LEARN_OUTLINES = Task("Learn outlines", Status.TRAINING, result="outlines")
 CHECK_TRAINING = Task("Check training", Status.TRAINING)
 EVALUATE_MODEL = Task("Evaluate model", Status.EVALUATING)
 START_MODEL = Task("Start model", Status.DEPLOYING)
@@ -98,6 +99,7 @@ TASKS = (
     CREATE_DATASETS,
     CHECK_DATASETS,
     START_TRAINING,
+    LEARN_OUTLINES,
     CHECK_TRAINING,
     EVALUATE_MODEL,
     START_MODEL,

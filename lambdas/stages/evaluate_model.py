@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline import evaluation
+from pipeline import evaluation, learning
 from pipeline.evaluation import EvaluateModel, ModelEvaluated
 from pipeline.jobs import jobs
 from pipeline.settings import Settings as BaseSettings
@@ -26,7 +26,7 @@ settings = Settings.from_env()
 
 @stage
 def handler(request: EvaluateModel) -> ModelEvaluated:
-    jobs.advance(request.job_id, states.EVALUATE_MODEL)
+    jobs.advance(request.job_id, states.EVALUATE_MODEL, Outlines=learning.for_record(request.outlines))
     evaluation.require_unchanged(request, bucket=settings.bucket)
     evaluated = evaluation.evaluate(
         request,

@@ -72,6 +72,7 @@ def test_a_role_that_reads_no_object_cannot_decrypt_one(every: dict[str, Templat
         "EvaluateModel",
         "ExportAudit",
         "ImportLabels",
+        "LearnOutlines",
         "PlanPhotos",
         "PrepareDatasets",
         "StartTraining",

@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "CreateDatasets": {"JOBS_TABLE", "COST_TAGS"},
     "CheckDatasets": {"JOBS_TABLE"},
     "StartTraining": {"JOBS_TABLE", "BUCKET", "KMS_KEY_ARN", "COST_TAGS"},
+    "LearnOutlines": {"JOBS_TABLE", "BUCKET"},
     "CheckTraining": {"JOBS_TABLE"},
     "EvaluateModel": {
         "JOBS_TABLE",
@@ -115,7 +116,7 @@ ENVIRONMENT = {
 }
 
 BEHIND_THE_API = {"Api": "api.app", "Documents": "api.documents", "Labelling": "api.labelling"}
-USE_VISION = {"CheckPhotos", "CollectPhotos", "Documents"}
+USE_VISION = {"CheckPhotos", "CollectPhotos", "Documents", "LearnOutlines"}
 
 
 @pytest.fixture(scope="session")
@@ -173,6 +174,7 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     assert sizes.pop("PlanPhotos") == (900, 512)  # it lists up to 1,000,000 photos
     assert sizes.pop("CheckPhotos") == (900, 1769)  # one vCPU: it decodes the photos of a batch
     assert sizes.pop("CollectPhotos") == (900, 3008)  # it compares 250,000 photos
+    assert sizes.pop("LearnOutlines") == (900, 3008)  # it learns from 60 photos of each type
     for name in ("Api", "Labelling"):
         assert sizes.pop(name) == (29, 512)  # API Gateway waits 29 seconds
     assert sizes.pop("Documents") == (29, 1769)  # one vCPU: it finds outlines
@@ -256,7 +258,7 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
     )
     # Then it deletes objects of jobs, datasets, and models when asked to, no record, and only the API calls it; others
     # delete a dataset that failed and the model of a job that was stopped
-    folders = ("images", "upright", "labels", "manifests", "labelling", "training")
+    folders = ("images", "upright", "labels", "manifests", "labelling", "training", "outlines")
     here = "<AWS::Region>:<AWS::AccountId>"
     assert permissions == {
         *(("EraseJob", "s3:DeleteObject", f"/{folder}/*") for folder in folders),
@@ -329,7 +331,7 @@ def test_photos_and_what_is_made_of_them_expire(template: Template) -> None:
     )
     # Then each folder of a job expires after them, and parts of uploads that broke off after a day
     expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
-    folders = ("images", "upright", "labels", "manifests", "labelling", "training")
+    folders = ("images", "upright", "labels", "manifests", "labelling", "training", "outlines")
     assert expiring == {f"{folder}/": 180 for folder in folders}
     assert {rule["Status"] for rule in rules} == {"Enabled"}
     (aborting,) = [rule for rule in rules if "AbortIncompleteMultipartUpload" in rule]
@@ -385,7 +387,7 @@ def test_the_state_machine_calls_its_stages_and_nothing_else(template: Template)
         if "lambda:InvokeFunction" in listed(statement["Action"])
     ]
     stages = [arn for arn in machine["DefinitionSubstitutions"].values() if "Fn::GetAtt" in arn]
-    assert len(stages) == 14
+    assert len(stages) == 15
     assert sorted(map(written, invoked)) == sorted(map(written, stages))
 
 
@@ -532,6 +534,7 @@ WRITERS = ["PlanPhotos", "CheckPhotos", "CollectPhotos", "ImportLabels", "Prepar
         ("OnlyStagesWriteManifests", ["manifests", "upright"], WRITERS),
         ("OnlyLabellingWritesLabels", ["labelling"], ["LabellingRole", "RequestLabels"]),
         ("OnlyTrainingWritesFigures", ["training"], ["StartTraining"]),
+        ("OnlyLearnOutlinesWritesOutlines", ["outlines"], ["LearnOutlines"]),
     ],
 )
 def test_only_the_writers_write_what_determines_a_model(

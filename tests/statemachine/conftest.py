@@ -32,6 +32,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image["width"], image["height"] = half.size
     for annotation in annotations:
         annotation["bbox"] = [edge / 2 for edge in annotation["bbox"]]
+        annotation["segmentation"] = [[edge / 2 for edge in polygon] for polygon in annotation["segmentation"]]
     coco["images"] = [image for image in coco["images"] if image["id"] in kept]
     coco["annotations"] = [annotation for annotation in annotations if annotation["image_id"] in kept]
     coco["categories"] = [category for category in coco["categories"] if category["id"] in ids]

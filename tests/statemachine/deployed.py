@@ -14,7 +14,7 @@ from moto.dynamodb.models import dynamodb_backends
 from ekyc.localaws.aws import account, region
 from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
-from ekyc.localaws.services import rekognition
+from ekyc.localaws.services import functions, rekognition
 from tests.waiting import ENOUGH
 
 TYPES = ("AU_PASSPORT", "ID_KTP", "THAI_ID_BACK")
@@ -162,16 +162,50 @@ class Pipeline:
         return "\n".join(path.read_text(errors="replace") for path in self.aws.logs_dir.glob("*"))
 
 
+NO_OUTLINES = {
+    "file": "s3://none/none.outlines",
+    "sha256": "0" * 64,
+    "types": 0,
+    "learned": 0,
+    "testDocuments": 0,
+    "outlined": 0,
+    "boxIou": None,
+    "polygons": 0,
+    "polygonIou": None,
+    "cornerError": None,
+    "unread": 0,
+    "byType": [],
+}
+"""The answer of Learn outlines that has learned nothing."""
+
+
+@contextmanager
+def learning_no_outlines() -> Iterator[None]:
+    """While open, Learn outlines answers at once that it learned nothing, unless Rekognition's trainings learn."""
+    invoke = functions.Runtime.invoke
+
+    def answer(self: functions.Runtime, function: Any, event: Any, *more: Any) -> functions.Answer:
+        if "LearnOutlines" in function.function_name and not rekognition.current().learns:
+            return functions.Answer("none", json.dumps(NO_OUTLINES), False)
+        return invoke(self, function, event, *more)
+
+    functions.Runtime.invoke = answer  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        functions.Runtime.invoke = invoke  # type: ignore[method-assign]
+
+
 @contextmanager
 def deployed(aws: LocalAws, assembly: Path, photos: Path, answers: str = "annotations.json") -> Iterator[Pipeline]:
     """The pipeline in an empty local AWS, with people at work who label the photos and a Rekognition whose trainings
-    learn nothing, quickly; a test of what a model finds lets it learn."""
+    learn nothing, quickly, and no outlines either; a test of what a model finds lets both learn."""
     aws.reset()
     outputs = aws.deploy(assembly)
     rekognition.current().learns = False
     speed = clock.speed
     aws.workforce.answer_from(photos / answers, unanswered_share=0)
-    with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=ENOUGH) as http:
+    with learning_no_outlines(), httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=ENOUGH) as http:
         yield Pipeline(aws, http, outputs, photos)
     clock.speed = speed
     aws.workforce.stop_answering()

@@ -32,6 +32,7 @@ TRANSIENT = {
 def successors(state: dict[str, Any]) -> Iterator[str]:
     """Every state that ``state`` can lead to."""
     yield from (rule["Next"] for rule in state.get("Choices", []))
+    yield from (catcher["Next"] for catcher in state.get("Catch", []))
     yield from (state[key] for key in ("Next", "Default") if key in state)
 
 
@@ -67,9 +68,23 @@ def test_a_function_that_died_is_tried_again(name: str) -> None:
     assert retried >= {"Sandbox.Timedout", "Runtime.ExitError", "Runtime.OutOfMemory", "Lambda.Unknown"}
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"Learn outlines"}))
 def test_no_task_catches_so_that_a_redrive_resumes_at_it(name: str) -> None:
     assert "Catch" not in TASKS[name]
+
+
+def test_only_the_outlines_may_fail_and_the_job_then_says_so() -> None:
+    # Given the one task that is not needed for a model
+    state = TASKS["Learn outlines"]
+    # Then after any error the job goes on as after a success, and later states get the error's name
+    (catcher,) = state["Catch"]
+    assert catcher["ErrorEquals"] == ["States.ALL"]
+    assert catcher["Next"] == state["Next"] == "Wait for training"
+    assert catcher["Assign"] == {"outlines": {"error": "{% $states.errorOutput.Error %}"}}
+    assert TASKS["Evaluate model"]["Arguments"]["Payload"]["outlines"] == "{% $outlines %}"
+    # And a run that has no time left is continued at once
+    left = next(retry for retry in state["Retry"] if retry["ErrorEquals"] == ["OutlinesLeft"])
+    assert (left["IntervalSeconds"], left["MaxAttempts"]) == (1, 1000)
 
 
 @pytest.mark.parametrize("name", MAPS)

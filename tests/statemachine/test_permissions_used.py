@@ -16,7 +16,7 @@ from ekyc.localaws.calls import Call
 from ekyc.localaws.iam.needs import list_needs
 from ekyc.localaws.iam.policies import Need, Statement
 from ekyc.localaws.server import LocalAws
-from ekyc.localaws.services import events
+from ekyc.localaws.services import events, rekognition
 from stacks.openapi import Description
 
 BY_LAMBDA = "Lambda itself does it by the function's role."
@@ -54,6 +54,7 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
             "CollectPhotos",
             "ImportLabels",
             "PrepareDatasets",
+            "LearnOutlines",
             "EvaluateModel",
             "ExportAudit",
             "Api",
@@ -144,6 +145,7 @@ def run_jobs(pipeline: Pipeline) -> None:
     pipeline.reaches(first, "Ready")
     # a photo that is stored sideways; labels are posted while the machine waits; the next model takes the place
     second = pipeline.uploaded()
+    rekognition.current().learns = True  # and outlines are learned
     sideways = pipeline.photos.parent / "sideways.jpg"
     photo = Image.open(pipeline.photos / name)
     exif = photo.getexif()

@@ -28,6 +28,7 @@ MAIN_PATH = [
     "Check datasets",
     "Datasets ready?",
     "Start training",
+    "Learn outlines",
     "Wait for training",
     "Check training",
     "Training done?",

@@ -120,6 +120,9 @@ def live_model(*, polls: int = 3, busy: int = 0, labelling_ended: int | None = N
     history.task("Create datasets", {"jobId": JOB}, {"projectArn": "arn:aws:rekognition:us-east-1:123456789012:p"})
     model = {"projectVersionArn": f"arn:aws:rekognition:us-east-1:123456789012:project/{JOB}/version/{JOB}/1"}
     history.task("Start training", {"jobId": JOB}, model, *["TrainingSlotsBusy"] * busy)
+    outlines = {"file": f"s3://{BUCKET}/outlines/{JOB}/{JOB}.outlines", "sha256": "e" * 64, "types": 1, "learned": 1}
+    outlines |= {"testDocuments": 20, "outlined": 19, "boxIou": 0.98, "polygons": 0, "polygonIou": None}
+    history.task("Learn outlines", {"jobId": JOB}, outlines | {"cornerError": None, "unread": 0, "byType": []})
     for poll in range(1, polls + 1):
         history.pass_by("Wait", "Wait for training", 30)
         asked = {"jobId": JOB, "poll": poll, "versionName": JOB, "waitingSince": 1795487604000}

@@ -9,15 +9,15 @@ import pytest
 import pipeline
 from ekyc.cli import watch
 from pipeline import erasure
-from pipeline.errors import PipelineError
+from pipeline.errors import OutlinesLeft, PipelineError
 from rules import advice
 from rules.advice import BY_ERROR, STOPPED, UNNAMED, Resume
 from rules.states import Status
 from stacks import definition
 
 STATES = definition.read()["States"]
-# Errors of functions that no execution calls: they end no job.
-OF_NO_JOB = {erasure.NotErased.__name__}
+# Errors that end no job: of a function that no execution calls, and of the task whose failure is caught.
+OF_NO_JOB = {erasure.NotErased.__name__, OutlinesLeft.__name__}
 
 
 def tree(base: type[Exception]) -> Iterator[type[Exception]]:

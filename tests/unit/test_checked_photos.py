@@ -162,7 +162,7 @@ def trained(bucket: Bucket, checked: ImagesChecked, train: list[str], test: list
 
     figures = (JOB, "project", "version", JOB, 0.8, 0.5, 0.05)
     sets = manifest("train", train) + manifest("test", test)
-    return EvaluateModel(*figures, checked.manifest, checked.manifest_sha256, checked.manifest_written, *sets, {})
+    return EvaluateModel(*figures, checked.manifest, checked.manifest_sha256, checked.manifest_written, *sets, {}, {})
 
 
 @pytest.fixture

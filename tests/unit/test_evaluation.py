@@ -70,6 +70,7 @@ class Setting:
             EvaluateModel(
                 *(JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop, *manifests),
                 images_per_type=[{"label": "ID_KTP", "images": 10}, {"label": "MY_NRIC", "images": 0}],
+                outlines={"error": "AccessDenied"},
             ),
             floors=floors,
             project_parameter=PROJECT,

@@ -156,9 +156,10 @@ def test_from_labels_to_a_live_model(machine: Machine) -> None:
     # And found good enough
     model = {**project, "projectVersionArn": started["projectVersionArn"]}
     bars = {"minF1": 0.8, "minLabelF1": 0.5, "maxF1Drop": 0.05}
-    lists = {"imagesPerType": [], **put_manifests(machine)}
+    lists = {"imagesPerType": [], **put_manifests(machine), "outlines": {"error": "AccessDenied"}}
     evaluated = machine.call("stages.evaluate_model", **model, **version, **bars, **lists)
     assert (evaluated["passed"], evaluated["f1"], evaluated["liveModel"]) == (True, 0.97, None)
+    assert machine.shown()["outlines"] == {"error": "AccessDenied"}
 
     # And started and published
     assert machine.call("stages.start_model", **model, **version) == {"status": "STARTING"}

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.audit.facts import EQUAL, MISSING, REPLACED, UNREAD
 from pipeline.executions import BATCH_FAILED
 from pipeline.labelling import GROUND_TRUTH
+from rules.outline_words import in_words
 from rules.words import counted
 
 MOST_WORKERS = 20  # workers in an answer; the facts have all
@@ -195,6 +196,8 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"Rekognition billed {earlier} for earlier trainings of the job."
         if training["billedSeconds"] is not None or training["earlierBilledSeconds"]:
             yield f"The cost of training is {training['usd']:.2f} USD."
+        if facts["outlines"]:
+            yield in_words(facts["outlines"])
         if not training["completed"] and facts["end"]["endTime"] is None:
             yield "The training is in progress."
         elif not training["completed"]:

@@ -187,6 +187,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
         "labelling": _labelling(walk, inputs, job_input),
         "split": _split(walk),
         "training": training,
+        "outlines": _outlines(walk),
         "cost": {
             "trainingUsd": training["usd"] if training else 0.0,
             "transitions": transitions["count"],
@@ -273,8 +274,11 @@ def _photos(walk: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _manifests(walk: Walk, files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The job's lists, each with its hash in the history, its hash in the bucket, and the comparison."""
-    checked, prepared = (result_of(walk.results, task) for task in (states.COLLECT_PHOTOS, states.PREPARE_DATASETS))
+    """The job's lists and its outlines, each with its hash in the history and in the bucket, and the comparison."""
+    checked, prepared, learned = (
+        result_of(walk.results, task)
+        for task in (states.COLLECT_PHOTOS, states.PREPARE_DATASETS, states.LEARN_OUTLINES)
+    )
     hashes = {entry["object"]: entry["sha256"] for entry in files}
     return [
         {"list": name, "object": uri, "sha256": sha256, "found": hashes.get(uri), "is": _compared(uri, sha256, hashes)}
@@ -284,6 +288,7 @@ def _manifests(walk: Walk, files: Sequence[Mapping[str, Any]]) -> list[dict[str,
             ("labels", prepared.get("labelsManifest"), prepared.get("labelsSha256")),
             ("training photos", prepared.get("trainManifest"), prepared.get("trainSha256")),
             ("test photos", prepared.get("testManifest"), prepared.get("testSha256")),
+            ("outlines", learned.get("file"), learned.get("sha256")),
         )
         if uri and sha256
     ]
@@ -354,6 +359,12 @@ def _training(walk: Walk, job: Mapping[str, Any]) -> dict[str, Any] | None:
         "earlierBilledSeconds": earlier,
         "usd": round(((billed or 0) + earlier) * 1000 / HOUR_MS * prices.TRAINING_HOUR, 4),
     }
+
+
+def _outlines(walk: Walk) -> dict[str, Any] | None:
+    """The result of Learn outlines, or the error that the state machine caught."""
+    learned = result_of(walk.results, states.LEARN_OUTLINES)
+    return dict(learned) if learned else None
 
 
 def _evaluation(walk: Walk, job_input: Mapping[str, Any]) -> dict[str, Any] | None:

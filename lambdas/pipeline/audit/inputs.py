@@ -25,7 +25,7 @@ from pipeline.labelling import AVAILABILITY_SECONDS
 from pipeline.manifests import ManifestReader, rejected_list_key
 from rules import photos, states
 
-FOLDERS = ("manifests", "labelling", "training", "labels")
+FOLDERS = ("manifests", "labelling", "training", "labels", "outlines")
 """The folders of the bucket whose files are hashed. Photos are not hashed, because the manifest has their hashes."""
 BATCH_FOLDERS = ("parts", "unfinished")
 """The folders in a job's ``manifests/`` that are not hashed. They have the batches' results, which the lists repeat."""

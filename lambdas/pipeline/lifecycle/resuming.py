@@ -129,6 +129,7 @@ def _start_anew(job: Job, execution: "DescribeExecutionOutputTypeDef", machine: 
     model = execution_input["resumed"].get("model")
     if model and _is_lost(model["projectVersionArn"], job):
         del execution_input["resumed"]["model"]
+        execution_input["resumed"].pop("outlines", None)  # their file has the name of the lost model
     attributes: dict[str, Any] = {}
     if "model" not in execution_input["resumed"]:
         trained = (job["EarlierTrainingSeconds"] or 0) + (job["TrainingSeconds"] or 0)

@@ -19,7 +19,7 @@ from pipeline.objects import WRITTEN_BY_ANOTHER, Stored, put_once
 from pipeline.photos.decoder import Decoder
 from pipeline.photos.parts import Accepted, Rejected, Result, pack, part_key, read_part
 from pipeline.photos.planning import Batch, read_plan
-from pipeline.photos.uploads import Upload, listed, prefix
+from pipeline.photos.uploads import CHANGED_CODES, UNREADABLE_CODES, Upload, listed, prefix
 from rules import names, photos
 from rules.photos import Rejection
 from rules.subjects import subject_of
@@ -29,21 +29,6 @@ from rules.subjects import subject_of
 READERS = 4
 # A run decodes no more photos if less than this remains, to have time for the photo at hand and for the results.
 RESERVE_SECONDS = 60.0
-
-# The error codes for a photo that S3 has, but does not return. Sources: S3 API reference, "Error responses"; S3 guide,
-# "Using server-side encryption with customer-provided keys" (InvalidRequest). S3 denies a photo that is encrypted with
-# a KMS key that the function's role may not use.
-UNREADABLE_CODES = DENIED_CODES | frozenset(
-    {
-        "InvalidObjectState",
-        "InvalidRequest",
-        "KMS.DisabledException",
-        "KMS.KMSInvalidStateException",
-        "KMS.NotFoundException",
-    }
-)
-# The error codes for a photo that was deleted or replaced.
-CHANGED_CODES = frozenset({"NoSuchKey", "PreconditionFailed", "404", "412"})
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")

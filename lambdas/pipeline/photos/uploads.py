@@ -5,6 +5,22 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.clients import clients
+from pipeline.errors import DENIED_CODES
+
+# The error codes for a photo that S3 has, but does not return. Sources: S3 API reference, "Error responses"; S3 guide,
+# "Using server-side encryption with customer-provided keys" (InvalidRequest). S3 denies a photo that is encrypted with
+# a KMS key that the function's role may not use.
+UNREADABLE_CODES = DENIED_CODES | frozenset(
+    {
+        "InvalidObjectState",
+        "InvalidRequest",
+        "KMS.DisabledException",
+        "KMS.KMSInvalidStateException",
+        "KMS.NotFoundException",
+    }
+)
+# The error codes for a photo that was deleted or replaced.
+CHANGED_CODES = frozenset({"NoSuchKey", "PreconditionFailed", "404", "412"})
 
 
 class Upload(NamedTuple):
