@@ -98,7 +98,8 @@ def let_write(
             "OnlyLabellingWritesLabels",
             ["labelling"],
             labelling,
-            "Ground Truth's output determines what a model is trained on. Ground Truth writes it with its role.",
+            "Labels determine what a model is trained on. Ground Truth writes them with its role, and the functions "
+            "of the labelling page with theirs.",
         ),
         only(
             "OnlyTrainingWritesFigures",

@@ -31,6 +31,9 @@ LONGEST = 900
 """The longest timeout of a function, in seconds. Source: Lambda guide, 'Lambda quotas'."""
 
 
+MAKES_TASKS = "Creates the labelling tasks of the job, and merges the answers when all photos are labelled."
+
+
 @dataclass(frozen=True)
 class Parts:
     """The settings and constructs that the rows use, and environment variables that several rows share."""
@@ -183,10 +186,24 @@ def request_labels(p: Parts) -> FunctionSpec:
             "WORK_TEAM_ARN": p.work_team_arn,
             "LABELLING_ROLE_ARN": p.labelling_role.role_arn,
             "WORKERS_PER_IMAGE": p.settings.workers_per_image,
+            **p.tasks,
+            "ANSWERS_PER_PHOTO": p.settings.label_page.answers_per_photo,
+            "BLIND_SHARE": p.settings.label_page.blind_share,
+            "REVIEW_SHARE": p.settings.label_page.review_share,
+            "PROPOSALS": p.settings.label_page.proposals,
+            "RETENTION_DAYS": p.settings.retention_days,
         },
         [
-            p.permissions.job_progress(),
-            p.permissions.write_objects("labelling", why="Writes the labelling page and the list of document types."),
+            p.permissions.job_record(),
+            p.permissions.tasks("GetItem", "PutItem", "Query", "UpdateItem", "BatchGetItem", why=MAKES_TASKS),
+            p.permissions.open_tasks(),
+            p.permissions.list_bucket("Without this permission, S3 returns 403 and not 404 for a missing object."),
+            p.permissions.read_objects(
+                "labelling", "manifests", why="Reads the job's photos, and finds labels that an earlier run wrote."
+            ),
+            p.permissions.write_objects(
+                "labelling", why="Writes Ground Truth's template and document types, or the labels made on the page."
+            ),
             p.permissions.labelling_jobs(
                 "AddTags", "CreateLabelingJob", "DescribeLabelingJob", why="Finds or creates the labelling job."
             ),
@@ -194,6 +211,8 @@ def request_labels(p: Parts) -> FunctionSpec:
             p.permissions.answer_task(),
             *p.notifications.sending(),
         ],
+        timeout_seconds=240,  # to create 20,000 tasks
+        memory_mb=ONE_VCPU_MB,
     )
 
 
@@ -423,13 +442,34 @@ def resume_labelling(p: PartsWithMachine) -> FunctionSpec:
     )
 
 
+def finish_labelling(p: PartsWithMachine) -> FunctionSpec:
+    return FunctionSpec(
+        "events.finish_labelling",
+        "Merges the labels that people made on the labelling page, and sends the task token of the job.",
+        {**p.jobs, **p.tasks, **p.bucket, **p.topic},
+        [
+            p.permissions.job_record(),
+            p.permissions.tasks("BatchGetItem", "GetItem", "Query", "UpdateItem", why="Reads all answers of the job."),
+            p.permissions.open_tasks(),
+            p.permissions.list_bucket("Without this permission, S3 returns 403 and not 404 for a missing object."),
+            p.permissions.read_objects("labelling", why="Finds the labels that an earlier run wrote."),
+            p.permissions.write_objects("labelling", why="Writes the labels as a manifest."),
+            p.permissions.answer_task(),
+            *p.notifications.sending(),
+        ],
+        timeout_seconds=300,
+        memory_mb=1024,  # for the answers to 20,000 photos
+    )
+
+
 def record_outcome(p: PartsWithMachine) -> FunctionSpec:
     return FunctionSpec(
         "events.record_outcome",
         "Writes how an execution ended to the job's record, and stops what the execution left running.",
-        {**p.jobs, **p.topic, "MODEL_PARAMETER": p.live_model["MODEL_PARAMETER"]},
+        {**p.jobs, **p.tasks, **p.topic, "MODEL_PARAMETER": p.live_model["MODEL_PARAMETER"]},
         [
             p.permissions.job_progress(),
+            p.permissions.close_tasks(),
             p.permissions.executions("DescribeExecution", "GetExecutionHistory"),
             *p.permissions.failed_batches(),
             *p.notifications.sending(),
@@ -443,9 +483,12 @@ def erase_job(p: PartsWithMachine) -> FunctionSpec:
     return FunctionSpec(
         "events.erase_job",
         "Deletes a job's personal data and keeps the job's record.",
-        {**p.jobs, **p.bucket, "JOBS_INDEX": JOBS_INDEX},
+        {**p.jobs, **p.tasks, **p.bucket, "JOBS_INDEX": JOBS_INDEX},
         [
             p.permissions.job_record(),
+            p.permissions.tasks(
+                "DeleteItem", "Query", why="Deletes the job's labelling tasks, which name photos and have labels."
+            ),
             p.permissions.list_job_records(),
             p.permissions.list_bucket("Finds the objects to delete."),
             p.permissions.delete_objects(*FOLDERS),
@@ -507,6 +550,7 @@ def settle_job(p: PartsWithMachine) -> FunctionSpec:
         "Stops and deletes what a stopped or failed job left running.",
         {
             **p.jobs,
+            **p.tasks,
             **p.live_model,
             **p.topic,
             "JOBS_INDEX": JOBS_INDEX,
@@ -515,6 +559,7 @@ def settle_job(p: PartsWithMachine) -> FunctionSpec:
         [
             p.permissions.job_record(),
             p.permissions.list_job_records(),
+            p.permissions.close_tasks(),
             p.permissions.executions("DescribeExecution", "GetExecutionHistory"),
             *p.permissions.failed_batches(),
             *p.permissions.stop_what_runs(and_settle=True),
@@ -590,6 +635,7 @@ def watch_running(p: PartsWithMachine) -> FunctionSpec:
 
 BACKGROUND: Mapping[str, Callable[[PartsWithMachine], FunctionSpec]] = {
     "ResumeLabelling": resume_labelling,
+    "FinishLabelling": finish_labelling,
     "RecordOutcome": record_outcome,
     "EraseJob": erase_job,
     "ExportAudit": export_audit,
@@ -619,9 +665,12 @@ def api(p: PartsWithMachine) -> FunctionSpec:
             "AUDIT_BUCKET": p.audit.bucket.bucket_name,
             "EXPORT_FUNCTION": p.functions["ExportAudit"].function_name,
             "WEB_ORIGINS": p.settings.web_origins,
+            **p.tasks,
         },
         [
             p.permissions.job_record(),
+            p.permissions.close_tasks(),
+            p.permissions.open_tasks(),
             p.permissions.create_job_records(),
             p.permissions.list_job_records(),
             p.permissions.list_folders(
@@ -664,8 +713,30 @@ def labelling(p: PartsWithMachine, sign_in: Mapping[str, str]) -> FunctionSpec:
     return FunctionSpec(
         "api.labelling",
         "The part of the HTTP API with which people label and review photos.",
-        {**p.jobs, **p.tasks, **p.bucket, **sign_in},
-        [],
+        {
+            **p.jobs,
+            **p.tasks,
+            **p.live_model,
+            "FINISH_FUNCTION": p.functions["FinishLabelling"].function_name,
+            **sign_in,
+        },
+        [
+            p.permissions.tasks(
+                "BatchGetItem", "GetItem", "UpdateItem", why="Leases photos to people, and keeps their answers."
+            ),
+            p.permissions.open_tasks(),
+            p.permissions.read_objects(
+                "images",
+                "upright",
+                why="Signs URLs of photos that people label. Rekognition reads these photos with its caller's "
+                "permissions, to propose boxes.",
+            ),
+            p.permissions.projects(
+                "DescribeProjectVersions", "DetectCustomLabels", why="Proposes the boxes that the live model finds."
+            ),
+            p.permissions.live_model("GetParameter", why="Reads which model is live."),
+            p.call("FinishLabelling", "Merges the answers after the last one."),
+        ],
         timeout_seconds=29,
         memory_mb=512,
         traced=False,

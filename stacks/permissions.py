@@ -13,7 +13,7 @@ from aws_cdk import aws_logs as logs
 from rules import states
 from rules.names import JOB_PREFIX, JOB_TAG
 from stacks import definition
-from stacks.storage import JOBS_INDEX, Storage
+from stacks.storage import JOBS_INDEX, TASKS_INDEX, Storage
 
 BATCHES: str = definition.read()["States"][states.CHECK_PHOTOS.name]["Label"]
 """The label of the map state that checks batches of photos. It is in the ARNs of the batches' executions."""
@@ -138,6 +138,25 @@ class DataPermissions:
             "Lists the jobs' records.",
             ["dynamodb:Query"],
             f"{self._storage.table.table_arn}/index/{JOBS_INDEX}",
+        )
+
+    def tasks(self, *actions: str, why: str) -> iam.PolicyStatement:
+        """Return the permission for DynamoDB's ``actions`` on the labelling tasks."""
+        return Allowed(
+            "LabellingTasks", why, [f"dynamodb:{action}" for action in sorted(actions)], self._storage.tasks.table_arn
+        )
+
+    def close_tasks(self) -> iam.PolicyStatement:
+        """Return the permission to close an ended job for people."""
+        return self.tasks("GetItem", "UpdateItem", why="Closes the labelling of a job that has ended.")
+
+    def open_tasks(self) -> iam.PolicyStatement:
+        """Return the permission to find and count open labelling tasks."""
+        return Allowed(
+            "OpenTasks",
+            "Finds and counts the open labelling tasks.",
+            ["dynamodb:Query"],
+            f"{self._storage.tasks.table_arn}/index/{TASKS_INDEX}",
         )
 
     def read_objects(self, *folders: str, why: str) -> iam.PolicyStatement:

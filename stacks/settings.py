@@ -144,6 +144,27 @@ class Labelling(_Group):
     )
 
 
+class LabelPage(_Group):
+    """Labelling on the labelling page, the label provider `page`."""
+
+    answers_per_photo: Annotated[int, Field(ge=1, le=9), Takes("a whole number from 1 to 9")] = Field(
+        description="The number of people who label each photo on the labelling page. Their boxes are merged. A job "
+        "waits until so many people have answered each photo."
+    )
+    blind_share: Share = Field(
+        description="The share of photos that a second person labels without proposals, to check the labels. A check "
+        "does not delay a job: if there is no second person, photos stay unchecked."
+    )
+    review_share: Share = Field(
+        description="The share of photos that a person of the group `reviewers` checks, the most doubtful first. 0 "
+        "means no review. A job waits for its review."
+    )
+    proposals: Switch = Field(
+        description="Whether the labelling page shows the boxes of the live model while it runs. Each photo is a call "
+        "of Rekognition's DetectCustomLabels."
+    )
+
+
 class Settings(_Group):
     """The settings of one deployment, validated."""
 
@@ -174,8 +195,11 @@ class Settings(_Group):
         AfterValidator(_different),
         Takes(f"a list of 1 to {MOST_TYPES} different names of {TYPE_RULE}"),
     ] = Field(description="The document types, which are the labels that workers and the model use.")
-    label_provider: Annotated[Literal["ground-truth", "supplied"], Takes('"ground-truth" or "supplied"')] = Field(
-        description="The label provider of a job that does not name one: `ground-truth` for people in SageMaker Ground "
+    label_provider: Annotated[
+        Literal["page", "ground-truth", "supplied"], Takes('"page", "ground-truth" or "supplied"')
+    ] = Field(
+        description="The label provider of a job that does not name one: `page` for people at the labelling page that "
+        "the stack serves, `ground-truth` for people in SageMaker Ground "
         "Truth (which AWS closed to new customers on 2026-07-30), or `supplied` for labels from any other tool, "
         "uploaded as a COCO file or as a Ground Truth manifest."
     )
@@ -213,6 +237,7 @@ class Settings(_Group):
         description="The number of workers who label each photo in Ground Truth, which merges their boxes. Each "
         "worker's labels are billed."
     )
+    label_page: LabelPage = Field(description="Labelling on the labelling page.")
     min_images: Annotated[int, Field(ge=1, le=250_000), Takes("a whole number from 1 to 250000")] = Field(
         description="The minimum number of usable photos of a job. A job with fewer fails before labelling."
     )

@@ -107,7 +107,11 @@ class TrainingStack(cdk.Stack):
                 states.IMPORT_LABELS,
                 states.PREPARE_DATASETS,
             ),
-            labelling=[parts.labelling_role.role_arn, *roles(states.REQUEST_LABELS)],
+            labelling=[
+                parts.labelling_role.role_arn,
+                *roles(states.REQUEST_LABELS),
+                parts.functions["FinishLabelling"].role_arn,
+            ],
             training=roles(states.START_TRAINING),
             outlines=roles(states.LEARN_OUTLINES),
         )

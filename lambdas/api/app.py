@@ -15,6 +15,7 @@ from pipeline.clients import clients
 from pipeline.executions import StateMachine
 from pipeline.jobs import Job, JobNotFound, jobs, public_attributes
 from pipeline.lifecycle import NotAllowed, NotBegun, NotThere
+from pipeline.page.tasks import Tasks
 from pipeline.settings import Settings as BaseSettings
 from rules import advice
 from rules.states import Status
@@ -44,11 +45,14 @@ class Settings(BaseSettings):
     erase_function: str
     audit_bucket: str
     export_function: str
+    tasks_table: str
+    tasks_index: str
     web_origins: tuple[str, ...]
 
 
 settings = Settings.from_env()
 machine = StateMachine(settings.state_machine_arn)
+tasks = Tasks(settings.tasks_table, settings.tasks_index)
 logger = Logger()
 app = serving.new_app(settings.web_origins)
 
@@ -106,7 +110,7 @@ def list_jobs() -> Response[str]:
 
 @app.get("/api/training/jobs/<job_id>")
 def show(job_id: str) -> Response[str]:
-    return serving.as_json(views.job_view(views.with_end_recorded(_job(job_id), machine), settings.bucket))
+    return serving.as_json(views.job_view(views.with_end_recorded(_job(job_id), machine), settings.bucket, tasks))
 
 
 @app.delete("/api/training/jobs/<job_id>")
@@ -124,7 +128,7 @@ def erase(job_id: str) -> Response[str]:
         model_parameter=settings.model_parameter,
         erase_function=settings.erase_function,
     )
-    return serving.as_json(views.job_view(requested, settings.bucket), status=HTTPStatus.ACCEPTED)
+    return serving.as_json(views.job_view(requested, settings.bucket, tasks), status=HTTPStatus.ACCEPTED)
 
 
 @app.post("/api/training/jobs/<job_id>/urls")
@@ -173,16 +177,15 @@ def supply_labels(job_id: str) -> Response[str]:
 @app.post("/api/training/jobs/<job_id>/stop")
 def stop(job_id: str) -> Response[str]:
     job, stopped, remaining = lifecycle.stop(
-        _job(job_id), _caller() or ANONYMOUS, machine, model_parameter=settings.model_parameter
+        _job(job_id), _caller() or ANONYMOUS, machine, model_parameter=settings.model_parameter, tasks=tasks
     )
-    return serving.as_json(views.job_view(job, settings.bucket) | {"stopped": stopped, "remaining": remaining})
+    return serving.as_json(views.job_view(job, settings.bucket, tasks) | {"stopped": stopped, "remaining": remaining})
 
 
 @app.post("/api/training/jobs/<job_id>/resume")
 def resume(job_id: str) -> Response[str]:
-    return serving.as_json(
-        views.job_view(lifecycle.resume(_job(job_id), _caller() or ANONYMOUS, machine), settings.bucket)
-    )
+    job = lifecycle.resume(_job(job_id), _caller() or ANONYMOUS, machine)
+    return serving.as_json(views.job_view(job, settings.bucket, tasks))
 
 
 @app.get("/api/training/jobs/<job_id>/audit")

@@ -52,6 +52,16 @@ def unknown_job(job_id: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "unknown-job", f"There is no job {job_id[:80]!r}.")
 
 
+def unknown_photo(place: str) -> Problem:
+    """404: the job has no such photo."""
+    return Problem(HTTPStatus.NOT_FOUND, "unknown-photo", f"The job has no photo {place[:20]!r}. Take the next photo.")
+
+
+def refused(status: HTTPStatus, kind: str, detail: str) -> Problem:
+    """A person's request on the labelling page is refused; ``detail`` is for the person."""
+    return Problem(status, kind, detail)
+
+
 def unknown_caller() -> Problem:
     """403: the request is unsigned, so the record could not name its caller."""
     return Problem(HTTPStatus.FORBIDDEN, "unknown-caller", "An erasure records its caller. Sign the request.")

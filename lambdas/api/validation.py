@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from api.problems import bad_request, too_large, unknown_job
-from pipeline.labelling import GROUND_TRUTH, SUPPLIED
+from pipeline.labelling import GROUND_TRUTH, PAGE, SUPPLIED
 from rules.names import fault_of_file_name
 from rules.subjects import SUBJECT_RULE, is_subject
 from rules.types import MOST_TYPES, TYPE_RULE, fault_of_type
@@ -115,7 +115,7 @@ def object_key(job: str, name: str) -> str:
 
 def file_names(document: Mapping[str, Any]) -> list[str]:
     """``{"names": [...]}``: 1 to 1,000 different file names."""
-    _only(document, "names", "sha256", "sizes", "subjects")
+    only(document, "names", "sha256", "sizes", "subjects")
     names = document.get("names")
     if not isinstance(names, list) or not 1 <= len(names) <= MOST_NAMES:
         raise bad_request(f"names must be a list of 1 to {MOST_NAMES} file names.")
@@ -182,7 +182,7 @@ def photo_subjects(document: Mapping[str, Any]) -> dict[str, str]:
 
 def labels_name(document: Mapping[str, Any]) -> str:
     """``{"key": "annotations.json"}``: the name of an uploaded labels file."""
-    _only(document, "key")
+    only(document, "key")
     return _labels_file(document.get("key"))
 
 
@@ -191,7 +191,7 @@ def start_input(job: str, document: Mapping[str, Any], defaults: StartDefaults) 
 
     A job cannot lower the deployment's bars. Otherwise any model could replace the live model.
     """
-    _only(document, "labels", "deploy", "minF1", "minLabelF1", "maxF1Drop", "documentTypes", "stopPreviousModel")
+    only(document, "labels", "deploy", "minF1", "minLabelF1", "maxF1Drop", "documentTypes", "stopPreviousModel")
     return {
         "jobId": job,
         "labels": _labels(job, document.get("labels", {}), defaults.provider),
@@ -206,7 +206,7 @@ def start_input(job: str, document: Mapping[str, Any], defaults: StartDefaults) 
 
 def detect_request(document: Mapping[str, Any]) -> DetectRequest:
     """``{"photo": base64}`` or ``{"s3": {"bucket": ..., "key": ...}}``, with ``crop`` and ``minConfidence``."""
-    _only(document, "photo", "s3", "crop", "minConfidence")
+    only(document, "photo", "s3", "crop", "minConfidence")
     if ("photo" in document) == ("s3" in document):
         raise bad_request("The body must have either photo or s3.")
     photo = document.get("photo", "")
@@ -224,7 +224,7 @@ def _place(place: Any) -> tuple[str, str]:
     """The bucket and the key of an object. S3 takes any key, but an HTTP client may change `..` in a path."""
     if not isinstance(place, dict):
         raise bad_request('s3 must be an object, such as {"bucket": "my-photos", "key": "customer-17/front.jpg"}.')
-    _only(place, "bucket", "key", within="s3")
+    only(place, "bucket", "key", within="s3")
     bucket, key = place.get("bucket"), place.get("key")
     if not isinstance(bucket, str) or not BUCKET.fullmatch(bucket):
         raise bad_request("s3.bucket must be the name of a bucket.")
@@ -238,10 +238,10 @@ def _place(place: Any) -> tuple[str, str]:
 def _labels(job: str, labels: Any, default_provider: str) -> dict[str, str]:
     if not isinstance(labels, dict):
         raise bad_request('labels must be an object, such as {"provider": "supplied", "key": "annotations.json"}.')
-    _only(labels, "provider", "key", within="labels")
+    only(labels, "provider", "key", within="labels")
     provider = labels.get("provider", default_provider)
-    if provider not in (GROUND_TRUTH, SUPPLIED):
-        raise bad_request(f"labels.provider must be {GROUND_TRUTH!r} or {SUPPLIED!r}.")
+    if provider not in (PAGE, GROUND_TRUTH, SUPPLIED):
+        raise bad_request(f"labels.provider must be {PAGE!r}, {GROUND_TRUTH!r} or {SUPPLIED!r}.")
     if "key" not in labels:
         return {"provider": provider}
     if provider != SUPPLIED:
@@ -303,7 +303,8 @@ def _share(document: Mapping[str, Any], name: str, default: float) -> float:
     return value
 
 
-def _only(document: Mapping[str, Any], *known: str, within: str = "The body") -> None:
+def only(document: Mapping[str, Any], *known: str, within: str = "The body") -> None:
+    """Refuse a document with fields that are not ``known``."""
     unknown = sorted(set(document) - set(known))
     if unknown:
         raise bad_request(f"{within} has the unknown field {ascii(unknown[0])[:80]}; known: {', '.join(known)}.")

@@ -9,6 +9,8 @@ from pipeline.clients import clients
 from pipeline.errors import error_code
 from pipeline.executions import StateMachine
 from pipeline.jobs import Job, now_ms, public_attributes
+from pipeline.page import states
+from pipeline.page.tasks import Tasks
 from pipeline.photos.parts import part_prefix, photos_of
 from pipeline.publishing import NONE_YET, read_parameter
 from rules import advice, prices
@@ -31,11 +33,13 @@ def with_end_recorded(job: Job, machine: StateMachine) -> Job:
     return ended or job
 
 
-def job_view(job: Job, bucket: str) -> dict[str, Any]:
+def job_view(job: Job, bucket: str, tasks: Tasks) -> dict[str, Any]:
     """The job as in the list, with its progress, its cost so far and the advice."""
     labelled, total = job["Labelled"], job["Images"]
     if job.status is Status.LABELLING and job["LabellingJobArn"]:
         labelled, total = _labelling_counts(job)
+    if job.status is Status.LABELLING and job["LabelProvider"] == labelling.PAGE and total is not None:
+        labelled = total - tasks.count(states.labels_queue(job.id))
     started, ended = job["ExecutionStartTime"], job["EndTime"]
     until = ended if ended and job.status not in RUNNING else now_ms()
     progress = {

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import erasure, errors
 from pipeline.jobs import erasures
+from pipeline.page.tasks import Tasks
 from pipeline.settings import Settings as BaseSettings
 
 
@@ -16,9 +17,12 @@ from pipeline.settings import Settings as BaseSettings
 class Settings(BaseSettings):
     jobs_index: str
     bucket: str
+    tasks_table: str
+    tasks_index: str
 
 
 settings = Settings.from_env()
+tasks = Tasks(settings.tasks_table, settings.tasks_index)
 logger = Logger()
 
 
@@ -29,7 +33,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
     for job_id in [event["jobId"]] if "jobId" in event else erasures.list_open_ids(settings.jobs_index):
         logger.append_keys(job_id=job_id)
         try:
-            erasure.erase(job_id, bucket=settings.bucket)
+            erasure.erase(job_id, bucket=settings.bucket, tasks=tasks)
         except (ClientError, BotoCoreError, errors.PipelineError) as error:
             failure = error if isinstance(error, errors.PipelineError) else errors.as_pipeline_error(error)
             logger.error("Not erased", extra={"error": type(failure).__name__})

@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 from pipeline import notices, outcomes, stopping
 from pipeline.jobs import Job
+from pipeline.page.tasks import Tasks
 from pipeline.settings import Settings as BaseSettings
 from rules.states import ENDED, Status
 
@@ -16,10 +17,13 @@ from rules.states import ENDED, Status
 class Settings(BaseSettings):
     notifications_topic: str
     model_parameter: str
+    tasks_table: str
+    tasks_index: str
 
 
 settings = Settings.from_env()
 channels = notices.Channels(settings.notifications_topic)
+tasks = Tasks(settings.tasks_table, settings.tasks_index)
 logger = Logger()
 metrics = Metrics()
 
@@ -33,7 +37,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> None:
     try:
         # Stop what costs money first: a model must not keep running because a message cannot be sent.
         if job.status is not Status.READY:
-            stopping.stop_what_runs(job, model_parameter=settings.model_parameter)
+            stopping.stop_what_runs(job, model_parameter=settings.model_parameter, tasks=tasks)
     finally:
         if notices.notify_end(job, channels=channels):
             measure(job)

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pipeline import errors, notices, stopping
 from pipeline.clients import clients
 from pipeline.jobs import Job, JobNotFound, ends
+from pipeline.page.tasks import Tasks
 from pipeline.settings import Settings as BaseSettings
 
 
@@ -24,10 +25,13 @@ class Settings(BaseSettings):
     project_parameter: str
     model_parameter: str
     export_function: str
+    tasks_table: str
+    tasks_index: str
 
 
 settings = Settings.from_env()
 channels = notices.Channels(settings.notifications_topic)
+tasks = Tasks(settings.tasks_table, settings.tasks_index)
 logger = Logger()
 
 
@@ -57,7 +61,12 @@ def _settle(job_id: str) -> None:
     if job is None:
         return
     try:
-        stopping.settle(job, project_parameter=settings.project_parameter, model_parameter=settings.model_parameter)
+        stopping.settle(
+            job,
+            project_parameter=settings.project_parameter,
+            model_parameter=settings.model_parameter,
+            tasks=tasks,
+        )
     finally:  # report the end even if something could not be stopped
         if not notices.is_notified(job):
             _export(job)

@@ -1,4 +1,4 @@
-"""Erases a job's personal data: its objects in the bucket, its datasets at Rekognition and, on request, its model.
+"""Erases a job's personal data: objects, labelling tasks, datasets at Rekognition and, on request, models.
 
 The record is kept. An erasure can run again: it deletes what it finds, so it continues where a failed run stopped.
 """
@@ -15,6 +15,7 @@ from pipeline import models
 from pipeline.clients import clients
 from pipeline.errors import TRANSIENT_CODES, PipelineError, error_code
 from pipeline.jobs import erasures, jobs, now_ms
+from pipeline.page.tasks import Tasks
 
 FOLDERS = ("images", "upright", "labels", "manifests", "labelling", "training", "outlines")
 # Concurrent calls of DeleteObjects. Each deletes 1,000 keys, the most allowed (S3 API reference). S3 supports 3,500
@@ -35,8 +36,10 @@ class NotErased(PipelineError):
     """Not all objects of a job could be deleted. Lambda retries the function; no execution ends with this error."""
 
 
-def erase(job_id: str, *, bucket: str) -> None:
-    """Delete the job's objects and datasets, if its record has a request to erase it, and record the erasure.
+def erase(job_id: str, *, bucket: str, tasks: Tasks) -> None:
+    """Delete the job's objects, labelling tasks and datasets, and record the erasure.
+
+    Does nothing if the job's record has no request to erase the job.
 
     The record counts the deleted objects. Two concurrent runs may count the same objects twice.
 
@@ -51,6 +54,7 @@ def erase(job_id: str, *, bucket: str) -> None:
         logger.warning("Not erased: the record has no request to erase the job")
         return
     faults = [fault for folder in FOLDERS if (fault := _empty(job_id, folder, bucket))]
+    deleted_tasks = tasks.delete(job_id)
     datasets = _delete_datasets(job_id)
     with_model = any(request.get("DeleteModel") for request in job["Erasures"])
     if with_model:
@@ -59,7 +63,8 @@ def erase(job_id: str, *, bucket: str) -> None:
         raise NotErased(f"Not everything could be erased. {' '.join(faults)}")
     last = began - job["Erasures"][-1]["RequestedTime"] >= LATE_MS
     done = erasures.mark_erased(job, last=last, model_deleted=with_model) is not None
-    logger.info("Erased" if done else "Erased, but requested again", extra={"datasets": datasets, "last": last})
+    counts = {"datasets": datasets, "tasks": deleted_tasks}
+    logger.info("Erased" if done else "Erased, but requested again", extra=counts | {"last": last})
 
 
 def _empty(job_id: str, folder: str, bucket: str) -> str:

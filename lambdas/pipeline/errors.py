@@ -129,6 +129,10 @@ class LabellingTimedOut(PipelineError):
     """No labels arrived before the labelling deadline."""
 
 
+class TooManyPhotosToLabel(PipelineError):
+    """The job has more photos than people can label on the labelling page."""
+
+
 class LabellingUnavailable(PipelineError):
     """Ground Truth cannot be used: the stack has no work team, or the Region or account has no Ground Truth."""
 

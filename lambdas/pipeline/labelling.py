@@ -1,4 +1,4 @@
-"""Finds or creates the Ground Truth labelling job, and answers the task token of `Request labels` with the labels.
+"""Requests the labels from their provider, and answers the task token of `Request labels` with Ground Truth's labels.
 
 To answer a token is to call SendTaskSuccess or SendTaskFailure with it. A task token is a secret, because any principal
 that has it can continue the execution. It is never logged.
@@ -35,7 +35,7 @@ from rules.states import REQUEST_LABELS, Status
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import DescribeLabelingJobResponseTypeDef
 
-GROUND_TRUTH, SUPPLIED = "ground-truth", "supplied"
+GROUND_TRUTH, PAGE, SUPPLIED = "ground-truth", "page", "supplied"
 LABEL_ATTRIBUTE = "doctype"
 TEMPLATE = Path(__file__).with_name("labelling_template.liquid")
 ENDED = ("Completed", "Failed", "Stopped")
@@ -75,9 +75,9 @@ class LabelsRequested:
 
 @dataclass(frozen=True)
 class LabelsMade:
-    """The answer to the token after Ground Truth has labelled: the labelled manifest, and the numbers of photos.
+    """The answer to the token after people have labelled: the labelled manifest, and the numbers of photos.
 
-    ``manifest`` is an S3 URI. Ground Truth wrote it before ``labelling_ended`` (Unix ms).
+    ``manifest`` is an S3 URI. It was written before ``labelling_ended`` (Unix ms).
     """
 
     provider: str
@@ -91,6 +91,10 @@ class LabelsMade:
 
 Notify = Callable[[str, int, LabelsMade], object]
 """Sends the notices that this attempt (labelling job) of the job has ended. Can be called any number of times."""
+
+
+RequestPage = Callable[[RequestLabels], bool]
+"""Makes the tasks of the labelling page and opens the job; returns True if all photos are labelled already."""
 
 
 def job_name(job_id: str, attempt: int) -> str:
@@ -125,14 +129,17 @@ def parse_time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notify: Notify) -> LabelsRequested:
-    """Store the token, find or create the labelling job, and answer the token if there are labels already.
+def request_labels(
+    request: RequestLabels, ground_truth: "GroundTruth", *, page: RequestPage, notify: Notify
+) -> LabelsRequested:
+    """Store the token, find or create the labelling job or the tasks, and answer the token if there are labels already.
 
-    Can run any number of times for a job. A later run finds the labelling job of an earlier run.
+    Can run any number of times for a job. A later run finds the labelling job or the tasks of an earlier run.
 
     Raises:
         LabellingUnavailable: the stack has no work team, or the Region has no Ground Truth functions.
         LabellingTimedOut: no labels arrived before the deadline.
+        TooManyPhotosToLabel: people would have to label too many photos on the labelling page.
         UnexpectedAnswer: the job does not wait for labels.
     """
     try:
@@ -145,10 +152,15 @@ def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notif
             # The labels were posted for the token of an earlier run, which then failed.
             supply_labels(job)
         else:
-            _check_deadline(request, "no labels were posted")
+            check_deadline(request, "no labels were posted")
             detail = "Waiting for labels: upload a COCO file or a manifest and post its name"
             jobs.advance(request.job_id, REQUEST_LABELS, detail=detail)
         return LabelsRequested(waits_for="supplied labels")
+
+    if request.provider == PAGE:
+        if not page(request):
+            check_deadline(request, "not all photos are labelled")
+        return LabelsRequested(waits_for="people at the labelling page")
 
     if not ground_truth.work_team:
         raise LabellingUnavailable("The stack has no work team: the setting workTeam is empty.")
@@ -173,7 +185,7 @@ def request_labels(request: RequestLabels, ground_truth: "GroundTruth", *, notif
             logger.error("Labelled, but not all notices were sent", extra={"error": type(error).__name__})
         answer(request.job_id, request.task_token, description)
     else:
-        _check_deadline(request, f"labelling job {name} is still {description['LabelingJobStatus']}")
+        check_deadline(request, f"labelling job {name} is still {description['LabelingJobStatus']}")
     return LabelsRequested(waits_for=name)
 
 
@@ -216,10 +228,10 @@ def answer(job_id: str, token: str, description: Mapping[str, Any]) -> None:
     try:
         labels = read_outcome(description)
     except PipelineError as failure:
-        _send(job_id, token, failure)
+        send(job_id, token, failure)
         return
     jobs.note(job_id, Labelled=labels.labelled, LabellingFailures=labels.failed, Unlabelled=labels.unlabelled)
-    _send(job_id, token, payload.write(labels))
+    send(job_id, token, payload.write(labels))
 
 
 def read_outcome(description: Mapping[str, Any]) -> LabelsMade:
@@ -370,12 +382,13 @@ def _notify(job_id: str, description: Mapping[str, Any], notify: Notify) -> None
     notify(job_id, int(description["LabelingJobName"].rpartition("-")[2]), labels)
 
 
-def _check_deadline(request: RequestLabels, state: str) -> None:
+def check_deadline(request: RequestLabels, state: str) -> None:
+    """Raise LabellingTimedOut if the deadline has passed. ``state`` ends the error's sentence."""
     if time.time() > parse_time(request.requested_at) + request.deadline_seconds:
         raise LabellingTimedOut(f"{request.deadline_seconds / 86400:.3g} days after labels were requested, {state}.")
 
 
-def _send(job_id: str, token: str, result: Mapping[str, Any] | PipelineError) -> None:
+def send(job_id: str, token: str, result: Mapping[str, Any] | PipelineError) -> None:
     """Answer the token with an output or a named error, and remove it from the record."""
     _answer_token(token, result)
     tokens.forget(job_id, token)

@@ -15,6 +15,8 @@ from pipeline import labelling, models, outcomes, publishing
 from pipeline.clients import clients
 from pipeline.errors import PipelineError, error_code
 from pipeline.jobs import Job, ends, jobs, model_hours, now_ms
+from pipeline.page import requesting
+from pipeline.page.tasks import Tasks
 from rules.states import ENDED, PUBLISH_MODEL, Status
 
 # A function of a stopped execution runs to its end, and may start something after the stop. Functions that start
@@ -49,7 +51,7 @@ class Parts:
             raise self._failures[0]
 
 
-def stop_what_runs(job: Job, *, model_parameter: str) -> tuple[list[str], list[str]]:
+def stop_what_runs(job: Job, *, model_parameter: str, tasks: Tasks) -> tuple[list[str], list[str]]:
     """Stop what the ended job left running; returns what was stopped, and sentences about what cannot be stopped yet.
 
     Can be called any number of times. Does not stop the labelling of a job that failed, because a resume can use the
@@ -64,6 +66,9 @@ def stop_what_runs(job: Job, *, model_parameter: str) -> tuple[list[str], list[s
     parts = Parts()
     with parts.attempt("labelling"):
         if _is_stopped(job) and job["LabelProvider"] == labelling.GROUND_TRUTH and _stop_labelling(job.id):
+            stopped.append("labelling job")
+    with parts.attempt("labelling page"):
+        if job["LabelProvider"] == labelling.PAGE and requesting.close(tasks, job):
             stopped.append("labelling job")
     with parts.attempt("models"):
         for version in models.versions(job["ProjectArn"]) if job["ProjectArn"] else []:
@@ -106,7 +111,7 @@ def record_end(job_id: str) -> Job | None:
         return job if job.status in ENDED else None  # deleted after 90 days, or never started
 
 
-def settle(job: Job, *, project_parameter: str, model_parameter: str) -> None:
+def settle(job: Job, *, project_parameter: str, model_parameter: str, tasks: Tasks) -> None:
     """Stop and delete what an earlier stop could not stop, if the job was not resumed since its end.
 
     Rekognition cannot cancel a training, so this deletes the model of a stopped job after its training. A resumed job
@@ -121,7 +126,7 @@ def settle(job: Job, *, project_parameter: str, model_parameter: str) -> None:
     parts = Parts()
     remaining: list[str] = []
     with parts.attempt("what runs"):
-        _, remaining = stop_what_runs(job, model_parameter=model_parameter)
+        _, remaining = stop_what_runs(job, model_parameter=model_parameter, tasks=tasks)
     with parts.attempt("trained models"):
         for version in models.versions(job["ProjectArn"]) if job["ProjectArn"] else []:
             if not _trained_after_stop(job, version):

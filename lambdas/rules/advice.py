@@ -119,6 +119,12 @@ BY_ERROR: Mapping[str, Advice] = {
         "Set the setting `workTeam`, or wait until other labelling jobs have ended. Then resume the job. Where Ground "
         "Truth is not available, start a new job with supplied labels.",
     ),
+    "TooManyPhotosToLabel": Advice(
+        (REQUEST_LABELS,),
+        "The job has more photos than people can label on the labelling page in one job.",
+        "Start a new job for each part of the photos, or start a new job with supplied labels.",
+        Resume.IMPOSSIBLE,
+    ),
     "LabellingFailed": Advice(
         (REQUEST_LABELS,),
         "The labelling job failed, or no photo was labelled.",

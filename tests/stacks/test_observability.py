@@ -53,7 +53,7 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
     functions = {
         id for id, one in template.of("AWS::Lambda::Function").items() if not one["Handler"].startswith("stages.")
     }
-    assert len(functions) == 8
+    assert len(functions) == 9
     for name, metric in {"function-failing": "Errors", "function-throttled": "Throttles"}.items():
         assert metrics_by_alarm.pop(name) == {("AWS/Lambda", metric, f"FunctionName=<{id}>") for id in functions}
     queues = {f"QueueName=<{id}.QueueName>" for id in template.of("AWS::SQS::Queue")}
@@ -143,7 +143,14 @@ def test_roles_that_notify_may_put_only_our_own_events(templates: dict[str, Temp
             statement for statement in template.statements_of(name) if "events:PutEvents" in listed(statement["Action"])
         ]
         publishes = any("sns:Publish" in listed(statement["Action"]) for statement in template.statements_of(name))
-        notifies = name in {"RequestLabels", "ResumeLabelling", "RecordOutcome", "SettleJob", "WatchRunning"}
+        notifies = name in {
+            "RequestLabels",
+            "ResumeLabelling",
+            "FinishLabelling",
+            "RecordOutcome",
+            "SettleJob",
+            "WatchRunning",
+        }
         assert (bool(put), publishes) == (notifies, notifies)
         for statement in put:
             assert written(statement["Resource"]).endswith(":event-bus/default")

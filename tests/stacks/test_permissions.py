@@ -71,10 +71,13 @@ def test_a_role_that_reads_no_object_cannot_decrypt_one(every: dict[str, Templat
         "Documents",
         "EvaluateModel",
         "ExportAudit",
+        "FinishLabelling",
         "ImportLabels",
+        "Labelling",
         "LearnOutlines",
         "PlanPhotos",
         "PrepareDatasets",
+        "RequestLabels",
         "StartTraining",
     }
     found, of_reports = set(), set()

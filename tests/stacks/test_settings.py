@@ -76,7 +76,7 @@ def test_everything_that_is_wrong_is_named_at_once(context: dict[str, Any]) -> N
         "polls.training.celing is unknown: did you mean polls.training.ceiling?",
         "minImage is unknown: did you mean minImages?",
         "colour is unknown",
-        'labelProvider is "mturk": give "ground-truth" or "supplied"',
+        'labelProvider is "mturk": give "page", "ground-truth" or "supplied"',
         f'workTeam is "{team}" (a public workforce may not see identity documents, which are personal data): give the '
         'ARN of a private or vendor work team (arn:aws:sagemaker:REGION:ACCOUNT:workteam/...), "create", or nothing',
         "workersPerImage is 0: give a whole number from 1 to 9",

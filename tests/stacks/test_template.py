@@ -35,6 +35,13 @@ ENVIRONMENT = {
         "KMS_KEY_ARN",
         "COST_TAGS",
         "NOTIFICATIONS_TOPIC",
+        "TASKS_TABLE",
+        "TASKS_INDEX",
+        "ANSWERS_PER_PHOTO",
+        "BLIND_SHARE",
+        "REVIEW_SHARE",
+        "PROPOSALS",
+        "RETENTION_DAYS",
     },
     "PrepareDatasets": {"JOBS_TABLE", "BUCKET", "MAX_REJECTED_SHARE"},
     "CreateDatasets": {"JOBS_TABLE", "COST_TAGS"},
@@ -63,16 +70,19 @@ ENVIRONMENT = {
         "STOP_PREVIOUS_MODEL",
     },
     "ResumeLabelling": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC"},
-    "RecordOutcome": {"JOBS_TABLE", "NOTIFICATIONS_TOPIC", "MODEL_PARAMETER"},
+    "FinishLabelling": {"JOBS_TABLE", "TASKS_TABLE", "TASKS_INDEX", "BUCKET", "NOTIFICATIONS_TOPIC"},
+    "RecordOutcome": {"JOBS_TABLE", "TASKS_TABLE", "TASKS_INDEX", "NOTIFICATIONS_TOPIC", "MODEL_PARAMETER"},
     "SettleJob": {
         "JOBS_TABLE",
+        "TASKS_TABLE",
+        "TASKS_INDEX",
         "JOBS_INDEX",
         "NOTIFICATIONS_TOPIC",
         "PROJECT_PARAMETER",
         "MODEL_PARAMETER",
         "EXPORT_FUNCTION",
     },
-    "EraseJob": {"JOBS_TABLE", "JOBS_INDEX", "BUCKET"},
+    "EraseJob": {"JOBS_TABLE", "TASKS_TABLE", "TASKS_INDEX", "JOBS_INDEX", "BUCKET"},
     "ExportAudit": {"JOBS_TABLE", "BUCKET", "AUDIT_BUCKET"},
     "WatchRunning": {
         "JOBS_TABLE",
@@ -101,18 +111,22 @@ ENVIRONMENT = {
         "ERASE_FUNCTION",
         "AUDIT_BUCKET",
         "EXPORT_FUNCTION",
+        "TASKS_TABLE",
+        "TASKS_INDEX",
     },
-    "Documents": {"BUCKET", "MODEL_PARAMETER", "DETECT_BUCKETS", "WEB_ORIGINS"},
     "Labelling": {
         "JOBS_TABLE",
         "TASKS_TABLE",
         "TASKS_INDEX",
-        "BUCKET",
+        "PROJECT_PARAMETER",
+        "MODEL_PARAMETER",
+        "FINISH_FUNCTION",
         "LABELLING_ISSUER",
         "LABELLING_CLIENT",
         "LABELLING_SIGN_IN_URL",
         "LABELLING_SCOPES",
     },
+    "Documents": {"BUCKET", "MODEL_PARAMETER", "DETECT_BUCKETS", "WEB_ORIGINS"},
 }
 
 BEHIND_THE_API = {"Api": "api.app", "Documents": "api.documents", "Labelling": "api.labelling"}
@@ -180,6 +194,8 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     assert sizes.pop("Documents") == (29, 1769)  # one vCPU: it finds outlines
     assert sizes.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
     assert sizes.pop("SettleJob") == (300, 256)  # it looks at every job that is not settled
+    assert sizes.pop("RequestLabels") == (240, 1769)  # it creates up to 20,000 labelling tasks
+    assert sizes.pop("FinishLabelling") == (300, 1024)  # it reads up to 20,000 answers
     assert set(sizes.values()) == {(900, 1024), (60, 256)}
 
 
@@ -251,12 +267,15 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
     (erase_job,) = (
         id for id, one in template.of("AWS::Lambda::Function").items() if one["Handler"] == "events.erase_job.handler"
     )
-    (export_audit,) = (
-        id
-        for id, one in template.of("AWS::Lambda::Function").items()
-        if one["Handler"] == "events.export_audit.handler"
+    export_audit, finish_labelling = (
+        next(
+            id for id, one in template.of("AWS::Lambda::Function").items() if one["Handler"] == f"events.{name}.handler"
+        )
+        for name in ("export_audit", "finish_labelling")
     )
-    # Then it deletes objects of jobs, datasets, and models when asked to, no record, and only the API calls it; others
+    (tasks,) = (id for id, one in template.of("AWS::DynamoDB::Table").items() if len(one["KeySchema"]) == 2)
+    # Then it deletes objects and labelling tasks of jobs, datasets, and models when asked to, no record, and only the
+    # API calls it; others
     # delete a dataset that failed and the model of a job that was stopped
     folders = ("images", "upright", "labels", "manifests", "labelling", "training", "outlines")
     here = "<AWS::Region>:<AWS::AccountId>"
@@ -271,6 +290,8 @@ def test_one_function_deletes_and_the_api_calls_that_one(template: Template) -> 
                 ("SettleJob", "DeleteProjectVersion"),
             )
         ),
+        ("EraseJob", "dynamodb:DeleteItem", f"<{tasks}.Arn>"),
+        ("Labelling", "lambda:InvokeFunction", f"<{finish_labelling}.Arn>"),
         ("Api", "lambda:InvokeFunction", f"<{erase_job}.Arn>"),
         ("Api", "lambda:InvokeFunction", f"<{export_audit}.Arn>"),
         ("SettleJob", "lambda:InvokeFunction", f"<{export_audit}.Arn>"),
@@ -532,7 +553,7 @@ WRITERS = ["PlanPhotos", "CheckPhotos", "CollectPhotos", "ImportLabels", "Prepar
     ("sid", "folders", "writers"),
     [
         ("OnlyStagesWriteManifests", ["manifests", "upright"], WRITERS),
-        ("OnlyLabellingWritesLabels", ["labelling"], ["LabellingRole", "RequestLabels"]),
+        ("OnlyLabellingWritesLabels", ["labelling"], ["LabellingRole", "RequestLabels", "FinishLabelling"]),
         ("OnlyTrainingWritesFigures", ["training"], ["StartTraining"]),
         ("OnlyLearnOutlinesWritesOutlines", ["outlines"], ["LearnOutlines"]),
     ],

@@ -13,9 +13,11 @@ from moto import mock_aws
 from pipeline.clients import Clients, clients
 from pipeline.jobs import Jobs
 from pipeline.jobs import jobs as table
+from pipeline.page.tasks import Tasks
 from tests.unit.aws_fakes import client
 
 BUCKET, TABLE, INDEX = "ekyc-unit-tests", "jobs", "ByStartTime"
+TASKS = Tasks("tasks", "ByAvailability")
 
 
 @pytest.fixture
@@ -25,6 +27,8 @@ def moto_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("AWS_ACCESS_KEY_ID", "testing"),
         ("AWS_SECRET_ACCESS_KEY", "testing"),
         ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("TASKS_TABLE", TASKS.table),
+        ("TASKS_INDEX", TASKS.index),
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
@@ -51,7 +55,7 @@ def logs() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 def dynamodb(moto_aws: None) -> Any:
-    """A DynamoDB client with the table of jobs and its index."""
+    """A DynamoDB client with the tables of jobs and of labelling tasks, each with its index."""
     dynamodb = client("dynamodb")
     dynamodb.create_table(
         TableName=TABLE,
@@ -70,6 +74,30 @@ def dynamodb(moto_aws: None) -> Any:
                     {"AttributeName": "StartTime", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+    dynamodb.create_table(
+        TableName=TASKS.table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": "JobId", "KeyType": "HASH"},
+            {"AttributeName": "Item", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "JobId", "AttributeType": "S"},
+            {"AttributeName": "Item", "AttributeType": "S"},
+            {"AttributeName": "Queue", "AttributeType": "S"},
+            {"AttributeName": "AvailableAt", "AttributeType": "N"},
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": TASKS.index,
+                "KeySchema": [
+                    {"AttributeName": "Queue", "KeyType": "HASH"},
+                    {"AttributeName": "AvailableAt", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["People", "Version"]},
             }
         ],
     )

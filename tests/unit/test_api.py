@@ -1100,7 +1100,12 @@ def test_the_routes_are_the_calls_of_the_description(api: Api) -> None:
     # Given the routes that the functions answer
     for name in ("ISSUER", "CLIENT", "SIGN_IN_URL", "SCOPES"):
         api.monkeypatch.setenv(f"LABELLING_{name}", "x")
-    for name, value in {"TASKS_TABLE": "tasks", "TASKS_INDEX": "ByAvailability", "DETECT_BUCKETS": ""}.items():
+    for name, value in {
+        "TASKS_TABLE": "tasks",
+        "TASKS_INDEX": "ByAvailability",
+        "DETECT_BUCKETS": "",
+        "FINISH_FUNCTION": "finish",
+    }.items():
         api.monkeypatch.setenv(name, value)
     apps = [api.function.app, *(importlib.import_module(f"api.{name}").app for name in ("documents", "labelling"))]
     routes = {

@@ -59,6 +59,7 @@ class Setting:
                 redrives=redrives,
             ),
             GroundTruth(BUCKET, team, ROLE, 3, kms_key_arn, ["cost-centre=4711", "team="]),
+            page=lambda _request: False,
             notify=self.notify,
         )
 

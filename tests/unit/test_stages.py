@@ -33,6 +33,11 @@ ENVIRONMENT = {
     "KMS_KEY_ARN": "",
     "COST_TAGS": "team=kyc",
     "MAX_UNMATCHED_SHARE": "0.05",
+    "ANSWERS_PER_PHOTO": "1",
+    "BLIND_SHARE": "0",
+    "REVIEW_SHARE": "0",
+    "PROPOSALS": "true",
+    "RETENTION_DAYS": "180",
     "NOTIFICATIONS_TOPIC": f"arn:aws:sns:us-east-1:{ACCOUNT}:outcomes",
 }
 

@@ -35,6 +35,9 @@ def list_needs(call: Call) -> Iterator[Need]:
     """
     given = call.parameters
     match call.service, call.operation:
+        case "dynamodb", "BatchGetItem":
+            for table in given["RequestItems"]:
+                yield Need("dynamodb:BatchGetItem", f"arn:aws:dynamodb:{HERE}:table/{table}")
         case "dynamodb", operation:
             index = f"/index/{given['IndexName']}" if "IndexName" in given else ""
             yield Need(f"dynamodb:{operation}", f"arn:aws:dynamodb:{HERE}:table/{given['TableName']}{index}")
@@ -94,6 +97,9 @@ def _rekognition(operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
         yield Need(f"rekognition:{operation}", arn, tags)
         if tags:
             yield Need("rekognition:TagResource", arn, tags)
+    if operation == "DetectCustomLabels" and "S3Object" in given["Image"]:
+        photo = given["Image"]["S3Object"]
+        yield Need("s3:GetObject", f"arn:aws:s3:::{photo['Bucket']}/{photo['Name']}")
     if operation == "CreateDataset":  # Rekognition reads with the caller's permissions
         manifest = given["DatasetSource"]["GroundTruthManifest"]["S3Object"]
         yield Need("s3:GetObject", f"arn:aws:s3:::{manifest['Bucket']}/{manifest['Name']}")

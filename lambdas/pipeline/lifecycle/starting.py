@@ -9,9 +9,10 @@ from pipeline.clients import clients
 from pipeline.errors import error_code
 from pipeline.executions import StateMachine
 from pipeline.jobs import Job, MoveRefused, jobs, now_ms
-from pipeline.labelling import GROUND_TRUTH
+from pipeline.labelling import GROUND_TRUTH, PAGE
 from pipeline.lifecycle.execution import check_not_erased, describe_execution
 from pipeline.lifecycle.refusals import NotAllowed, NotThere
+from pipeline.page.requesting import MOST_PHOTOS
 from rules.ground_truth_regions import FUNCTION_ACCOUNTS
 from rules.states import Status
 
@@ -98,8 +99,21 @@ def _missing_for(
         )
     if "key" in labels and not labels_etag:
         return f"The labels file {labels['key'].rpartition('/')[2]!r} is not uploaded."
-    photos = clients.s3.list_objects_v2(Bucket=bucket, Prefix=f"images/{job_id}/", MaxKeys=1)
-    return None if photos["KeyCount"] else "The job has no photos. Upload photos, then start it."
+    photos = _count_photos(job_id, bucket, most=MOST_PHOTOS + 1 if labels["provider"] == PAGE else 1)
+    if photos > MOST_PHOTOS:
+        return (
+            f"The job has more than {MOST_PHOTOS:,} photos, the most that people can label on the labelling page. "
+            "Create a job for each part of the photos, or start this job with supplied labels."
+        )
+    return None if photos else "The job has no photos. Upload photos, then start it."
+
+
+def _count_photos(job_id: str, bucket: str, *, most: int) -> int:
+    """The number of the job's uploaded photos, counted up to ``most``."""
+    pages = clients.s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=f"images/{job_id}/", PaginationConfig={"MaxItems": most, "PageSize": min(most, 1000)}
+    )
+    return sum(len(page.get("Contents", ())) for page in pages)
 
 
 def _claim_again(job: Job) -> None:

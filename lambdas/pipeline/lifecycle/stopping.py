@@ -6,10 +6,13 @@ from pipeline.executions import StateMachine
 from pipeline.jobs import Job, jobs, now_ms
 from pipeline.lifecycle.execution import UP, describe_execution
 from pipeline.lifecycle.refusals import NotAllowed
+from pipeline.page.tasks import Tasks
 from rules.states import RUNNING
 
 
-def stop(job: Job, caller: str, machine: StateMachine, *, model_parameter: str) -> tuple[Job, list[str], list[str]]:
+def stop(
+    job: Job, caller: str, machine: StateMachine, *, model_parameter: str, tasks: Tasks
+) -> tuple[Job, list[str], list[str]]:
     """Stop all that the job runs; returns the job, the names of what was stopped, and sentences about what still runs.
 
     Stops the execution first, because it would fail if its labelling job were stopped before. Does not stop a published
@@ -36,7 +39,7 @@ def stop(job: Job, caller: str, machine: StateMachine, *, model_parameter: str) 
         stopped.append("execution")
     recorded = outcomes.record(execution["executionArn"])
     ended = recorded or jobs.get(job.id)
-    also_stopped, remaining = stopping.stop_what_runs(ended, model_parameter=model_parameter)
+    also_stopped, remaining = stopping.stop_what_runs(ended, model_parameter=model_parameter, tasks=tasks)
     if stopping.MODEL in also_stopped:  # the record has changed since
         ended = jobs.get(job.id)
     return ended, stopped + also_stopped, remaining

@@ -1,0 +1,100 @@
+"""People who label and review photos through the HTTP calls of the labelling page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from deployed import Pipeline
+from PIL import Image
+
+from ekyc.localaws.services import gateway
+
+Json = dict[str, Any]
+
+
+def let_people_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the local API Gateway pass the claims of the token in the header Authorization, as its authorizer does."""
+    proxy_event = gateway._proxy_event
+
+    def with_claims(request: Any, route: Any, request_id: str) -> Json:
+        event = proxy_event(request, route, request_id)
+        token = request.headers.get("Authorization", "")
+        if token.startswith("e30."):
+            payload = token.split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            event["requestContext"]["authorizer"] = {"claims": claims}
+        return event
+
+    monkeypatch.setattr(gateway, "_proxy_event", with_claims)
+
+
+def id_token(subject: str, *groups: str) -> str:
+    """An ID token with the claims of a person, whose signature nobody checks."""
+    claims = {"sub": subject, "cognito:username": subject, "cognito:groups": ",".join(groups)}
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}."
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person with a browser."""
+
+    subject: str
+    http: httpx.Client
+
+    def call(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+        return self.http.request(method, path, json=body)
+
+    def take(self, job_id: str, count: int = 1) -> list[Json]:
+        response = self.call("POST", f"jobs/{job_id}/next", {"count": count})
+        assert response.status_code == 200, response.text
+        return response.json()["tasks"]
+
+    def answer(self, job_id: str, task: Json, boxes: list[Json] | None = None, **fields: Any) -> httpx.Response:
+        """Answer a photo that was taken: with ``boxes``, with no document, or as ``fields`` say."""
+        outcome = "labelled" if boxes else "no-document"
+        body = {"leaseId": task.get("leaseId"), "outcome": outcome, "boxes": boxes or [], "seconds": 4.0, **fields}
+        body = {name: value for name, value in body.items() if value is not None}
+        return self.call("PUT", f"jobs/{job_id}/answers/{task['place']}", body)
+
+    def label_all(self, job_id: str, draw: Callable[[Json], list[Json]], count: int = 2) -> list[int]:
+        """Label photos until there is none for this person; returns their places."""
+        places = []
+        while tasks := self.take(job_id, count):
+            for task in tasks:
+                response = self.answer(job_id, task, draw(task))
+                assert response.status_code == 200, response.text
+                places.append(task["place"])
+        return places
+
+
+def person(pipeline: Pipeline, subject: str, *groups: str) -> Person:
+    """A signed-in person."""
+    http = httpx.Client(
+        base_url=f"{pipeline.aws.api_url}/api/labelling/",
+        timeout=120,
+        headers={"Authorization": id_token(subject, *(groups or ("labellers",)))},
+    )
+    return Person(subject, http)
+
+
+def box(kind: str = "AU_PASSPORT", left: int = 20, top: int = 20, width: int = 50, height: int = 40) -> Json:
+    return {"type": kind, "left": left, "top": top, "width": width, "height": height}
+
+
+def small_photos(folder: Path, count: int) -> Iterator[Path]:
+    """Photos of 96 x 96 pixels, no two alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        content = io.BytesIO()
+        Image.effect_noise((96, 96), 40 + number % 60).save(content, "PNG")
+        path = folder / f"photo-{number:04d}.png"
+        path.write_bytes(content.getvalue())
+        yield path
