@@ -143,15 +143,17 @@ def run_jobs(pipeline: Pipeline) -> None:
     assert pipeline.http.get("url", params={"JobId": first, "S3Key": name}).status_code == 409
     pipeline.start(first)
     pipeline.reaches(first, "Ready")
-    # a photo that is stored sideways; labels are posted while the machine waits; the next model takes the place
-    second = pipeline.uploaded()
+    # a photo that is stored upside down, and is learned from; labels are posted while the machine waits; the next model
+    # takes the place
+    second = pipeline.uploaded(*sorted(path for path in pipeline.photos.glob("*.jpg") if path.name != name))
     rekognition.current().learns = True  # and outlines are learned
-    sideways = pipeline.photos.parent / "sideways.jpg"
+    turned = pipeline.photos.parent / "turned" / name
+    turned.parent.mkdir(exist_ok=True)
     photo = Image.open(pipeline.photos / name)
     exif = photo.getexif()
-    exif[0x0112] = 6
-    photo.save(sideways, exif=exif, quality=92)
-    pipeline.upload(second, sideways, pipeline.photos / "annotations.json")
+    exif[0x0112] = 3
+    photo.save(turned, exif=exif, quality=92)
+    pipeline.upload(second, turned, pipeline.photos / "annotations.json")
     pipeline.start(second, labels={"provider": "supplied"}, stopPreviousModel=True)
     pipeline.reaches(second, "WaitingForLabelling")
     assert pipeline.http.post(f"jobs/{second}/labels", json={"key": "annotations.json"}).status_code == 200
