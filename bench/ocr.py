@@ -2,9 +2,11 @@
 
     make ocr
 
-RapidOCR (PP-OCR's models, in the package) reads each document of the test photos from three crops: the upright box, as
-Rekognition returns it; the crop that the API returns; and the ideal crop, by the true corners. All have a longer side
-of 1,000 px. The detector's box is the labelled one with each side moved by up to 3 %.
+RapidOCR (PP-OCR's models, in the package) and, if it is installed (Debian: tesseract-ocr), Tesseract read each document
+of the test photos from three crops: the upright box, as Rekognition returns it; the crop that the API returns; and the
+ideal crop, by the true corners. All have a longer side of 1,000 px. The detector's box is the labelled one with each
+side moved by up to 3 %. RapidOCR finds lines of any direction and straightens each of them; Tesseract reads upright
+lines only.
 
 The known text is all that the specimens' drawing writes for a person: names, dates, numbers, machine-readable zones. A
 text's error is its edit distance to the most similar part of what the OCR read, in any line or across lines. Prints
@@ -14,12 +16,15 @@ Markdown tables, and writes docs/ocr.jpg.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +44,7 @@ SIDE = 1000  # pixels of a crop's longer side, as in the API's response
 SHORTEST = 4  # letters; shorter texts are found anywhere
 ZONE = 30  # letters of the shortest line of a machine-readable zone
 CROPS = ("upright box", "as the API returns it", "by the true corners")
+PICTURED = "Tesseract"
 TURNS = {"up to 5°": (0, 5), "5° to 20°": (5, 20), "more than 20°": (20, 181)}
 
 
@@ -141,8 +147,8 @@ def rate(pairs: Sequence[tuple[int, int]]) -> float:
     return sum(wrong for wrong, _ in pairs) / max(1, sum(count for _, count in pairs))
 
 
-def main(python: str) -> None:
-    """Print the tables and write the picture."""
+def main(readers: Mapping[str, Callable[[Sequence[str]], list[list[str]]]]) -> None:
+    """Print a table for each OCR, and write the picture."""
     training = [take(name, seed) for name in documents.TYPES for seed in range(TRAINING)]
     tests = [take(name, 1000 + seed) for name in documents.TYPES for seed in range(TEST)]
     model = learn([taken.scene for taken in training])
@@ -154,14 +160,36 @@ def main(python: str) -> None:
             for name, crop in of_photo.items():
                 paths.append(f"{folder}/{number}-{CROPS.index(name)}.png")
                 cv2.imwrite(paths[-1], crop)
-        command = [python, str(PROJECT / "bench/read_text.py")]
-        run = subprocess.run(command, input="\n".join(paths), capture_output=True, text=True, check=True)  # noqa: S603
-    lines = iter(run.stdout.splitlines())
-    found = [
-        {name: errors(taken, json.loads(next(lines))) for name in of} for taken, of in zip(tests, cut, strict=True)
+        read = {name: reader(paths) for name, reader in readers.items()}
+    for name, texts in read.items():
+        lines = iter(texts)
+        found = [{crop: errors(taken, next(lines)) for crop in of} for taken, of in zip(tests, cut, strict=True)]
+        print(f"\n{name}:\n")
+        print_rates(tests, found)
+        if name == PICTURED:
+            draw_picture(tests, cut, found)
+
+
+def by_rapidocr(python: str, paths: Sequence[str]) -> list[list[str]]:
+    """The lines that RapidOCR reads in each picture."""
+    command = [python, str(PROJECT / "bench/read_text.py")]
+    run = subprocess.run(command, input="\n".join(paths), capture_output=True, text=True, check=True)  # noqa: S603
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def by_tesseract(paths: Sequence[str]) -> list[list[str]]:
+    """The lines that Tesseract reads in each picture, wherever they are in it."""
+    environment = os.environ | {"OMP_THREAD_LIMIT": "1"}
+    return [
+        subprocess.run(  # noqa: S603
+            ["tesseract", path, "-", "--psm", "11"],  # noqa: S607
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for path in paths
     ]
-    print_rates(tests, found)
-    draw_picture(tests, cut, found)
 
 
 def print_rates(tests: list[Taken], found: list[dict[str, list[tuple[int, int]]]]) -> None:
@@ -170,7 +198,7 @@ def print_rates(tests: list[Taken], found: list[dict[str, list[tuple[int, int]]]
         name: [n for n, taken in enumerate(tests) if low <= taken.turn < high] for name, (low, high) in TURNS.items()
     }
     known = sum(count for of_photo in found for _, count in of_photo[CROPS[0]])
-    print(f"{len(tests)} documents of {len(documents.TYPES)} types, {known:,} characters, RapidOCR 3.10.0\n")
+    print(f"{len(tests)} documents of {len(documents.TYPES)} types, {known:,} characters\n")
     heads = [f"turned {name} ({len(numbers)})" for name, numbers in groups.items()]
     print(f"| Crop | all texts | machine-readable zones | {' | '.join(heads)} |\n|---|---:|---:|{'---:|' * len(heads)}")
     for name in CROPS:
@@ -206,4 +234,5 @@ def sized(crop: np.ndarray, width: int) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    readers = {"RapidOCR": partial(by_rapidocr, sys.argv[1])} if len(sys.argv) > 1 else {}
+    main(readers | ({"Tesseract": by_tesseract} if shutil.which("tesseract") else {}))
