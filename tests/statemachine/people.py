@@ -53,7 +53,10 @@ class Person:
         return self.http.request(method, path, json=body)
 
     def take(self, job_id: str, count: int = 1) -> list[Json]:
+        """The photos that the person gets; none if all photos of the job are labelled."""
         response = self.call("POST", f"jobs/{job_id}/next", {"count": count})
+        if response.status_code == 409 and "All photos of the job are labelled" in response.json()["detail"]:
+            return []
         assert response.status_code == 200, response.text
         return response.json()["tasks"]
 

@@ -25,7 +25,7 @@ from pipeline.page import states
 from pipeline.page.labelling import FEW
 from pipeline.page.states import Decision, Outcome, Phase
 from pipeline.page.tasks import JOB, Changed, Item, Tasks
-from rules.consolidation import agreement
+from rules.consolidation import DrawnBox, agreement
 from rules.doubts import Doubt, Given, doubts
 from rules.lines import Box, Labelled, line_end, line_start
 
@@ -217,7 +217,7 @@ def _labels(job: Item, photos: Sequence[Item], manifest: bytes, bucket: str) -> 
     proposals = Counter[str]()
     for _, answer in answers:
         proposals.update(answer.get("Proposal", {}))
-    shared = [photo for photo in photos if len(_given(photo).answers) > 1]
+    shared = [photo for photo in photos if len(_all_boxes(photo)) > 1]
     checked = [photo for photo in photos if any(answer.get("Check") for answer in photo.get("Answers", {}).values())]
     return PageLabels(
         provider=PAGE,
@@ -240,9 +240,15 @@ def _labels(job: Item, photos: Sequence[Item], manifest: bytes, bucket: str) -> 
     )
 
 
+def _all_boxes(photo: Item) -> list[list[DrawnBox]]:
+    """The boxes of each answer that was no skip, oldest first, also of those before a reviewer returned the photo."""
+    answers = sorted(photo.get("Answers", {}).values(), key=lambda answer: int(answer["Time"]))
+    return [states.boxes_of(answer) for answer in answers if answer["Outcome"] != Outcome.SKIPPED]
+
+
 def _agreement(photo: Item) -> float:
     """The least agreement of an answer with the first one."""
-    first, *others = _given(photo).answers or [[]]
+    first, *others = _all_boxes(photo) or [[]]
     return min((agreement(first, other) for other in others), default=1.0)
 
 
@@ -250,7 +256,7 @@ def _of_type(name: str, shared: Sequence[Item]) -> dict[str, Any]:
     """The agreement about a type, over the photos in which one of several people saw the type."""
     values = []
     for photo in shared:
-        first, *others = [[box for box in boxes if box.label == name] for boxes in _given(photo).answers]
+        first, *others = [[box for box in boxes if box.label == name] for boxes in _all_boxes(photo)]
         if first or any(others):
             values.append(min(agreement(first, other) for other in others))
     return {"type": name, "photos": len(values), "agreement": _mean(values)}
