@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.audit.facts import EQUAL, MISSING, REPLACED, UNREAD
 from pipeline.executions import BATCH_FAILED
-from pipeline.labelling import GROUND_TRUTH
+from pipeline.labelling import GROUND_TRUTH, PAGE
 from rules.outline_words import in_words
 from rules.words import counted
 
@@ -110,6 +110,9 @@ def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
     if labelling is None:
         yield "The execution did not reach this step."
         return
+    if labelling["provider"] == PAGE:
+        yield from _labelled_on_page(labelling)
+        return
     if labelling["provider"] != GROUND_TRUTH:
         if labelling["postedBy"] is None and labelling["postedTime"] is None:
             yield "The job takes supplied labels, but none arrived."
@@ -146,6 +149,28 @@ def _labelling(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"Left out because they cannot be read: {counted(job['unreadable'], 'file')}."
     if labelling["labellingJobs"]:
         yield "The answers were read from the bucket for this report. The history has no hash of them."
+
+
+def _labelled_on_page(labelling: Mapping[str, Any]) -> Iterator[str]:
+    people = labelling["people"]
+    if people is None:
+        yield "People label the photos on the labelling page, and have not finished."
+        return
+    yield f"{counted(len(people), 'signed-in user')} labelled {_number(labelling['labelled'])} photos on the"
+    yield f"labelling page; {_number(labelling['unlabelled'])} photos were skipped and stay unlabelled:"
+    shown = [
+        f"{person['person']} {counted(person['answers'], 'answer')}, {person['medianSeconds']} s a photo (median)"
+        for person in people[:MOST_WORKERS]
+        if person["answers"]
+    ]
+    yield "; ".join(shown) + (f"; and {len(people) - MOST_WORKERS} more" if len(people) > MOST_WORKERS else "") + "."
+    proposals, checks, reviews = labelling["proposals"], labelling["checks"], labelling["reviews"]
+    yield f"Boxes that the live model proposed: {proposals['shown']:,}. People accepted {proposals['accepted']:,}"
+    yield f"unchanged and changed {proposals['changed']:,}."
+    yield f"A second person labelled {counted(checks['photos'], 'photo')} without proposals, to check the labels."
+    yield f"People disagreed about {counted(labelling['disagreements'], 'photo')}."
+    yield f"Reviewers accepted the labels {counted(reviews['accept'], 'time')}, corrected them"
+    yield f"{counted(reviews['correct'], 'time')} and returned a photo {counted(reviews['return'], 'time')}."
 
 
 def _split(facts: Mapping[str, Any]) -> Iterator[str]:

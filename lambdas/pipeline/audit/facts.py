@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.labelling import GROUND_TRUTH, SUPPLIED
+from pipeline.labelling import GROUND_TRUTH, PAGE, SUPPLIED
 from rules import prices, states
 
 HOUR_MS = 3_600_000
+MADE = ("manifest", "labelled", "failed", "unlabelled")
+MADE_ON_PAGE = ("people", "proposals", "checks", "disagreements", "agreementByType", "reviews")
+"""The figures that the labelling page puts into the output of the token, so that the history has them."""
 
 ENDS = {
     "ExecutionSucceeded": "SUCCEEDED",
@@ -314,9 +317,11 @@ def _labelling(walk: Walk, inputs: Mapping[str, Any], job_input: Mapping[str, An
     if provider == GROUND_TRUTH:
         return {
             "provider": provider,
-            **{name: result.get(name) for name in ("manifest", "labelled", "failed", "unlabelled")},
+            **{name: result.get(name) for name in MADE},
             "labellingJobs": inputs["workers"],
         }
+    if provider == PAGE:
+        return {"provider": provider, **{name: result.get(name) for name in (*MADE, *MADE_ON_PAGE)}}
     at_start = "key" in options
     return {
         "provider": provider,

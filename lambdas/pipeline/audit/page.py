@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.audit import drawings, facts
 from pipeline.audit.answers import WORDS, duration, moment
-from pipeline.labelling import GROUND_TRUTH
+from pipeline.labelling import GROUND_TRUTH, PAGE
 from pipeline.photos import plots
 
 TITLE = "Audit report "  # precedes the execution's name in the title, from which `verify` reads the name
@@ -168,6 +168,17 @@ def _figures(derived: Mapping[str, Any]) -> Iterator[str]:
             ]
             title = f"Labelling job {job['labellingJob']}, {job['answers']} answers"
             yield _table(title, ("Worker", "#Photos", "#Median", "#Longest", "#Total"), rows)
+    if labelling and labelling["provider"] == PAGE and labelling["people"]:
+        yield '<h2 id="workers">Who labelled</h2>'
+        names = ("answers", "skipped", "medianSeconds", "agreement", "reviews")
+        yield _table(
+            "People at the labelling page, by their subject in the user pool",
+            ("Person", "#Answers", "#Skipped", "#Median seconds", "#Agreement", "#Reviews"),
+            [
+                (_code(person["person"]), *("\u2013" if person[name] is None else person[name] for name in names))
+                for person in labelling["people"]
+            ],
+        )
     if derived["incidents"]:
         yield '<h2 id="incidents">Failures, retries, stops and redrives</h2>'
         rows = [
