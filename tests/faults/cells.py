@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 import uuid
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployment import ENDED, FROM_SCHEDULE, ApiFailed, Bench, Hangs, Job, eventually
+from deployment import ENDED, FROM_SCHEDULE, TYPES, ApiFailed, Bench, Hangs, Job, eventually
 from invariants import failed_cleanly, violations
 
 from ekyc.localaws import calls, faults
@@ -130,6 +131,63 @@ def run_unnoticed(bench: Bench, job: Job) -> None:
     events.fire_schedules()
 
 
+def run_on_page(bench: Bench, job: Job) -> None:
+    """Run a job whose photos a person labels on the labelling page."""
+    start_on_page(bench, job)
+    eventually(lambda: label_on_page(bench, job), "the job does not accept the answers")
+    bench.wait_for_end(job)
+
+
+def start_on_page(bench: Bench, job: Job) -> None:
+    """Start a job, unless it runs, and wait until it waits for people."""
+    if bench.execution(job) is None:
+        bench.upload(job)
+        bench.start(job, labels={"provider": "page"})
+    eventually(
+        lambda: bench.record(job)["Status"] in ("Labelling", *ENDED) or bench.execution(job).error,
+        "the job does not wait for people",
+    )
+
+
+def label_on_page(bench: Bench, job: Job) -> bool:
+    """Label what the job offers now. Return whether the job needs no more answers."""
+    if bench.record(job)["Status"] not in ("CheckingImages", "WaitingForLabelling", "Labelling"):
+        return True
+    try:
+        taken = bench.call_as_person("POST", "next", job, json={"count": 2}).json()["tasks"]
+        for task in taken:
+            kind = TYPES[(task["place"] - 1) % 2]
+            answer = {
+                "leaseId": task["leaseId"],
+                "outcome": "labelled",
+                "boxes": [{"type": kind, "left": 20, "top": 20, "width": 50, "height": 40}],
+                "seconds": 3,
+            }
+            bench.call_as_person("PUT", f"answers/{task['place']}", job, json=answer)
+    except ApiFailed as failure:
+        if re.search(": 40[49] ", str(failure)):
+            return False  # the job is not open yet or any more, or the lease has expired during the repeated calls
+        raise
+    return False
+
+
+def stop_on_page(bench: Bench, job: Job) -> None:
+    """Stop a job while people label its photos."""
+    start_on_page(bench, job)
+    bench.call("POST", f"jobs/{job.id}/stop", job)
+    bench.wait_for_end(job)
+
+
+def erase_from_page(bench: Bench, job: Job) -> None:
+    """Run a job whose photos a person labels to its end, and request its erasure."""
+    run_on_page(bench, job)
+    bench.wait_until_settled(job)
+    bench.call("DELETE", f"jobs/{job.id}", job)
+
+
+ERASING = (run_and_erase, erase_from_page)
+
+
 @dataclass(frozen=True)
 class Way:
     """A course of a job: the client's calls, the faults that belong to it, and the status at its end."""
@@ -159,6 +217,9 @@ WAYS = {
     "a batch is checked again": Way(
         run_and_resume, fails=(("stages.check_photos", What.DENIED, "GetObject", Lasts.ONCE),)
     ),
+    "labelled on the page": Way(run_on_page),
+    "stopped while people label": Way(stop_on_page, "Stopped"),
+    "erased after people labelled": Way(erase_from_page),
     "labelled by people": Way(run_labelled),
     "labelled twice": Way(run_relabelled, labelling_jobs=2, fails=(("", What.LABELLING_FAILS, "", Lasts.ONCE),)),
     "published": Way(run_published),
@@ -195,7 +256,7 @@ class Row:
     @property
     def route(self) -> str:
         """The API's route, such as "/api/training/start"; empty for other functions."""
-        return self.unit.rpartition(" ")[2] if self.module == "api.app" else ""
+        return self.unit.rpartition(" ")[2] if self.module.startswith("api.") else ""
 
     @property
     def call(self) -> str:
@@ -305,7 +366,7 @@ def record_calls(bench: Bench, way_name: str) -> dict[Row, int]:
             if way.run is not run_unnoticed or (unit != WATCH and call.operation != "Query"):
                 continue
             unit += SCHEDULED
-        if unit == "api.app":
+        if unit.startswith("api."):
             unit = f"{unit} {call.invocation.event['httpMethod']} {call.invocation.event['resource']}"
         key = (call.invocation.id, f"{unit} {call.service} {call.operation}")
         counts[key] += 1
@@ -441,7 +502,7 @@ def try_faults(
                 try:
                     way.run(bench, job)
                 except ApiFailed as failure:
-                    if not (permanent and module == "api.app"):
+                    if not (permanent and module.startswith("api.")):
                         return [str(failure)]
                     outcome.append("failed")
                     stack.close()
@@ -526,7 +587,7 @@ def _problems(bench: Bench, job: Job, way: Way) -> Iterator[str]:
         yield "no event says that the job ended"
     if not bench.has_report(job):
         yield "no audit report covers the job's end"
-    if way.run is run_and_erase and ("ErasedTime" not in bench.record(job) or bench.objects(job)):
+    if way.run in ERASING and ("ErasedTime" not in bench.record(job) or bench.objects(job) or bench.tasks(job)):
         yield "the job is not erased"
     yield from violations(bench, job, labelling_jobs=way.labelling_jobs)
 

@@ -27,6 +27,7 @@ from ekyc.localaws.moto_patches import storage
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import events, functions, rekognition
 from ekyc.localaws.synth import LOCAL_SETTINGS
+from tests.signed_in import claims_passed, id_token
 
 SPEED = 6000.0
 TYPES = ("AU_PASSPORT", "ID_KTP")
@@ -49,6 +50,7 @@ CALLER = {
     "Authorization": "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/execute-api/aws4_request, "
     "SignedHeaders=host, Signature=0"
 }
+PERSON = {"Authorization": id_token("a-person", "labellers")}
 TOKEN = re.compile(r'"taskToken":\s?"([^"]+)"')
 
 
@@ -106,7 +108,16 @@ class Bench:
 
     # The client's calls
 
-    def call(self, method: str, path: str, job: Job, *, done: Callable[[], bool] | None = None, **request: Any) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        job: Job,
+        *,
+        done: Callable[[], bool] | None = None,
+        caller: Mapping[str, str] = CALLER,
+        **request: Any,
+    ) -> Any:
         """Call the API. Repeats the call after a 5xx response, as a client does.
 
         A refusal is no failure if ``done`` returns that an earlier attempt has had its effect.
@@ -116,7 +127,7 @@ class Bench:
         """
         answer = None
         for _ in range(TRIES):
-            answer = self.http.request(method, path, headers={"X-Trial": job.mark, **CALLER}, **request)
+            answer = self.http.request(method, path, headers={"X-Trial": job.mark, **caller}, **request)
             if answer.is_success:
                 return answer
             if answer.status_code < 500:
@@ -126,6 +137,11 @@ class Bench:
             _check_problem(answer)
             time.sleep(0.05)
         raise ApiFailed(f"{method} {path}: {answer.status_code} {answer.text[:300]}")  # type: ignore[union-attr]
+
+    def call_as_person(self, method: str, path: str, job: Job, **request: Any) -> Any:
+        """Make a call of the labelling page about the job, as `call` does."""
+        url = f"{self.aws.api_url}/api/labelling/jobs/{job.id}/{path}"
+        return self.call(method, url, job, caller=PERSON, **request)
 
     def create(self, mark: str) -> Job:
         """Create a job without photos."""
@@ -253,6 +269,12 @@ class Bench:
         """Return the keys of the job's objects in the bucket."""
         return [key for key in list(self._bucket("BucketName").keys) if job.id in key]
 
+    def tasks(self, job: Job) -> list[str]:
+        """Return the keys of the job's labelling tasks."""
+        tables = dynamodb_backends[place.account][place.region].tables
+        (table,) = (table for name, table in tables.items() if "Tasks" in name)
+        return list(table.items.get(job.id, {}))
+
     def messages(self, job: Job) -> list[str]:
         """Return the subjects of the topic's messages about the job."""
         topic = sns_backends[place.account][place.region].topics[self.outputs["NotificationsTopicArn"]]
@@ -320,7 +342,7 @@ def bench(aws: LocalAws, assembly: Path, folder: Path) -> Iterator[Bench]:
     account = rekognition.current()
     account.learns = False
     account.max_projects = account.max_trainings = account.max_running_models = 100_000
-    with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=60) as http:
+    with claims_passed(), httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=60) as http:
         deployed = Bench(aws, outputs, http)
         labels = folder / "labels.json"
         labels.write_bytes(deployed.photos["labels.json"])

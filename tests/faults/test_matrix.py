@@ -29,6 +29,7 @@ from ekyc.localaws import calls, faults
 from ekyc.localaws.faults import Fault, Lasts, What
 
 SUPPLIED, LABELLED, PUBLISHED = "labels come with the start", "labelled by people", "published"
+PAGE = "labelled on the page"
 
 
 def test_every_function_of_the_template_has_rows(pipeline: Bench, stack_for_trials: Path) -> None:
@@ -66,6 +67,8 @@ def calling(module: str, service: str, operation: str, nth: int, what: What, way
         (calling("stages.publish_model", "ssm", "PutParameter", 2, What.DENIED, PUBLISHED), CLEAN),
         (calling("stages.publish_model", "ssm", "PutParameter", 2, What.TIMED_OUT, PUBLISHED), RECOVERED),
         (calling("api.app POST /api/training/start", "states", "StartExecution", 1, What.DENIED, SUPPLIED), CLEAN),
+        (calling("stages.request_labels", "dynamodb", "PutItem", 2, What.CRASH_AFTER, PAGE), RECOVERED),
+        (calling("events.finish_labelling", "s3", "PutObject", 1, What.DROPPED, PAGE), RECOVERED),
         (
             Cell(Row("events.record_outcome", EXECUTION_EVENT), Column(What.LOST), SUPPLIED),
             RECOVERED,

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from deployed import Pipeline
 from PIL import Image
 
-from ekyc.localaws.services import gateway
+from tests.signed_in import id_token
 
 Json = dict[str, Any]
-
-
-def let_people_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the local API Gateway pass the claims of the token in the header Authorization, as its authorizer does."""
-    proxy_event = gateway._proxy_event
-
-    def with_claims(request: Any, route: Any, request_id: str) -> Json:
-        event = proxy_event(request, route, request_id)
-        token = request.headers.get("Authorization", "")
-        if token.startswith("e30."):
-            payload = token.split(".")[1]
-            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-            event["requestContext"]["authorizer"] = {"claims": claims}
-        return event
-
-    monkeypatch.setattr(gateway, "_proxy_event", with_claims)
-
-
-def id_token(subject: str, *groups: str) -> str:
-    """An ID token with the claims of a person, whose signature nobody checks."""
-    claims = {"sub": subject, "cognito:username": subject, "cognito:groups": ",".join(groups)}
-    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}."
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from deployed import TYPES, Pipeline, deployed, eventually
-from people import Json, Person, box, let_people_in, person, small_photos
+from jsonschema import Draft202012Validator
+from people import Json, Person, box, person, small_photos
 
 from ekyc.localaws import faults
 from ekyc.localaws.clock import clock
@@ -19,7 +20,9 @@ from ekyc.localaws.faults import Fault, Lasts, What
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import rekognition
 from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
+from tests.signed_in import claims_passed
 
+PROJECT = Path(__file__).parents[2]
 BARS = {"minF1": 0, "minLabelF1": 0, "maxF1Drop": 1, "minImages": 2}
 
 
@@ -31,12 +34,9 @@ def page_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pipeline(
-    local_aws: LocalAws, page_assembly: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Pipeline]:
+def pipeline(local_aws: LocalAws, page_assembly: Path, photos: Path) -> Iterator[Pipeline]:
     """The pipeline, and people who sign in. The clock runs as a real one while people have leases."""
-    let_people_in(monkeypatch)
-    with deployed(local_aws, page_assembly, photos) as pipeline:
+    with claims_passed(), deployed(local_aws, page_assembly, photos) as pipeline:
         yield pipeline
 
 
@@ -78,6 +78,18 @@ def token_output(pipeline: Pipeline, job_id: str) -> Any:
     return next(json.loads(details["output"]) for details in exits if details.get("name") == "Request labels")
 
 
+def audit_report(pipeline: Pipeline, job_id: str) -> Any:
+    """The job's audit report, which fits its schema."""
+
+    def made() -> Any:
+        redirect = pipeline.http.get(f"jobs/{job_id}/audit", headers={"Accept": "application/json"})
+        return redirect.headers["Location"] if redirect.status_code == 303 else None
+
+    report = httpx.get(eventually(made)).json()
+    Draft202012Validator(json.loads((PROJECT / "docs" / "audit-schema.json").read_text())).validate(report)
+    return report
+
+
 def wait_for_end(pipeline: Pipeline, job_id: str) -> None:
     """Wait until the job has ended. Few photos may be too few for the datasets, which is not what is tested here."""
     clock.speed = 600
@@ -117,6 +129,15 @@ def test_people_label_a_job_to_its_model(pipeline: Pipeline, tmp_path: Path) -> 
     output = token_output(pipeline, job_id)
     assert (output["provider"], output["labelled"], output["unlabelled"]) == ("page", 12, 0)
     assert [(one["person"], one["answers"]) for one in output["people"]] == [("ann", 6), ("ben", 6)]
+    # And the audit report names them by their subjects, with their figures from the history
+    report = audit_report(pipeline, job_id)
+    labelling = report["facts"]["labelling"]
+    assert {name: labelling[name] for name in ("provider", "labelled", "people")} == {
+        name: output[name] for name in ("provider", "labelled", "people")
+    }
+    (answer,) = (one["answer"] for one in report["answers"] if one["question"] == "Who labelled the photos?")
+    assert "2 signed-in users labelled 12 photos" in answer
+    assert "ann 6 answers, 4.0 s a photo (median)" in answer
 
 
 def test_twenty_people_label_every_photo_once(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -344,20 +365,15 @@ def items(pipeline: Pipeline, job_id: str) -> int:
 
 
 @contextmanager
-def with_settings(
-    aws: LocalAws, folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, **label_page: Any
-) -> Iterator[Pipeline]:
+def with_settings(aws: LocalAws, folder: Path, photos: Path, **label_page: Any) -> Iterator[Pipeline]:
     """The pipeline, deployed with these settings of the labelling page."""
-    let_people_in(monkeypatch)
     settings = {**LOCAL_SETTINGS, **BARS, **{f"labelPage.{name}": value for name, value in label_page.items()}}
-    with deployed(aws, synthesize(folder, settings), photos) as pipeline:
+    with claims_passed(), deployed(aws, synthesize(folder, settings), photos) as pipeline:
         yield pipeline
 
 
-def test_reviewers_decide_about_the_most_doubtful(
-    local_aws: LocalAws, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with with_settings(local_aws, tmp_path / "cdk", photos, monkeypatch, blindShare=1, reviewShare=0.25) as pipeline:
+def test_reviewers_decide_about_the_most_doubtful(local_aws: LocalAws, photos: Path, tmp_path: Path) -> None:
+    with with_settings(local_aws, tmp_path / "cdk", photos, blindShare=1, reviewShare=0.25) as pipeline:
         job_id = labelled_on_the_page(pipeline, tmp_path / "photos", 8)
         (ann, ben), rita = people(pipeline, "ann", "ben"), person(pipeline, "rita", "labellers", "reviewers")
         # Given photos that all are drawn for the check, so that nothing is proposed
@@ -418,10 +434,8 @@ def test_reviewers_decide_about_the_most_doubtful(
         assert {one["person"]: one["reviews"] for one in output["people"]} == {"ann": 0, "ben": 0, "rita": 3}
 
 
-def test_the_live_model_proposes_boxes(
-    local_aws: LocalAws, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with with_settings(local_aws, tmp_path / "cdk", photos, monkeypatch, blindShare=0.3) as pipeline:
+def test_the_live_model_proposes_boxes(local_aws: LocalAws, photos: Path, tmp_path: Path) -> None:
+    with with_settings(local_aws, tmp_path / "cdk", photos, blindShare=0.3) as pipeline:
         # Given a live model that was trained with the photos' labels
         rekognition.current().learns = True
         files = sorted(photos.glob("*.jpg"))

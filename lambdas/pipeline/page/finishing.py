@@ -211,7 +211,7 @@ def _labels(job: Item, photos: Sequence[Item], manifest: bytes, bucket: str) -> 
     """
     digest = hashlib.sha256(manifest)
     key = f"labelling/{job['JobId']}/page/{digest.hexdigest()[:16]}.manifest"
-    put_once(bucket, key, manifest, digest.digest())
+    stored = put_once(bucket, key, manifest, digest.digest())
     unlabelled = sum(states.merged(photo) is None for photo in photos)
     answers = [(person, answer) for photo in photos for person, answer in photo.get("Answers", {}).items()]
     proposals = Counter[str]()
@@ -226,7 +226,8 @@ def _labels(job: Item, photos: Sequence[Item], manifest: bytes, bucket: str) -> 
         labelled=len(photos) - unlabelled,
         failed=0,
         unlabelled=unlabelled,
-        labelling_ended=now_ms(),
+        # S3's time, because the clock of this function may be behind it. The manifest must not be written after it.
+        labelling_ended=int(stored.written.timestamp() * 1000),
         sha256=digest.hexdigest(),
         people=_people(photos, answers),
         proposals={kind: proposals[kind] for kind in ("shown", "accepted", "changed")},
