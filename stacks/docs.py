@@ -111,7 +111,7 @@ STATUS_IN_WORDS = {
     Status.CREATED: "accepts photos and labels files",
     Status.CHECKING_IMAGES: "was started; its photos are being checked",
     Status.WAITING_FOR_LABELLING: "waits for a labels file, see [labels](#post-jobsidlabels)",
-    Status.LABELLING: "has a Ground Truth labelling job, or imports a labels file",
+    Status.LABELLING: "waits for people at the labelling page, has a Ground Truth labelling job, or imports labels",
     Status.CREATING_DATASET: "splits the labels and creates the datasets",
     Status.TRAINING: "trains, or waits for a free training slot",
     Status.EVALUATING: "compares the model's metrics with the minimum requirements",

@@ -110,7 +110,8 @@ def choices(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     supplied = "uploaded with each job"
     if team and settings["labelProvider"] == "supplied":
         supplied += f"; or, if a job asks for it, {ground_truth}"
-    yield "Labels", ground_truth if settings["labelProvider"] == "ground-truth" else supplied
+    page = "made by people at the labelling page of the stack"
+    yield "Labels", {"page": page, "ground-truth": ground_truth, "supplied": supplied}[settings["labelProvider"]]
     yield "Documents", ", ".join(settings["documentTypes"])
     callers = (
         "callers with IAM permissions"

@@ -30,9 +30,9 @@ NOT_LABELLED = Unusable("NotLabelled", "the labelled manifest has no line for th
 class PrepareDatasets:
     """The request of the state `Prepare datasets`. The manifests are S3 URIs, the hashes SHA-256 in hex, times Unix ms.
 
-    ``images_sha256`` and ``images_written`` are what Collect photos returned. If Import labels wrote the labelled
-    manifest, ``labels_sha256`` is the hash that it returned, and ``labelling_ended`` is None. If Ground Truth wrote it,
-    there is no hash, and Ground Truth wrote it before ``labelling_ended``.
+    ``images_sha256`` and ``images_written`` are what Collect photos returned. If the pipeline wrote the labelled
+    manifest, ``labels_sha256`` is its hash. If people have labelled, the manifest was not written after
+    ``labelling_ended``; for Ground Truth's manifest, there is no hash.
     """
 
     job_id: str

@@ -20,7 +20,7 @@ from pipeline.clients import clients
 from pipeline.errors import PipelineError, Throttled, UnexpectedAnswer
 from pipeline.jobs import Job, JobNotFound, jobs, notice_marks
 from pipeline.jobs.record import END_SENT, LABELLING_SENT
-from pipeline.labelling import LabelsMade
+from pipeline.labelling import GROUND_TRUTH, LabelsMade
 from rules import advice, prices
 from rules.outline_words import in_words
 from rules.states import Status
@@ -190,7 +190,7 @@ def end_notice(job: Job) -> Notice:
 
 
 def labelled_notice(job: Job, attempt: int, labels: LabelsMade) -> Notice:
-    """The notice of a labelling job that has ended with labels."""
+    """The notice that people have labelled the photos of a job."""
     lines = [
         f"People have labelled the photos of training job {job.id}. The job continues without further action.",
         "",
@@ -206,7 +206,7 @@ def labelled_notice(job: Job, attempt: int, labels: LabelsMade) -> Notice:
         resources=[job["ExecutionArn"]] if job["ExecutionArn"] else [],
         detail={
             "jobId": job.id,
-            "labellingJob": f"{job.id}-{attempt}",
+            **({"labellingJob": f"{job.id}-{attempt}"} if labels.provider == GROUND_TRUTH else {}),
             "figures": {"labelled": labels.labelled, "failed": labels.failed, "unlabelled": labels.unlabelled},
         },
     )
