@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis import GenerationMode, checks
 
 from stacks.openapi import Description
+from tests.signed_in import claims_passed, id_token
 
 DESCRIPTION = Description.read()
 api = schemathesis.openapi.from_dict(DESCRIPTION.document)
@@ -17,6 +18,9 @@ api.config.generation.update(allow_extra_parameters=False, with_security_paramet
 
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/execute-api/aws4_request"}
 """An erasure is recorded with who asked for it. The local AWS reads the signer and checks no signature."""
+
+SIGNED_IN = {"Authorization": id_token("a-reviewer", "labellers", "reviewers")}
+"""The calls of the labelling page are made by people."""
 
 EXAMPLES = 40
 """For each route, besides those that Schemathesis makes of the description's bounds."""
@@ -33,7 +37,7 @@ CHECKED = [
 
 @pytest.fixture
 def jobs(shared_pipeline: Pipeline) -> list[str]:
-    """A job of each kind for each route: new, with a photo, waiting for labels, failed."""
+    """A job of each kind for each route: new, with a photo, waiting for labels, waiting for people, failed."""
     photo = next(iter(sorted(shared_pipeline.photos.glob("*.jpg"))))
     new = shared_pipeline.http.post("create").json()["id"]
     with_a_photo, failed, waiting = (shared_pipeline.uploaded(*files) for files in ([photo], [photo], []))
@@ -41,7 +45,10 @@ def jobs(shared_pipeline: Pipeline) -> list[str]:
     assert shared_pipeline.start(waiting, labels={"provider": "supplied"}).status_code == 200
     shared_pipeline.reaches(failed, "Failed")
     shared_pipeline.reaches(waiting, "WaitingForLabelling")
-    return [new, with_a_photo, waiting, failed]
+    on_the_page = shared_pipeline.uploaded()
+    assert shared_pipeline.start(on_the_page, labels={"provider": "page"}).status_code == 200
+    shared_pipeline.reaches(on_the_page, "Labelling")
+    return [new, with_a_photo, waiting, on_the_page, failed]
 
 
 def test_the_api_serves_its_description(shared_pipeline: Pipeline) -> None:
@@ -63,4 +70,6 @@ def test_every_route_does_what_the_description_says(
                 number = crc32(str(parameters[name]).encode()) % (len(jobs) + 1)
                 parameters[name] = [*jobs, parameters[name]][number]
     # When it is sent, then the description has the response, and a request that breaks the description is refused
-    case.call_and_validate(base_url=shared_pipeline.aws.api_url, headers=SIGNED, checks=CHECKED)
+    headers = SIGNED_IN if case.path.startswith("/api/labelling/") else SIGNED
+    with claims_passed():
+        case.call_and_validate(base_url=shared_pipeline.aws.api_url, headers=headers, checks=CHECKED)

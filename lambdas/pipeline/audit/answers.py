@@ -159,7 +159,8 @@ def _labelled_on_page(labelling: Mapping[str, Any]) -> Iterator[str]:
     yield f"{counted(len(people), 'signed-in user')} labelled {_number(labelling['labelled'])} photos on the"
     yield f"labelling page; {_number(labelling['unlabelled'])} photos were skipped and stay unlabelled:"
     shown = [
-        f"{person['person']} {counted(person['answers'], 'answer')}, {person['medianSeconds']} s a photo (median)"
+        f"{person['person']} {counted(person['answers'], 'answer')}, "
+        f"{duration(person['medianSeconds'] * 1000)} a photo (median)"
         for person in people[:MOST_WORKERS]
         if person["answers"]
     ]
