@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 from authorization import Roles
-from deployed import Pipeline, deployed, eventually
+from deployed import TYPES, Pipeline, deployed, eventually
+from people import box, person
 from PIL import Image
 
 from ekyc.localaws import calls
 from ekyc.localaws.calls import Call
+from ekyc.localaws.clock import clock
 from ekyc.localaws.iam.needs import list_needs
 from ekyc.localaws.iam.policies import Need, Statement
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import events, rekognition
 from stacks.openapi import Description
+from tests.signed_in import claims_passed
 
 BY_LAMBDA = "Lambda itself does it by the function's role."
 BY_REKOGNITION = "Rekognition does it as its caller; the local one reads without asking."
@@ -109,6 +112,19 @@ NEVER_SEEN: dict[tuple[str, str], str] = {
     ("Api", "s3:GetObject"): "The API signs the links by which clients compare uploads; its own reads are denied.",
     ("Api", "s3:PutObject"): "The API signs the URLs that clients upload to; S3 asks whether it may write there.",
     ("Api", "rekognition:StopProjectVersion"): RARE + "a job is stopped between its model's start and going live.",
+    ("FinishLabelling", "s3:ListBucket"): "Changes a response: with it, S3 returns 404 for a missing object.",
+    ("RequestLabels", "s3:ListBucket"): "Changes a response: with it, S3 returns 404 for a missing object.",
+    ("FinishLabelling", "states:SendTaskFailure"): RARE + "people have skipped every photo.",
+    **{
+        ("RequestLabels", action): RARE + "the function that merges the answers was not invoked."
+        for action in ("dynamodb:BatchGetItem", "dynamodb:Query", "s3:GetObject")
+    },
+    **{
+        (function, "dynamodb:UpdateItem"): "The first of these functions closes the labelling of a stopped job."
+        for function in ("Api", "RecordOutcome", "SettleJob")
+    },
+    ("Labelling", "s3:GetObject"): "Signs URLs of photos, and Rekognition reads those that were turned as its caller.",
+    ("SettleJob", "dynamodb:GetItem"): RARE + "something was left when a job ended.",
     ("RequestLabels", "states:SendTaskFailure"): RARE + "a labelling job had failed before its token was stored.",
     ("RequestLabels", "states:SendTaskSuccess"): RARE + "a labelling job had ended before its token was stored.",
 }
@@ -121,6 +137,10 @@ MANY_CALLS: dict[str, int] = {
     "DELETE /api/training/jobs/{id}": 5,  # with deleteModel: whether the model is live or runs
     "POST /api/training/jobs/{id}/stop": 12,
     "POST /api/training/jobs/{id}/resume": 9,
+    "GET /api/labelling/jobs": 4,  # two of them for each job
+    "GET /api/labelling/jobs/{id}": 4,
+    "POST /api/labelling/jobs/{id}/next": 17,  # three for each photo with proposals, and three each minute
+    "PUT /api/labelling/jobs/{id}/answers/{place}": 8,  # with the invocation after the last answer
 }
 """The routes that make more than three calls, and how many at most: docs/performance.md says why."""
 
@@ -128,7 +148,7 @@ MANY_CALLS: dict[str, int] = {
 @pytest.fixture(scope="module")
 def recorded(local_aws: LocalAws, lenient_assembly: Path, photos: Path) -> Iterator[tuple[Roles, list[Call]]]:
     """The roles, and every call of every function in some whole jobs."""
-    with deployed(local_aws, lenient_assembly, photos) as pipeline:
+    with claims_passed(), deployed(local_aws, lenient_assembly, photos) as pipeline:
         roles = Roles(local_aws)
         with calls.recorded() as seen:
             run_jobs(pipeline)
@@ -169,6 +189,8 @@ def run_jobs(pipeline: Pipeline) -> None:
     for call, status in (("stop", "STOPPED"), ("start", "RUNNING")):
         assert pipeline.http.post(f"model/{call}").status_code == 200
         eventually(lambda status=status: pipeline.http.get("model").json()["status"] == status)
+    # people label on the page while the live model runs: stopped, resumed, and labelled
+    on_page = label_on_page(pipeline)
     # no worker labels: stopped, resumed, and then the labelling job is stopped in the console
     pipeline.aws.workforce.stop_answering()
     third = pipeline.uploaded()
@@ -190,18 +212,44 @@ def run_jobs(pipeline: Pipeline) -> None:
     eventually(lambda: pipeline.http.get(f"jobs/{third}/audit").status_code == 303)
     assert pipeline.http.get("list").status_code == pipeline.http.get("model").status_code == 200
     signed = "AWS4-HMAC-SHA256 Credential=auditor/20261124/us-east-1/execute-api/aws4_request, SignedHeaders=host, "
-    for job_id in (first, second):
+    for job_id in (first, second, on_page):
         erasing = pipeline.http.delete(
             f"jobs/{job_id}",
             params={"deleteModel": json.dumps(job_id == first)},  # the other one's is live
             headers={"Authorization": f"{signed}Signature=0"},
         )
         assert erasing.status_code == 202, erasing.text
-    for job_id in (first, second):
+    for job_id in (first, second, on_page):
         eventually(lambda job_id=job_id: pipeline.job(job_id)["erasure"]["status"] == "Erased")
     # and what the schedules call
     events.fire_schedules()
     eventually(lambda: "RunningModels" in pipeline.logs())
+
+
+def label_on_page(pipeline: Pipeline) -> str:
+    """Have people make every call of the labelling page; returns the job's id."""
+    rita = person(pipeline, "rita", "labellers", "reviewers")
+    job_id = pipeline.uploaded()
+    pipeline.start(job_id, labels={"provider": "page"}, deploy=False)
+    pipeline.reaches(job_id, "Labelling")
+    assert pipeline.http.post(f"jobs/{job_id}/stop").status_code == 200
+    pipeline.reaches(job_id, "Stopped")
+    assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
+    pipeline.reaches(job_id, "Labelling")
+    speed, clock.speed = clock.speed, 1
+    (task,) = rita.take(job_id)
+    place, lease = task["place"], {"place": task["place"], "leaseId": task["leaseId"]}
+    assert rita.call("POST", f"jobs/{job_id}/leases", {"leases": [lease]}).status_code == 200
+    assert rita.answer(job_id, task, [box()]).status_code == 200
+    for path in ("jobs", f"jobs/{job_id}", f"jobs/{job_id}/answers", f"jobs/{job_id}/answers/{place}"):
+        assert rita.call("GET", path).status_code == 200
+    assert rita.call("POST", f"jobs/{job_id}/review/next", {"count": 1}).json() == {"tasks": []}
+    decision = {"leaseId": task["leaseId"], "decision": "accept"}
+    assert rita.call("PUT", f"jobs/{job_id}/review/{place}", decision).status_code == 409
+    rita.label_all(job_id, lambda task: [box(TYPES[task["place"] % 2])], count=3)
+    clock.speed = speed
+    pipeline.reaches(job_id, "Ready")
+    return job_id
 
 
 def test_no_call_is_one_that_the_functions_role_denies(recorded: tuple[Roles, list[Call]]) -> None:
