@@ -305,6 +305,53 @@ def test_a_later_execution_knows_what_it_was_given(s3: Any) -> None:
     assert found["training"]["projectVersionArn"] == "arn:model"
 
 
+DEEP = "[" * 600 + "]" * 600
+"""Fewer levels than Python's parser of JSON refuses, and more than its other functions bear."""
+
+
+@pytest.mark.parametrize(
+    ("foreign", "is_left_out"),
+    [
+        ('"resumed":"x"', False),
+        ('"resumed":[{"redrives":0}]', False),
+        ('"resumed":{"redrives":0,"labels":null}', False),
+        ('"resumed":{"redrives":0,"images":{"found":9,"accepted":"9","sharpness":[1],"manifest":1}}', True),
+        ('"resumed":{"redrives":0,"manifests":{"imagesPerType":5}}', True),
+        ('"resumed":{"redrives":0,"images":{"manifest":5,"manifestSha256":5}}', True),
+        ('"more":1e999', False),
+        (f'"more":{DEEP}', False),
+        ('"more":' + json.dumps(json.dumps(json.dumps(json.dumps(json.dumps([DEEP]))))), False),
+    ],
+)
+def test_no_input_of_an_execution_prevents_its_report(s3: Any, foreign: str, is_left_out: bool) -> None:
+    # Given an execution that was started without the API, whose input has what the pipeline does not write
+    history = History()
+    history.add("ExecutionStarted", input=f'{{"jobId":"{JOB}","deploy":true,{foreign}}}', roleArn="r")
+    model = "arn:aws:rekognition:us-east-1:123456789012:project/p/version/v/1"
+    history.task("Publish model", {"jobId": JOB}, {"projectVersionArn": model, "previousModel": None})
+    history.add("ExecutionSucceeded", output="{}")
+    # When the report on it is made
+    document = made(s3, history)
+    # Then it says which model went live, and what it leaves out
+    Draft202012Validator(SCHEMA).validate(document)
+    assert document["facts"]["goLive"]["model"] == model
+    assert ("leftOut" in document["facts"]["started"]) == is_left_out
+    said = {one["question"]: one["answer"] for one in document["answers"]}
+    assert ("derives nothing from either" in said["Who started the job, and when?"]) == is_left_out
+    # And it has a page and is consistent
+    assert page.render(document)
+    assert not wrong(report.canonical(document))
+
+
+def test_a_token_that_begins_with_another_is_removed() -> None:
+    # Given values named like tokens, each of which begins with the one before
+    tokens = ["12345678-abcdefghijkl"[:length] for length in range(9, 22)]
+    redactor = Redactor()
+    redactor.value([{"token": token} for token in tokens])
+    # When a text has all of them, Then nothing of any stays, in whatever order they are kept
+    assert redactor.text(" ".join(tokens)) == " ".join(["[task token]"] * len(tokens))
+
+
 def test_a_report_on_a_running_execution_is_provisional(s3: Any) -> None:
     history = live_model()
     del history.events[20:]

@@ -79,6 +79,9 @@ def _started(facts: Mapping[str, Any]) -> Iterator[str]:
     started = facts["started"]
     when = "at an unknown time" if started["time"] is None else f"at {moment(started['time'])}"
     yield f"It was started by {_caller(started['by'])}, {when}."
+    if started.get("leftOut"):
+        yield "The execution's input, or the answer to its task token, has values that the pipeline does not write."
+        yield "This report derives nothing from either. The history in this report has them."
     resumed = started["resumed"]
     if resumed:
         yield f"It was resumed by {resumed['by'] or NOT_THE_API}, at {moment(resumed['time'])}. This is execution"

@@ -69,9 +69,8 @@ def walk_history(inputs: Mapping[str, Any]) -> Walk:
     visit to the state.
     """
     walk = Walk()
-    job_input = inputs["execution"].get("input")
-    for variable, result in (job_input.get("resumed", {}) if isinstance(job_input, dict) else {}).items():
-        if variable in RESUMED:
+    for variable, result in _mapping(_mapping(inputs["execution"].get("input")).get("resumed")).items():
+        if variable in RESUMED and isinstance(result, Mapping):
             is_request = variable == "labels" and "fileSha256" not in result
             walk.results[(states.REQUEST_LABELS if is_request else RESUMED[variable]).name] = result
     before, ended_at, redriven = "", 0, False
@@ -158,11 +157,24 @@ def cause_text(cause: Any) -> str | None:
     return None if cause is None else str(cause)
 
 
-def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Derive all facts of the report."""
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def derive(inputs: Mapping[str, Any], *, only_own: bool = False) -> dict[str, Any]:
+    """Derive all facts of the report.
+
+    ``only_own``: leave out the execution's input and the answer to the task token, because a caller that does not use
+    the API can give any. The other values in the history are those of the stages.
+    """
+    if only_own:
+        execution = {name: value for name, value in inputs["execution"].items() if name != "input"}
+        inputs = {**inputs, "execution": execution}
     walk = walk_history(inputs)
+    if only_own:
+        walk.results.pop(states.REQUEST_LABELS.name, None)
     execution, job = inputs["execution"], inputs["job"]
-    job_input = execution["input"] if isinstance(execution.get("input"), dict) else {}
+    job_input = _mapping(execution.get("input"))
     training, batch = _training(walk, job), inputs["failedBatch"]
     # A batch is an execution with one state. The history does not have its retries and redrives.
     batches = result_of(walk.results, states.PLAN_PHOTOS).get("batches") or 0
@@ -183,6 +195,7 @@ def derive(inputs: Mapping[str, Any]) -> dict[str, Any]:
             "time": _first_start(inputs),
             "options": job_input,
             "resumed": _resumed(inputs),
+            **({"leftOut": True} if only_own else {}),
         },
         "earlier": [_earlier(earlier, job) for earlier in inputs["earlier"]],
         "photos": _photos(walk, inputs),
@@ -259,8 +272,7 @@ def _states(visits: Sequence[Visit], last_time: int) -> list[dict[str, Any]]:
 
 def result_of(results: Mapping[str, Any], task: states.Task) -> Mapping[str, Any]:
     """The result of ``task`` in `Walk.results`. Empty if it has none."""
-    result = results.get(task.name)
-    return result if isinstance(result, Mapping) else {}
+    return _mapping(results.get(task.name))
 
 
 def _photos(walk: Walk, inputs: Mapping[str, Any]) -> dict[str, Any]:

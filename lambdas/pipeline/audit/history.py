@@ -1,11 +1,10 @@
 """Reads all events of an execution's history, redacted."""
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from pipeline.audit.redaction import Redactor
+from pipeline.audit.redaction import FOREIGN, Redactor, read_json
 from pipeline.clients import clients
 
 PAGE = 1000  # the maximum number of events in a response of GetExecutionHistory
@@ -47,11 +46,11 @@ def _events(pages: Any, redactor: Redactor) -> Iterator[dict[str, Any]]:
 
 
 def parsed(name: str, part: Any) -> Any:
-    """The value of the detail ``name``, with its JSON parsed."""
+    """The value of the detail ``name``, with its JSON parsed; `FOREIGN` if a report cannot hold the value."""
     if name not in JSON_TEXTS or not isinstance(part, str):
         return part
     try:
-        value = json.loads(part)
+        value = read_json(part)
     except ValueError:
         return part
-    return value if isinstance(value, dict | list) else part
+    return value if isinstance(value, dict | list) or value == FOREIGN else part

@@ -49,6 +49,12 @@ def render(report: Mapping[str, Any]) -> str:
     return "".join(_parts(report))
 
 
+def require_figures(derived: Mapping[str, Any]) -> None:
+    """Raise an error if the page cannot show the facts ``derived``, because a value has another type."""
+    for part in (_cards, _quality, _figures, _lists):
+        "".join(part(derived))
+
+
 def _parts(report: Mapping[str, Any]) -> Iterator[str]:
     derived, inputs = report["facts"], report["inputs"]
     walked = facts.walk_history(inputs)
@@ -89,11 +95,7 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str]:
     yield '<h2 id="files">Sources of the report</h2>'
     hashes = [(part, _code(value)) for part, value in sorted(report["hashes"].items())]
     yield _table("SHA-256 of each part of the JSON report", ("Part", "SHA-256"), hashes)
-    lists = [
-        (entry["list"], _code(entry["object"]), WORDS[entry["is"]], _code(entry["sha256"]))
-        for entry in derived["manifests"]
-    ]
-    yield _table("The job's lists, compared with the history", ("List", "Object", "In the bucket", "SHA-256"), lists)
+    yield from _lists(derived)
     files = [
         (_code(file["object"]), file["bytes"], _code(file["sha256"]) if file["sha256"] else "not read")
         for file in inputs["files"]
@@ -195,6 +197,14 @@ def _figures(derived: Mapping[str, Any]) -> Iterator[str]:
         yield _table(
             "Repeated failures share a row", ("First", "Event", "State", "#Times", "Error", "Caller or cause"), rows
         )
+
+
+def _lists(derived: Mapping[str, Any]) -> Iterator[str]:
+    lists = [
+        (entry["list"], _code(entry["object"]), WORDS[entry["is"]], _code(entry["sha256"]))
+        for entry in derived["manifests"]
+    ]
+    yield _table("The job's lists, compared with the history", ("List", "Object", "In the bucket", "SHA-256"), lists)
 
 
 def _seals(report: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,8 @@ Of each value that is such a key or its URI, only the folder and the job's id ar
 cannot find all of them, because a name can have any characters. So a cause is kept only if the pipeline wrote it, and
 an error only if the pipeline or AWS named it (`pipeline.errors`).
 
+JSON that a report cannot hold is left out, so that no input of an execution can prevent its report.
+
 Document types stay, because an audit must show what the model was trained for.
 
 An audit must identify people. So these stay: the IAM principal or the user pool's subject of an API caller, and the ids
@@ -13,6 +15,7 @@ of workers, which are pseudonyms.
 
 import json
 import re
+from math import isfinite
 from typing import Any
 
 from pipeline.errors import is_own_cause, own_error
@@ -20,6 +23,10 @@ from rules.types import fault_of_type
 
 TOKEN, URL, KEY, EMAIL, STACK = "[task token]", "[signed URL]", "[access key]", "[e-mail]", "[stack trace]"
 NAME, CAUSE = "…", "[cause that the pipeline did not write]"
+FOREIGN = "[JSON that the pipeline did not write]"
+
+MOST_LEVELS, MOST_TEXTS = 50, 3
+"""The levels of lists and objects in a value, and of JSON texts in JSON texts. The pipeline's values have fewer."""
 
 NAMED_FOLDERS = ("images", "upright", "labels")
 """The folders of the bucket in which the last part of a key is the name of an uploaded file."""
@@ -48,6 +55,7 @@ class Redactor:
     def __init__(self) -> None:
         self._tokens: set[str] = set()
         self._cache: dict[str, str] = {}  # a history has the same texts thousands of times
+        self._texts = 0  # the JSON texts around the value at hand
 
     def value(self, value: Any, *, is_stop: bool = False) -> Any:
         """A JSON value without secrets, names of uploads, e-mail addresses and stack traces.
@@ -69,7 +77,7 @@ class Redactor:
 
     def _redacted(self, text: str) -> str:
         text = self._json(text) if text.startswith(("{", "[", '"')) else without_name(text)
-        for token in self._tokens:
+        for token in sorted(self._tokens, key=len, reverse=True):  # a token may be the start of another
             text = text.replace(token, TOKEN)
         text = SIGNED_URL.sub(URL, text)
         text = LONG_SECRET.sub(TOKEN, text)
@@ -81,10 +89,14 @@ class Redactor:
     def _json(self, text: str) -> str:
         """A text that is JSON, such as the value of a variable, with its values redacted."""
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
+            value = read_json(text)
+        except ValueError:
             return text
+        if value == FOREIGN or self._texts == MOST_TEXTS:
+            return FOREIGN
+        self._texts += 1
         redacted = self.value(value)
+        self._texts -= 1
         return text if redacted == value else json.dumps(redacted, ensure_ascii=False)
 
     def _entry(self, name: str, part: Any) -> Any:
@@ -107,6 +119,29 @@ class Redactor:
         if isinstance(part, list):
             return [self._types(name) for name in part]
         return self.value(part) if fault_of_type(part) else part
+
+
+def read_json(text: str) -> Any:
+    """The value of a JSON text, or `FOREIGN` if a report cannot hold it.
+
+    JSON allows 1e999, which becomes infinite here, and any number of levels, which exhaust the stack.
+
+    Raises:
+        ValueError: the text is not JSON.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        return FOREIGN
+    return value if _can_be_held(value, MOST_LEVELS) else FOREIGN
+
+
+def _can_be_held(value: Any, levels: int) -> bool:
+    """Whether the value has only finite numbers and at most ``levels`` levels of lists and objects."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_can_be_held(part, levels - 1) for part in parts)
+    return not isinstance(value, float) or isfinite(value)
 
 
 def without_name(text: str) -> str:

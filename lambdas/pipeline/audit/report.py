@@ -8,9 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.audit import answers, facts
+from pipeline.audit import answers, facts, page
 
 SCHEMA, VERSION = "ekyc-audit-report", "1.0"
+MALFORMED = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, OSError, RecursionError)
+"""The errors of reading values that do not have the structure that the pipeline writes."""
 
 
 def canonical(value: Any) -> bytes:
@@ -34,14 +36,14 @@ def build(inputs: Mapping[str, Any], *, job_id: str, stored: str, previous: Mapp
         stored: the S3 URI of the report.
         previous: ``{object, versionId, sha256}`` of the job's previous report. None for the first report.
     """
-    derived = facts.derive(inputs)
+    derived, answered = derive(inputs)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "version": VERSION,
         "jobId": job_id,
         "execution": inputs["execution"]["name"],
         "provisional": "stopDate" not in inputs["execution"],
-        "answers": answers.answer_all(derived),
+        "answers": answered,
         "facts": derived,
         "inputs": inputs,
         "hashes": {name: sha256(value) for name, value in inputs.items()},
@@ -49,6 +51,24 @@ def build(inputs: Mapping[str, Any], *, job_id: str, stored: str, previous: Mapp
         "previous": previous,
     }
     return report | {"sha256": seal(report)}
+
+
+def derive(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Derive the facts and the answers from the inputs.
+
+    An execution that was started without the API can have any input. No input prevents the report, because otherwise
+    such an execution could train and publish a model without one.
+
+    Raises:
+        One of `MALFORMED`: other values in the inputs are malformed, as only a forged report has them.
+    """
+    try:
+        derived = facts.derive(inputs)
+        page.require_figures(derived)
+        return derived, answers.answer_all(derived)
+    except MALFORMED:
+        derived = facts.derive(inputs, only_own=True)
+        return derived, answers.answer_all(derived)
 
 
 def seal(report: Mapping[str, Any]) -> str:

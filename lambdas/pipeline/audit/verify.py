@@ -28,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pipeline import executions
 from pipeline.audit import answers, facts, history, inputs, page, report
 from pipeline.audit.redaction import NAME, Redactor
+from pipeline.audit.report import MALFORMED
 from pipeline.audit.store import FINAL, PROVISIONAL, Store, Version, VersionList, key, place
 from pipeline.errors import error_code
 from rules.words import counted
@@ -62,9 +63,6 @@ CHANGING = frozenset({"status", "stopDate", "redriveCount", "redriveDate", "erro
 NOT_LAST = "The verified report does not describe the last end of the job."
 PROOF = frozenset({STORED, STORED_PAGE})
 """The checks that prove that the pipeline made the report. The others show only that the report is consistent."""
-
-MALFORMED = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, OSError, RecursionError)
-"""The errors of reading a document that does not have the structure of a report."""
 
 GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket"})
 EXECUTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # Source: Step Functions API reference, StartExecution
@@ -147,7 +145,8 @@ def _check_hashes(document: Mapping[str, Any], body: bytes) -> Iterator[Finding]
 
 
 def _check_derivation(document: Mapping[str, Any]) -> Iterator[Finding]:
-    derived = json.loads(json.dumps(facts.derive(document["inputs"])))
+    derived, answered = report.derive(document["inputs"])
+    derived = json.loads(json.dumps(derived))
     different = sorted(name for name in derived if derived[name] != document["facts"].get(name))
     different += sorted(document["facts"].keys() - derived.keys())
     yield _finding(
@@ -158,7 +157,7 @@ def _check_derivation(document: Mapping[str, Any]) -> Iterator[Finding]:
     )
     yield _finding(
         "answers",
-        answers.answer_all(derived) == document["answers"],
+        answered == document["answers"],
         "The answers follow from the facts.",
         "The answers do not follow from the facts.",
     )
