@@ -70,35 +70,28 @@ def test_a_job_without_photos_is_refused(bucket: Bucket, markers: list[str]) -> 
         planning.plan(PlanPhotos(JOB), bucket=bucket.name)
 
 
-def test_a_later_upload_does_not_change_the_batches(bucket: Bucket) -> None:
-    # Given a job whose photos are planned
-    bucket.put_photo("b.jpg", photo())
+@pytest.mark.parametrize("name", ["a.jpg", "c.jpg", "e.jpg"])
+def test_photos_uploaded_after_the_plan_are_rejected(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # Given a job whose photos are planned in two batches
+    monkeypatch.setattr(planning, "MOST_PHOTOS", 1)
+    for number, planned in enumerate(("b.jpg", "d.jpg")):
+        bucket.put_photo(planned, photo(shade=40 * number))
     with functions_use(s3=bucket.s3):
         before = planning.plan(PlanPhotos(JOB), bucket=bucket.name)
-        # When another photo is uploaded, and the photos are planned again
-        bucket.put_photo("c.jpg", photo(shade=40))
-        assert planning.plan(PlanPhotos(JOB), bucket=bucket.name) == before
-        # Then it is not checked
-        checking.check(CheckPhotos(JOB, 1), bucket=bucket.name, seconds_left=lambda: 900.0)
-        checked = collecting.collect(CollectPhotos(JOB), bucket=bucket.name, min_images=1, max_rejected_share=0)
-    assert (before.photos, checked.found) == (1, 1)
-
-
-def test_photos_uploaded_after_the_plan_are_rejected(bucket: Bucket) -> None:
-    # Given a job whose photos are planned
-    for number, name in enumerate(("a.jpg", "c.jpg")):
-        bucket.put_photo(name, photo(shade=40 * number))
-    with functions_use(s3=bucket.s3):
-        planning.plan(PlanPhotos(JOB), bucket=bucket.name)
-        # When a photo between the two is uploaded later
-        bucket.put_photo("b.jpg", photo(shade=200))
-        later = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].head_object(bucket.name, f"images/{JOB}/b.jpg")
+        # When a photo before, between or after the two is uploaded later
+        bucket.put_photo(name, photo(shade=200))
+        later = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].head_object(bucket.name, f"images/{JOB}/{name}")
         assert later
         later.last_modified += timedelta(seconds=2)  # S3 has whole seconds
-        checking.check(CheckPhotos(JOB, 1), bucket=bucket.name, seconds_left=lambda: 900.0)
+        # Then another plan is the same
+        assert planning.plan(PlanPhotos(JOB), bucket=bucket.name) == before
+        for number in (1, 2):
+            checking.check(CheckPhotos(JOB, number), bucket=bucket.name, seconds_left=lambda: 900.0)
         checked = collecting.collect(CollectPhotos(JOB), bucket=bucket.name, min_images=1, max_rejected_share=1)
-    # Then it is listed with its reason and not used
-    assert (checked.accepted, checked.rejected_codes) == (2, {"Changed": 1})
+    # And the photo is listed with its reason and not used
+    assert (before.photos, checked.accepted, checked.rejected_codes) == (2, 2, {"Changed": 1})
     assert b"uploaded or replaced after the job's start" in bucket.read(checked.rejected_list)
 
 

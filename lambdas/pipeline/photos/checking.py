@@ -18,7 +18,7 @@ from pipeline.manifests import is_in_parts, unix_ms
 from pipeline.objects import WRITTEN_BY_ANOTHER, Stored, put_once
 from pipeline.photos.decoder import Decoder
 from pipeline.photos.parts import Accepted, Rejected, Result, pack, part_key, read_part
-from pipeline.photos.planning import Batch, read_plan
+from pipeline.photos.planning import read_plan
 from pipeline.photos.uploads import CHANGED_CODES, UNREADABLE_CODES, Upload, listed, prefix
 from rules import names, photos
 from rules.photos import Rejection
@@ -82,7 +82,8 @@ def check(request: CheckPhotos, *, bucket: str, seconds_left: Callable[[], float
         after = prefix(request.job_id) + results[-1].photo.name if results else before
         checker = _Checker(request.job_id, bucket, plan.written, seconds_left, has_read=bool(results))
         try:
-            results += checker.results(_uploads(bucket, request.job_id, after, batch))
+            last = batch.last if batch.number < len(batches) else None
+            results += checker.results(_uploads(bucket, request.job_id, after, last))
         except PhotosLeft:
             results += checker.finished
             _put(bucket, unfinished, results)
@@ -91,8 +92,9 @@ def check(request: CheckPhotos, *, bucket: str, seconds_left: Callable[[], float
     return BatchChecked(batch.count)
 
 
-def _uploads(bucket: str, job_id: str, after: str, batch: Batch) -> Iterator[Upload]:
-    return takewhile(lambda upload: upload.key <= batch.last, listed(bucket, job_id, after=after))
+def _uploads(bucket: str, job_id: str, after: str, last: str | None) -> Iterator[Upload]:
+    """The photos up to the key ``last``. None for the last batch, which lists later uploads after the last key too."""
+    return takewhile(lambda upload: last is None or upload.key <= last, listed(bucket, job_id, after=after))
 
 
 def _exists(bucket: str, key: str) -> bool:
