@@ -649,24 +649,7 @@ def api(p: PartsWithMachine) -> FunctionSpec:
     return FunctionSpec(
         "api.app",
         "The HTTP API of the training pipeline.",
-        {
-            **p.jobs,
-            **p.bucket,
-            **p.bars,
-            **p.live_model,
-            "JOBS_INDEX": JOBS_INDEX,
-            "STATE_MACHINE_ARN": p.state_machine.state_machine_arn,
-            "DOCUMENT_TYPES": p.settings.document_types,
-            "LABEL_PROVIDER": p.settings.label_provider,
-            "STOP_PREVIOUS_MODEL": p.settings.stop_previous_model,
-            "WORK_TEAM_ARN": p.work_team_arn,
-            "INFERENCE_UNITS": p.settings.inference_units,
-            "ERASE_FUNCTION": p.functions["EraseJob"].function_name,
-            "AUDIT_BUCKET": p.audit.bucket.bucket_name,
-            "EXPORT_FUNCTION": p.functions["ExportAudit"].function_name,
-            "WEB_ORIGINS": p.settings.web_origins,
-            **p.tasks,
-        },
+        _api_environment(p),
         [
             p.permissions.job_record(),
             p.permissions.close_tasks(),
@@ -706,6 +689,28 @@ def api(p: PartsWithMachine) -> FunctionSpec:
         memory_mb=512,
         traced=False,
     )
+
+
+def _api_environment(p: PartsWithMachine) -> Mapping[str, Any]:
+    return {
+        **p.jobs,
+        **p.bucket,
+        **p.bars,
+        **p.live_model,
+        "JOBS_INDEX": JOBS_INDEX,
+        "STATE_MACHINE_ARN": p.state_machine.state_machine_arn,
+        "DOCUMENT_TYPES": p.settings.document_types,
+        "LABEL_PROVIDER": p.settings.label_provider,
+        "STOP_PREVIOUS_MODEL": p.settings.stop_previous_model,
+        "LABELLING_PAGE": bool(p.settings.labelling_user_pool),
+        "WORK_TEAM_ARN": p.work_team_arn,
+        "INFERENCE_UNITS": p.settings.inference_units,
+        "ERASE_FUNCTION": p.functions["EraseJob"].function_name,
+        "AUDIT_BUCKET": p.audit.bucket.bucket_name,
+        "EXPORT_FUNCTION": p.functions["ExportAudit"].function_name,
+        "WEB_ORIGINS": p.settings.web_origins,
+        **p.tasks,
+    }
 
 
 def labelling(p: PartsWithMachine, sign_in: Mapping[str, str]) -> FunctionSpec:

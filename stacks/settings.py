@@ -607,6 +607,16 @@ def _ground_truth_is_there(region: str, label_provider: str, work_team: str) -> 
             )
 
 
+@_together("labelProvider", "labellingUserPool")
+def _the_page_has_a_sign_in(label_provider: str, pool: str) -> Iterator[str]:
+    """The label provider `page` requires a `labellingUserPool`."""
+    if label_provider == "page" and not pool:
+        yield (
+            'labelProvider is "page", but labellingUserPool is empty, so there is no labelling page: give '
+            'labellingUserPool "create" or the ARN of a pool, or another labelProvider'
+        )
+
+
 @_together("labellingUserPool", "labellingSignInUrl")
 def _an_existing_pool_has_a_domain(pool: str, url: str) -> Iterator[str]:
     """`labellingSignInUrl` is given with the ARN of a pool in `labellingUserPool`, and only then."""

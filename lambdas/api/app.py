@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     max_f1_drop: float
     stop_previous_model: bool
     work_team_arn: str
+    labelling_page: bool
     project_parameter: str
     model_parameter: str
     inference_units: int
@@ -92,6 +93,7 @@ def start() -> Response[str]:
         machine,
         bucket=settings.bucket,
         work_team=settings.work_team_arn,
+        has_page=settings.labelling_page,
         started_by=_caller() or ANONYMOUS,
     )
     answer = arn

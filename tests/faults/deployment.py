@@ -27,7 +27,7 @@ from ekyc.localaws.moto_patches import storage
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import events, functions, rekognition
 from ekyc.localaws.synth import LOCAL_SETTINGS
-from tests.signed_in import claims_passed, id_token
+from tests.signed_in import id_token
 
 SPEED = 6000.0
 TYPES = ("AU_PASSPORT", "ID_KTP")
@@ -50,7 +50,6 @@ CALLER = {
     "Authorization": "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/execute-api/aws4_request, "
     "SignedHeaders=host, Signature=0"
 }
-PERSON = {"Authorization": id_token("a-person", "labellers")}
 TOKEN = re.compile(r'"taskToken":\s?"([^"]+)"')
 
 
@@ -141,7 +140,7 @@ class Bench:
     def call_as_person(self, method: str, path: str, job: Job, **request: Any) -> Any:
         """Make a call of the labelling page about the job, as `call` does."""
         url = f"{self.aws.api_url}/api/labelling/jobs/{job.id}/{path}"
-        return self.call(method, url, job, caller=PERSON, **request)
+        return self.call(method, url, job, caller={"Authorization": id_token("a-person", "labellers")}, **request)
 
     def create(self, mark: str) -> Job:
         """Create a job without photos."""
@@ -342,7 +341,7 @@ def bench(aws: LocalAws, assembly: Path, folder: Path) -> Iterator[Bench]:
     account = rekognition.current()
     account.learns = False
     account.max_projects = account.max_trainings = account.max_running_models = 100_000
-    with claims_passed(), httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=60) as http:
+    with httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=60) as http:
         deployed = Bench(aws, outputs, http)
         labels = folder / "labels.json"
         labels.write_bytes(deployed.photos["labels.json"])

@@ -104,6 +104,7 @@ ENVIRONMENT = {
         "MAX_F1_DROP",
         "STOP_PREVIOUS_MODEL",
         "WORK_TEAM_ARN",
+        "LABELLING_PAGE",
         "PROJECT_PARAMETER",
         "MODEL_PARAMETER",
         "INFERENCE_UNITS",

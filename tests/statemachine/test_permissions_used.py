@@ -20,7 +20,6 @@ from ekyc.localaws.iam.policies import Need, Statement
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import events, rekognition
 from stacks.openapi import Description
-from tests.signed_in import claims_passed
 
 BY_LAMBDA = "Lambda itself does it by the function's role."
 BY_REKOGNITION = "Rekognition does it as its caller; the local one reads without asking."
@@ -148,7 +147,7 @@ MANY_CALLS: dict[str, int] = {
 @pytest.fixture(scope="module")
 def recorded(local_aws: LocalAws, lenient_assembly: Path, photos: Path) -> Iterator[tuple[Roles, list[Call]]]:
     """The roles, and every call of every function in some whole jobs."""
-    with claims_passed(), deployed(local_aws, lenient_assembly, photos) as pipeline:
+    with deployed(local_aws, lenient_assembly, photos) as pipeline:
         roles = Roles(local_aws)
         with calls.recorded() as seen:
             run_jobs(pipeline)

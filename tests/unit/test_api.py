@@ -37,6 +37,7 @@ ENVIRONMENT = {
     "MAX_F1_DROP": "0.05",
     "STOP_PREVIOUS_MODEL": "false",
     "WORK_TEAM_ARN": TEAM,
+    "LABELLING_PAGE": "true",
     "PROJECT_PARAMETER": PROJECT,
     "MODEL_PARAMETER": MODEL,
     "INFERENCE_UNITS": "1",
@@ -372,6 +373,17 @@ def test_ground_truth_needs_a_work_team(jobs: Jobs, s3: Any, monkeypatch: pytest
     # Then only supplied labels can start a job
     assert is_problem(api.post("start", JobId=job_id), 422, "the setting workTeam")
     assert api.post("start", {"labels": {"provider": "supplied"}}, JobId=job_id).status == 200
+
+
+def test_the_provider_page_needs_the_labelling_page(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a stack without the labelling page
+    api = Api(jobs, monkeypatch, LABELLING_PAGE="false")
+    job_id = api.new_job()
+    # Then no job waits for people who cannot sign in
+    assert is_problem(
+        api.post("start", {"labels": {"provider": "page"}}, JobId=job_id), 422, "the setting labellingUserPool"
+    )
+    assert api.post("start", JobId=job_id).status == 200
 
 
 def test_a_stack_may_default_to_supplied_labels(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:

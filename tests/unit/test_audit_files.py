@@ -188,6 +188,7 @@ def test_each_list_is_compared_with_the_history(s3: Any) -> None:
         "labels": ("missing", False),
         "training photos": ("missing", False),
         "test photos": ("missing", False),
+        "outlines": ("missing", False),
     }
     (answer,) = (one["answer"] for one in document["answers"] if "lists changed" in one["question"])
     assert "The list of photos was replaced." in answer

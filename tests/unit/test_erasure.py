@@ -566,7 +566,13 @@ def test_a_job_that_was_erased_before_its_start_stays_so(api: ErasingApi) -> Non
     execution_input = {"labels": {"provider": "supplied"}}
     with pytest.raises(NotAllowed, match="was erased"):
         lifecycle.start(
-            before.id, execution_input, api.function.machine, bucket=BUCKET, work_team="", started_by=AUDITOR
+            before.id,
+            execution_input,
+            api.function.machine,
+            bucket=BUCKET,
+            work_team="",
+            has_page=False,
+            started_by=AUDITOR,
         )
     assert api.machine.executions == {}
 

@@ -51,7 +51,7 @@ class Job:
         ref = f"s3://{self.bucket.name}/images/{JOB}/{name}"
         etag = self.bucket.s3.head_object(Bucket=self.bucket.name, Key=f"images/{JOB}/{name}")["ETag"].strip('"')
         height, width = image.shape[:2]
-        self._photos.append(photo_line(Photo(ref, etag, width, height, etag, 4.0, 0.5, 1, group)))
+        self._photos.append(photo_line(Photo(ref, etag, width, height, etag, 0, 4.0, 0.5, 1, group)))
         drawn = [lines.Box(box.label, box.left, box.top, box.width, box.height, 1) for box in boxes]
         whole = [clamped for box in drawn if isinstance(clamped := lines.clamp(box, width, height), lines.Box)]
         class_ids = {box.label: n for n, box in enumerate(whole)}

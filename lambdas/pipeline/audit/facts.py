@@ -176,10 +176,6 @@ def derive(inputs: Mapping[str, Any], *, only_own: bool = False) -> dict[str, An
     execution, job = inputs["execution"], inputs["job"]
     job_input = _mapping(execution.get("input"))
     training, batch = _training(walk, job), inputs["failedBatch"]
-    # A batch is an execution with one state. The history does not have its retries and redrives.
-    batches = result_of(walk.results, states.PLAN_PHOTOS).get("batches") or 0
-    count = walk.transitions + batches
-    transitions = {"count": count, "usd": round(count * prices.TRANSITION, 6)}
     return {
         "end": {
             "status": execution["status"],
@@ -204,15 +200,7 @@ def derive(inputs: Mapping[str, Any], *, only_own: bool = False) -> dict[str, An
         "split": _split(walk),
         "training": training,
         "outlines": _outlines(walk),
-        "cost": {
-            "trainingUsd": training["usd"] if training else 0.0,
-            "transitions": transitions["count"],
-            "plannedBatches": batches,
-            "transitionsUsd": transitions["usd"],
-            "modelUsdPerHour": prices.model_hour(job.get("InferenceUnits"))
-            if states.START_MODEL.name in walk.results
-            else 0.0,
-        },
+        "cost": _cost(walk, job, training),
         "evaluation": _evaluation(walk, job_input),
         "goLive": _go_live(walk, job_input),
         "incidents": walk.incidents,
@@ -221,6 +209,20 @@ def derive(inputs: Mapping[str, Any], *, only_own: bool = False) -> dict[str, An
             "edges": [[before, after, count] for (before, after), count in walk.edges.items()],
             "pauses": walk.pauses,
         },
+    }
+
+
+def _cost(walk: Walk, job: Mapping[str, Any], training: Mapping[str, Any] | None) -> dict[str, Any]:
+    # A batch is an execution with one state. The history does not have its retries and redrives.
+    batches = result_of(walk.results, states.PLAN_PHOTOS).get("batches") or 0
+    transitions = walk.transitions + batches
+    starts_model = states.START_MODEL.name in walk.results
+    return {
+        "trainingUsd": training["usd"] if training else 0.0,
+        "transitions": transitions,
+        "plannedBatches": batches,
+        "transitionsUsd": round(transitions * prices.TRANSITION, 6),
+        "modelUsdPerHour": prices.model_hour(job.get("InferenceUnits")) if starts_model else 0.0,
     }
 
 

@@ -24,6 +24,7 @@ def start(
     *,
     bucket: str,
     work_team: str,
+    has_page: bool,
     started_by: str,
 ) -> str:
     """Start the job's execution; returns its ARN.
@@ -34,35 +35,25 @@ def start(
     record but into the execution's input, which the audit report reads. The input also has the ETag of the labels file,
     which `Import labels` requires.
 
+    Args:
+        work_team: the ARN of Ground Truth's work team, or empty if the stack has none.
+        has_page: whether the stack has the labelling page.
+
     Raises:
         JobNotFound: no job has this id.
         NotAllowed: the job is already started.
-        NotThere: the photos, the labels file or Ground Truth is missing.
+        NotThere: the photos, the labels file, Ground Truth or the labelling page is missing.
     """
     labels = execution_input["labels"]
     labels_etag = uploaded_etag(labels["key"], bucket) if "key" in labels else None
-    if missing := _missing_for(job_id, labels, labels_etag, machine, bucket, work_team):
+    missing = _missing_provider(labels["provider"], machine, work_team, has_page=has_page)
+    if missing := missing or _missing_files(job_id, labels, labels_etag, bucket):
         job = jobs.get(job_id)  # raises JobNotFound; a started or erased job has its own error too
         check_not_erased(job)
         if job.status not in (Status.CREATED, Status.CHECKING_IMAGES):
             raise _already_started(job)
         raise NotThere(missing)
-    arn = machine.execution_arn(job_id)
-    try:
-        jobs.move(
-            job_id,
-            Status.CHECKING_IMAGES,
-            only_from=(Status.CREATED,),
-            DetailedStatus="Starting",
-            ExecutionArn=arn,
-            ExecutionStartTime=now_ms(),
-            LabelProvider=labels["provider"],
-        )
-    except MoveRefused as refusal:
-        check_not_erased(refusal.job)
-        if refusal.job.status is not Status.CHECKING_IMAGES or describe_execution(refusal.job, machine):
-            raise _already_started(refusal.job) from None
-        _claim_again(refusal.job)
+    _claim(job_id, machine, labels["provider"])
     if labels_etag:
         labels = labels | {"etag": labels_etag}
     try:
@@ -75,7 +66,7 @@ def start(
         if error_code(error) == "ExecutionAlreadyExists":
             raise _already_started(jobs.get(job_id)) from None
         raise
-    return arn
+    return machine.execution_arn(job_id)
 
 
 def uploaded_etag(key: str, bucket: str) -> str | None:
@@ -88,15 +79,23 @@ def uploaded_etag(key: str, bucket: str) -> str | None:
     return next((entry["ETag"].strip('"') for entry in listed.get("Contents", ()) if entry["Key"] == key), None)
 
 
-def _missing_for(
-    job_id: str, labels: dict[str, Any], labels_etag: str | None, machine: StateMachine, bucket: str, work_team: str
-) -> str | None:
-    """A sentence about what is missing for a start, or None if nothing is missing."""
-    if labels["provider"] == GROUND_TRUTH and (not work_team or machine.region not in FUNCTION_ACCOUNTS):
+def _missing_provider(provider: str, machine: StateMachine, work_team: str, *, has_page: bool) -> str | None:
+    """Two sentences about why the stack does not have the label provider, or None if it has it."""
+    if provider == GROUND_TRUTH and (not work_team or machine.region not in FUNCTION_ACCOUNTS):
         return (
             "Ground Truth is not available: the stack has no work team, or its Region has no Ground Truth functions. "
             'Deploy it with the setting workTeam, or start with {"labels": {"provider": "supplied"}}.'
         )
+    if provider == PAGE and not has_page:
+        return (
+            "The stack has no labelling page. Deploy it with the setting labellingUserPool, or start with "
+            '{"labels": {"provider": "supplied"}}.'
+        )
+    return None
+
+
+def _missing_files(job_id: str, labels: dict[str, Any], labels_etag: str | None, bucket: str) -> str | None:
+    """A sentence about which files are missing for a start, or None if none are missing."""
     if "key" in labels and not labels_etag:
         return f"The labels file {labels['key'].rpartition('/')[2]!r} is not uploaded."
     photos = _count_photos(job_id, bucket, most=MOST_PHOTOS + 1 if labels["provider"] == PAGE else 1)
@@ -114,6 +113,25 @@ def _count_photos(job_id: str, bucket: str, *, most: int) -> int:
         Bucket=bucket, Prefix=f"images/{job_id}/", PaginationConfig={"MaxItems": most, "PageSize": min(most, 1000)}
     )
     return sum(len(page.get("Contents", ())) for page in pages)
+
+
+def _claim(job_id: str, machine: StateMachine, provider: str) -> None:
+    """Claim the record for a start."""
+    try:
+        jobs.move(
+            job_id,
+            Status.CHECKING_IMAGES,
+            only_from=(Status.CREATED,),
+            DetailedStatus="Starting",
+            ExecutionArn=machine.execution_arn(job_id),
+            ExecutionStartTime=now_ms(),
+            LabelProvider=provider,
+        )
+    except MoveRefused as refusal:
+        check_not_erased(refusal.job)
+        if refusal.job.status is not Status.CHECKING_IMAGES or describe_execution(refusal.job, machine):
+            raise _already_started(refusal.job) from None
+        _claim_again(refusal.job)
 
 
 def _claim_again(job: Job) -> None:
