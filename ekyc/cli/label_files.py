@@ -1,5 +1,6 @@
 """Checks a labels file before it is sent, with the rules of the state `Import labels`."""
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -98,7 +99,8 @@ def _locate(path: Path, faults: list[Problem]) -> list[str]:
     """The problems in the order of the file, each as ``path:line: reason``. The line is where its element begins."""
     starts: dict[str, list[int]] = {}
     if any(fault.place.kind != "line" for fault in faults):
-        starts = _element_lines(path.read_bytes().decode(errors="replace"))
+        content = path.read_bytes()
+        starts = _element_lines(content.decode(json.detect_encoding(content)))
     problems = []
     for fault in faults:
         kind, number = fault.place
@@ -122,7 +124,7 @@ def _element_lines(text: str) -> dict[str, list[int]]:
             if depth == 2 and key in ends:
                 ends[key].append(token.end())
         elif depth == 1:
-            key = token[0][1:-1]
+            key = json.loads(token[0])
     lines: dict[str, list[int]] = {}
     for name, places in ends.items():
         line, last, lines[name] = 1, 0, []

@@ -132,12 +132,15 @@ def test_the_command_line_and_the_job_say_the_same(bucket: Bucket, tmp_path: Pat
     assert sorted(said) == sorted(job)
 
 
-def test_a_problem_in_coco_is_placed_by_its_line(tmp_path: Path) -> None:
-    # Given a file with elements of every kind that JSON has, and braces in texts
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_problem_in_coco_is_placed_by_its_line(tmp_path: Path, encoding: str) -> None:
+    # Given a file with elements of every kind that JSON has, braces in texts, and an escaped letter in a name
     file = tmp_path / "labels.json"
     file.write_text(
         '{"info": {"images": [1, 2]}, "licenses": ["}"],\n"categories": [{"id": 1, "name": "A,[\\"{"}],\n'
-        '"images": [\n5,\n[1, 2],\n{"id": 1,\n "file_name": "1.jpg"}\n,\n"x"], "annotations": [\n\n{"image_id": 7}]}'
+        '"im\\u0061ges": [\n5,\n[1, 2],\n{"id": 1,\n "file_name": "1.jpg"}\n,\n"x"],'
+        ' "annotations": [\n\n{"image_id": 7}]}',
+        encoding,
     )
     assert [problem.split(":")[1] for problem in label_files.read(file).problems] == ["4", "5", "9", "11"]
 
