@@ -186,7 +186,7 @@ def _fault_of_verification(document: Mapping[str, Any], attribute: str) -> Unusa
     """Return the reason to leave the labels out, or None.
 
     Labels are left out if their newest verification gave a class that is not in `GOOD`. A verification that is older
-    than the labels under ``attribute`` does not count.
+    than the labels under ``attribute`` does not count. Of several with the same date, or with none, a bad one counts.
     """
     verdicts = [
         (_date(document, key.removesuffix("-metadata")), str(value.get("class-name")))
@@ -195,7 +195,11 @@ def _fault_of_verification(document: Mapping[str, Any], attribute: str) -> Unusa
     ]
     if not verdicts:
         return None
-    date, verdict = max(verdicts)
-    if (date < _date(document, attribute) and date != LONG_AGO) or verdict.strip().casefold() in GOOD:
+    date, verdict = max(verdicts, key=lambda dated: (dated[0], not _is_good(dated[1])))
+    if (date < _date(document, attribute) and date != LONG_AGO) or _is_good(verdict):
         return None
     return Unusable("VerifiedAsBad", f"the verification of the labels says {quoted(verdict)}")
+
+
+def _is_good(verdict: str) -> bool:
+    return verdict.strip().casefold() in GOOD

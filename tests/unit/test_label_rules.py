@@ -438,6 +438,18 @@ def test_labels_that_a_verifier_called_bad_are_left_out(verdict: str, date: str,
     assert (labelled.code if not isinstance(labelled, Labelled) else "") == ("" if kept else "VerifiedAsBad")
 
 
+@pytest.mark.parametrize("dated", [{"creation-date": "2026-02-02T03:04:05"}, {}])
+def test_of_two_verdicts_of_one_date_the_bad_one_counts(dated: dict[str, str]) -> None:
+    # Given two verifications of one date, or of none, of which the first by name is bad
+    verified = line()
+    for name, verdict in (("first", "bad"), ("second", "good")):
+        verified[f"{name}-metadata"] = {"class-name": verdict, "type": "groundtruth/label-verification"} | dated
+    entries, problems = read(manifest(verified), {"1.jpg": WIDE})
+    # Then the labels are left out
+    labelled = entries["1.jpg"].labels
+    assert (labelled.code if not isinstance(labelled, Labelled) else "", problems) == ("VerifiedAsBad", [])
+
+
 @pytest.mark.parametrize("last", [False, True])
 def test_a_line_without_a_type_is_a_problem_wherever_it_is(last: bool) -> None:
     lines = [line("2.jpg"), line("3.jpg")]
