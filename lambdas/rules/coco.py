@@ -9,7 +9,18 @@ from collections.abc import Collection, Iterator, Mapping
 from math import isfinite
 from typing import Any, NamedTuple
 
-from rules.entries import UNKNOWN, Drawn, Entry, Place, Problem, Source, Unreadable, fault_of_frame, place_boxes
+from rules.entries import (
+    UNKNOWN,
+    Drawn,
+    Entry,
+    Place,
+    Problem,
+    Source,
+    Unreadable,
+    fault_of_frame,
+    fault_of_size,
+    place_boxes,
+)
 from rules.geometry import Corners, Frame, around, corners_of, hull, overlap
 from rules.lines import MAX_BOXES, Box, Labelled, Unusable, is_frame, whole
 from rules.matching import Claims, Match, file_name
@@ -266,6 +277,9 @@ def _labelled(name: str, image: _Image, boxes: list[_Annotated], source: Source)
             source.report(Problem(image.place, *on_photo, image.own_id))
             return None
         placed = on_photo
+    elif fault := fault_of_size(image.size):
+        source.report(Problem(image.place, *fault, image.own_id))
+        return None
     good = True
     for drawn, box in zip(placed, boxes, strict=True):
         if fault := fault_of_frame(drawn.frame, photo):

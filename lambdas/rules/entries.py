@@ -127,13 +127,10 @@ def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Siz
     on the stored file. If the boxes fit only one of the two, that one is taken.
     """
     width, height = size
+    if fault := fault_of_size(size):
+        return fault
     if width is None or height is None:
         return drawn
-    if type(width) is not int or type(height) is not int:
-        return Unusable(
-            "WrongImageSize",
-            f"its width and height must be whole numbers of pixels, not {quoted(width)} and {quoted(height)}",
-        )
     upright = photo.width, photo.height
     if size == upright:
         return drawn
@@ -157,6 +154,14 @@ def place_boxes(drawn: list[Drawn], size: tuple[Any, Any], name: str, photo: Siz
         f"whose export has the size before the turn, write {upright[0]} as its width and {upright[1]} as its height. "
         "Otherwise save the photo turned, then label it again",
     )
+
+
+def fault_of_size(size: tuple[Any, Any]) -> Unusable | None:
+    """Return why ``size`` cannot be the width and height of a photo, or None if it can. None stands for no value."""
+    if all(side is None or (type(side) is int and side > 0) for side in size):
+        return None
+    width, height = map(quoted, size)
+    return Unusable("WrongImageSize", f"its width and height must be whole numbers of pixels, not {width} and {height}")
 
 
 def _turned(box: Drawn, orientation: int, width: int, height: int) -> Drawn:

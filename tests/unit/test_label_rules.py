@@ -367,6 +367,15 @@ def test_what_is_wrong_is_named(content: bytes, code: str, words: str) -> None:
     assert words in problem.reason
 
 
+@pytest.mark.parametrize("photos", [{"1.jpg": WIDE}, {"1.jpg": None}, None])
+@pytest.mark.parametrize("size", [{"width": "400"}, {"width": 400.5}, {"width": -400}, {"width": [], "height": None}])
+def test_a_size_that_is_no_number_is_named_anywhere(photos: Any, size: dict[str, Any]) -> None:
+    # Given a COCO file with a size that no photo has; When it is read with and without the photos' sizes
+    _, [problem] = read(coco({"file_name": "1.jpg"} | size), photos)
+    # Then it is refused, so the command line passes nothing that the job refuses
+    assert (problem.code, "must be whole numbers of pixels" in problem.reason) == ("WrongImageSize", True)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
