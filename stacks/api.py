@@ -15,7 +15,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
-from stacks.functions import PartsWithMachine, api, documents, labelling
+from stacks.functions import PartsWithMachine, api, documents, labelling, labelling_files
 from stacks.gateway_responses import gateway_responses, headers_for
 from stacks.openapi import Access, Description, Operation
 from stacks.runtime import PipelineFunction, Runtime
@@ -39,6 +39,9 @@ RARE_CALLS_PER_SECOND, RARE_BURST = 5, 10
 
 LABELLING_CALLS_PER_SECOND, LABELLING_BURST = 25, 50
 """The throttle of each call under ``/api/labelling/``, so that people who label do not use up the API's throttle."""
+
+PAGE_OPERATION = "getLabellingPage"
+"""The name of the methods that return the labelling page's files. The description has the calls of the API only."""
 
 PERSON = "$context.authorizer.claims.sub"
 
@@ -127,12 +130,15 @@ class Api(Construct):
         specs = {"Api": api(parts), "Documents": documents(parts)}
         if self.sign_in:
             specs["Labelling"] = labelling(parts, self.sign_in.environment)
+            specs["LabellingFiles"] = labelling_files(parts, self.sign_in.environment)
         self.functions = {name: PipelineFunction(self, name, spec, runtime=runtime) for name, spec in specs.items()}
         self._integrations = {
             name: apigateway.LambdaIntegration(function, scope_permission_to_method=False)
             for name, function in self.functions.items()
         }
         self._add_methods(description, operations, self._authorizations(settings.api_authorization))
+        if self.sign_in:
+            self._add_page(self._integrations["LabellingFiles"])
         if settings.web_origins:
             self._add_preflights(operations)
         self.stage_arn = stack.format_arn(
@@ -241,6 +247,16 @@ class Api(Construct):
     def _integration(self, path: str) -> apigateway.LambdaIntegration:
         names = (name for prefix, name in SERVED_BY.items() if path.startswith(prefix))
         return self._integrations[next(names, "Api")]
+
+    def _add_page(self, integration: apigateway.LambdaIntegration) -> None:
+        """Add the labelling page's files, which need no sign-in: the page itself asks the person to sign in."""
+        for path in ("/labelling", "/labelling/{file+}"):
+            self.gateway.root.resource_for_path(path).add_method(
+                "GET",
+                integration,
+                operation_name=PAGE_OPERATION,
+                authorization_type=apigateway.AuthorizationType.NONE,
+            )
 
     def _models(self, operation: Operation, description: Description) -> dict[str, apigateway.IModel] | None:
         """Add the model of the operation's body. It applies to every content type that a caller may send."""

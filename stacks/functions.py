@@ -782,6 +782,18 @@ def documents(p: PartsWithMachine) -> FunctionSpec:
     )
 
 
+def labelling_files(p: PartsWithMachine, sign_in: Mapping[str, str]) -> FunctionSpec:
+    """``sign_in`` is the environment about the sign-in to the labelling page."""
+    return FunctionSpec(
+        "api.labelling_files",
+        "Serves the labelling page's files.",
+        {**p.jobs, **p.bucket, "LABELLING_SIGN_IN_URL": sign_in["LABELLING_SIGN_IN_URL"]},
+        [],
+        timeout_seconds=10,
+        traced=False,
+    )
+
+
 def make_stages(scope: Construct, parts: Parts, runtime: Runtime) -> dict[str, PipelineFunction]:
     """Create the functions of the state machine's tasks. Return them by their name in the definition."""
     return {

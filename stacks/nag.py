@@ -17,6 +17,7 @@ from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
+from stacks.api import PAGE_OPERATION
 from stacks.combinations import COMBINATIONS, DETECT_BUCKETS, compose
 from stacks.openapi import Access, Description
 from stacks.permissions import BATCHES
@@ -77,7 +78,8 @@ def _acknowledgments_of_api(stack: TrainingStack) -> Iterator[tuple[IConstruct, 
         "AwsSolutions-COG4",
         "IAM authorizes calls unless the setting apiAuthorization names a user pool. Preflights have no credentials.",
     )
-    public = [operation.id for operation in Description.read().operations() if operation.access is Access.ANYONE]
+    operations = Description.read().operations()
+    public = [PAGE_OPERATION, *(operation.id for operation in operations if operation.access is Access.ANYONE)]
     for method in gateway.methods:
         if cast(apigateway.CfnMethod, method.node.default_child).operation_name in public:
             for rule in ("AwsSolutions-APIG4", "AwsSolutions-COG4"):

@@ -22,12 +22,14 @@ from stacks.permissions import attach, write_logs
 from stacks.settings import SettingsError
 
 CODE = Path(__file__).resolve().parent.parent / "lambdas"
+PAGES = CODE.parent / "web"
 
 
 def package(folder: Path) -> None:
-    """Write the functions' code to ``folder``, with the API's description as the JSON file that the API serves."""
+    """Write the functions' code to ``folder``, with the labelling page and the API's description in JSON."""
     not_code = shutil.ignore_patterns("__pycache__", "requirements-*.txt", SOURCE.name)
     shutil.copytree(CODE, folder, ignore=not_code, dirs_exist_ok=True)
+    shutil.copytree(PAGES, folder / PAGES.name, dirs_exist_ok=True)
     (folder / "api" / "openapi.json").write_text(Description.read().as_json(), encoding="utf-8")
 
 

@@ -4,7 +4,7 @@ Every program on this machine can reach the port, and so can every web page in a
 CLI, curl, `ekyc`) may make any call. They must sign calls of AWS services, with any key. A browser may make only these
 requests:
 
-- Requests of the labelling page, after the browser has shown the token of this start.
+- Requests of the local Ground Truth's labelling page, after the browser has shown the token of this start.
 - The sign-in page of user pools, and calls of the labelling page to the API, which have a person's token.
 - Addresses that a person opens: API responses and presigned links to S3 objects. They are read-only, without scripts.
 - Requests of an allowed web origin: to the API, and uploads to presigned URLs.
@@ -28,7 +28,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, presigned
-from ekyc.localaws.services import sign_in
+from ekyc.localaws.services import gateway, sign_in
 
 API = "/api/"
 LABELLING = "/labelling/"
@@ -113,8 +113,8 @@ class AccessControl:
 
     def _ask_for_token(self, request: Request) -> Response | None:
         """Exchange the labelling page's token for a cookie, or refuse the request. None if the cookie is valid."""
-        if not _path(request).startswith(LABELLING):
-            return None
+        if not _path(request).startswith(LABELLING) or gateway.serves(LABELLING):
+            return None  # the page of the deployed API has a sign-in of its own
         if request.method == "GET" and _path(request) == LABELLING and self._is_token(request.args.get("token")):
             rest = urlencode([(name, value) for name, value in request.args.items(multi=True) if name != "token"])
             answer = Response(status=303, headers={"Location": f"{LABELLING}?{rest}" if rest else LABELLING, **PRIVATE})

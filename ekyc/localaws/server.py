@@ -231,16 +231,20 @@ def _make_service(name: str) -> Any:
     return NotFound() if name in ("moto_api", "moto_api._internal") else create_backend_app(name)
 
 
+def _is_deployed_page(path: str) -> bool:
+    return f"{path}/".startswith(LABELLING) and gateway.serves(LABELLING)
+
+
 def _dispatcher(moto: Any) -> Any:
     """Route a request by its path.
 
-    /api/ is the deployed REST API, /labelling/ the labelling page, `sign_in.PATHS` the sign-in page of user pools. All
-    other paths are AWS services.
+    /api/ is the deployed REST API. /labelling/ is the labelling page of that API if it has one, otherwise the page of
+    the local Ground Truth. `sign_in.PATHS` are the sign-in page of user pools. All other paths are AWS services.
     """
     from ekyc.localaws.services import portal
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"].startswith(API):
+        if environ["PATH_INFO"].startswith(API) or _is_deployed_page(environ["PATH_INFO"]):
             return gateway.answer(Request(environ))(environ, start_response)
         if f"{environ['PATH_INFO']}/".startswith(LABELLING):
             return portal.answer(Request(environ))(environ, start_response)

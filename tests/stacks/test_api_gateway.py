@@ -20,6 +20,7 @@ CALLS = {
 }
 LABELLING_CALLS = {call for call, operation in CALLS.items() if "security" in operation}
 CALLERS_CALLS = set(CALLS) - LABELLING_CALLS
+PAGE = {("GET", "/labelling"), ("GET", "/labelling/{file+}")}
 
 Resources = dict[str, dict[str, Any]]
 Synthesized = Callable[[str], Resources]
@@ -96,10 +97,29 @@ def test_the_methods_are_the_calls_of_the_description(synthesized: Synthesized) 
     by_call = methods(synthesized("default"))
     assert set(by_call) == CALLERS_CALLS
     by_call = methods(synthesized("labelling-page"))
-    assert set(by_call) == set(CALLS)
-    for call, method in by_call.items():
-        assert method["OperationName"] == CALLS[call]["operationId"]
-        assert method["Integration"]["Type"] == "AWS_PROXY"
+    assert set(by_call) == {*CALLS, *PAGE}
+    for call in CALLS:
+        assert by_call[call]["OperationName"] == CALLS[call]["operationId"]
+        assert by_call[call]["Integration"]["Type"] == "AWS_PROXY"
+
+
+@pytest.mark.parametrize("name", ["labelling-page", "labelling-page-in-an-existing-pool"])
+def test_the_pages_files_need_no_sign_in_and_no_permission(synthesized: Synthesized, name: str) -> None:
+    resources = synthesized(name)
+    by_call = methods(resources)
+    assert {by_call[call]["AuthorizationType"] for call in PAGE} == {"NONE"}
+    # And the function that serves them may write its log, and nothing else
+    ((id, function),) = (
+        (id, one)
+        for id, one in of(resources, "AWS::Lambda::Function").items()
+        if one["Handler"] == "api.labelling_files.handler"
+    )
+    (uri_of,) = {json.dumps(by_call[call]["Integration"]["Uri"]) for call in PAGE}
+    assert id in uri_of
+    role = function["Role"]["Fn::GetAtt"][0]
+    (policy,) = (one for one in of(resources, "AWS::IAM::Policy").values() if {"Ref": role} in one["Roles"])
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
 
 
 def test_every_route_asks_for_a_signature_by_default(synthesized: Synthesized) -> None:
