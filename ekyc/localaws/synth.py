@@ -20,7 +20,7 @@ from ekyc.localaws.errors import LocalAwsError
 PROJECT = Path(__file__).resolve().parents[2]
 # The inputs of an assembly, in addition to the settings and the libraries.
 LAYERS = ("build/layers/base/installed", "build/layers/vision/installed")
-SOURCES = ("app.py", "stacks", "lambdas", "statemachine", *LAYERS)
+SOURCES = ("app.py", "stacks", "lambdas", "statemachine", "web", *LAYERS)
 LIBRARIES = ("aws-cdk-lib", "constructs", "jsii")
 UNSTAGED = {"aws:cdk:disable-asset-staging": True}  # do not copy the layers, which have 180 MB
 CACHE_SECONDS = 24 * 3600

@@ -32,6 +32,7 @@ export class Editor {
   put(photo, image, boxes, overlay = []) {
     this.boxes = image ? boxes : null;
     this.overlay = overlay;
+    this.onChange = () => {}; // of the photo before
     this.#corner = "se";
     this.#seconds = 0;
     this.#since = null;

@@ -90,7 +90,7 @@ async function openJob(id, steal = false) {
   const types = new TypeList(job.documentTypes, store, (type) => view?.setType(type));
   const outbox = new Outbox(calls, id, store, {
     changed: showOutbox,
-    sent: () => {},
+    sent: (entry) => entry.kind === "review" && refreshJob(),
     refused: (entry, error) => showTrouble(`Photo ${entry.place} was not saved: ${error.message}`),
     signedOut,
   });
