@@ -452,3 +452,26 @@ def test_reviewers_see_all_answers_and_decide(
     page.locator("#mode").click()
     assert ready(page) == third
     expect(page.locator("#note")).to_contain_text("The box is too large.")
+
+
+def test_many_types_have_keys_and_a_search(aws: LocalAws, open_page: Open) -> None:
+    # Given a job with fifty types, the most that a job can have
+    job = begin(aws, 3, documentTypes=[f"TYPE_{number:02}" for number in range(50)])
+    page = open_page()
+    first = ready(page)
+    # Then ten of them and the whole guide are visible without scrolling
+    for number in range(10):
+        expect(page.locator("#type-list label").nth(number)).to_be_in_viewport(ratio=1)
+    assert page.locator("#guide").evaluate("guide => guide.scrollHeight <= guide.clientHeight")
+    # When the person searches a type for a box, then it is the box's type, and has a key from now on
+    drag(page, (160, 130), (480, 330))
+    page.keyboard.press("t")
+    page.keyboard.type("37")
+    page.keyboard.press("Enter")
+    assert boxes(page)[0][0] == "TYPE_37"
+    page.keyboard.press("1")
+    assert boxes(page)[0][0] == "TYPE_00"
+    page.keyboard.press("2")
+    assert boxes(page)[0][0] == "TYPE_37"
+    page.keyboard.press("Enter")
+    assert saved(job, first)["Boxes"][0]["type"] == "TYPE_37"
