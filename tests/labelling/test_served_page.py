@@ -383,6 +383,11 @@ def test_a_lost_lease_is_said_and_overwrites_nothing(aws: LocalAws, open_page: O
     expect(page.locator("#trouble")).to_contain_text(f"Photo {first} was not saved: {detail}")
     assert ready(page) != first
     assert first not in job.answers()
+    # And it goes on too if the person goes back to that photo, which is not theirs
+    page.context.unroute_all()
+    page.keyboard.press("p")
+    expect(page.locator("#trouble")).to_contain_text(f"You have not answered photo {first}")
+    assert ready(page) != first
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (820, 1180), (1280, 800), (1920, 1080), (3840, 2160)])

@@ -4,11 +4,11 @@ import { SignedOut } from "./sign-in.js";
 
 const LONGEST = 20_000; // ms for a call
 
-// The API refuses a call. The message says why.
+// The API refuses a call. The message says why. `kind` is the API's fixed word for the problem.
 export class Refused extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, kind = "") {
     super(detail);
-    this.status = status;
+    Object.assign(this, { status, kind });
   }
 }
 
@@ -110,7 +110,7 @@ async function checked(response) {
   if (response.ok) return response;
   if (response.status >= 500 || response.status === 429) throw new Unreachable("The server is busy.");
   const problem = await response.json().catch(() => ({}));
-  throw new Refused(response.status, problem.detail || `The server returned status ${response.status}.`);
+  throw new Refused(response.status, problem.detail || `The server returned status ${response.status}.`, problem.type?.split(":").at(-1));
 }
 
 function at(job) {

@@ -2,6 +2,7 @@
 
 import { $, ask, button, element, say } from "./dom.js";
 import { Boxes } from "./boxes.js";
+import { Refused } from "./calls.js";
 import { hideToast, showToast } from "./frame.js";
 import { UNDO_TIME } from "./outbox.js";
 import { Photo } from "./queue.js";
@@ -175,9 +176,15 @@ export class Labelling extends Turns {
     }
     await this.showThat(async () => {
       if (this.outbox.has(place)) await this.outbox.emptied();
-      const photo = new Photo(await this.calls.answer(this.job.id, place));
-      photo.answered = true;
-      return photo;
+      try {
+        const photo = new Photo(await this.calls.answer(this.job.id, place));
+        photo.answered = true;
+        return photo;
+      } catch (error) {
+        if (!(error instanceof Refused) || error.kind !== "unknown-photo") throw error;
+        this.session.trouble(error.message);
+        return this.queue.first();
+      }
     });
   }
 

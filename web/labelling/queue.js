@@ -3,8 +3,6 @@
 // A photo is one object with its place, lease and picture. Nothing looks a photo up by its position in the queue, so an
 // answer can only carry the lease of the photo on which its boxes were drawn.
 
-import { Refused } from "./calls.js";
-
 const AHEAD = 3;
 
 export class Queue {
@@ -110,9 +108,4 @@ export class Photo {
       },
     );
   }
-}
-
-// Whether the API says that the job takes no answers any more, rather than that the connection has failed.
-export function isOver(error) {
-  return error instanceof Refused && (error.status === 409 || error.status === 404);
 }
