@@ -127,10 +127,16 @@ ENVIRONMENT = {
         "LABELLING_SIGN_IN_URL",
         "LABELLING_SCOPES",
     },
+    "LabellingFiles": {"JOBS_TABLE", "BUCKET", "LABELLING_SIGN_IN_URL"},
     "Documents": {"BUCKET", "MODEL_PARAMETER", "DETECT_BUCKETS", "WEB_ORIGINS"},
 }
 
-BEHIND_THE_API = {"Api": "api.app", "Documents": "api.documents", "Labelling": "api.labelling"}
+BEHIND_THE_API = {
+    "Api": "api.app",
+    "Documents": "api.documents",
+    "Labelling": "api.labelling",
+    "LabellingFiles": "api.labelling_files",
+}
 USE_VISION = {"CheckPhotos", "CollectPhotos", "Documents", "LearnOutlines"}
 
 
@@ -192,6 +198,7 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
     assert sizes.pop("LearnOutlines") == (900, 3008)  # it learns from 60 photos of each type
     for name in ("Api", "Labelling"):
         assert sizes.pop(name) == (29, 512)  # API Gateway waits 29 seconds
+    assert sizes.pop("LabellingFiles") == (10, 256)
     assert sizes.pop("Documents") == (29, 1769)  # one vCPU: it finds outlines
     assert sizes.pop("WatchRunning") == (300, 256)  # it looks at two of 100 projects a second
     assert sizes.pop("SettleJob") == (300, 256)  # it looks at every job that is not settled
