@@ -104,23 +104,7 @@ class Api(Construct):
             for operation in description.operations()
             if settings.labelling_user_pool or operation.access is Access.CALLERS
         ]
-        # API Gateway writes logs with a role that is set once per account and Region, not per API. The role is retained
-        # when the stack is deleted, because other APIs may use it by then. It has the AWS managed policy that the guide
-        # requires. Source: API Gateway guide, 'Permissions for CloudWatch logging'.
-        self.gateway = apigateway.RestApi(
-            self,
-            "Gateway",
-            rest_api_name=settings.stack_name,
-            description="The HTTP API of the training pipeline.",
-            endpoint_types=[apigateway.EndpointType.REGIONAL],
-            cloud_watch_role=settings.api_log_role == "create",
-            cloud_watch_role_removal_policy=cdk.RemovalPolicy.RETAIN if settings.api_log_role == "create" else None,
-            deploy_options=self._stage_options(operations, settings, runtime),
-        )
-        # RestApi has no parameter for these two properties.
-        rest_api = cast(apigateway.CfnRestApi, self.gateway.node.default_child)
-        rest_api.security_policy, rest_api.endpoint_access_mode = SECURITY_POLICY, "STRICT"
-        self.gateway.node.try_remove_child("Endpoint")  # RestApi's output; the stack's own output is ApiUrl
+        self.gateway = self._make_gateway(operations, settings, runtime)
         self._add_responses(settings)
         stack = cdk.Stack.of(self)
         self.url = f"https://{self.gateway.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{settings.stage}"
@@ -151,6 +135,28 @@ class Api(Construct):
             wafv2.CfnWebACLAssociation(
                 self, "WebAcl", resource_arn=self.stage_arn, web_acl_arn=settings.web_acl_arn
             ).node.add_dependency(self.gateway.deployment_stage)
+
+    def _make_gateway(
+        self, operations: Sequence[Operation], settings: Settings, runtime: Runtime
+    ) -> apigateway.RestApi:
+        # API Gateway writes logs with a role that is set once per account and Region, not per API. The role is retained
+        # when the stack is deleted, because other APIs may use it by then. It has the AWS managed policy that the guide
+        # requires. Source: API Gateway guide, 'Permissions for CloudWatch logging'.
+        gateway = apigateway.RestApi(
+            self,
+            "Gateway",
+            rest_api_name=settings.stack_name,
+            description="The HTTP API of the training pipeline.",
+            endpoint_types=[apigateway.EndpointType.REGIONAL],
+            cloud_watch_role=settings.api_log_role == "create",
+            cloud_watch_role_removal_policy=cdk.RemovalPolicy.RETAIN if settings.api_log_role == "create" else None,
+            deploy_options=self._stage_options(operations, settings, runtime),
+        )
+        # RestApi has no parameter for these two properties.
+        rest_api = cast(apigateway.CfnRestApi, gateway.node.default_child)
+        rest_api.security_policy, rest_api.endpoint_access_mode = SECURITY_POLICY, "STRICT"
+        gateway.node.try_remove_child("Endpoint")  # RestApi's output; the stack's own output is ApiUrl
+        return gateway
 
     def _stage_options(
         self, operations: Sequence[Operation], settings: Settings, runtime: Runtime

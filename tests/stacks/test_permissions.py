@@ -62,7 +62,7 @@ def test_the_key_is_used_where_there_is_one(every: dict[str, Template], name: st
 
 def test_a_role_that_reads_no_object_cannot_decrypt_one(every: dict[str, Template]) -> None:
     # Given a key of one's own, and the functions that read objects or have Rekognition read them
-    template = every["own-key"]
+    template = every["everything"]
     reading = {
         "CheckPhotos",
         "CheckTraining",
