@@ -950,7 +950,7 @@ A_GOOD_NAME = {"names": ["a.jpg"]}
 CALLS = [
     # create
     call("create: wrong method", "GET create", NO_ROUTE, "No such call"),
-    call("create: a body of 11 MB", "POST create", LARGE, "larger than 10 MB", body=b" " * (11 * MB)),
+    call("create: a body of 11 MB", "POST create", LARGE, "The call is too large", body=b" " * (11 * MB)),
     # url
     call("url: nothing said", "GET url", BAD, "Missing required request parameters: [JobId, S3Key]"),
     call("url: no name", "GET url", BAD, "Missing required request parameters: [S3Key]", query={"JobId": NEW}),
@@ -1039,7 +1039,7 @@ CALLS = [
     start(
         "an unknown provider",
         {"labels": {"provider": "me"}},
-        words="labels.provider must be 'ground-truth' or 'supplied'.",
+        words="labels.provider must be 'page', 'ground-truth' or 'supplied'.",
     ),
     start("labels with an unknown field", {"labels": {"token": "x"}}, words="labels has the unknown field 'token'"),
     start(
@@ -1051,7 +1051,7 @@ CALLS = [
     start("labels in a folder above", {"labels": {**SUPPLIED, "key": "../a.json"}}, words="must be a plain name"),
     start("labels that are not uploaded", {"labels": {**SUPPLIED, "key": "a.json"}}, UNMET, "'a.json' is not uploaded"),
     start("a body of 3 MB", b'{"deploy": true}' + b" " * (3 * MB), LARGE, "more than 2097152 bytes"),
-    start("a body of 11 MB", b" " * (11 * MB), LARGE, "larger than 10 MB"),
+    start("a body of 11 MB", b" " * (11 * MB), LARGE, "The call is too large"),
     start("no photo", None, UNMET, "The job has no photos. Upload photos, then start it.", job="{empty}"),
     start("started before", None, CONFLICT, "is already started; it is WaitingForLabelling", job=WAITING),
     start(
@@ -1111,7 +1111,7 @@ CALLS = [
     ),
     urls("an unknown field", {**A_GOOD_NAME, "expires": 9}),
     urls("a name of 3 MB", {"names": ["a" * (3 * MB)]}),
-    urls("a body of 11 MB", b" " * (11 * MB), LARGE, "larger than 10 MB"),
+    urls("a body of 11 MB", b" " * (11 * MB), LARGE, "The call is too large"),
     urls(
         "photos while the job waits for labels",
         {"names": ["a.json", "b.jpg"]},
@@ -1132,7 +1132,7 @@ CALLS = [
     labels("a name of 256 characters", {"key": "a" * 251 + ".json"}),
     labels("an unknown field", {"key": "a.json", "bucket": "mine"}),
     labels("not uploaded", {"key": "jane-doe.json"}, UNMET, "'jane-doe.json' is not uploaded"),
-    labels("a body of 11 MB", b" " * (11 * MB), LARGE, "larger than 10 MB"),
+    labels("a body of 11 MB", b" " * (11 * MB), LARGE, "The call is too large"),
     labels("not started", {"key": "a.json"}, CONFLICT, "does not wait for supplied labels; it is Created", job=NEW),
     labels("failed", {"key": "a.json"}, CONFLICT, "does not wait for supplied labels; it is Failed", job=FAILED),
     labels("erased", {"key": "a.json"}, CONFLICT, "The job was erased", job=ERASED),
@@ -1141,7 +1141,7 @@ CALLS = [
     call("stop: unknown job", f"POST jobs/{UNKNOWN}/stop", MISSING, UNKNOWN),
     call("stop: never started", f"POST jobs/{NEW}/stop", CONFLICT, "The job was never started."),
     call("stop: wrong method", f"GET jobs/{WAITING}/stop", NO_ROUTE, "No such call"),
-    call("stop: a body of 11 MB", f"POST jobs/{WAITING}/stop", LARGE, "larger than 10 MB", body=b" " * (11 * MB)),
+    call("stop: a body of 11 MB", f"POST jobs/{WAITING}/stop", LARGE, "The call is too large", body=b" " * (11 * MB)),
     call("resume: unknown job", f"POST jobs/{UNKNOWN}/resume", MISSING, UNKNOWN),
     call("resume: never started", f"POST jobs/{NEW}/resume", CONFLICT, "The job was never started. Start it instead."),
     call("resume: running", f"POST jobs/{WAITING}/resume", CONFLICT, "The job is running."),
