@@ -93,8 +93,10 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthesize(tmp_path_factory.mktemp("assembly"))
 
 
+LENIENT = {"minF1": 0, "minLabelF1": 0, "maxF1Drop": 1, "stopPreviousModel": True, "maxUnmatchedShare": 1}
+
+
 @pytest.fixture(scope="session")
 def lenient_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthesized stack whose bars every model and labels file passes, and which stops the model before."""
-    bars = {"minF1": 0, "minLabelF1": 0, "maxF1Drop": 1, "stopPreviousModel": True, "maxUnmatchedShare": 1}
-    return synthesize(tmp_path_factory.mktemp("lenient"), {**LOCAL_SETTINGS, **bars})
+    return synthesize(tmp_path_factory.mktemp("lenient"), {**LOCAL_SETTINGS, **LENIENT})

@@ -27,7 +27,7 @@ CACHE_SECONDS = 24 * 3600
 WORK_TEAM = "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/specimen-labellers"
 TRACEBACK = re.compile(r"^Traceback .*\n(?: .*\n)+", re.MULTILINE)
 # Each concurrent call of a function has a process on this machine, and Check photos has two.
-LOCAL_SETTINGS: Mapping[str, Any] = {"workTeam": WORK_TEAM, "labellingUserPool": "create", "photoConcurrency": 4}
+LOCAL_SETTINGS: Mapping[str, Any] = {"workTeam": WORK_TEAM, "photoConcurrency": 4}
 
 
 class SynthesisFailed(LocalAwsError):

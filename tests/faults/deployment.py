@@ -35,6 +35,7 @@ LOOP = {"growth": 1.5, "ceiling": 3600, "deadline": 26 * 24 * 3600}
 # The waits take some hundredths of a second of real time, so that a loop polls two or three times.
 SETTINGS: Mapping[str, Any] = {
     **LOCAL_SETTINGS,
+    "labellingUserPool": "create",
     "minImages": 4,
     "stopPreviousModel": True,
     "polls": {kind: {"first": first, **LOOP} for kind, first in (("datasets", 60), ("training", 900), ("model", 300))},

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ekyc import samples
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     coco["categories"] = [category for category in coco["categories"] if category["id"] in ids]
     (folder / "annotations.json").write_text(json.dumps(coco))
     return folder
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthesized stack with the labelling page."""
+    return synthesize(tmp_path_factory.mktemp("assembly"), {**LOCAL_SETTINGS, "labellingUserPool": "create"})
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ from ekyc.localaws.iam.needs import list_needs
 from ekyc.localaws.iam.policies import Need, Statement
 from ekyc.localaws.server import LocalAws
 from ekyc.localaws.services import events, rekognition
+from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 from stacks.openapi import Description
+from tests.conftest import LENIENT
 
 BY_LAMBDA = "Lambda itself does it by the function's role."
 BY_REKOGNITION = "Rekognition does it as its caller; the local one reads without asking."
@@ -145,9 +147,12 @@ MANY_CALLS: dict[str, int] = {
 
 
 @pytest.fixture(scope="module")
-def recorded(local_aws: LocalAws, lenient_assembly: Path, photos: Path) -> Iterator[tuple[Roles, list[Call]]]:
+def recorded(
+    local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory, photos: Path
+) -> Iterator[tuple[Roles, list[Call]]]:
     """The roles, and every call of every function in some whole jobs."""
-    with deployed(local_aws, lenient_assembly, photos) as pipeline:
+    settings = {**LOCAL_SETTINGS, **LENIENT, "labellingUserPool": "create"}
+    with deployed(local_aws, synthesize(tmp_path_factory.mktemp("page"), settings), photos) as pipeline:
         roles = Roles(local_aws)
         with calls.recorded() as seen:
             run_jobs(pipeline)
