@@ -39,7 +39,10 @@ def test_every_function_of_the_template_has_rows(pipeline: Bench, stack_for_tria
     planned = plan(rows_by_way)
     # Then each function of the template has cells, and each recorded call has all faults of calls
     template = json.loads((stack_for_trials / "ekyc-training.template.json").read_text())
-    assert {cell.row.module for cell in planned if not cell.row.unit.startswith("state ")} == set(units(template))
+    # (the functions of these modules only read, for a caller who waits for the answer)
+    of_callers = {"api.documents", "api.labelling_files"}
+    planned_modules = {cell.row.module for cell in planned if not cell.row.unit.startswith("state ")}
+    assert planned_modules == set(units(template)) - of_callers
     columns = {(cell.row, cell.column) for cell in planned}
     ending = Row("events.record_outcome", "dynamodb", "UpdateItem", 1)
     assert {(ending, column) for column in OF_CALLS} <= columns

@@ -62,7 +62,7 @@ def test_a_job_starts_without_a_body(shared_pipeline: Pipeline, monkeypatch: pyt
 def test_a_list_reads_one_page_for_any_number_of_jobs(shared_pipeline: Pipeline) -> None:
     # Given a table of many more jobs than a page has
     created = shared_pipeline.http.post("create").json()["id"]
-    (name,) = shared_pipeline.aws.client("dynamodb").list_tables()["TableNames"]
+    name = shared_pipeline.outputs["JobsTable"]
     environment = shared_pipeline.aws.environment()
     table = boto3.resource(
         "dynamodb",

@@ -259,7 +259,9 @@ def label_on_page(pipeline: Pipeline) -> str:
 def test_no_call_is_one_that_the_functions_role_denies(recorded: tuple[Roles, list[Call]]) -> None:
     # Given every call that the functions made in whole jobs
     roles, seen = recorded
-    assert {roles.titles[call.function] for call in seen} == set(roles.titles.values())
+    assert {roles.titles[call.function] for call in seen} == set(roles.titles.values()) - {
+        "LabellingFiles"
+    }  # reads code
     # When each is held against the role of its function
     denied = {
         (roles.titles[call.function], need.action, need.resource)
@@ -284,7 +286,11 @@ def test_only_listed_routes_make_more_than_three_calls(recorded: tuple[Roles, li
         most[route] = max(most[route], len(made))
     # Then each route that has something to ask was asked, and asks three times at most unless it is named
     routes = {f"{operation.method} {operation.path}" for operation in Description.read().operations()}
-    assert set(most) == routes - {"GET /api/training/openapi.json"}
+    assert set(most) == routes - {
+        "GET /api/training/openapi.json",
+        "GET /api/labelling/me",
+        "GET /api/labelling/sign-in",
+    }
     assert {route: count for route, count in most.items() if count > MANY_CALLS.get(route, 3)} == {}
 
 

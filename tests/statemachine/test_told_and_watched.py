@@ -145,8 +145,8 @@ def test_a_ready_job_is_notified_measured_and_reminded(pipeline: Pipeline, liste
         if metric[0] == "ekyc-training"
     }
     assert len(own) > 20
-    # (no stage of this job imported labels: they came from people)
-    assert own - found == {("ImportLabels", "Retries")}
+    # (no stage of this job imported labels: they came from people; and the local model learns nothing, nor do outlines)
+    assert own - found == {("ImportLabels", "Retries"), ("LearnOutlines", "Retries")}
 
     # And a line of metrics holds the job's id and figures, nothing else, and no photo's name
     names = {path.name for path in pipeline.photos.iterdir()}
