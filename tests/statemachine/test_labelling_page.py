@@ -215,10 +215,13 @@ def test_answers_are_corrected_until_all_are_given(pipeline: Pipeline, tmp_path:
     assert ben.answer(job_id, third).status_code == 200
     late = ann.answer(job_id, {"place": first["place"]}, [box(left=9)])
     assert late.is_success or problem(late) == (409, "labelling-over")
-    # Then the job continues with the boxes that were accepted
+    # Then the job continues with the boxes that were accepted. A correction that was refused, because the labelling
+    # ended while it was written, may count too
     wait_for_end(pipeline, job_id)
     lefts = {line["source-ref"][-8:-4]: line["doctype"]["annotations"] for line in manifest(pipeline, job_id)}
-    assert sorted(boxes[0]["left"] for boxes in lefts.values() if boxes) == [9 if late.is_success else 1, 22]
+    of_first, of_second = sorted(boxes[0]["left"] for boxes in lefts.values() if boxes)
+    assert of_second == 22
+    assert of_first in ({9} if late.is_success else {1, 9})
 
 
 def test_what_is_wrong_is_refused_in_words(pipeline: Pipeline, tmp_path: Path) -> None:
