@@ -199,6 +199,8 @@ def test_answers_are_corrected_until_all_are_given(pipeline: Pipeline, tmp_path:
     assert own["boxes"] == [box(left=2)]
     assert httpx.get(own["url"]).content.startswith(b"\x89PNG")
     assert ann.answer(job_id, {"place": second["place"]}, [box(left=22)]).status_code == 200
+    # And a page that still shows the photo as it was leased does not overwrite the correction
+    assert problem(ann.answer(job_id, second, [box(left=3)])) == (409, "lease-lost")
     # Then the list has each once, and only for the person who gave them
     listed = ann.call("GET", f"jobs/{job_id}/answers").json()["answers"]
     assert {entry["place"] for entry in listed} == {first["place"], second["place"]}

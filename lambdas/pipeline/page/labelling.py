@@ -140,6 +140,8 @@ def answer(
             if earlier and lease_id and entry == {**earlier, "Time": entry["Time"]}:  # the call is repeated
                 changed = photo
                 break
+            if lease_id:  # a correction names no lease, so this page does not show the answer that it would replace
+                raise LeaseLost()
             _check_replaces(job, photo, earlier, given)
         try:
             changes = states.answered(photo, person, entry, Phase(job["Phase"]), has_lease=has_lease)
