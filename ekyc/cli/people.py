@@ -116,12 +116,12 @@ class People:
         A user of a pool of the stack's own is deleted. A user of an existing pool is kept.
 
         Raises:
-            CommandError: nobody with this address is in the pool.
+            CommandError: no user of the pool has this address.
         """
         with _in_words():
             user = self._find(email)
             if user is None:
-                raise CommandError(f"Nobody with the e-mail address {email} is in the user pool {self._pool}.")
+                raise CommandError(f"The user pool {self._pool} has no user with the e-mail address {email}.")
             who = {"UserPoolId": self._pool, "Username": user["Username"]}
             for group in GROUPS:
                 self._cognito.admin_remove_user_from_group(**who, GroupName=group)

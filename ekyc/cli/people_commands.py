@@ -74,7 +74,7 @@ def list_people(context: typer.Context, stack: Stack = DEFAULT_STACK, as_json: A
     table = Table("E-mail address", "Groups", "Status", box=None)
     for person in found:
         table.add_row(person.email, ", ".join(person.groups), person.status)
-    console.print(table if found else "Nobody is invited yet.")
+    console.print(table if found else "No people are invited yet.")
 
 
 @people.command()

@@ -30,7 +30,7 @@ def people(deployed: LocalAws) -> Run:
 
 
 def test_people_are_invited_listed_and_removed(people: Run, deployed: LocalAws) -> None:
-    assert people("list").stdout == "Nobody is invited yet.\n"
+    assert people("list").stdout == "No people are invited yet.\n"
     # When two people are invited
     invited = people("invite", JANE)
     assert invited.returncode == 0, invited.stderr
@@ -72,7 +72,7 @@ def test_a_person_with_a_password_gets_no_other(people: Run, deployed: LocalAws)
     [
         (["invite", "jane"], "'jane' is not an e-mail address."),
         (["invite", 'a" or email ^= "@x.y'], "is not an e-mail address."),
-        (["remove", "who@example.com", "--yes"], "Nobody with the e-mail address who@example.com"),
+        (["remove", "who@example.com", "--yes"], "no user with the e-mail address who@example.com"),
         (["list", "--stack", "other"], "There is no stack other in this account and Region."),
     ],
 )
