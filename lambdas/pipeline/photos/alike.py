@@ -5,13 +5,17 @@ Burst photos differ a little along all edges. So the total difference says littl
 most, relative to the difference that edges and noise explain there.
 """
 
+from typing import Any, NamedTuple
+
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.photos import GREY_SIDE
-from pipeline.photos.prints import PARTS, WINDOWS, Floats
+from pipeline.photos.prints import PARTS, WINDOWS
 
-Bools = npt.NDArray[np.bool_]
+# OpenCV's type hints say no more. All arrays but the small grey copies have type float32.
+Floats = npt.NDArray[Any]
 
 # Photos are aligned from coarse to fine: the side in pixels, and the number of steps.
 LEVELS = ((32, 6), (64, 4), (128, 2))
@@ -57,156 +61,156 @@ def starts(asked: npt.NDArray[np.intp], found: npt.NDArray[np.intp]) -> Floats:
     return maps.reshape(-1, 6)
 
 
-def same_shot(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], start: Floats) -> Bools:
-    """Whether each pair of small grey copies (pairs x `GREY_SIDE` x `GREY_SIDE`) shows the same shot. See `starts`."""
+def same_shot(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], start: Floats) -> bool:
+    """Whether two small grey copies (`GREY_SIDE` x `GREY_SIDE`) show the same shot. ``start`` is from `starts`."""
     return difference(first, second, start) <= MOST_DIFFERENT
 
 
-def difference(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], start: Floats) -> Floats:
-    """The difference of each pair in its most different place; infinite if the photos have little in common.
+def difference(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], start: Floats) -> float:
+    """The difference of two small grey copies in their most different place; infinite if they have little in common.
 
-    1 is the difference that edges and noise explain. A pair that is found to be the same shot at one level is not
+    1 is the difference that edges and noise explain. Photos that are found to be the same shot at one level are not
     aligned at the next.
     """
-    most = np.full(len(first), np.inf, np.float32)
-    pairs = np.arange(len(first))
-    ones, others, maps = first.astype(np.float32), second.astype(np.float32), start
+    one, other = first.astype(np.float32), second.astype(np.float32)
+    unclipped = ((first < TOO_BRIGHT) & (second < TOO_BRIGHT)).astype(np.float32)
+    aligned, most = start, np.inf
     for side, steps in LEVELS:
-        one, other = _evened(_smaller(ones, side)), _evened(_smaller(others, side))
-        seen = _smaller(((ones < TOO_BRIGHT) & (others < TOO_BRIGHT)).astype(np.float32), side)
-        maps = _laid_over(one, other, seen, maps, steps)
-        follow = _in_common(one, other, seen, maps) >= LEAST_IN_COMMON if side < GREY_SIDE else np.full(len(maps), True)
-        if side >= FINE:
-            most[pairs[follow]] = _most_different(_softened(ones[follow]), _softened(others[follow]), maps[follow])
-            follow &= (most[pairs] > MOST_DIFFERENT) & (most[pairs] <= HOPELESS)
-        pairs, ones, others, maps = pairs[follow], ones[follow], others[follow], maps[follow]
-        if not len(pairs):
+        pair = _Pair(_evened(_smaller(one, side)), _evened(_smaller(other, side)), _smaller(unclipped, side))
+        aligned = pair.aligned(aligned, steps)
+        if side < GREY_SIDE and pair.in_common(aligned) < LEAST_IN_COMMON:
             break
+        if side >= FINE:
+            most = _most_different(_softened(one), _softened(other), aligned)
+            if not MOST_DIFFERENT < most <= HOPELESS:
+                break
     return most
 
 
-def _softened(photos: Floats) -> Floats:
-    """The photos without the finest noise: each pixel is averaged with its neighbours (1, 2, 1) across and down."""
-    rows = np.pad(photos, ((0, 0), (1, 1), (0, 0)), mode="edge")
-    rows = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4
-    columns = np.pad(rows, ((0, 0), (0, 0), (1, 1)), mode="edge")
-    return (columns[:, :, :-2] + 2 * columns[:, :, 1:-1] + columns[:, :, 2:]) / 4
+def _softened(photo: Floats) -> Floats:
+    """The photo without the finest noise: each pixel is averaged with its neighbours (1, 2, 1) across and down."""
+    return cv2.sepFilter2D(photo, -1, _SOFTENS, _SOFTENS, borderType=cv2.BORDER_REPLICATE)
 
 
-def _smaller(photos: Floats, side: int) -> Floats:
-    many = GREY_SIDE // side
-    smaller: Floats = photos.reshape(len(photos), side, many, side, many).mean(axis=(2, 4))
-    return smaller
+_SOFTENS = np.array([1, 2, 1], np.float32) / 4
+
+
+def _smaller(photo: Floats, side: int) -> Floats:
+    return cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA)
 
 
 # The contrast, in grey levels, that is not raised.
 FAINT = 6.0
 
 
-def _evened(photos: Floats) -> Floats:
-    """The photos with equal brightness and contrast everywhere."""
-    reach = photos.shape[1] // 6
-    lit = photos - _blurred(photos, reach)
-    evened: Floats = lit / np.sqrt(_blurred(lit * lit, reach) + FAINT**2)
+def _evened(photo: Floats) -> Floats:
+    """The photo with equal brightness and contrast everywhere."""
+    reach = photo.shape[1] // 6
+    lit = photo - _blurred(photo, reach)
+    evened: Floats = lit / np.sqrt(_blurred(lit * lit, reach) + np.float32(FAINT**2))
     return evened
 
 
-def _blurred(photos: Floats, reach: int) -> Floats:
+def _blurred(photo: Floats, reach: int) -> Floats:
     """Each pixel as the mean of the pixels up to ``reach`` around it."""
-    for axis in (1, 2):
-        beside = [(0, 0), (0, 0), (0, 0)]
-        beside[axis] = (reach + 1, reach)
-        sums = np.cumsum(np.pad(photos, beside, mode="edge"), axis=axis)
-        ends, starts = np.split(sums, [2 * reach + 1], axis=axis)[1], np.split(sums, [-2 * reach - 1], axis=axis)[0]
-        photos = (ends - starts) / (2 * reach + 1)
-    return photos
+    return cv2.blur(photo, (2 * reach + 1, 2 * reach + 1), borderType=cv2.BORDER_REPLICATE)
+
+
+def _slopes(photo: Floats) -> tuple[Floats, Floats]:
+    """How fast the photo gets brighter, in grey levels a pixel, across and down."""
+    across, down = (cv2.filter2D(photo, -1, kernel, borderType=cv2.BORDER_REPLICATE) for kernel in (_RISES, _RISES.T))
+    return across, down
+
+
+_RISES = np.array([[-0.5, 0, 0.5]], np.float32)
 
 
 def _places(side: int) -> tuple[Floats, Floats]:
-    """The x and y, -0.5 to 0.5, of the pixels of a square, row by row."""
+    """The x and y, -0.5 to 0.5, of the pixels of a square."""
     middle = ((np.arange(side) + 0.5) / side - 0.5).astype(np.float32)
-    return np.tile(middle, side), np.repeat(middle, side)
+    return np.tile(middle, (side, 1)), np.tile(middle[:, None], side)
 
 
 _PLACES = {side: _places(side) for side, _ in LEVELS}
 
 
-def _warped(photos: Floats, maps: Floats) -> tuple[Floats, Floats]:
-    """Each photo aligned with its second photo (pairs x pixels), and 1 for each pixel that it covers, otherwise 0."""
-    count, side, _ = photos.shape
-    x, y = _PLACES[side]
-    across = (maps[:, 0:1] * x + maps[:, 1:2] * y + maps[:, 2:3] + 0.5) * side - 0.5
-    down = (maps[:, 3:4] * x + maps[:, 4:5] * y + maps[:, 5:6] + 0.5) * side - 0.5
-    covers = ((across >= -0.5) & (across <= side - 0.5) & (down >= -0.5) & (down <= side - 0.5)).astype(np.float32)
-    across, down = across.clip(0, side - 1.001), down.clip(0, side - 1.001)
-    left, top = across.astype(np.int32), down.astype(np.int32)
-    right_share, bottom_share = across - left.astype(np.float32), down - top.astype(np.float32)
-    at = top * side + left + (np.arange(count, dtype=np.int32) * side * side)[:, None]
-    flat = photos.reshape(-1)
-    upper = flat[at] + right_share * (flat[at + 1] - flat[at])
-    lower = flat[at + side] + right_share * (flat[at + side + 1] - flat[at + side])
-    return upper + bottom_share * (lower - upper), covers
+def _warped(photo: Floats, aligned: Floats) -> tuple[Floats, Floats]:
+    """The photo aligned with its second photo, and 1 for each pixel that it covers, otherwise 0."""
+    side = photo.shape[1]
+    # From places to pixels: pixel = (place + 0.5) * side - 0.5.
+    pixels = aligned.reshape(2, 3).copy()
+    pixels[:, 2] = (pixels[:, 2] + 0.5) * side - 0.5 - (pixels[:, :2].sum(axis=1) * (side - 1)) / 2
+    warp = cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(photo, pixels, (side, side), flags=warp | cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    covers = cv2.warpAffine(np.ones_like(photo), pixels, (side, side), flags=warp | cv2.INTER_NEAREST)
+    return warped, covers
 
 
-def _laid_over(one: Floats, other: Floats, seen: Floats, maps: Floats, steps: int) -> Floats:
-    """The best maps after ``steps`` steps of the Gauss-Newton method (Lucas and Kanade, 1981)."""
-    count, side, _ = one.shape
-    x, y = _PLACES[side]
-    slope_down, slope_across = (slope.reshape(count, -1) * side for slope in np.gradient(other, axis=(1, 2)))
-    slopes = np.stack(
-        [slope_across * x, slope_across * y, slope_across, slope_down * x, slope_down * y, slope_down], axis=1
-    )
-    target, seen = other.reshape(count, -1), seen.reshape(count, -1)
-    best, least = maps, np.full(count, np.inf, np.float32)
-    for step in range(steps + 1):
-        warped, covers = _warped(one, maps)
-        weights = covers * seen
-        apart = target - warped
-        error = (weights * apart * apart).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-6)
-        better = (error < least) & _near(maps)
-        best, least = np.where(better[:, None], maps, best), np.where(better, error, least)
-        if step < steps:
-            # einsum instead of matrix products: OpenBLAS's threads wait for each other at such small matrices.
-            weighted = slopes * weights[:, None, :]
-            normal = np.einsum("pin,pjn->pij", weighted, slopes)
-            steady = (1e-3 / 6) * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-6
-            pull = np.einsum("pin,pn->pi", weighted, apart)[:, :, None]
-            maps = maps + np.linalg.solve(normal + steady * np.eye(6, dtype=np.float32), pull)[:, :, 0].clip(-0.1, 0.1)
-    return best
+_NOTHING = np.empty(0, np.float32)
 
 
-def _near(maps: Floats) -> Bools:
-    """Whether the maps can be of the same shot: nearly no turn, shift and scaling."""
-    farthest: Floats = np.abs(maps - np.array([1, 0, 0, 0, 1, 0], np.float32)).max(axis=1)
-    return farthest <= FARTHEST
+class _Pair(NamedTuple):
+    """Two photos at one level. ``seen`` is the share of each pixel of the second photo that may be compared."""
+
+    one: Floats
+    other: Floats
+    seen: Floats
+
+    def aligned(self, start: Floats, steps: int) -> Floats:
+        """The best map after ``steps`` steps of the Gauss-Newton method (Lucas and Kanade, 1981)."""
+        side = self.one.shape[1]
+        x, y = _PLACES[side]
+        across, down = (slope * side for slope in _slopes(self.other))
+        slopes = np.stack([across * x, across * y, across, down * x, down * y, down]).reshape(6, -1)
+        aligned, best, least = start, start, np.inf
+        for step in range(steps + 1):
+            warped, covers = _warped(self.one, aligned)
+            weights = covers * self.seen
+            apart = self.other - warped
+            weighted = weights * apart
+            error = cv2.sumElems(weighted * apart)[0] / max(cv2.sumElems(weights)[0], 1e-6)
+            if error < least and _near(aligned):
+                best, least = aligned, error
+            if step < steps:
+                # gemm, because OpenBLAS's threads wait for each other at such small matrices.
+                normal = cv2.gemm(slopes * weights.reshape(-1), slopes, 1, _NOTHING, 0, flags=cv2.GEMM_2_T)
+                pull = cv2.gemm(slopes, weighted.reshape(-1, 1), 1, _NOTHING, 0)
+                steady = 1e-3 / 6 * np.trace(normal) + 1e-6
+                step_by = np.linalg.solve(normal + steady * np.eye(6, dtype=np.float32), pull)[:, 0]
+                aligned = aligned + step_by.clip(-0.1, 0.1)
+        return best
+
+    def in_common(self, aligned: Floats) -> float:
+        """The correlation of the photos where both show something."""
+        warped, covers = _warped(self.one, aligned)
+        weights = covers * self.seen
+        weights = weights / max(cv2.sumElems(weights)[0], 1e-6)
+        own = warped - cv2.sumElems(weights * warped)[0]
+        other = self.other - cv2.sumElems(weights * self.other)[0]
+        both, ones, others = (cv2.sumElems(weights * product)[0] for product in (own * other, own * own, other * other))
+        return both / float(np.sqrt(max(ones * others, 1e-12)))
 
 
-def _in_common(one: Floats, other: Floats, seen: Floats, maps: Floats) -> Floats:
-    """The correlation of the photos where both show something."""
-    warped, covers = _warped(one, maps)
-    weights = covers * seen.reshape(len(seen), -1)
-    weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-6)
-    target = other.reshape(len(other), -1)
-    warped = warped - (weights * warped).sum(axis=1, keepdims=True)
-    target = target - (weights * target).sum(axis=1, keepdims=True)
-    both, own, others = ((weights * product).sum(axis=1) for product in (warped * target, warped**2, target**2))
-    correlation: Floats = both / np.sqrt(np.maximum(own * others, 1e-12))
-    return correlation
+def _near(aligned: Floats) -> bool:
+    """Whether the map can be of the same shot: nearly no turn, shift and scaling."""
+    return bool(np.abs(aligned - _UNCHANGED).max() <= FARTHEST)
 
 
-def _most_different(ones: Floats, others: Floats, maps: Floats) -> Floats:
-    warped, covers = (pixels.reshape(others.shape) for pixels in _warped(ones, maps))
-    seen = covers * (warped < TOO_BRIGHT) * (others < TOO_BRIGHT)
-    seen[:, :EDGE] = seen[:, -EDGE:] = seen[:, :, :EDGE] = seen[:, :, -EDGE:] = 0
+_UNCHANGED = np.array([1, 0, 0, 0, 1, 0], np.float32)
+
+
+def _most_different(one: Floats, other: Floats, aligned: Floats) -> float:
+    warped, covers = _warped(one, aligned)
+    seen = covers * (warped < TOO_BRIGHT) * (other < TOO_BRIGHT)
+    seen[:EDGE] = seen[-EDGE:] = seen[:, :EDGE] = seen[:, -EDGE:] = 0
     # A linear function, around each place, that adapts the brightness of one photo to the other.
-    some = _blurred(seen, AROUND) + 1e-6
-    mean, other_mean = _blurred(seen * warped, AROUND) / some, _blurred(seen * others, AROUND) / some
-    both = _blurred(seen * warped * others, AROUND) / some - mean * other_mean
-    own = _blurred(seen * warped * warped, AROUND) / some - mean * mean
-    left = others - (both + PICTURE) / (own + PICTURE) * (warped - mean) - other_mean
-    down, across = np.gradient(others, axis=(1, 2))
-    steepness = np.square(down) + np.square(across)
-    explained = NOISE**2 + BESIDE**2 * _blurred(steepness, 2)
+    some = _blurred(seen, AROUND) + np.float32(1e-6)
+    seen_warped = seen * warped
+    mean, other_mean = _blurred(seen_warped, AROUND) / some, _blurred(seen * other, AROUND) / some
+    both = _blurred(seen_warped * other, AROUND) / some - mean * other_mean
+    own = _blurred(seen_warped * warped, AROUND) / some - mean * mean
+    left = other - (both + PICTURE) / (own + PICTURE) * (warped - mean) - other_mean
+    across, down = _slopes(other)
+    explained = np.float32(NOISE**2) + np.float32(BESIDE**2) * _blurred(down * down + across * across, 2)
     different = _blurred(seen * left * left, 1) / explained * (_blurred(seen, 1) > LEAST_SEEN)
-    most: Floats = different.max(axis=(1, 2))
-    return most
+    return float(different.max())

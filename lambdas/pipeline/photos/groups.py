@@ -28,8 +28,8 @@ SAME_KEY = 32
 MOST_SIGNS, LEAST_COSINE = 14, 0.9
 # The most photos that a photo is laid over.
 NEAREST = 4
-# Photos looked up at a time, and pairs compared at a time. They limit the memory.
-LOOKED_UP, COMPARED = 1024, 16
+# Photos looked up at a time. Limits the memory.
+LOOKED_UP = 1024
 
 
 class Pairs(NamedTuple):
@@ -78,25 +78,12 @@ def group(
     for photo, subject in enumerate(subjects):
         if subject is not None:
             sets.join(first_of.setdefault(subject, photo), photo)
-    for pairs in _apart(sets, candidates(fingerprints)):
-        start = alike.starts(pairs.asked, pairs.found)
-        same = alike.same_shot(np.stack([*map(grey, pairs.first)]), np.stack([*map(grey, pairs.second)]), start)
-        for one, other in zip(pairs.first[same].tolist(), pairs.second[same].tolist(), strict=True):
+    pairs = candidates(fingerprints)
+    start = alike.starts(pairs.asked, pairs.found)
+    for pair, (one, other) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
+        if sets.find(one) != sets.find(other) and alike.same_shot(grey(one), grey(other), start[pair]):
             sets.join(one, other)
     return [sets.find(photo) for photo in range(len(fingerprints))]
-
-
-def _apart(sets: Sets, pairs: Pairs) -> Iterator[Pairs]:
-    """The pairs whose photos are not yet in the same set, `COMPARED` at a time."""
-    waiting: list[int] = []
-    for pair, (one, other) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
-        if sets.find(one) != sets.find(other):
-            waiting.append(pair)
-        if len(waiting) == COMPARED:
-            yield Pairs(*(column[waiting] for column in pairs))
-            waiting = []
-    if waiting:
-        yield Pairs(*(column[waiting] for column in pairs))
 
 
 def group_parts(parts: Sequence[Part], places: Sequence[tuple[int, int]]) -> list[int]:
