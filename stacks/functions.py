@@ -27,6 +27,9 @@ from stacks.storage import FOLDERS, JOBS_INDEX, TASKS_INDEX, Storage
 ONE_VCPU_MB = 1769
 """The memory, in MB, that gives a function one full vCPU. Source: Lambda guide, 'Configure Lambda function memory'."""
 
+MOST_MEMORY_MB = 3008
+"""The most memory, in MB, of a function in a new account. It gives 1.7 vCPU. Source: Lambda guide, 'Lambda quotas'."""
+
 LONGEST = 900
 """The longest timeout of a function, in seconds. Source: Lambda guide, 'Lambda quotas'."""
 
@@ -130,7 +133,7 @@ def check_photos(p: Parts) -> FunctionSpec:
             ),
         ],
         timeout_seconds=LONGEST,
-        memory_mb=ONE_VCPU_MB,  # to decode; a batch needs less than 512 MB
+        memory_mb=MOST_MEMORY_MB,  # to decode two photos at a time; a batch needs less than 512 MB
         uses_vision=True,
     )
 
@@ -152,7 +155,7 @@ def collect_photos(p: Parts) -> FunctionSpec:
             p.permissions.write_objects("manifests", why="Writes the input manifest and the list of rejected photos."),
         ],
         timeout_seconds=LONGEST,
-        memory_mb=3008,  # for the fingerprints and small grey copies of 250,000 photos
+        memory_mb=MOST_MEMORY_MB,  # for the fingerprints and small grey copies of 250,000 photos
         uses_vision=True,
     )
 
@@ -298,7 +301,7 @@ def learn_outlines(p: Parts) -> FunctionSpec:
             p.permissions.write_objects("outlines", why="Writes the outlines of each type and of the model."),
         ],
         timeout_seconds=LONGEST,
-        memory_mb=3008,  # 1.7 vCPU: the photos of a type are read and registered in parallel
+        memory_mb=MOST_MEMORY_MB,  # the photos of a type are read and registered in parallel
         uses_vision=True,
     )
 

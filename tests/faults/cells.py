@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from invariants import failed_cleanly, violations
 from ekyc.localaws import calls, faults
 from ekyc.localaws.faults import Fault, Lasts, What
 from ekyc.localaws.services import events
-from rules.states import TASKS
+from rules.states import COLLECT_PHOTOS, TASKS
 
 PROJECT = Path(__file__).parents[2]
 EXECUTION_EVENT = "Step Functions Execution Status Change"
@@ -565,17 +565,23 @@ def _end(way: Way, record: dict[str, Any], cell: Cell | None, bench: Bench, job:
     if cell is None or not cell.column.is_permanent:
         return [f"ended {record['Status']}: {record.get('Error')}: {(record.get('Cause') or '')[:200]}"]
     outcome.append("failed")
-    return failed_cleanly(bench, job, _stage(cell))
+    return failed_cleanly(bench, job, _stages(cell))
 
 
-def _stage(cell: Cell) -> str | None:
+def _stages(cell: Cell) -> Collection[str]:
+    """The states of which one must fail if the fault of the cell is permanent. Empty: any."""
     if cell.row.unit.startswith("state "):
-        return cell.row.unit.removeprefix("state ")
+        return [cell.row.unit.removeprefix("state ")]
     if not cell.row.module.startswith("stages."):
-        return None
-    return STATES[cell.row.module]
+        return []
+    stages = [STATES[cell.row.module]]
+    if (cell.row.module, cell.row.operation, cell.column.what) == (CHECK, "GetObject", What.DENIED):
+        # A photo that is denied after another was read is rejected. Collect photos counts the rejected photos.
+        stages.append(COLLECT_PHOTOS.name)
+    return stages
 
 
+CHECK = "stages.check_photos"
 STATES = {f"stages.{task.module}": task.name for task in TASKS}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from deployment import Bench, Job
@@ -69,8 +69,11 @@ def _live_model(bench: Bench, job: Job) -> Iterator[str]:
         yield "the two parameters name different projects"
 
 
-def failed_cleanly(bench: Bench, job: Job, stage: str | None) -> list[str]:
-    """Return why a person could not act on the job's failure; empty if a person can."""
+def failed_cleanly(bench: Bench, job: Job, stages: Collection[str]) -> list[str]:
+    """Return why a person could not act on the job's failure; empty if a person can.
+
+    ``stages``: the states of which one must have failed. Empty: any.
+    """
     record: dict[str, Any] = bench.record(job)
     execution = bench.execution(job)
     problems = []
@@ -81,6 +84,6 @@ def failed_cleanly(bench: Bench, job: Job, stage: str | None) -> list[str]:
         problems.append(f"error {error or 'none'}: {(record.get('Cause') or '')[:200]}")
     if len(record.get("Cause") or "") < 20:
         problems.append(f"cause {record.get('Cause')!r}")
-    if stage and record.get("Stage") != stage:
-        problems.append(f"stage {record.get('Stage')}, not {stage}")
+    if stages and record.get("Stage") not in stages:
+        problems.append(f"stage {record.get('Stage')}, not {' or '.join(stages)}")
     return problems

@@ -193,7 +193,7 @@ def test_only_what_reads_or_deletes_much_runs_long(template: Template) -> None:
         "EraseJob",  # it deletes what belongs to 250,000 photos
     }
     assert sizes.pop("PlanPhotos") == (900, 512)  # it lists up to 1,000,000 photos
-    assert sizes.pop("CheckPhotos") == (900, 1769)  # one vCPU: it decodes the photos of a batch
+    assert sizes.pop("CheckPhotos") == (900, 3008)  # it decodes two photos at a time
     assert sizes.pop("CollectPhotos") == (900, 3008)  # it compares 250,000 photos
     assert sizes.pop("LearnOutlines") == (900, 3008)  # it learns from 60 photos of each type
     for name in ("Api", "Labelling"):

@@ -28,8 +28,9 @@ def patch() -> None:
     table_lock = threading.RLock()
     for name in ("put_item", "update_item", "delete_item", "transact_write_items", "get_item", "query", "scan"):
         _lock(table_lock, DynamoDBBackend, name)
-    # It also copies the item before and after the change, while another request may change it.
-    _lock(table_lock, DynamoHandler, "update_item")
+    # It also copies items for the answer, while another request may change them.
+    for name in ("update_item", "get_item", "query", "scan"):
+        _lock(table_lock, DynamoHandler, name)
     # `If-None-Match: *` needs the same: check and write must be atomic.
     _lock(threading.RLock(), S3Response, "put_object")
     # moto's listing fails with a 500 if a key is deleted during the listing.

@@ -4,10 +4,11 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
-from threading import Lock
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -24,9 +25,10 @@ from rules import names, photos
 from rules.photos import Rejection
 from rules.subjects import subject_of
 
-# Photos that are read, decoded or written at a time. One is decoded, because a function has one vCPU. Each needs up to
-# 30 MB: a photo and its copy. With the decoder's 256 MB, a batch needs less than 512 MB.
-READERS = 4
+# Photos that are read, decoded or written at a time. Each needs up to 30 MB: a photo and its copy.
+READERS = 6
+# Photos that are decoded at a time, because the function has 1.7 vCPU. A decoder needs up to 256 MB.
+DECODERS = 2
 # A run decodes no more photos if less than this remains, to have time for the photo at hand and for the results.
 RESERVE_SECONDS = 60.0
 
@@ -131,7 +133,7 @@ class _Checker:
     ) -> None:
         self._job_id, self._bucket, self._planned, self._seconds_left = job_id, bucket, planned, seconds_left
         self._prefix = prefix(job_id)
-        self._decoding = Lock()
+        self._idle = SimpleQueue[Decoder]()
         self._first: str | None = None
         self._denial: ClientError | None = None
         self._has_read = has_read
@@ -144,8 +146,10 @@ class _Checker:
             PhotosLeft: no time is left. At least the first photo is in ``finished``, and a photo could be read.
             ClientError: S3 denied photos, and no photo could be read.
         """
-        with Decoder() as decoder, ThreadPoolExecutor(READERS) as readers:
-            self._decoder = decoder
+        with ExitStack() as stack:
+            for _ in range(DECODERS):
+                self._idle.put(stack.enter_context(Decoder()))
+            readers = stack.enter_context(ThreadPoolExecutor(READERS))
             for result in _in_order(readers, self._result, self._noting_first(uploads)):
                 self.finished.append(result)
         if self._denial and not self._has_read:
@@ -171,11 +175,11 @@ class _Checker:
                 self._denial = error
             return Result(Rejected(name, *rejection))
         self._has_read = True
-        with self._decoding:
+        with self._decoder() as decoder:
             # The first photo of a run is always decoded, so that each run makes progress.
             if upload.key != self._first and self._seconds_left() < RESERVE_SECONDS:
                 raise PhotosLeft("This run has no time for the other photos of the batch. The next run continues.")
-            decoded = self._decoder.decode(content)
+            decoded = decoder.decode(content)
         if isinstance(decoded, Rejection):
             return Result(Rejected(name, *decoded))
         # The listing's time. A photo with the same MD5 that replaces this photo before it is read has a later time.
@@ -207,6 +211,15 @@ class _Checker:
             _fingerprint(decoded.grey),
             decoded.grey,
         )
+
+    @contextmanager
+    def _decoder(self) -> Iterator[Decoder]:
+        """Take a decoder, as soon as one is idle."""
+        decoder = self._idle.get()
+        try:
+            yield decoder
+        finally:
+            self._idle.put(decoder)
 
     def _read(self, upload: Upload) -> tuple[bytes, str | None]:
         """Read the photo; returns its content, and the hash of its subject."""
