@@ -95,8 +95,8 @@ def measure(events: int, results: Any) -> None:
         gathered = inputs.gather(EXECUTION, job, bucket=BUCKET)
         built = report.build(gathered, job_id=JOB, stored=f"s3://{BUCKET}/report.json", previous=None)
         store = Store(BUCKET)
-        store.put(built)
-        store.put_page(built, page.render(built))
+        store.put(built, "json", report.canonical(built))
+        store.put(built, "html", page.render(built).encode())
         seconds, cpu, peak = time.perf_counter() - started, time.process_time() - cpu, peak_mb()
         sizes = [item["Size"] / 1e6 for item in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
         body = report.canonical(built)

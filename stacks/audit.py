@@ -1,4 +1,4 @@
-"""The bucket with the audit reports."""
+"""The bucket with the audit reports, and the key that signs them."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -159,3 +159,58 @@ class AuditBucket(Construct):
                 provisional,
             ),
         ]
+
+
+class SigningKey(Construct):
+    """The KMS key that signs audit reports: the key of the setting ``auditSigningKeyArn``, or one of the stack.
+
+    The stack's key is retained when the stack is deleted. Its policy lets only the exporter sign.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, arn: str) -> None:
+        """``arn`` is the ARN of an existing key, or empty."""
+        super().__init__(scope, id)
+        self._own = None if arn else self._make()
+        self.arn = self._own.key_arn if self._own else arn
+
+    def _make(self) -> kms.Key:
+        return kms.Key(
+            self,
+            "Key",
+            description="Signs the audit reports of the training pipeline.",
+            key_spec=kms.KeySpec.ECC_NIST_P256,
+            key_usage=kms.KeyUsage.SIGN_VERIFY,
+            removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
+
+    def sign(self) -> iam.PolicyStatement:
+        """Return the permission to sign."""
+        return Allowed("SignReports", "Signs the report and its page.", ["kms:Sign"], self.arn, opens=False)
+
+    def guard(self, exporter_arn: str) -> None:
+        """Deny signing to all principals except the role ``exporter_arn``, and changes of the stack's key.
+
+        The policy of an existing key is its owner's.
+        """
+        if self._own is None:
+            return
+        statements = [
+            Denied(
+                "OnlyTheExporterSigns",
+                "With the key, another principal could sign a forged report.",
+                ["kms:Sign"],
+                "*",
+                excepted=[exporter_arn],
+            ),
+            Denied(
+                "OnlyTheDeploymentConfigures",
+                "Another key policy or a grant would undo the statement above. CloudFormation's role in the CDK's "
+                "bootstrap stack must be able to update the key. The account's root user is excepted so that the "
+                "account cannot lock itself out.",
+                ["kms:CreateGrant", "kms:PutKeyPolicy"],
+                "*",
+                excepted=deployers(cdk.Stack.of(self)),
+            ),
+        ]
+        for statement in statements:
+            self._own.add_to_resource_policy(statement)

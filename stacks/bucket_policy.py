@@ -1,6 +1,6 @@
 """The statements of bucket policies, which deny what no identity-based policy can allow again.
 
-Each statement has a reason, which ``docs/permissions.md`` quotes.
+Each statement has a reason. ``docs/permissions.md`` quotes those of buckets.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from stacks.storage import Storage
 
 
 class Denied(iam.PolicyStatement):
-    """A statement of a bucket policy that denies ``actions`` to all principals except the ARNs in ``excepted``.
+    """A statement of a resource's policy that denies ``actions`` to all principals except the ARNs in ``excepted``.
 
     ``lets_services`` also excepts AWS services that make a request themselves, not on behalf of a principal.
     """

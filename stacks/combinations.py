@@ -53,6 +53,7 @@ COMBINATIONS: Mapping[str, Mapping[str, Any]] = {
         "labellingUserPool": LABELLERS_POOL,
         "labellingSignInUrl": SIGN_IN_URL,
         "kmsKeyArn": KEY,
+        "auditSigningKeyArn": KEY,
         "apiLogRole": "create",
         "region": "eu-west-1",
     },

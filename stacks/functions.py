@@ -16,7 +16,7 @@ from constructs import Construct
 
 from rules import states
 from rules.states import Task
-from stacks.audit import READ_FOLDERS, AuditBucket
+from stacks.audit import READ_FOLDERS, AuditBucket, SigningKey
 from stacks.encryption import Encryption
 from stacks.notifications import Notifications
 from stacks.permissions import Allowed, Permissions
@@ -47,6 +47,7 @@ class Parts:
     permissions: Permissions
     notifications: Notifications
     audit: AuditBucket
+    signing_key: SigningKey
     labelling_role: iam.IRole
     work_team_arn: str
 
@@ -519,8 +520,13 @@ def erase_job(p: PartsWithMachine) -> FunctionSpec:
 def export_audit(p: PartsWithMachine) -> FunctionSpec:
     return FunctionSpec(
         "events.export_audit",
-        "Creates and stores the audit report of an execution from its complete history.",
-        {**p.jobs, **p.bucket, "AUDIT_BUCKET": p.audit.bucket.bucket_name},
+        "Creates, stores and signs the audit report of an execution from its complete history.",
+        {
+            **p.jobs,
+            **p.bucket,
+            "AUDIT_BUCKET": p.audit.bucket.bucket_name,
+            "SIGNING_KEY": p.signing_key.arn,
+        },
         [
             Allowed(
                 "ReadJob",
@@ -540,6 +546,7 @@ def export_audit(p: PartsWithMachine) -> FunctionSpec:
             ),
             *p.permissions.failed_batches(),
             *p.audit.keep(),
+            p.signing_key.sign(),
         ],
         timeout_seconds=LONGEST,
         memory_mb=1024,  # to read 25,000 events and to hash manifests of 1 GB within the timeout

@@ -92,6 +92,11 @@ Origin = Annotated[
     str, Field(pattern=r"^(https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|http://localhost)(:\d{1,5})?$")
 ]
 Switch = Annotated[bool, Takes("true or false")]
+KeyArn = Annotated[
+    str,
+    Field(pattern=rf"^(|{PARTITION_REGION.format('kms')}:\d{{12}}:key/[A-Za-z0-9-]+)$"),
+    Takes("the ARN of a KMS key, not of an alias (arn:aws:kms:REGION:ACCOUNT:key/...), or nothing"),
+]
 
 
 class _Group(BaseModel):
@@ -321,11 +326,7 @@ class Settings(_Group):
         description="The buckets in which `POST /api/documents/detect` may read photos. Each caller of that route can "
         "have any photo in them examined. An empty list means that callers send the photo itself."
     )
-    kms_key_arn: Annotated[
-        str,
-        Field(pattern=rf"^(|{PARTITION_REGION.format('kms')}:\d{{12}}:key/[A-Za-z0-9-]+)$"),
-        Takes("the ARN of a KMS key, not of an alias (arn:aws:kms:REGION:ACCOUNT:key/...), or nothing"),
-    ] = Field(
+    kms_key_arn: KeyArn = Field(
         description="The key that encrypts the pipeline's stored data, models and labelling jobs. Empty means AWS "
         "owned and AWS managed keys. The key policy must allow the account's IAM policies and CloudWatch Logs to use "
         "the key."
@@ -333,6 +334,10 @@ class Settings(_Group):
     retention_days: Annotated[int, Field(ge=1, le=3650), Takes("a whole number from 1 to 3650")] = Field(
         description="The number of days after which photos, labels, manifests and training output are deleted. The "
         "job's record, which contains no photo, is kept."
+    )
+    audit_signing_key_arn: KeyArn = Field(
+        description="The key that signs audit reports, of the type ECC_NIST_P256 for signing. Empty means that the "
+        "stack creates one. Let the key's policy allow only the function `ExportAudit` to sign."
     )
     audit_retention_years: Annotated[int, Field(ge=1, le=100), Takes("a whole number from 1 to 100")] = Field(
         description="The number of years during which no user, including the account's root user, can delete or "
@@ -648,5 +653,12 @@ def _is_in_region(key: str) -> Contradiction:
     return rule
 
 
-for _key_of_arn in ("workTeam", "labellingUserPool", "apiAuthorization", "webAclArn", "kmsKeyArn"):
+for _key_of_arn in (
+    "workTeam",
+    "labellingUserPool",
+    "apiAuthorization",
+    "webAclArn",
+    "kmsKeyArn",
+    "auditSigningKeyArn",
+):
     _together("region", _key_of_arn)(_is_in_region(_key_of_arn))

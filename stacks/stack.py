@@ -9,7 +9,7 @@ from constructs import Construct
 from rules import states
 from rules.states import Task
 from stacks.api import Api
-from stacks.audit import AuditBucket
+from stacks.audit import AuditBucket, SigningKey
 from stacks.bucket_policy import let_write
 from stacks.encryption import Encryption
 from stacks.functions import Parts, PartsWithMachine, make_background, make_stages
@@ -61,7 +61,7 @@ class TrainingStack(cdk.Stack):
             # An alarm has at most 10 metrics. The function for the page's files only returns files of its code.
             api={name: one for name, one in self.api.functions.items() if name != "LabellingFiles"},
         )
-        self._add_outputs(parts.notifications, state_machine, team)
+        self._add_outputs(parts, state_machine, team)
         for key, value in settings.tags.items():
             cdk.Tags.of(self).add(key, value)
 
@@ -89,12 +89,13 @@ class TrainingStack(cdk.Stack):
             permissions=Permissions(self, self.storage, state_machine_name=settings.stack_name),
             notifications=Notifications(self, "Notifications", settings=settings, key=encryption.key),
             audit=self.audit,
+            signing_key=SigningKey(self, "Signing", arn=settings.audit_signing_key_arn),
             labelling_role=LabellingRole(self, "LabellingRole", storage=self.storage, encryption=encryption),
             work_team_arn=team.arn,
         )
 
     def _restrict_writes(self, parts: PartsWithMachine, stages: Mapping[str, PipelineFunction]) -> None:
-        """Let only the functions that write manifests, labels, figures and audit reports write them."""
+        """Let only the functions that write manifests, labels, figures and audit reports write and sign them."""
 
         def roles(*tasks: Task) -> list[str]:
             return [stages[task.function].role_arn for task in tasks]
@@ -116,19 +117,22 @@ class TrainingStack(cdk.Stack):
             training=roles(states.START_TRAINING),
             outlines=roles(states.LEARN_OUTLINES),
         )
-        self.audit.guard(parts.functions["ExportAudit"].role_arn)
+        exporter = parts.functions["ExportAudit"].role_arn
+        self.audit.guard(exporter)
+        parts.signing_key.guard(exporter)
 
-    def _add_outputs(self, notifications: Notifications, state_machine: TrainingStateMachine, team: WorkTeam) -> None:
+    def _add_outputs(self, parts: Parts, state_machine: TrainingStateMachine, team: WorkTeam) -> None:
         for name, value in {
             "ApiUrl": self.api.url,
             "ApiStageArn": self.api.stage_arn,
             "BucketName": self.storage.bucket.bucket_name,
             "AuditBucketName": self.audit.bucket.bucket_name,
+            "AuditSigningKeyArn": parts.signing_key.arn,
             "JobsTable": self.storage.table.table_name,
             "StateMachineArn": state_machine.state_machine_arn,
             "ProjectParameter": self.storage.project_parameter.parameter_name,
             "ModelParameter": self.storage.model_parameter.parameter_name,
-            "NotificationsTopicArn": notifications.topic.topic_arn,
+            "NotificationsTopicArn": parts.notifications.topic.topic_arn,
             **team.outputs,
             **(self.api.sign_in.outputs if self.api.sign_in else {}),
         }.items():

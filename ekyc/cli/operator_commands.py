@@ -15,17 +15,27 @@ DEFAULT_STACK = "ekyc-training"
 
 def audit(
     context: typer.Context,
-    words: Annotated[list[str], typer.Argument(metavar="JOB | verify FILE", help="A job's id, or a report to verify.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="JOB | verify FILE | key", help="A job's id, a report to verify, or key for the public key."
+        ),
+    ],
     html: Annotated[Path | None, typer.Option(help="Write the report as HTML to this file.")] = None,
+    signed: Annotated[Path | None, typer.Option(help="Write the signed report and page to this file.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="For verify: the public key. Verifies a signed file offline, without AWS.")
+    ] = None,
     bucket: Annotated[
         str | None, typer.Option(help="For verify: the report bucket. Default: the stack's output AuditBucketName.")
     ] = None,
     stack: Stack = DEFAULT_STACK,
     as_json: AsJson = False,
 ) -> None:
-    """Show or save a job's audit report, or verify that a JSON or HTML copy of a report is genuine.
+    """Show or save a job's audit report, or verify that a copy of a report is genuine.
 
-    verify compares the file with the report in the report bucket. It never trusts the file to name the bucket.
+    verify compares the file with the report in the report bucket. It never trusts the file to name the bucket. With
+    --key, it needs only a signed file and the public key, and no AWS. key prints the public key.
 
     Exit codes of verify: 0 the report is genuine. 6 the report is wrong. 7 the content agrees, but authenticity is not
     proven. 1 the file is not a report. 2 wrong usage.
@@ -36,15 +46,21 @@ def audit(
 
     match words:
         case ["verify", file]:
+            if key:
+                raise typer.Exit(reports.verify_signature(Path(file), key, as_json=as_json))
             raise typer.Exit(reports.verify(Path(file), bucket=bucket, stack=stack, as_json=as_json))
+        case ["key"]:
+            reports.print_public_key(stack)
         case [job_id] if job_id != "verify":
             api = connect(context)
             if html:
-                reports.save_page(api, job_id, html)
-            if as_json or not html:
+                reports.save(api, job_id, "text/html", html)
+            if signed:
+                reports.save(api, job_id, reports.SIGNED_REPORT, signed)
+            if as_json or not (html or signed):
                 reports.show(api, job_id, as_json)
         case _:
-            raise typer.BadParameter("Give a job's id, or verify and a report file.")
+            raise typer.BadParameter("Give a job's id, verify and a report file, or key.")
 
 
 def doctor(

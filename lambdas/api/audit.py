@@ -12,7 +12,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from api.problems import conflict
 from pipeline.audit.history import milliseconds
-from pipeline.audit.store import FINAL, PROVISIONAL, Store, Version, VersionList, key
+from pipeline.audit.store import FINAL, PROVISIONAL, REPORT, SIGNED, WEB_PAGE, Store, Version, VersionList, key
 from pipeline.clients import clients
 from pipeline.executions import StateMachine
 from pipeline.jobs import Job, jobs, now_ms, report_claims
@@ -26,11 +26,14 @@ ANSWERED = " answered"  # the suffix of ReportAsked in the record after the API 
 UNCACHED = {"Cache-Control": "no-store"}
 
 
+FORMS = {"application/json": REPORT, "text/html": WEB_PAGE, "application/vnd.ekyc.signed-report+json": SIGNED}
+"""The form of a report by its media type in the Accept header."""
+
+
 def form(accept: str) -> str:
-    """``html`` when the Accept header prefers HTML, as browsers do, otherwise ``json``."""
-    kinds = [part.partition(";")[0].strip() for part in accept.lower().split(",")]
-    wanted = [kind for kind in kinds if kind in ("text/html", "application/json")]
-    return "html" if wanted and wanted[0] == "text/html" else "json"
+    """The form that the Accept header prefers. The default is the report as JSON."""
+    kinds = (part.partition(";")[0].strip() for part in accept.lower().split(","))
+    return next((FORMS[kind] for kind in kinds if kind in FORMS), REPORT)
 
 
 def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, export_function: str) -> Response[str]:
@@ -39,7 +42,8 @@ def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, e
     The link names a version of the object, so a later version or a delete marker does not affect it.
 
     Raises:
-        Problem: 409 if the job was never started, or Step Functions has deleted the execution and no report exists.
+        Problem: 409 if the job was never started, if the signed report of a running execution is asked for, or if Step
+            Functions has deleted the execution and no report exists.
     """
     if not job["ExecutionArn"]:
         raise conflict("The job was never started. There is nothing to report.")
@@ -49,10 +53,12 @@ def answer(job: Job, accept: str, machine: StateMachine, *, audit_bucket: str, e
     store = Store(audit_bucket)
     ended = execution.get("stopDate") if execution else None
     folder = PROVISIONAL if execution and not ended else FINAL
-    versions = store.list_versions(key(job.id, arn.rpartition(":")[2], "json", folder=folder))
+    if folder == PROVISIONAL and form(accept) == SIGNED:
+        raise conflict("The report on a running execution is not signed. Ask again when the job has ended.")
+    versions = store.list_versions(key(job.id, arn.rpartition(":")[2], REPORT, folder=folder))
     state = f"{arn} {ended or (execution.get('redriveCount', 0) if execution else 0)}"
     report = _current(versions, job, state) if folder == PROVISIONAL else versions.first(_end(versions, job, ended))
-    target = store.page_of(report) if report and form(accept) == "html" else report
+    target = store.find_form(report, form(accept)) if report and form(accept) != REPORT else report
     if target:
         if folder == PROVISIONAL:
             # From now on, this report is returned only while it is younger than FRESH_SECONDS.

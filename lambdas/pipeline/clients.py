@@ -21,6 +21,7 @@ from botocore.loaders import JSONFileLoader, Loader
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_events import EventBridgeClient
+    from types_boto3_kms import KMSClient
     from types_boto3_lambda import LambdaClient
     from types_boto3_rekognition import RekognitionClient
     from types_boto3_s3 import S3Client
@@ -101,6 +102,10 @@ class Clients:
     @_client
     def events(self) -> EventBridgeClient:
         return self._session.client("events", config=CONFIG)
+
+    @_client
+    def kms(self) -> KMSClient:
+        return self._session.client("kms", config=CONFIG)
 
     @_client
     def lambda_(self) -> LambdaClient:

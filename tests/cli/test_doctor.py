@@ -398,6 +398,19 @@ def test_an_encryption_key_must_be_enabled_and_let_logs_use_it(aws: LocalAws) ->
     assert look("Encryption key").status == "skipped"
 
 
+def test_a_key_that_signs_reports_must_be_enabled_and_sign(aws: LocalAws) -> None:
+    kms = aws.client("kms")
+    arn = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"]
+    name = "Key that signs reports"
+    assert look(name).status == "skipped"
+    assert look(name, auditSigningKeyArn=arn).status == "ok"
+    kms.disable_key(KeyId=arn.rpartition("/")[2])
+    assert look(name, auditSigningKeyArn=arn).found == "the key is Disabled"
+    encrypts = kms.create_key()["KeyMetadata"]["Arn"]
+    assert "SYMMETRIC_DEFAULT key for ENCRYPT_DECRYPT" in look(name, auditSigningKeyArn=encrypts).found
+    assert "there is no key" in look(name, auditSigningKeyArn=arn[:-36] + "0" * 8 + arn[-28:]).found
+
+
 def test_a_user_pool_and_a_web_acl_must_be_there(aws: LocalAws) -> None:
     pool = aws.client("cognito-idp").create_user_pool(PoolName="callers")["UserPool"]["Arn"]
     assert look("User pool", apiAuthorization=pool).status == "ok"

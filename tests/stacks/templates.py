@@ -20,6 +20,12 @@ class Template:
         (properties,) = self.of(kind).values()
         return properties
 
+    def keys(self, usage: str) -> dict[str, dict[str, Any]]:
+        """The properties of the KMS keys for ``usage``, ENCRYPT_DECRYPT (the default) or SIGN_VERIFY, by logical id."""
+        return {
+            id: key for id, key in self.of("AWS::KMS::Key").items() if key.get("KeyUsage", "ENCRYPT_DECRYPT") == usage
+        }
+
     def functions(self) -> dict[str, dict[str, Any]]:
         """The functions by name, which is their Powertools service."""
         return {

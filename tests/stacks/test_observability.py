@@ -103,7 +103,7 @@ def test_each_alarm_notifies_the_topic_and_says_what_to_do(templates: dict[str, 
 def test_alarms_reach_the_topic_through_its_encryption(templates: dict[str, Template]) -> None:
     template = templates["default"]
     # Given that services cannot use the key alias/aws/sns, the topic has a key that CloudWatch may use
-    (key,) = template.of("AWS::KMS::Key").values()
+    (key,) = template.keys("ENCRYPT_DECRYPT").values()
     (use,) = (statement for statement in key["KeyPolicy"]["Statement"] if "Service" in statement["Principal"])
     (publish,) = (
         statement

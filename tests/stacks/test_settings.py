@@ -173,6 +173,7 @@ IMPOSSIBLE: list[tuple[str, Any]] = [
     ("webOrigins", "https://kyc.example.com"),
     ("webAclArn", WEB_ACL.replace("regional", "global")),
     ("kmsKeyArn", "alias/kyc"),
+    ("auditSigningKeyArn", "alias/kyc"),
     ("kmsKeyArn", KEY.replace("key/1234abcd-12ab-34cd-56ef-1234567890ab", "alias/kyc")),
     ("retentionDays", 0),
     ("modelHours", 0),
@@ -316,11 +317,12 @@ def test_the_region_of_the_credentials_counts_when_none_is_set(context: dict[str
 def test_a_resource_of_another_region_is_refused(context: dict[str, Any]) -> None:
     # Given resources of eu-west-1 for a stack in us-east-1
     elsewhere = {"workTeam": TEAM, "kmsKeyArn": KEY, "webAclArn": WEB_ACL, "apiAuthorization": POOL}
+    elsewhere |= {"auditSigningKeyArn": KEY}
     elsewhere |= {"labellingUserPool": POOL + "2", "labellingSignInUrl": "https://sign-in.example.com"}
     # Then the error names each resource
     assert faults(context | elsewhere | {"region": "us-east-1"}) == [
         f"{key} is in eu-west-1, but the stack is deployed to us-east-1: give an ARN in that Region"
-        for key in ("workTeam", "labellingUserPool", "apiAuthorization", "webAclArn", "kmsKeyArn")
+        for key in ("workTeam", "labellingUserPool", "apiAuthorization", "webAclArn", "kmsKeyArn", "auditSigningKeyArn")
     ]
     # And they are accepted if the stack is deployed to eu-west-1 or if the Region is not known
     for region in ("eu-west-1", ""):

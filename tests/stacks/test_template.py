@@ -83,7 +83,7 @@ ENVIRONMENT = {
         "EXPORT_FUNCTION",
     },
     "EraseJob": {"JOBS_TABLE", "TASKS_TABLE", "TASKS_INDEX", "JOBS_INDEX", "BUCKET"},
-    "ExportAudit": {"JOBS_TABLE", "BUCKET", "AUDIT_BUCKET"},
+    "ExportAudit": {"JOBS_TABLE", "BUCKET", "AUDIT_BUCKET", "SIGNING_KEY"},
     "WatchRunning": {
         "JOBS_TABLE",
         "NOTIFICATIONS_TOPIC",
@@ -484,7 +484,7 @@ def test_what_is_stored_is_encrypted_and_travels_by_tls_only(template: Template)
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     for table in template.of("AWS::DynamoDB::Table").values():
         assert table["SSESpecification"] == {"SSEEnabled": True}
-    (key,) = template.of("AWS::KMS::Key")
+    (key,) = template.keys("ENCRYPT_DECRYPT")
     assert written(template.one("AWS::SNS::Topic")["KmsMasterKeyId"]) == f"<{key}.Arn>"
     for queue in template.of("AWS::SQS::Queue").values():
         assert queue["SqsManagedSseEnabled"] is True
@@ -518,6 +518,28 @@ def test_audit_reports_are_locked_for_years(template: Template) -> None:
         ("ExportAudit", "s3:PutObject"),
         ("ExportAudit", "s3:PutObjectRetention"),
     }
+
+
+def test_only_the_exporter_signs_audit_reports(template: Template) -> None:
+    # Given the key that signs, and all that roles may do with it
+    ((id, key),) = template.keys("SIGN_VERIFY").items()
+    may = {
+        (name, action)
+        for name in template.functions()
+        for statement in template.statements_of(name)
+        for resource in listed(statement["Resource"])
+        if written(resource) == f"<{id}.Arn>"
+        for action in listed(statement["Action"])
+    }
+    # Then only the exporter may sign, and the key's policy denies it to all others
+    assert key["KeySpec"] == "ECC_NIST_P256"
+    assert may == {("ExportAudit", "kms:Sign")}
+    (denial,) = (one for one in key["KeyPolicy"]["Statement"] if one.get("Sid") == "OnlyTheExporterSigns")
+    assert (denial["Effect"], denial["Action"], denial["Principal"]) == ("Deny", "kms:Sign", {"AWS": "*"})
+    excepted = denial["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
+    assert listed(excepted) == [template.functions()["ExportAudit"]["Role"]]
+    # And the key outlives the stack
+    assert template.resources[id]["DeletionPolicy"] == "Retain"
 
 
 def test_only_the_exporter_writes_audit_reports(template: Template) -> None:
@@ -672,6 +694,7 @@ def test_the_stack_deploys_anywhere_and_trusts_no_helper(template: Template) -> 
         "ApiUrl",
         "ApiStageArn",
         "AuditBucketName",
+        "AuditSigningKeyArn",
         "BucketName",
         "JobsTable",
         "StateMachineArn",

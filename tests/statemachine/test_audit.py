@@ -234,6 +234,35 @@ def test_an_unchanged_report_is_genuine(shared_pipeline: Pipeline, ready: str, t
     assert "Traceback" not in refused.stderr
 
 
+def test_a_signed_report_needs_only_the_public_key(shared_pipeline: Pipeline, ready: str, tmp_path: Path) -> None:
+    # Given the stack's public key, and the signed report of a job that has ended
+    key, file = tmp_path / "public.pem", tmp_path / "signed.json"
+    key.write_text(ekyc_audit(shared_pipeline, "key").stdout)
+    assert ekyc_audit(shared_pipeline, ready, "--signed", str(file)).returncode == 0
+    # When they are verified without AWS
+    offline = {"EKYC_API_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    verified = ekyc_audit(shared_pipeline, "verify", str(file), "--key", str(key), **offline)
+    # Then the report and its page are genuine
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "the owner of the key signed exactly these files" in " ".join(verified.stdout.split())
+    content = json.loads(file.read_text())
+    assert content["files"][f"{ready}.json"].encode() == fetched(shared_pipeline, ready)
+    assert content["files"][f"{ready}.html"].encode() == fetched(shared_pipeline, ready, "text/html")
+    # And a changed byte is found
+    file.write_text(file.read_text().replace("THAI_ID_BACK", "THAI_ID_BACC", 1))
+    forged = ekyc_audit(shared_pipeline, "verify", str(file), "--key", str(key), **offline)
+    assert forged.returncode == 6
+    # And without the key, AWS proves the file, and the signature is not checked
+    assert ekyc_audit(shared_pipeline, ready, "--signed", str(file)).returncode == 0
+    online = ekyc_audit(shared_pipeline, "verify", str(file))
+    assert online.returncode == 0, online.stdout
+    assert "Give the public key with --key" in " ".join(online.stdout.split())
+    # And a report without a signature is refused in words
+    file.write_bytes(fetched(shared_pipeline, ready))
+    refused = ekyc_audit(shared_pipeline, "verify", str(file), "--key", str(key))
+    assert (refused.returncode, "The file is not signed" in refused.stderr) == (1, True)
+
+
 def test_a_forgery_with_new_hashes_fails_against_awss_record(shared_pipeline: Pipeline, ready: str) -> None:
     genuine = json.loads(fetched(shared_pipeline, ready))
     findings = against_aws(shared_pipeline, documents.canonical(genuine))

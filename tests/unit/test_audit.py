@@ -14,7 +14,7 @@ from moto import mock_aws
 from time_machine import TimeMachineFixture
 
 from api import audit as api_audit
-from pipeline.audit import export, facts, inputs, page, report, verify
+from pipeline.audit import export, facts, inputs, page, report, signing, verify
 from pipeline.audit.redaction import CAUSE, Redactor
 from pipeline.audit.store import Store
 from pipeline.jobs import Job, Jobs, report_claims
@@ -649,15 +649,21 @@ def test_a_page_is_made_of_the_report_that_is_kept(s3: Any, jobs: Jobs) -> None:
     store = Store(REPORTS)
     history = live_model()
     document = made(s3, history)
-    store.put(document)
+    store.put(document, "json", report.canonical(document))
     # When it is called again, twice
-    with functions_use(stepfunctions=StepFunctions(history, DEFINITION, "SUCCEEDED")):
+    kms = client("kms")
+    arn = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    with functions_use(stepfunctions=StepFunctions(history, DEFINITION, "SUCCEEDED"), kms=kms):
         for _ in range(2):
-            export.export(EXECUTION, bucket=BUCKET, store=store)
+            export.export(EXECUTION, bucket=BUCKET, store=store, signing_key=arn)
     # Then the stored report is served, and its single page shows it
-    stored = {form: store.list_versions(f"audit/{JOB}/{JOB}.{form}").versions for form in ("json", "html")}
-    assert {form: len(versions) for form, versions in stored.items()} == {"json": 1, "html": 1}
+    stored = {form: store.list_versions(f"audit/{JOB}/{JOB}.{form}").versions for form in ("json", "html", "signed")}
+    assert {form: len(versions) for form, versions in stored.items()} == {"json": 1, "html": 1, "signed": 1}
     assert store.body(stored["html"][0]).decode() == page.render(document)
+    # And exactly these two files are signed
+    signed = signing.read(store.body(stored["signed"][0]))
+    assert signed is not None
+    assert signed.files == {f"{JOB}.{form}": store.body(stored[form][0]) for form in ("json", "html")}
 
 
 def test_a_report_outlives_the_execution(api: ReportApi) -> None:

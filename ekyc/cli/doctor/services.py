@@ -213,6 +213,26 @@ def encryption_key(context: CheckContext) -> Finding:
     return ok("enabled, and its key policy names the account and CloudWatch Logs")
 
 
+@CHECKS.add("Key that signs reports")
+def signing_key(context: CheckContext) -> Finding:
+    arn = context.settings["auditSigningKeyArn"]
+    if not arn:
+        return skipped("auditSigningKeyArn is not set: the stack creates a key")
+    kms = context.client("kms")
+    try:
+        key = kms.describe_key(KeyId=arn)["KeyMetadata"]
+    except kms.exceptions.NotFoundException:
+        return problem(f"there is no key {arn}", "Set auditSigningKeyArn to a key of this Region.")
+    if key["KeyState"] != "Enabled":
+        return problem(f"the key is {key['KeyState']}", "Enable the key, or set auditSigningKeyArn to another key.")
+    usage, spec = key.get("KeyUsage", "ENCRYPT_DECRYPT"), key.get("KeySpec", "SYMMETRIC_DEFAULT")
+    if (usage, spec) != ("SIGN_VERIFY", "ECC_NIST_P256"):
+        return problem(
+            f"the key is a {spec} key for {usage}", "Set auditSigningKeyArn to a key ECC_NIST_P256 that signs."
+        )
+    return ok("enabled, ECC_NIST_P256, signs")
+
+
 def _principals(policy: Mapping[str, Any]) -> Iterator[str]:
     """Every principal that the policy allows any action."""
     statements = policy.get("Statement", [])

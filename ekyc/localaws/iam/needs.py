@@ -57,6 +57,8 @@ def list_needs(call: Call) -> Iterator[Need]:
             yield Need(f"states:{operation}", next(named, None) or _machine())
         case "ssm", operation:
             yield Need(f"ssm:{operation}", f"arn:aws:ssm:{HERE}:parameter/{given['Name'].lstrip('/')}")
+        case "kms", operation:
+            yield Need(f"kms:{operation}", given["KeyId"])
         case "sns", operation:
             yield from _sns(operation, given["TopicArn"])
         case "events", "PutEvents":

@@ -11,17 +11,18 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from pipeline.audit import report
 from pipeline.clients import clients
 
-CONTENT_TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
+REPORT, WEB_PAGE, SIGNED = "json", "html", "signed"
+"""The forms of a report, which are the extensions of its files."""
+CONTENT_TYPES = {REPORT: "application/json", WEB_PAGE: "text/html; charset=utf-8", SIGNED: "application/json"}
 FINAL, PROVISIONAL = "audit", "provisional"
 PROVISIONAL_DAYS = 1  # the retention of a report on a running execution, which the bucket's lifecycle deletes later
 LOCK = "COMPLIANCE"  # the mode of Object Lock that no principal can shorten or remove
 
 
 def key(job_id: str, execution: str, form: str, *, folder: str = FINAL) -> str:
-    """The key of an execution's report. ``form`` is json or html."""
+    """The key of an execution's report in a form."""
     return f"{folder}/{job_id}/{execution}.{form}"
 
 
@@ -75,10 +76,10 @@ class Store:
         """The versions of the key."""
         return self._list(object_key).get(object_key, VersionList((), 0))
 
-    def page_of(self, stored: Version) -> Version | None:
-        """The page of a report. It was written after the report."""
-        pages = self.list_versions(stored.key.removesuffix("json") + "html")
-        return pages.first(stored.ended, since=stored.written)
+    def find_form(self, stored: Version, form: str) -> Version | None:
+        """The page or the signed file of a stored report. It was written after the report."""
+        versions = self.list_versions(stored.key.removesuffix(REPORT) + form)
+        return versions.first(stored.ended, since=stored.written)
 
     def body(self, version: Version) -> bytes:
         """The content of a version."""
@@ -91,7 +92,7 @@ class Store:
         firsts = {
             (version.ended, name): listed.first(version.ended)
             for name, listed in self._list(f"{FINAL}/{job_id}/").items()
-            if name.endswith(".json")
+            if name.endswith(f".{REPORT}")
             for version in listed.versions
         }
         return [version for _, version in sorted(firsts.items()) if version]
@@ -111,15 +112,8 @@ class Store:
             "sha256": hashlib.sha256(self.body(newest)).hexdigest(),
         }
 
-    def put(self, document: Mapping[str, Any]) -> None:
-        """Store a report."""
-        self._put(document, "json", report.canonical(document))
-
-    def put_page(self, document: Mapping[str, Any], text: str) -> None:
-        """Store ``text`` as the page of a stored report."""
-        self._put(document, "html", text.encode())
-
-    def _put(self, document: Mapping[str, Any], form: str, body: bytes) -> None:
+    def put(self, document: Mapping[str, Any], form: str, body: bytes) -> None:
+        """Store ``body`` as a form of the report ``document``."""
         ended = document["inputs"]["execution"].get("stopDate", 0)
         until = datetime.now(UTC) + timedelta(days=PROVISIONAL_DAYS)
         lock: dict[str, Any] = {}
@@ -167,6 +161,6 @@ def _is_locked(head: Mapping[str, Any]) -> bool:
 
 
 def place(document: Mapping[str, Any], form: str) -> str:
-    """The key at which a report is stored, from the job and the execution in the report."""
+    """The key at which a form of a report is stored, from the job and the execution in the report."""
     folder = PROVISIONAL if document["provisional"] else FINAL
     return key(document["jobId"], document["execution"], form, folder=folder)

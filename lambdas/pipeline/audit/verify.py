@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import executions
-from pipeline.audit import answers, facts, history, inputs, page, report
+from pipeline.audit import answers, facts, history, inputs, page, report, signing
 from pipeline.audit.redaction import NAME, Redactor
 from pipeline.audit.report import MALFORMED
-from pipeline.audit.store import FINAL, PROVISIONAL, Store, Version, VersionList, key, place
+from pipeline.audit.store import FINAL, PROVISIONAL, REPORT, WEB_PAGE, Store, Version, VersionList, key, place
 from pipeline.errors import error_code
 from rules.words import counted
 
@@ -53,6 +53,7 @@ MEMBERS = frozenset(
 OK, WRONG, UNKNOWN, NOTED = "ok", "wrong", "not checked", "noted"
 GENUINE, ALONE, FORGED, UNPROVEN = "genuine", "genuine by its lock alone", "wrong", "not proven"
 STORED, STORED_PAGE, PAGE = "stored report", "stored page", "page"
+SIGNATURE, SIGNED_PAGE = "signature", "signed page"
 HISTORY, EXECUTION, EARLIER = (f"{part} in Step Functions" for part in ("history", "execution", "earlier executions"))
 BATCH, DEFINITION = "failed batch in Step Functions", "definition in Step Functions"
 MACHINE = "state machine"
@@ -132,8 +133,8 @@ def check_itself(body: bytes) -> Iterator[Finding]:
 
 def _check_hashes(document: Mapping[str, Any], body: bytes) -> Iterator[Finding]:
     is_canonical = body == report.canonical(document)
-    yield _finding("bytes", is_canonical, "The file is in canonical form.", "The file is not in canonical form.")
-    yield _finding(
+    yield judge("bytes", is_canonical, "The file is in canonical form.", "The file is not in canonical form.")
+    yield judge(
         "seal",
         document["sha256"] == report.seal(document),
         "The seal matches the report.",
@@ -141,7 +142,7 @@ def _check_hashes(document: Mapping[str, Any], body: bytes) -> Iterator[Finding]
     )
     for part in PARTS:
         is_same = document["hashes"].get(part) == report.sha256(document["inputs"][part])
-        yield _finding(f"inputs.{part}", is_same, "The hash matches.", "The hash does not match: the part was changed.")
+        yield judge(f"inputs.{part}", is_same, "The hash matches.", "The hash does not match: the part was changed.")
 
 
 def _check_derivation(document: Mapping[str, Any]) -> Iterator[Finding]:
@@ -149,13 +150,13 @@ def _check_derivation(document: Mapping[str, Any]) -> Iterator[Finding]:
     derived = json.loads(json.dumps(derived))
     different = sorted(name for name in derived if derived[name] != document["facts"].get(name))
     different += sorted(document["facts"].keys() - derived.keys())
-    yield _finding(
+    yield judge(
         "facts",
         not different,
         "The facts follow from the inputs.",
         f"These do not follow from the inputs: {', '.join(different)}.",
     )
-    yield _finding(
+    yield judge(
         "answers",
         answered == document["answers"],
         "The answers follow from the facts.",
@@ -187,7 +188,7 @@ def _check_history(document: Mapping[str, Any]) -> Finding:
     runs = [event["details"]["mapRunArn"] for event in events if event["type"] == "MapRunStarted"]
     if batch and (execution.get("error") != executions.BATCH_FAILED or batch["mapRunArn"] not in runs):
         faults.append("it did not end because of the failed batch")
-    return _finding(
+    return judge(
         "history",
         not faults,
         f"The history is complete: {counted(len(events), 'event')}.",
@@ -237,7 +238,7 @@ def find_report(body: bytes, store: Store) -> tuple[Finding, bytes | None]:
     name = _execution_of(body)
     job_id, tried = executions.parse(name)[0], 0
     for folder in (FINAL, PROVISIONAL):
-        stored = store.list_versions(key(job_id, name, "json", folder=folder))
+        stored = store.list_versions(key(job_id, name, REPORT, folder=folder))
         for version in stored.versions if folder == PROVISIONAL else _firsts(stored):
             content, tried = store.body(version), tried + 1
             try:
@@ -248,7 +249,7 @@ def find_report(body: bytes, store: Store) -> tuple[Finding, bytes | None]:
                 return Finding(
                     PAGE, OK, f"It is the page of {_uri(store, version.key)}, version {version.id}."
                 ), content
-    where = _uri(store, key(job_id, name, "json"))
+    where = _uri(store, key(job_id, name, REPORT))
     if not tried:
         return Finding(PAGE, UNKNOWN, f"No report is stored at {where}."), None
     return Finding(PAGE, WRONG, f"It is not the page of a report that is stored at {where}."), None
@@ -320,9 +321,9 @@ def check_against_aws(body: bytes, *, store: Store, machine: str) -> Iterator[Fi
 
 
 def _check_place(document: Mapping[str, Any], store: Store) -> Finding:
-    expected = _uri(store, place(document, "json"))
+    expected = _uri(store, place(document, REPORT))
     is_expected = document["stored"] == expected and executions.parse(document["execution"])[0] == document["jobId"]
-    return _finding(
+    return judge(
         "place",
         is_expected,
         "The report names the place at which the stack stores it.",
@@ -337,7 +338,7 @@ def _check_machine(document: Mapping[str, Any], machine: str) -> Finding:
         return Finding(MACHINE, UNKNOWN, "The stack's state machine is unknown. Give --stack instead of --bucket.")
     job_id, attempt = executions.parse(document["execution"])
     expected = executions.StateMachine(machine).execution_arn(job_id, attempt)
-    return _finding(
+    return judge(
         MACHINE,
         (execution["stateMachineArn"], execution["executionArn"]) == (machine, expected),
         "The execution is one of the stack's state machine.",
@@ -346,7 +347,7 @@ def _check_machine(document: Mapping[str, Any], machine: str) -> Finding:
 
 
 def _check_stored(document: Mapping[str, Any], body: bytes, store: Store) -> Finding:
-    stored, where = store.list_versions(place(document, "json")), _uri(store, place(document, "json"))
+    stored, where = store.list_versions(place(document, REPORT)), _uri(store, place(document, REPORT))
     if not stored.versions:
         return Finding(STORED, UNKNOWN, f"No report is stored at {where}.")
     if document["provisional"]:
@@ -381,10 +382,10 @@ def _check_lock(part: str, version: Version, words: str) -> Finding:
 
 def _check_versions(document: Mapping[str, Any], store: Store) -> Finding:
     """Look for later versions and delete markers that hide the report or its page."""
-    if not store.list_versions(place(document, "json")).versions:
+    if not store.list_versions(place(document, REPORT)).versions:
         return Finding("versions", UNKNOWN, "No version is stored.")
     faults, counts = [], []
-    for form, words in (("json", "the report"), ("html", "the page")):
+    for form, words in ((REPORT, "the report"), (WEB_PAGE, "the page")):
         stored = store.list_versions(place(document, form))
         of_end = [version for version in stored.versions if version.ended == _ended(document)]
         counts.append(f"{words} has {counted(len(of_end), 'version')}")
@@ -401,8 +402,8 @@ def _check_versions(document: Mapping[str, Any], store: Store) -> Finding:
 
 
 def _check_stored_page(document: Mapping[str, Any], store: Store) -> Finding:
-    first = None if document["provisional"] else store.list_versions(place(document, "json")).first(_ended(document))
-    stored = store.page_of(first) if first else None
+    first = None if document["provisional"] else store.list_versions(place(document, REPORT)).first(_ended(document))
+    stored = store.find_form(first, WEB_PAGE) if first else None
     if stored is None:
         return Finding(STORED_PAGE, UNKNOWN, "No page is stored for this report.")
     try:
@@ -591,7 +592,7 @@ def _read_folder(uri: str) -> _Folder:
 
 def _compare_definition(document: Mapping[str, Any], arn: str) -> Finding:
     is_same = inputs.read_machine(arn) == document["inputs"]["stateMachine"]
-    return _finding(DEFINITION, is_same, "The definition is the same.", "The definition is different.")
+    return judge(DEFINITION, is_same, "The definition is the same.", "The definition is different.")
 
 
 def _compare_history(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
@@ -601,7 +602,7 @@ def _compare_history(document: Mapping[str, Any], arn: str, redactor: Redactor) 
     if different is None and len(at_aws) < len(events):
         different = len(at_aws) + 1
     later = len(at_aws) - len(events)
-    return _finding(
+    return judge(
         HISTORY,
         different is None,
         f"The history is the same{f', with {later} later events' if later > 0 else ''}.",
@@ -612,7 +613,7 @@ def _compare_history(document: Mapping[str, Any], arn: str, redactor: Redactor) 
 def _compare_execution(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
     own, at_aws = document["inputs"]["execution"], redactor.value(inputs.read_execution(arn))
     is_same = _is_same_execution(own, at_aws)
-    return _finding(EXECUTION, is_same, "The execution is the same.", "The execution is different.")
+    return judge(EXECUTION, is_same, "The execution is the same.", "The execution is different.")
 
 
 def _is_same_execution(own: Mapping[str, Any], at_aws: Mapping[str, Any]) -> bool:
@@ -631,7 +632,7 @@ def _compare_batch(document: Mapping[str, Any], redactor: Redactor) -> Finding:
     is_redriven = at_aws.get("redriveCount", 0) > own.get("redriveCount", 0) or at_aws["status"] == "PENDING_REDRIVE"
     if is_redriven and at_aws.get("mapRunArn") == own["mapRunArn"]:
         return Finding(BATCH, UNKNOWN, "The batch was redriven after the report, so its error cannot be compared.")
-    return _finding(BATCH, own == at_aws, "The batch is the same.", "The batch is different.")
+    return judge(BATCH, own == at_aws, "The batch is the same.", "The batch is different.")
 
 
 def _compare_earlier(document: Mapping[str, Any], arn: str, redactor: Redactor) -> Finding:
@@ -644,7 +645,7 @@ def _compare_earlier(document: Mapping[str, Any], arn: str, redactor: Redactor) 
     is_same = [execution["name"] for execution in at_aws] == list(by_name) and all(
         _is_same_execution(by_name[execution["name"]], execution) for execution in remaining
     )
-    return _finding(EARLIER, is_same, "The executions are the same.", "The executions are different.")
+    return judge(EARLIER, is_same, "The executions are the same.", "The executions are different.")
 
 
 def _try(part: str, check: Callable[[], Finding]) -> Finding:
@@ -672,16 +673,22 @@ def _place(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _finding(part: str, is_ok: bool, words: str, otherwise: str) -> Finding:
+def judge(part: str, is_ok: bool, words: str, otherwise: str) -> Finding:
+    """`OK` with ``words``, or `WRONG` with the words ``otherwise``."""
     return Finding(part, OK, words) if is_ok else Finding(part, WRONG, otherwise)
 
 
 def examine(body: bytes, *, bucket: str, machine: str, why: str) -> Iterator[Finding]:
-    """Verify a file that is a report or its page.
+    """Verify a file that is a report, its page, or a signed file, with AWS. The signature is not checked.
 
     Raises:
-        NotAReport: the file is neither.
+        NotAReport: the file is none of these.
     """
+    signed = signing.read(body)
+    if signed:
+        yield Finding(SIGNATURE, UNKNOWN, "Give the public key with --key to check the signature.")
+        yield _check_signed_page(signed)
+        body = signed.report
     is_report = not is_page(body)
     if is_report:
         yield from check_itself(body)
@@ -706,15 +713,37 @@ def examine(body: bytes, *, bucket: str, machine: str, why: str) -> Iterator[Fin
         yield Finding("report", WRONG, f"The report is malformed: {type(error).__name__}: {error}")
 
 
+def _check_signed_page(signed: signing.SignedFile) -> Finding:
+    try:
+        is_same = list(signed.pages) == [page.render(read(signed.report)).encode()]
+    except MALFORMED:
+        is_same = False
+    return judge(
+        SIGNED_PAGE,
+        is_same,
+        "The page in the file is the page of the report.",
+        "The page in the file is not the page of the report.",
+    )
+
+
 def main(file: str, bucket: str, machine: str, why: str) -> int:
     """Print the verdict and the findings about ``file``. Returns 0 for any verdict, 2 if the file is not a report."""
+
+    def find() -> list[Finding]:
+        return list(examine(Path(file).read_bytes(), bucket=bucket, machine=machine, why=why))
+
+    return print_verdict(find, verdict)
+
+
+def print_verdict(find: Callable[[], list[Finding]], judge_all: Callable[[Sequence[Finding]], str]) -> int:
+    """Print the verdict and the findings of ``find``. Returns 0 for any verdict, 2 if the file is not a report."""
     try:
-        findings = list(examine(Path(file).read_bytes(), bucket=bucket, machine=machine, why=why))
+        findings = find()
     except (OSError, NotAReport) as error:
         print(error, file=sys.stderr)
         return 2
     answer = {
-        "verdict": verdict(findings),
+        "verdict": judge_all(findings),
         "hasLater": any(finding.result == NOTED and finding.part in LATER for finding in findings),
         "findings": [finding._asdict() for finding in findings],
     }
