@@ -258,9 +258,12 @@ class Bench:
         functions.invoke_later(functions.find(self.functions[module]), event)
 
     def has_report(self, job: Job) -> bool:
-        """Whether the stored audit report is about the last end of the execution."""
-        report = self._bucket("AuditBucketName").keys.get(f"audit/{job.id}/{job.id}.json")
-        if report is None:
+        """Whether the stored audit report is about the last end of the execution, and is signed."""
+        keys = self._bucket("AuditBucketName").keys
+        report, signed = (keys.get(f"audit/{job.id}/{job.id}.{form}") for form in ("json", "signed"))
+        if report is None or signed is None:
+            return False
+        if json.loads(signed.value)["files"][f"{job.id}.json"] != report.value.decode():
             return False
         facts = json.loads(report.value)["facts"]
         return bool(facts["end"]["status"] == self.execution(job).status and facts["path"]["states"])
