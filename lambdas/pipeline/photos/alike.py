@@ -17,6 +17,9 @@ from pipeline.photos.prints import PARTS, WINDOWS
 # OpenCV's type hints say no more. All arrays but the small grey copies have type float32.
 Floats = npt.NDArray[Any]
 
+# At such small pictures, OpenCV's threads cost more than they save.
+cv2.setNumThreads(1)
+
 # Photos are aligned from coarse to fine: the side in pixels, and the number of steps.
 LEVELS = ((32, 6), (64, 4), (128, 2))
 # Pairs with a lower correlation are dropped. Photos of different scenes have at most 0.3.
