@@ -6,6 +6,7 @@ import base64
 import datetime
 import functools
 import hashlib
+import inspect
 import re
 import threading
 import uuid
@@ -47,15 +48,19 @@ def patch() -> None:
 
 
 def _quicken_tables() -> None:
-    """Sort by plain values, and return items as they are stored.
+    """Sort by plain values, look only at items that a query can return, and return items as they are stored.
 
     moto compares two wrapped values at a time, and tries ten types with all their aliases for each attribute. This
-    takes seconds with some thousand jobs.
+    takes seconds with some thousand jobs. For each query it sorts the whole table, and then all items of the partition,
+    before it takes the first ones. This takes a tenth of a second with some thousand labelling tasks.
     """
     from moto.core.serialize import BaseJSONSerializer
-    from moto.dynamodb.models.table import Table
+    from moto.dynamodb.models.dynamo_type import Item
+    from moto.dynamodb.models.table import SecondaryIndex, Table
 
     def all_items(self: Table) -> list[Any]:
+        if (candidates := getattr(self, "_candidates", None)) is not None:
+            return list(candidates)
         if self.range_key_attr:
             items = [item for group in self.items.values() for item in group.values()]
             return sorted(items, key=lambda item: (item.hash_key.cast_value, item.range_key.cast_value))
@@ -65,6 +70,27 @@ def _quicken_tables() -> None:
         names = self._generate_attr_to_sort_by(hash_keys, range_keys)
         items.sort(key=lambda item: [item.attrs[name].cast_value for name in names])
         return items
+
+    query_all = Table.query
+
+    @functools.wraps(query_all)
+    def query(self: Table, *args: Any, **named: Any) -> Any:
+        bound = signature.bind(self, *args, **named).arguments
+        self._candidates = _candidates(bound)  # `patch` lets in one query at a time
+        try:
+            return query_all(self, *args, **named)
+        finally:
+            del self._candidates
+
+    signature = inspect.signature(query_all)
+
+    def project(self: SecondaryIndex, item: Item) -> Item:
+        """Remove attributes from the item, which is a copy. moto converts each attribute twice."""
+        if self.projection and self.projection.get("ProjectionType") != "ALL":
+            kept = {*self.table_key_attrs, *self.schema_key_attrs, *self.projection.get("NonKeyAttributes", ())}
+            for name in item.attrs.keys() - kept:
+                del item.attrs[name]
+        return item
 
     serialize = BaseJSONSerializer._serialize_type_structure
 
@@ -76,7 +102,44 @@ def _quicken_tables() -> None:
 
     replace(Table, "all_items", all_items)
     replace(Table, "sorted_items", sorted_items)
+    replace(Table, "query", query)
+    replace(SecondaryIndex, "project", project)
     replace(BaseJSONSerializer, "_serialize_type_structure", serialize_structure)
+
+
+def _candidates(query: dict[str, Any]) -> list[Any] | None:
+    """The items that a query of moto's table can return, sorted; None if they are not known without the query.
+
+    ``query`` has the arguments of moto's method. A query of an index that goes forward from the beginning needs no more
+    items than its limit, and one more, which shows that there is a next page.
+    """
+    table, hashes = query["self"], query.get("hash_key_conditions") or []
+    if len(hashes) != 1 or hashes[0][1].type != "S":
+        return None
+    ((name, partition),) = hashes
+    has_range = table.range_key_attr is not None
+    if not query.get("index_name"):
+        found = table.items.get(partition) or {}
+        return sorted(found.values(), key=lambda item: item.range_key.cast_value) if has_range else None
+    ranges = [key["AttributeName"] for key in table.get_index(query["index_name"]).schema if key["KeyType"] == "RANGE"]
+    stored = (item for group in table.items.values() for item in group.values()) if has_range else table.items.values()
+    items = [
+        item
+        for item in stored
+        if (value := item.attrs.get(name)) is not None
+        and value.value == partition.value
+        and all(key in item.attrs for key in ranges)
+    ]
+    names = [key for key in (*ranges, table.hash_key_attr, table.range_key_attr) if key]
+    items.sort(key=lambda item: [item.attrs[key].cast_value for key in names])
+    is_cut = (
+        query["limit"]
+        and query["scan_index_forward"] is not False
+        and not query["exclusive_start_key"]
+        and query["range_comparison"] in (None, "<", "<=")
+        and not query.get("filter_kwargs")
+    )
+    return items[: query["limit"] + 1] if is_cut else items
 
 
 def attribute(value: Any) -> dict[str, Any]:

@@ -21,7 +21,10 @@ def open_job(tasks: Tasks, job_id: str) -> Item:
         NotLabelled: the job's photos were never labelled on the page.
         LabellingOver: the job accepts no answers.
     """
-    job = tasks.get(job_id, JOB)
+    return _check_open(job_id, tasks.get(job_id, JOB))
+
+
+def _check_open(job_id: str, job: Item | None) -> Item:
     if job is None or "Phase" not in job:
         raise NotLabelled(job_id)
     if "Queue" not in job or job["Phase"] not in (Phase.LABELLING, Phase.REVIEW):
@@ -45,10 +48,24 @@ def photo(tasks: Tasks, job: Item, place: int) -> Item:
     Raises:
         NoSuchPhoto: there is none.
     """
-    found = tasks.get(job["JobId"], photo_key(place))
+    return _check_exists(place, tasks.get(job["JobId"], photo_key(place)))
+
+
+def _check_exists(place: int, found: Item | None) -> Item:
     if found is None:
         raise NoSuchPhoto(f"The job has no photo {place}. Take the next photo.")
     return found
+
+
+def open_job_and_photo(tasks: Tasks, job_id: str, place: int) -> tuple[Item, Item]:
+    """The job's item and the photo's, read in one call.
+
+    Raises:
+        NotLabelled, LabellingOver: as `open_job`.
+        NoSuchPhoto: the job has no such photo.
+    """
+    found = {item["Item"]: item for item in tasks.get_many([(job_id, JOB), (job_id, photo_key(place))])}
+    return _check_open(job_id, found.get(JOB)), _check_exists(place, found.get(photo_key(place)))
 
 
 def open_jobs(tasks: Tasks) -> list[dict[str, Any]]:

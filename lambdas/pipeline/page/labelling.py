@@ -16,7 +16,7 @@ from pipeline.page.refusals import AnswerRefused, LabellingOver, LeaseLost, NoSu
 from pipeline.page.states import Outcome, Phase
 from pipeline.page.tasks import Changed, Item, Tasks, photo_key
 
-AHEAD = 50
+AHEAD = 25
 """How many available photos to choose from. People who ask at the same time then rarely choose the same photo."""
 CHECKS_AHEAD = 25
 ROUNDS = 3
@@ -40,21 +40,19 @@ def take(tasks: Tasks, job_id: str, person: str, count: int, propose: Propose) -
     """
     job = access.open_job(tasks, job_id)
     taken: list[Item] = []
-    if job["Phase"] == Phase.LABELLING:
+    if job["Phase"] == Phase.LABELLING and job["BlindShare"]:
         checks = islice(tasks.queue(states.checks_queue(job_id), now_ms(), limit=CHECKS_AHEAD), CHECKS_AHEAD)
         taken += take_from(tasks, states.checks_queue(job_id), _of_others(checks, person), person, count)
     for _ in range(ROUNDS):
         if len(taken) == count:
             break
-        available = tasks.queue(states.labels_queue(job_id), now_ms(), limit=2 * AHEAD)
+        available = tasks.queue(states.labels_queue(job_id), now_ms(), limit=AHEAD)
         chosen = list(islice(_of_others(available, person), AHEAD))
         if not chosen:
             taken += _take_skipped(tasks, job_id, person, count - len(taken))
             break
         random.shuffle(chosen)
         taken += take_from(tasks, states.labels_queue(job_id), iter(chosen), person, count - len(taken))
-    if taken:
-        access.check_still_open(tasks, job)
     return [view(photo) for photo in propose(job, taken)]
 
 
@@ -128,8 +126,7 @@ def answer(
         LeaseLost: the person neither has the lease nor has answered the photo before.
         AnswerRefused: the boxes do not fit the job's types or the photo.
     """
-    job = access.open_job(tasks, job_id)
-    photo = access.photo(tasks, job, place)
+    job, photo = access.open_job_and_photo(tasks, job_id, place)
     check_boxes(job, photo, given["Boxes"])
     is_first = True
     for _ in range(TRIES):
