@@ -29,6 +29,7 @@ BENCHMARKS = (
     "start",
     "cold_start",
     "api",
+    "labelling_load",
     "upload",
     "local_aws",
     "detector",
