@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,6 +121,14 @@ def near(box: tuple[str, int, int, int, int], label: str, *sides: int) -> bool:
 
 def saved(job: Job, place: int) -> dict[str, Any]:
     return eventually(lambda: job.answers().get(place))
+
+
+def pass_time(seconds: float) -> None:
+    """Let exactly so many seconds of service time pass."""
+    with clock.computing():
+        clock.speed = math.inf
+        clock.sleep(seconds)
+        clock.speed = 1
 
 
 def test_the_files_come_with_a_strict_policy(aws: LocalAws) -> None:
@@ -346,6 +355,70 @@ def test_a_sign_in_that_ends_loses_nothing(aws: LocalAws, open_page: Open) -> No
     assert saved(job, first)["Boxes"]
     assert ready(page) == second
     assert boxes(page) == before
+
+
+def test_a_page_open_past_its_tokens_end_loses_nothing(aws: LocalAws, open_page: Open) -> None:
+    # Given a drawn box, and that the ID token expires, but not the sign-in
+    job = begin(aws, 4)
+    page = open_page()
+    first = ready(page)
+    drag(page, (160, 130), (480, 330))
+    pass_time(2 * 3600)
+    # When the box is saved, then the page renews the token by itself, and the expired lease still counts
+    page.keyboard.press("Enter")
+    assert saved(job, first)["Boxes"]
+    # And the person goes on
+    ready(page)
+    expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_a_closed_page_opens_with_the_same_photo_and_box(aws: LocalAws, open_page: Open) -> None:
+    # Given an answer that is held back, and a drawn box that is not saved
+    job = begin(aws, 4)
+    page = open_page()
+    first = ready(page)
+    page.keyboard.press("x")
+    expect(page.locator("#photo-title")).not_to_have_text(f"Photo {first}")
+    second = ready(page)
+    drag(page, (160, 130), (480, 330))
+    before = boxes(page)
+    # When the page is closed, then the answer is sent
+    page.close(run_before_unload=True)
+    assert saved(job, first)["Outcome"] == "no-document"
+    # And when the person opens the page again, it shows the same photo and box
+    again = page.context.new_page()
+    again.goto(f"{aws.endpoint}/labelling/")
+    assert ready(again) == second
+    assert boxes(again) == before
+    again.keyboard.press("Enter")
+    assert saved(job, second)["Boxes"]
+
+
+def test_a_minute_without_a_connection_loses_nothing(aws: LocalAws, open_page: Open) -> None:
+    # Given a page without a connection, on which two photos are labelled
+    job = begin(aws, 4)
+    page = open_page()
+    page.clock.install()
+    places = [ready(page)]
+    drag(page, (160, 130), (480, 330))
+    page.context.set_offline(True)
+    page.keyboard.press("Enter")
+    places.append(ready(page))
+    page.keyboard.press("Enter")  # accepts the last box
+    page.keyboard.press("Enter")
+    expect(page.locator("#saving")).to_have_text("Not saved: 2")
+    # When a minute passes, in which the leases would be renewed
+    page.clock.run_for(61_000)
+    pass_time(61)
+    expect(page.locator("#trouble")).to_contain_text("The page tries again by itself")
+    expect(page.locator("#saving")).to_have_text("Not saved: 2")
+    assert not job.answers()
+    # Then both answers are sent when the connection is back
+    page.context.set_offline(False)
+    page.clock.run_for(3_000)
+    for place in places:
+        assert saved(job, place)["Boxes"]
+    expect(page.locator("#saving")).to_have_text("All saved")
 
 
 def test_a_second_tab_does_not_overwrite(aws: LocalAws, open_page: Open) -> None:

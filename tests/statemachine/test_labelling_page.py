@@ -143,9 +143,23 @@ def test_twenty_people_label_every_photo_once(pipeline: Pipeline, tmp_path: Path
     # Given a job of 300 photos and twenty people
     job_id = labelled_on_the_page(pipeline, tmp_path, 300)
     crowd = people(pipeline, *(f"person-{number:02d}" for number in range(20)))
-    # When they label at the same time until there is nothing left
+
+    def label(one: Person) -> list[int]:
+        """Label until there is nothing left, and send each fifth answer again, as after a lost response."""
+        places = []
+        while tasks := one.take(job_id, count=1 + int(one.subject[-1]) % 3):
+            for task in tasks:
+                response = one.answer(job_id, task, by_place(task))
+                assert response.status_code == 200, response.text
+                places.append(task["place"])
+                if task["place"] % 5 == 0:
+                    again = one.answer(job_id, task, by_place(task))
+                    assert again.is_success or problem(again) == (409, "labelling-over")
+        return places
+
+    # When they label at the same time
     with ThreadPoolExecutor(len(crowd)) as pool:
-        done = list(pool.map(lambda one: one.label_all(job_id, by_place, count=1 + int(one.subject[-1]) % 3), crowd))
+        done = list(pool.map(label, crowd))
     # Then each photo was labelled once, by one person, and the labels are that person's boxes
     assert sorted(place for places in done for place in places) == list(range(1, 301))
     clock.speed = 600
@@ -330,6 +344,35 @@ def test_a_stopped_job_refuses_and_a_resumed_one_keeps(pipeline: Pipeline, tmp_p
     assert [line["doctype"]["annotations"][0]["left"] for line in manifest(pipeline, job_id)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_the_deadline_closes_the_job_for_people(local_aws: LocalAws, photos: Path, tmp_path: Path) -> None:
+    deadline = {"heartbeat": 21600, "deadline": 172800}
+    with with_settings(local_aws, tmp_path / "cdk", photos, {"labelling": deadline}, blindShare=0) as pipeline:
+        # Given a job of three photos, of which a person has labelled one and has taken another
+        job_id = labelled_on_the_page(pipeline, tmp_path / "photos", 3)
+        (ann,) = people(pipeline, "ann")
+        done, held = ann.take(job_id, 2)
+        assert ann.answer(job_id, done, by_place(done)).status_code == 200
+        # When two days pass
+        clock.speed = 6000
+        job = eventually(lambda: (job := pipeline.job(job_id))["status"] == "Failed" and job)
+        assert (job["error"], job["stage"]) == ("LabellingTimedOut", "Request labels")
+        # Then people find the job closed, in words
+        eventually(lambda: ann.call("GET", "jobs").json() == {"jobs": []})
+        clock.speed = 1
+        late = ann.answer(job_id, held, by_place(held))
+        assert problem(late) == (409, "labelling-over")
+        assert problem(ann.call("POST", f"jobs/{job_id}/next", {"count": 1})) == (409, "labelling-over")
+        # And a resumed job keeps the answer and asks for the others
+        clock.speed = 600
+        assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
+        pipeline.reaches(job_id, "Labelling")
+        clock.speed = 1
+        eventually(lambda: ann.call("GET", "jobs").json()["jobs"])  # a moment after the status
+        assert sorted([done["place"], *ann.label_all(job_id, by_place)]) == [1, 2, 3]
+        wait_for_end(pipeline, job_id)
+        assert [line["doctype"]["annotations"][0]["left"] for line in manifest(pipeline, job_id)] == [1, 2, 3]
+
+
 def test_a_lost_start_of_the_merge_is_found(pipeline: Pipeline, tmp_path: Path) -> None:
     # Given that the function which merges the answers is never invoked
     job_id = labelled_on_the_page(pipeline, tmp_path, 4)
@@ -369,9 +412,16 @@ def items(pipeline: Pipeline, job_id: str) -> int:
 
 
 @contextmanager
-def with_settings(aws: LocalAws, folder: Path, photos: Path, **label_page: Any) -> Iterator[Pipeline]:
-    """The pipeline, deployed with these settings of the labelling page."""
-    settings = {**LOCAL_SETTINGS, **BARS, **{f"labelPage.{name}": value for name, value in label_page.items()}}
+def with_settings(
+    aws: LocalAws, folder: Path, photos: Path, more: Json | None = None, **label_page: Any
+) -> Iterator[Pipeline]:
+    """The pipeline, deployed with these settings of the labelling page, and ``more``."""
+    settings = {
+        **LOCAL_SETTINGS,
+        **BARS,
+        **(more or {}),
+        **{f"labelPage.{name}": value for name, value in label_page.items()},
+    }
     with deployed(aws, synthesize(folder, settings), photos) as pipeline:
         yield pipeline
 
