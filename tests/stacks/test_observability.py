@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def templates(templates: dict[str, dict[str, Any]]) -> dict[str, Template]:
     """The templates of the combinations that change what is looked at here."""
-    return {name: Template(templates[name]) for name in ("default", "watched-closely", "own-key")}
+    return {name: Template(templates[name]) for name in ("default", "watched-closely", "own-key", "labelling-page")}
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:
@@ -69,6 +69,18 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
         "execution-overdue": {("ekyc-training", "OldestExecutionHours", "service=WatchRunning")},
         "model-running-long": {("ekyc-training", "LongestModelHours", "service=WatchRunning")},
     }
+
+
+def test_the_manual_has_the_price_of_the_alarms(templates: dict[str, Template]) -> None:
+    all_alarms = alarms(templates["default"]).values()
+    count = sum(len(list(metrics(alarm))) for alarm in all_alarms)
+    row = f"| Alarms | 0.10 per metric | {count} metrics in {len(all_alarms)} alarms | {count / 10:.2f} |"
+    assert row in (PROJECT / "docs/operations.md").read_text()
+
+
+def test_no_alarm_has_more_metrics_than_cloudwatch_allows(templates: dict[str, Template]) -> None:
+    for name, template in templates.items():
+        assert max(len(list(metrics(alarm))) for alarm in alarms(template).values()) <= 10, name
 
 
 @pytest.mark.parametrize(("combination", "model_hours"), [("default", 24), ("watched-closely", 12)])
