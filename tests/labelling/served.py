@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,15 +56,43 @@ class Job:
             for answer in item.get("Answers", {}).values()
         }
 
+    def status(self) -> str:
+        return str(self.http.get(f"jobs/{self.id}").json()["status"])
 
-def begin(aws: LocalAws, photos: int, **options: Any) -> Job:
-    """Start a job of so many photos, and wait until people can label it. From then on, the clock runs as a real one."""
+    def labels(self) -> dict[int, list[tuple[str, int, int, int, int]]]:
+        """The boxes of the labelled manifest by the photo's place: type, left, top, width, height."""
+        bucket = next(name for name in self._buckets() if self._keys(name, f"labelling/{self.id}/page/"))
+        (key,) = self._keys(bucket, f"labelling/{self.id}/page/")
+        lines = self.aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines()
+        found = {}
+        for place, line in enumerate(map(json.loads, lines), 1):
+            types = line["doctype-metadata"]["class-map"]
+            found[place] = [
+                (types[str(one["class_id"])], one["left"], one["top"], one["width"], one["height"])
+                for one in line["doctype"]["annotations"]
+            ]
+        return found
+
+    def _buckets(self) -> list[str]:
+        return [bucket["Name"] for bucket in self.aws.client("s3").list_buckets()["Buckets"]]
+
+    def _keys(self, bucket: str, prefix: str) -> list[str]:
+        listed = self.aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix)
+        return [entry["Key"] for entry in listed.get("Contents", ())]
+
+
+def begin(aws: LocalAws, photos: int | dict[str, bytes], **options: Any) -> Job:
+    """Start a job of these photos, or of so many, and wait until people can label it.
+
+    From then on, the clock runs as a real one.
+    """
     http = httpx.Client(base_url=f"{aws.api_url}/api/training/", timeout=ENOUGH)
     job_id = http.post("create").json()["id"]
-    names = {f"photo-{number:03}.jpg": photo(number) for number in range(photos)}
-    targets = http.post(f"jobs/{job_id}/urls", json={"names": list(names)}).json()
+    if isinstance(photos, int):
+        photos = {f"photo-{number:03}.jpg": photo(number) for number in range(photos)}
+    targets = http.post(f"jobs/{job_id}/urls", json={"names": list(photos)}).json()
     for name, target in targets.items():
-        assert httpx.put(target["url"], headers=target["headers"], content=names[name]).status_code == 200
+        assert httpx.put(target["url"], headers=target["headers"], content=photos[name]).status_code == 200
     body = {"documentTypes": TYPES, "labels": {"provider": "page"}, "deploy": False, **options}
     response = http.post("start", params={"JobId": job_id}, json=body)
     assert response.status_code == 200, response.text
