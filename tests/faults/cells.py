@@ -150,11 +150,14 @@ def start_on_page(bench: Bench, job: Job) -> None:
 
 
 def label_on_page(bench: Bench, job: Job) -> bool:
-    """Label what the job offers now. Return whether the job needs no more answers."""
+    """Label and review what the job offers now. Return whether the job needs no more answers."""
     if bench.record(job)["Status"] not in ("CheckingImages", "WaitingForLabelling", "Labelling"):
         return True
     try:
         taken = bench.call_as_person("POST", "next", job, json={"count": 2}).json()["tasks"]
+        leases = [{"place": task["place"], "leaseId": task["leaseId"]} for task in taken]
+        if leases:
+            bench.call_as_person("POST", "leases", job, json={"leases": leases})
         for task in taken:
             kind = TYPES[(task["place"] - 1) % 2]
             answer = {
@@ -164,11 +167,20 @@ def label_on_page(bench: Bench, job: Job) -> bool:
                 "seconds": 3,
             }
             bench.call_as_person("PUT", f"answers/{task['place']}", job, json=answer)
+        if not taken:
+            review_on_page(bench, job)
     except ApiFailed as failure:
         if re.search(": 40[49] ", str(failure)):
             return False  # the job is not open yet or any more, or the lease has expired during the repeated calls
         raise
     return False
+
+
+def review_on_page(bench: Bench, job: Job) -> None:
+    """Accept the labels that are to be reviewed now."""
+    for task in bench.call_as_person("POST", "review/next", job, json={"count": 2}).json()["tasks"]:
+        decision = {"leaseId": task["leaseId"], "decision": "accept"}
+        bench.call_as_person("PUT", f"review/{task['place']}", job, json=decision)
 
 
 def stop_on_page(bench: Bench, job: Job) -> None:

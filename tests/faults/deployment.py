@@ -36,6 +36,7 @@ LOOP = {"growth": 1.5, "ceiling": 3600, "deadline": 26 * 24 * 3600}
 SETTINGS: Mapping[str, Any] = {
     **LOCAL_SETTINGS,
     "labellingUserPool": "create",
+    "labelPage.reviewShare": 0.25,
     "minImages": 4,
     "stopPreviousModel": True,
     "polls": {kind: {"first": first, **LOOP} for kind, first in (("datasets", 60), ("training", 900), ("model", 300))},
@@ -141,7 +142,8 @@ class Bench:
     def call_as_person(self, method: str, path: str, job: Job, **request: Any) -> Any:
         """Make a call of the labelling page about the job, as `call` does."""
         url = f"{self.aws.api_url}/api/labelling/jobs/{job.id}/{path}"
-        return self.call(method, url, job, caller={"Authorization": id_token("a-person", "labellers")}, **request)
+        token = id_token("a-person", "labellers", "reviewers")
+        return self.call(method, url, job, caller={"Authorization": token}, **request)
 
     def create(self, mark: str) -> Job:
         """Create a job without photos."""
