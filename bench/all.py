@@ -34,6 +34,7 @@ BENCHMARKS = (
     "local_aws",
     "detector",
     "document_outlines",
+    "review_queue",
     "cost",
     "audit",
 )
