@@ -89,9 +89,7 @@ def renew_leases(job_id: str) -> Response[str]:
 @app.get("/api/labelling/jobs/<job_id>/answers")
 def list_answers(job_id: str) -> Response[str]:
     person = _person()
-    page, token = labelling.own_answers(
-        tasks, _valid_id(job_id), person.sub, (app.current_event.query_string_parameters or {}).get("nextToken")
-    )
+    page, token = labelling.own_answers(tasks, _valid_id(job_id), person.sub, _next_token())
     return serving.as_json({"answers": page}, {"X-Next-Token": token} if token else {})
 
 
@@ -117,6 +115,20 @@ def put_answer(job_id: str, place: str) -> Response[str]:
 def take_reviews(job_id: str) -> Response[str]:
     person, count = _reviewer(), labelling_requests.count(serving.body(app))
     return serving.as_json({"tasks": reviewing.take(tasks, _valid_id(job_id), person.sub, count)})
+
+
+@app.get("/api/labelling/jobs/<job_id>/review")
+def list_reviews(job_id: str) -> Response[str]:
+    person = _reviewer()
+    page, token = reviewing.own_reviews(tasks, _valid_id(job_id), person.sub, _next_token())
+    return serving.as_json({"reviews": page}, {"X-Next-Token": token} if token else {})
+
+
+@app.get("/api/labelling/jobs/<job_id>/review/<place>")
+def show_review(job_id: str, place: str) -> Response[str]:
+    person = _reviewer()
+    number = labelling_requests.place(place)
+    return serving.as_json(reviewing.own_review(tasks, _valid_id(job_id), person.sub, number))
 
 
 @app.put("/api/labelling/jobs/<job_id>/review/<place>")
@@ -148,6 +160,10 @@ def _reviewer() -> Person:
     person = _person()
     sign_in.require(person, REVIEWERS)
     return person
+
+
+def _next_token() -> str | None:
+    return (app.current_event.query_string_parameters or {}).get("nextToken")
 
 
 def _valid_id(text: str) -> str:

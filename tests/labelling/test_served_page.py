@@ -494,42 +494,141 @@ AXE = f"""async () => {{
 }}"""
 
 
-def test_reviewers_see_all_answers_and_decide(
-    browser: Browser, local_aws: LocalAws, open_page: Open, aws: LocalAws, tmp_path: Path
-) -> None:
-    # Given a job in which every photo is reviewed, and that is labelled
+def finish(page: Page) -> None:
+    """Save the job's last photo: the page offers to check the others first."""
+    page.keyboard.press("Enter")
+    expect(page.locator("#list-finish")).to_be_focused()
+    page.keyboard.press("Enter")
+
+
+def test_the_last_save_offers_a_check(aws: LocalAws, open_page: Open) -> None:
+    # Given a job of two photos, one of which is labelled
+    job = begin(aws, 2)
+    page = open_page()
+    first = ready(page)
+    drag(page, (160, 130), (480, 330))
+    page.keyboard.press("Enter")
+    saved(job, first)
+    # When the last photo is saved
+    second = ready(page)
+    drag(page, (100, 100), (300, 300))
+    drawn = boxes(page)
+    page.keyboard.press("Enter")
+    # Then the page shows the photos with their boxes before it saves, and axe finds no fault
+    expect(page.locator("#own-photos li")).to_have_count(1)
+    assert page.locator("#own-photos .thumb-box").count() == 1
+    assert page.evaluate(AXE) == []
+    assert second not in job.answers()
+    # And a photo can still be corrected, and the last one has its box
+    page.locator("#own-photos button").click()
+    expect(page.locator("#photo-title")).to_have_text(f"Photo {first}")
+    ready(page)
+    page.keyboard.press("b")
+    page.keyboard.press("ArrowRight")
+    (corrected,) = boxes(page)
+    page.keyboard.press("Enter")
+    expect(page.locator("#photo-title")).to_have_text(f"Photo {second}")
+    ready(page)
+    assert boxes(page) == drawn
+    finish(page)
+    assert saved(job, second)["Boxes"]
+    assert int(job.answers()[first]["Boxes"][0]["left"]) == corrected[1]
+
+
+def reviewed(aws: LocalAws, folder: Path, photos: int, people: int = 1) -> Job:
+    """A job in which every photo is reviewed, after so many people have labelled each."""
     aws.reset()
-    aws.deploy(synthesize(tmp_path, {**LOCAL_SETTINGS, **SETTINGS, "labelPage.reviewShare": 1}))
-    begin(aws, 3)
-    page = open_page("Rita", "labellers", "reviewers")
-    for _ in range(3):
+    settings = {**SETTINGS, "labelPage.reviewShare": 1, "labelPage.answersPerPhoto": people}
+    aws.deploy(synthesize(folder, {**LOCAL_SETTINGS, **settings}))
+    return begin(aws, photos)
+
+
+def label_all(page: Page, photos: int, *box: tuple[float, float], is_last: bool) -> None:
+    for number in range(1, photos + 1):
         ready(page)
-        drag(page, (160, 130), (480, 330))
-        page.keyboard.press("Enter")
+        drag(page, *(box or ((160, 130), (480, 330))))
+        finish(page) if is_last and number == photos else page.keyboard.press("Enter")
+
+
+def test_reviewers_see_all_answers_and_decide(open_page: Open, aws: LocalAws, tmp_path: Path) -> None:
+    # Given a job in which every photo is reviewed, and that is labelled
+    reviewed(aws, tmp_path, 3)
+    page = open_page("Rita", "labellers", "reviewers")
+    label_all(page, 3, is_last=True)
     expect(page.get_by_role("heading", name="All photos are labelled")).to_be_visible(timeout=30_000)
     # When the reviewer opens the review
     page.locator("#mode").click()
-    ready(page)
+    first = ready(page)
     # Then the page says why the photo is there, and shows each answer
     expect(page.locator("#doubts li")).not_to_have_count(0)
     expect(page.locator("#answers li")).to_contain_text(["AU_PASSPORT"])
     assert page.locator("#stage .box.answer").count() == 1
-    # And the reviewer can accept, correct and send back
+    # And the last box can be copied, which can be undone
+    before = boxes(page)
+    page.keyboard.press("v")
+    assert len(boxes(page)) == 2
+    page.keyboard.press("z")
+    assert boxes(page) == before
+    # And the reviewer can accept, correct and send back, which can be undone for a while
     page.keyboard.press("Enter")
-    ready(page)
+    second = ready(page)
     page.keyboard.press("b")
     page.keyboard.press("ArrowDown")
     expect(page.locator("#save")).to_contain_text("Save the correction")
+    (corrected,) = boxes(page)
     page.keyboard.press("Enter")
     third = ready(page)
-    page.get_by_role("button", name="Send back").click()
-    page.get_by_label("What is wrong").fill("The box is too large.")
-    page.locator("#return-send").click()
-    expect(page.locator("#saving")).to_have_text("All saved")
+
+    def send_back() -> None:
+        page.get_by_role("button", name="Send back").click()
+        page.get_by_label("What is wrong").fill("The box is too large.")
+        page.locator("#return-send").click()
+
+    send_back()
+    page.locator("#toast").get_by_role("button", name="Undo").click()
+    assert ready(page) == third
+    # And goes back to the own decisions, and changes one
+    page.keyboard.press("m")
+    expect(page.locator("#own-photos li")).to_have_text([re.compile("accepted"), re.compile("corrected")])
+    page.get_by_role("button", name=f"Photo {second}: corrected").click()
+    expect(page.locator("#state")).to_have_text("Your decision: corrected")
+    assert boxes(page) == [corrected]
+    page.keyboard.press("m")
+    page.get_by_role("button", name=f"Photo {first}: accepted").click()
+    expect(page.locator("#state")).to_have_text("Your decision: accepted")
+    page.keyboard.press("b")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    assert ready(page) == third
+    send_back()
+    expect(page.locator("#saving")).to_have_text("All saved", timeout=20_000)
     # And the person who labels it again reads the note
     page.locator("#mode").click()
     assert ready(page) == third
     expect(page.locator("#note")).to_contain_text("The box is too large.")
+
+
+def test_answers_in_review_are_distinguishable(open_page: Open, aws: LocalAws, tmp_path: Path) -> None:
+    # Given a photo for which two people have drawn different boxes
+    reviewed(aws, tmp_path, 2, people=2)
+    for name, box in (("Ana", ((160, 130), (480, 330))), ("Ben", ((170, 140), (470, 320)))):
+        page = open_page(name)
+        label_all(page, 2, *box, is_last=name == "Ben")
+        expect(page.locator("#saving")).to_have_text("All saved")
+    # When a reviewer opens it
+    page = open_page("Rita", "labellers", "reviewers")
+    page.locator("#mode").wait_for()
+    ready(page)
+    # Then each answer has a colour and a pattern of its own, and a line of the legend with a number for a name
+    drawn = page.locator("#stage .box.answer")
+    expect(drawn).to_have_count(2)
+    looks = [(one.get_attribute("stroke"), one.get_attribute("stroke-dasharray")) for one in drawn.all()]
+    lines = page.locator("#answers line").all()
+    assert looks == [(one.get_attribute("stroke"), one.get_attribute("stroke-dasharray")) for one in lines]
+    assert len({colour for colour, _ in looks}) == len({dash for _, dash in looks}) == 2
+    expect(page.locator("#answers b")).to_have_text(["Answer 1", "Answer 2"])
+    assert not re.search("Ana|Ben", page.locator("#work").inner_text())
+    assert page.evaluate(AXE) == []
 
 
 def test_many_types_have_keys_and_a_search(aws: LocalAws, open_page: Open) -> None:

@@ -46,21 +46,21 @@ export class Calls {
     return this.#call("POST", `${at(id)}/leases`, { leases });
   }
 
-  // All own answers, in the order of the photos.
-  async answers(id) {
+  // All own answers ("answers") or decisions ("review"), in the order of the photos.
+  async own(id, kind) {
     const all = [];
     let next = "";
     do {
       const query = next ? `?nextToken=${encodeURIComponent(next)}` : "";
-      const response = await this.#fetch("GET", `${at(id)}/answers${query}`);
-      all.push(...(await response.json()).answers);
+      const response = await this.#fetch("GET", `${at(id)}/${kind}${query}`);
+      all.push(...Object.values(await response.json()).flat());
       next = response.headers.get("X-Next-Token");
     } while (next);
     return all;
   }
 
-  answer(id, place) {
-    return this.#call("GET", `${at(id)}/answers/${place}`);
+  ownOne(id, kind, place) {
+    return this.#call("GET", `${at(id)}/${kind}/${place}`);
   }
 
   // Send an answer (`kind` "answers") or a review ("review"). `keepalive`: complete the call after the page has closed.

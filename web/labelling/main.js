@@ -150,7 +150,8 @@ function showJob() {
   showProgress(job.progress, job.own, isReview);
   $("mode").hidden = !job.own.isReviewer;
   $("mode").textContent = isReview ? "Label" : `Review${job.progress.toReview ? ` (${job.progress.toReview})` : ""}`;
-  $("list").hidden = isReview;
+  $("list").hidden = false;
+  $("list").textContent = view.listTitle;
 }
 
 // Count an own answer at once. The next look at the job has the API's count.

@@ -3,6 +3,7 @@
 import { $, ask, button, element } from "./dom.js";
 import { Boxes } from "./boxes.js";
 import { isSame } from "./geometry.js";
+import { svg } from "./stage.js";
 import { Turns } from "./turns.js";
 
 const DOUBTS = {
@@ -12,11 +13,20 @@ const DOUBTS = {
   skipped: "People could not tell what the photo shows.",
   sample: "Drawn at random, to check the labels.",
 };
+const DECISIONS = { accept: "accepted", correct: "corrected", return: "sent back" };
+// Each answer has a colour and a pattern of its own. Colour alone does not tell them apart for everyone.
+const LOOKS = [
+  { colour: "#b91c1c", dash: "2 4" },
+  { colour: "#1d4ed8", dash: "12 5" },
+  { colour: "#7e22ce", dash: "12 4 2 4" },
+  { colour: "#b45309", dash: "6 3" },
+];
+const MODEL = { colour: "#0f766e", dash: "18 4 2 4 2 4" };
 const OUTCOMES = { "no-document": "no document", skipped: "skipped" };
 
 export class Reviewing extends Turns {
   constructor(session) {
-    super(session, "reviews", (count) => session.calls.takeReviews(session.job.id, count));
+    super(session, { name: "reviews", kind: "review", listTitle: "My decisions" }, (count) => session.calls.takeReviews(session.job.id, count));
     for (const id of ["none", "skip", "previous"]) $(id).hidden = true;
     $("return").hidden = $("review").hidden = false;
   }
@@ -44,7 +54,8 @@ export class Reviewing extends Turns {
     $("photo-title").textContent = `Photo ${photo.place}`;
     $("note").hidden = true;
     $("doubts").replaceChildren(...(task.doubts ?? []).map((doubt) => element("li", {}, DOUBTS[doubt] ?? doubt)));
-    $("answers").replaceChildren(...people(task).map(([letter, words]) => element("li", {}, element("b", {}, letter), words)));
+    $("answers").replaceChildren(...legend(task).map(({ look, name, words }) =>
+        element("li", {}, sample(look), element("b", {}, name), element("span", {}, words))));
     this.#showState();
   }
 
@@ -57,33 +68,30 @@ export class Reviewing extends Turns {
   #showState() {
     const { boxes } = this.shown;
     const isChanged = Boolean(boxes) && this.#isChanged;
-    $("state").textContent = isChanged ? "Changed, not saved yet" : "";
-    $("state").dataset.kind = "changed";
+    const decision = this.#decision;
+    const before = decision ? `Your decision: ${DECISIONS[decision]}` : "";
+    $("state").textContent = isChanged ? "Changed, not saved yet" : before;
+    $("state").dataset.kind = isChanged ? "changed" : "saved";
     const what = !isChanged ? "Accept these labels" : boxes.answer.length ? "Save the correction" : "Correct: no document";
     $("save-text").textContent = what;
-    $("save").disabled = !boxes;
-    $("return").disabled = false;
+    $("save").disabled = !boxes || decision === "return";
+    $("return").disabled = Boolean(decision);
   }
 
   setType(type) {
     this.editor.setType(type);
   }
 
-  copy() {}
-
-  undo() {
-    this.editor.undo();
-  }
-
   save() {
     const boxes = this.shown?.boxes;
-    if (!boxes) return;
-    this.#decide(this.#isChanged ? { decision: "correct", boxes: boxes.answer } : { decision: "accept" });
+    if (!boxes || $("save").disabled) return;
+    const isCorrection = this.#isChanged || this.#decision === "correct"; // to accept would bring back the labels before
+    this.#decide(isCorrection ? { decision: "correct", boxes: boxes.answer } : { decision: "accept" });
   }
 
   async skip() {
     const { shown } = this;
-    if (!shown) return;
+    if (!shown || $("return").disabled) return;
     $("return-note").value = "";
     $("return-send").disabled = true;
     $("return-note").oninput = () => ($("return-send").disabled = !$("return-note").value.trim());
@@ -92,14 +100,31 @@ export class Reviewing extends Turns {
     if (answer && note && this.shown === shown) this.#decide({ decision: "return", note });
   }
 
-  #decide(decided) {
-    const { photo } = this.shown;
+  // Only a photo that is sent back cannot be decided about again. So it is held back for some seconds.
+  async #decide(decided) {
+    const isReturn = decided.decision === "return";
+    if (!isReturn && !(await this.confirmLast())) return;
+    const { photo, boxes } = this.shown;
+    this.rememberLast(decided.boxes ?? []);
     const body = { leaseId: photo.task.leaseId, ...decided };
-    this.session.trouble("");
-    this.outbox.add({ kind: "review", place: photo.place, body, draft: null, task: photo.task });
-    this.forgetDraft(photo);
-    this.queue.remove(photo);
-    this.showNext();
+    this.send(body, boxes ?? new Boxes(photo, () => {}), isReturn ? DECISIONS.return : "");
+  }
+
+  takenBack() {}
+
+  ownView({ labels, decision, ...rest }) {
+    return { ...rest, boxes: labels, words: DECISIONS[decision] };
+  }
+
+  // Photos that need a decision, without those whose decision is on its way.
+  get left() {
+    return this.job.progress.toReview - this.outbox.size;
+  }
+
+  // The reviewer's earlier decision about the photo on the page.
+  get #decision() {
+    const { photo } = this.shown;
+    return photo.answered ? photo.task.decision : undefined;
   }
 
   waitingActs() {
@@ -107,20 +132,27 @@ export class Reviewing extends Turns {
   }
 }
 
-// The boxes of all answers, and those of the live model, with a letter for each answer.
-function overlay({ answers = [], proposals }) {
-  const boxes = answers.flatMap((answer, index) => answer.boxes.map((box) => ({ ...box, text: `${letter(index)}: ${box.type}` })));
-  const models = (proposals ?? []).map((box) => ({ ...box, text: `Model: ${box.type}` }));
-  return [...boxes, ...models].map((box, index) => ({ ...box, id: `answer-${index}`, kind: "answer", isSelected: false }));
-}
-
-// What each answer says, in words: [letter, words].
-function people({ answers = [], proposals }) {
+// What each answer says: {look, name, words, boxes}. Nobody is named.
+function legend({ answers = [], proposals }) {
   const inWords = (boxes) => boxes.map((box) => box.type).join(", ");
-  const given = answers.map(({ outcome, boxes }, index) => [letter(index), OUTCOMES[outcome] ?? inWords(boxes)]);
-  return proposals?.length ? [...given, ["M", `the live model: ${inWords(proposals)}`]] : given;
+  const given = answers.map(({ outcome, boxes }, index) => ({
+    look: LOOKS[index % LOOKS.length],
+    name: `Answer ${index + 1}`,
+    words: OUTCOMES[outcome] ?? inWords(boxes),
+    boxes,
+  }));
+  return proposals?.length ? [...given, { look: MODEL, name: "Model", words: inWords(proposals), boxes: proposals }] : given;
 }
 
-function letter(index) {
-  return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[index % 26];
+function overlay(task) {
+  const boxes = legend(task).flatMap(({ look, name, boxes }) => boxes.map((box) => ({ ...box, look, text: `${name}: ${box.type}` })));
+  return boxes.map((box, index) => ({ ...box, id: `answer-${index}`, kind: "answer", isSelected: false }));
+}
+
+// A line as the boxes of an answer have it.
+function sample({ colour, dash }) {
+  const line = svg("line", { x1: 0, y1: 5, x2: 40, y2: 5, stroke: colour, "stroke-width": 3, "stroke-dasharray": dash });
+  const picture = svg("svg", { "aria-hidden": "true" });
+  picture.append(line);
+  return picture;
 }

@@ -248,10 +248,10 @@ export class Stage {
 
   #renderBox(box) {
     const place = this.view.toScreen(box);
-    const colour = this.colour(box.type);
+    const colour = box.look?.colour ?? this.colour(box.type);
     const sides = { x: place.x, y: place.y, width: place.width, height: place.height };
     this.svg.append(svg("rect", { ...sides, class: `halo ${box.kind}` }));
-    this.svg.append(svg("rect", { ...sides, class: `box ${box.kind}${box.isSelected ? " selected" : ""}`, stroke: colour, fill: colour }));
+    this.svg.append(svg("rect", { ...sides, class: `box ${box.kind}${box.isSelected ? " selected" : ""}`, stroke: colour, fill: colour, ...(box.look && { "stroke-dasharray": box.look.dash }) }));
     if (box.isSelected) {
       for (const [, x, y] of handles(place)) this.svg.append(svg("circle", { cx: x, cy: y, r: 5, class: "handle", stroke: colour }));
     }
@@ -274,7 +274,7 @@ function handles({ x, y, width, height }) {
   ]);
 }
 
-function svg(name, attributes = {}) {
+export function svg(name, attributes = {}) {
   const node = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return node;

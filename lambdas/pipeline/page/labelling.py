@@ -197,19 +197,26 @@ def own_answers(tasks: Tasks, job_id: str, person: str, token: str | None) -> tu
         NotLabelled, LabellingOver: as `access.open_job`.
         PageTokenInvalid: ``token`` was not returned by this function.
     """
+    photos, following = own_photos(tasks, job_id, person, token, of="Places")
+    answered = [photo for photo in photos if person in photo.get("Answers", {})]
+    return [_own_view(photo, photo["Answers"][person]) for photo in answered], following
+
+
+def own_photos(tasks: Tasks, job_id: str, person: str, token: str | None, *, of: str) -> tuple[list[Item], str | None]:
+    """A page of the photos that `Tasks.add_to_person` has added, in order, and the token of the next page or None.
+
+    Raises:
+        NotLabelled, LabellingOver: as `access.open_job`.
+        PageTokenInvalid: ``token`` was not returned by this function.
+    """
     access.open_job(tasks, job_id)
     if token is not None and not (token.isascii() and token.isdigit() and len(token) <= 5):
         raise PageTokenInvalid("The page token was not returned by this list.")
-    places, _ = tasks.own_places(job_id, person)
+    places, _ = tasks.own_places(job_id, person, of)
     rest = [place for place in places if place > int(token or 0)]
     page = rest[:PAGE]
     photos = tasks.get_many([(job_id, photo_key(place)) for place in page])
-    answers = [
-        answer_view(photo["Place"], photo["Answers"][person])
-        for photo in sorted(photos, key=lambda photo: int(photo["Place"]))
-        if person in photo.get("Answers", {})
-    ]
-    return answers, str(page[-1]) if len(rest) > PAGE else None
+    return sorted(photos, key=lambda photo: int(photo["Place"])), str(page[-1]) if len(rest) > PAGE else None
 
 
 def own_answer(tasks: Tasks, job_id: str, person: str, place: int) -> dict[str, Any]:
@@ -223,6 +230,10 @@ def own_answer(tasks: Tasks, job_id: str, person: str, place: int) -> dict[str, 
     given = photo.get("Answers", {}).get(person)
     if given is None:
         raise NoSuchPhoto(f"You have not answered photo {place}. Take the next photo.")
+    return _own_view(photo, given)
+
+
+def _own_view(photo: Item, given: Mapping[str, Any]) -> dict[str, Any]:
     return access.photo_view(photo) | {
         "outcome": given["Outcome"],
         "reason": given.get("Reason"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.jobs import now_ms
 from pipeline.page import access, states
-from pipeline.page.labelling import ROUNDS, TRIES, check_boxes, is_nearly_done, take_from, view
+from pipeline.page.labelling import ROUNDS, TRIES, check_boxes, is_nearly_done, own_photos, take_from, view
 from pipeline.page.refusals import AnswerRefused, LabellingOver, LeaseLost, NoSuchPhoto
 from pipeline.page.states import Decision, Phase
 from pipeline.page.tasks import Changed, Item, Tasks
@@ -76,9 +76,35 @@ def review(
     else:
         raise AnswerRefused("Other people are changing this photo. Send the decision again.")
     access.check_still_open(tasks, job)
+    tasks.add_to_person(job_id, person, place, 0, job["Expires"], to="Reviewed")
     if not states.is_open(changed) and is_nearly_done(tasks, job_id):
         finish()
-    return {"place": place, "decision": given["Decision"], "time": entry["Time"]}
+    return _decision_view(place, entry)
+
+
+def own_reviews(tasks: Tasks, job_id: str, person: str, token: str | None) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of the reviewer's own decisions in the order of the photos, and the token of the next page or None.
+
+    Leaves out photos about which another reviewer has decided since.
+
+    Raises:
+        NotLabelled, LabellingOver, PageTokenInvalid: as `own_photos`.
+    """
+    photos, following = own_photos(tasks, job_id, person, token, of="Reviewed")
+    return [_own_view(photo) for photo in photos if states.last_review(photo).get("Person") == person], following
+
+
+def own_review(tasks: Tasks, job_id: str, person: str, place: int) -> dict[str, Any]:
+    """One of the reviewer's own decisions with its photo.
+
+    Raises:
+        NotLabelled, LabellingOver: as `access.open_job`.
+        NoSuchPhoto: the reviewer has not decided about this photo, or another reviewer has decided since.
+    """
+    photo = access.photo(tasks, access.open_job(tasks, job_id), place)
+    if states.last_review(photo).get("Person") != person:
+        raise NoSuchPhoto(f"The last decision about photo {place} is not yours. Take the next photo.")
+    return _own_view(photo)
 
 
 def _check_replaces(last: Mapping[str, Any], person: str, given: Mapping[str, Any]) -> None:
@@ -89,11 +115,26 @@ def _check_replaces(last: Mapping[str, Any], person: str, given: Mapping[str, An
         raise AnswerRefused("You have decided about this photo. It can no longer be returned, or was returned already.")
 
 
+def _own_view(photo: Item) -> dict[str, Any]:
+    """The photo with its last decision, whose lease's id a changed decision repeats."""
+    last = states.last_review(photo)
+    decision = _decision_view(photo["Place"], last) | {"leaseId": last["LeaseId"]}
+    return access.photo_view(photo) | decision | {"proposals": photo.get("Proposals", [])} | _reasons(photo)
+
+
 def _review_view(photo: Item) -> dict[str, Any]:
+    return view(photo) | _reasons(photo)
+
+
+def _reasons(photo: Item) -> dict[str, Any]:
+    """What a reviewer decides about: the labels, the answers, and the doubts."""
     answers = states.current_answers(photo, checks=True)
-    merged = states.merged(photo) or []
-    return view(photo) | {
-        "labels": access.box_views([box for box, _ in merged]),
+    return {
+        "labels": access.box_views([box for box, _ in states.merged(photo) or []]),
         "answers": [{"outcome": answer["Outcome"], "boxes": answer["Boxes"]} for _, answer in answers],
         "doubts": photo.get("Doubts", []),
     }
+
+
+def _decision_view(place: int, review: Mapping[str, Any]) -> dict[str, Any]:
+    return {"place": place, "decision": review["Decision"], "time": review["Time"]}

@@ -154,10 +154,15 @@ class Tasks:
             for _ in made:
                 pass
 
-    def add_to_person(self, job_id: str, subject: str, place: int, seconds: float, expires: int) -> None:
-        """Record in the person's item that the person has answered the photo. A repeated call adds no place twice."""
+    def add_to_person(
+        self, job_id: str, subject: str, place: int, seconds: float, expires: int, *, to: str = "Places"
+    ) -> None:
+        """Record in the person's item that the person has answered the photo. A repeated call adds no place twice.
+
+        ``to`` is ``Places``, or ``Reviewed`` if the person has decided about the photo as a reviewer.
+        """
         expressions = Expressions()
-        places, total = expressions.name("Places"), expressions.name("Seconds")
+        places, total = expressions.name(to), expressions.name("Seconds")
         expressions.values[":place"] = {"NS": [str(place)]}
         clients.dynamodb.update_item(
             TableName=self.table,
@@ -167,11 +172,11 @@ class Tasks:
             **expressions.arguments(),
         )
 
-    def own_places(self, job_id: str, subject: str) -> tuple[list[int], float]:
-        """The places that the person has answered, in order, and the seconds of all answers together."""
+    def own_places(self, job_id: str, subject: str, of: str = "Places") -> tuple[list[int], float]:
+        """The places that `add_to_person` has added, in order, and the seconds of all answers together."""
         answer = clients.dynamodb.get_item(TableName=self.table, Key=_key(job_id, person_key(subject)))
         item: Any = answer.get("Item", {})
-        places = sorted(int(place) for place in item.get("Places", {}).get("NS", ()))
+        places = sorted(int(place) for place in item.get(of, {}).get("NS", ()))
         return places, float(plain(item["Seconds"])) if "Seconds" in item else 0.0
 
     def get_many(self, keys: Sequence[tuple[str, str]]) -> list[Item]:
