@@ -319,7 +319,10 @@ def status(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     ]
     if counts:
         console.print(", ".join(counts))
-    for metrics in (record.get("metrics") or {}).get("labels") or []:
+    evaluated = record.get("metrics") or {}
+    if evaluated.get("inWords"):
+        console.print(f"{evaluated['inWords']}.")
+    for metrics in evaluated.get("labels") or []:
         console.print(f"  {metrics['label']}: F1 {metrics['f1']:.3f}")
 
 

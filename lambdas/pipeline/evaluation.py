@@ -1,22 +1,28 @@
 """Compares the figures of the trained model with the bars and the live model's F1, and decides whether it passes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from aws_lambda_powertools import Logger
 
 from pipeline import models
 from pipeline.checked_photos import DELETED, REPLACED, compare
+from pipeline.clients import clients
 from pipeline.errors import EvaluationMissing, PhotosChanged, UnexpectedAnswer
-from pipeline.manifests import ManifestReader
+from pipeline.manifests import ManifestReader, read_photos
 from pipeline.publishing import read_parameter
+from rules import doubt
 from rules.bars import Bars
-from rules.lines import Unusable
+from rules.doubt import Doubt
+from rules.lines import Unusable, read_lines
 from rules.words import counted
 
 SAME_F1 = 0.001  # DescribeProjectVersions rounds: its F1 is a float of four bytes
+EVALUATION = "rekognition-custom-labels-evaluation"  # the attribute with the detections in the test photos
+logger = Logger(child=True)
 TOLERANCE = 1e-9  # 0.90 - 0.05 is slightly more than 0.85 in binary floating point
 
 
@@ -53,15 +59,19 @@ class EvaluateModel:
 class ModelEvaluated:
     """The decision, the figures, and the bars that applied.
 
-    ``labels`` has ``{label, f1, precision, recall, threshold, testingImages}`` for each document type. ``live_f1`` is
-    None if there is no live model, or if Rekognition has no figures for it. ``reasons`` has a sentence for each missed
-    bar.
+    ``labels`` has ``{label, f1, precision, recall, threshold, testingImages, intervals}`` for each document type.
+    ``intervals`` has ``{low, high}``, the ends of the 95 % interval, by ``f1``, ``precision`` and ``recall``; None if
+    Rekognition's results for each test photo do not give the figures of its summary. ``in_words`` is F1 with its
+    interval. ``live_f1`` is None if there is no live model, or if Rekognition has no figures for it. ``reasons`` has a
+    sentence for each missed bar.
     """
 
     passed: bool
     f1: float
     precision: float
     recall: float
+    intervals: Mapping[str, Any] | None
+    in_words: str
     labels: Sequence[Mapping[str, Any]]
     live_model: str | None
     live_f1: float | None
@@ -121,8 +131,9 @@ def evaluate(request: EvaluateModel, *, floors: Bars, project_parameter: str, mo
     bars = _bars(request).raised_to(floors)
     version = models.describe(request.project_arn, request.version_name) or {}
     _require_own_model(request, version)
-    figures, labels = _figures(version)
+    figures, labels, test_photos = _figures(version)
     _require_own_figures(request, version, figures, labels)
+    intervals = _add_intervals(request, version, figures, labels)
     live_model = read_parameter(model_parameter)
     if live_model == request.project_version_arn:
         live_model = None
@@ -137,6 +148,8 @@ def evaluate(request: EvaluateModel, *, floors: Bars, project_parameter: str, mo
         f1=figures["F1Score"],
         precision=figures["Precision"],
         recall=figures["Recall"],
+        intervals=intervals,
+        in_words=doubt.sentence(test_photos, figures["F1Score"], intervals["f1"] if intervals else None),
         labels=labels,
         live_model=live_model,
         live_f1=live_f1,
@@ -187,8 +200,8 @@ def _require_own_figures(
         raise EvaluationMissing(f"The evaluation summary lacks figures for {counted(len(missing), 'document type')}.")
 
 
-def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict[str, Any]]]:
-    """Read the overall figures and those of each label from the summary file.
+def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict[str, Any]], int]:
+    """Read the overall figures, those of each label and the number of test photos from the summary file.
 
     The overall figures may or may not be under ``Metrics``: AWS's pages differ. Sources: Custom Labels guide,
     "Accessing the summary file"; Custom Labels guide, "Reference: training results summary file".
@@ -211,10 +224,85 @@ def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict
             }
             for result in summary["LabelEvaluationResults"]
         ]
-        return {name: overall[name] for name in ("F1Score", "Precision", "Recall")}, labels
+        figures = {name: overall[name] for name in ("F1Score", "Precision", "Recall")}
+        return figures, labels, summary["EvaluationDetails"]["NumberOfTestingImages"]
     except (KeyError, TypeError, AttributeError) as error:
         place = f"s3://{location['Bucket']}/{location['Name']}"
         raise EvaluationMissing(f"The evaluation summary {place} lacks figures: {error}.") from error
+
+
+def _add_intervals(
+    request: EvaluateModel,
+    version: Mapping[str, Any],
+    figures: Mapping[str, float],
+    labels: Sequence[dict[str, Any]],
+) -> dict[str, dict[str, float]] | None:
+    """Add the intervals to each of ``labels``, and return those of the overall figures.
+
+    The intervals come from the detections in each test photo. They hold only if these detections give the figures of
+    the summary: the guide does not say whether Rekognition judges them at the summary's thresholds.
+    """
+    overall, by_type = _doubts(request, version)
+    wholes = [(overall, figures["F1Score"]), *((by_type.get(label["label"]), label["f1"]) for label in labels)]
+    agree = all(doubted and abs(doubted.figures["f1"] - f1) <= SAME_F1 for doubted, f1 in wholes)
+    if not agree:
+        logger.warning("No intervals: the results of the test photos are missing or do not give the summary's figures")
+    for label in labels:
+        label["intervals"] = _intervals(by_type[label["label"]]) if agree else None
+    return _intervals(overall) if overall and agree else None
+
+
+def _intervals(doubted: Doubt) -> dict[str, dict[str, float]]:
+    return {name: {"low": interval.low, "high": interval.high} for name, interval in doubted.intervals.items()}
+
+
+def _doubts(request: EvaluateModel, version: Mapping[str, Any]) -> tuple[Doubt | None, dict[str, Doubt]]:
+    """The doubt in the overall figures and in those of each type. None and nothing without results of test photos."""
+    assets = version.get("TestingDataResult", {}).get("Output", {}).get("Assets")
+    location = assets and assets[0].get("GroundTruthManifest", {}).get("S3Object")
+    if not location:
+        return None, {}
+    try:
+        photos = _results(location)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None, {}
+    images = ManifestReader(request.images_manifest, request.images_sha256, request.images_written)
+    groups: dict[Hashable, Counter[tuple[str, int]]] = {}
+    for photo in read_photos(images):
+        if photo.source_ref in photos:
+            group = photo.source_ref if photo.group is None else photo.group
+            groups.setdefault(group, Counter()).update(photos.pop(photo.source_ref))
+    if photos:
+        return None, {}  # a photo that is not the job's
+    return doubt.assess(map(_by_type, groups.values()), request.job_id)
+
+
+def _by_type(counts: Mapping[tuple[str, int], int]) -> dict[str, tuple[int, int, int]]:
+    return {
+        name: (counts.get((name, 0), 0), counts.get((name, 1), 0), counts.get((name, 2), 0))
+        for name in {name for name, _ in counts}
+    }
+
+
+def _results(location: Mapping[str, str]) -> dict[str, Counter[tuple[str, int]]]:
+    """The verdicts on the detections in each test photo, by its S3 URI: type and 0 found, 1 false, 2 missed.
+
+    Source: Custom Labels guide, "Evaluation manifest snapshot".
+    """
+    verdicts = ("is-true-positive", "is-false-positive", "is-false-negative")
+    photos = {}
+    body = clients.s3.get_object(Bucket=location["Bucket"], Key=location["Name"])["Body"]
+    for _, text in read_lines(body):
+        line = orjson.loads(text)  # type: ignore[arg-type]
+        metadata = line[f"{EVALUATION}-metadata"]
+        pairs = zip(line[EVALUATION]["annotations"], metadata["objects"], strict=True)
+        photos[line["source-ref"]] = Counter(
+            (metadata["class-map"][str(annotation["class_id"])], place)
+            for annotation, detected in pairs
+            for place, verdict in enumerate(verdicts)
+            if detected[f"{EVALUATION}-details"][verdict]
+        )
+    return photos
 
 
 def _shortfalls(bars: Bars, f1: float, labels: Sequence[Mapping[str, Any]], live_f1: float | None) -> list[str]:

@@ -166,6 +166,8 @@ def end_notice(job: Job) -> Notice:
         job_advice = advice.for_job(job.status, job["Error"], job["LabelProvider"])
         lines.append(f"What to do: {job_advice.text} See docs/operations.md, 'When a job has failed'.")
     figures = [(name, words, job[attribute]) for attribute, (name, words) in FIGURES.items()]
+    if job["InWords"]:
+        lines.append(f"{job['InWords']}.")
     lines += ["", *(f"{words}: {_number(value)}" for _, words, value in figures if value is not None)]
     if job["TrainingSeconds"]:
         lines.append(f"Training cost: {job['TrainingSeconds'] / 3600 * prices.TRAINING_HOUR:.2f} USD at list price")

@@ -40,6 +40,8 @@ def handler(request: EvaluateModel) -> ModelEvaluated:
         F1=evaluated.f1,
         Precision=evaluated.precision,
         Recall=evaluated.recall,
+        Intervals=evaluated.intervals,
+        InWords=evaluated.in_words,
         Labels=evaluated.labels,
         LiveModel=evaluated.live_model,
         LiveF1=evaluated.live_f1,

@@ -92,6 +92,10 @@ def test_photos_become_a_running_model_that_finds_documents(pipeline: Pipeline) 
         )["CustomLabels"]
         found += names[annotation["category_id"]] in {label["Name"] for label in labels}
     assert found >= 0.9 * len(pipeline.coco["annotations"])
+    # And its figures come with intervals, from Rekognition's results for each test photo
+    metrics = job["metrics"]
+    assert metrics["intervals"]["f1"]["low"] < metrics["f1"] <= metrics["intervals"]["f1"]["high"]
+    assert metrics["inWords"].startswith(f"{job['testImages']} test photos: F1 {metrics['f1']:.2f}, between ")
     # And neither the token nor a presigned URL was ever logged
     scheduled = (event.get("taskScheduledEventDetails", {}).get("parameters", "{}") for event in history)
     tokens = {token for text in scheduled if (token := json.loads(text).get("Payload", {}).get("taskToken"))}

@@ -1,13 +1,15 @@
 """Evaluate model: the figures of the summary file against the job's bars and the live model."""
 
+import hashlib
 import json
 from typing import Any
 
 import pytest
 
 from pipeline import evaluation
-from pipeline.errors import EvaluationMissing, UnexpectedAnswer
+from pipeline.errors import EvaluationMissing, ManifestChanged, UnexpectedAnswer
 from pipeline.evaluation import EvaluateModel, ModelEvaluated
+from pipeline.manifests import Photo, photo_line, unix_ms
 from rules.bars import Bars
 from tests.unit.aws_fakes import FakeRekognition, client
 from tests.unit.conftest import BUCKET
@@ -23,6 +25,7 @@ class Setting:
     def __init__(self, s3: Any) -> None:
         self.s3, self.rekognition, self.ssm = s3, FakeRekognition(), client("ssm")
         self.publish("default", "default")
+        self.images: tuple[str, str, int] = (f"s3://{BUCKET}/manifests/{JOB}/any", "a" * 64, 0)
         self.project = self.rekognition.create_project(JOB)["ProjectArn"]
         self.model = self.rekognition.add_version(self.project, JOB, "TRAINING_COMPLETED")
 
@@ -62,16 +65,54 @@ class Setting:
         place = {"S3Object": {"Bucket": BUCKET, "Name": "training/summary.json"}}
         self.rekognition.versions[JOB]["EvaluationResult"] = {"F1Score": f1, "Summary": place}
 
+    def results(self, *verdicts: str, groups: int | None = None) -> None:
+        """Test photos of ID_KTP with a verdict each, such as "true-positive", in so many groups or each in its own."""
+        refs = [f"s3://{BUCKET}/upright/{JOB}/{number}.jpg" for number in range(len(verdicts))]
+        photos = [
+            Photo(ref, "0" * 64, 100, 100, "e", 0, 1.0, 1.0, group=number % groups if groups else None)
+            for number, ref in enumerate(refs)
+        ]
+        images = "".join(f"{photo_line(photo)}\n" for photo in photos).encode()
+        key = f"manifests/{JOB}/input.manifest"
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=images)
+        written = unix_ms(self.s3.head_object(Bucket=BUCKET, Key=key)["LastModified"])
+        self.images = (f"s3://{BUCKET}/{key}", hashlib.sha256(images).hexdigest(), written)
+        name = "rekognition-custom-labels-evaluation"
+        lines = [
+            {
+                "source-ref": ref,
+                name: {"annotations": [{"class_id": 0, "top": 0, "left": 0, "width": 9, "height": 9}]},
+                f"{name}-metadata": {
+                    "class-map": {"0": "ID_KTP"},
+                    "objects": [
+                        {
+                            f"{name}-details": {
+                                f"is-{kind}": kind == verdict
+                                for kind in ("true-positive", "false-positive", "false-negative")
+                            }
+                        }
+                    ],
+                },
+            }
+            for ref, verdict in zip(refs, verdicts, strict=True)
+        ]
+        self.put_results("\n".join(json.dumps(line) for line in lines))
+
+    def put_results(self, text: str) -> None:
+        self.s3.put_object(Bucket=BUCKET, Key="training/testing.json", Body=text)
+        place = {"S3Object": {"Bucket": BUCKET, "Name": "training/testing.json"}}
+        self.rekognition.versions[JOB]["TestingDataResult"] = {"Output": {"Assets": [{"GroundTruthManifest": place}]}}
+
     def evaluate(
         self, *, min_f1: Any = 0.8, min_label_f1: float = 0.5, max_f1_drop: float = 0.05, floors: Bars = NO_FLOORS
     ) -> ModelEvaluated:
-        manifests = [f"s3://{BUCKET}/manifests/{JOB}/any", "a" * 64, 0] * 3
+        unread = (f"s3://{BUCKET}/manifests/{JOB}/any", "a" * 64, 0)
+        arguments: list[Any] = [JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop]
+        arguments += [*self.images, *unread, *unread]
+        types = [{"label": "ID_KTP", "images": 10}, {"label": "MY_NRIC", "images": 0}]
+        arguments += [types, {"error": "AccessDenied"}]
         return evaluation.evaluate(
-            EvaluateModel(
-                *(JOB, self.project, self.model, JOB, min_f1, min_label_f1, max_f1_drop, *manifests),
-                images_per_type=[{"label": "ID_KTP", "images": 10}, {"label": "MY_NRIC", "images": 0}],
-                outlines={"error": "AccessDenied"},
-            ),
+            EvaluateModel(*arguments),
             floors=floors,
             project_parameter=PROJECT,
             model_parameter=MODEL,
@@ -89,7 +130,15 @@ def test_a_good_model_passes_with_its_figures(setting: Setting, nested: bool) ->
     evaluated = setting.evaluate()
     assert (evaluated.passed, evaluated.f1, evaluated.precision, evaluated.recall) == (True, 0.9, 0.92, 0.88)
     assert evaluated.labels == [
-        {"label": "ID_KTP", "f1": 0.9, "precision": 0.9, "recall": 0.8, "threshold": 0.31, "testingImages": 5}
+        {
+            "label": "ID_KTP",
+            "f1": 0.9,
+            "precision": 0.9,
+            "recall": 0.8,
+            "threshold": 0.31,
+            "testingImages": 5,
+            "intervals": None,
+        }
     ]
     assert (evaluated.live_model, evaluated.live_f1, evaluated.reasons) == (None, None, [])
 
@@ -240,4 +289,57 @@ def test_a_summary_that_is_no_json(setting: Setting) -> None:
     setting.summary()
     setting.s3.put_object(Bucket=BUCKET, Key="training/summary.json", Body=b"<xml>")
     with pytest.raises(UnexpectedAnswer, match="is not JSON"):
+        setting.evaluate()
+
+
+TWELVE = ("true-positive",) * 9 + ("false-negative",) * 2 + ("false-positive",)  # F1 18 / 21
+
+
+def test_figures_come_with_their_intervals(setting: Setting) -> None:
+    # Given a model that found 9 of 11 documents in the test photos, and one that is not there
+    setting.summary(18 / 21, labels={"ID_KTP": 18 / 21})
+    setting.results(*TWELVE)
+    # When it is evaluated
+    evaluated = setting.evaluate()
+    # Then F1 has an interval around it, overall and for the type, and the sentence says it
+    assert evaluated.intervals is not None
+    low, high = evaluated.intervals["f1"]["low"], evaluated.intervals["f1"]["high"]
+    assert 0.5 < low < 18 / 21 < high <= 1
+    assert evaluated.labels[0]["intervals"]["f1"] == evaluated.intervals["f1"]
+    assert evaluated.in_words == f"40 test photos: F1 0.86, between {low:.2f} and {high:.2f}"
+
+
+def test_photos_of_the_same_shot_widen_the_interval(setting: Setting) -> None:
+    setting.summary(18 / 21, labels={"ID_KTP": 18 / 21})
+    setting.results(*TWELVE)
+    apart = setting.evaluate().intervals
+    setting.results(*TWELVE, groups=2)
+    grouped = setting.evaluate().intervals
+    assert apart is not None
+    assert grouped is not None
+    assert grouped["f1"]["low"] < apart["f1"]["low"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "not JSON", '{"source-ref": "s3://other/photo.jpg"}'])
+def test_unreadable_results_give_no_interval(setting: Setting, text: str) -> None:
+    setting.summary(18 / 21, labels={"ID_KTP": 18 / 21})
+    setting.results(*TWELVE)
+    setting.put_results(text)
+    evaluated = setting.evaluate()
+    assert (evaluated.passed, evaluated.intervals, evaluated.labels[0]["intervals"]) == (True, None, None)
+    assert evaluated.in_words == "40 test photos: F1 0.86, with an unknown interval"
+
+
+def test_results_that_give_another_figure_have_no_interval(setting: Setting) -> None:
+    # Given results that were judged at another threshold than the summary's
+    setting.summary(0.9)
+    setting.results(*TWELVE)
+    assert setting.evaluate().intervals is None
+
+
+def test_groups_come_from_the_unchanged_list_of_photos(setting: Setting) -> None:
+    setting.summary(18 / 21, labels={"ID_KTP": 18 / 21})
+    setting.results(*TWELVE)
+    setting.images = (setting.images[0], "0" * 64, setting.images[2])
+    with pytest.raises(ManifestChanged):
         setting.evaluate()

@@ -86,8 +86,9 @@ def ended(jobs: Jobs, status: Status, **attributes: Any) -> Any:
 def test_the_notice_of_a_ready_model_has_figures_and_cost(jobs: Jobs, audience: Audience) -> None:
     # Given a job whose model went live
     figures = {"Images": 90, "Rejected": 2, "Labelled": 88, "F1": 0.9731, "TrainingSeconds": 5400}
+    in_words = "12 test photos: F1 0.97, between 0.83 and 1.00"
     model = {"PublishedTime": 1, "InferenceUnits": 2, "ProjectVersionArn": "arn:model", "ProjectArn": "arn:project"}
-    job = ended(jobs, Status.READY, **figures, **model)
+    job = ended(jobs, Status.READY, **figures, **model, InWords=in_words)
     # When the notice is sent
     assert notices.notify_end(job, channels=audience.channels)
     # Then people read how it went and what it costs from now on
@@ -95,7 +96,13 @@ def test_the_notice_of_a_ready_model_has_figures_and_cost(jobs: Jobs, audience: 
     assert subject == f"eKYC training Ready: {job.id}"
     assert text.splitlines()[0] == f"Training job {job.id} is Ready, 90.0 minutes after its start."
     assert "costs 8.00 USD an hour" in text
-    for line in ("Photos: 90", "Photos rejected: 2", "F1: 0.9731", "Training cost: 1.50 USD at list price"):
+    for line in (
+        "Photos: 90",
+        "Photos rejected: 2",
+        "F1: 0.9731",
+        f"{in_words}.",
+        "Training cost: 1.50 USD at list price",
+    ):
         assert line in text.splitlines()
     # And systems get the same
     (event,) = audience.bus_events

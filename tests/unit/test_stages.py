@@ -148,6 +148,7 @@ def test_from_labels_to_a_live_model(machine: Machine) -> None:
     assert machine.shown()["detailedStatus"] == "Training: poll 1, IN_PROGRESS"
     summary = {
         "AggregatedEvaluationResults": {"F1Score": 0.97, "Precision": 0.96, "Recall": 0.98},
+        "EvaluationDetails": {"NumberOfTestingImages": 2},
         "LabelEvaluationResults": [],
     }
     machine.s3.put_object(Bucket=BUCKET, Key="summary.json", Body=json.dumps(summary))

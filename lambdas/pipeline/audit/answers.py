@@ -247,6 +247,8 @@ def _evaluation(facts: Mapping[str, Any]) -> Iterator[str]:
         return
     bars = figures["bars"]
     yield f"Its F1 is {figures['f1']:.4f} (precision {figures['precision']:.4f}, recall {figures['recall']:.4f})."
+    if figures["inWords"]:
+        yield f"{figures['inWords']}, with 95 % confidence."
     yield f"The bar is {bars['minF1']} for the F1 of the model and {bars['minLabelF1']} for the F1 of each type."
     yield "F1 by type: " + ", ".join(f"{label['label']} {label['f1']:.4f}" for label in figures["labels"] or []) + "."
     if figures["previousModel"]:

@@ -386,13 +386,16 @@ def _outlines(walk: Walk) -> dict[str, Any] | None:
     return dict(learned) if learned else None
 
 
+_FIGURES = ("passed", "f1", "precision", "recall", "intervals", "inWords", "labels", "reasons")
+
+
 def _evaluation(walk: Walk, job_input: Mapping[str, Any]) -> dict[str, Any] | None:
     evaluated = walk.results.get(states.EVALUATE_MODEL.name)
     if not evaluated:
         return None
     arguments = walk.arguments.get(states.EVALUATE_MODEL.name, {})
     return {
-        **{name: evaluated.get(name) for name in ("passed", "f1", "precision", "recall", "labels", "reasons")},
+        **{name: evaluated.get(name) for name in _FIGURES},
         "bars": {
             name: evaluated.get(name, arguments.get(name, job_input.get(name)))
             for name in ("minF1", "minLabelF1", "maxF1Drop")

@@ -15,7 +15,18 @@ from rules.states import ENDED, Status
 END_SENT = ("EndMessageSent", "EndEventSent")
 LABELLING_SENT = ("LabellingMessageSent", "LabellingEventSent")
 # The results of the evaluation. The API shows them as ``metrics``.
-METRICS = ("Passed", "F1", "Precision", "Recall", "Labels", "LiveModel", "LiveF1", "Reasons")
+METRICS = (
+    "Passed",
+    "F1",
+    "Precision",
+    "Recall",
+    "Intervals",
+    "InWords",
+    "Labels",
+    "LiveModel",
+    "LiveF1",
+    "Reasons",
+)
 # The state of the job's erasure. The API shows it as ``erasure``.
 ERASURE = ("Erasures", "ErasureOpen", "ErasedObjects", "ErasedTime", "ModelDeletedTime")
 # The callers of the API, for the audit report, and the last request for a report.
