@@ -78,9 +78,7 @@ docs: .venv/installed  ## update the generated parts of the pages (FIGURES=folde
 draw: node_modules/installed  ## draw the state machine's picture from its ASL
 	$(BIN)/node statemachine/draw.mjs
 
-vendor: node_modules/installed  ## update the labelling pages' copies of libraries to the versions in package.json
-	cp node_modules/@annotorious/annotorious/dist/annotorious.js node_modules/@annotorious/annotorious/dist/annotorious.css \
-		ekyc/labelling/annotorious/
+vendor: node_modules/installed  ## update the labelling page's copy of its library to the versions in package.json
 	cp node_modules/oauth4webapi/build/index.js web/labelling/vendor/oauth4webapi.js
 	cp node_modules/oauth4webapi/LICENSE.md web/labelling/vendor/oauth4webapi-LICENSE.md
 

@@ -262,7 +262,7 @@ def main(jobs: int, seconds: float) -> None:
         files = write_photos(Path(folder) / "photos")
         aws.deploy(synthesize(Path(folder) / "cdk.out", SETTINGS))
         rekognition.current().learns = False
-        aws.workforce.leave_to_people()
+        aws.workforce.stop_answering()
         http = client(aws.api_url)
         api = Api(aws.api_url, boto3.Session(**CREDENTIALS))
         recorder = Recorder(http, api)

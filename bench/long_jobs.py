@@ -119,7 +119,7 @@ def run(assembly: Path, photos: Path) -> dict[str, Counter[str]]:
         api = Api(aws.api_url, boto3.Session("local", "local", region_name="us-east-1"))
         job_id = api.create()["id"]
         upload.send(api, job_id, [upload.file(path) for path in paths], lambda _file: None)
-        arn = api.start(job_id, {})
+        arn = api.start(job_id, {"labels": {"provider": "ground-truth"}})
         *_, (job, _states) = polls(api, job_id, longest=0.5)
         if job["status"] != "Ready":
             raise SystemExit(conclusion(job))

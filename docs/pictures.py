@@ -128,7 +128,7 @@ def audit_report(browser: Browser) -> None:
         api = Api(aws.api_url, boto3.Session("ada", "local", region_name="us-east-1"))
         job_id = api.create()["id"]
         upload.send(api, job_id, [upload.file(path) for path in sorted(folder.glob("*.jpg"))], lambda _file: None)
-        api.start(job_id, {})
+        api.start(job_id, {"labels": {"provider": "ground-truth"}})
         job, _ = follow(api, job_id)
         assert job["status"] == "Ready", job
         report = Path(name) / "report.html"

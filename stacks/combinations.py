@@ -35,9 +35,9 @@ BROWSER: Mapping[str, Any] = {
 COMBINATIONS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "supplied-labels": {"labelProvider": "supplied"},
+    "no-labelling-page": {"labelProvider": "supplied", "labellingUserPool": ""},
+    "ground-truth": {"labelProvider": "ground-truth", "workTeam": WORK_TEAM},
     "created-work-team": {"workTeam": "create"},
-    "existing-work-team": {"workTeam": WORK_TEAM},
-    "labelling-page": {"labellingUserPool": "create"},
     "labelling-page-in-an-existing-pool": {"labellingUserPool": LABELLERS_POOL, "labellingSignInUrl": SIGN_IN_URL},
     "own-key": {"kmsKeyArn": KEY},
     "called-from-a-browser": BROWSER,

@@ -228,7 +228,8 @@ class Settings(_Group):
     ] = Field(
         description="The user pool in which people sign in to the labelling page: `create` for a pool of the stack's "
         "own, or the ARN of an existing pool. In either pool, the stack creates an app client and the groups "
-        "`labellers` and `reviewers`. Two stacks cannot share a pool. Empty means no labelling page."
+        "`labellers` and `reviewers`. Two stacks cannot share a pool. Empty means no labelling page, which the label "
+        "provider `page` requires."
     )
     labelling_sign_in_url: Annotated[
         str,
@@ -608,7 +609,7 @@ def _ground_truth_is_there(region: str, label_provider: str, work_team: str) -> 
             yield (
                 f"{setting} requires Ground Truth, which has no built-in functions in {region}: give one of the "
                 "Regions "
-                f'{", ".join(sorted(FUNCTION_ACCOUNTS))}, or labelProvider "supplied" and no workTeam'
+                f'{", ".join(sorted(FUNCTION_ACCOUNTS))}, or labelProvider "page" and no workTeam'
             )
 
 

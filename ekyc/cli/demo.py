@@ -52,7 +52,8 @@ def run(folder: Path | None, count: int, seed: int, out: Path) -> None:
             console.print(
                 Text(f"{time.monotonic() - began:6.1f} s", "dim"), f" local AWS at {local.endpoint}, stack deployed"
             )
-            result = _train_and_check(Api(local.api_url, boto3.Session()), labelled, out)
+            with local.labelling_attended():
+                result = _train_and_check(Api(local.api_url, boto3.Session()), labelled, out)
     result["seconds"] = round(time.monotonic() - began, 1)
     (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     console.print()

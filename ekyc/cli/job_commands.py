@@ -129,7 +129,8 @@ def train(
 ) -> None:
     """Run a complete job: check the photos, create, upload, start, and watch until it ends.
 
-    With a labels file, the model is trained on these labels. Without one, workers label the photos with Ground Truth.
+    With a labels file, the model is trained on these labels. Without one, people label the photos as the setting
+    labelProvider says.
     With --label, you label them on this machine; the labels are saved for a job on AWS.
 
     Example: ekyc train photos --type ID_KTP --type AU_PASSPORT --min-f1 0.9
@@ -147,8 +148,10 @@ def train(
     options: dict[str, Any] = {"deploy": deploy, **bars}
     if document_types := types or (list(checked_labels.types) if checked_labels else None):
         options["documentTypes"] = document_types
-    options["labels"] = {"provider": "supplied", "key": labels.name} if labels else {"provider": "ground-truth"}
+    if labels:
+        options["labels"] = {"provider": "supplied", "key": labels.name}
     if label:
+        options["labels"] = {"provider": "page"}
         raise typer.Exit(_label_and_train(upload, bars, options, labels_out, browser, as_json))
     raise typer.Exit(_train(connect(context), upload, labels, options, as_json))
 
@@ -172,7 +175,7 @@ def _label_and_train(
             stack.callback(save_labels, job_id)
 
         def save_labels(job_id: str) -> None:
-            if manifest := labelling_page.save_labels(job_id, labels_out):
+            if manifest := labelling_page.save_labels(local, job_id, labels_out):
                 command = f"ekyc train {upload.arguments} --labels {manifest}"
                 human.print(f"The labels are in {manifest}. To train on them: {command}")
 
@@ -257,7 +260,7 @@ def start(
     labels: Annotated[str | None, typer.Option(help="Name of a labels file uploaded for the job.")] = None,
     provider: Annotated[
         str | None,
-        typer.Option(help="ground-truth or supplied. With supplied and no --labels, the job waits for labels."),
+        typer.Option(help="page, ground-truth or supplied. With supplied and no --labels, the job waits for labels."),
     ] = None,
     types: Types = None,
     deploy: Deploy = True,

@@ -49,7 +49,10 @@ def demo(
 def local(
     port: Annotated[int, typer.Option(envvar="EKYC_LOCAL_PORT", help="Port on 127.0.0.1.")] = DEFAULT_PORT,
     answers: Annotated[
-        Path | None, typer.Option(help="COCO file with the labels that the simulated workforce gives, by file name.")
+        Path | None,
+        typer.Option(
+            help="COCO file with the labels that the simulated workforce gives, by file name. Without it, you label."
+        ),
     ] = None,
     speed: Annotated[float, typer.Option(min=1, help="Factor by which waits are shorter than on AWS.")] = 60,
     iam: Annotated[bool, typer.Option(help="Deny calls that a function's role does not allow.")] = True,
@@ -62,6 +65,7 @@ def local(
     import threading
     from tempfile import TemporaryDirectory
 
+    from ekyc.cli.labelling_page import new_link
     from ekyc.cli.terminal import console
     from ekyc.localaws.server import LocalAws
     from ekyc.localaws.synth import synthesize
@@ -76,13 +80,16 @@ def local(
             outputs = aws.deploy(synthesize(Path(folder)))
         if answers:
             aws.workforce.answer_from(answers)
-        else:
-            aws.workforce.leave_to_people()
         console.print("# The local AWS is running. In another shell:")
         for name, value in (aws.environment() | {"EKYC_API_URL": aws.api_url}).items():
             console.print(f"export {name}={value}")
         console.print(f"# State machine {outputs['StateMachineArn']}")
         console.print(f"# Function logs: {aws.logs_dir}")
-        console.print(f"# Labelling page: {aws.labelling_url}")
         console.print("# Ctrl-C stops it.")
-        stopped.wait()
+
+        def announce(job_id: str) -> None:
+            console.print(f"# {job_id} waits for labels. This link signs you in to the labelling page, once:")
+            console.print(new_link(aws), soft_wrap=True)
+
+        with aws.labelling_attended(announce):
+            stopped.wait()

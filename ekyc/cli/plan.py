@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ekyc.cli.account import UP, Account, NotCheckedError, describe_credentials_error, describe_error
 from rules.names import JOB_PREFIX
-from rules.prices import INFERENCE_UNIT_HOUR, THOUSAND_TRANSITIONS, TRAINING_HOUR
+from rules.prices import INFERENCE_UNIT_HOUR, POOL_USER_MONTH, THOUSAND_TRANSITIONS, TRAINING_HOUR
 
 HOURS_OF_A_MONTH = 730
 
@@ -110,7 +110,11 @@ def choices(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     supplied = "uploaded with each job"
     if team and settings["labelProvider"] == "supplied":
         supplied += f"; or, if a job asks for it, {ground_truth}"
-    page = "made by people at the labelling page of the stack"
+    pool = settings["labellingUserPool"]
+    page = (
+        "made by people at the labelling page of the stack, who sign in to "
+        f"{'a user pool that the stack creates' if pool == 'create' else pool}"
+    )
     yield "Labels", {"page": page, "ground-truth": ground_truth, "supplied": supplied}[settings["labelProvider"]]
     yield "Documents", ", ".join(settings["documentTypes"])
     callers = (
@@ -150,6 +154,8 @@ def costs(settings: Mapping[str, Any], kinds: Mapping[str, int]) -> Iterator[str
     idle = [f"{kinds[kind]} {_name(kind)}" for kind in BILLED_WHILE_IDLE if kind in kinds]
     monthly = f"{', '.join(idle)}: by the month; " if idle else ""
     yield f"  Nothing runs   {monthly}photos, labels, records, metrics and logs: by the amount stored"
+    if settings["labellingUserPool"] == "create":
+        yield f"  People label   {POOL_USER_MONTH:.2f} USD a month for each person who is invited or signs in"
     yield (
         f"  A job runs     training {TRAINING_HOUR:.2f} USD an hour, {THOUSAND_TRANSITIONS} USD per 1,000 state "
         "transitions, Lambda by use, workers at their rates"

@@ -4,8 +4,8 @@ Every program on this machine can reach the port, and so can every web page in a
 CLI, curl, `ekyc`) may make any call. They must sign calls of AWS services, with any key. A browser may make only these
 requests:
 
-- Requests of the local Ground Truth's labelling page, after the browser has shown the token of this start.
-- The sign-in page of user pools, and calls of the labelling page to the API, which have a person's token.
+- The labelling page, the sign-in page of user pools, and calls of the labelling page to the API, which have a person's
+  token.
 - Addresses that a person opens: API responses and presigned links to S3 objects. They are read-only, without scripts.
 - Requests of an allowed web origin: to the API, and uploads to presigned URLs.
 
@@ -18,17 +18,16 @@ Sources: Fetch standard, "`Origin` header"; Fetch Metadata Request Headers, "The
 
 from __future__ import annotations
 
-import hmac
 import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from werkzeug.wrappers import Request, Response
 
 from ekyc.localaws import aws, presigned
-from ekyc.localaws.services import gateway, sign_in
+from ekyc.localaws.services import sign_in
 
 API = "/api/"
 LABELLING = "/labelling/"
@@ -50,27 +49,17 @@ PRESIGNED_QUERY = re.compile(
 
 
 class AccessControl:
-    """The WSGI application `app` with access control, for the server on `port` of this machine.
+    """The WSGI application `app` with access control, for the server on `port` of this machine."""
 
-    `token` opens the labelling page. It is in the page's address, is exchanged for a cookie, and is never logged.
-    """
-
-    def __init__(self, app: Any, port: int, token: str) -> None:
+    def __init__(self, app: Any, port: int) -> None:
         self._app = app
-        self._token = token
-        self._cookie = f"ekyc-labelling-{port}"  # browsers send a cookie to all ports of its host
         names = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
         self._hosts = {*names, *(name.removesuffix(":80") for name in names)}  # clients omit HTTP's default port
         self._origins = {f"http://{host}" for host in self._hosts}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
-        answer = (
-            self._refuse_host(environ)
-            or self._refuse_page(request)
-            or self._ask_for_token(request)
-            or self._refuse_unsigned(request)
-        )
+        answer = self._refuse_host(environ) or self._refuse_page(request) or self._refuse_unsigned(request)
         if answer is not None:
             return answer(environ, start_response)
         if not is_browsers(request) or _path(request).startswith(LABELLING) or _path(request) in sign_in.PATHS:
@@ -111,27 +100,11 @@ class AccessControl:
             return None
         return refusal(403, "Forbidden", "A browser can open only API responses, presigned links, the labelling page.")
 
-    def _ask_for_token(self, request: Request) -> Response | None:
-        """Exchange the labelling page's token for a cookie, or refuse the request. None if the cookie is valid."""
-        if not _path(request).startswith(LABELLING) or gateway.serves(LABELLING):
-            return None  # the page of the deployed API has a sign-in of its own
-        if request.method == "GET" and _path(request) == LABELLING and self._is_token(request.args.get("token")):
-            rest = urlencode([(name, value) for name, value in request.args.items(multi=True) if name != "token"])
-            answer = Response(status=303, headers={"Location": f"{LABELLING}?{rest}" if rest else LABELLING, **PRIVATE})
-            answer.set_cookie(self._cookie, self._token, path=LABELLING, httponly=True, samesite="Strict")
-            return answer
-        if self._is_token(request.cookies.get(self._cookie)):
-            return None
-        return refusal(403, "Forbidden", HOW_TO_OPEN)
-
     def _refuse_unsigned(self, request: Request) -> Response | None:
         """The refusal of an unsigned request for an AWS service. None for any other request."""
         is_own = _path(request).startswith(API) or f"{_path(request)}/".startswith(LABELLING)
         is_own = is_own or _path(request) in sign_in.PATHS
         return None if is_own or _is_signed(request) else refusal(403, "Forbidden", SIGN)
-
-    def _is_token(self, given: str | None) -> bool:
-        return given is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
 
 OTHER_PAGE = (
@@ -139,11 +112,6 @@ OTHER_PAGE = (
     "setting webOrigins names the origins that can call the API and upload to presigned URLs. To open an address of "
     "the local AWS, type or paste it into the browser."
 )
-HOW_TO_OPEN = (
-    "To open the labelling page, type or paste the complete address that `ekyc local` or `ekyc train --label` printed. "
-    "It has a token that changes at each start."
-)
-
 SIGN = (
     "A request for an AWS service must be signed, with any access key: in the header Authorization, or, unless the "
     "method is POST, as a presigned URL of S3. The AWS CLI and boto3 sign with the variables that `ekyc local` prints."

@@ -8,14 +8,13 @@ import gc
 import io
 import logging
 import os
-import secrets
 import shutil
 import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -93,11 +92,10 @@ class LocalAws:
             runtime.start()  # the runtime's process imports modules while this process continues
             cleanup.enter_context(_terminate_cleanly())
             cleanup.enter_context(_environment(MOTO_PORT=str(self._port), **_WITHOUT_USER_PROFILE))
-            self._token = secrets.token_urlsafe(16)
             app = _install()
             cleanup.callback(self._end_what_runs)
             guard.install(self._enforce_iam)
-            access_control = AccessControl(app, self._port, self._token)
+            access_control = AccessControl(app, self._port)
             for listener in listeners:
                 server = _Server(access_control, listener)
                 cleanup.callback(server.stop)
@@ -138,11 +136,6 @@ class LocalAws:
         return self.endpoint
 
     @property
-    def labelling_url(self) -> str:
-        """The labelling page's URL with the token. Everyone who has this URL can label."""
-        return f"{self.endpoint}{LABELLING}?token={self._token}"
-
-    @property
     def workforce(self) -> Workforce:
         """The simulated workforce."""
         from ekyc.localaws.services import groundtruth
@@ -168,14 +161,27 @@ class LocalAws:
         functions.runtime().warm_up(lambda_backends[aws.account][aws.region].list_functions())
         return outputs
 
-    def sign_in_link(self, name: str, *groups: str) -> str:
-        """A URL that signs in a new person of the labelling page, once, and opens the page.
+    def labelling_attended(
+        self, on_waiting: Callable[[str], None] = lambda _job_id: None
+    ) -> contextlib.AbstractContextManager[None]:
+        """A context in which jobs that wait for labels on the labelling page are attended to.
 
-        `name` is shown to others. `groups` are the groups of the user pool to which the person belongs.
+        While a job waits, the clock runs at normal speed, so that leases last as long as on AWS. The simulated
+        workforce labels the job if it is at work. Otherwise, `on_waiting(job_id)` is called once.
+        """
+        from ekyc.localaws.services import labelling_watch
+
+        return labelling_watch.attended(self.api_url, self.workforce, on_waiting)
+
+    def sign_in_link(self, name: str, *groups: str) -> str:
+        """A URL that signs in a person of the labelling page, once, and opens the page.
+
+        `name` is shown to others; each name is one person. `groups` are the groups of the user pool to which the person
+        belongs.
 
         Raises LocalAwsError if the deployed stack has no labelling page.
         """
-        return f"{self.endpoint}{sign_in.LOGIN}?link={sign_in.new_link(name, groups)}"
+        return f"{self.endpoint}{sign_in.LOGIN}?link={sign_in.person(name, groups).new_link()}"
 
 
 @contextlib.contextmanager
@@ -231,23 +237,16 @@ def _make_service(name: str) -> Any:
     return NotFound() if name in ("moto_api", "moto_api._internal") else create_backend_app(name)
 
 
-def _is_deployed_page(path: str) -> bool:
-    return f"{path}/".startswith(LABELLING) and gateway.serves(LABELLING)
-
-
 def _dispatcher(moto: Any) -> Any:
     """Route a request by its path.
 
-    /api/ is the deployed REST API. /labelling/ is the labelling page of that API if it has one, otherwise the page of
-    the local Ground Truth. `sign_in.PATHS` are the sign-in page of user pools. All other paths are AWS services.
+    /api/ and /labelling/ are the deployed REST API. `sign_in.PATHS` are the sign-in page of user pools. All other paths
+    are AWS services.
     """
-    from ekyc.localaws.services import portal
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"].startswith(API) or _is_deployed_page(environ["PATH_INFO"]):
+        if f"{environ['PATH_INFO']}/".startswith((API, LABELLING)):
             return gateway.answer(Request(environ))(environ, start_response)
-        if f"{environ['PATH_INFO']}/".startswith(LABELLING):
-            return portal.answer(Request(environ))(environ, start_response)
         if environ["PATH_INFO"] in sign_in.PATHS:
             return sign_in.answer(Request(environ))(environ, start_response)
         refusal = presigned.refuse(environ)
@@ -267,7 +266,7 @@ def _listen(port: int) -> list[socket.socket]:
     """Listen on the same port of 127.0.0.1 and, if this machine has it, of ::1. Port 0 selects a port.
 
     Clients try both addresses for the name localhost. A program that listened on the other one would get requests that
-    are for the local AWS, with the token of the labelling page.
+    are for the local AWS, with the tokens of people.
     """
     while True:
         listener = _bind(socket.AF_INET, HOST, port)

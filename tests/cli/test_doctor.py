@@ -419,7 +419,8 @@ def test_a_user_pool_and_a_web_acl_must_be_there(aws: LocalAws) -> None:
     page = {"labellingSignInUrl": "https://sign-in.example.com"}
     assert look("Labelling page", labellingUserPool=pool, **page).status == "ok"
     assert look("Labelling page", labellingUserPool=pool + "x", **page).status == "problem"
-    assert look("Labelling page", labellingUserPool="create").status == "skipped"
+    assert look("Labelling page", labellingUserPool="create").status == "ok"
+    assert look("Labelling page", labelProvider="supplied", labellingUserPool="").status == "skipped"
     visible = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "kyc"}
     acl = aws.client("wafv2").create_web_acl(
         Name="kyc", Scope="REGIONAL", DefaultAction={"Allow": {}}, VisibilityConfig=visible
@@ -431,7 +432,7 @@ def test_a_user_pool_and_a_web_acl_must_be_there(aws: LocalAws) -> None:
 
 def test_the_callers_pool_is_not_the_labelling_pages(aws: LocalAws, tmp_path: Path) -> None:
     # Given a stack that has created the pool of its labelling page
-    pool = aws.deploy(synthesize(tmp_path, {**LOCAL_SETTINGS, "labellingUserPool": "create"}))["LabellingUserPool"]
+    pool = aws.deploy(synthesize(tmp_path, LOCAL_SETTINGS))["LabellingUserPool"]
     # When the operator wants the API's callers to use it, then the doctor objects
     finding = look("User pool", apiAuthorization=ACCOUNT.format("cognito-idp", f"userpool/{pool}"))
     assert finding.status == "problem"

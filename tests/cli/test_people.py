@@ -17,7 +17,7 @@ JANE = "jane@example.com"
 
 @pytest.fixture(scope="module")
 def deployed(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
-    assembly = synthesize(tmp_path_factory.mktemp("assembly"), {**LOCAL_SETTINGS, "labellingUserPool": "create"})
+    assembly = synthesize(tmp_path_factory.mktemp("assembly"), LOCAL_SETTINGS)
     local_aws.reset()
     local_aws.deploy(assembly)
     return local_aws

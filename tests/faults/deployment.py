@@ -35,7 +35,6 @@ LOOP = {"growth": 1.5, "ceiling": 3600, "deadline": 26 * 24 * 3600}
 # The waits take some hundredths of a second of real time, so that a loop polls two or three times.
 SETTINGS: Mapping[str, Any] = {
     **LOCAL_SETTINGS,
-    "labellingUserPool": "create",
     "labelPage.reviewShare": 0.25,
     "minImages": 4,
     "stopPreviousModel": True,

@@ -1,9 +1,9 @@
 // What a hostile page tries on the local AWS at `base`; the page evaluates this function. What it could read is returned.
-async ({ base, job, assignment }) => {
+async ({ base, job }) => {
   const stack = `Action=CreateStack&StackName=evil&Version=2010-05-15&TemplateBody=${encodeURIComponent('{"Resources": {}}')}`;
   const form = { "Content-Type": "application/x-www-form-urlencoded" };
-  const answer = `/labelling/api/jobs/${job}/assignments/${assignment}/answer`;
-  const worker = { "X-Worker": "Ana", "Content-Type": "application/json" };
+  const answer = `/api/labelling/jobs/${job}/answers/1`;
+  const json = { "Content-Type": "application/json" };
   const read = [];
 
   // By fetch, which may read what CORS lets it, and may send what needs no preflight without asking
@@ -13,16 +13,16 @@ async ({ base, job, assignment }) => {
     ["GET", "/moto-api/data.json"],
     ["GET", "/api/training/list"],
     ["GET", "/labelling/"],
-    ["GET", "/labelling/api/jobs", undefined, { "X-Worker": "Ana" }],
-    ["GET", `/labelling/api/jobs/${job}/assignments/${assignment}/photo`],
+    ["GET", "/api/labelling/jobs"],
+    ["GET", "/oauth2/authorize"],
+    ["GET", "/login?link=guessed"],
     ["PUT", "/photos/images/0.jpg", "forged"],
     ["DELETE", "/photos/images/0.jpg"],
     ["POST", "/", stack, form],
     ["POST", "/moto-api/reset", ""],
     ["POST", "/lambda_us-east-1/2015-03-31/functions/trap/invocations", "{}"],
-    ["PUT", answer, '{"boxes": []}', worker],
-    ["DELETE", answer, undefined, worker],
-    ["POST", `/labelling/api/jobs/${job}/assignments`, "", { "X-Worker": "Eve" }],
+    ["PUT", answer, '{"outcome": "no-document", "boxes": [], "seconds": 1}', json],
+    ["POST", `/api/labelling/jobs/${job}/next`, '{"count": 1}', json],
   ];
   for (const mode of ["cors", "no-cors"]) {
     for (const credentials of ["omit", "include"]) {
@@ -52,9 +52,9 @@ async ({ base, job, assignment }) => {
       document.body.append(made);
     });
   await embeds("img", "/photos/images/0.jpg");
-  await embeds("img", `/labelling/api/jobs/${job}/assignments/${assignment}/photo`);
+  await embeds("img", "/labelling/icon.svg");
   await embeds("img", `/?${stack}`);
-  await embeds("script", "/labelling/contract.js");
+  await embeds("script", "/labelling/main.js");
   await embeds("iframe", `/?${stack}`);
   await embeds("iframe", "/labelling/");
 

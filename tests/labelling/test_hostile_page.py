@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labelling_jobs import BUCKET, begin, photo
 from playwright.sync_api import Browser, BrowserContext, Request, expect
-from test_page import drag, open_as, ready, shows
+from served import begin, photo
+from test_served_page import SETTINGS, ready
 from waiting import ENOUGH
 
+from ekyc.localaws.clock import clock
 from ekyc.localaws.server import LocalAws
+from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
+from tests.conftest import SPEED
 
 ATTACK = (Path(__file__).parent / "hostile.js").read_text()
 PREFETCH = """(link) => {
@@ -29,6 +32,7 @@ PREFETCH = """(link) => {
   });
   document.head.append(script);
 }"""
+BUCKET = "photos"
 EVIL = "evil.example"  # a host name that leads to this machine: see browser.py
 
 
@@ -52,6 +56,23 @@ def other_port() -> Iterator[int]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def page_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesize(tmp_path_factory.mktemp("page"), {**LOCAL_SETTINGS, **SETTINGS})
+
+
+@pytest.fixture
+def aws(local_aws: LocalAws, page_assembly: Path) -> Iterator[LocalAws]:
+    """The local AWS with the stack, its labelling page, and a bucket with a photo."""
+    local_aws.reset()
+    local_aws.deploy(page_assembly)
+    local_aws.client("s3").create_bucket(Bucket=BUCKET)
+    local_aws.client("s3").put_object(Bucket=BUCKET, Key="images/0.jpg", Body=photo(0))
+    local_aws.client("iam").create_role(RoleName="labelling", AssumeRolePolicyDocument="{}")
+    yield local_aws
+    clock.speed = SPEED
 
 
 @pytest.fixture
@@ -88,18 +109,17 @@ def trap(aws: LocalAws) -> Iterator[None]:
 
 @pytest.mark.parametrize("attacker", ["same host", "other host", "rebinding"])
 def test_a_hostile_page_reads_and_changes_nothing(
-    empty_aws: LocalAws, context: BrowserContext, other_port: int, attacker: str
+    aws: LocalAws, context: BrowserContext, other_port: int, attacker: str
 ) -> None:
     # Given a job with a photo that Ana labels in this browser, and a function
-    job = begin(empty_aws, 2)
+    job = begin(aws, 2)
     labelling = context.new_page()
-    with labelling.expect_response("**/assignments") as claimed:
-        open_as(labelling, empty_aws.labelling_url, "Ana")
-    drag(labelling, (160, 130), (480, 330))
-    expect(labelling.locator("#state")).to_have_text("Draft kept")
+    labelling.goto(aws.sign_in_link("Ana", "labellers"))
+    ready(labelling)
+    stacks = aws.client("cloudformation").list_stacks()["StackSummaries"]
 
     # When a page of another port, of another host, or of a name that is led to the local AWS tries what it can
-    page, base = context.new_page(), empty_aws.endpoint
+    page, base = context.new_page(), aws.endpoint
     if attacker == "rebinding":  # the name now resolves to the local AWS, so its documents have the page's origin
         base = base.replace("127.0.0.1", EVIL)
         page.goto(f"{base}/page")
@@ -113,8 +133,8 @@ def test_a_hostile_page_reads_and_changes_nothing(
             statuses.append((request.url, response.status))
 
     page.on("requestfinished", note)
-    arguments = {"base": base, "job": job.name, "assignment": claimed.value.json()["id"]}
-    with trap(empty_aws):
+    arguments = {"base": base, "job": job.id}
+    with trap(aws):
         read = page.evaluate(ATTACK, arguments)
         with context.expect_page() as opened:
             page.evaluate(f"window.open('{base}/?Action=CreateStack&StackName=evil&Version=2010-05-15')")
@@ -126,30 +146,25 @@ def test_a_hostile_page_reads_and_changes_nothing(
     assert {status for _, status in statuses} <= {403, 421}, statuses
     assert '"status": 4' in opened.value.content()
     # And no object, stack or label is another, and nothing was reset
-    content = empty_aws.client("s3").get_object(Bucket=BUCKET, Key="images/0.jpg")["Body"].read()
+    content = aws.client("s3").get_object(Bucket=BUCKET, Key="images/0.jpg")["Body"].read()
     assert content == photo(0)
-    assert empty_aws.client("cloudformation").list_stacks()["StackSummaries"] == []
-    labelling.reload()
-    ready(labelling, 1)
-    shows(labelling, "Box 1: ID_KTP 320 x 200 at 160, 130")
-    assert job.worker("Ana").http.get(job.url).json()["progress"]["labelled"] == 0
+    assert aws.client("cloudformation").list_stacks()["StackSummaries"] == stacks
+    assert job.answers() == {}
 
     # And the labelling page goes on as if nothing had been
-    for number in (1, 2):
-        ready(labelling, number)
-        labelling.get_by_role("button", name="No document here").click()
-    expect(labelling.get_by_role("heading", name="All photos are labelled")).to_be_visible()
-    assert [line["doctype"]["annotations"] for line in job.output()] == [[], []]
+    labelling.reload()
+    place = ready(labelling)
+    labelling.keyboard.press("x")
+    expect(labelling.locator("#photo-title")).not_to_contain_text(f"{place}")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", EVIL])
 def test_a_hostile_page_can_prefetch_nothing(
-    empty_aws: LocalAws, context: BrowserContext, other_port: int, host: str
+    aws: LocalAws, context: BrowserContext, other_port: int, host: str
 ) -> None:
     # Given a link that a person can open, and a page of another port or of another host
-    begin(empty_aws, 1)
     place = {"Bucket": BUCKET, "Key": "images/0.jpg"}
-    link = empty_aws.client("s3").generate_presigned_url("get_object", Params=place)
+    link = aws.client("s3").generate_presigned_url("get_object", Params=place)
     page = context.new_page()
     page.goto(f"http://{host}:{other_port}/page")
     outcomes: list[str] = []
@@ -170,13 +185,13 @@ def test_a_hostile_page_can_prefetch_nothing(
     assert set(outcomes) == {"PrefetchFailedNon2XX"}
 
 
-def test_an_html_file_in_a_bucket_runs_no_script(empty_aws: LocalAws, context: BrowserContext) -> None:
+def test_an_html_file_in_a_bucket_runs_no_script(aws: LocalAws, context: BrowserContext) -> None:
     # Given Ana's cookie, and an HTML file that was uploaded in place of a photo
-    begin(empty_aws, 1)
     labelling = context.new_page()
-    open_as(labelling, empty_aws.labelling_url, "Ana")
+    labelling.goto(aws.sign_in_link("Ana", "labellers"))
+    expect(labelling.locator("#person")).to_have_text("Ana")
     place = {"Bucket": BUCKET, "Key": "images/1.jpg"}
-    s3 = empty_aws.client("s3")
+    s3 = aws.client("s3")
     script = b"<title>a file</title><script>document.title = 'ran'</script><p>Hello</p>"
     s3.put_object(**place, Body=script, ContentType="text/html")
     # When its presigned link is opened in the same browser

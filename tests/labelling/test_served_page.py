@@ -22,7 +22,6 @@ from tests.conftest import SPEED
 NORMAL = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 SETTINGS = {
-    "labellingUserPool": "create",
     "labelPage.blindShare": 0,
     "labelPage.reviewShare": 0,
     "minF1": 0,

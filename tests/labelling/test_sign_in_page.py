@@ -14,7 +14,7 @@ EMAIL, TEMPORARY, PASSWORD = "jane@example.com", "Temporary-4-Jane", "Passport-p
 @pytest.fixture
 def pool(empty_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The user pool of the deployed stack."""
-    assembly = synthesize(tmp_path_factory.mktemp("assembly"), {**LOCAL_SETTINGS, "labellingUserPool": "create"})
+    assembly = synthesize(tmp_path_factory.mktemp("assembly"), LOCAL_SETTINGS)
     return empty_aws.deploy(assembly)["LabellingUserPool"]
 
 

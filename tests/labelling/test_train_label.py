@@ -1,6 +1,9 @@
 """`ekyc train DIR --label`: people label, and the job goes on by itself, in one command."""
 
+import base64
+import hashlib
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -8,15 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import parse_qs, urljoin, urlsplit
 
+import httpx
 import pytest
-from labelling_jobs import Box, Worker, eventually, page_opened
+from labelling_jobs import eventually
 from PIL import Image
 
 from ekyc import samples
 from tests.waiting import ENOUGH
 
+Box = dict[str, Any]
 TYPES = ["AU_PASSPORT", "ID_KTP", "MY_NRIC"]
 EKYC = str(Path(sys.executable).with_name("ekyc"))
 
@@ -39,14 +44,14 @@ def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[byt
         Image.open(path).reduce(2).save(path, quality=92)  # a quarter of the time to train
         left, top, width, height = (int(edge / 2) for edge in document["bbox"])
         label = names[document["category_id"]]
-        box = {"label": label, "left": left, "top": top, "width": width, "height": height}
+        box = {"type": label, "left": left, "top": top, "width": width, "height": height}
         by_content[path.read_bytes()] = box
     return folder, by_content
 
 
 @contextmanager
-def train_and_label(folder: Path, labels: Path) -> Iterator[tuple[subprocess.Popen[str], Worker]]:
-    """The running command, after its page waits for workers, and one worker."""
+def train_and_label(folder: Path, labels: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client, str]]:
+    """The running command when its job waits for labels, the local person's calls, and the link that signs in."""
     command = [EKYC, "train", str(folder), "--label", "--no-browser", "--json", "--labels-out", str(labels)]
     command += ["--no-deploy", "--min-f1", "0", "--min-label-f1", "0"]
     command += [word for name in TYPES for word in ("--type", name)]
@@ -59,23 +64,35 @@ def train_and_label(folder: Path, labels: Path) -> Iterator[tuple[subprocess.Pop
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as program:
         assert program.stderr
-        address = next(line.strip() for line in program.stderr if "/labelling/" in line)
-        http = page_opened(address)
-        http.headers["X-Worker"] = "Ana"
-        api = urljoin(address, "api/jobs")
-        (job,) = eventually(lambda: http.get(api).json()["jobs"])
-        http.base_url = f"{api}/{job['id']}"  # type: ignore[assignment]
-        yield program, Worker(http)
+        link = next(line.strip() for line in program.stderr if "/login?link=" in line)
+        yield program, signed_in(link), link
 
 
-def label(worker: Worker, boxes: dict[bytes, Box], count: int) -> list[Box]:
+def signed_in(link: str) -> httpx.Client:
+    """The calls of the labelling page for the person of the link, with the tokens that the page gets after it."""
+    http = httpx.Client(base_url=link.partition("/login")[0], timeout=ENOUGH)
+    page = urljoin(link, http.get(link).headers["Location"])
+    settings = http.get("/api/labelling/sign-in").json()
+    verifier = secrets.token_urlsafe(32)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    shared = {"client_id": settings["clientId"], "redirect_uri": page}
+    query = {"response_type": "code", "code_challenge": challenge, "code_challenge_method": "S256"}
+    (code,) = parse_qs(urlsplit(http.get("/oauth2/authorize", params=shared | query).headers["Location"]).query)["code"]
+    form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+    token = http.post("/oauth2/token", data=shared | form).json()["id_token"]
+    return httpx.Client(base_url=urljoin(link, "/api/labelling/"), headers={"Authorization": token}, timeout=ENOUGH)
+
+
+def label(page: httpx.Client, boxes: dict[bytes, Box], count: int) -> list[Box]:
     """Labels so many photos as the page asks for them; with which boxes."""
+    (job,) = eventually(lambda: page.get("jobs").json()["jobs"])
     drawn = []
     for _ in range(count):
-        turn = worker.claim()
-        assert turn
-        drawn.append(boxes[worker.http.get(f"/{turn['photo']['url']}").content])
-        assert worker.answer(turn, drawn[-1]).status_code == 200
+        (task,) = page.post(f"jobs/{job['id']}/next", json={"count": 1}).json()["tasks"]
+        drawn.append(boxes[httpx.get(task["url"]).content])
+        answer = {"leaseId": task["leaseId"], "outcome": "labelled", "boxes": [drawn[-1]], "seconds": 2.0}
+        response = page.put(f"jobs/{job['id']}/answers/{task['place']}", json=answer)
+        assert response.status_code == 200, response.text
     return drawn
 
 
@@ -91,8 +108,12 @@ def test_the_job_continues_after_the_last_photo_is_labelled(
     # Given a folder of unlabelled photos of three types
     folder, boxes = unlabelled
     # When a user trains on it and labels the photos on the page
-    with train_and_label(folder, tmp_path / "labels") as (program, worker):
-        label(worker, boxes, len(boxes))
+    with train_and_label(folder, tmp_path / "labels") as (program, page, link):
+        # And another program that knows the port, but has no link that still works, gets nothing
+        assert httpx.get(urljoin(link, "/api/labelling/jobs")).status_code == 401
+        assert httpx.get(link).status_code == 400
+        assert httpx.get(link, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        label(page, boxes, len(boxes))
         out, err = program.communicate(timeout=ENOUGH)
     # Then the job is done
     assert program.returncode == 0, err
@@ -108,8 +129,8 @@ def test_labels_are_kept_when_labelling_is_interrupted(
 ) -> None:
     # Given a user who has labelled four photos
     (folder, boxes), labels = unlabelled, tmp_path / "labels"
-    with train_and_label(folder, labels) as (program, worker):
-        drawn = label(worker, boxes, 4)
+    with train_and_label(folder, labels) as (program, page, _):
+        drawn = label(page, boxes, 4)
         # When they press Ctrl-C
         program.send_signal(signal.SIGINT)
         _, err = program.communicate(timeout=ENOUGH)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import socket
 from urllib.parse import urlsplit
 
@@ -190,7 +188,7 @@ def test_an_allowed_page_gets_nothing_else(with_photo: LocalAws) -> None:
         ("POST", "/"),
         ("POST", "/%2Fapi/training/create"),
         ("GET", "/labelling/"),
-        ("POST", "/labelling/api/jobs/job-1/assignments"),
+        ("POST", "/api/labelling/jobs/job-1/next"),
     ]:
         status, headers, _ = ask(
             with_photo, f"{method} {path} HTTP/1.1", "Host: 127.0.0.1:PORT", f"Origin: {ORIGIN}", body="changed"
@@ -318,63 +316,3 @@ def test_programs_sign_in_the_header_or_the_query(with_photo: LocalAws, version:
     assert httpx.put(put, content=b"another").status_code == 200
     assert httpx.get(get).content == b"another"
     assert httpx.delete(delete).status_code == 204
-
-
-LABELLING_PATHS = [
-    "",
-    "page.js",
-    "annotorious/annotorious.js",
-    "api/jobs",
-    "api/jobs/job-1",
-    "nothing",
-    "api/jobs/a/b/photo",
-]
-
-
-def test_the_labelling_page_opens_with_its_token_only(empty_aws: LocalAws) -> None:
-    folder = f"{empty_aws.endpoint}/labelling/"
-    port = urlsplit(empty_aws.endpoint).port
-    # When it is asked without the token, with a wrong one, or with another start's cookie
-    for extra in (
-        {},
-        {"Cookie": f"ekyc-labelling-{port}=wrong"},
-        {"Cookie": "ekyc-labelling-1=x"},
-        {"X-Worker": "Ana"},
-    ):
-        for path in (*LABELLING_PATHS, "?token=", "?token=wrong", "?token=\N{SNOWMAN}"):
-            refused = httpx.get(folder + path, headers=extra)
-            # Then it says how to open the page, and nothing else
-            assert (refused.status_code, refused.headers["Referrer-Policy"]) == (403, "no-referrer"), path
-            assert "the complete address that `ekyc local`" in refused.json()["detail"]
-            assert "Set-Cookie" not in refused.headers
-
-    # When the address with the token is opened
-    http = httpx.Client()
-    led = http.get(f"{empty_aws.labelling_url}&job=job-1")
-    # Then it leads to the address without it, with a cookie that no script and no other site can use
-    assert (led.status_code, led.headers["Location"]) == (303, "/labelling/?job=job-1")
-    assert {"HttpOnly", "Path=/labelling/", "SameSite=Strict"} <= set(led.headers["Set-Cookie"].split("; "))
-    assert led.headers["Referrer-Policy"] == "no-referrer"
-    assert led.headers["Cache-Control"] == "no-store"
-    # And the cookie opens the page and what it asks for
-    assert [http.get(folder + path).status_code for path in ("", "page.js")] == [200, 200]
-    # And the token opens no other path than the page's
-    query = urlsplit(empty_aws.labelling_url).query
-    assert httpx.get(f"{folder}api/jobs?{query}", headers={"X-Worker": "Ana"}).status_code == 403
-
-
-def test_each_start_has_a_token_of_its_own_and_no_log_has_it(
-    local_aws: LocalAws, caplog: pytest.LogCaptureFixture
-) -> None:
-    # Given all that is logged
-    token = urlsplit(local_aws.labelling_url).query.removeprefix("token=")
-    with caplog.at_level(logging.DEBUG):
-        # When the page is opened, rightly and not, and a request cannot be read
-        httpx.get(local_aws.labelling_url, follow_redirects=False)
-        with contextlib.suppress(ValueError):  # the answer to a line that is no request has no status
-            ask(local_aws, f"GET /labelling/?token={token} HTTP/1", "Host: 127.0.0.1:PORT")
-    # Then no log but that of the client which asked has the token
-    others = [one.getMessage() for one in caplog.records if not one.name.startswith("http")]
-    assert len(token) >= 22
-    assert not [message for message in others if token in message]
-    assert not [file for file in local_aws.logs_dir.iterdir() if token in file.read_text()]

@@ -116,7 +116,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def deployed_page(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    assembly = synthesize(tmp_path_factory.mktemp("assembly"), {**LOCAL_SETTINGS, "labellingUserPool": "create"})
+    assembly = synthesize(tmp_path_factory.mktemp("assembly"), LOCAL_SETTINGS)
     local_aws.reset()
     outputs = local_aws.deploy(assembly)
     cognito = local_aws.client("cognito-idp")

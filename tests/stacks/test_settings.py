@@ -296,7 +296,7 @@ def test_rules_between_settings_skip_invalid_values(context: dict[str, Any]) -> 
 
 def test_settings_for_ground_truth_need_a_region_that_has_it(context: dict[str, Any]) -> None:
     # Given a Region without Ground Truth's bounding box functions, and a work team
-    context |= {"region": "eu-west-3", "workTeam": "create"}
+    context |= {"region": "eu-west-3", "workTeam": "create", "labelProvider": "ground-truth"}
     # Then the error names both settings that require Ground Truth, and the Regions that have it
     problems = faults(context)
     assert [problem.split(" requires ")[0] for problem in problems] == ['labelProvider "ground-truth"', "workTeam"]
@@ -308,9 +308,10 @@ def test_settings_for_ground_truth_need_a_region_that_has_it(context: dict[str, 
 
 def test_the_region_of_the_credentials_counts_when_none_is_set(context: dict[str, Any]) -> None:
     # Given credentials of a Region without Ground Truth
-    assert faults(context, region="sa-east-1")[0].startswith('labelProvider "ground-truth" requires Ground Truth')
+    truth = context | {"labelProvider": "ground-truth"}
+    assert faults(truth, region="sa-east-1")[0].startswith('labelProvider "ground-truth" requires Ground Truth')
     # Then the setting takes precedence, and the Region of the credentials does not become the setting
-    assert Settings.from_context(context | {"region": "eu-west-1"}, region="sa-east-1").region == "eu-west-1"
+    assert Settings.from_context(truth | {"region": "eu-west-1"}, region="sa-east-1").region == "eu-west-1"
     assert Settings.from_context(context, region="eu-west-1").region == ""
 
 
@@ -329,9 +330,23 @@ def test_a_resource_of_another_region_is_refused(context: dict[str, Any]) -> Non
         assert Settings.from_context(context | elsewhere, region=region).kms_key_arn == KEY
 
 
+def test_the_provider_page_needs_a_user_pool(context: dict[str, Any]) -> None:
+    # Given the defaults, then people of the stack's own pool label
+    settings = Settings.from_context(context)
+    assert (settings.label_provider, settings.labelling_user_pool) == ("page", "create")
+    # When there is no pool, then the default provider is refused in words, and the others are not
+    (fault,) = faults(context | {"labellingUserPool": ""})
+    assert fault.startswith('labelProvider is "page", but labellingUserPool is empty, so there is no labelling page')
+    for provider in ("ground-truth", "supplied"):
+        assert not Settings.from_context(
+            context | {"labellingUserPool": "", "labelProvider": provider}
+        ).labelling_user_pool
+
+
 def test_the_page_and_the_api_do_not_share_a_pool(context: dict[str, Any]) -> None:
     # Given an existing pool for the labelling page, and its domain
     page = {"labellingUserPool": POOL, "labellingSignInUrl": "https://sign-in.example.com"}
+    page |= {"labelProvider": "supplied"}
     assert Settings.from_context(context | page).labelling_user_pool == POOL
     # When it is the pool of the API's callers too, then it is refused: labellers could make every call
     (fault,) = faults(context | page | {"apiAuthorization": POOL})

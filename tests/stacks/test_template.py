@@ -19,7 +19,7 @@ from stacks.stack import TrainingStack
 
 PROJECT = Path(__file__).parents[2]
 # With the labelling page, so that the template has all functions.
-CONTEXT: dict[str, Any] = json.loads((PROJECT / "cdk.json").read_text())["context"] | {"labellingUserPool": "create"}
+CONTEXT: dict[str, Any] = json.loads((PROJECT / "cdk.json").read_text())["context"]
 
 ENVIRONMENT = {
     "PlanPhotos": {"JOBS_TABLE", "BUCKET"},

@@ -44,7 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthesized stack with the labelling page."""
-    return synthesize(tmp_path_factory.mktemp("assembly"), {**LOCAL_SETTINGS, "labellingUserPool": "create"})
+    return synthesize(tmp_path_factory.mktemp("assembly"), LOCAL_SETTINGS)
 
 
 @pytest.fixture

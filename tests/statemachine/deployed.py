@@ -75,8 +75,9 @@ class Pipeline:
             assert put.status_code == 200, put.text
 
     def start(self, job_id: str, **options: Any) -> httpx.Response:
-        """Start the job for our three document types."""
-        return self.http.post("start", params={"JobId": job_id}, json={"documentTypes": list(TYPES), **options})
+        """Start the job for our three document types, by default with labels of Ground Truth."""
+        body = {"documentTypes": list(TYPES), "labels": {"provider": "ground-truth"}, **options}
+        return self.http.post("start", params={"JobId": job_id}, json=body)
 
     def job(self, job_id: str) -> dict[str, Any]:
         """What the API says of the job."""

@@ -22,7 +22,7 @@ from ekyc.localaws.services import rekognition
 from ekyc.localaws.synth import LOCAL_SETTINGS, synthesize
 
 PROJECT = Path(__file__).parents[2]
-BARS = {"labellingUserPool": "create", "minF1": 0, "minLabelF1": 0, "maxF1Drop": 1, "minImages": 2}
+BARS = {"minF1": 0, "minLabelF1": 0, "maxF1Drop": 1, "minImages": 2}
 
 
 @pytest.fixture(scope="session")

@@ -155,7 +155,7 @@ def recorded(
     local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory, photos: Path
 ) -> Iterator[tuple[Roles, list[Call]]]:
     """The roles, and every call of every function in some whole jobs."""
-    settings = {**LOCAL_SETTINGS, **LENIENT, "labellingUserPool": "create"}
+    settings = {**LOCAL_SETTINGS, **LENIENT}
     with deployed(local_aws, synthesize(tmp_path_factory.mktemp("page"), settings), photos) as pipeline:
         roles = Roles(local_aws)
         with calls.recorded() as seen:

@@ -255,7 +255,7 @@ class Imported:
 @pytest.fixture(scope="module")
 def functions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Imported]:
     """All functions by module, with an ARN for what is known when they are deployed only."""
-    out = synthesize(tmp_path_factory.mktemp("cdk.out"), {"labellingUserPool": "create"})
+    out = synthesize(tmp_path_factory.mktemp("cdk.out"), {})
     template = json.loads((out / "ekyc-training.template.json").read_text())
     environments: dict[str, dict[str, str]] = {
         resource["Properties"]["Handler"].removesuffix(".handler"): {

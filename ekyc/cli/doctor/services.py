@@ -9,11 +9,12 @@ from botocore.exceptions import ClientError
 from ekyc.cli.account import NOT_SIMULATED, UP
 from ekyc.cli.doctor.context import PROJECTS, RUNNING_MODELS, TRAININGS, CheckContext, Checks, Quota
 from ekyc.cli.doctor.findings import Finding, ok, problem, skipped, warning
+from rules.people import GROUPS, LABELLERS
 
 # The lowest version that the templates of aws-cdk-lib accept. Source: the rule CheckBootstrapVersion in each template.
 BOOTSTRAP_VERSION = 6
 GROUND_TRUTH_CLOSED = "AWS closed Ground Truth to new customers on 2026-07-30"
-SUPPLIED = "set labelProvider to supplied (docs/settings.md)"
+OTHER_LABELS = "set labelProvider to page or supplied (docs/settings.md)"
 
 CHECKS = Checks()
 
@@ -54,7 +55,7 @@ def api_log_role(context: CheckContext) -> Finding:
 def ground_truth(context: CheckContext) -> Finding:
     """No AWS API says whether the account can create labelling jobs. Earlier labelling jobs are the best evidence."""
     if not context.uses_ground_truth:
-        return skipped("not needed: labels are supplied")
+        return skipped("not needed: no job can be labelled in Ground Truth")
     sagemaker = context.client("sagemaker")
     try:
         jobs = sagemaker.list_labeling_jobs(MaxResults=1, SortBy="CreationTime", SortOrder="Descending")
@@ -63,7 +64,7 @@ def ground_truth(context: CheckContext) -> Finding:
         # AWS does not document Ground Truth's error. Other closed services have "new customers" in their messages.
         if "new customers" in error.response["Error"].get("Message", ""):
             return problem(
-                f"this account cannot use it: {GROUND_TRUTH_CLOSED}", f"To use labels from another tool, {SUPPLIED}."
+                f"this account cannot use it: {GROUND_TRUTH_CLOSED}", f"To label without it, {OTHER_LABELS}."
             )
         raise
     if context.is_local:
@@ -74,7 +75,7 @@ def ground_truth(context: CheckContext) -> Finding:
     traces = "a work team, but no labelling job" if teams else "neither a labelling job nor a private work team"
     return warning(
         f"unknown: this account has {traces} in this Region, and {GROUND_TRUTH_CLOSED}",
-        f"If the account never used Ground Truth, {SUPPLIED}. Otherwise create a small labelling job in the SageMaker "
+        f"If the account never used Ground Truth, {OTHER_LABELS}. Otherwise create a small labelling job in the SageMaker "
         "console first.",
     )
 
@@ -83,11 +84,11 @@ def ground_truth(context: CheckContext) -> Finding:
 def work_team(context: CheckContext) -> Finding:
     chosen = context.settings["workTeam"]
     if not chosen:
-        if context.settings["labelProvider"] == "supplied":
-            return skipped("not needed: labels are supplied")
+        if context.settings["labelProvider"] != "ground-truth":
+            return skipped("not needed: no job can be labelled in Ground Truth")
         return problem(
             "labelProvider is ground-truth, but no work team is set: the API refuses such jobs",
-            f"Set workTeam to a team's ARN or to create, or {SUPPLIED}.",
+            f"Set workTeam to a team's ARN or to create, or {OTHER_LABELS}.",
         )
     sagemaker = context.client("sagemaker")
     if chosen == "create":
@@ -263,17 +264,41 @@ def user_pool(context: CheckContext) -> Finding:
 
 @CHECKS.add("Labelling page")
 def labelling_page(context: CheckContext) -> Finding:
-    arn = context.settings["labellingUserPool"]
-    if not arn.startswith("arn:"):
-        return skipped("people sign in to no existing user pool (labellingUserPool)")
+    chosen = context.settings["labellingUserPool"]
+    if not chosen:
+        return skipped("the stack has no labelling page (labellingUserPool)")
+    outputs = context.outputs
+    pool = outputs.get("LabellingUserPool") or (chosen.rpartition("/")[2] if chosen.startswith("arn:") else "")
+    if not pool:
+        return ok("created by the deployment. Invite people after it (ekyc people invite)")
     cognito = context.client("cognito-idp")
     try:
-        cognito.describe_user_pool(UserPoolId=arn.rpartition("/")[2])
+        cognito.describe_user_pool(UserPoolId=pool)
     except cognito.exceptions.ResourceNotFoundException:
         return problem(
-            f"there is no user pool {arn}", 'Set labellingUserPool to a pool of this Region, or to "create".'
+            f"there is no user pool {pool}", 'Set labellingUserPool to a pool of this Region, or to "create".'
         )
-    return ok("the user pool exists")
+    if "LabellingUserPool" not in outputs:
+        return ok("the user pool exists. Invite people after the deployment (ekyc people invite)")
+    groups = {group["GroupName"] for group in cognito.list_groups(UserPoolId=pool)["Groups"]}
+    if missing := [group for group in GROUPS if group not in groups]:
+        return problem(
+            f"the user pool {pool} has no group {missing[0]}",
+            f"Create it: aws cognito-idp create-group --user-pool-id {pool} --group-name {missing[0]}.",
+        )
+    client = cognito.describe_user_pool_client(UserPoolId=pool, ClientId=outputs["LabellingClient"])["UserPoolClient"]
+    page = f"{outputs['ApiUrl']}/labelling/"
+    if page not in client.get("CallbackURLs", ()):
+        return problem(
+            f"the app client does not allow the callback URL {page}, so nobody can sign in", "Run make deploy."
+        )
+    pages = cognito.get_paginator("list_users_in_group").paginate(UserPoolId=pool, GroupName=LABELLERS)
+    people = sum(len(found["Users"]) for found in pages)
+    if not people and not context.is_local:
+        return warning(
+            f"the group {LABELLERS} is empty, so jobs would wait for labels", "Invite people: ekyc people invite EMAIL."
+        )
+    return ok(f"{page}, with {people} {'person' if people == 1 else 'people'} in the group {LABELLERS}")
 
 
 @CHECKS.add("Web ACL")

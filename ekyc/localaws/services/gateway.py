@@ -70,11 +70,6 @@ def answer(request: Request) -> Response:
         return _gateway_response(refusal, route.api if route else _any_api(), request_id)
 
 
-def serves(path: str) -> bool:
-    """Whether the deployed REST API has a GET method for the path."""
-    return _find_route("GET", path) is not None
-
-
 def _call(request: Request, route: Route, claims: dict[str, Any], request_id: str) -> Any:
     """Invoke the function of the route and return its result."""
     function = functions.find(_function_arn(route.method.method_integration.uri))

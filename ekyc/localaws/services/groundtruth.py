@@ -1,28 +1,25 @@
 """SageMaker Ground Truth: bounding-box labelling jobs, inside the moto server.
 
-A job reads its manifest, label categories and worker template from S3. The simulated workforce and people at the
-labelling page label the photos. The job writes the output manifest and the workers' answers in Ground Truth's formats,
+A job reads its manifest, label categories and worker template from S3. The simulated workforce
+labels the photos. The job writes the output manifest and the workers' answers in Ground Truth's formats,
 and sends the EventBridge event at its end. Not simulated: streaming jobs, automated labelling, stopping conditions,
 other task types.
 """
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from pathlib import PurePosixPath
 
 from botocore.exceptions import ClientError
 from moto.core.base_backend import BaseBackend
-from moto.sagemaker.models import sagemaker_backends
 
 from ekyc.localaws import aws, faults
-from ekyc.localaws.clock import clock
 from ekyc.localaws.errors import ServiceError
 from ekyc.localaws.faults import What
 from ekyc.localaws.services import events, labelling_files, stand_in
 from ekyc.localaws.services.labelling_job import JobFailed, LabelingJob
-from ekyc.localaws.services.labelling_tasks import TaskError, Tasks
+from ekyc.localaws.services.labelling_tasks import Tasks
 from ekyc.localaws.services.stand_in import Answer, Request, StandIn, now
 from ekyc.localaws.services.work_teams import WorkTeams, invalid, invalid_token
 from ekyc.localaws.services.workforce import Workforce
@@ -161,7 +158,7 @@ class GroundTruth(StandIn):
             if fault := faults.take_service_fault(What.LABELLING_FAILS, job.name):
                 raise JobFailed(fault.message)
             categories = labelling_files.read_categories(job.request["LabelCategoryConfigS3Uri"])
-            template = labelling_files.read_template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
+            labelling_files.check_template(job.request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"])
             lines = labelling_files.read_objects(
                 job.request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"]
             )
@@ -172,13 +169,12 @@ class GroundTruth(StandIn):
             if faults.take_service_fault(What.NOTHING_LABELLED, job.name):
                 tasks.expire()
             with self.lock:
-                job.tasks, job.categories, job.template = tasks, categories, template
+                job.tasks, job.categories = tasks, categories
                 if job.status == "Initializing":
                     job.become("InProgress")
                 if faults.take_service_fault(What.LABELLING_STOPS, job.name):
                     job.become("Stopping")
-            with clock.at_real_pace() if workforce.people_come else contextlib.nullcontext():
-                self._label(job)
+            self._label(job)
             if job.status == "Stopping":
                 self.sleep(self.stop_seconds)
             output_uri = labelling_files.write_output(job)
@@ -198,7 +194,7 @@ class GroundTruth(StandIn):
         )
 
     def _label(self, job: LabelingJob) -> None:
-        """Wait until all photos are labelled, by the simulated workforce or by people, or until the job is stopped.
+        """Wait until all photos are labelled, or until the job is stopped.
 
         Raises JobFailed if the job exceeds the maximum lifetime of a labelling job.
         """
@@ -218,27 +214,16 @@ class GroundTruth(StandIn):
         """Let `count` simulated workers each label the next free photo."""
         for number in range(count):
             worker = f"specimen-labeller-{number}"
-            with contextlib.suppress(TaskError):  # a person may have labelled the last photo meanwhile
-                claimed = labelling_files.claim(job, worker)
-                if claimed is None:
-                    continue
-                turn, size = claimed
-                name = PurePosixPath(turn.task.line["source-ref"]).name
-                boxes = workforce.draw(name, size, job.categories, number)
-                if boxes is None:
-                    job.tasks.decline(turn.id, worker)
-                else:
-                    job.tasks.submit(turn.id, worker, boxes, workforce.seconds_per_photo)
-
-    def jobs(self) -> list[LabelingJob]:
-        """All labelling jobs, newest first."""
-        with self.lock:
-            return list(reversed(self._jobs.values()))
-
-
-def current() -> GroundTruth:
-    """The current state of the local AWS. A reset replaces it."""
-    return GroundTruth.of(sagemaker_backends[aws.account][aws.region])
+            claimed = labelling_files.claim(job, worker)
+            if claimed is None:
+                continue
+            task, size = claimed
+            name = PurePosixPath(task.line["source-ref"]).name
+            boxes = workforce.draw(name, size, job.categories, number)
+            if boxes is None:
+                job.tasks.decline(task, worker)
+            else:
+                job.tasks.submit(task, worker, boxes, workforce.seconds_per_photo)
 
 
 def _task_functions(request: Request) -> Answer:

@@ -15,7 +15,7 @@ from ekyc.localaws import aws
 from ekyc.localaws.clock import clock
 from ekyc.localaws.services.custom_labels_manifest import Size
 from ekyc.localaws.services.labelling_job import JobFailed, LabelingJob
-from ekyc.localaws.services.labelling_tasks import Assignment, Task
+from ekyc.localaws.services.labelling_tasks import Task
 from ekyc.localaws.services.training import image_size
 from ekyc.localaws.services.workforce import raw_answer
 from rules.consolidation import DrawnBox, consolidate
@@ -45,8 +45,8 @@ def read_categories(uri: str) -> list[str]:
     return names
 
 
-def read_template(uri: str) -> str:
-    """The worker template. The built-in functions need the element that is checked here.
+def check_template(uri: str) -> None:
+    """Check that the worker template has the element that the built-in functions need.
 
     Source: Ground Truth guide, "Bounding box".
     """
@@ -54,7 +54,6 @@ def read_template(uri: str) -> str:
     element = re.search(r"<crowd-bounding-box\b[^>]*>", template)
     if not element or not re.search(r"""\bname=["']boundingBox["']""", element[0]):
         raise JobFailed(f'ClientError: {uri} has no <crowd-bounding-box name="boundingBox">.')
-    return template
 
 
 def read_objects(uri: str) -> list[dict[str, Any]]:
@@ -76,35 +75,21 @@ def read_objects(uri: str) -> list[dict[str, Any]]:
     return lines
 
 
-def claim(job: LabelingJob, worker: str) -> tuple[Assignment, Size] | None:
-    """The next photo for `worker` and its size, or None.
-
-    Photos that cannot be read are marked as failed. Raises JobEnded.
-    """
-    while turn := job.tasks.claim(worker):
-        if size := size_of(turn):
-            return turn, size
-        reason = "ClientError: the object cannot be read, or is not a JPEG or PNG of at most 40 MB."
-        job.tasks.fail(turn.task, reason)
+def claim(job: LabelingJob, worker: str) -> tuple[Task, Size] | None:
+    """The next photo for `worker` and its displayed size, or None. Photos that cannot be read are marked as failed."""
+    while task := job.tasks.next(worker):
+        if task.size is None:
+            content = _read_uri(task.line["source-ref"])
+            task.size = image_size(content) if content is not None and len(content) <= MAX_IMAGE_BYTES else None
+        if task.size:
+            return task, task.size
+        job.tasks.fail(task, "ClientError: the object cannot be read, or is not a JPEG or PNG of at most 40 MB.")
     return None
-
-
-def size_of(turn: Assignment) -> Size | None:
-    """The displayed size of the assignment's photo, or None if it cannot be read."""
-    if turn.task.size is None:
-        content = _read_uri(turn.task.line["source-ref"])
-        turn.task.size = image_size(content) if content is not None and len(content) <= MAX_IMAGE_BYTES else None
-    return turn.task.size
-
-
-def photo_of(turn: Assignment) -> bytes | None:
-    """The assignment's photo, or None if it can no longer be read."""
-    return _read_uri(turn.task.line["source-ref"])
 
 
 def write_output(job: LabelingJob) -> str:
     """Write the workers' answers and the output manifest. Returns the manifest's URI."""
-    lines = [_output_line(job, task) for task in job.tasks.close()]
+    lines = [_output_line(job, task) for task in job.tasks.all()]
     uri = f"{job.output_path}/manifests/output/output.manifest"
     _write_uri(uri, "".join(json.dumps(line) + "\n" for line in lines))
     return uri

@@ -14,7 +14,7 @@ class JobFailed(Exception):
 
 @dataclass
 class LabelingJob:
-    """A job: its request and its state. Tasks, categories and template are set when the job is in progress."""
+    """A job: its request and its state. Tasks and categories are set when the job is in progress."""
 
     request: Request
     arn: str
@@ -25,7 +25,6 @@ class LabelingJob:
     failure_reason: str = ""
     tasks: Tasks = field(default_factory=lambda: Tasks([], 1, []))
     categories: list[str] = field(default_factory=list)
-    template: str = ""
     output_uri: str = ""
 
     @property

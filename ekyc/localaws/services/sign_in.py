@@ -67,15 +67,17 @@ class Code:
 
 @dataclass
 class State:
-    """The codes, refresh tokens, sessions and links of a user pool, by their secret values.
+    """The codes, refresh tokens, sessions and links of a user pool by their secret values, and its people by name.
 
-    A refresh token has its app client, its login and when it expires. A session, in a cookie, and a link have a login.
+    A refresh token has its app client, its login and when it expires. A session, in a cookie, a link and a person have
+    a login.
     """
 
     codes: dict[str, Code] = field(default_factory=dict)
     refresh_tokens: dict[str, tuple[str, str, float]] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    people: dict[str, str] = field(default_factory=dict)
 
 
 _states: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
@@ -85,22 +87,42 @@ class _Refused(Exception):
     """A request that cannot be answered by a redirect. The message is for people."""
 
 
-def new_link(name: str, groups: Iterable[str]) -> str:
-    """Create a person in the user pool of the labelling page. Return a secret that signs this person in, once.
+@dataclass(frozen=True)
+class Person:
+    """A person of the labelling page: the user pool, the page's app client, and the login."""
+
+    pool: Any
+    client: Any
+    login: str
+
+    def id_token(self) -> str:
+        """A new ID token, as the sign-in page issues it to the person."""
+        return str(user_pools.issue_tokens(self.pool, self.client, self.login, None)["id_token"])
+
+    def new_link(self) -> str:
+        """A new secret that signs this person in, once."""
+        secret = secrets.token_urlsafe(24)
+        _state(self.pool).links[secret] = self.login
+        return secret
+
+
+def person(name: str, groups: Iterable[str]) -> Person:
+    """The person of this name in the user pool of the labelling page. Creates the person if there is none.
 
     Raises LocalAwsError if there is no labelling page.
     """
-    pool = next((pool for pool, client in user_pools.clients() if _own_page(client)), None)
-    if pool is None:
+    found = next(((pool, client) for pool, client in user_pools.clients() if _own_page(client)), None)
+    if found is None:
         raise LocalAwsError("The deployed stack has no labelling page. Set labellingUserPool to create.")
-    login = f"person-{secrets.token_hex(8)}@localhost.localdomain"
-    attributes = [{"Name": "name", "Value": name}]
-    pool.backend.admin_create_user(pool.id, login, "SUPPRESS", secrets.token_urlsafe(24), attributes)
+    pool, client = found
+    logins = _state(pool).people
+    if name not in logins:
+        logins[name] = f"person-{secrets.token_hex(8)}@localhost.localdomain"
+        attributes = [{"Name": "name", "Value": name}]
+        pool.backend.admin_create_user(pool.id, logins[name], "SUPPRESS", secrets.token_urlsafe(24), attributes)
     for group in groups:
-        pool.backend.admin_add_user_to_group(pool.id, group, login)
-    secret = secrets.token_urlsafe(24)
-    _state(pool).links[secret] = login
-    return secret
+        pool.backend.admin_add_user_to_group(pool.id, group, logins[name])
+    return Person(pool, client, logins[name])
 
 
 def answer(request: Request) -> Response:

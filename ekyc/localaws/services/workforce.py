@@ -1,4 +1,7 @@
-"""Simulated workers, who label photos with the boxes of a COCO file and small random errors."""
+"""Simulated workers, who label photos with the boxes of a COCO file and small random errors.
+
+They label for the local Ground Truth, and on the labelling page while it is attended to (`labelling_watch`).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,6 @@ class Workforce:
         self.workers = 3
         self._lock = threading.Lock()
         self._truths: dict[str, list[tuple[str, float, float, float, float]]] | None = None
-        self._people_come = False
         self._jitter_px = 0.0
         self._unanswered: frozenset[str] = frozenset()
         self._seed = 0
@@ -50,21 +52,12 @@ class Workforce:
         shuffled = random.Random(seed).sample(sorted(truths), len(truths))  # noqa: S311
         with self._lock:
             self._truths, self._jitter_px, self._seed = truths, jitter_px, seed
-            self._people_come = False
             self._unanswered = frozenset(shuffled[: round(unanswered_share * len(truths))])
 
     def stop_answering(self) -> None:
         """Stop answering. Jobs stay in progress."""
         with self._lock:
-            self._truths, self._people_come = None, False
-
-    def leave_to_people(self) -> None:
-        """Leave labelling to people at the labelling page.
-
-        The clock runs at normal speed while a job is labelled, so that a night does not use up the job's 30 days.
-        """
-        with self._lock:
-            self._truths, self._people_come = None, True
+            self._truths = None
 
     def fail_next_job(self, reason: str) -> None:
         """Make the next started labelling job fail with this FailureReason."""
@@ -81,11 +74,6 @@ class Workforce:
     def is_at_work(self) -> bool:
         """Whether simulated workers answer tasks."""
         return self._truths is not None
-
-    @property
-    def people_come(self) -> bool:
-        """Whether labelling is left to people at the labelling page."""
-        return self._people_come
 
     def seconds_between_photos(self, answers: int) -> float:
         """Service seconds between two photos, if each photo needs this number of answers."""
