@@ -52,11 +52,11 @@ def open_page(local: LocalAws, api: Api, job_id: str, open_browser: bool) -> Non
     """
     if _waits_for_labels(api, job_id):
         link = new_link(local)
-        human.print("Label the photos at this address. The job continues when all photos are labelled.")
+        human.print("Label the photos at this address, which signs you in once.")
+        human.print("The job continues when all photos are labelled.")
         human.print(link)
         if open_browser:
             webbrowser.open(link)
-            human.print("The address signs you in once. It does not work in a second browser.")
 
 
 def _waits_for_labels(api: Api, job_id: str) -> bool:
@@ -70,7 +70,7 @@ def save_labels(local: LocalAws, job_id: str, out: Path) -> Path | None:
 
     Returns the path of the manifest, or None if no photo is labelled.
     """
-    content = _read_manifest(job_id) or _labels_so_far(local, job_id)
+    content = _newest(f"labelling/{job_id}/page/") or _labels_so_far(local, job_id)
     if not content:
         return None
     path = out / "output.manifest"
@@ -79,11 +79,11 @@ def save_labels(local: LocalAws, job_id: str, out: Path) -> Path | None:
     return path
 
 
-def _read_manifest(job_id: str) -> bytes | None:
-    """The manifest that the pipeline wrote after the last answer, or None."""
+def _newest(prefix: str) -> bytes | None:
+    """The content of the newest object below the prefix in a bucket of the local AWS, or None."""
     s3 = boto3.Session().client("s3")
     for bucket in s3.list_buckets()["Buckets"]:
-        found = s3.list_objects_v2(Bucket=bucket["Name"], Prefix=f"labelling/{job_id}/page/").get("Contents", [])
+        found = s3.list_objects_v2(Bucket=bucket["Name"], Prefix=prefix).get("Contents", [])
         if found:
             last = max(found, key=lambda entry: entry["LastModified"])
             return s3.get_object(Bucket=bucket["Name"], Key=last["Key"])["Body"].read()
@@ -91,14 +91,19 @@ def _read_manifest(job_id: str) -> bytes | None:
 
 
 def _labels_so_far(local: LocalAws, job_id: str) -> bytes:
-    """A manifest of the local person's answers, if the job still waits for labels."""
+    """A manifest of the job's photos with the local person's answers. Empty if there are none, or the job has ended."""
     with signed_in(local.api_url, LOCAL_PERSON) as page:
         response = page.get(f"jobs/{job_id}")
         if not response.is_success:
             return b""
         types = response.json()["documentTypes"]
         lines = [_line(answer, types, job_id) for answer in _answers(page, job_id) if answer["outcome"] != "skipped"]
-    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+    if not lines:
+        return b""
+    labelled = {line["source-ref"]: line for line in lines}
+    manifest = _newest(f"manifests/{job_id}/input.manifest") or b""
+    photos = [json.loads(line)["source-ref"] for line in manifest.splitlines()]
+    return "".join(f"{json.dumps(labelled.get(photo, {'source-ref': photo}))}\n" for photo in photos).encode()
 
 
 def _answers(page: httpx.Client, job_id: str) -> Iterator[dict[str, Any]]:

@@ -96,14 +96,14 @@ def _in_query(operation: dict[str, Any]) -> bool:
 def test_the_methods_are_the_calls_of_the_description(synthesized: Synthesized) -> None:
     by_call = methods(synthesized("default"))
     assert set(by_call) == CALLERS_CALLS
-    by_call = methods(synthesized("labelling-page"))
+    by_call = methods(synthesized("default"))
     assert set(by_call) == {*CALLS, *PAGE}
     for call in CALLS:
         assert by_call[call]["OperationName"] == CALLS[call]["operationId"]
         assert by_call[call]["Integration"]["Type"] == "AWS_PROXY"
 
 
-@pytest.mark.parametrize("name", ["labelling-page", "labelling-page-in-an-existing-pool"])
+@pytest.mark.parametrize("name", ["default", "labelling-page-in-an-existing-pool"])
 def test_the_pages_files_need_no_sign_in_and_no_permission(synthesized: Synthesized, name: str) -> None:
     resources = synthesized(name)
     by_call = methods(resources)
@@ -147,7 +147,7 @@ def test_every_route_asks_for_a_users_token_when_a_pool_is_set(synthesized: Synt
     assert set(by_call) == CALLERS_CALLS | open_calls
 
 
-@pytest.mark.parametrize("name", ["labelling-page", "labelling-page-in-an-existing-pool", "everything"])
+@pytest.mark.parametrize("name", ["default", "labelling-page-in-an-existing-pool", "everything"])
 def test_labellers_tokens_open_calls_of_the_page_only(synthesized: Synthesized, name: str) -> None:
     # Given a deployment with the labelling page
     resources = synthesized(name)
@@ -160,7 +160,7 @@ def test_labellers_tokens_open_calls_of_the_page_only(synthesized: Synthesized, 
         (id, one) for id, one in authorizers.items() if one.get("IdentityValidationExpression") == {"Ref": client_id}
     )
     pool = of(resources, "AWS::Cognito::UserPoolClient")[client_id]["UserPoolId"]
-    if name == "labelling-page":
+    if name == "default":
         assert authorizer["ProviderARNs"] == [{"Fn::GetAtt": [pool["Ref"], "Arn"]}]
     else:
         assert authorizer["ProviderARNs"] == [combinations.LABELLERS_POOL]
@@ -175,7 +175,7 @@ def test_labellers_tokens_open_calls_of_the_page_only(synthesized: Synthesized, 
     }
 
 
-@pytest.mark.parametrize("name", ["labelling-page", "labelling-page-in-an-existing-pool"])
+@pytest.mark.parametrize("name", ["default", "labelling-page-in-an-existing-pool"])
 def test_the_pages_client_takes_codes_and_no_passwords(synthesized: Synthesized, name: str) -> None:
     # Given the app client of the labelling page
     resources = synthesized(name)
@@ -197,7 +197,7 @@ def test_the_pages_client_takes_codes_and_no_passwords(synthesized: Synthesized,
 
 
 def test_people_are_invited_to_a_pool_of_the_stacks_own(synthesized: Synthesized) -> None:
-    resources = synthesized("labelling-page")
+    resources = synthesized("default")
     ((id, pool),) = of(resources, "AWS::Cognito::UserPool").items()
     assert pool["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] is True
     assert pool["UsernameAttributes"] == ["email"]
@@ -268,7 +268,7 @@ def test_the_models_check_shape_and_size_of_a_body(name: str, body: Any, passes:
 # --- API Gateway's own answers ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["default", "called-from-a-browser", "labelling-page"])
+@pytest.mark.parametrize("name", ["default", "called-from-a-browser", "no-labelling-page"])
 def test_api_gateway_answers_problems_in_words(synthesized: Synthesized, name: str) -> None:
     answers = {
         response["ResponseType"]: response
@@ -328,7 +328,7 @@ def _allowed(response: GatewayResponse, origins: list[str]) -> str | None:
     ("name", "caller"),
     [
         ("default", "$context.identity.userArn"),
-        ("labelling-page", "$context.identity.userArn"),
+        ("default", "$context.identity.userArn"),
         ("called-from-a-browser", "$context.authorizer.claims.sub"),
     ],
 )
@@ -336,7 +336,7 @@ def test_the_access_log_names_the_caller_and_no_photograph(synthesized: Synthesi
     (stage,) = of(synthesized(name), "AWS::ApiGateway::Stage").values()
     line = json.loads(stage["AccessLogSetting"]["Format"])
     assert line["caller"] == caller
-    assert ("person" in line) == (name == "labelling-page")
+    assert ("person" in line) == (name == "default")
     # The query string has the parameter S3Key. The path has job ids, the resource's path not even these.
     assert not {"$context.path", "$context.identity.sourceIp"} & set(line.values())
     assert "query" not in stage["AccessLogSetting"]["Format"].lower()
@@ -347,7 +347,7 @@ def test_the_access_log_names_the_caller_and_no_photograph(synthesized: Synthesi
 
 
 def test_the_api_is_throttled_and_costly_calls_more_so(synthesized: Synthesized) -> None:
-    (stage,) = of(synthesized("labelling-page"), "AWS::ApiGateway::Stage").values()
+    (stage,) = of(synthesized("default"), "AWS::ApiGateway::Stage").values()
     assert stage["StageName"] == "prod"
     limits = {
         (setting["HttpMethod"], setting["ResourcePath"]): (

@@ -75,8 +75,8 @@ def ground_truth(context: CheckContext) -> Finding:
     traces = "a work team, but no labelling job" if teams else "neither a labelling job nor a private work team"
     return warning(
         f"unknown: this account has {traces} in this Region, and {GROUND_TRUTH_CLOSED}",
-        f"If the account never used Ground Truth, {OTHER_LABELS}. Otherwise create a small labelling job in the SageMaker "
-        "console first.",
+        f"If the account never used Ground Truth, {OTHER_LABELS}. Otherwise create a small labelling job in the "
+        "SageMaker console first.",
     )
 
 

@@ -1,7 +1,7 @@
 """Attends to the jobs that wait for labels on the labelling page of the deployed stack.
 
-While a job waits, the clock runs at normal speed, so that leases last as long as on AWS. If the simulated workforce is at
-work, it labels the photos with the HTTP calls of the page. Otherwise, people do.
+While a job waits, the clock runs at normal speed, so that leases last as long as on AWS. If the simulated workforce is
+at work, it labels the photos with the HTTP calls of the page. Otherwise, people do.
 """
 
 from __future__ import annotations
