@@ -10,7 +10,6 @@ The requirements are the same as for `make test`.
 from __future__ import annotations
 
 import io
-import json
 import os
 import pty
 import re
@@ -28,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/labelling"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from browser import chromium
-from labelling_jobs import BUCKET, LABELS, begin
+from served import CARD, WIDTH, begin
 
 from ekyc import samples
 from ekyc.cli import upload
@@ -80,42 +79,20 @@ def final_text(line: str) -> str:
 def labelling_page(browser: Browser) -> None:
     """Write labelling-page.jpg: the page with a photo and one box."""
     with tempfile.TemporaryDirectory() as name, LocalAws() as aws:
-        folder = Path(name) / "photos"
-        samples.write(folder, 60, 3)
-        coco = json.loads((folder / "annotations.json").read_text())
-        names = {category["id"]: category["name"] for category in coco["categories"]}
-        files = {image["id"]: folder / image["file_name"] for image in coco["images"]}
-        documents = [box for box in coco["annotations"] if names[box["category_id"]] in LABELS][:8]
-        job = begin(aws, len(documents))
-        for number, document in enumerate(documents):
-            content = files[document["image_id"]].read_bytes()
-            aws.client("s3").put_object(Bucket=BUCKET, Key=f"images/{number}.jpg", Body=content)
-        ana = job.worker("Ana")
-        for _ in range(2):
-            turn = ana.claim()
-            assert turn
-            ana.answer(turn)
+        aws.deploy(synthesize(Path(name) / "cdk.out"))
+        begin(aws, 12)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(aws.labelling_url)
-        page.get_by_label("Your name").fill("Ana")
-        page.keyboard.press("Enter")
-        draw_box(page, names[documents[2]["category_id"]], documents[2]["bbox"])
+        page.goto(aws.sign_in_link("Ana", "labellers"))
+        page.locator("#save:enabled").wait_for()
+        frame = page.locator("#stage .photo-image").bounding_box()
+        assert frame
+        left, top, right, bottom = (edge * frame["width"] / WIDTH for edge in CARD)
+        page.mouse.move(frame["x"] + left, frame["y"] + top)
+        page.mouse.down()
+        page.mouse.move(frame["x"] + right, frame["y"] + bottom)
+        page.mouse.up()
+        page.locator("#boxes li").wait_for()
         save_screenshot(page, "labelling-page.jpg")
-
-
-def draw_box(page: Page, label: str, box: list[float]) -> None:
-    """Draw the box (left, top, width, height in the photo's pixels) with the mouse."""
-    page.locator("#stage svg.a9s-annotationlayer").wait_for()
-    photo = page.locator("#stage img").bounding_box()
-    assert photo
-    scale = photo["width"] / page.locator("#stage img").evaluate("image => image.naturalWidth")
-    left, top, width, height = box
-    page.locator("#type-list label", has_text=label).click()
-    page.mouse.move(photo["x"] + left * scale, photo["y"] + top * scale)
-    page.mouse.down()
-    page.mouse.move(photo["x"] + (left + width) * scale, photo["y"] + (top + height) * scale)
-    page.mouse.up()
-    page.locator("#boxes li").wait_for()
 
 
 def audit_report(browser: Browser) -> None:

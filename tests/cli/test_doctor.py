@@ -296,7 +296,7 @@ def test_ground_truth(
     assert finding.status == status
     assert words in finding.found
     # And supplied labels need no work team
-    assert look("Ground Truth", **SUPPLIED) == Finding("skipped", "not needed: labels are supplied")
+    assert look("Ground Truth", **SUPPLIED) == Finding("skipped", "not needed: no job can be labelled in Ground Truth")
 
 
 def test_work_teams(aws: LocalAws) -> None:
@@ -317,7 +317,7 @@ def test_work_teams(aws: LocalAws) -> None:
     # And a team that is not there, of another account, or none at all is a problem
     assert "there is no work team" in look("Work team", workTeam=team.replace("desk", "gone")).found
     assert "the work team of that name is" in look("Work team", workTeam=team.replace("1234567", "7654321")).found
-    assert look("Work team", workTeam="").status == "problem"
+    assert look("Work team", workTeam="", labelProvider="ground-truth").status == "problem"
     assert look("Work team", **SUPPLIED).status == "skipped"
 
 

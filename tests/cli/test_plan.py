@@ -225,7 +225,11 @@ def test_without_a_stack_there_is_nothing_to_destroy(account: Command) -> None:
         (["deploy", "-c", "region=eu-west-1"], {}, "Unable to locate credentials"),
         (["destroy"], {"AWS_REGION": "eu-west-1", "AWS_PROFILE": "bank"}, "profile (bank) could not be found"),
         (["deploy", "-c", "minF1=2"], {}, "minF1 is 2: give a number from 0 to 1"),
-        (["deploy"], {"AWS_REGION": "eu-west-3"}, "no built-in functions in eu-west-3"),
+        (
+            ["deploy", "-c", "labelProvider=ground-truth"],
+            {"AWS_REGION": "eu-west-3"},
+            "no built-in functions in eu-west-3",
+        ),
     ],
 )
 def test_what_stops_a_plan_is_said_in_words(

@@ -94,7 +94,7 @@ def _in_query(operation: dict[str, Any]) -> bool:
 
 
 def test_the_methods_are_the_calls_of_the_description(synthesized: Synthesized) -> None:
-    by_call = methods(synthesized("default"))
+    by_call = methods(synthesized("no-labelling-page"))
     assert set(by_call) == CALLERS_CALLS
     by_call = methods(synthesized("default"))
     assert set(by_call) == {*CALLS, *PAGE}
@@ -123,7 +123,7 @@ def test_the_pages_files_need_no_sign_in_and_no_permission(synthesized: Synthesi
 
 
 def test_every_route_asks_for_a_signature_by_default(synthesized: Synthesized) -> None:
-    for method in methods(synthesized("default")).values():
+    for method in methods(synthesized("no-labelling-page")).values():
         assert method["AuthorizationType"] == "AWS_IAM"
         assert "AuthorizerId" not in method
 
@@ -216,7 +216,7 @@ def test_people_are_invited_to_a_pool_of_the_stacks_own(synthesized: Synthesized
 
 
 def test_each_method_checks_what_the_call_needs(synthesized: Synthesized) -> None:
-    resources = synthesized("default")
+    resources = synthesized("no-labelling-page")
     validators, models = (of(resources, f"AWS::ApiGateway::{kind}") for kind in ("RequestValidator", "Model"))
     by_call = methods(resources)
     required = {
@@ -327,7 +327,7 @@ def _allowed(response: GatewayResponse, origins: list[str]) -> str | None:
 @pytest.mark.parametrize(
     ("name", "caller"),
     [
-        ("default", "$context.identity.userArn"),
+        ("no-labelling-page", "$context.identity.userArn"),
         ("default", "$context.identity.userArn"),
         ("called-from-a-browser", "$context.authorizer.claims.sub"),
     ],
@@ -336,7 +336,7 @@ def test_the_access_log_names_the_caller_and_no_photograph(synthesized: Synthesi
     (stage,) = of(synthesized(name), "AWS::ApiGateway::Stage").values()
     line = json.loads(stage["AccessLogSetting"]["Format"])
     assert line["caller"] == caller
-    assert ("person" in line) == (name == "default")
+    assert ("person" in line) == (name != "no-labelling-page")
     # The query string has the parameter S3Key. The path has job ids, the resource's path not even these.
     assert not {"$context.path", "$context.identity.sourceIp"} & set(line.values())
     assert "query" not in stage["AccessLogSetting"]["Format"].lower()

@@ -181,7 +181,7 @@ def test_a_created_work_team_is_private_and_labels(every: dict[str, Template]) -
 
 
 def test_an_existing_work_team_is_used_as_it_is(every: dict[str, Template]) -> None:
-    for name, arn in {"ground-truth": COMBINATIONS["existing-work-team"]["workTeam"], "default": ""}.items():
+    for name, arn in {"ground-truth": COMBINATIONS["ground-truth"]["workTeam"], "no-labelling-page": ""}.items():
         template = every[name]
         arns = [
             template.functions()[name]["Environment"]["Variables"]["WORK_TEAM_ARN"] for name in ("RequestLabels", "Api")

@@ -13,7 +13,7 @@ from openapi_schema_validator import OAS30Validator
 from api import answers
 from pipeline import lifecycle
 from pipeline.jobs import Job, Jobs, ends, now_ms, resumes, tokens
-from pipeline.lifecycle import NotAllowed
+from pipeline.lifecycle import NotAllowed, starting
 from rules import advice, states
 from rules.states import Status
 from rules.subjects import subject_hash
@@ -384,6 +384,19 @@ def test_the_provider_page_needs_the_labelling_page(jobs: Jobs, s3: Any, monkeyp
         api.post("start", {"labels": {"provider": "page"}}, JobId=job_id), 422, "the setting labellingUserPool"
     )
     assert api.post("start", JobId=job_id).status == 200
+
+
+def test_people_label_a_limited_number_of_photos(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a limit of three photos, which is 20,000 on AWS
+    api = Api(jobs, monkeypatch, LABELLING_PAGE="true")
+    assert starting.MOST_PHOTOS == 20_000
+    monkeypatch.setattr(starting, "MOST_PHOTOS", 3)
+    page = {"labels": {"provider": "page"}}
+    # Then a job with so many photos starts, and one with more is refused in words
+    assert api.post("start", page, JobId=api.new_job(photos=3)).status == 200
+    larger = api.new_job(photos=4)
+    assert is_problem(api.post("start", page, JobId=larger), 422, "The job has more than 3 photos")
+    assert api.post("start", {"labels": {"provider": "supplied"}}, JobId=larger).status == 200
 
 
 def test_a_stack_may_default_to_supplied_labels(jobs: Jobs, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
