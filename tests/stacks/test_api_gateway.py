@@ -20,6 +20,7 @@ CALLS = {
 }
 LABELLING_CALLS = {call for call, operation in CALLS.items() if "security" in operation}
 CALLERS_CALLS = set(CALLS) - LABELLING_CALLS
+SIGN_IN = ("GET", "/api/labelling/sign-in")
 PAGE = {("GET", "/labelling"), ("GET", "/labelling/{file+}")}
 
 Resources = dict[str, dict[str, Any]]
@@ -131,9 +132,13 @@ def test_every_route_asks_for_a_signature_by_default(synthesized: Synthesized) -
 def test_every_route_asks_for_a_users_token_when_a_pool_is_set(synthesized: Synthesized) -> None:
     # Given a user pool, and web pages that may call
     resources = synthesized("called-from-a-browser")
-    ((authorizer_id, authorizer),) = of(resources, "AWS::ApiGateway::Authorizer").items()
+    # The labelling page has another authorizer, of its own pool
+    ((authorizer_id, authorizer),) = (
+        (id, one)
+        for id, one in of(resources, "AWS::ApiGateway::Authorizer").items()
+        if one["ProviderARNs"] == [combinations.USER_POOL]
+    )
     assert authorizer["Type"] == "COGNITO_USER_POOLS"
-    assert authorizer["ProviderARNs"] == [combinations.USER_POOL]
     assert authorizer["IdentitySource"] == "method.request.header.Authorization"
     by_call = methods(resources)
     # Then the pool authorizes each call
@@ -143,8 +148,8 @@ def test_every_route_asks_for_a_users_token_when_a_pool_is_set(synthesized: Synt
     # And only preflights need no authorization: browsers send them without credentials. The labelling page needs none,
     # as it has the API's origin
     open_calls = {call for call, method in by_call.items() if method["AuthorizationType"] == "NONE"}
-    assert open_calls == {("OPTIONS", path) for _, path in CALLERS_CALLS}
-    assert set(by_call) == CALLERS_CALLS | open_calls
+    assert open_calls == {("OPTIONS", path) for _, path in CALLERS_CALLS} | PAGE | {SIGN_IN}
+    assert set(by_call) == {*CALLS, *open_calls}
 
 
 @pytest.mark.parametrize("name", ["default", "labelling-page-in-an-existing-pool", "everything"])
