@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def templates(templates: dict[str, dict[str, Any]]) -> dict[str, Template]:
     """The templates of the combinations that change what is looked at here."""
-    return {name: Template(templates[name]) for name in ("default", "watched-closely", "own-key", "labelling-page")}
+    return {name: Template(templates[name]) for name in ("default", "watched-closely", "own-key")}
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:
@@ -53,7 +53,7 @@ def test_each_alarm_looks_at_a_metric_that_exists(templates: dict[str, Template]
     functions = {
         id for id, one in template.of("AWS::Lambda::Function").items() if not one["Handler"].startswith("stages.")
     }
-    assert len(functions) == 9
+    assert len(functions) == 11
     for name, metric in {"function-failing": "Errors", "function-throttled": "Throttles"}.items():
         assert metrics_by_alarm.pop(name) == {("AWS/Lambda", metric, f"FunctionName=<{id}>") for id in functions}
     queues = {f"QueueName=<{id}.QueueName>" for id in template.of("AWS::SQS::Queue")}

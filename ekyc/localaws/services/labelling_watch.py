@@ -93,28 +93,30 @@ class _Attendant:
             self._on_waiting(job_id)
 
     def _label(self, job_id: str) -> None:
-        """Let the workers label photos of the job in turn, until there is none for any of them."""
+        """Let the workers label photos of the job in turn, until none of them can answer one."""
         response = self._worker(0).get(f"jobs/{job_id}")
         if not response.is_success:
             return
         job = response.json()
         count = max(self._workforce.workers, job["answersPerPhoto"])
-        skipped: list[set[int]] = [set() for _ in range(count)]
-        while not self.ended.is_set() and sum(self._take_turn(job, n, skipped[n]) for n in range(count)):
+        while not self.ended.is_set() and sum(self._take_turn(job, number) for number in range(count)):
             pass
 
-    def _take_turn(self, job: dict[str, Any], number: int, skipped: set[int]) -> bool:
-        """Let a worker label some photos. Returns whether there was one that the worker had not skipped before."""
+    def _take_turn(self, job: dict[str, Any], number: int) -> int:
+        """Let a worker label some photos. Returns the number of accepted answers.
+
+        A skipped photo is answered again if it is offered again, so that no lease stays open.
+        """
         worker = self._worker(number)
         response = worker.post(f"jobs/{job['id']}/next", json={"count": AHEAD})
         tasks = response.json()["tasks"] if response.is_success else []
-        new = [task for task in tasks if task["place"] not in skipped]
-        for task in new:
-            answer = self._answer(task, job["documentTypes"], number)
-            if answer["outcome"] == "skipped":
-                skipped.add(task["place"])
-            worker.put(f"jobs/{job['id']}/answers/{task['place']}", json=answer)
-        return bool(new)
+        answers = [
+            worker.put(
+                f"jobs/{job['id']}/answers/{task['place']}", json=self._answer(task, job["documentTypes"], number)
+            )
+            for task in tasks
+        ]
+        return sum(answer.is_success for answer in answers)
 
     def _answer(self, task: dict[str, Any], types: list[str], number: int) -> dict[str, Any]:
         name = PurePosixPath(unquote(urlsplit(task["url"]).path)).name
