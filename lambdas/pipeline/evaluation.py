@@ -200,8 +200,10 @@ def _require_own_figures(
         raise EvaluationMissing(f"The evaluation summary lacks figures for {counted(len(missing), 'document type')}.")
 
 
-def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict[str, Any]], int]:
+def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict[str, Any]], int | None]:
     """Read the overall figures, those of each label and the number of test photos from the summary file.
+
+    The number is None if the summary has none: no figure depends on it.
 
     The overall figures may or may not be under ``Metrics``: AWS's pages differ. Sources: Custom Labels guide,
     "Accessing the summary file"; Custom Labels guide, "Reference: training results summary file".
@@ -225,7 +227,7 @@ def _figures(version: Mapping[str, Any]) -> tuple[Mapping[str, float], list[dict
             for result in summary["LabelEvaluationResults"]
         ]
         figures = {name: overall[name] for name in ("F1Score", "Precision", "Recall")}
-        return figures, labels, summary["EvaluationDetails"]["NumberOfTestingImages"]
+        return figures, labels, summary.get("EvaluationDetails", {}).get("NumberOfTestingImages")
     except (KeyError, TypeError, AttributeError) as error:
         place = f"s3://{location['Bucket']}/{location['Name']}"
         raise EvaluationMissing(f"The evaluation summary {place} lacks figures: {error}.") from error
@@ -264,7 +266,7 @@ def _doubts(request: EvaluateModel, version: Mapping[str, Any]) -> tuple[Doubt |
         return None, {}
     try:
         photos = _results(location)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, clients.s3.exceptions.NoSuchKey):
         return None, {}
     images = ManifestReader(request.images_manifest, request.images_sha256, request.images_written)
     groups: dict[Hashable, Counter[tuple[str, int]]] = {}

@@ -16,6 +16,8 @@ from itertools import accumulate
 from random import Random
 from statistics import fmean
 
+from rules.words import counted
+
 DRAWS = 2_000
 OUTSIDE = 0.025  # the share of draws below the interval, and the share above
 FIGURES = ("f1", "precision", "recall")
@@ -61,12 +63,11 @@ def assess(groups: Iterable[Counts], seed: str) -> tuple[Doubt | None, dict[str,
     return overall, by_type
 
 
-def sentence(test_photos: int, f1: float, interval: Mapping[str, float] | None) -> str:
+def sentence(test_photos: int | None, f1: float, interval: Mapping[str, float] | None) -> str:
     """The figure with its doubt, such as "12 test photos: F1 0.97, between 0.74 and 1.00"."""
-    photos = "1 test photo" if test_photos == 1 else f"{test_photos:,} test photos"
-    if interval is None:
-        return f"{photos}: F1 {f1:.2f}, with an unknown interval"
-    return f"{photos}: F1 {f1:.2f}, between {interval['low']:.2f} and {interval['high']:.2f}"
+    photos = "" if test_photos is None else f"{counted(test_photos, 'test photo')}: "
+    doubt = f"between {interval['low']:.2f} and {interval['high']:.2f}" if interval else "with an unknown interval"
+    return f"{photos}F1 {f1:.2f}, {doubt}"
 
 
 Kind = tuple[tuple[str, int, int, int], ...]

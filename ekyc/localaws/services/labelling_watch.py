@@ -99,7 +99,7 @@ class _Attendant:
             return
         job = response.json()
         count = max(self._workforce.workers, job["answersPerPhoto"])
-        while not self.ended.is_set() and sum(self._take_turn(job, number) for number in range(count)):
+        while not self.ended.is_set() and max(self._take_turn(job, number) for number in range(count)):
             pass
 
     def _take_turn(self, job: dict[str, Any], number: int) -> int:
