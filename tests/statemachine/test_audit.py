@@ -96,7 +96,7 @@ def ready(shared_pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -
     damaged = tmp_path_factory.mktemp("damaged") / NAME
     damaged.write_bytes(b"no photo at all")
     job_id = shared_pipeline.uploaded(*sorted(shared_pipeline.photos.glob("*.jpg")), damaged)
-    options = {"documentTypes": ["AU_PASSPORT", "ID_KTP", "THAI_ID_BACK"]}
+    options = {"documentTypes": ["AU_PASSPORT", "ID_KTP", "THAI_ID_BACK"], "labels": {"provider": "ground-truth"}}
     assert call(shared_pipeline, "POST", "start", "engineer", params={"JobId": job_id}, json=options).is_success
     eventually(lambda: shared_pipeline.job(job_id)["status"] == "Ready", PATIENCE)
     return job_id
@@ -619,7 +619,8 @@ def stopped(shared_pipeline: Pipeline) -> tuple[str, bytes]:
     """A job whose labelling failed, which the operator resumed and then stopped; its report on the first end."""
     shared_pipeline.aws.workforce.fail_next_job(f"images/{NAME} cannot be opened.")
     job_id = shared_pipeline.uploaded()
-    assert call(shared_pipeline, "POST", "start", "engineer", params={"JobId": job_id}).is_success
+    options = {"labels": {"provider": "ground-truth"}}
+    assert call(shared_pipeline, "POST", "start", "engineer", params={"JobId": job_id}, json=options).is_success
     shared_pipeline.reaches(job_id, "Failed")
     first = fetched(shared_pipeline, job_id)
     shared_pipeline.aws.workforce.stop_answering()

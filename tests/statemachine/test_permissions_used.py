@@ -251,6 +251,8 @@ def label_on_page(pipeline: Pipeline) -> str:
     assert rita.answer(job_id, task, [box()]).status_code == 200
     for path in ("jobs", f"jobs/{job_id}", f"jobs/{job_id}/answers", f"jobs/{job_id}/answers/{place}"):
         assert rita.call("GET", path).status_code == 200
+    assert rita.call("GET", f"jobs/{job_id}/review").json() == {"reviews": []}
+    assert rita.call("GET", f"jobs/{job_id}/review/{place}").status_code == 404
     assert rita.call("POST", f"jobs/{job_id}/review/next", {"count": 1}).json() == {"tasks": []}
     decision = {"leaseId": task["leaseId"], "decision": "accept"}
     assert rita.call("PUT", f"jobs/{job_id}/review/{place}", decision).status_code == 409

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 
 from botocore.exceptions import ClientError
 from moto.core.base_backend import BaseBackend
+from moto.sagemaker.models import sagemaker_backends
 
 from ekyc.localaws import aws, faults
 from ekyc.localaws.errors import ServiceError
@@ -224,6 +225,11 @@ class GroundTruth(StandIn):
                 job.tasks.decline(task, worker)
             else:
                 job.tasks.submit(task, worker, boxes, workforce.seconds_per_photo)
+
+
+def current() -> GroundTruth:
+    """The current state of the local AWS. A reset replaces it."""
+    return GroundTruth.of(sagemaker_backends[aws.account][aws.region])
 
 
 def _task_functions(request: Request) -> Answer:
