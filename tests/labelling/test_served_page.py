@@ -584,7 +584,7 @@ def test_reviewers_see_all_answers_and_decide(open_page: Open, aws: LocalAws, tm
         page.locator("#return-send").click()
 
     send_back()
-    page.locator("#toast").get_by_role("button", name="Undo").click()
+    page.locator("#toast").get_by_role("button", name="Undo").dispatch_event("click")  # the toast may still move
     assert ready(page) == third
     # And goes back to the own decisions, and changes one
     page.keyboard.press("m")
@@ -603,6 +603,7 @@ def test_reviewers_see_all_answers_and_decide(open_page: Open, aws: LocalAws, tm
     expect(page.locator("#saving")).to_have_text("All saved", timeout=20_000)
     # And the person who labels it again reads the note
     page.locator("#mode").click()
+    expect(page.locator("#stage .photo-image")).to_be_visible(timeout=30_000)  # it is sent after the time to undo it
     assert ready(page) == third
     expect(page.locator("#note")).to_contain_text("The box is too large.")
 
