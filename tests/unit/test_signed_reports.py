@@ -168,7 +168,7 @@ def of_file(change: Callable[[Json, Signed], Any]) -> Callable[[Signed], bytes]:
 
 
 def of_statement(*path: Any) -> Callable[[Signed], bytes]:
-    """A changed value of the statement. Nobody can sign it again."""
+    """A changed value of the statement. Without the private key, a forger cannot sign it again."""
 
     def change(content: Json, _signed: Signed) -> None:
         statement = json.loads(base64.b64decode(content["envelope"]["payload"]))
@@ -228,6 +228,9 @@ FORGERIES: dict[str, Callable[[Signed], bytes]] = {
     "a signature of another form": of_file(set_signature("sig", base64.b64encode(b"\x30\x00").decode())),
     "another key's name": of_file(set_signature("keyid", "arn:aws:kms:us-east-1:123456789012:key/mine")),
     "another type of the payload": of_file(set_envelope(payloadType="application/json")),
+    "a type of the payload that is no text": of_file(set_envelope(payloadType=7)),
+    "a key's name that is no text": of_file(set_signature("keyid", 7)),
+    "signatures that are no list": of_file(set_envelope(signatures=7)),
     "an empty payload": of_file(set_envelope(payload="")),
     "a payload that is no text": of_file(set_envelope(payload=[])),
     "more in the envelope": of_file(set_envelope(more=1)),

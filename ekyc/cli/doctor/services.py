@@ -290,7 +290,7 @@ def labelling_page(context: CheckContext) -> Finding:
     page = f"{outputs['ApiUrl']}/labelling/"
     if page not in client.get("CallbackURLs", ()):
         return problem(
-            f"the app client does not allow the callback URL {page}, so nobody can sign in", "Run make deploy."
+            f"the app client does not allow the callback URL {page}, so people cannot sign in", "Run make deploy."
         )
     pages = cognito.get_paginator("list_users_in_group").paginate(UserPoolId=pool, GroupName=LABELLERS)
     people = sum(len(found["Users"]) for found in pages)

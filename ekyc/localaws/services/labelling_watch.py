@@ -27,7 +27,7 @@ AHEAD = 3  # photos that a worker takes at once
 
 
 def signed_in(api_url: str, name: str) -> httpx.Client:
-    """A client of the labelling page's calls for a person, who is created if there is none of this name.
+    """A client that makes the labelling page's calls as the person ``name``. Creates the person if necessary.
 
     Raises LocalAwsError if the deployed stack has no labelling page.
     """

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer._key import SSlibKey
+from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # it is not in its __all__
 
 from pipeline.audit import page, signing, verify
 from pipeline.audit.report import MALFORMED, canonical
@@ -97,10 +97,9 @@ def _check_signature(signed: SignedFile, key: EllipticCurvePublicKey) -> Finding
         (signature,) = signed.envelope["signatures"]
         key_id = signature["keyid"]
         envelope = Envelope.from_dict(json.loads(json.dumps(signed.envelope)))
+        envelope.verify([SSlibKey.from_crypto(key, keyid=key_id)], 1)
     except MALFORMED:
         return Finding(SIGNATURE, WRONG, "The file does not have exactly one signature in the DSSE format.")
-    try:
-        envelope.verify([SSlibKey.from_crypto(key, keyid=key_id)], 1)
     except VerificationError:
         return Finding(
             SIGNATURE,

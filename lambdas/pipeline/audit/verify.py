@@ -682,7 +682,7 @@ def examine(body: bytes, *, bucket: str, machine: str, why: str) -> Iterator[Fin
     """Verify a file that is a report, its page, or a signed file, with AWS. The signature is not checked.
 
     Raises:
-        NotAReport: the file is none of these.
+        NotAReport: the file is neither a report nor a page nor a signed file.
     """
     signed = signing.read(body)
     if signed:
