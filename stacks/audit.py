@@ -190,7 +190,8 @@ class SigningKey(Construct):
     def guard(self, exporter_arn: str) -> None:
         """Deny signing to all principals except the role ``exporter_arn``, and changes of the stack's key.
 
-        The policy of an existing key is its owner's.
+        The resource ``*`` of a key policy is this key only. Source: KMS guide, 'Default key policy'. The policy of an
+        existing key is its owner's.
         """
         if self._own is None:
             return

@@ -190,15 +190,11 @@ def encryption_key(context: CheckContext) -> Finding:
     if not arn:
         return skipped("kmsKeyArn is not set: AWS owned and AWS managed keys are used")
     kms = context.client("kms")
-    try:
-        key = kms.describe_key(KeyId=arn)["KeyMetadata"]
-    except kms.exceptions.NotFoundException:
-        return problem(f"there is no key {arn}", "Set kmsKeyArn to a key of this Region.")
-    if key["KeyState"] != "Enabled":
-        return problem(f"the key is {key['KeyState']}", "Enable the key, or set kmsKeyArn to another key.")
-    usage, spec = key.get("KeyUsage", "ENCRYPT_DECRYPT"), key.get("KeySpec", "SYMMETRIC_DEFAULT")
-    if (usage, spec) != ("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT"):
-        return problem(f"the key is a {spec} key for {usage}", "Set kmsKeyArn to a symmetric encryption key.")
+    key, fault = _find_key(
+        kms, "kmsKeyArn", arn, ("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT"), "a symmetric encryption key"
+    )
+    if fault:
+        return fault
     policy = json.loads(kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
     principals = list(_principals(policy))
     missing = []
@@ -219,19 +215,25 @@ def signing_key(context: CheckContext) -> Finding:
     arn = context.settings["auditSigningKeyArn"]
     if not arn:
         return skipped("auditSigningKeyArn is not set: the stack creates a key")
-    kms = context.client("kms")
+    expected = ("SIGN_VERIFY", "ECC_NIST_P256")
+    _, fault = _find_key(context.client("kms"), "auditSigningKeyArn", arn, expected, "a key ECC_NIST_P256 that signs")
+    return fault or ok("enabled, ECC_NIST_P256, signs")
+
+
+def _find_key(
+    kms: Any, setting: str, arn: str, expected: tuple[str, str], in_words: str
+) -> tuple[Mapping[str, Any], Finding | None]:
+    """The key of a setting, and why it cannot be used, or None. ``expected`` is its usage and its type."""
     try:
         key = kms.describe_key(KeyId=arn)["KeyMetadata"]
     except kms.exceptions.NotFoundException:
-        return problem(f"there is no key {arn}", "Set auditSigningKeyArn to a key of this Region.")
+        return {}, problem(f"there is no key {arn}", f"Set {setting} to a key of this Region.")
     if key["KeyState"] != "Enabled":
-        return problem(f"the key is {key['KeyState']}", "Enable the key, or set auditSigningKeyArn to another key.")
+        return key, problem(f"the key is {key['KeyState']}", f"Enable the key, or set {setting} to another key.")
     usage, spec = key.get("KeyUsage", "ENCRYPT_DECRYPT"), key.get("KeySpec", "SYMMETRIC_DEFAULT")
-    if (usage, spec) != ("SIGN_VERIFY", "ECC_NIST_P256"):
-        return problem(
-            f"the key is a {spec} key for {usage}", "Set auditSigningKeyArn to a key ECC_NIST_P256 that signs."
-        )
-    return ok("enabled, ECC_NIST_P256, signs")
+    if (usage, spec) != expected:
+        return key, problem(f"the key is a {spec} key for {usage}", f"Set {setting} to {in_words}.")
+    return key, None
 
 
 def _principals(policy: Mapping[str, Any]) -> Iterator[str]:
