@@ -19,7 +19,6 @@ from ekyc.cli.errors import OK, UNPROVEN, WRONG, CommandError
 from ekyc.cli.terminal import console, human, print_json
 
 BUCKET_OUTPUT, MACHINE_OUTPUT, KEY_OUTPUT = "AuditBucketName", "StateMachineArn", "AuditSigningKeyArn"
-SIGNED_REPORT = "application/vnd.ekyc.signed-report+json"
 LAMBDAS = Path(__file__).resolve().parents[2] / "lambdas"
 STYLES = {"ok": "green", "wrong": "bold red", "not checked": "yellow", "noted": "bold yellow"}
 

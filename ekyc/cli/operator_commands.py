@@ -8,6 +8,7 @@ import typer
 from ekyc.cli.aws_session import new_session
 from ekyc.cli.connection import AsJson, connect
 from ekyc.cli.errors import CommandError
+from rules.media_types import SIGNED_REPORT
 
 Stack = Annotated[str, typer.Option(envvar="EKYC_STACK", help="Name of the stack.")]
 DEFAULT_STACK = "ekyc-training"
@@ -56,7 +57,7 @@ def audit(
             if html:
                 reports.save(api, job_id, "text/html", html)
             if signed:
-                reports.save(api, job_id, reports.SIGNED_REPORT, signed)
+                reports.save(api, job_id, SIGNED_REPORT, signed)
             if as_json or not (html or signed):
                 reports.show(api, job_id, as_json)
         case _:

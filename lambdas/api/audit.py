@@ -17,6 +17,7 @@ from pipeline.clients import clients
 from pipeline.executions import StateMachine
 from pipeline.jobs import Job, jobs, now_ms, report_claims
 from pipeline.lifecycle.execution import describe_execution
+from rules.media_types import SIGNED_REPORT
 
 LINK_SECONDS = 60
 FRESH_SECONDS = 60  # the maximum age of a report on a running execution
@@ -26,7 +27,7 @@ ANSWERED = " answered"  # the suffix of ReportAsked in the record after the API 
 UNCACHED = {"Cache-Control": "no-store"}
 
 
-FORMS = {"application/json": REPORT, "text/html": WEB_PAGE, "application/vnd.ekyc.signed-report+json": SIGNED}
+FORMS = {"application/json": REPORT, "text/html": WEB_PAGE, SIGNED_REPORT: SIGNED}
 """The form of a report by its media type in the Accept header."""
 
 
