@@ -334,7 +334,7 @@ def test_a_stopped_job_refuses_and_a_resumed_one_keeps(pipeline: Pipeline, tmp_p
     pipeline.reaches(job_id, "Labelling")
     clock.speed = 1
     # Then the person's photo is still taken, and only what is missing is asked for
-    (listed,) = ann.call("GET", "jobs").json()["jobs"]
+    (listed,) = eventually(lambda: ann.call("GET", "jobs").json()["jobs"])  # the status is there before the tasks
     assert listed["progress"]["labelled"] == 2
     assert ann.answer(job_id, held, by_place(held)).status_code == 200
     rest = ann.label_all(job_id, by_place)
