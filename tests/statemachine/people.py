@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from deployed import Pipeline
+from deployed import Pipeline, eventually
 from PIL import Image
 
 from tests.signed_in import id_token
@@ -26,6 +26,14 @@ class Person:
 
     def call(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
         return self.http.request(method, path, json=body)
+
+    def wait_for(self, job_id: str) -> Json:
+        """The job, once it is offered to people. After a resume, this is a moment after its status is Labelling."""
+
+        def listed() -> Json | None:
+            return next((job for job in self.call("GET", "jobs").json()["jobs"] if job["id"] == job_id), None)
+
+        return eventually(listed)
 
     def take(self, job_id: str, count: int = 1) -> list[Json]:
         """The photos that the person gets; none if all photos of the job are labelled."""

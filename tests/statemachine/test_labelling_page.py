@@ -334,8 +334,7 @@ def test_a_stopped_job_refuses_and_a_resumed_one_keeps(pipeline: Pipeline, tmp_p
     pipeline.reaches(job_id, "Labelling")
     clock.speed = 1
     # Then the person's photo is still taken, and only what is missing is asked for
-    (listed,) = eventually(lambda: ann.call("GET", "jobs").json()["jobs"])  # the status is there before the tasks
-    assert listed["progress"]["labelled"] == 2
+    assert ann.wait_for(job_id)["progress"]["labelled"] == 2
     assert ann.answer(job_id, held, by_place(held)).status_code == 200
     rest = ann.label_all(job_id, by_place)
     assert sorted([*rest, held["place"], *(task["place"] for task in done)]) == list(range(1, 7))
@@ -367,7 +366,7 @@ def test_the_deadline_closes_the_job_for_people(local_aws: LocalAws, photos: Pat
         assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
         pipeline.reaches(job_id, "Labelling")
         clock.speed = 1
-        eventually(lambda: ann.call("GET", "jobs").json()["jobs"])  # a moment after the status
+        ann.wait_for(job_id)
         assert sorted([done["place"], *ann.label_all(job_id, by_place)]) == [1, 2, 3]
         wait_for_end(pipeline, job_id)
         assert [line["doctype"]["annotations"][0]["left"] for line in manifest(pipeline, job_id)] == [1, 2, 3]

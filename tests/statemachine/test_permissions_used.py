@@ -245,6 +245,7 @@ def label_on_page(pipeline: Pipeline) -> str:
     assert pipeline.http.post(f"jobs/{job_id}/resume").status_code == 200
     pipeline.reaches(job_id, "Labelling")
     speed, clock.speed = clock.speed, 1
+    rita.wait_for(job_id)
     (task,) = rita.take(job_id)
     place, lease = task["place"], {"place": task["place"], "leaseId": task["leaseId"]}
     assert rita.call("POST", f"jobs/{job_id}/leases", {"leases": [lease]}).status_code == 200
